@@ -1,0 +1,43 @@
+# Everything a newcomer needs: `make demo`, `make test`. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check format protos bench data train-shipped clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+# The environment is made once, and again only when what it installs changes.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Genie needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## label and simulate the sample robot video; results in demo-out/
+	$(BIN)/genie demo --out demo-out
+
+test: $(STAMP) ## run all tests
+	$(BIN)/pytest -n 2
+
+check: $(STAMP) ## style, types, import contracts, contract lint, stale generated code, Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint
+	$(BIN)/python scripts/protos.py --check
+	$(BIN)/hadolint Dockerfile
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: $(STAMP) ## make the Python of the gRPC contract again
+	$(BIN)/python scripts/protos.py
+
+clean: ## remove the environment and the demo's results
+	rm -rf $(VENV) demo-out

@@ -1,0 +1,34 @@
+"""Genie's Python client: label robot video with latent actions, and simulate what actions would have done.
+
+``Client`` and ``AsyncClient`` talk to a server; nothing here imports torch.
+"""
+
+from genie_client.aio import AsyncClient, AsyncLabelStream, AsyncPlaySession
+from genie_client.client import Client
+from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
+from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
+from genie_client.streams import LabelStream, PlaySession
+from genie_core.data.labels import Labels
+from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
+
+__all__ = [
+    "AsyncClient",
+    "AsyncLabelStream",
+    "AsyncPlaySession",
+    "Client",
+    "DatasetError",
+    "EpisodeLabels",
+    "GenieError",
+    "LabelStream",
+    "LabelSummary",
+    "Labels",
+    "ModelError",
+    "ModelInfo",
+    "PlaySession",
+    "Provenance",
+    "RequestError",
+    "ServerBusyError",
+    "ServerError",
+    "ServerTimeoutError",
+    "ServerUnavailableError",
+]

@@ -1,0 +1,40 @@
+"""Keyword arguments that the methods of both clients share, described once."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from genie_core.data.labels import Density
+
+
+class Labelling(TypedDict, total=False):
+    """How an episode is labelled.
+
+    Attributes:
+        fps: the video's frame rate, frames a second, above 0; needed unless `step` is given.
+        step: transition length in frames, 1 or more; by default the server's max(1, round(fps / model fps)).
+        density: ``dense`` (the default) labels every frame, ``strided`` every step-th.
+
+    """
+
+    fps: float | None
+    step: int | None
+    density: Density
+
+
+class Sampling(TypedDict, total=False):
+    """How frames are simulated.
+
+    Attributes:
+        seed: of the random sampling, 0 to 2^64 - 1, default 0; the same seed gives the same frames.
+        temperature: of the sampling, above 0; the model's own by default.
+        maskgit_steps: sampling steps a frame, 1 to the model's tokens a frame; default 25.
+
+    """
+
+    seed: int
+    temperature: float | None
+    maskgit_steps: int
+
+
+__all__ = ["Labelling", "Sampling"]

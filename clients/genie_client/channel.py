@@ -1,0 +1,47 @@
+"""How both clients reach a server: the address, the channel's options and the retries that gRPC itself does."""
+
+from __future__ import annotations
+
+import json
+
+from genie_core.errors import RequestError
+
+_MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+
+# gRPC retries a call only as long as nothing of its answer has arrived, and obeys the server's retry hint: unary calls
+# and streams that have not begun are repeated, a stream under way never is. Every method of the contract may be.
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+            },
+        }
+    ]
+}
+
+CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # A peer that vanished without a word is noticed within this time; servers allow pings this rare by default.
+    ("grpc.keepalive_time_ms", 300_000),
+]
+
+
+def check_address(address: str) -> str:
+    """``host:port`` or any other gRPC target; raises RequestError where the port is missing."""
+    host, _, port = address.rpartition(":")
+    if not host or not port or (port.isdigit() and int(port) > 65535):
+        raise RequestError("address", f"got {address!r}, wanted HOST:PORT, e.g. localhost:50051")
+    return address
+
+
+__all__ = ["CHANNEL_OPTIONS", "check_address"]

@@ -1,0 +1,50 @@
+"""Where a command finds its server: the one that the user names, else an embedded one for as long as it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from genie_client.client import Client
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="A running server; an embedded one is started where left out."),
+]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option("--models", metavar="DIR", help="Bundles for the embedded server; those that ship with Genie if left out."),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Model to use; the server's default if left out.")
+]
+
+
+@contextmanager
+def connected(server: str | None, models: Path | None) -> Iterator[Client]:
+    """A client of `server`, or of an embedded server that hosts `models` and ends with the block."""
+    from rich.console import Console
+
+    from genie_client.client import Client
+    from genie_client.embedded import embedded_server
+    from genie_core.errors import GenieError
+
+    if server is not None:
+        if models is not None:
+            raise GenieError("--models is for the embedded server; --server hosts its own")
+        with Client(server) as client:
+            yield client
+        return
+    console = Console(stderr=True)
+    with console.status("starting an embedded server ...") as status, embedded_server(models) as address:
+        status.stop()
+        with Client(address) as client:
+            yield client
+
+
+__all__ = ["ModelOption", "ModelsOption", "ServerOption", "connected"]

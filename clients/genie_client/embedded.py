@@ -1,0 +1,120 @@
+"""A Genie server of one's own for as long as a block runs: the real server, as a subprocess on loopback.
+
+Not for serving others (`genie serve` is). Where this process dies, however it dies, the server sees its standard input
+close and stops too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from genie_client.errors import ServerError
+from genie_core.bundles import models_dir
+from genie_core.errors import GenieError
+
+_LISTENING = "genie: serving on "
+_READY = "genie: ready"
+_STOP_WITHIN_S = 15.0
+
+
+@contextmanager
+def embedded_server(models: Path | None = None, *, device: str = "cpu", start_within_s: float = 120.0) -> Iterator[str]:
+    """Start a server, give its address once its models are warm, and stop it at the end of the block.
+
+    Args:
+        models: folder of bundles, or one bundle; the models that ship with Genie where None.
+        device: torch device that the models run on.
+        start_within_s: how long loading and warming up may take, seconds.
+
+    Raises GenieError where the server's packages are not installed, or with the server's own words where it fails.
+    """
+    _check_installed()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        process = _start(models or models_dir(), device, log)
+        try:
+            yield _wait_until_ready(process, log, start_within_s)
+        finally:
+            _stop(process)
+
+
+def _check_installed() -> None:
+    needed = ("genie_service", "torch", "grpc_health", "grpc_reflection", "pydantic_settings")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise GenieError(
+            "no server was named, and an embedded one needs `pip install 'genie-latent[service]'` "
+            f"(missing here: {', '.join(missing)}); or name a server with --server HOST:PORT"
+        )
+
+
+def _start(models: Path, device: str, log: IO[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "genie_service", "--models", str(models), "--host", "127.0.0.1", "--port", "0"]
+    command += ["--device", device, "--exit-with-stdin"]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        # A process group of its own: Ctrl-C in a terminal reaches the client only, which then stops the server.
+        process_group=0 if os.name == "posix" else None,
+    )
+
+
+def _wait_until_ready(process: subprocess.Popen[str], log: IO[str], within_s: float) -> str:
+    """Address of the server, once it has said that it is ready."""
+    assert process.stdout is not None
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_forward_lines, args=(process.stdout, lines), daemon=True).start()
+    deadline = time.monotonic() + within_s
+    address = ""
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise ServerError(f"the embedded server was not ready within {within_s:g} s{_last_words(log)}") from None
+        if not line:
+            raise ServerError(f"the embedded server did not start{_last_words(log)}")
+        if line.startswith(_LISTENING):
+            address = line.removeprefix(_LISTENING).strip()
+        if line.startswith(_READY):
+            return address
+
+
+def _forward_lines(stdout: IO[str], lines: queue.SimpleQueue[str]) -> None:
+    """Read what the server prints for as long as it runs, so that it never waits for a reader; "" marks the end."""
+    with stdout:
+        for line in stdout:
+            lines.put(line)
+    lines.put("")
+
+
+def _last_words(log: IO[str]) -> str:
+    log.seek(0)
+    words = log.read().strip()
+    return f": {words[-2000:]}" if words else ""
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.terminate()
+    try:
+        process.wait(_STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdin.close()
+
+
+__all__ = ["embedded_server"]

@@ -1,0 +1,298 @@
+"""Building and reading the service's messages, for both clients. Pure: no channel, no call, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Unpack
+
+import numpy as np
+from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
+from numpy.typing import NDArray
+
+from genie_client.arguments import Sampling
+from genie_client.errors import ServerError
+from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, ModelState, Provenance
+from genie_core.data.labels import Density, Labels
+from genie_core.data.resize import Frames, conform_frames, resize_frames
+from genie_core.errors import RequestError
+
+MESSAGE_BYTES = 512 * 1024
+"""Frames are sent in messages of about this size, which was measured to be the fastest."""
+
+FrameSize = tuple[int, int]
+"""Height and width in pixels."""
+
+_DENSITIES: dict[Density, labelling_pb2.LabelDensity.ValueType] = {
+    "dense": labelling_pb2.LABEL_DENSITY_DENSE,
+    "strided": labelling_pb2.LABEL_DENSITY_STRIDED,
+}
+_STATES: dict[int, ModelState] = {
+    models_pb2.MODEL_STATE_UNLOADED: "unloaded",
+    models_pb2.MODEL_STATE_LOADING: "loading",
+    models_pb2.MODEL_STATE_READY: "ready",
+    models_pb2.MODEL_STATE_FAILED: "failed",
+}
+_MODELS = "models/"
+
+
+def resource_name(model: str | None) -> str:
+    """``models/{model}``; empty, which is the server's default model, for None."""
+    return "" if not model else _MODELS + model.removeprefix(_MODELS)
+
+
+def model_info(message: models_pb2.Model) -> ModelInfo:
+    """Read one model."""
+    codebook = np.frombuffer(message.codebook, "<f4").reshape(-1, max(1, message.latent_dim))
+    return ModelInfo(
+        name=message.name.removeprefix(_MODELS),
+        bundle_id=message.bundle_id,
+        state=_STATES.get(message.state, "failed"),
+        state_message=message.state_message,
+        frame_height=message.frame_height,
+        frame_width=message.frame_width,
+        fps=message.model_fps,
+        codebook=codebook.astype(np.float32),
+        num_codes=message.num_codes,
+        latent_dim=message.latent_dim,
+        context_frames=message.context_frames,
+        tokens_per_frame=message.tokens_per_frame,
+        default_temperature=message.default_temperature,
+        parameters=message.parameters,
+        palette=tuple(message.palette),
+        card=message.card,
+        is_default=message.is_default,
+    )
+
+
+def frames_message(frames_THWC: Frames) -> frames_pb2.Frames:
+    """Raw frames as one message."""
+    count, height, width, channels = frames_THWC.shape
+    return frames_pb2.Frames(
+        encoding=frames_pb2.FRAME_ENCODING_RAW,
+        data_type=frames_pb2.DATA_TYPE_UINT8,
+        count=count,
+        height=height,
+        width=width,
+        channels=channels,
+        raw=np.ascontiguousarray(frames_THWC).tobytes(),
+    )
+
+
+def read_frames(message: frames_pb2.Frames) -> Frames:
+    """The (T, H, W, 3) frames of a raw message; raises ServerError where payload and shape disagree."""
+    shape = (message.count, message.height, message.width, message.channels)
+    if message.encoding != frames_pb2.FRAME_ENCODING_RAW or len(message.raw) != int(np.prod(shape)):
+        raise ServerError(f"the server sent frames of shape {shape} in {len(message.raw)} bytes")
+    return np.frombuffer(message.raw, np.uint8).reshape(shape)
+
+
+def label_options(
+    model: str | None, *, fps: float | None = None, step: int | None = None, density: Density = "dense"
+) -> labelling_pb2.LabelOptions:
+    """The header of a labelling stream; raises RequestError where neither `fps` nor `step` is given."""
+    if fps is None and step is None:
+        raise RequestError("fps", "got neither fps nor step; give the video's frame rate, e.g. fps=30")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise RequestError("fps", f"got {fps}, wanted a number of frames a second above 0")
+    if step is not None and step < 1:
+        raise RequestError("step", f"got {step}, wanted a number of frames, 1 or more")
+    if density not in _DENSITIES:
+        raise RequestError("density", f"got {density!r}, wanted one of {', '.join(_DENSITIES)}")
+    return labelling_pb2.LabelOptions(
+        model=resource_name(model), fps=fps or 0.0, step=step or 0, density=_DENSITIES[density]
+    )
+
+
+class FramePacker:
+    """Checks, resizes and cuts the frames of one episode into requests; their size may not change on the way."""
+
+    def __init__(self, size: FrameSize | None) -> None:
+        """`size`: what to resize to; None sends the frames as they are, and the server resizes."""
+        self._size = size
+        self._seen: FrameSize | None = None
+
+    def pack(self, frames: NDArray[np.generic]) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
+        """Requests that carry `frames`, in order; raises RequestError for anything but uint8 (T, H, W, 3)."""
+        frames_THWC = conform_frames(frames)
+        _, height, width, channels = frames_THWC.shape
+        if self._seen not in (None, (height, width)):
+            raise RequestError("frames", f"got {height} x {width} frames after {self._seen} ones; wanted one size")
+        self._seen = (height, width)
+        target_height, target_width = self._size or self._seen
+        count = max(1, MESSAGE_BYTES // (target_height * target_width * channels))
+        for start in range(0, len(frames_THWC), count):
+            part = resize_frames(frames_THWC[start : start + count], target_height, target_width)
+            yield labelling_pb2.LabelEpisodeRequest(frames=frames_message(part))
+
+
+def label_requests(
+    header: labelling_pb2.LabelOptions, chunks: Iterable[NDArray[np.generic]], size: FrameSize | None
+) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
+    """Every request of one labelling stream: the header, then the frames of all chunks."""
+    yield labelling_pb2.LabelEpisodeRequest(header=header)
+    packer = FramePacker(size)
+    for chunk in chunks:
+        yield from packer.pack(chunk)
+
+
+class LabelReader:
+    """Reads the responses of one labelling stream in order and holds the server to the contract.
+
+    `provenance` is there once `begin` has returned, `summary` once `read` has returned None.
+    """
+
+    provenance: Provenance
+    summary: LabelSummary
+
+    def __init__(self) -> None:
+        self._next_index = 0
+
+    def begin(self, response: labelling_pb2.LabelEpisodeResponse) -> Provenance:
+        """Read the first response."""
+        if response.WhichOneof("part") != "header":
+            raise ServerError("the server's answer does not begin with a header")
+        self.provenance = _provenance(response.header)
+        return self.provenance
+
+    def read(self, response: labelling_pb2.LabelEpisodeResponse) -> Labels | None:
+        """Read a further response: labels, or None for the summary, after which nothing follows."""
+        if response.WhichOneof("part") == "summary":
+            self.summary = self._read_summary(response.summary)
+            return None
+        labels = _labels(response.labels, self.provenance.latent_dim)
+        if labels.start != self._next_index:
+            raise ServerError(f"the server sent the labels from frame {labels.start} on, wanted {self._next_index}")
+        self._next_index += len(labels)
+        return labels
+
+    def whole(self, parts: list[Labels]) -> EpisodeLabels:
+        """All that was read, as one."""
+        nothing = Labels.invalid(0, 0, self.provenance.latent_dim)
+        joined = Labels.concatenate(parts or [nothing])
+        return EpisodeLabels(**vars(joined), provenance=self.provenance, summary=self.summary)
+
+    def _read_summary(self, message: labelling_pb2.LabelSummary) -> LabelSummary:
+        if message.frames != self._next_index:
+            raise ServerError(f"the server read {message.frames} frames but labelled {self._next_index}")
+        timing = message.timing
+        return LabelSummary(message.frames, message.transitions, timing.queue_ms, timing.compute_ms, timing.total_ms)
+
+
+def _provenance(message: labelling_pb2.LabelProvenance) -> Provenance:
+    densities: dict[int, Density] = {value: name for name, value in _DENSITIES.items()}
+    return Provenance(
+        model=message.model.removeprefix(_MODELS),
+        bundle_id=message.bundle_id,
+        model_fps=message.model_fps,
+        step=message.step,
+        effective_fps=message.effective_fps or None,
+        latent_dim=message.latent_dim,
+        num_codes=message.num_codes,
+        density=densities.get(message.density, "dense"),
+    )
+
+
+def _labels(message: labelling_pb2.Labels, latent_dim: int) -> Labels:
+    try:
+        return Labels(
+            start=message.start_index,
+            code=np.array(message.code, np.uint16),
+            latent=np.frombuffer(message.latent, "<f4").reshape(-1, latent_dim).astype(np.float32),
+            confidence=np.array(message.confidence, np.float32),
+            valid=np.array(message.valid, np.bool_),
+        )
+    except ValueError as error:
+        raise ServerError(f"the server sent labels that do not fit together: {error}") from error
+
+
+def simulation_start(
+    info: ModelInfo,
+    prompt: NDArray[np.generic],
+    *,
+    seed: int = 0,
+    temperature: float | None = None,
+    maskgit_steps: int = 25,
+) -> simulation_pb2.SimulationStart:
+    """Where a simulation starts: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
+    prompt_PHWC = conform_frames(prompt[None] if np.ndim(prompt) == 3 else prompt, "prompt")
+    if not 0 <= seed < 2**64:
+        raise RequestError("seed", f"got {seed}, wanted 0 to 2^64 - 1")
+    if maskgit_steps < 1:
+        raise RequestError("maskgit_steps", f"got {maskgit_steps}, wanted 1 or more")
+    return simulation_pb2.SimulationStart(
+        model=resource_name(info.name),
+        prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
+        sampling=simulation_pb2.SamplingOptions(maskgit_steps=maskgit_steps, temperature=temperature, seed=seed),
+        response_encoding=frames_pb2.FRAME_ENCODING_RAW,
+    )
+
+
+def rollout_request(
+    info: ModelInfo, prompt: NDArray[np.generic], actions: Sequence[int], **sampling: Unpack[Sampling]
+) -> simulation_pb2.RolloutRequest:
+    """One prompt, one action sequence."""
+    start = simulation_start(info, prompt, **sampling)
+    return simulation_pb2.RolloutRequest(start=start, actions=_action_sequence(info, actions, "actions"))
+
+
+def branch_request(
+    info: ModelInfo, prompt: NDArray[np.generic], branches: Sequence[Sequence[int]], **sampling: Unpack[Sampling]
+) -> simulation_pb2.BranchRequest:
+    """One prompt, N action sequences; raises RequestError where there are none or their lengths differ."""
+    lengths = sorted({len(codes) for codes in branches})
+    if len(lengths) != 1:
+        raise RequestError("branches", f"got {len(branches)} of lengths {lengths}, wanted one or more of one length")
+    sequences = [_action_sequence(info, codes, f"branches[{i}]") for i, codes in enumerate(branches)]
+    return simulation_pb2.BranchRequest(start=simulation_start(info, prompt, **sampling), branches=sequences)
+
+
+def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
+    """`code` itself; raises RequestError where the model has no such code."""
+    if not 0 <= code < info.num_codes:
+        raise RequestError(field, f"latent action {code} is out of range; {info.name} has 0 to {info.num_codes - 1}")
+    return code
+
+
+def _action_sequence(info: ModelInfo, codes: Sequence[int], field: str) -> simulation_pb2.ActionSequence:
+    if not len(codes):
+        raise RequestError(field, "got none, wanted at least one latent action")
+    return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in codes])
+
+
+class StepReader:
+    """Reads simulated frames in order and holds the server to the contract."""
+
+    def __init__(self, branches: int = 1) -> None:
+        self._branches = branches
+        self._next_index = 0
+
+    def read(self, index: int, message: frames_pb2.Frames) -> Frames:
+        """The (N, h, w, 3) frames of the next step, one a branch."""
+        frames_NHWC = read_frames(message)
+        if (index, len(frames_NHWC)) != (self._next_index, self._branches):
+            raise ServerError(
+                f"the server sent {len(frames_NHWC)} frames of step {index}, "
+                f"wanted {self._branches} of step {self._next_index}"
+            )
+        self._next_index += 1
+        return frames_NHWC
+
+
+__all__ = [
+    "MESSAGE_BYTES",
+    "FramePacker",
+    "FrameSize",
+    "Frames",
+    "LabelReader",
+    "StepReader",
+    "branch_request",
+    "check_action",
+    "frames_message",
+    "label_options",
+    "label_requests",
+    "model_info",
+    "read_frames",
+    "resource_name",
+    "rollout_request",
+    "simulation_start",
+]

@@ -1,0 +1,24 @@
+"""The bundles that ship with Genie, as folders beside this file. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genie_core.errors import ModelError
+
+
+def models_dir() -> Path:
+    """The folder of all shipped bundles, ready for `genie serve --models`."""
+    return Path(__file__).parent
+
+
+def shipped(name: str = "tiny") -> Path:
+    """The shipped bundle of that name; raises ModelError, listing those there are."""
+    folder = models_dir() / name
+    if not (folder / "config.json").is_file():
+        there = sorted(p.parent.name for p in models_dir().glob("*/config.json"))
+        raise ModelError(f"no bundle {name!r} ships with Genie; there are: {', '.join(there) or 'none'}")
+    return folder
+
+
+__all__ = ["models_dir", "shipped"]

@@ -1,0 +1,105 @@
+"""One episode of robot video, wherever it is stored: its frames, read when asked for, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.resize import Frames
+
+
+class FrameReader(Protocol):
+    """Reads one episode of one file.
+
+    It is picklable and holds no open file between calls, so that workers, forked or spawned, can share it.
+    Every member raises DatasetError, naming file and episode, where the file is not what it should be.
+    """
+
+    @property
+    def num_frames(self) -> int:
+        """Exact number of frames."""
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second as the file says, None where it does not."""
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Frames start .. stop - 1, where 0 <= start <= stop <= num_frames."""
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """All frames in one pass at constant memory, `size` at a time, the last chunk shorter."""
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """What the file stores under `key` beside the frames, None where there is no such array."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode seen by one camera. Making one reads nothing; its members raise DatasetError where they fail.
+
+    Attributes:
+        name: unique in its dataset: ``demo_3``, or a video's path in its folder without the suffix.
+        source: file that holds the frames.
+        camera: which of the file's cameras.
+        reader: where the frames come from.
+        fps_override: frames a second as the user gave it, in place of what the file says.
+
+    """
+
+    name: str
+    source: Path
+    camera: str
+    reader: FrameReader = field(repr=False)
+    fps_override: float | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Exact number of frames, >= 0. Counted on first use where the file does not know it (video)."""
+        return self.reader.num_frames
+
+    @property
+    def height(self) -> int:
+        """Height of a frame in pixels."""
+        return self.reader.frame_size[0]
+
+    @property
+    def width(self) -> int:
+        """Width of a frame in pixels."""
+        return self.reader.frame_size[1]
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second: the user's word, else the file's; None where neither says."""
+        return self.reader.fps if self.fps_override is None else self.fps_override
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Frames:
+        """Return frames start .. stop - 1 as (n, H, W, 3) uint8; the bounds are those of a Python slice."""
+        begin, end, _ = slice(start, stop).indices(self.num_frames)
+        return self.reader.read(begin, max(begin, end))
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """Yield all frames in order as (n, H, W, 3) uint8, n = `size` >= 1 but for the last, at constant memory."""
+        if size < 1:
+            raise ValueError(f"chunk size: came {size}, wanted 1 or more frames")
+        return self.reader.chunks(size)
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """Return what is stored beside the frames under `key` (``states``, ``obs/object``); None where it is not."""
+        return self.reader.array(key)
+
+    def actions(self) -> NDArray[np.float64] | None:
+        """Return the robot's actions, (T, A), where the file has them; actions[t] takes frame t to frame t + 1."""
+        actions = self.array("actions")
+        return None if actions is None else actions.astype(np.float64)
+
+
+__all__ = ["Episode", "FrameReader"]

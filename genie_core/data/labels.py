@@ -1,0 +1,76 @@
+"""What a label is, in memory: the arrays of consecutive frames' latent actions. Storing them is `labelled`'s work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Density = Literal["dense", "strided"]
+"""``dense``: every frame t that has a frame t + step. ``strided``: every step-th frame only."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Latent actions of the consecutive frames start .. start + T - 1; the label at t describes x_t -> x_{t+step}.
+
+    Where `valid` is False (the last `step` frames of an episode; with ``strided`` those in between) the other arrays
+    hold zeros: a transition that does not exist is never invented.
+
+    Attributes:
+        start: index in the episode of the first frame described.
+        code: (T,) uint16, index into the codebook.
+        latent: (T, D) float32, the encoder's vector before quantization.
+        confidence: (T,) float32 in [0, 1]: (d2 - d1) / (d2 + d1) of the distances to the nearest two codes.
+        valid: (T,) bool.
+
+    """
+
+    start: int
+    code: NDArray[np.uint16]
+    latent: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        n = len(self.code)
+        shapes = (self.latent.ndim, len(self.latent), len(self.confidence), len(self.valid))
+        if shapes != (2, n, n, n):
+            raise ValueError(
+                f"labels disagree: code {self.code.shape}, latent {self.latent.shape}, "
+                f"confidence {self.confidence.shape}, valid {self.valid.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    @staticmethod
+    def invalid(start: int, count: int, latent_dim: int) -> Labels:
+        """`count` labels that mark frames without a transition."""
+        return Labels(
+            start,
+            np.zeros(count, np.uint16),
+            np.zeros((count, latent_dim), np.float32),
+            np.zeros(count, np.float32),
+            np.zeros(count, np.bool_),
+        )
+
+    @staticmethod
+    def concatenate(parts: list[Labels]) -> Labels:
+        """Join consecutive parts (at least one); raises ValueError where one does not start where the last ended."""
+        for before, after in pairwise(parts):
+            if after.start != before.start + len(before):
+                raise ValueError(f"labels start at {after.start}, wanted {before.start + len(before)}")
+        return Labels(
+            parts[0].start,
+            np.concatenate([p.code for p in parts]),
+            np.concatenate([p.latent for p in parts]),
+            np.concatenate([p.confidence for p in parts]),
+            np.concatenate([p.valid for p in parts]),
+        )
+
+
+__all__ = ["Density", "Labels"]

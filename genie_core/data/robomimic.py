@@ -1,0 +1,249 @@
+"""Reads robot video in robomimic's HDF5 layout: ``data/demo_N/obs/<camera>``, as robomimic, LIBERO and Genie write it.
+
+Nothing is kept open between calls: opening costs a third of a millisecond, and workers may be forked at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.hdf5 import read_hdf5
+from genie_core.data.resize import Frames, frames_problem
+from genie_core.data.timing import is_rate
+from genie_core.errors import DatasetError
+
+LABEL_GROUP = "latent_actions"
+"""Group in a demo that holds Genie's labels; see `label_schema`."""
+
+_DEMO_NAME = re.compile(r"demo_(\d+)")
+
+
+@dataclass(frozen=True)
+class RobomimicFile:
+    """What one robomimic file holds, as far as its first demo, its attributes and its names tell.
+
+    Attributes:
+        path: the file.
+        demos: names ``demo_N`` in the order of N.
+        ignored: keys of ``data`` that are no demos.
+        cameras: observations that are (T, H, W, 3) uint8, of the first demo that has any.
+        refused: other observations of that demo that look like images, and why each is no camera.
+        fps: frames a second, None where the file does not say.
+        fps_source: where `fps` was found, in words.
+        masks: names of demos by the name of the filter key (``train``, ``valid``).
+
+    """
+
+    path: Path
+    demos: tuple[str, ...]
+    ignored: tuple[str, ...]
+    cameras: tuple[str, ...]
+    refused: Mapping[str, str]
+    fps: float | None
+    fps_source: str | None
+    masks: Mapping[str, tuple[str, ...]]
+
+    def reader(self, demo: str, camera: str) -> RobomimicReader:
+        """Return the reader of one of `demos`; nothing is read yet."""
+        return RobomimicReader(self.path, demo, camera, self.fps)
+
+
+def read_robomimic(path: Path) -> RobomimicFile:
+    """Look into a robomimic file. Raises DatasetError where `path` is no such file or holds no demo."""
+    with read_hdf5(path) as file:
+        data = file.get("data")
+        if not isinstance(data, h5py.Group):
+            raise DatasetError(f"{path}: {_other_layout(file)}, wanted robomimic's layout (data/demo_0/obs/<camera>)")
+        demos = sorted((key for key in data if _DEMO_NAME.fullmatch(key)), key=_demo_number)
+        if not demos:
+            raise DatasetError(f"{path}: the group `data` holds {_names(data)}, wanted demo_0, demo_1, ...")
+        cameras, refused = _find_cameras(path, data, demos)
+        fps, fps_source = _find_fps(data)
+        return RobomimicFile(
+            path=path,
+            demos=tuple(demos),
+            ignored=tuple(key for key in data if not _DEMO_NAME.fullmatch(key)),
+            cameras=cameras,
+            refused=refused,
+            fps=fps,
+            fps_source=fps_source,
+            masks=_read_masks(file),
+        )
+
+
+@dataclass(frozen=True)
+class _DemoFacts:
+    num_frames: int
+    frame_size: tuple[int, int]
+    fps: float | None
+
+
+@dataclass(frozen=True)
+class RobomimicReader:
+    """Reads one demo through one camera; the `FrameReader` of robomimic files."""
+
+    path: Path
+    demo: str
+    camera: str
+    file_fps: float | None
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames the camera's array holds."""
+        return self._facts.num_frames
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self._facts.frame_size
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second: the demo's attribute ``fps``, else the file's rate, else None."""
+        return self._facts.fps
+
+    @cached_property
+    def _facts(self) -> _DemoFacts:
+        with self._open() as demo:
+            num_frames, height, width, _ = self._frames_of(demo).shape
+            fps = _rate(demo.attrs.get("fps"))
+        return _DemoFacts(num_frames, (height, width), self.file_fps if fps is None else fps)
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
+        with self._open() as demo:
+            frames: Frames = self._frames_of(demo)[start:stop]
+        return frames
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """All frames, `size` at a time."""
+        with self._open() as demo:
+            dataset = self._frames_of(demo)
+            for start in range(0, len(dataset), size):
+                yield dataset[start : start + size]
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """The array at ``data/<demo>/<key>``; None where there is none."""
+        with self._open() as demo:
+            dataset = demo.get(key)
+            if isinstance(dataset, h5py.Dataset):
+                values: NDArray[Any] = dataset[()]
+                return values
+            _require_link(demo, key, self._where)
+        return None
+
+    @property
+    def _where(self) -> str:
+        return f"{self.path}: {self.demo}"
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.Group]:
+        with read_hdf5(self.path) as file:
+            demo = file.get(f"data/{self.demo}")
+            if not isinstance(demo, h5py.Group):
+                raise DatasetError(f"{self._where} is not there, or no group")
+            yield demo
+
+    def _frames_of(self, demo: h5py.Group) -> h5py.Dataset:
+        observations = _observations(demo, self._where)
+        dataset = observations.get(self.camera)
+        if not isinstance(dataset, h5py.Dataset):
+            _require_link(observations, self.camera, self._where)
+            raise DatasetError(
+                f"{self._where} has no camera `{self.camera}`, its observations are {_names(observations)}"
+            )
+        problem = frames_problem(dataset.shape, dataset.dtype)
+        if problem:
+            raise DatasetError(f"{self._where}: obs/{self.camera}: {problem}")
+        return dataset
+
+
+def _observations(demo: h5py.Group, where: str) -> h5py.Group:
+    observations = demo.get("obs")
+    if isinstance(observations, h5py.Group):
+        return observations
+    _require_link(demo, "obs", where)
+    raise DatasetError(f"{where} has no group `obs` with camera images")
+
+
+def _require_link(group: h5py.Group, key: str, where: str) -> None:
+    """Raise DatasetError if `key` is a link to another file that leads nowhere."""
+    link = group.get(key, getlink=True) if key in group else None
+    if isinstance(link, h5py.ExternalLink) and group.get(key) is None:
+        raise DatasetError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
+
+
+def _find_cameras(path: Path, data: h5py.Group, demos: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Cameras, and refused images, of the first demo that has either."""
+    for name in demos:
+        if "obs" not in data[name]:
+            continue
+        cameras, refused = [], {}
+        for key, dataset in _observations(data[name], f"{path}: {name}").items():
+            if not isinstance(dataset, h5py.Dataset):
+                continue
+            problem = frames_problem(dataset.shape, dataset.dtype)
+            if problem is None:
+                cameras.append(key)
+            elif len(dataset.shape) >= 3:
+                refused[key] = problem
+        if cameras or refused:
+            return tuple(cameras), refused
+    return (), {}
+
+
+def _find_fps(data: h5py.Group) -> tuple[float | None, str | None]:
+    """Frame rate of a file and where it was found."""
+    fps = _rate(data.attrs.get("fps"))
+    if fps is not None:
+        return fps, "attribute fps of the group data"
+    try:
+        fps = _rate(json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"])
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    return fps, None if fps is None else "control_freq in the attribute env_args"
+
+
+def _rate(value: Any) -> float | None:
+    try:
+        fps = float(value)
+    except (TypeError, ValueError):
+        return None
+    return fps if is_rate(fps) else None
+
+
+def _read_masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
+    masks = file.get("mask")
+    if not isinstance(masks, h5py.Group):
+        return {}
+    return {key: tuple(np.asarray(names).astype(str).ravel().tolist()) for key, names in masks.items()}
+
+
+def _demo_number(name: str) -> int:
+    return int(name.removeprefix("demo_"))
+
+
+def _other_layout(file: h5py.File) -> str:
+    if "observations" in file:
+        return "came the layout of ALOHA / ACT (observations/images), which Genie does not read"
+    return f"came a file that holds {_names(file)}"
+
+
+def _names(group: h5py.Group) -> str:
+    """The first keys of a group, for an error message."""
+    keys = list(group)
+    return (", ".join(f"`{key}`" for key in keys[:8]) + (", ..." if len(keys) > 8 else "")) or "nothing"
+
+
+__all__ = ["LABEL_GROUP", "RobomimicFile", "RobomimicReader", "read_robomimic"]

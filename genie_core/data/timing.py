@@ -1,0 +1,62 @@
+"""Which frames a transition spans: from the data's frame rate and the model's to a step in frames, never guessed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from genie_core.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far apart the two frames of a transition are.
+
+    Attributes:
+        step: frames from x_t to x_{t+step}, >= 1.
+        effective_fps: rate at which the model then sees the episode, frames a second; None where the data's is unknown.
+
+    """
+
+    step: int
+    effective_fps: float | None
+
+    def mismatch(self, model_fps: float) -> float | None:
+        """How much faster (> 0) or slower (< 0) than `model_fps` the model sees the episode, as a fraction.
+
+        0.25 says that the frames come 25 % faster than those the model was trained on. None where the rate is unknown.
+        """
+        return None if self.effective_fps is None else self.effective_fps / model_fps - 1
+
+
+def resolve_step(fps: float | None, model_fps: float, step: int | None = None) -> Step:
+    """Return the transition length in frames.
+
+    Args:
+        fps: frame rate of the data, frames a second; None where it is unknown.
+        model_fps: frame rate at which the model was trained, frames a second.
+        step: the length asked for, frames; None: the nearest to the model's, max(1, round half up(fps / model_fps)).
+
+    Raises:
+        DatasetError: neither `fps` nor `step` is given, or one of the three is not positive.
+
+    """
+    for name, rate in (("fps", fps), ("model_fps", model_fps)):
+        if rate is not None and not is_rate(rate):
+            raise DatasetError(f"{name}: came {rate:g}, wanted a number of frames a second above 0")
+    if step is not None:
+        if step < 1:
+            raise DatasetError(f"step: came {step}, wanted 1 or more frames")
+        return Step(step, None if fps is None else fps / step)
+    if fps is None:
+        raise DatasetError("the frame rate of the data is unknown: give its frames a second (fps) or a step in frames")
+    nearest = max(1, math.floor(fps / model_fps + 0.5))
+    return Step(nearest, fps / nearest)
+
+
+def is_rate(fps: float) -> bool:
+    """Whether `fps` can be a frame rate: finite and above 0."""
+    return math.isfinite(fps) and fps > 0
+
+
+__all__ = ["Step", "is_rate", "resolve_step"]

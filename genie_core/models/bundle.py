@@ -1,0 +1,209 @@
+"""Bundles: a trained model as a folder of config.json, one .safetensors a component, and card.md. No pickle.
+
+A bundle's identity is the SHA-256 over its configuration and weights; every label carries it. The card is prose about
+them and may be corrected without making other labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from genie_core.errors import ModelError
+from genie_core.models.config import ModelConfig
+from genie_core.models.genie import Genie, count_parameters
+
+CONFIG, CARD = "config.json", "card.md"
+COMPONENTS = ("tokenizer", "lam", "dynamics")
+# What the codebooks' averages need only while training.
+_TRAINING_ONLY = ("count_K", "sum_KD", "idle_K")
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What is known of a bundle without building its networks.
+
+    Attributes:
+        name: the configuration's name.
+        path: the folder.
+        bundle_id: SHA-256 of configuration and weights, 64 hexadecimal digits.
+        config: the whole configuration.
+        card: Markdown.
+        codebook: (codes, D) float32, the quantized latent of each code.
+        parameters: trained parameters of all components.
+
+    """
+
+    name: str
+    path: Path
+    bundle_id: str
+    config: ModelConfig
+    card: str
+    codebook: NDArray[np.float32]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle: its description and its networks in evaluation mode, on one device."""
+
+    info: BundleInfo
+    genie: Genie
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """The configuration's name."""
+        return self.info.name
+
+    @property
+    def bundle_id(self) -> str:
+        """SHA-256 of configuration and weights, 64 hexadecimal digits."""
+        return self.info.bundle_id
+
+    @property
+    def config(self) -> ModelConfig:
+        """The whole configuration."""
+        return self.info.config
+
+    @property
+    def card(self) -> str:
+        """Markdown."""
+        return self.info.card
+
+    @property
+    def codebook(self) -> NDArray[np.float32]:
+        """(codes, D) float32."""
+        return self.info.codebook
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters of all components."""
+        return self.info.parameters
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether the folder looks like a bundle: it has a config.json and the weights of every component."""
+    return (path / CONFIG).is_file() and all((path / f"{c}.safetensors").is_file() for c in COMPONENTS)
+
+
+def read_bundle_info(path: Path) -> BundleInfo:
+    """Read a bundle's description; raises ModelError saying what is missing or wrong."""
+    for name in (CONFIG, *(f"{c}.safetensors" for c in COMPONENTS)):
+        if not (path / name).is_file():
+            raise ModelError(f"{path} is not a bundle: {name} is missing")
+    try:
+        config = ModelConfig.model_validate_json((path / CONFIG).read_bytes())
+    except ValidationError as error:
+        raise ModelError(f"{path / CONFIG} is not a model configuration: {error}") from error
+    try:
+        with safe_open(path / "lam.safetensors", framework="np") as file:
+            codebook = file.get_tensor("quantizer.codebook").astype(np.float32)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path / 'lam.safetensors'} cannot be read: {error}") from error
+    card = (path / CARD).read_text() if (path / CARD).is_file() else ""
+    parameters = count_parameters(config).total
+    return BundleInfo(config.name, path, bundle_id(path), config, card, codebook, parameters)
+
+
+def bundle_id(path: Path) -> str:
+    """SHA-256 over the names and SHA-256 of config.json and every component, in that order; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, *(f"{c}.safetensors" for c in COMPONENTS)):
+        with (path / name).open("rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def load_bundle(path: Path, device: str = "cpu") -> Bundle:
+    """Load a bundle for inference, in float32.
+
+    Raises:
+        ModelError: the folder is not a bundle, a file is damaged, or weights and configuration disagree.
+
+    """
+    info = read_bundle_info(path)
+    target = torch_device(device)
+    genie = Genie(info.config)
+    for component in COMPONENTS:
+        file = path / f"{component}.safetensors"
+        try:
+            tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
+            missing, unexpected = getattr(genie, component).load_state_dict(tensors, strict=False)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise ModelError(f"{file} does not fit {path / CONFIG}: {error}") from error
+        missing = [k for k in missing if not k.endswith(_TRAINING_ONLY)]
+        if missing or unexpected:
+            raise ModelError(f"{file} does not fit {path / CONFIG}: missing {missing}, unexpected {unexpected}")
+    genie.requires_grad_(False)
+    return Bundle(info, genie.to(target).eval(), target)
+
+
+def torch_device(name: str) -> torch.device:
+    """A device that is there; raises ModelError naming what was asked for."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> BundleInfo:
+    """Write a bundle atomically: a complete new folder takes the place of an older one of that name, if any.
+
+    Args:
+        path: the bundle's folder; its parent is made.
+        genie: the networks.
+        card: Markdown.
+        half: store network weights as float16 (codebooks stay float32): half the size, for shipping.
+
+    """
+    staging = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    (staging / CONFIG).write_text(genie.config.model_dump_json(indent=2) + "\n")
+    (staging / CARD).write_text(card)
+    for component in COMPONENTS:
+        state = getattr(genie, component).state_dict()
+        save_file(_stored(state, half), staging / f"{component}.safetensors")
+    for file in staging.iterdir():
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+    if path.exists():
+        if not is_bundle(path):
+            shutil.rmtree(staging)
+            raise ModelError(f"{path} exists and is not a bundle: it is not replaced")
+        shutil.rmtree(path)
+    staging.rename(path)
+    return read_bundle_info(path)
+
+
+def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
+    kept = {k: v.detach().cpu().contiguous() for k, v in state.items() if not k.endswith(_TRAINING_ONLY)}
+    if half:
+        kept = {k: v if k.endswith("codebook") else v.half() for k, v in kept.items()}
+    return kept
+
+
+__all__ = [
+    "Bundle",
+    "BundleInfo",
+    "bundle_id",
+    "is_bundle",
+    "load_bundle",
+    "read_bundle_info",
+    "save_bundle",
+    "torch_device",
+]

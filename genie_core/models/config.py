@@ -1,0 +1,122 @@
+"""A model's whole configuration as one immutable pydantic object, and the presets. Knows no torch.
+
+The numbers of `coinrun` and `robotics` are those of Bruce et al. (2024), Appendices C, E and F, where it gives them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TransformerConfig(_Frozen):
+    """One stack of spatio-temporal blocks (paper, Section 2 and Figure 4)."""
+
+    layers: int = Field(gt=0)
+    dim: int = Field(gt=0, description="width of the residual stream")
+    heads: int = Field(gt=0)
+    window: int = Field(8, gt=0, description="frames that temporal attention reaches back, the current one included")
+    ffn_ratio: float = Field(4.0, gt=0, description="hidden width of the feed-forward over `dim`")
+    qk_norm: bool = True
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TransformerConfig:
+        if self.dim % self.heads or (self.dim // self.heads) % 2:
+            raise ValueError(f"dim {self.dim} must split into {self.heads} heads of an even size")
+        return self
+
+
+class QuantizerConfig(_Frozen):
+    """A codebook learnt by exponential moving averages, with revival of codes that nobody uses."""
+
+    codes: int = Field(gt=1, le=65535)
+    dim: int = Field(32, gt=0, description="size of a code, the paper's latent dim")
+    decay: float = Field(0.99, gt=0, lt=1, description="of the moving averages")
+    commitment: float = Field(0.25, ge=0, description="weight of the loss that pulls latents to their codes")
+    revive_after: int = Field(50, gt=0, description="steps without use after which a code restarts at a live latent")
+
+
+class TokenizerConfig(_Frozen):
+    """Video tokenizer (paper, Section 2.1, Figure 6)."""
+
+    encoder: TransformerConfig
+    decoder: TransformerConfig
+    quantizer: QuantizerConfig
+    patch: int = Field(4, gt=0, description="side in pixels of the square that one token covers")
+    temporal: Literal["st", "c", "none"] = Field(
+        "st",
+        description="the paper's Table 3: 'st' ST-ViViT (blocks mix space and time), 'c' C-ViViT (all of space, then "
+        "all of time), 'none' ViT (no attention over time)",
+    )
+    stem: Literal["patch", "conv"] = Field(
+        "patch",
+        description="'patch': linear patches as in the paper; 'conv': strided convolutions, learns faster when small",
+    )
+    stem_width: int = Field(64, gt=0, description="channels of the convolutional stem before its last stage")
+
+
+class LatentActionConfig(_Frozen):
+    """Latent action model (paper, Section 2.1, Figure 5)."""
+
+    encoder: TransformerConfig
+    decoder: TransformerConfig
+    quantizer: QuantizerConfig
+    patch: int = Field(16, gt=0)
+    source: Literal["pixels", "tokens"] = Field("pixels", description="what the encoder reads (paper, Table 2)")
+    residual: bool = Field(False, description="the decoder predicts the change of the last frame, not the frame")
+
+
+class DynamicsConfig(_Frozen):
+    """MaskGIT dynamics model (paper, Section 2.1, Figure 7)."""
+
+    transformer: TransformerConfig
+    previous_tokens: bool = Field(
+        False, description="add the embedding of the previous frame's token at each place (beyond the paper)"
+    )
+
+
+class ModelConfig(_Frozen):
+    """Everything that defines a Genie model's shape."""
+
+    name: str
+    height: int = Field(64, gt=0, description="pixels")
+    width: int = Field(64, gt=0, description="pixels")
+    fps: float = Field(10.0, gt=0, description="frames a second that the model is trained at")
+    tokenizer: TokenizerConfig
+    lam: LatentActionConfig
+    dynamics: DynamicsConfig
+    temperature: float = Field(1.0, gt=0, description="default sampling temperature of rollouts")
+
+    @model_validator(mode="after")
+    def _patches_tile(self) -> ModelConfig:
+        for part, patch in (("tokenizer", self.tokenizer.patch), ("lam", self.lam.patch)):
+            if self.lam.source == "tokens" and part == "lam":
+                continue
+            if self.height % patch or self.width % patch:
+                raise ValueError(f"{part}.patch {patch} does not tile a {self.height} x {self.width} frame")
+        return self
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Number of tokenizer tokens in one frame."""
+        return (self.height // self.tokenizer.patch) * (self.width // self.tokenizer.patch)
+
+    @property
+    def context_frames(self) -> int:
+        """Most prompt frames that a simulation takes: the dynamics model's temporal window."""
+        return self.dynamics.transformer.window
+
+
+__all__ = [
+    "DynamicsConfig",
+    "LatentActionConfig",
+    "ModelConfig",
+    "QuantizerConfig",
+    "TokenizerConfig",
+    "TransformerConfig",
+]

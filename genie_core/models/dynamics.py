@@ -1,0 +1,68 @@
+"""The dynamics model (Bruce et al. 2024, Section 2.1, Figure 7): a decoder-only MaskGIT over video tokens.
+
+Latent actions are ADDED as embeddings; the network predicts the hidden tokens of a frame from the visible ones, the
+frames before, and the actions. Sampling is `genie_core.inference`'s work.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genie_core.models.config import DynamicsConfig
+from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
+
+
+class DynamicsModel(nn.Module):
+    """Next-frame tokens from past tokens and latent actions; `mask_token`, one past the last, is a hidden one."""
+
+    def __init__(self, config: DynamicsConfig, tokens_per_frame: int, codes: int, action_dim: int) -> None:
+        super().__init__()
+        dim = config.transformer.dim
+        self.mask_token = codes
+        self.tokens_per_frame = tokens_per_frame
+        self.embed = nn.Embedding(codes + 1, dim)
+        self.embed_previous = nn.Embedding(codes + 1, dim) if config.previous_tokens else None
+        self.action = nn.Linear(action_dim, dim)
+        self.position_ND = nn.Parameter(0.02 * torch.randn(tokens_per_frame, dim))
+        self.transformer = SpatioTemporalTransformer(config.transformer)
+        self.head = nn.Linear(dim, codes, bias=False)
+        for table in (self.embed, self.embed_previous):
+            if table is not None:
+                nn.init.trunc_normal_(table.weight, std=0.02)
+
+    def _embed(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
+        x_BTND: Tensor = self.embed(token_BTN) + self.position_ND + self.action(action_BTD)[:, :, None]
+        return x_BTND if self.embed_previous is None else x_BTND + self.embed_previous(previous_BTN)
+
+    def forward(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
+        """Logits (B, T, N, codes) for whole clips.
+
+        Args:
+            token_BTN: int64 tokens, `mask_token` where hidden.
+            previous_BTN: int64 tokens of the frame before each, all visible; `mask_token` before the first frame.
+            action_BTD: the latent action that led to each frame; zeros for the first frame.
+
+        """
+        logits: Tensor = self.head(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD)))
+        return logits
+
+    def initial_state(self, batch: int) -> TemporalState:
+        """The state of `batch` streams that have seen nothing."""
+        return self.transformer.initial_state(batch, self.tokens_per_frame)
+
+    def stream(
+        self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, state: TemporalState
+    ) -> tuple[Tensor, TemporalState]:
+        """As `forward` for the next T frames of B streams, and the state after them."""
+        y_BTND, state = self.transformer.stream(self._embed(token_BTN, previous_BTN, action_BTD), state)
+        return self.head(y_BTND), state
+
+
+def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:
+    """The tokens of the frame before each frame; `mask_token` before the first."""
+    first = torch.full_like(token_BTN[:, :1], mask_token)
+    return torch.cat((first, token_BTN[:, :-1]), dim=1)
+
+
+__all__ = ["DynamicsModel", "previous_tokens"]

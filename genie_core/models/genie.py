@@ -1,0 +1,65 @@
+"""The three networks of one Genie model together, built from one configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genie_core.models.config import ModelConfig
+from genie_core.models.dynamics import DynamicsModel
+from genie_core.models.lam import LatentActionModel
+from genie_core.models.tokenizer import VideoTokenizer
+
+
+class Genie(nn.Module):
+    """Video tokenizer, latent action model and dynamics model of one `ModelConfig`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config
+        self.tokenizer = VideoTokenizer(c.tokenizer, c.height, c.width)
+        if c.lam.source == "pixels":
+            self.lam = LatentActionModel(c.lam, c.height, c.width)
+        else:  # the token grid is a small picture whose channels are the code's components
+            grid = (c.height // c.tokenizer.patch, c.width // c.tokenizer.patch)
+            patch = max(1, c.lam.patch // c.tokenizer.patch)
+            self.lam = LatentActionModel(c.lam, *grid, channels=c.tokenizer.quantizer.dim, patch=patch)
+        self.dynamics = DynamicsModel(c.dynamics, c.tokens_per_frame, c.tokenizer.quantizer.codes, c.lam.quantizer.dim)
+
+    def lam_view(self, pixels_BTCHW: Tensor) -> Tensor:
+        """What the latent action model reads of clips (B, T, 3, H, W): the pixels, or the tokens' codes as pictures."""
+        if self.config.lam.source == "pixels":
+            return pixels_BTCHW
+        with torch.no_grad():
+            vector_BTND = self.tokenizer.quantizer.lookup(self.tokenizer.encode(pixels_BTCHW))
+        c = self.config
+        h, w = c.height // c.tokenizer.patch, c.width // c.tokenizer.patch
+        return vector_BTND.view(*vector_BTND.shape[:2], h, w, -1).permute(0, 1, 4, 2, 3)
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Trained parameters of each component (codebooks, which averages move, are not counted)."""
+
+    tokenizer: int
+    lam: int
+    dynamics: int
+
+    @property
+    def total(self) -> int:
+        """All three."""
+        return self.tokenizer + self.lam + self.dynamics
+
+
+def count_parameters(config: ModelConfig) -> ParameterCount:
+    """Count without allocating: the networks are built on the meta device."""
+    with torch.device("meta"):
+        genie = Genie(config)
+    counts = [sum(p.numel() for p in m.parameters()) for m in (genie.tokenizer, genie.lam, genie.dynamics)]
+    return ParameterCount(*counts)
+
+
+__all__ = ["Genie", "ParameterCount", "count_parameters"]

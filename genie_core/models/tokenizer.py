@@ -1,0 +1,82 @@
+"""The video tokenizer (Bruce et al. 2024, Section 2.1, Figure 6): a VQ-VAE whose token sees no later frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genie_core.models.config import TokenizerConfig
+from genie_core.models.patches import ConvPatches, ConvPixels, LinearPatches, LinearPixels
+from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
+
+
+@dataclass(frozen=True)
+class TokenizerOutput:
+    """One training pass: reconstruction (B, T, 3, H, W) in [-0.5, 0.5], tokens (B, T, N) int64, the two losses."""
+
+    pixels_BTCHW: Tensor
+    token_BTN: Tensor
+    reconstruction_loss: Tensor
+    commitment_loss: Tensor
+
+
+class VideoTokenizer(nn.Module):
+    """Frames to discrete tokens and back."""
+
+    def __init__(self, config: TokenizerConfig, height: int, width: int) -> None:
+        super().__init__()
+        c = config
+        self.tokens_per_frame = (height // c.patch) * (width // c.patch)
+        if c.stem == "conv":
+            self.patches: nn.Module = ConvPatches(c.patch, 3, c.encoder.dim, c.stem_width)
+            self.pixels: nn.Module = ConvPixels(c.patch, 3, c.decoder.dim, c.stem_width, height, width)
+        else:
+            self.patches = LinearPatches(c.patch, 3, c.encoder.dim)
+            self.pixels = LinearPixels(c.patch, 3, c.decoder.dim, height, width)
+        self.encoder_position_ND = nn.Parameter(0.02 * torch.randn(self.tokens_per_frame, c.encoder.dim))
+        self.decoder_position_ND = nn.Parameter(0.02 * torch.randn(self.tokens_per_frame, c.decoder.dim))
+        self.encoder = SpatioTemporalTransformer(c.encoder, c.temporal)
+        self.decoder = SpatioTemporalTransformer(c.decoder, c.temporal)
+        self.to_latent = nn.Linear(c.encoder.dim, c.quantizer.dim)
+        self.from_latent = nn.Linear(c.quantizer.dim, c.decoder.dim)
+        self.quantizer = VectorQuantizer(c.quantizer)
+
+    def latents(self, pixels_BTCHW: Tensor) -> Tensor:
+        """(B, T, 3, H, W) in [-0.5, 0.5] -> (B, T, N, dim) unit latents."""
+        y_BTND = self.encoder(self.patches(pixels_BTCHW) + self.encoder_position_ND)
+        return F.normalize(self.to_latent(y_BTND).float(), dim=-1)
+
+    def encode(self, pixels_BTCHW: Tensor) -> Tensor:
+        """(B, T, 3, H, W) in [-0.5, 0.5] -> (B, T, N) int64 tokens."""
+        return self.quantizer.nearest(self.latents(pixels_BTCHW))
+
+    def decode(self, token_BTN: Tensor) -> Tensor:
+        """(B, T, N) int64 -> (B, T, 3, H, W), about [-0.5, 0.5]."""
+        return self._draw(self.quantizer.lookup(token_BTN))
+
+    def _draw(self, vector_BTND: Tensor) -> Tensor:
+        out: Tensor = self.pixels(self.decoder(self.from_latent(vector_BTND) + self.decoder_position_ND))
+        return out
+
+    def decoder_state(self, batch: int) -> TemporalState:
+        """The state of `batch` decoding streams that have seen nothing."""
+        return self.decoder.initial_state(batch, self.tokens_per_frame)
+
+    def decode_stream(self, token_BTN: Tensor, state: TemporalState) -> tuple[Tensor, TemporalState]:
+        """The next T frames of B streams of tokens: as `decode` over the whole streams, and the state after."""
+        x_BTND = self.from_latent(self.quantizer.lookup(token_BTN)) + self.decoder_position_ND
+        y_BTND, state = self.decoder.stream(x_BTND, state)
+        return self.pixels(y_BTND), state
+
+    def forward(self, pixels_BTCHW: Tensor) -> TokenizerOutput:
+        """One training pass over (B, T, 3, H, W) in [-0.5, 0.5]."""
+        quantized = self.quantizer(self.latents(pixels_BTCHW))
+        drawn = self._draw(quantized.vector).float()
+        return TokenizerOutput(drawn, quantized.code, F.mse_loss(drawn, pixels_BTCHW), quantized.loss)
+
+
+__all__ = ["TokenizerOutput", "VideoTokenizer"]

@@ -1,0 +1,234 @@
+"""The spatio-temporal transformer (Bruce et al. 2024, Section 2, Figure 4) with a fixed temporal window.
+
+A block attends over the patches of each frame, then over the same patch's past frames, then applies ONE feed-forward;
+there is none between the two attentions, so the cost is linear in the number of frames. Time positions are rotary and
+counted from the oldest key in reach, and temporal attention reaches back `window` frames: so the keys and values of
+past frames can be carried along (`TemporalState`) exactly, for streams of any length.
+
+Shape suffixes: B batch, T frames, N patches a frame, D width, H heads, E width of a head, S key frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genie_core.models.config import TransformerConfig
+
+TemporalMode = Literal["st", "c", "none"]
+
+
+@dataclass(frozen=True)
+class TemporalState:
+    """What a stream remembers of its past: keys (unrotated) and values of the last window - 1 frames, for each block.
+
+    Attributes:
+        keys: one (B, N, H, window - 1, E) tensor a block with temporal attention, oldest frame first.
+        values: likewise.
+        frames_B: (B,) int64, how many frames each stream has seen; fewer than window - 1 leaves slots unused.
+
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    frames_B: Tensor
+
+    def repeat(self, times: int) -> TemporalState:
+        """Copy every stream `times` times along the batch, so that branches share one past."""
+        return TemporalState(
+            tuple(k.repeat_interleave(times, dim=0) for k in self.keys),
+            tuple(v.repeat_interleave(times, dim=0) for v in self.values),
+            self.frames_B.repeat_interleave(times),
+        )
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention of q (..., L, E) over k, v (..., S, E); `mask` broadcasts to (..., L, S), True where allowed.
+
+    On a CPU the explicit product is about 1.7 times faster in training than the fused kernel at these short lengths.
+    """
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    mixed: Tensor = scores.softmax(dim=-1) @ v
+    return mixed
+
+
+class RotaryTime(nn.Module):
+    """Rotary position encoding over frames (Su et al. 2021, RoFormer)."""
+
+    frequencies_E: Tensor
+
+    def __init__(self, head_dim: int, base: float = 100.0) -> None:
+        super().__init__()
+        exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
+        self.register_buffer("frequencies_E", base**-exponents, persistent=False)
+
+    def forward(self, x: Tensor, first: int) -> Tensor:
+        """Rotate x (..., L, E), whose frames stand at positions first .. first + L - 1."""
+        positions_L = torch.arange(first, first + x.shape[-2], device=x.device, dtype=torch.float32)
+        angles = positions_L[:, None] * self.frequencies_E
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class Attention(nn.Module):
+    """Projections of one multi-head attention; which tokens attend to which is the caller's choice."""
+
+    def __init__(self, dim: int, heads: int, qk_norm: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.q_norm: nn.Module = nn.LayerNorm(dim // heads, bias=False) if qk_norm else nn.Identity()
+        self.k_norm: nn.Module = nn.LayerNorm(dim // heads, bias=False) if qk_norm else nn.Identity()
+
+    def project(self, x_BTND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, T, N, H, E); queries and keys normalised if configured (QK-norm)."""
+        B, T, N, D = x_BTND.shape
+        q, k, v = self.qkv(x_BTND).view(B, T, N, 3, self.heads, D // self.heads).unbind(3)
+        return self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v
+
+
+class SpatialAttention(Attention):
+    """Every patch attends to all patches of its own frame."""
+
+    def forward(self, x_BTND: Tensor) -> Tensor:
+        """(B, T, N, D) -> (B, T, N, D)."""
+        q, k, v = (y.transpose(2, 3) for y in self.project(x_BTND))  # (B, T, H, N, E)
+        y_BTHNE = attention(q, k, v)
+        out: Tensor = self.out(y_BTHNE.transpose(2, 3).flatten(3))
+        return out
+
+
+class TemporalAttention(Attention):
+    """Every patch attends to the same patch of its own frame and of the window - 1 frames before it."""
+
+    def __init__(self, dim: int, heads: int, qk_norm: bool, window: int) -> None:
+        super().__init__(dim, heads, qk_norm)
+        self.window = window
+        self.rotary = RotaryTime(dim // heads)
+
+    def forward(
+        self, x_BTND: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(B, T, N, D) -> the same, and the keys and values (B, N, H, S, E) of past and new frames together."""
+        q, k, v = (y.permute(0, 2, 3, 1, 4) for y in self.project(x_BTND))  # (B, N, H, T, E)
+        if past is not None:
+            k, v = torch.cat((past[0].to(k.dtype), k), dim=3), torch.cat((past[1].to(v.dtype), v), dim=3)
+        # Positions count from the oldest key, never from the episode's start: they stay small and exact for ever.
+        y_BNHTE = attention(self.rotary(q, k.shape[3] - q.shape[3]), self.rotary(k, 0), v, mask)
+        out: Tensor = self.out(y_BNHTE.permute(0, 3, 1, 2, 4).flatten(3))
+        return out, (k, v)
+
+
+class Block(nn.Module):
+    """Spatial attention, temporal attention, feed-forward: pre-normalised, residual; an attention may be left out."""
+
+    def __init__(self, config: TransformerConfig, space: bool, time: bool) -> None:
+        super().__init__()
+        c = config
+        hidden = int(c.dim * c.ffn_ratio)
+        self.space_norm = nn.LayerNorm(c.dim, bias=False) if space else None
+        self.space = SpatialAttention(c.dim, c.heads, c.qk_norm) if space else None
+        self.time_norm = nn.LayerNorm(c.dim, bias=False) if time else None
+        self.time = TemporalAttention(c.dim, c.heads, c.qk_norm, c.window) if time else None
+        self.ffn_norm = nn.LayerNorm(c.dim, bias=False)
+        self.ffn = nn.Sequential(nn.Linear(c.dim, hidden), nn.GELU(), nn.Linear(hidden, c.dim))
+
+    def forward(
+        self, x_BTND: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """(B, T, N, D) -> the same, and the temporal keys and values (None without temporal attention)."""
+        kept = None
+        if self.space is not None and self.space_norm is not None:
+            x_BTND = x_BTND + self.space(self.space_norm(x_BTND))
+        if self.time is not None and self.time_norm is not None:
+            y_BTND, kept = self.time(self.time_norm(x_BTND), past, mask)
+            x_BTND = x_BTND + y_BTND
+        return x_BTND + self.ffn(self.ffn_norm(x_BTND)), kept
+
+
+def _plan(layers: int, mode: TemporalMode) -> list[tuple[bool, bool]]:
+    """Which blocks attend over (space, time)."""
+    if mode == "st":
+        return [(True, True)] * layers
+    if mode == "none":
+        return [(True, False)] * layers
+    return [(i < (layers + 1) // 2, i >= (layers + 1) // 2) for i in range(layers)]
+
+
+class SpatioTemporalTransformer(nn.Module):
+    """A stack of blocks and a final normalisation.
+
+    `mode` chooses the paper's Table 3: ``st`` every block mixes space and time; ``c`` the first half only space, the
+    second only time (as C-ViViT); ``none`` no attention over time (as ViT).
+    """
+
+    def __init__(self, config: TransformerConfig, mode: TemporalMode = "st") -> None:
+        super().__init__()
+        self.window = config.window
+        self.heads, self.head_dim = config.heads, config.dim // config.heads
+        self.blocks = nn.ModuleList(Block(config, space, time) for space, time in _plan(config.layers, mode))
+        self.norm = nn.LayerNorm(config.dim, bias=False)
+        self.temporal_blocks = sum(time for _, time in _plan(config.layers, mode))
+        self.apply(_initialise)
+
+    def forward(self, x_BTND: Tensor) -> Tensor:
+        """Whole clips at once: (B, T, N, D) -> (B, T, N, D); frame t sees frames t - window + 1 .. t."""
+        mask = _window_mask(x_BTND.shape[1], x_BTND.shape[1], self.window, x_BTND.device)
+        for block in self.blocks:
+            x_BTND, _ = block(x_BTND, None, mask)
+        out: Tensor = self.norm(x_BTND)
+        return out
+
+    def initial_state(self, batch: int, patches: int) -> TemporalState:
+        """The state of `batch` streams that have seen nothing."""
+        p = next(self.parameters())
+        shape = (batch, patches, self.heads, self.window - 1, self.head_dim)
+        empty = tuple(torch.zeros(shape, device=p.device, dtype=p.dtype) for _ in range(self.temporal_blocks))
+        return TemporalState(empty, empty, torch.zeros(batch, dtype=torch.int64, device=p.device))
+
+    def stream(self, x_BTND: Tensor, state: TemporalState) -> tuple[Tensor, TemporalState]:
+        """The next T frames of B streams: the same numbers as `forward` over the whole streams, and the state after."""
+        T, reach = x_BTND.shape[1], self.window - 1
+        mask = _window_mask(T, reach + T, self.window, x_BTND.device)
+        slots_S = torch.arange(reach + T, device=x_BTND.device)
+        used_BS = slots_S >= (reach - state.frames_B.clamp(max=reach))[:, None]
+        mask_B11TS = mask & used_BS[:, None, None, None, :]
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for block in self.blocks:
+            i = len(keys)
+            past = (state.keys[i], state.values[i]) if i < len(state.keys) else None
+            x_BTND, kept = block(x_BTND, past, mask_B11TS)
+            if kept is not None:
+                keys.append(kept[0][:, :, :, T:])
+                values.append(kept[1][:, :, :, T:])
+        return self.norm(x_BTND), TemporalState(tuple(keys), tuple(values), state.frames_B + T)
+
+
+def _window_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
+    """(queries, keys) bool: the last `queries` of `keys` frames see themselves and window - 1 frames before."""
+    q = torch.arange(keys - queries, keys, device=device)[:, None]
+    k = torch.arange(keys, device=device)[None, :]
+    return (k <= q) & (k > q - window)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+
+
+__all__ = ["SpatioTemporalTransformer", "TemporalState", "attention"]

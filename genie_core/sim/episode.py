@@ -1,0 +1,118 @@
+"""Recording one episode: draw its looks and motion from (seed, number), then alternate frame, action, step."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.sim.config import SimConfig
+from genie_core.sim.looks import Looks, draw_cubes, draw_looks
+from genie_core.sim.meshes import cache_dir
+from genie_core.sim.motion import CLOSED, OPEN, WORKSPACE, draw_mode, make_policy, reach, turn
+from genie_core.sim.picture import CAMERA, Picture
+from genie_core.sim.scene import Scene
+
+PRE_ROLL_STEPS = 14
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode: the datasets of its group by path, each with T rows, and the group's attributes."""
+
+    arrays: dict[str, NDArray[Any]]
+    attrs: dict[str, str]
+    env_args: str
+
+
+Recorder = Callable[[int], Episode]
+"""Makes the episode of a number."""
+
+
+def _seen(looks: Looks) -> str:
+    surfaces = looks.surfaces
+    return json.dumps(
+        {
+            "light_direction": looks.light_direction.tolist(),
+            "light": looks.light,
+            "ambient": looks.ambient,
+            "surfaces": None
+            if surfaces is None
+            else {
+                "table": surfaces.table,
+                "table_tint": surfaces.table_tint.tolist(),
+                "wall_tint": surfaces.wall_tint.tolist(),
+                "floor_tint": surfaces.floor_tint.tolist(),
+                "cube_rgb": surfaces.cube_rgb.tolist(),
+            },
+        }
+    )
+
+
+def _pre_roll(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
+    """Bring the hand, unrecorded, to a random place above the table; returns the yaw and grip it is left with."""
+    low, high = WORKSPACE
+    start = rng.uniform(low + np.array([0.0, 0.0, 0.05]), high)
+    grip = CLOSED if rng.random() < 1 / 3 else OPEN
+    yaw = float(rng.uniform(-0.5, 0.5))
+    for _ in range(PRE_ROLL_STEPS):
+        hand = scene.hand()
+        scene.step(np.concatenate([reach(hand, start, 1.0), turn(hand, yaw), [grip]]))
+        if np.linalg.norm(start - scene.hand().position) < 0.02:
+            break
+    return yaw, grip
+
+
+def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Episode:
+    """Episode `number`. Row t of `actions` was chosen on seeing frame t and leads to frame t + 1.
+
+    Looks and motion have random streams of their own: the same seed with another camera jitter repeats the motion.
+    """
+    streams = np.random.SeedSequence([config.seed, number]).spawn(2)
+    looks_rng, motion_rng = (np.random.default_rng(stream) for stream in streams)
+    looks = draw_looks(looks_rng, config.looks, config.jitter, len(scene.cubes))
+    cubes = draw_cubes(motion_rng, config.looks, len(scene.cubes))
+    picture.dress(looks)
+    scene.reset(cubes)
+    mode = draw_mode(motion_rng)
+    yaw, grip = _pre_roll(scene, motion_rng)
+    policy = make_policy(mode, motion_rng, scene.hand(), yaw, grip)
+
+    rows: dict[str, list[Any]] = {}
+    for _ in range(config.frames):
+        hand = scene.hand()
+        row: dict[str, Any] = {
+            f"obs/{CAMERA}_image": picture.frame(),
+            "obs/eef_pixel": picture.pixel(hand.position, looks),
+            **scene.sense(),
+        }
+        action, primitive = policy.act(hand)
+        scene.step(action)
+        row |= {"actions": action, "primitive": np.int8(primitive), "rewards": np.float64(scene.reward)}
+        for name, value in row.items():
+            rows.setdefault(name, []).append(value)
+    arrays = {name: np.stack(values) for name, values in rows.items()}
+    arrays["dones"] = np.eye(1, config.frames, config.frames - 1, dtype=np.int64)[0]
+    camera = picture.camera_json()
+    env_kwargs = scene.env_args["env_kwargs"] | {
+        "camera_names": [CAMERA],
+        "camera_heights": config.size,
+        "camera_widths": config.size,
+    }
+    return Episode(
+        arrays=arrays,
+        attrs={"mode": mode, "camera": camera, "looks": _seen(looks)},
+        env_args=json.dumps(scene.env_args | {"env_kwargs": env_kwargs}),
+    )
+
+
+def make_recorder(config: SimConfig) -> Recorder:
+    """A scene and its picture, made once, as a function from episode number to episode."""
+    scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir())
+    picture = Picture(scene, config.robot, config.size, config.supersample, config.shadows)
+    return lambda number: record(scene, picture, config, number)
+
+
+__all__ = ["Episode", "Recorder", "make_recorder", "record"]

@@ -1,0 +1,83 @@
+"""Making a dataset: what is missing is made by worker processes, then everything becomes one file."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from genie_core.errors import DatasetError
+from genie_core.sim import backend
+from genie_core.sim.config import SimConfig
+from genie_core.sim.episode import make_recorder
+from genie_core.sim.parts import Parts, parts_dir
+from genie_core.sim.workers import MakeRecorder, run
+
+Progress = Callable[[int, int], None]
+"""Told after every episode: how many of them are finished, of how many."""
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def generate(
+    config: SimConfig,
+    episodes: int,
+    out: Path,
+    *,
+    workers: int = 1,
+    progress: Progress = _ignore,
+    overwrite: bool = False,
+) -> None:
+    """Write `episodes` simulated episodes to `out`, an HDF5 file in robomimic's layout with actions known.
+
+    Interrupted, a second call with the same config goes on where the first stopped, also with other numbers of
+    workers or episodes: an episode depends on the config and its own number alone.
+
+    Raises DatasetError if `out` exists and is not to be overwritten, if unfinished work of another config is in the
+    way, if the simulator or a renderer is not installed, or if an episode fails.
+    """
+    if episodes < 1 or workers < 1:
+        raise DatasetError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
+    refuse_existing(out, overwrite)
+    backend.require_packages()
+    gl = backend.choose_gl()
+    fill(config, episodes, out, workers, progress, gl, backend.software(gl), make_recorder)
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Say so before hours of work, not after, if `out` cannot be written."""
+    if out.is_dir():
+        raise DatasetError(f"{out} is a folder, a file name is wanted")
+    if out.exists() and not overwrite:
+        raise DatasetError(f"{out} exists: choose another name, or ask to overwrite it")
+    if not out.parent.is_dir():
+        raise DatasetError(f"{out.parent} is not a folder to write {out.name} to")
+
+
+def fill(
+    config: SimConfig,
+    episodes: int,
+    out: Path,
+    workers: int,
+    progress: Progress,
+    gl: str,
+    software: dict[str, str],
+    recorders: MakeRecorder,
+) -> None:
+    """`generate` with the simulator passed in."""
+    folder = parts_dir(out)
+    parts = Parts(folder)
+    with parts.locked():
+        parts.open(config, software)
+        missing = [number for number in range(episodes) if not parts.finished(number)]
+        done = episodes - len(missing)
+        progress(done, episodes)
+        # Closed at once on Ctrl-C: workers must not outlive the lock on their folder.
+        with closing(run(missing, workers, folder, config, gl, recorders)) as finished:
+            for _ in finished:
+                done += 1
+                progress(done, episodes)
+        parts.assemble(out, config, software, episodes)
+
+
+__all__ = ["Progress", "fill", "generate", "refuse_existing"]

@@ -1,0 +1,263 @@
+"""How the robot is moved: three policies that turn what the hand senses into the next action. No simulator in here.
+
+An action is (7,) in [-1, 1]: translation in units of `STEP_M`, rotation vector in units of `STEP_RAD`, both in the
+world's axes, then the gripper, +1 closing and -1 opening. The gripper always points down; only its yaw is moved.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from genie_core.sim.geometry import Matrix, Vector, rotation_vector, rotation_z, yaw_between
+from genie_core.sim.looks import CUBE_AREA
+
+STEP_M = 0.07
+STEP_RAD = 0.5
+WORKSPACE = (np.array([-0.15, -0.20, 0.830]), np.array([0.16, 0.20, 1.060]))
+"""Corners in metres of the box that the hand is kept in; the table top is at z = 0.8."""
+TABLE_M = 0.8
+OPEN, CLOSED = -1.0, 1.0
+YAW_LIMIT_RAD = 0.8
+"""The Panda's wrist meets its joint limits beyond this."""
+FOLLOWED = 0.75
+"""Fraction of a commanded step that the first steps of a held motion really cover; used to foresee where it ends."""
+
+PRIMITIVES = (
+    "stay", "+x", "-x", "+y", "-y", "+z", "-z", "+yaw", "-yaw", "open", "close", "compound", "smooth", "script",
+)  # fmt: skip
+"""Names of the values of the dataset's `primitive`: which motion each action belongs to."""
+
+Mode = Literal["play", "script", "smooth"]
+MODE_ODDS: dict[Mode, float] = {"play": 0.6, "script": 0.3, "smooth": 0.1}
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What a policy sees: the hand's position (3,) and rotation (3, 3), its rotation at rest, and the first cube."""
+
+    position: Vector
+    rotation: Matrix
+    home: Matrix
+    cube: Vector
+    cube_yaw: float
+
+    @property
+    def yaw(self) -> float:
+        """The hand's turn about the vertical since rest, in radians."""
+        return yaw_between(self.rotation, self.home)
+
+
+class Policy(Protocol):
+    """Anything that moves the hand."""
+
+    def act(self, hand: Hand) -> tuple[Vector, int]:
+        """The next action (7,) and the index of its primitive."""
+        ...
+
+
+def reach(hand: Hand, goal: Vector, speed: float) -> Vector:
+    """Translation command (3,) straight to `goal`, no component above `speed`; a little eager, as the hand lags."""
+    wanted = 1.3 * (goal - hand.position) / STEP_M
+    scale = min(1.0, speed / (float(np.abs(wanted).max()) + 1e-9))
+    command: Vector = wanted * scale
+    return command
+
+
+def turn(hand: Hand, yaw: float, fastest: float = 0.6) -> Vector:
+    """Rotation command (3,) to "pointing down, turned by `yaw`", which also undoes any tilt picked up on the way."""
+    error = rotation_z(yaw) @ hand.home @ hand.rotation.T
+    command: Vector = np.clip(rotation_vector(error) / STEP_RAD, -fastest, fastest)
+    return command
+
+
+def keep_inside(hand: Hand, velocity: Vector, slack_m: float) -> Vector:
+    """`velocity` (3,) cut short so that the next position stays in the workspace, give or take `slack_m`."""
+    low, high = WORKSPACE
+    cell = 0.85 * STEP_M
+    to_low = (low - slack_m * np.array([1.0, 1.0, 0.5]) - hand.position) / cell  # half the slack towards the table
+    to_high = (high + slack_m - hand.position) / cell
+    kept: Vector = np.clip(velocity, np.minimum(0.0, to_low), np.maximum(0.0, to_high))
+    return kept
+
+
+def _action(velocity: Vector, rotation: Vector, grip: float) -> Vector:
+    action: Vector = np.clip(np.concatenate([velocity, rotation, [grip]]), -1.0, 1.0)
+    return action
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One motion held for `steps` actions: translation (3,), yaw in radians a step, the gripper's command."""
+
+    primitive: int
+    velocity: Vector
+    yaw_rad: float
+    grip: float
+    steps: int
+
+
+class Play:
+    """Primitives held for a few steps each, as a child would try the axes of a crane: the clearest actions to learn."""
+
+    def __init__(self, rng: np.random.Generator, yaw: float, grip: float) -> None:
+        self._rng = rng
+        self._yaw = yaw
+        self._segment = Segment(0, np.zeros(3), 0.0, grip, 0)
+        self._left = 0
+
+    def act(self, hand: Hand) -> tuple[Vector, int]:
+        """The held primitive with a little noise, or a new one."""
+        if self._left == 0:
+            self._segment = self._next(hand)
+            self._left = self._segment.steps
+        self._left -= 1
+        held = self._segment
+        self._yaw = float(np.clip(self._yaw + held.yaw_rad, -YAW_LIMIT_RAD - 0.05, YAW_LIMIT_RAD + 0.05))
+        # Quiet while only the gripper or the wrist moves, or the noise would be the larger motion in the picture.
+        noise = 0.05 if held.velocity.any() else 0.015
+        velocity = keep_inside(hand, held.velocity + self._rng.normal(0.0, noise, 3), slack_m=0.02)
+        rotation = turn(hand, self._yaw, fastest=0.8) + self._rng.normal(0.0, 0.01, 3)
+        return _action(velocity, rotation, held.grip), held.primitive
+
+    def _next(self, hand: Hand) -> Segment:
+        """A drawn primitive that ends inside the workspace, cut to two steps if that is what it takes."""
+        for _ in range(50):
+            drawn = self._draw()
+            for steps in (drawn.steps, min(drawn.steps, 2)):
+                end = hand.position + drawn.velocity * FOLLOWED * STEP_M * steps
+                inside = np.all(end >= WORKSPACE[0]) and np.all(end <= WORKSPACE[1])
+                if inside and abs(self._yaw + drawn.yaw_rad * steps) <= YAW_LIMIT_RAD:
+                    return Segment(drawn.primitive, drawn.velocity, drawn.yaw_rad, drawn.grip, steps)
+        return Segment(0, np.zeros(3), 0.0, self._segment.grip, 1)
+
+    def _draw(self) -> Segment:
+        rng, grip = self._rng, self._segment.grip
+        kind = rng.choice(["axis", "compound", "yaw", "grip", "stay"], p=[0.66, 0.10, 0.09, 0.10, 0.05])
+        steps, speed, sign = int(rng.integers(2, 7)), float(rng.uniform(0.65, 1.0)), float(rng.choice([-1.0, 1.0]))
+        still = np.zeros(3)
+        if kind == "axis":
+            axis = int(rng.integers(3))
+            return Segment(1 + 2 * axis + (sign < 0), still + sign * speed * np.eye(3)[axis], 0.0, grip, steps)
+        if kind == "compound":
+            direction = rng.normal(size=3)
+            direction[int(rng.integers(3))] *= float(rng.integers(2))  # half of them stay in a plane
+            return Segment(PRIMITIVES.index("compound"), direction * speed / np.abs(direction).max(), 0.0, grip, steps)
+        if kind == "yaw":
+            yaw_rad = sign * STEP_RAD * float(rng.uniform(0.45, 0.70))
+            return Segment(7 + (sign < 0), still, yaw_rad, grip, int(rng.integers(2, 4)))
+        if kind == "grip":
+            name = "open" if grip == CLOSED else "close"
+            return Segment(PRIMITIVES.index(name), still, 0.0, -grip, int(rng.integers(3, 5)))
+        return Segment(0, still, 0.0, grip, int(rng.integers(1, 4)))
+
+
+class Smooth:
+    """Drifting motion without corners (an Ornstein-Uhlenbeck process that bounces off the workspace)."""
+
+    def __init__(self, rng: np.random.Generator, yaw: float, grip: float) -> None:
+        self._rng = rng
+        self._yaw = yaw
+        self._grip = grip
+        self._drift = np.zeros(4)
+
+    def act(self, hand: Hand) -> tuple[Vector, int]:
+        """The drift, three components for translation and one for the yaw; now and then the gripper switches."""
+        self._drift = np.clip(0.8 * self._drift + 0.45 * self._rng.normal(size=4), -1.0, 1.0)
+        wanted = 0.85 * self._drift[:3]
+        velocity = keep_inside(hand, wanted, slack_m=0.0)
+        self._drift[:3] = np.where(np.abs(velocity - wanted) > 0.05, -self._drift[:3], self._drift[:3])
+        self._yaw = float(np.clip(self._yaw + 0.1 * self._drift[3], -0.7, 0.7))
+        if self._rng.random() < 0.04:
+            self._grip = -self._grip
+        return _action(velocity, turn(hand, self._yaw), self._grip), PRIMITIVES.index("smooth")
+
+
+Script = Generator[tuple[Vector, float], Hand, Hand]
+
+
+def _go(hand: Hand, goal: Callable[[Hand], Vector], speed: float, grip: float, near_m: float, most: int) -> Script:
+    """Move to `goal` until `near_m` of it, for at most `most` steps."""
+    for _ in range(most):
+        target = goal(hand)
+        if float(np.linalg.norm(target - hand.position)) < near_m:
+            break
+        hand = yield reach(hand, target, speed), grip
+    return hand
+
+
+def _squeeze(hand: Hand, grip: float) -> Script:
+    """Hold still while the gripper moves."""
+    for _ in range(3):
+        hand = yield np.zeros(3), grip
+    return hand
+
+
+def pick_and_place(hand: Hand, rng: np.random.Generator) -> Script:
+    """Pick the first cube up, carry it elsewhere, mostly lower it, let it go, rise. Yields (translation (3,), grip)."""
+    speed = float(rng.uniform(0.7, 1.0))
+    hand = yield from _go(hand, lambda h: h.cube + np.array([0.0, 0.0, 0.11]), speed, OPEN, near_m=0.025, most=14)
+    hand = yield from _go(hand, lambda h: h.cube, speed, OPEN, near_m=0.012, most=9)
+    hand = yield from _squeeze(hand, CLOSED)
+    lifted = hand.position + np.array([0.0, 0.0, rng.uniform(0.10, 0.18)])
+    hand = yield from _go(hand, lambda _: lifted, speed, CLOSED, near_m=0.025, most=8)
+    drop = np.array([*rng.uniform(*CUBE_AREA), lifted[2]])
+    hand = yield from _go(hand, lambda _: drop, speed, CLOSED, near_m=0.03, most=12)
+    if rng.random() < 0.7:
+        low = np.array([drop[0], drop[1], TABLE_M + 0.035])
+        hand = yield from _go(hand, lambda _: low, speed, CLOSED, near_m=0.02, most=8)
+    hand = yield from _squeeze(hand, OPEN)
+    risen = np.array([hand.position[0], hand.position[1], 1.0])
+    return (yield from _go(hand, lambda _: risen, speed, OPEN, near_m=0.04, most=8))
+
+
+class Scripted:
+    """A script followed with noise, fingers along the cube's sides; `Play` for what is left of the episode."""
+
+    def __init__(self, rng: np.random.Generator, hand: Hand) -> None:
+        self._rng = rng
+        quarter = np.pi / 2  # a cube looks the same after a quarter turn: take the nearest
+        finger_yaw = float(np.arctan2(hand.home[1, 0], hand.home[0, 0]))
+        self._yaw = (hand.cube_yaw - finger_yaw + quarter / 2) % quarter - quarter / 2
+        self._script = pick_and_place(hand, rng)
+        self._started = False
+        self._after: Play | None = None
+
+    def act(self, hand: Hand) -> tuple[Vector, int]:
+        """The script's next step, or play."""
+        if self._after is None:
+            try:
+                velocity, grip = self._advance(hand)
+            except StopIteration:
+                self._after = Play(self._rng, hand.yaw, OPEN)
+            else:
+                velocity = velocity + self._rng.normal(0.0, 0.05, 3)
+                rotation = turn(hand, self._yaw) + self._rng.normal(0.0, 0.01, 3)
+                return _action(velocity, rotation, grip), PRIMITIVES.index("script")
+        return self._after.act(hand)
+
+    def _advance(self, hand: Hand) -> tuple[Vector, float]:
+        if self._started:
+            return self._script.send(hand)
+        self._started = True
+        return next(self._script)
+
+
+def draw_mode(rng: np.random.Generator) -> Mode:
+    """Which policy an episode follows."""
+    modes: list[Mode] = list(MODE_ODDS)
+    return modes[int(rng.choice(len(modes), p=list(MODE_ODDS.values())))]
+
+
+def make_policy(mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float) -> Policy:
+    """The policy of that name for a hand that stands at `hand`, turned to `yaw`, with its gripper at `grip`."""
+    if mode == "script":
+        return Scripted(rng, hand)
+    return Smooth(rng, yaw, grip) if mode == "smooth" else Play(rng, yaw, grip)
+
+
+__all__ = [
+    "CLOSED", "MODE_ODDS", "OPEN", "PRIMITIVES", "STEP_M", "STEP_RAD", "WORKSPACE", "Hand", "Mode", "Play", "Policy",
+    "Scripted", "Segment", "Smooth", "draw_mode", "keep_inside", "make_policy", "pick_and_place", "reach", "turn",
+]  # fmt: skip

@@ -1,0 +1,141 @@
+"""The work folder `<out>.parts`: finished episodes that survive an interruption, and the file assembled from them.
+
+One HDF5 file an episode, each there whole or not at all; `plan.json` says what they are episodes of.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from genie_core.errors import DatasetError
+from genie_core.sim.config import FPS, SimConfig
+from genie_core.sim.episode import Episode
+from genie_core.sim.motion import PRIMITIVES
+
+VALID_FRACTION = 0.1
+PER_FRAME_IMAGE_CHUNK = 10
+
+
+def parts_dir(out: Path) -> Path:
+    """The work folder of an output file, beside it: renaming a file into place must not cross file systems."""
+    return out.with_name(out.name + ".parts")
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put(unfinished: Path, target: Path) -> None:
+    """Move a finished file into place so that a crash leaves the old state or the new one."""
+    _fsync(unfinished)
+    os.replace(unfinished, target)
+    _fsync(target.parent)
+
+
+class Parts:
+    """The episodes of one plan that are finished so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, number: int) -> Path:
+        """File of one finished episode."""
+        return self._folder / f"episode_{number:06d}.hdf5"
+
+    def open(self, config: SimConfig, software: dict[str, str]) -> None:
+        """Make the folder, or check that the episodes in it were made by the same plan."""
+        plan = {"config": config.model_dump(mode="json"), "software": software}
+        file = self._folder / "plan.json"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not any(self._folder.glob("episode_*.hdf5")):  # nothing to mix with: whatever plan was here is void
+            unfinished = file.with_suffix(".tmp")
+            unfinished.write_text(json.dumps(plan, indent=2))
+            _put(unfinished, file)
+        found = json.loads(file.read_text())
+        differing = [
+            f"{section}.{key}: {found.get(section, {}).get(key)!r} there, {plan[section].get(key)!r} now"
+            for section in plan
+            for key in sorted(plan[section].keys() | found.get(section, {}).keys())
+            if found.get(section, {}).get(key) != plan[section].get(key)
+        ]
+        if differing:
+            raise DatasetError(
+                f"{self._folder} holds episodes of another plan ({'; '.join(differing)}): run with that plan to finish"
+                " it, delete the folder to start afresh, or choose another output"
+            )
+
+    @contextmanager
+    def locked(self) -> Generator[None, None, None]:
+        """Hold the folder against a second run; the lock goes with the process, however that ends."""
+        try:
+            import fcntl
+        except ImportError:  # Windows has none: there, two runs on one output are the user's to avoid
+            yield
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DatasetError(f"{self._folder} is in use by another run") from None
+            yield
+
+    def finished(self, number: int) -> bool:
+        """Whether this episode is there, whole."""
+        return self.path(number).exists()
+
+    def write(self, number: int, episode: Episode) -> None:
+        """Store one episode, whole or not at all."""
+        target = self.path(number)
+        unfinished = target.with_suffix(f".{os.getpid()}.tmp")
+        with h5py.File(unfinished, "w") as file:
+            file.attrs["env_args"] = episode.env_args
+            group = file.create_group("demo")
+            group.attrs["num_samples"] = len(episode.arrays["actions"])
+            for name, text in episode.attrs.items():
+                group.attrs[name] = text
+            for name, rows in episode.arrays.items():
+                # Frames in chunks, so that a reader of a clip need not decompress the episode.
+                rows_a_chunk = min(len(rows), PER_FRAME_IMAGE_CHUNK) if rows.ndim == 4 else len(rows)
+                group.create_dataset(
+                    name, data=rows, chunks=(rows_a_chunk, *rows.shape[1:]), compression="gzip", compression_opts=9
+                )
+        _put(unfinished, target)
+
+    def assemble(self, out: Path, config: SimConfig, software: dict[str, str], episodes: int) -> None:
+        """Write `out` from the first `episodes` parts and remove the folder. `out` appears whole or not at all."""
+        unfinished = self._folder / "assembled.tmp"
+        with h5py.File(unfinished, "w") as file:
+            data = file.create_group("data")
+            for number in range(episodes):
+                with h5py.File(self.path(number), "r") as part:
+                    part.copy("demo", data, name=f"demo_{number}")
+                    data.attrs["env_args"] = part.attrs["env_args"]  # equal in all
+            data.attrs["total"] = episodes * config.frames
+            data.attrs["fps"] = float(FPS)
+            data.attrs["generator_args"] = json.dumps(config.model_dump(mode="json") | {"software": software})
+            data.attrs["primitive_names"] = json.dumps(PRIMITIVES)
+            for name, numbers in split(config.seed, episodes).items():
+                file["mask/" + name] = np.array([f"demo_{number}" for number in numbers], dtype="S")
+        _put(unfinished, out)
+        shutil.rmtree(self._folder)
+
+
+def split(seed: int, episodes: int) -> dict[str, list[int]]:
+    """Episode numbers for training and validation: a tenth for the latter, at least one where there are two."""
+    count = max(1, round(VALID_FRACTION * episodes)) if episodes > 1 else 0
+    shuffled = np.random.default_rng(seed).permutation(episodes).tolist()
+    return {"train": sorted(shuffled[count:]), "valid": sorted(shuffled[:count])}
+
+
+__all__ = ["Parts", "parts_dir", "split"]

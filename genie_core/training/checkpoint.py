@@ -1,0 +1,70 @@
+"""Checkpoints of one stage as one .safetensors file: network, optimizer and step; no pickle. Written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from genie_core.errors import ModelError
+
+
+def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, step: int, run: str) -> None:
+    """Write what resuming before step `step` needs; `run` identifies the configuration that it belongs to."""
+    tensors = {f"network.{k}": v.detach().contiguous().clone() for k, v in network.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous().clone() for k, v in state.items()}
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    save_file(tensors, temporary, metadata={"step": str(step), "run": run})
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer | None, run: str) -> int:
+    """Restore `network` (and `optimizer`, unless None) in place and return the step to go on with.
+
+    Raises:
+        ModelError: the file is not a checkpoint, or belongs to another configuration.
+
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except Exception as error:
+        raise ModelError(f"{path} is not a checkpoint that can be read: {error}") from error
+    if metadata.get("run") != run:
+        raise ModelError(
+            f"{path} belongs to a run with another configuration or other data; "
+            "delete that folder or choose another --out"
+        )
+    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    if optimizer is not None:
+        _restore(optimizer, tensors)
+    return int(metadata["step"])
+
+
+def _restore(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def run_identity(*parts: str) -> str:
+    """One short string that changes when any of `parts` (configurations, data) does."""
+    import hashlib
+
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+__all__ = ["load_checkpoint", "run_identity", "save_checkpoint"]

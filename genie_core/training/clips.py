@@ -1,0 +1,123 @@
+"""The frames that a run trains on: decoded and resized once into one memory-mapped file, then drawn as random clips.
+
+Every clip is a function of (seed, stage, step) alone, so that a resumed run draws what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data import Episode, resize_frames, resolve_step
+from genie_core.errors import DatasetError
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where one episode lies in the store: frames first .. first + count - 1, `step` frames a model step."""
+
+    name: str
+    source: str
+    first: int
+    count: int
+    step: int
+
+
+@dataclass(frozen=True)
+class ClipStore:
+    """All frames of a set of episodes at the model's size, (total, H, W, 3) uint8, every frame kept at its own rate."""
+
+    frames: NDArray[np.uint8]
+    spans: tuple[Span, ...]
+
+    def sample(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.uint8]:
+        """Draw (batch, length, H, W, 3) clips at the model's rate, uniformly over all places where one fits."""
+        starts = np.array([max(0, s.count - (length - 1) * s.step) for s in self.spans])
+        ends = np.cumsum(starts)
+        if ends[-1] == 0:
+            raise DatasetError(f"no episode is long enough for a clip of {length} frames at the model's rate")
+        picks = rng.integers(ends[-1], size=batch)
+        rows = []
+        for pick in picks:
+            i = int(np.searchsorted(ends, pick, side="right"))
+            first = self.spans[i].first + int(pick - (ends[i] - starts[i]))
+            rows.append(first + self.spans[i].step * np.arange(length))
+        return np.asarray(self.frames[np.stack(rows)])
+
+    def episode(self, span: Span) -> NDArray[np.uint8]:
+        """One episode's frames at the model's rate, (T, H, W, 3)."""
+        return np.asarray(self.frames[span.first : span.first + span.count : span.step])
+
+
+def build_store(
+    episodes: Iterable[Episode],
+    folder: Path,
+    *,
+    height: int,
+    width: int,
+    fps: float,
+    progress: Callable[[int], None] = lambda frames: None,
+) -> ClipStore:
+    """Decode and resize every episode into `folder`, or reuse what a run before left there complete.
+
+    Args:
+        episodes: what to store; those with fewer than 2 frames at the model's rate are refused.
+        folder: gets frames.bin and, written last, index.json.
+        height: of stored frames, pixels.
+        width: of stored frames, pixels.
+        fps: the model's frame rate, frames a second.
+        progress: told the number of frames stored so far.
+
+    Raises:
+        DatasetError: an episode without a frame rate, too short, or unreadable; no episodes at all.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = list(episodes)
+    spans = _plan(chosen, fps)
+    wanted = {"height": height, "width": width, "fps": fps, "spans": [asdict(s) for s in spans]}
+    index, data = folder / "index.json", folder / "frames.bin"
+    if not (index.exists() and json.loads(index.read_text()) == wanted):
+        index.unlink(missing_ok=True)
+        with data.open("wb") as file:
+            done = 0
+            for episode in chosen:
+                for chunk in episode.chunks(_CHUNK):
+                    file.write(np.ascontiguousarray(resize_frames(chunk, height, width)).data)
+                    done += len(chunk)
+                    progress(done)
+            file.flush()
+            os.fsync(file.fileno())
+        index.write_text(json.dumps(wanted))
+    total = sum(s.count for s in spans)
+    if data.stat().st_size != total * height * width * 3:
+        raise DatasetError(
+            f"{data} has {data.stat().st_size} bytes, wanted {total * height * width * 3}: delete it and run again"
+        )
+    return ClipStore(np.memmap(data, np.uint8, "r", shape=(total, height, width, 3)), spans)
+
+
+def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
+    if not episodes:
+        raise DatasetError("there is no episode to train on")
+    spans, first = [], 0
+    for e in episodes:
+        step = resolve_step(e.fps, fps, None).step
+        if e.num_frames < step + 1:
+            raise DatasetError(
+                f"episode {e.name} of {e.source} has {e.num_frames} frames: training needs {step + 1} at least"
+            )
+        spans.append(Span(e.name, str(e.source), first, e.num_frames, step))
+        first += e.num_frames
+    return tuple(spans)
+
+
+__all__ = ["ClipStore", "Span", "build_store"]

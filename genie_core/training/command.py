@@ -1,0 +1,123 @@
+"""The command `genie train`. Imports torch only when it runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from pydantic import ValidationError
+
+from genie_core.data import Episode, open_dataset
+from genie_core.errors import DatasetError, ModelError
+
+if TYPE_CHECKING:
+    from genie_core.training.config import TrainingConfig
+
+
+def train(
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Datasets to train on: HDF5 files, videos, folders.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, coinrun or robotics.")] = "tiny",
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and masks.")] = 0,
+    camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frame rate of the data, where it states none (or a wrong one).")
+    ] = None,
+    hold_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes kept for validation.")
+    ] = 0.1,
+    scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
+    recipe: Annotated[Path | None, typer.Option(help="JSON that changes fields of the recipe.")] = None,
+    half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print configuration and parameter counts, and stop.")] = False,
+) -> None:
+    """Train tokenizer, latent action model and dynamics model, and write a bundle. Run again to resume."""
+    from genie_core.models.genie import count_parameters
+    from genie_core.models.presets import preset as model_preset
+    from genie_core.training.config import training_preset
+
+    model = model_preset(preset)
+    training = _adjusted(training_preset(preset), scale, seed, recipe)
+    count = count_parameters(model)
+    typer.echo(
+        f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
+        f"total {count.total:,} parameters"
+    )
+    if dry_run:
+        typer.echo(model.model_dump_json(indent=2))
+        typer.echo(training.model_dump_json(indent=2))
+        return
+    if not data or out is None:
+        raise DatasetError("training needs DATA and --out BUNDLE (or --dry-run)")
+    import torch
+
+    from genie_core.training.pipeline import TrainingJob
+    from genie_core.training.pipeline import train as run_training
+    from genie_core.training.reporting import TerminalReporter
+
+    if threads:
+        torch.set_num_threads(threads)
+    episodes, held_out = _split(data, camera, fps, hold_out, seed)
+    command = shlex.join(["genie", *sys.argv[1:]])
+    job = TrainingJob(model, training, episodes, held_out, out, device, half, command)
+    with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
+        info = run_training(job, reporter)
+    typer.echo(info.card)
+    typer.echo(f"bundle {info.bundle_id[:12]} written to {out}")
+
+
+def _adjusted(training: TrainingConfig, scale: float, seed: int, recipe: Path | None) -> TrainingConfig:
+    """The recipe with steps scaled, the seed set, and fields changed as the JSON file says."""
+    values = training.model_dump()
+    if recipe is not None:
+        try:
+            changes = json.loads(recipe.read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"--recipe {recipe} cannot be read: {error}") from error
+        _merge(values, changes)
+    for stage in ("tokenizer", "lam", "dynamics"):
+        values[stage]["steps"] = round(values[stage]["steps"] * scale)
+    values["lam_training"]["continuous_steps"] = round(values["lam_training"]["continuous_steps"] * scale)
+    values["seed"] = seed
+    try:
+        return type(training).model_validate(values)
+    except ValidationError as error:
+        raise ModelError(f"--recipe {recipe} does not fit: {error}") from error
+
+
+def _merge(values: dict[str, object], changes: dict[str, object]) -> None:
+    for key, change in changes.items():
+        inner = values.get(key)
+        if isinstance(inner, dict) and isinstance(change, dict):
+            _merge(inner, change)
+        else:
+            values[key] = change
+
+
+def _split(
+    data: list[Path], camera: str | None, fps: float | None, hold_out: float, seed: int
+) -> tuple[list[Episode], list[Episode]]:
+    """Episodes to train on and episodes held out, drawn from each dataset by the seed; ones too short are left out."""
+    training: list[Episode] = []
+    held_out: list[Episode] = []
+    for path in data:
+        episodes = [e for e in open_dataset(path, camera=camera, fps=fps).episodes if e.num_frames > 1]
+        count = round(len(episodes) * hold_out)
+        chosen = set(np.random.default_rng(seed).permutation(len(episodes))[:count].tolist())
+        training += [e for i, e in enumerate(episodes) if i not in chosen]
+        held_out += [e for i, e in enumerate(episodes) if i in chosen]
+    return training, held_out
+
+
+__all__ = ["train"]

@@ -1,0 +1,128 @@
+"""How a model is trained: one immutable pydantic object beside `ModelConfig`, and its presets. Knows no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genie_core.errors import ModelError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageConfig(_Frozen):
+    """One stage's optimisation (AdamW, linear warm-up, cosine decay)."""
+
+    steps: int = Field(ge=0)
+    batch: int = Field(gt=0, description="clips a step")
+    clip_frames: int = Field(gt=1)
+    lr: float = Field(gt=0)
+    final_lr: float = Field(0.0, ge=0, description="learning rate at the last step")
+    warmup: int = Field(200, ge=0, description="steps")
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.05, ge=0)
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+
+
+class AugmentConfig(_Frozen):
+    """What the latent action encoder sees of a clip, changed alike in all its frames; the decoder sees it unchanged."""
+
+    brightness: float = Field(0.0, ge=0, description="largest shift, of a range of 1")
+    contrast: float = Field(0.0, ge=0, description="largest relative change")
+    shift: int = Field(0, ge=0, description="largest translation, pixels")
+    noise: float = Field(0.0, ge=0, description="standard deviation, of a range of 1")
+
+
+class LatentActionTraining(_Frozen):
+    """What is special in training the latent action model."""
+
+    continuous_steps: int = Field(
+        0, ge=0, description="first steps without quantization; then k-means starts the codebook"
+    )
+    continuous_noise: float = Field(0.3, ge=0, description="norm of the noise on unquantized unit latents")
+    motion_weight: float = Field(0.0, ge=0, description="extra weight of pixels that change between frames")
+    augment: AugmentConfig = AugmentConfig()
+    lead: bool = Field(False, description="train it before the dynamics model and freeze it, instead of both together")
+
+
+class DynamicsTraining(_Frozen):
+    """What is special in training the dynamics model."""
+
+    mask_low: float = Field(0.5, ge=0, le=1, description="the rate of hidden tokens is drawn from [mask_low, 1]")
+    clean_frames: float = Field(0.0, ge=0, lt=1, description="share of frames shown whole, as the past is in rollouts")
+
+
+class TrainingConfig(_Frozen):
+    """Everything that defines a training run apart from data and model."""
+
+    tokenizer: StageConfig
+    lam: StageConfig
+    dynamics: StageConfig
+    lam_training: LatentActionTraining = LatentActionTraining()
+    dynamics_training: DynamicsTraining = DynamicsTraining()
+    seed: int = 0
+    precision: Literal["bf16", "fp32"] = "bf16"
+
+
+def _nano() -> TrainingConfig:
+    return TrainingConfig(
+        tokenizer=StageConfig(steps=40, batch=4, clip_frames=4, lr=2e-3, warmup=5),
+        lam=StageConfig(steps=40, batch=4, clip_frames=5, lr=2e-3, warmup=5),
+        dynamics=StageConfig(steps=40, batch=4, clip_frames=5, lr=2e-3, warmup=5),
+        lam_training=LatentActionTraining(continuous_steps=10, lead=True),
+        dynamics_training=DynamicsTraining(clean_frames=0.25),
+        precision="fp32",
+    )
+
+
+def _tiny() -> TrainingConfig:
+    return TrainingConfig(
+        tokenizer=StageConfig(steps=6000, batch=8, clip_frames=6, lr=1e-3),
+        lam=StageConfig(steps=6000, batch=24, clip_frames=6, lr=6e-4),
+        dynamics=StageConfig(steps=6000, batch=12, clip_frames=8, lr=6e-4),
+        lam_training=LatentActionTraining(
+            continuous_steps=2500, lead=True, augment=AugmentConfig(brightness=0.1, contrast=0.2, shift=2, noise=0.02)
+        ),
+        dynamics_training=DynamicsTraining(clean_frames=0.25),
+    )
+
+
+def _paper(tokenizer_batch: int, batch: int, steps: int, dynamics_lr: float, final_lr: float) -> TrainingConfig:
+    adam = {"betas": (0.9, 0.9), "weight_decay": 1e-4}
+    return TrainingConfig(
+        tokenizer=StageConfig(
+            steps=300_000, batch=tokenizer_batch, clip_frames=16, lr=3e-4, warmup=10_000, final_lr=3e-4, **adam
+        ),
+        lam=StageConfig(
+            steps=steps, batch=batch, clip_frames=16, lr=dynamics_lr, final_lr=final_lr, warmup=5_000, **adam
+        ),
+        dynamics=StageConfig(
+            steps=steps, batch=batch, clip_frames=16, lr=dynamics_lr, final_lr=final_lr, warmup=5_000, **adam
+        ),
+    )
+
+
+def training_preset(name: str) -> TrainingConfig:
+    """The recipe that goes with the model preset of that name; `coinrun` and `robotics` are the paper's plain one."""
+    if name == "nano":
+        return _nano()
+    if name == "tiny":
+        return _tiny()
+    if name == "coinrun":
+        return _paper(48, 36, 200_000, 3e-5, 3e-6)
+    if name == "robotics":
+        return _paper(64, 512, 125_000, 3e-5, 3e-6)
+    raise ModelError(f"no training recipe for {name!r}; there are: nano, tiny, coinrun, robotics")
+
+
+__all__ = [
+    "AugmentConfig",
+    "DynamicsTraining",
+    "LatentActionTraining",
+    "StageConfig",
+    "TrainingConfig",
+    "training_preset",
+]

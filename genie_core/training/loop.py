@@ -1,0 +1,145 @@
+"""One stage of training. A step depends on (seed, stage, step) alone, so a resumed run repeats lost steps exactly."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genie_core.errors import ModelError
+from genie_core.models.patches import to_pixels
+from genie_core.training.checkpoint import load_checkpoint, save_checkpoint
+from genie_core.training.clips import ClipStore
+from genie_core.training.config import StageConfig
+from genie_core.training.losses import Metrics
+
+StepLoss = Callable[[Tensor, int], tuple[Tensor, Metrics]]
+"""From clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number to a loss and what to report."""
+
+
+class Reporter(Protocol):
+    """Who is told how training goes."""
+
+    def start(self, stage: str, step: int, steps: int) -> None:
+        """A stage begins, or goes on, at `step`."""
+
+    def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
+        """Smoothed metrics after `step` steps."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages of one run share."""
+
+    folder: Path
+    identity: str
+    seed: int
+    device: torch.device
+    bf16: bool
+    reporter: Reporter
+    checkpoint_seconds: float = 120.0
+    report_every: int = 10
+
+
+def train_stage(
+    run: Run,
+    name: str,
+    network: nn.Module,
+    loss: StepLoss,
+    store: ClipStore,
+    config: StageConfig,
+    *,
+    trained: nn.Module | None = None,
+) -> None:
+    """Train `network` for the configured steps, resuming from the stage's checkpoint if there is one.
+
+    Args:
+        run: shared settings.
+        name: of the stage and of its checkpoint file.
+        network: what is checkpointed, in training mode afterwards.
+        loss: what is minimised.
+        store: where clips come from.
+        config: optimisation.
+        trained: the part of `network` whose parameters move; None for all.
+
+    Raises:
+        ModelError: the loss is not finite, or the checkpoint belongs to another run.
+
+    """
+    parameters = [p for p in (trained or network).parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+    path = run.folder / f"{name}.safetensors"
+    first = load_checkpoint(path, network, optimizer, run.identity) if path.exists() else 0
+    network.train()
+    run.reporter.start(name, first, config.steps)
+    saved = time.monotonic()
+    smooth: dict[str, float] = {}
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(_clips, store, run.seed, name, first, config)
+        for step in range(first, config.steps):
+            clips = upcoming.result()
+            upcoming = ahead.submit(_clips, store, run.seed, name, step + 1, config)
+            metrics = _step(run, name, loss, optimizer, parameters, clips, step, config)
+            if step % run.report_every == 0 or step + 1 == config.steps:
+                values = {k: float(v) for k, v in metrics.items()}
+                if not math.isfinite(values["loss"]):
+                    raise ModelError(
+                        f"{name}: the loss became {values['loss']} at step {step}; lower the learning rate"
+                    )
+                smooth = {k: v if k not in smooth else 0.9 * smooth[k] + 0.1 * v for k, v in values.items()}
+                run.reporter.step(name, step + 1, smooth)
+            if time.monotonic() - saved > run.checkpoint_seconds:
+                save_checkpoint(path, network, optimizer, step + 1, run.identity)
+                saved = time.monotonic()
+    save_checkpoint(path, network, optimizer, max(first, config.steps), run.identity)
+
+
+def _clips(store: ClipStore, seed: int, stage: str, step: int, config: StageConfig) -> Tensor:
+    rng = np.random.default_rng([seed, zlib.crc32(stage.encode()), step])
+    return torch.from_numpy(store.sample(rng, config.batch, config.clip_frames))
+
+
+def _step(
+    run: Run,
+    name: str,
+    loss: StepLoss,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    clips: Tensor,
+    step: int,
+    config: StageConfig,
+) -> Metrics:
+    torch.manual_seed(run.seed * 1_000_003 + zlib.crc32(f"{name} {step}".encode()))
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(config, step)
+    pixels_BTCHW = to_pixels(clips.to(run.device, non_blocking=True))
+    with torch.autocast(run.device.type, torch.bfloat16) if run.bf16 else nullcontext():
+        value, metrics = loss(pixels_BTCHW, step)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+    optimizer.step()
+    return metrics
+
+
+def learning_rate(config: StageConfig, step: int) -> float:
+    """Linear warm-up to `lr`, then a cosine to `final_lr` at the last step."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+    return config.final_lr + (config.lr - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+__all__ = ["Reporter", "Run", "StepLoss", "learning_rate", "train_stage"]

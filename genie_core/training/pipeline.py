@@ -1,0 +1,163 @@
+"""The whole of training in one call: frames to disk, tokenizer, latent action model, dynamics, bundle.
+
+The paper's order: tokenizer first, then latent action model and dynamics together. With `lam_training.lead` the latent
+action model is trained before the dynamics model and then frozen, which costs less and keeps its codes still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genie_core.data import Episode
+from genie_core.models.bundle import BundleInfo, save_bundle, torch_device
+from genie_core.models.config import ModelConfig
+from genie_core.models.genie import Genie
+from genie_core.models.patches import to_pixels
+from genie_core.training.card import write_card
+from genie_core.training.checkpoint import run_identity
+from genie_core.training.clips import ClipStore, build_store
+from genie_core.training.config import TrainingConfig
+from genie_core.training.loop import Reporter, Run, train_stage
+from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
+from genie_core.training.validation import validate
+
+_CODEBOOK_BATCHES = 40
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained, on what, and where it goes."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    episodes: Sequence[Episode]
+    held_out: Sequence[Episode]
+    out: Path
+    device: str = "cpu"
+    half: bool = False
+    command: str = ""
+
+
+def train(job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 120.0) -> BundleInfo:
+    """Train a model and write its bundle; a run that was interrupted goes on where its last checkpoint stands.
+
+    The run's folder `<out>.run` holds frames, checkpoints and logs, and may be deleted once the bundle is written.
+
+    Args:
+        job: what to do.
+        reporter: told how it goes.
+        checkpoint_seconds: time between checkpoints.
+
+    Raises:
+        DatasetError: the episodes cannot be trained on.
+        ModelError: the device is not there, the loss diverges, or the run's folder belongs to another job.
+
+    """
+    device = torch_device(job.device)
+    model, training = job.model, job.training
+    folder = job.out.with_name(job.out.name + ".run")
+    reporter.start("frames", 0, sum(e.num_frames for e in job.episodes))
+    store = _store(job.episodes, folder / "frames", model, lambda frames: reporter.step("frames", frames, {}))
+    held_out = _store(job.held_out, folder / "held_out", model) if job.held_out else None
+    run = Run(
+        folder=folder,
+        identity=run_identity(model.model_dump_json(), training.model_dump_json(), str(store.spans)),
+        seed=training.seed,
+        device=device,
+        bf16=training.precision == "bf16",
+        reporter=reporter,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    torch.manual_seed(training.seed)
+    genie = Genie(model).to(device)
+    _train_tokenizer(run, genie, store, training)
+    if training.lam_training.lead:
+        _train_lam(run, genie, store, training)
+        _train_dynamics(run, genie, store, training)
+    else:
+        _train_jointly(run, genie, store, training)
+    genie.eval()
+    metrics = validate(genie, held_out or store)
+    card = write_card(job.command, model, training, store.spans, held_out.spans if held_out else (), metrics, device)
+    return save_bundle(job.out, genie, card, half=job.half)
+
+
+def _store(
+    episodes: Sequence[Episode], folder: Path, model: ModelConfig, progress: Callable[[int], None] = lambda frames: None
+) -> ClipStore:
+    return build_store(episodes, folder, height=model.height, width=model.width, fps=model.fps, progress=progress)
+
+
+def _train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        return tokenizer_loss(genie.tokenizer, pixels_BTCHW)
+
+    train_stage(run, "tokenizer", genie.tokenizer, loss, store, training.tokenizer)
+    genie.tokenizer.eval()
+
+
+def _train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        if step and step == training.lam_training.continuous_steps:
+            _fit_codebook(run, genie, store, training)
+        quantize = step >= training.lam_training.continuous_steps
+        return lam_loss(genie.lam, genie.lam_view(pixels_BTCHW), training.lam_training, quantize=quantize)
+
+    train_stage(run, "lam", genie.lam, loss, store, training.lam)
+    genie.lam.eval()
+
+
+@torch.no_grad()
+def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Start the action codes by k-means on latents of clips drawn for the purpose."""
+    found = []
+    for i in range(_CODEBOOK_BATCHES):
+        rng = np.random.default_rng([training.seed, 1, i])
+        clips = torch.from_numpy(store.sample(rng, training.lam.batch, training.lam.clip_frames))
+        view = genie.lam_view(to_pixels(clips.to(run.device)))
+        seen = augment(view, training.lam_training.augment) if genie.lam.from_pixels else view
+        found.append(genie.lam.latents(seen).flatten(0, 1).float())
+    genie.lam.quantizer.fit(torch.cat(found))
+
+
+def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        with torch.no_grad():
+            token_BTN = genie.tokenizer.encode(pixels_BTCHW)
+            action_BTD = genie.lam.quantizer.lookup(
+                genie.lam.quantizer.nearest(genie.lam.latents(genie.lam_view(pixels_BTCHW)))
+            )
+        return dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
+
+    train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics)
+    genie.dynamics.eval()
+
+
+def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """The paper's second stage: both see the same clips; the dynamics model's loss does not reach the latents."""
+    both = nn.ModuleDict({"lam": genie.lam, "dynamics": genie.dynamics})
+
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        view = genie.lam_view(pixels_BTCHW)
+        if step and step == training.lam_training.continuous_steps:
+            _fit_codebook(run, genie, store, training)
+        quantize = step >= training.lam_training.continuous_steps
+        first, metrics = lam_loss(genie.lam, view, training.lam_training, quantize=quantize)
+        with torch.no_grad():
+            token_BTN = genie.tokenizer.encode(pixels_BTCHW)
+            action_BTD = genie.lam.quantizer.lookup(genie.lam.quantizer.nearest(genie.lam.latents(view)))
+        second, more = dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
+        merged = metrics | {"loss": first.detach() + second.detach(), "lam_loss": metrics["loss"]}
+        return first + second, merged | {"cross_entropy": more["loss"], "accuracy": more["accuracy"]}
+
+    train_stage(run, "lam_and_dynamics", both, loss, store, training.dynamics)
+    both.eval()
+
+
+__all__ = ["TrainingJob", "train"]

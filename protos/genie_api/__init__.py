@@ -1,0 +1,1 @@
+"""The gRPC contract of Genie, and the Python made from it (`make protos`)."""

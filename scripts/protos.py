@@ -1,0 +1,47 @@
+"""Makes the Python of the gRPC contract from protos/; with --check, fails where the committed files are stale."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent / "protos"
+PACKAGE = Path("genie_api/v1")
+
+
+def generate(target: Path) -> None:
+    """Write every *_pb2*.py and .pyi below `target`; exits where the compiler fails."""
+    plugins = [
+        f"--plugin={name}={Path(sys.executable).with_name(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    ]
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
+    outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
+    sources = [str(PACKAGE / p.name) for p in sorted((ROOT / PACKAGE).glob("*.proto"))]
+    code = protoc.main(["protoc", f"-I{ROOT}", *plugins, *outputs, *sources])
+    if code:
+        sys.exit(code)
+
+
+def generated(folder: Path) -> dict[str, bytes]:
+    """Name and contents of every generated file in `folder`."""
+    return {p.name: p.read_bytes() for p in (folder / PACKAGE).glob("*_pb2*")}
+
+
+def main() -> None:
+    """Generate in place, or compare with what is committed."""
+    if "--check" not in sys.argv[1:]:
+        generate(ROOT)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        generate(Path(name))
+        fresh, committed = generated(Path(name)), generated(ROOT)
+    stale = sorted(k for k in fresh.keys() | committed.keys() if fresh.get(k) != committed.get(k))
+    if stale:
+        sys.exit(f"stale: {', '.join(stale)}; run `make protos` and commit")
+
+
+if __name__ == "__main__":
+    main()

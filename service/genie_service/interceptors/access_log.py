@@ -1,0 +1,43 @@
+"""One log line a call: method, status code, milliseconds, frames, who called."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+
+from genie_service.calls import begin_call
+from genie_service.interceptors.wrapping import AroundCall, Context
+
+_log = logging.getLogger("genie_service.access")
+
+_OURS = "/genie_api."
+
+
+class AccessLog(AroundCall):
+    """Makes each call the current one (`calls.current_call`) and logs it; health probes and the like at DEBUG only."""
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        """Log the call when it is done, however it ends."""
+        call = begin_call(method, context.peer())
+        code = grpc.StatusCode.OK
+        try:
+            yield
+        except asyncio.CancelledError:
+            timed_out = context.time_remaining() == 0
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if timed_out else grpc.StatusCode.CANCELLED
+            raise
+        except Exception:
+            code = context.code() or grpc.StatusCode.UNKNOWN
+            raise
+        finally:
+            level = logging.INFO if method.startswith(_OURS) else logging.DEBUG
+            text = "%s code=%s ms=%.1f frames=%d peer=%s id=%s"
+            _log.log(level, text, method, code.name, call.elapsed_ms, call.frames, call.peer, call.id)
+
+
+__all__ = ["AccessLog"]

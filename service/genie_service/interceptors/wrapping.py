@@ -1,0 +1,69 @@
+"""Running code around a call of any kind, so that each interceptor is one async context manager and no more."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
+
+import grpc
+from grpc import aio
+
+Context = aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+
+
+class AroundCall(aio.ServerInterceptor):
+    """An interceptor that runs `around` each call."""
+
+    @abstractmethod
+    def around(self, method: str, context: Context) -> AbstractAsyncContextManager[object]:
+        """Entered when the call's handler starts; left, with its exception if it has one, when the handler is done."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """Wrap the method's handler. A method that does not exist has none and stays so."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+
+        async def call(request: Any, context: Context) -> Any:
+            async with self.around(method, context):
+                return await invoke(handler, request, context)
+
+        return with_behaviour(handler, call)
+
+
+async def invoke(handler: Handler, request: Any, context: Context) -> Any:
+    """Run a handler as a coroutine: its response if that is a single one, else its responses are written to `context`."""
+    behaviour: Callable[[Any, Context], Any] = _behaviour(handler)
+    if inspect.isasyncgenfunction(behaviour):
+        # Closed here, so that a cancelled call gives back what it holds at once.
+        async with aclosing(behaviour(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+        return None
+    return await behaviour(request, context)
+
+
+def with_behaviour(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]], *, decode: bool = True) -> Handler:
+    """A handler like `handler` that does `call`. `decode`: whether gRPC turns request bytes into messages."""
+    make: Callable[..., Handler] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+    return make(call, handler.request_deserializer if decode else None, handler.response_serializer)
+
+
+def _behaviour(handler: Handler) -> Any:
+    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+
+
+__all__ = ["AroundCall", "Context", "Continuation", "Handler", "invoke", "with_behaviour"]

@@ -1,0 +1,84 @@
+"""The process around a server: logging, threads, signals, and the two lines on standard output that tell its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import torch
+
+from genie_service.server import GenieServer
+from genie_service.settings import Settings
+
+_INTERRUPTED = 130
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop; the process's exit code.
+
+    0 once SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input) has come and calls under way have
+    had their time; 130 if a second signal cut that short. Raises GenieError if the server cannot be started.
+    """
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    _on_signals(lambda: (hurry if stop.is_set() else stop).set())
+    if settings.exit_with_stdin:
+        _watch_stdin(stop.set)
+    server = await GenieServer.start(settings)
+    print(f"genie: serving on {server.address}", flush=True)
+    preload = asyncio.create_task(server.preload())
+    try:
+        if await _before(preload, stop):
+            print(f"genie: ready, models: {', '.join(preload.result()) or 'none'}", flush=True)
+            await stop.wait()
+    finally:
+        drain = asyncio.create_task(server.drain(settings.drain_seconds))
+        if not await _before(drain, hurry):
+            drain.cancel()
+            await server.drain(0)
+    return _INTERRUPTED if hurry.is_set() else 0
+
+
+async def _before(task: asyncio.Task[object], event: asyncio.Event) -> bool:
+    """Wait for whichever comes first: True if it is the task, whose exception is raised; False if it is the event."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if event.is_set() and not task.done():
+        return False
+    await task
+    return True
+
+
+def _on_signals(callback: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, callback)
+
+
+def _watch_stdin(callback: Callable[[], object]) -> None:
+    """Call `callback` on the event loop at the end of standard input: whoever held the other end has gone."""
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        loop.call_soon_threadsafe(callback)
+
+    threading.Thread(target=watch, name="genie-stdin", daemon=True).start()
+
+
+__all__ = ["run"]

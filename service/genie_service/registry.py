@@ -1,0 +1,293 @@
+"""The models that the server hosts: which there are, which are loaded, and who uses them.
+
+A model is a bundle folder; its name is the folder's. The models folder is looked at again whenever models are listed or
+a name is not known, so a bundle that is copied in later can be loaded without a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genie_core.errors import GenieError, ModelError
+from genie_core.inference import Labeller, Sampling, Simulator
+from genie_core.models.bundle import Bundle, BundleInfo, is_bundle, load_bundle, read_bundle_info
+from genie_service.engine import Engine
+from genie_service.errors import ModelLoadingError, UnknownModelError
+
+_log = logging.getLogger(__name__)
+
+_NAMES_LISTED = 20
+"""Most model names that an error text lists."""
+
+
+class State(enum.Enum):
+    """Whether a model can be used now."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class LoadedModel:
+    """A bundle in memory, what computes with it, and how many calls use it."""
+
+    def __init__(self, name: str, bundle: Bundle) -> None:
+        self.name = name
+        self.bundle = bundle
+        self.labeller = Labeller(bundle)
+        self.simulator = Simulator(bundle)
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def warm_up(self) -> None:
+        """Label and simulate a little, so that the first call finds everything allocated."""
+        config = self.bundle.config
+        frames_THWC = np.zeros((2, config.height, config.width, 3), np.uint8)
+        self.labeller.label(frames_THWC, step=1)
+        self.simulator.start(frames_THWC[:1], sampling=Sampling(maskgit_steps=1)).step([0])
+
+    @contextmanager
+    def in_use(self) -> Iterator[LoadedModel]:
+        """Count a user while the context lasts."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def unused(self) -> None:
+        """Return when nobody uses it."""
+        await self._unused.wait()
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What there is to say about a model. `info` is None where its bundle cannot be read; then `message` says why."""
+
+    name: str
+    state: State
+    message: str
+    info: BundleInfo | None
+    is_default: bool
+
+
+class ModelRegistry:
+    """Loads, lends and unloads models. Made by `open`; used from one event loop."""
+
+    def __init__(self, folder: Path, device: str, engine: Engine) -> None:
+        self._folder = folder.absolute()
+        self._device = device
+        self._engine = engine
+        self._entries: dict[str, _Entry] = {}
+        self._scanning = asyncio.Lock()
+        self._observers: list[Callable[[], Awaitable[None]]] = []
+        self.default = ""
+
+    @classmethod
+    async def open(cls, folder: Path, default: str | None, device: str, engine: Engine) -> ModelRegistry:
+        """Look at `folder` (bundle folders, or one bundle) and load nothing yet.
+
+        `default` names the model used where a request names none; None will do if there is only one. Raises ModelError
+        if there is no bundle, or the default is not among them or not clear.
+        """
+        registry = cls(folder, device, engine)
+        await registry._scan()
+        registry.default = registry._choose_default(default)
+        return registry
+
+    def on_change(self, observer: Callable[[], Awaitable[None]]) -> None:
+        """Await `observer()` whenever a model's state has changed."""
+        self._observers.append(observer)
+
+    async def statuses(self) -> list[ModelStatus]:
+        """Every model, ordered by name."""
+        await self._scan()
+        return [self._status(entry) for _, entry in sorted(self._entries.items())]
+
+    async def status(self, name: str) -> ModelStatus:
+        """One model; "" is the default. Raises UnknownModelError."""
+        return self._status(await self._find(name))
+
+    @property
+    def is_default_ready(self) -> bool:
+        """Whether requests that name no model can be served."""
+        entry = self._entries.get(self.default)
+        return entry is not None and entry.loaded is not None
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[LoadedModel]:
+        """A loaded model, which stays in memory while the context lasts; "" is the default.
+
+        Raises UnknownModelError, ModelLoadingError, or ModelError if it is not loaded.
+        """
+        entry = await self._find(name)
+        if entry.loaded is None:
+            raise _not_ready(entry)
+        with entry.loaded.in_use() as model:
+            yield model
+
+    async def load(self, name: str) -> ModelStatus:
+        """Load a model and warm it up; at once if it is loaded. Raises UnknownModelError, and ModelError on failure."""
+        entry = await self._find(name)
+        if entry.loaded is None:
+            if entry.loading is None:
+                entry.loading = asyncio.create_task(self._load(entry))
+            # The load goes on if this caller gives up: others may wait for it.
+            await asyncio.shield(entry.loading)
+        return self._status(entry)
+
+    async def unload(self, name: str) -> ModelStatus:
+        """Take a model out of use at once, and out of memory when the calls under way are done.
+
+        Returns then; if the caller gives up before, the model goes all the same. Raises UnknownModelError.
+        """
+        entry = await self._find(name)
+        if entry.loading is not None:
+            await asyncio.wait([entry.loading])
+        if entry.loaded is not None:
+            entry.retired, entry.loaded = entry.loaded, None
+            await self._set_state(entry, State.UNLOADED)
+        await entry.drop_retired()
+        return self._status(entry)
+
+    async def _load(self, entry: _Entry) -> None:
+        await self._set_state(entry, State.LOADING)
+        try:
+            await entry.drop_retired()  # never two of one model in memory
+            bundle = await asyncio.to_thread(load_bundle, entry.path, self._device)
+            model = LoadedModel(entry.name, bundle)
+            await self._engine.job(admitted=True).run(model.warm_up)
+        except Exception as error:
+            text = (
+                str(error) if isinstance(error, GenieError) else f"{type(error).__name__}; the server's log says more"
+            )
+            entry.loading = None
+            await self._set_state(entry, State.FAILED, text)
+            raise
+        entry.loaded, entry.info, entry.loading = model, bundle.info, None
+        await self._set_state(entry, State.READY)
+
+    async def _set_state(self, entry: _Entry, state: State, message: str = "") -> None:
+        entry.state, entry.message = state, message
+        _log.info("model %s is %s%s", entry.name, state.value, message and f": {message}")
+        for observer in self._observers:
+            await observer()
+
+    async def _find(self, name: str) -> _Entry:
+        name = name or self.default
+        if name not in self._entries:
+            await self._scan()
+        if name not in self._entries:
+            raise UnknownModelError(f"there is no model {name!r}; there are: {_listed(self._entries)}")
+        return self._entries[name]
+
+    async def _scan(self) -> None:
+        """Take note of folders that are new, changed or gone; what is loaded stays as it is."""
+        async with self._scanning:
+            found = await asyncio.to_thread(_bundle_folders, self._folder)
+            for name in [n for n, e in self._entries.items() if n not in found and not e.in_memory]:
+                del self._entries[name]
+            for name, (path, stamp) in found.items():
+                entry = self._entries.setdefault(name, _Entry(name, path))
+                if entry.stamp != stamp and not entry.in_memory:
+                    entry.stamp = stamp
+                    await _describe(entry)
+
+    def _choose_default(self, named: str | None) -> str:
+        if not self._entries:
+            raise ModelError(f"{self._folder} holds no bundle (a folder with config.json and weights), nor is it one")
+        if named is None and len(self._entries) == 1:
+            return next(iter(self._entries))
+        if named is None:
+            raise ModelError(f"name the default model with --default-model; there are: {_listed(self._entries)}")
+        if named not in self._entries:
+            raise ModelError(f"there is no default model {named!r}; there are: {_listed(self._entries)}")
+        return named
+
+    def _status(self, entry: _Entry) -> ModelStatus:
+        return ModelStatus(entry.name, entry.state, entry.message, entry.info, entry.name == self.default)
+
+
+class _Entry:
+    """One bundle folder. `stamp` changes when its files do; `retired` was unloaded while calls still used it."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self.stamp: _Stamp | None = None
+        self.state = State.UNLOADED
+        self.message = ""
+        self.info: BundleInfo | None = None
+        self.loading: asyncio.Task[None] | None = None
+        self.loaded: LoadedModel | None = None
+        self.retired: LoadedModel | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the model is loaded or on its way."""
+        return self.loaded is not None or self.loading is not None
+
+    async def drop_retired(self) -> None:
+        """Let go of the retired model when nobody uses it."""
+        retired = self.retired
+        if retired is not None:
+            await retired.unused()
+            self.retired = None
+
+
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+def _bundle_folders(folder: Path) -> dict[str, tuple[Path, _Stamp]]:
+    """Name -> path and stamp (name, size and time of each file) of every bundle in `folder`, or of `folder` itself."""
+    if is_bundle(folder):
+        paths = [folder]
+    elif folder.is_dir():
+        paths = [p for p in folder.iterdir() if not p.name.startswith(".") and is_bundle(p)]
+    else:
+        paths = []
+    return {p.name: (p, _stamp(p)) for p in paths}
+
+
+def _stamp(path: Path) -> _Stamp:
+    stats = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+async def _describe(entry: _Entry) -> None:
+    try:
+        entry.info = await asyncio.to_thread(read_bundle_info, entry.path)
+        entry.state, entry.message = State.UNLOADED, ""
+    except ModelError as error:
+        entry.info = None
+        entry.state, entry.message = State.FAILED, str(error)
+
+
+def _not_ready(entry: _Entry) -> ModelError:
+    if entry.state is State.LOADING:
+        return ModelLoadingError(f"model {entry.name!r} is being loaded")
+    if entry.state is State.FAILED:
+        return ModelError(f"model {entry.name!r} could not be loaded: {entry.message}")
+    return ModelError(f"model {entry.name!r} is not loaded; LoadModel loads it")
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - _NAMES_LISTED
+    return ", ".join(ordered[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+__all__ = ["LoadedModel", "ModelRegistry", "ModelStatus", "State"]

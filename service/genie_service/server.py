@@ -1,0 +1,157 @@
+"""The whole server put together: engine, registry, services, interceptors, health and reflection behind one port.
+
+Not here: the process around it (signals, standard input and output), which is `process`'s work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+
+from genie_api.v1 import (
+    labelling_pb2,
+    labelling_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    simulation_pb2,
+    simulation_pb2_grpc,
+)
+from grpc import aio
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
+from genie_core.errors import GenieError
+from genie_service.engine import Engine
+from genie_service.health import Health
+from genie_service.interceptors.access_log import AccessLog
+from genie_service.interceptors.admission import Admission
+from genie_service.interceptors.decoding import Decoding
+from genie_service.interceptors.error_status import ErrorStatus
+from genie_service.registry import ModelRegistry, State
+from genie_service.servicers.labelling import LabellingServicer
+from genie_service.servicers.models import ModelServicer
+from genie_service.servicers.simulation import SimulationServicer
+from genie_service.servicers.simulation_requests import SimulationLimits
+from genie_service.settings import MIB, Settings
+
+_log = logging.getLogger(__name__)
+
+LABELLING = labelling_pb2.DESCRIPTOR.services_by_name["LabellingService"].full_name
+SIMULATION = simulation_pb2.DESCRIPTOR.services_by_name["SimulationService"].full_name
+MODELS = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+_CLOSING_S = 0.5
+"""Time for last messages to leave, once no call is under way; health watchers are cut then."""
+
+_KEEPALIVE_MS = 60_000
+"""A client that has vanished without a word is found out after this, and what it holds is given back."""
+
+
+class GenieServer:
+    """A gRPC server that hosts models. Made by `start`; ends with `drain`."""
+
+    def __init__(self, settings: Settings, engine: Engine, registry: ModelRegistry) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._registry = registry
+        self._admission = Admission(settings.max_calls)
+        self._health = Health((LABELLING, SIMULATION), (MODELS,), lambda: registry.is_default_ready)
+        self._server = aio.server(
+            interceptors=(AccessLog(), ErrorStatus(), self._admission, Decoding()), options=_channel_options(settings)
+        )
+        self.address = ""
+
+    @classmethod
+    async def start(cls, settings: Settings) -> GenieServer:
+        """Look at the models folder, then listen. No model is loaded yet, and health says so.
+
+        Raises ModelError if the models folder will not do, GenieError if the address cannot be listened on.
+        """
+        engine = Engine(settings.queue_limit)
+        registry = await ModelRegistry.open(settings.models, settings.default_model, settings.device, engine)
+        server = cls(settings, engine, registry)
+        registry.on_change(server._health.update)
+        await server._listen()
+        return server
+
+    async def preload(self) -> list[str]:
+        """Load what the settings ask for, the default model first; names of the models that are ready.
+
+        Raises ModelError if the default model cannot be loaded. Others that cannot stay FAILED, which is logged.
+        """
+        if self._settings.preload != "none":
+            await self._registry.load(self._registry.default)
+        if self._settings.preload == "all":
+            for status in await self._registry.statuses():
+                try:
+                    await self._registry.load(status.name)
+                except GenieError as error:
+                    _log.error("model %s cannot be loaded: %s", status.name, error)
+        return [status.name for status in await self._registry.statuses() if status.state is State.READY]
+
+    async def drain(self, seconds: float) -> int:
+        """Take no new calls, let those under way finish for at most `seconds`, and stop; number of calls cut off."""
+        self._admission.close()
+        await self._health.close()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._admission.idle()
+        except TimeoutError:
+            _log.warning("%d calls under way did not finish within %g s", self._admission.under_way, seconds)
+        cut = self._admission.under_way
+        await self._server.stop(None if cut else _CLOSING_S)
+        await asyncio.to_thread(self._engine.close)
+        return cut
+
+    async def _listen(self) -> None:
+        settings = self._settings
+        self._add_services()
+        await self._health.update()
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = self._server.add_insecure_port(f"{host}:{settings.port}")
+        except RuntimeError:
+            raise GenieError(f"cannot listen on {host}:{settings.port}: is the port in use?") from None
+        await self._server.start()
+        self.address = f"{host}:{port}"
+        if not _is_loopback(settings.host):
+            _log.warning("listening on %s without authentication: whoever reaches it can use it", self.address)
+
+    def _add_services(self) -> None:
+        settings, registry, engine = self._settings, self._registry, self._engine
+        labelling = LabellingServicer(registry, engine, settings.frame_limits, settings.idle_seconds)
+        simulation = SimulationServicer(
+            registry,
+            engine,
+            settings.frame_limits,
+            SimulationLimits(settings.max_actions, settings.max_branches),
+            settings.max_play_sessions,
+            settings.idle_seconds,
+        )
+        labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
+        simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulation, self._server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), self._server)
+        self._health.add_to(self._server)
+        names = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+
+def _channel_options(settings: Settings) -> list[tuple[str, int]]:
+    largest = settings.max_message_mib * MIB
+    return [
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.max_send_message_length", largest),
+        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent partner
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+__all__ = ["LABELLING", "MODELS", "SIMULATION", "GenieServer"]

@@ -1,0 +1,108 @@
+"""`LabelOptions` checked and resolved against a model, and labels as messages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from genie_api.v1 import frames_pb2, labelling_pb2
+
+from genie_core.data.labels import Density, Labels
+from genie_core.data.timing import resolve_step
+from genie_core.errors import RequestError
+from genie_service.calls import current_call
+from genie_service.engine import Job
+from genie_service.registry import LoadedModel
+from genie_service.servicers.names import resource_name
+
+MAX_STEP = 1024
+"""The contract's longest transition, frames."""
+
+_DENSITIES: dict[int, Density] = {
+    labelling_pb2.LABEL_DENSITY_UNSPECIFIED: "dense",
+    labelling_pb2.LABEL_DENSITY_DENSE: "dense",
+    labelling_pb2.LABEL_DENSITY_STRIDED: "strided",
+}
+_DENSITY_MESSAGES: dict[Density, labelling_pb2.LabelDensity.ValueType] = {
+    "dense": labelling_pb2.LABEL_DENSITY_DENSE,
+    "strided": labelling_pb2.LABEL_DENSITY_STRIDED,
+}
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """How an episode is labelled: transition length in frames, the rate that the model then sees, which transitions."""
+
+    step: int
+    effective_fps: float | None
+    density: Density
+
+
+def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelPlan:
+    """Resolve options sent as `field` for a model trained at `model_fps` frames a second. Raises RequestError."""
+    if options.density not in _DENSITIES:
+        raise RequestError(f"{field}.density", f"got {options.density}, wanted LABEL_DENSITY_DENSE or _STRIDED")
+    if options.step > MAX_STEP:
+        raise RequestError(f"{field}.step", f"got {options.step}, wanted 1 to {MAX_STEP} frames, or 0 to go by fps")
+    fps = _checked_fps(options, field)
+    resolved = resolve_step(fps, model_fps, options.step or None)
+    if resolved.step > MAX_STEP:
+        came = f"{options.fps:g} frames a second is {resolved.step} frames a step of this model"
+        raise RequestError(f"{field}.fps", f"{came} ({model_fps:g} frames a second), wanted at most {MAX_STEP}")
+    return LabelPlan(resolved.step, resolved.effective_fps, _DENSITIES[options.density])
+
+
+def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | None:
+    if not (math.isfinite(options.fps) and options.fps >= 0):
+        raise RequestError(f"{field}.fps", f"got {options.fps:g}, wanted a number of frames a second above 0")
+    if not options.fps and not options.step:
+        raise RequestError(f"{field}.fps", "got neither fps nor step, wanted the episode's frames a second, or a step")
+    return options.fps or None
+
+
+def provenance_message(model: LoadedModel, plan: LabelPlan) -> labelling_pb2.LabelProvenance:
+    """What the labels of `plan` by `model` are made with."""
+    quantizer = model.bundle.config.lam.quantizer
+    return labelling_pb2.LabelProvenance(
+        model=resource_name(model.name),
+        bundle_id=model.bundle.bundle_id,
+        model_fps=model.bundle.config.fps,
+        step=plan.step,
+        effective_fps=plan.effective_fps or 0.0,
+        latent_dim=quantizer.dim,
+        num_codes=quantizer.codes,
+        density=_DENSITY_MESSAGES[plan.density],
+    )
+
+
+def labels_message(labels: Labels) -> labelling_pb2.Labels:
+    """Labels of consecutive frames as a message."""
+    return labelling_pb2.Labels(
+        start_index=labels.start,
+        code=labels.code.tolist(),
+        latent=labels.latent.astype("<f4", copy=False).tobytes(),
+        confidence=labels.confidence.tolist(),
+        valid=labels.valid.tolist(),
+    )
+
+
+def count_transitions(labels: Labels) -> int:
+    """Number of valid labels."""
+    return int(np.count_nonzero(labels.valid))
+
+
+def whole_call_timing(job: Job) -> frames_pb2.Timing:
+    """Where the time of the current call went."""
+    return frames_pb2.Timing(queue_ms=job.queue_ms, compute_ms=job.compute_ms, total_ms=current_call().elapsed_ms)
+
+
+__all__ = [
+    "MAX_STEP",
+    "LabelPlan",
+    "count_transitions",
+    "labels_message",
+    "plan_labels",
+    "provenance_message",
+    "whole_call_timing",
+]

@@ -1,0 +1,135 @@
+"""LabellingService: episodes and clips of frames in, latent-action labels out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+
+import numpy as np
+from genie_api.v1 import labelling_pb2, labelling_pb2_grpc
+from numpy.typing import NDArray
+
+from genie_core.data.labels import Labels
+from genie_core.errors import RequestError
+from genie_core.inference import LabelStream
+from genie_service.calls import current_call
+from genie_service.engine import Engine, Job
+from genie_service.frames import FrameLimits, decode_frames
+from genie_service.interceptors.wrapping import Context
+from genie_service.registry import ModelRegistry
+from genie_service.servicers.label_requests import (
+    count_transitions,
+    labels_message,
+    plan_labels,
+    provenance_message,
+    whole_call_timing,
+)
+from genie_service.servicers.names import model_name
+from genie_service.streams import next_or_none, read_ahead
+
+PIECE_FRAMES = 64
+"""Most frames that go to the device at once: others get their turn, and a cancelled call stops, in between."""
+
+LEAST_FRAMES = 2
+
+Chunk = NDArray[np.uint8]
+"""(T, H, W, 3) consecutive frames of an episode."""
+
+
+class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
+    """Labels with the registry's models on the engine."""
+
+    def __init__(self, registry: ModelRegistry, engine: Engine, limits: FrameLimits, idle_seconds: float) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._limits = limits
+        self._idle_seconds = idle_seconds
+
+    async def LabelClip(
+        self, request: labelling_pb2.LabelClipRequest, context: Context
+    ) -> labelling_pb2.LabelClipResponse:
+        """Label one clip."""
+        async with self._registry.lease(model_name(request.options.model, "options.model")) as model:
+            plan = plan_labels(request.options, model.bundle.config.fps, "options")
+            if request.frames.count < LEAST_FRAMES:
+                raise RequestError("frames.count", f"a clip needs at least 2 frames, got {request.frames.count}")
+            frames = await decode_frames(request.frames, "frames", self._limits)
+            current_call().frames = len(frames)
+            job, stream = self._engine.job(), model.labeller.stream(plan.step, plan.density)
+            parts = [part async for part in _labels(stream, job, frames)]
+            parts.append(await job.run(stream.finish))
+            return labelling_pb2.LabelClipResponse(
+                provenance=provenance_message(model, plan),
+                labels=labels_message(Labels.concatenate(parts)),
+                timing=whole_call_timing(job),
+            )
+
+    async def LabelEpisode(
+        self, request_iterator: AsyncIterator[labelling_pb2.LabelEpisodeRequest], context: Context
+    ) -> AsyncIterator[labelling_pb2.LabelEpisodeResponse]:
+        """Label one episode of any length while it arrives."""
+        options = await self._read_header(request_iterator)
+        async with self._registry.lease(model_name(options.model, "header.model")) as model:
+            plan = plan_labels(options, model.bundle.config.fps, "header")
+            yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan))
+            job, stream = self._engine.job(), model.labeller.stream(plan.step, plan.density)
+            transitions = 0
+            async with aclosing(self._label(request_iterator, stream, job)) as parts:
+                async for labels in parts:
+                    transitions += count_transitions(labels)
+                    if len(labels):
+                        yield labelling_pb2.LabelEpisodeResponse(labels=labels_message(labels))
+            summary = labelling_pb2.LabelSummary(
+                frames=current_call().frames, transitions=transitions, timing=whole_call_timing(job)
+            )
+            yield labelling_pb2.LabelEpisodeResponse(summary=summary)
+
+    async def _read_header(
+        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]
+    ) -> labelling_pb2.LabelOptions:
+        first = await next_or_none(requests, self._idle_seconds)
+        if first is None:
+            raise RequestError("header", "the stream ended without one")
+        if not first.HasField("header"):
+            raise RequestError("header", f"the first message holds {_part(first)}, wanted the header")
+        return first.header
+
+    async def _label(
+        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], stream: LabelStream, job: Job
+    ) -> AsyncIterator[Labels]:
+        """Labels as they become final, to the last; the next message is read and decoded meanwhile."""
+        call = current_call()
+        async with aclosing(read_ahead(self._chunks(requests), self._idle_seconds)) as chunks:
+            async for frames in chunks:
+                call.frames += len(frames)
+                async for labels in _labels(stream, job, frames):
+                    yield labels
+        if call.frames < LEAST_FRAMES:
+            raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
+        yield await job.run(stream.finish)
+
+    async def _chunks(self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]) -> AsyncIterator[Chunk]:
+        """Decoded frames of each message after the header, all of one size."""
+        size: tuple[int, int] | None = None
+        async for request in requests:
+            if not request.HasField("frames"):
+                raise RequestError("frames", f"a message after the first holds {_part(request)}, wanted frames")
+            came = (request.frames.height, request.frames.width)
+            if size not in (None, came):
+                wanted = f"wanted {size[0]} x {size[1]} as in the stream's first frames"
+                raise RequestError("frames.height", f"got frames of {came[0]} x {came[1]}, {wanted}")
+            size = came
+            yield await decode_frames(request.frames, "frames", self._limits)
+
+
+async def _labels(stream: LabelStream, job: Job, frames: Chunk) -> AsyncIterator[Labels]:
+    for start in range(0, len(frames), PIECE_FRAMES):
+        yield await job.run(partial(stream.push, frames[start : start + PIECE_FRAMES]))
+
+
+def _part(request: labelling_pb2.LabelEpisodeRequest) -> str:
+    return f"`{request.WhichOneof('part')}`" if request.WhichOneof("part") else "nothing"
+
+
+__all__ = ["LabellingServicer"]

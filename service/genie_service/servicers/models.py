@@ -1,0 +1,98 @@
+"""ModelService: what the server hosts, and loading and unloading it."""
+
+from __future__ import annotations
+
+from genie_api.v1 import models_pb2, models_pb2_grpc
+
+from genie_core.data.palette import code_palette
+from genie_core.errors import RequestError
+from genie_core.models.bundle import BundleInfo
+from genie_service.interceptors.wrapping import Context
+from genie_service.registry import ModelRegistry, ModelStatus, State
+from genie_service.servicers.names import model_name, resource_name
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+_STATES = {
+    State.UNLOADED: models_pb2.MODEL_STATE_UNLOADED,
+    State.LOADING: models_pb2.MODEL_STATE_LOADING,
+    State.READY: models_pb2.MODEL_STATE_READY,
+    State.FAILED: models_pb2.MODEL_STATE_FAILED,
+}
+
+
+class ModelServicer(models_pb2_grpc.ModelServiceServicer):
+    """Shows the registry."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    async def ListModels(
+        self, request: models_pb2.ListModelsRequest, context: Context
+    ) -> models_pb2.ListModelsResponse:
+        """One page of models, ordered by name. A page token is the name of the last model of the page before."""
+        if request.page_size > MAX_PAGE:
+            raise RequestError(
+                "page_size", f"got {request.page_size}, wanted at most {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"
+            )
+        size = request.page_size or DEFAULT_PAGE
+        rest = [status for status in await self._registry.statuses() if status.name > request.page_token]
+        page = rest[:size]
+        return models_pb2.ListModelsResponse(
+            models=[_model_message(status, brief=True) for status in page],
+            next_page_token=page[-1].name if len(rest) > size else "",
+        )
+
+    async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.GetModelResponse:
+        """One model."""
+        status = await self._registry.status(model_name(request.name, "name"))
+        return models_pb2.GetModelResponse(model=_model_message(status))
+
+    async def LoadModel(self, request: models_pb2.LoadModelRequest, context: Context) -> models_pb2.LoadModelResponse:
+        """Load a model; answers when it is ready."""
+        status = await self._registry.load(model_name(request.name, "name", required=True))
+        return models_pb2.LoadModelResponse(model=_model_message(status))
+
+    async def UnloadModel(
+        self, request: models_pb2.UnloadModelRequest, context: Context
+    ) -> models_pb2.UnloadModelResponse:
+        """Unload a model; answers when the calls that use it are done."""
+        status = await self._registry.unload(model_name(request.name, "name", required=True))
+        return models_pb2.UnloadModelResponse(model=_model_message(status))
+
+
+def _model_message(status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
+    message = models_pb2.Model(
+        name=resource_name(status.name),
+        state=_STATES[status.state],
+        state_message=status.message,
+        is_default=status.is_default,
+    )
+    if status.info is not None:
+        message.MergeFrom(_info_message(status.info, brief))
+    return message
+
+
+def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
+    config = info.config
+    message = models_pb2.Model(
+        bundle_id=info.bundle_id,
+        frame_height=config.height,
+        frame_width=config.width,
+        model_fps=config.fps,
+        num_codes=config.lam.quantizer.codes,
+        latent_dim=config.lam.quantizer.dim,
+        context_frames=config.context_frames,
+        tokens_per_frame=config.tokens_per_frame,
+        default_temperature=config.temperature,
+        parameters=info.parameters,
+        palette=code_palette(config.lam.quantizer.codes),
+    )
+    if not brief:
+        message.codebook = info.codebook.astype("<f4", copy=False).tobytes()
+        message.card = info.card
+    return message
+
+
+__all__ = ["ModelServicer"]

@@ -1,0 +1,161 @@
+"""SimulationService: a prompt and latent actions in, the frames that follow out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from functools import partial
+
+from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
+
+from genie_core.errors import RequestError
+from genie_core.inference import Rollout
+from genie_service.calls import current_call
+from genie_service.engine import Engine, Job
+from genie_service.errors import BusyError
+from genie_service.frames import FrameLimits, decode_frames, encode_frames
+from genie_service.interceptors.wrapping import Context
+from genie_service.registry import LoadedModel, ModelRegistry
+from genie_service.servicers.names import model_name
+from genie_service.servicers.simulation_requests import (
+    SimulationLimits,
+    check_action,
+    check_actions,
+    check_branches,
+    check_start,
+    response_encoding,
+    sampling_of,
+)
+from genie_service.streams import next_or_none, read_ahead
+
+_PLAY_RETRY_S = 10.0
+
+
+class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
+    """Simulates with the registry's models on the engine."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        engine: Engine,
+        frame_limits: FrameLimits,
+        limits: SimulationLimits,
+        max_play_sessions: int,
+        idle_seconds: float,
+    ) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._frame_limits = frame_limits
+        self._limits = limits
+        self._max_play_sessions = max_play_sessions
+        self._idle_seconds = idle_seconds
+        self._play_sessions = 0
+
+    async def Rollout(
+        self, request: simulation_pb2.RolloutRequest, context: Context
+    ) -> AsyncIterator[simulation_pb2.RolloutResponse]:
+        """Frames of one action sequence, as they are made."""
+        async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
+            check_actions(request.actions.codes, model.simulator.num_codes, self._limits, "actions.codes")
+            simulation = await self._start(request.start, model)
+            for index, code in enumerate(request.actions.codes):
+                frame = await simulation.step([code])
+                yield simulation_pb2.RolloutResponse(index=index, frame=frame, timing=simulation.lap())
+
+    async def Branch(
+        self, request: simulation_pb2.BranchRequest, context: Context
+    ) -> AsyncIterator[simulation_pb2.BranchResponse]:
+        """Frames of N action sequences from one prompt, in step."""
+        async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
+            check_branches(request.branches, model.simulator.num_codes, self._limits)
+            simulation = await self._start(request.start, model, len(request.branches))
+            for index, codes in enumerate(zip(*(branch.codes for branch in request.branches), strict=True)):
+                frames = await simulation.step(codes)
+                yield simulation_pb2.BranchResponse(index=index, frames=frames, timing=simulation.lap())
+
+    async def Play(
+        self, request_iterator: AsyncIterator[simulation_pb2.PlayRequest], context: Context
+    ) -> AsyncIterator[simulation_pb2.PlayResponse]:
+        """One frame an action, for as long as the client goes on."""
+        with self._play_session():
+            start = await self._read_start(request_iterator)
+            async with self._registry.lease(model_name(start.model, "start.model")) as model:
+                simulation = await self._start(start, model)
+                codes = _actions(request_iterator, model.simulator.num_codes)
+                index = 0
+                async with aclosing(read_ahead(codes, self._idle_seconds)) as actions:
+                    async for code in actions:
+                        simulation.lap()  # waiting for the player is not part of the frame's time
+                        frame = await simulation.step([code])
+                        yield simulation_pb2.PlayResponse(index=index, frame=frame, timing=simulation.lap())
+                        index += 1
+
+    async def _start(self, start: simulation_pb2.SimulationStart, model: LoadedModel, branches: int = 1) -> Simulation:
+        config = model.bundle.config
+        check_start(start, config, "start")
+        sampling = sampling_of(start.sampling, config, "start.sampling")
+        prompt = await decode_frames(start.prompt, "start.prompt", self._frame_limits)
+        job = self._engine.job()
+        rollout = await job.run(partial(model.simulator.start, prompt, branches, sampling))
+        return Simulation(rollout, job, response_encoding(start, "start"))
+
+    async def _read_start(self, requests: AsyncIterator[simulation_pb2.PlayRequest]) -> simulation_pb2.SimulationStart:
+        first = await next_or_none(requests, self._idle_seconds)
+        if first is None:
+            raise RequestError("start", "the stream ended without one")
+        if not first.HasField("start"):
+            raise RequestError("start", f"the first message holds {first.WhichOneof('part') or 'nothing'}, wanted it")
+        return first.start
+
+    @contextmanager
+    def _play_session(self) -> Iterator[None]:
+        if self._play_sessions >= self._max_play_sessions:
+            text = f"{self._play_sessions} Play sessions are open, the server's limit (max_play_sessions)"
+            raise BusyError(text, _PLAY_RETRY_S)
+        self._play_sessions += 1
+        try:
+            yield
+        finally:
+            self._play_sessions -= 1
+
+
+class Simulation:
+    """A rollout under way: draws frames on the engine, as messages, and says where the time of each went."""
+
+    def __init__(self, rollout: Rollout, job: Job, encoding: frames_pb2.FrameEncoding.ValueType) -> None:
+        self._rollout = rollout
+        self._job = job
+        self._encoding = encoding
+        self._lap_started = current_call().started
+        self._lap_queue_ms = 0.0
+        self._lap_compute_ms = 0.0
+
+    async def step(self, codes: Sequence[int]) -> frames_pb2.Frames:
+        """Take one action in each branch: N codes -> N frames."""
+        frames_NHWC = await self._job.run(partial(self._rollout.step, codes))
+        current_call().frames += len(frames_NHWC)
+        return await encode_frames(frames_NHWC, self._encoding)
+
+    def lap(self) -> frames_pb2.Timing:
+        """Where the time went since the lap before; the first one counts from the call's beginning."""
+        now, queue_ms, compute_ms = time.perf_counter(), self._job.queue_ms, self._job.compute_ms
+        timing = frames_pb2.Timing(
+            queue_ms=queue_ms - self._lap_queue_ms,
+            compute_ms=compute_ms - self._lap_compute_ms,
+            total_ms=(now - self._lap_started) * 1000,
+        )
+        self._lap_started, self._lap_queue_ms, self._lap_compute_ms = now, queue_ms, compute_ms
+        return timing
+
+
+async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncIterator[int]:
+    async for request in requests:
+        if not request.HasField("action"):
+            came = request.WhichOneof("part") or "nothing"
+            raise RequestError("action", f"a message after the first holds {came}, wanted an action")
+        check_action(request.action, num_codes, "action")
+        yield request.action
+
+
+__all__ = ["SimulationServicer"]

@@ -1,0 +1,90 @@
+"""What starts and drives a simulation, checked against the model and the server's limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genie_api.v1 import frames_pb2, simulation_pb2
+
+from genie_core.errors import RequestError
+from genie_core.inference import Sampling
+from genie_core.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class SimulationLimits:
+    """Most actions of one sequence, most branches of one request."""
+
+    max_actions: int
+    max_branches: int
+
+
+def check_start(start: simulation_pb2.SimulationStart, config: ModelConfig, field: str) -> None:
+    """Raise RequestError unless the prompt's length suits the model and frames can be returned as asked."""
+    if not start.HasField("prompt"):
+        raise RequestError(f"{field}.prompt", f"missing, wanted 1 to {config.context_frames} frames")
+    if not 1 <= start.prompt.count <= config.context_frames:
+        wanted = f"wanted 1 to {config.context_frames}, what the model remembers"
+        raise RequestError(f"{field}.prompt.count", f"got {start.prompt.count} frames, {wanted}")
+    response_encoding(start, field)
+
+
+def response_encoding(start: simulation_pb2.SimulationStart, field: str) -> frames_pb2.FrameEncoding.ValueType:
+    """How frames are to be returned, RAW or PNG. Raises RequestError."""
+    encoding = start.response_encoding or frames_pb2.FRAME_ENCODING_RAW
+    if encoding not in (frames_pb2.FRAME_ENCODING_RAW, frames_pb2.FRAME_ENCODING_PNG):
+        raise RequestError(
+            f"{field}.response_encoding", f"got {encoding}, wanted FRAME_ENCODING_RAW or FRAME_ENCODING_PNG"
+        )
+    return encoding
+
+
+def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, field: str) -> Sampling:
+    """Sampling options; 0 MaskGIT steps are the default, or as many as there are tokens. Raises RequestError."""
+    tokens = config.tokens_per_frame
+    steps = options.maskgit_steps or min(Sampling().maskgit_steps, tokens)
+    if steps > tokens:
+        raise RequestError(f"{field}.maskgit_steps", f"got {steps}, wanted 1 to {tokens}, the tokens of a frame")
+    temperature = options.temperature if options.HasField("temperature") else None
+    if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
+        raise RequestError(f"{field}.temperature", f"got {temperature:g}, wanted a finite number above 0")
+    return Sampling(steps, temperature, options.seed)
+
+
+def check_action(code: int, num_codes: int, field: str) -> None:
+    """Raise RequestError unless `code` is one of the model's latent actions."""
+    if code >= num_codes:  # unsigned on the wire
+        raise RequestError(field, f"latent action {code} is out of range, wanted 0 to {num_codes - 1}")
+
+
+def check_actions(codes: Sequence[int], num_codes: int, limits: SimulationLimits, field: str) -> None:
+    """Raise RequestError unless `codes`, sent as `field`, is a sequence of latent actions within the limits."""
+    if not 1 <= len(codes) <= limits.max_actions:
+        raise RequestError(field, f"got {len(codes)} latent actions, wanted 1 to {limits.max_actions}")
+    for i, code in enumerate(codes):
+        check_action(code, num_codes, f"{field}[{i}]")
+
+
+def check_branches(branches: Sequence[simulation_pb2.ActionSequence], num_codes: int, limits: SimulationLimits) -> None:
+    """Raise RequestError unless there are branches within the limits, all of one length."""
+    if not 1 <= len(branches) <= limits.max_branches:
+        raise RequestError("branches", f"got {len(branches)}, wanted 1 to {limits.max_branches}")
+    length = len(branches[0].codes)
+    for i, branch in enumerate(branches):
+        field = f"branches[{i}].codes"
+        check_actions(branch.codes, num_codes, limits, field)
+        if len(branch.codes) != length:
+            raise RequestError(field, f"got {len(branch.codes)} latent actions, wanted {length} as in branches[0]")
+
+
+__all__ = [
+    "SimulationLimits",
+    "check_action",
+    "check_actions",
+    "check_branches",
+    "check_start",
+    "response_encoding",
+    "sampling_of",
+]

@@ -1,0 +1,115 @@
+"""The server's settings: one immutable object, read from flags, then GENIE_* variables, then a TOML file, then defaults.
+
+Not here: what a setting does. Each is described at its field, and handed as a plain value to the part that uses it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from genie_core.bundles import models_dir
+from genie_core.errors import GenieError
+from genie_service.frames import FrameLimits
+
+DEFAULT_FILE = Path("genie.toml")
+"""Read from the working folder where it exists and no other file is named."""
+
+TABLE = "serve"
+"""The table of the file that holds the server's settings."""
+
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """Everything that can be set on a server. Build it with `load_settings`, which phrases mistakes for the user."""
+
+    model_config = SettingsConfigDict(env_prefix="GENIE_", env_ignore_empty=True, frozen=True, extra="forbid")
+
+    config: Path | None = Field(None, description="TOML file with a [serve] table; genie.toml where there is one")
+    models: Path = Field(default_factory=models_dir, description="folder of bundle folders, or one bundle folder")
+    default_model: str | None = Field(
+        None, description="model used where a request names none; may be left out if only one"
+    )
+    preload: Literal["all", "default", "none"] = Field(
+        "default", description="models loaded before the server is ready"
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; loopback unless told otherwise")
+    port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 for a free one")
+    device: str = Field("cpu", min_length=1, description="torch device: cpu, cuda, cuda:1 ...")
+    threads: int = Field(0, ge=0, le=1024, description="threads that torch computes with; 0 for torch's default")
+    max_message_mib: int = Field(64, ge=1, le=1024, description="largest message, MiB")
+    max_decoded_mib: int = Field(256, ge=1, le=65536, description="most pixels that one message may decode to, MiB")
+    max_frames: int = Field(4096, ge=2, description="most frames in one message")
+    min_frame_side: int = Field(8, ge=1, description="smallest frame height and width, pixels")
+    max_frame_side: int = Field(4096, ge=1, le=16384, description="largest frame height and width, pixels")
+    max_actions: int = Field(1024, ge=1, description="most actions of one rollout or branch")
+    max_branches: int = Field(64, ge=1, description="most branches of one request")
+    max_calls: int = Field(256, ge=1, description="most calls under way at once")
+    max_play_sessions: int = Field(16, ge=1, description="most Play sessions at once")
+    queue_limit: int = Field(
+        64, ge=1, description="most pieces of work that may wait for the device when a call begins"
+    )
+    idle_seconds: float = Field(300.0, gt=0, description="a stream that sends nothing for this long is ended")
+    drain_seconds: float = Field(30.0, ge=0, description="time that calls under way have to finish after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    exit_with_stdin: bool = Field(False, description="stop when standard input is closed (its parent has gone)")
+
+    @property
+    def frame_limits(self) -> FrameLimits:
+        """What a `Frames` message may hold."""
+        return FrameLimits(self.min_frame_side, self.max_frame_side, self.max_frames, self.max_decoded_mib * MIB)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of precedence: flags, environment, file. The file's path may itself come from either of the first two."""
+        named = {**env_settings(), **init_settings()}.get("config")
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(named))
+
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
+    """Settings from `flags` (only those that the user gave, by field name), the environment and the file.
+
+    Raises GenieError, naming the setting and where it can be set, if a value is wrong or the file cannot be read.
+    """
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        raise GenieError("\n".join(_explain(dict(problem)) for problem in error.errors())) from None
+
+
+def _read_file(named: Any) -> dict[str, Any]:
+    path = DEFAULT_FILE if named is None else Path(named)
+    if named is None and not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise GenieError(f"settings file {path}: {error}") from None
+    table = content.get(TABLE, {})
+    if not isinstance(table, dict):
+        raise GenieError(f"settings file {path}: `{TABLE}` must be a table, [{TABLE}]")
+    return table
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    name = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return f"setting {name}: there is no such setting"
+    places = f"--{name.replace('_', '-')}, GENIE_{name.upper()} or `{name}` in the file"
+    return f"setting {name} ({places}): {problem['msg'].lower()}, got {problem['input']!r}"
+
+
+__all__ = ["Settings", "load_settings"]

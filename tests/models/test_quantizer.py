@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genie_core.models.config import QuantizerConfig
+from genie_core.models.quantizer import VectorQuantizer, perplexity
+
+
+def quantizer(codes: int = 8, **changes: int) -> VectorQuantizer:
+    torch.manual_seed(0)
+    return VectorQuantizer(QuantizerConfig(codes=codes, dim=4, **changes))
+
+
+def unit(n: int, seed: int = 1) -> torch.Tensor:
+    return F.normalize(torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_the_chosen_code_is_the_nearest_and_confidence_is_its_margin(seed: int) -> None:
+    q = quantizer().eval()
+    latent = unit(50, seed)
+    distance = torch.cdist(latent, q.codebook)
+    assert torch.equal(q.nearest(latent), distance.argmin(dim=-1))
+    d1, d2 = distance.sort(dim=-1).values[:, :2].unbind(-1)
+    torch.testing.assert_close(q.confidence(latent), (d2 - d1) / (d2 + d1), atol=1e-3, rtol=0)
+
+
+def test_confidence_is_one_on_a_code_and_zero_between_two() -> None:
+    q = quantizer().eval()
+    middle = F.normalize(q.codebook[0] + q.codebook[1], dim=0)
+    q.codebook[2:] = -middle
+    assert q.confidence(q.codebook[:1]).item() > 0.99
+    assert q.confidence(middle[None]).item() < 1e-3
+
+
+def test_gradients_pass_straight_through() -> None:
+    q = quantizer()
+    latent = unit(5).requires_grad_()
+    q(latent).vector.sum().backward()
+    torch.testing.assert_close(latent.grad, torch.ones_like(latent))
+
+
+def test_evaluation_moves_nothing() -> None:
+    q = quantizer().eval()
+    before = {k: v.clone() for k, v in q.state_dict().items()}
+    q(unit(100))
+    assert all(torch.equal(v, before[k]) for k, v in q.state_dict().items())
+
+
+def test_dead_codes_are_revived_and_the_codebook_does_not_collapse() -> None:
+    q = quantizer(codes=8, revive_after=5)
+    q.codebook[:] = F.normalize(torch.tensor([1.0, 0, 0, 0]) + 1e-3 * torch.randn(8, 4), dim=-1)
+    q.sum_KD.copy_(q.codebook)
+    clusters = unit(8, seed=7)
+    for step in range(400):
+        noise = 0.05 * torch.randn(64, 4, generator=torch.Generator().manual_seed(step))
+        q(F.normalize(clusters.repeat(8, 1) + noise, dim=-1))
+    q.eval()
+    assert perplexity(q.nearest(clusters), 8) > 5
+
+
+def test_kmeans_finds_separate_clusters() -> None:
+    clusters = torch.cat((torch.eye(4), -torch.eye(4)))
+    noise = 0.05 * torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
+    latent = F.normalize(clusters.repeat(50, 1) + noise, dim=-1)
+    q = quantizer()
+    q.fit(latent)
+    assert perplexity(q.eval().nearest(clusters), 8) > 7.9
+
+
+def test_perplexity_counts_codes() -> None:
+    assert abs(perplexity(torch.arange(8).repeat(3), 8) - 8) < 1e-4
+    assert abs(perplexity(torch.zeros(9, dtype=torch.int64), 8) - 1) < 1e-4

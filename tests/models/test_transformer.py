@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genie_core.models.config import TransformerConfig
+from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode
+
+CONFIG = TransformerConfig(layers=3, dim=16, heads=2, window=3)
+T, N = 9, 4
+
+
+def network(mode: TemporalMode = "st", seed: int = 0) -> SpatioTemporalTransformer:
+    torch.manual_seed(seed)
+    return SpatioTemporalTransformer(CONFIG, mode).eval().double()
+
+
+def clip(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, T, N, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@torch.inference_mode()
+@given(cuts=st.lists(st.integers(1, T - 1), unique=True, max_size=T - 1))
+@settings(max_examples=25, deadline=None)
+def test_a_stream_cut_anywhere_gives_what_the_whole_clip_gives(cuts: list[int]) -> None:
+    transformer, x = network(), clip()
+    state, parts = transformer.initial_state(2, N), []
+    for first, last in zip([0, *sorted(cuts)], [*sorted(cuts), T], strict=True):
+        y, state = transformer.stream(x[:, first:last], state)
+        parts.append(y)
+    torch.testing.assert_close(torch.cat(parts, dim=1), transformer(x), rtol=0, atol=1e-12)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("mode", ["st", "c", "none"])
+def test_no_frame_sees_a_later_one(mode: TemporalMode) -> None:
+    transformer, x = network(mode), clip()
+    changed = x.clone()
+    changed[:, 5:] = -changed[:, 5:]
+    before, after = transformer(x), transformer(changed)
+    torch.testing.assert_close(before[:, :5], after[:, :5], rtol=0, atol=0)
+    assert (before[:, 5:] - after[:, 5:]).abs().amax() > 1e-3
+
+
+@torch.inference_mode()
+def test_attention_reaches_back_a_fixed_window_and_space_mixes_within_a_frame() -> None:
+    transformer, x = network(), clip()
+    changed = x.clone()
+    changed[:, 0, 0] = -changed[:, 0, 0]
+    moved = (transformer(x) - transformer(changed)).abs().amax(dim=(0, 2, 3)) > 1e-9
+    reach = CONFIG.layers * (CONFIG.window - 1)
+    assert moved.tolist() == [t <= reach for t in range(T)]
+    assert (transformer(x) - transformer(changed)).abs()[:, 0].amax(dim=(0, 2)).gt(1e-9).all()
+
+
+@torch.inference_mode()
+def test_without_temporal_attention_frames_do_not_mix() -> None:
+    transformer, x = network("none"), clip()
+    changed = x.clone()
+    changed[:, 2] = -changed[:, 2]
+    moved = (transformer(x) - transformer(changed)).abs().amax(dim=(0, 2, 3)) > 0
+    assert moved.tolist() == [t == 2 for t in range(T)]
+
+
+@torch.inference_mode()
+def test_the_same_frames_later_in_an_endless_stream_give_the_same_numbers() -> None:
+    transformer, x = network(), clip()
+    state = transformer.initial_state(2, N)
+    first, _ = transformer.stream(x, state)
+    for _ in range(5):
+        second, state = transformer.stream(x, state)
+    reach = CONFIG.layers * (CONFIG.window - 1)
+    third, _ = transformer.stream(x, state)
+    torch.testing.assert_close(second, third, rtol=0, atol=1e-12)
+    assert not torch.allclose(first[:, 0], third[:, 0])
+    torch.testing.assert_close(first[:, reach:], third[:, reach:], rtol=0, atol=1e-12)
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="heads"):
+        TransformerConfig(layers=1, dim=16, heads=3)
