@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_core.data.resize import Frames
-from genie_core.data.video_write import encode_image
+from genie_core.data.images import ImageFormat, encode_image
 from genie_core.errors import GenieError
 
 try:
@@ -69,19 +70,18 @@ def log_frames(
     for chunk in chunks:
         for begin in range(0, len(chunk), _BATCH):
             frames = chunk[begin : begin + _BATCH]
-            kind = "png" if max(frames.shape[1:3]) <= _SMALL_PX else "jpeg"
+            kind: ImageFormat = "png" if max(frames.shape[1:3]) <= _SMALL_PX else "jpeg"
             blobs = [encode_image(frame, kind) for frame in frames]
             columns = rr.EncodedImage.columns(blob=blobs, media_type=[f"image/{kind}"] * len(blobs))
-            recording.send_columns(entity, time_columns(start, len(frames), fps), columns)
+            recording.send_columns(entity, time_columns(np.arange(start, start + len(frames)), fps), columns)
             start += len(frames)
 
 
-def time_columns(start: int, count: int, fps: float | None) -> list[rr.TimeColumn]:
-    """The timelines of frames start .. start + count - 1: ``frame``, and ``time`` in seconds where `fps` is known."""
-    index = np.arange(start, start + count)
-    columns = [rr.TimeColumn("frame", sequence=index)]
+def time_columns(index_T: NDArray[np.int64], fps: float | None) -> list[rr.TimeColumn]:
+    """The timelines of frames `index_T`: ``frame``, and ``time`` in seconds where `fps` is known."""
+    columns = [rr.TimeColumn("frame", sequence=index_T)]
     if fps:
-        columns.append(rr.TimeColumn("time", duration=index / fps))
+        columns.append(rr.TimeColumn("time", duration=index_T / fps))
     return columns
 
 

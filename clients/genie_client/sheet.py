@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_client import font
+from genie_client.reading import frames_of
+from genie_core.data.labelled import LabelledFile
+from genie_core.data.palette import code_palette
 from genie_core.data.resize import Frames, resize_frames
+from genie_core.errors import DatasetError
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -81,6 +85,25 @@ def contact_sheet(heading: str, rows: Sequence[Row], palette: Sequence[int], *, 
     return canvas
 
 
+def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int = 12) -> Picture:
+    """A contact sheet with one row an episode: `columns` frames, evenly spaced over those that start a transition.
+
+    Raises DatasetError where an episode has no labels or its frames are not there to be shown.
+    """
+    rows = []
+    for name in names:
+        labels, attrs = labelled.labels(name)
+        episode, valid = frames_of(labelled, name), np.flatnonzero(labels.valid)
+        if episode is None or not len(valid):
+            raise DatasetError(f"{labelled.path}: {name}: there are no labelled frames to be shown")
+        shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]
+        frames_THWC = np.concatenate([episode.frames(index, index + 1) for index in shown.tolist()])
+        note = f"{len(labels)} frames, step {attrs.step}"
+        rows.append(Row(name, note, frames_THWC, labels.code[shown].tolist()))
+    palette = code_palette(len(labelled.model.codebook))
+    return contact_sheet(f"{labelled.path.name}: latent actions of {labelled.model.bundle_name}", rows, palette)
+
+
 def _label_width(rows: Sequence[Row]) -> int:
     longest = max(len(text) for row in rows for text in (row.title, row.note))
     return _CHIP + _GAP + longest * (font.WIDTH + font.SPACING) * _TEXT_SCALE + _GAP
@@ -118,4 +141,4 @@ def _draw_text(canvas: Picture, y: int, x: int, text: str, color: Color, scale: 
     region[mask[: region.shape[0], : region.shape[1]]] = color
 
 
-__all__ = ["Picture", "Row", "contact_sheet", "rgb"]
+__all__ = ["Picture", "Row", "contact_sheet", "labelled_sheet", "rgb"]

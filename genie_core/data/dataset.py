@@ -13,7 +13,7 @@ import h5py
 
 from genie_core.data.episode import Episode
 from genie_core.data.robomimic import RobomimicFile, read_robomimic
-from genie_core.data.timing import is_rate
+from genie_core.data.timing import check_rate
 from genie_core.data.video import VIDEO_CAMERA, VideoReader
 from genie_core.errors import DatasetError
 
@@ -94,16 +94,15 @@ def open_dataset(path: Path, *, camera: str | None = None, fps: float | None = N
             is not clear (the message lists those that do), or a demo's frames are not (T, H, W, 3) uint8.
 
     """
-    sources = find_sources(Path(path))
-    if fps is not None and not is_rate(fps):
-        raise DatasetError(f"fps: came {fps:g}, wanted a number of frames a second above 0")
+    if fps is not None:
+        check_rate("fps", fps)
+    sources = find_sources(path)
     if sources.format == "video":
-        dataset = _video_dataset(sources, camera, fps)
-    else:
-        files = [read_robomimic(file) for file in sources.files]
-        dataset = robomimic_dataset(sources, files, choose_camera(sources.path, files, camera), fps)
-        for episode in dataset.episodes:
-            _ = episode.num_frames
+        return video_dataset(sources, camera, fps)
+    files = [read_robomimic(file) for file in sources.files]
+    dataset = robomimic_dataset(sources, files, choose_camera(path, files, camera), fps)
+    for episode in dataset.episodes:
+        _ = episode.num_frames  # raises where the demo is not what it should be
     return dataset
 
 
@@ -172,7 +171,8 @@ def robomimic_dataset(sources: Sources, files: Sequence[RobomimicFile], camera: 
     return Dataset("robomimic", sources.path, common_cameras(files), camera, tuple(episodes), fps, masks)
 
 
-def _video_dataset(sources: Sources, camera: str | None, fps: float | None) -> Dataset:
+def video_dataset(sources: Sources, camera: str | None, fps: float | None) -> Dataset:
+    """Return the dataset of video files without opening them. Raises DatasetError where `camera` does not exist."""
     if camera not in (None, VIDEO_CAMERA):
         raise DatasetError(f"{sources.path}: no camera `{camera}`; a video has one camera, {VIDEO_CAMERA}")
     episodes = tuple(
@@ -222,4 +222,5 @@ __all__ = [
     "find_sources",
     "open_dataset",
     "robomimic_dataset",
+    "video_dataset",
 ]

@@ -65,21 +65,27 @@ def read_robomimic(path: Path) -> RobomimicFile:
         data = file.get("data")
         if not isinstance(data, h5py.Group):
             raise DatasetError(f"{path}: {_other_layout(file)}, wanted robomimic's layout (data/demo_0/obs/<camera>)")
-        demos = sorted((key for key in data if _DEMO_NAME.fullmatch(key)), key=_demo_number)
+        demos = demo_names(file)
         if not demos:
             raise DatasetError(f"{path}: the group `data` holds {_names(data)}, wanted demo_0, demo_1, ...")
         cameras, refused = _find_cameras(path, data, demos)
         fps, fps_source = _find_fps(data)
         return RobomimicFile(
             path=path,
-            demos=tuple(demos),
-            ignored=tuple(key for key in data if not _DEMO_NAME.fullmatch(key)),
+            demos=demos,
+            ignored=tuple(sorted(set(data) - set(demos))),
             cameras=cameras,
             refused=refused,
             fps=fps,
             fps_source=fps_source,
             masks=_read_masks(file),
         )
+
+
+def demo_names(file: h5py.File) -> tuple[str, ...]:
+    """Names ``demo_N`` in the group ``data``, in the order of N."""
+    names = [key for key in file.get("data", ()) if _DEMO_NAME.fullmatch(key)]
+    return tuple(sorted(names, key=lambda name: int(name.removeprefix("demo_"))))
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def _require_link(group: h5py.Group, key: str, where: str) -> None:
         raise DatasetError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
 
 
-def _find_cameras(path: Path, data: h5py.Group, demos: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _find_cameras(path: Path, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Cameras, and refused images, of the first demo that has either."""
     for name in demos:
         if "obs" not in data[name]:
@@ -230,10 +236,6 @@ def _read_masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
     return {key: tuple(np.asarray(names).astype(str).ravel().tolist()) for key, names in masks.items()}
 
 
-def _demo_number(name: str) -> int:
-    return int(name.removeprefix("demo_"))
-
-
 def _other_layout(file: h5py.File) -> str:
     if "observations" in file:
         return "came the layout of ALOHA / ACT (observations/images), which Genie does not read"
@@ -246,4 +248,4 @@ def _names(group: h5py.Group) -> str:
     return (", ".join(f"`{key}`" for key in keys[:8]) + (", ..." if len(keys) > 8 else "")) or "nothing"
 
 
-__all__ = ["LABEL_GROUP", "RobomimicFile", "RobomimicReader", "read_robomimic"]
+__all__ = ["LABEL_GROUP", "RobomimicFile", "RobomimicReader", "demo_names", "read_robomimic"]

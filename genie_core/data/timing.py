@@ -42,8 +42,8 @@ def resolve_step(fps: float | None, model_fps: float, step: int | None = None) -
 
     """
     for name, rate in (("fps", fps), ("model_fps", model_fps)):
-        if rate is not None and not is_rate(rate):
-            raise DatasetError(f"{name}: came {rate:g}, wanted a number of frames a second above 0")
+        if rate is not None:
+            check_rate(name, rate)
     if step is not None:
         if step < 1:
             raise DatasetError(f"step: came {step}, wanted 1 or more frames")
@@ -59,4 +59,10 @@ def is_rate(fps: float) -> bool:
     return math.isfinite(fps) and fps > 0
 
 
-__all__ = ["Step", "is_rate", "resolve_step"]
+def check_rate(name: str, fps: float) -> None:
+    """Raise DatasetError, calling it `name`, if `fps` cannot be a frame rate."""
+    if not is_rate(fps):
+        raise DatasetError(f"{name}: came {fps:g}, wanted a number of frames a second above 0")
+
+
+__all__ = ["Step", "check_rate", "is_rate", "resolve_step"]

@@ -68,6 +68,15 @@ class VideoReader:
         """Average frames a second, as the file says or its timestamps tell."""
         return self._header.fps
 
+    @property
+    def is_uneven(self) -> bool:
+        """Whether frames are known to follow each other at intervals that differ by more than half."""
+        timestamps = self._index.timestamps
+        if timestamps is None or len(timestamps) < 3:
+            return False
+        intervals = np.diff(timestamps)
+        return bool(intervals.max() > 1.5 * np.median(intervals))
+
     @cached_property
     def _header(self) -> _Header:
         with self._open() as (_, stream):

@@ -58,9 +58,10 @@ class VectorQuantizer(nn.Module):
 
     def confidence(self, latent: Tensor) -> Tensor:
         """(..., dim) unit latents -> (...) in [0, 1]: (d2 - d1) / (d2 + d1) of distances to the nearest two codes."""
-        distance = (latent.float().unsqueeze(-2) - self.codebook).norm(dim=-1)
+        distance: Tensor = (latent.float().unsqueeze(-2) - self.codebook).norm(dim=-1)
         d1, d2 = distance.topk(2, dim=-1, largest=False).values.unbind(-1)
-        return (d2 - d1) / (d2 + d1).clamp(min=1e-12)
+        margin: Tensor = (d2 - d1) / (d2 + d1).clamp(min=1e-12)
+        return margin
 
     def forward(self, latent: Tensor) -> Quantized:
         """Quantize (..., dim) unit latents; in training mode also move the codebook."""

@@ -9,13 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.sim.config import SimConfig
+from genie_core.sim.geometry import Vector
 from genie_core.sim.looks import Looks, draw_cubes, draw_looks
 from genie_core.sim.meshes import cache_dir
-from genie_core.sim.motion import CLOSED, OPEN, WORKSPACE, draw_mode, make_policy, reach, turn
+from genie_core.sim.motion import CLOSED, OPEN, STEP_M, WORKSPACE, draw_mode, make_policy, reach, turn
 from genie_core.sim.picture import CAMERA, Picture
 from genie_core.sim.scene import Scene
 
 PRE_ROLL_STEPS = 14
+COVERED = 0.84
+"""Fraction of a commanded translation that is covered before the next command; the rest is, too, a little later."""
+JAM_M = 0.04
+"""A hand this far, along any axis, from where its command should have brought it is stuck: a step is up to 0.06 m."""
+MOST_DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,30 @@ def _pre_roll(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
     return yaw, grip
 
 
+def jammed(before: Vector, after: Vector, action: Vector) -> bool:
+    """Whether the hand's move between two positions (3,) is not the one that `action` (7,) asked for."""
+    return bool(np.abs(after - before - COVERED * STEP_M * action[:3]).max() > JAM_M)
+
+
 def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Episode:
-    """Episode `number`. Row t of `actions` was chosen on seeing frame t and leads to frame t + 1.
+    """Episode `number`, drawn again if the arm jams.
+
+    About one in a hundred runs into its own joint limits and then goes where it must, not where the actions say: such
+    frames would be wrong ground truth. A robot that jams again and again is recorded as it is.
+    """
+    for draw in range(MOST_DRAWS):
+        episode = _record(scene, picture, config, [config.seed, number, *([draw] if draw else [])], draw + 1)
+        if episode is not None:
+            return episode
+    raise AssertionError("the last draw is always kept")
+
+
+def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int) -> Episode | None:
+    """One draw of an episode. Row t of `actions` was chosen on seeing frame t and leads to frame t + 1.
 
     Looks and motion have random streams of their own: the same seed with another camera jitter repeats the motion.
     """
-    streams = np.random.SeedSequence([config.seed, number]).spawn(2)
+    streams = np.random.SeedSequence(entropy).spawn(2)
     looks_rng, motion_rng = (np.random.default_rng(stream) for stream in streams)
     looks = draw_looks(looks_rng, config.looks, config.jitter, len(scene.cubes))
     cubes = draw_cubes(motion_rng, config.looks, len(scene.cubes))
@@ -90,6 +114,8 @@ def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Ep
         }
         action, primitive = policy.act(hand)
         scene.step(action)
+        if draws < MOST_DRAWS and jammed(hand.position, scene.hand().position, action):
+            return None
         row |= {"actions": action, "primitive": np.int8(primitive), "rewards": np.float64(scene.reward)}
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
@@ -103,7 +129,7 @@ def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Ep
     }
     return Episode(
         arrays=arrays,
-        attrs={"mode": mode, "camera": camera, "looks": _seen(looks)},
+        attrs={"draws": str(draws), "mode": mode, "camera": camera, "looks": _seen(looks)},
         env_args=json.dumps(scene.env_args | {"env_kwargs": env_kwargs}),
     )
 
@@ -115,4 +141,4 @@ def make_recorder(config: SimConfig) -> Recorder:
     return lambda number: record(scene, picture, config, number)
 
 
-__all__ = ["Episode", "Recorder", "make_recorder", "record"]
+__all__ = ["Episode", "Recorder", "jammed", "make_recorder", "record"]

@@ -74,10 +74,10 @@ def write_card(
 
 
 def _data_lines(spans: Sequence[Span], verb: str) -> list[str]:
-    episodes = Counter(s.source.rsplit("/", 1)[-1] for s in spans)
+    episodes = Counter(s.source for s in spans)
     frames: Counter[str] = Counter()
     for s in spans:
-        frames[s.source.rsplit("/", 1)[-1]] += s.count
+        frames[s.source] += s.count
     if len(episodes) > 8:
         return [
             f"- {verb}: {sum(episodes.values())} episodes, {sum(frames.values()):,} frames, of {len(episodes)} files"

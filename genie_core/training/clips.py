@@ -115,7 +115,7 @@ def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
             raise DatasetError(
                 f"episode {e.name} of {e.source} has {e.num_frames} frames: training needs {step + 1} at least"
             )
-        spans.append(Span(e.name, str(e.source), first, e.num_frames, step))
+        spans.append(Span(e.name, e.source.name, first, e.num_frames, step))
         first += e.num_frames
     return tuple(spans)
 

@@ -80,11 +80,11 @@ def _nano() -> TrainingConfig:
 
 def _tiny() -> TrainingConfig:
     return TrainingConfig(
-        tokenizer=StageConfig(steps=6000, batch=8, clip_frames=6, lr=1e-3),
-        lam=StageConfig(steps=6000, batch=24, clip_frames=6, lr=6e-4),
-        dynamics=StageConfig(steps=6000, batch=12, clip_frames=8, lr=6e-4),
+        tokenizer=StageConfig(steps=4500, batch=8, clip_frames=6, lr=1e-3),
+        lam=StageConfig(steps=4500, batch=24, clip_frames=6, lr=8e-4),
+        dynamics=StageConfig(steps=4000, batch=12, clip_frames=8, lr=8e-4),
         lam_training=LatentActionTraining(
-            continuous_steps=2500, lead=True, augment=AugmentConfig(brightness=0.1, contrast=0.2, shift=2, noise=0.02)
+            continuous_steps=1500, lead=True, augment=AugmentConfig(brightness=0.05, contrast=0.1, shift=2, noise=0.01)
         ),
         dynamics_training=DynamicsTraining(clean_frames=0.25),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from genie_core.errors import ModelError
 from genie_core.models.patches import to_pixels
-from genie_core.training.checkpoint import load_checkpoint, save_checkpoint
+from genie_core.training.checkpoint import load_checkpoint, run_identity, save_checkpoint
 from genie_core.training.clips import ClipStore
 from genie_core.training.config import StageConfig
 from genie_core.training.losses import Metrics
@@ -39,10 +40,10 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of one run share."""
+    """What the stages of one run share; `data` describes what it trains on."""
 
     folder: Path
-    identity: str
+    data: str
     seed: int
     device: torch.device
     bf16: bool
@@ -59,7 +60,7 @@ def train_stage(
     store: ClipStore,
     config: StageConfig,
     *,
-    trained: nn.Module | None = None,
+    depends_on: Sequence[BaseModel],
 ) -> None:
     """Train `network` for the configured steps, resuming from the stage's checkpoint if there is one.
 
@@ -70,18 +71,22 @@ def train_stage(
         loss: what is minimised.
         store: where clips come from.
         config: optimisation.
-        trained: the part of `network` whose parameters move; None for all.
+        depends_on: every other configuration that the stage's result depends on: a checkpoint made with another one is
+            refused, while one whose own configurations are unchanged is used again.
 
     Raises:
         ModelError: the loss is not finite, or the checkpoint belongs to another run.
 
     """
-    parameters = [p for p in (trained or network).parameters() if p.requires_grad]
+    parameters = list(network.parameters())
+    identity = run_identity(
+        run.data, str(run.seed), str(run.bf16), *(c.model_dump_json() for c in (config, *depends_on))
+    )
     optimizer = torch.optim.AdamW(
         parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
     path = run.folder / f"{name}.safetensors"
-    first = load_checkpoint(path, network, optimizer, run.identity) if path.exists() else 0
+    first = load_checkpoint(path, network, optimizer, identity) if path.exists() else 0
     network.train()
     run.reporter.start(name, first, config.steps)
     saved = time.monotonic()
@@ -101,9 +106,9 @@ def train_stage(
                 smooth = {k: v if k not in smooth else 0.9 * smooth[k] + 0.1 * v for k, v in values.items()}
                 run.reporter.step(name, step + 1, smooth)
             if time.monotonic() - saved > run.checkpoint_seconds:
-                save_checkpoint(path, network, optimizer, step + 1, run.identity)
+                save_checkpoint(path, network, optimizer, step + 1, identity)
                 saved = time.monotonic()
-    save_checkpoint(path, network, optimizer, max(first, config.steps), run.identity)
+    save_checkpoint(path, network, optimizer, max(first, config.steps), identity)
 
 
 def _clips(store: ClipStore, seed: int, stage: str, step: int, config: StageConfig) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from genie_core.data import Episode
@@ -20,7 +21,6 @@ from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
 from genie_core.training.card import write_card
-from genie_core.training.checkpoint import run_identity
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
@@ -67,7 +67,7 @@ def train(job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 1
     held_out = _store(job.held_out, folder / "held_out", model) if job.held_out else None
     run = Run(
         folder=folder,
-        identity=run_identity(model.model_dump_json(), training.model_dump_json(), str(store.spans)),
+        data=str((model.height, model.width, store.spans)),
         seed=training.seed,
         device=device,
         bf16=training.precision == "bf16",
@@ -98,7 +98,7 @@ def _train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: Trainin
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
         return tokenizer_loss(genie.tokenizer, pixels_BTCHW)
 
-    train_stage(run, "tokenizer", genie.tokenizer, loss, store, training.tokenizer)
+    train_stage(run, "tokenizer", genie.tokenizer, loss, store, training.tokenizer, depends_on=[genie.config.tokenizer])
     genie.tokenizer.eval()
 
 
@@ -109,7 +109,10 @@ def _train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfi
         quantize = step >= training.lam_training.continuous_steps
         return lam_loss(genie.lam, genie.lam_view(pixels_BTCHW), training.lam_training, quantize=quantize)
 
-    train_stage(run, "lam", genie.lam, loss, store, training.lam)
+    depends_on: list[BaseModel] = [genie.config.lam, training.lam_training]
+    if not genie.lam.from_pixels:
+        depends_on += [genie.config.tokenizer, training.tokenizer]
+    train_stage(run, "lam", genie.lam, loss, store, training.lam, depends_on=depends_on)
     genie.lam.eval()
 
 
@@ -135,7 +138,7 @@ def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: Training
             )
         return dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
 
-    train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics)
+    train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics, depends_on=[genie.config, training])
     genie.dynamics.eval()
 
 
@@ -156,7 +159,7 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
         merged = metrics | {"loss": first.detach() + second.detach(), "lam_loss": metrics["loss"]}
         return first + second, merged | {"cross_entropy": more["loss"], "accuracy": more["accuracy"]}
 
-    train_stage(run, "lam_and_dynamics", both, loss, store, training.dynamics)
+    train_stage(run, "lam_and_dynamics", both, loss, store, training.dynamics, depends_on=[genie.config, training])
     both.eval()
 
 

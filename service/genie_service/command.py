@@ -48,15 +48,18 @@ def serve(
 ) -> None:
     """Serve models over gRPC: labelling, simulation, health and reflection.
 
-    Every option can also be set in the environment (GENIE_PORT) or in the settings file (port = 50051). Stops on SIGTERM
-    or Ctrl-C, once the calls under way have finished.
+    Every option can also be set in the environment (GENIE_PORT) or in the settings file (port = 50051). Stops on
+    SIGTERM or Ctrl-C, once the calls under way have finished.
     """
     flags: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
 
-    from genie_service.process import run
     from genie_service.settings import load_settings
 
-    raise typer.Exit(run(load_settings(flags)))
+    settings = load_settings(flags)  # before the slow imports, so that a wrong flag is told at once
+
+    from genie_service.process import run
+
+    raise typer.Exit(run(settings))
 
 
 __all__ = ["serve"]

@@ -12,17 +12,17 @@ import numpy as np
 from genie_api.v1 import frames_pb2
 from numpy.typing import NDArray
 
-from genie_core.data.video_write import decode_image, encode_image
-from genie_core.errors import DatasetError, RequestError
-from genie_service.images import ImageFormat, read_header
+from genie_core.data.images import decode_image, encode_image
+from genie_core.errors import RequestError
 
 CHANNELS = 3
 MIB = 1 << 20
 
-_IMAGE_FORMATS: dict[int, ImageFormat] = {
-    frames_pb2.FRAME_ENCODING_JPEG: "jpeg",
-    frames_pb2.FRAME_ENCODING_PNG: "png",
+_SIGNATURES: dict[int, tuple[str, bytes]] = {
+    frames_pb2.FRAME_ENCODING_JPEG: ("JPEG", b"\xff\xd8\xff"),
+    frames_pb2.FRAME_ENCODING_PNG: ("PNG", b"\x89PNG\r\n\x1a\n"),
 }
+"""How the image files of each encoding begin."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ async def decode_frames(message: frames_pb2.Frames, field: str, limits: FrameLim
     return await asyncio.to_thread(_image_frames, message, field)
 
 
-async def encode_frames(frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding) -> frames_pb2.Frames:
+async def encode_frames(
+    frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding.ValueType
+) -> frames_pb2.Frames:
     """Message of frames (T, H, W, 3), RAW or PNG (compressed off the event loop)."""
     count, height, width, channels = frames_THWC.shape
     message = frames_pb2.Frames(
@@ -67,7 +69,7 @@ async def encode_frames(frames_THWC: NDArray[np.uint8], encoding: frames_pb2.Fra
 
 
 def _check_header(message: frames_pb2.Frames, field: str, limits: FrameLimits) -> None:
-    if message.encoding not in (frames_pb2.FRAME_ENCODING_RAW, *_IMAGE_FORMATS):
+    if message.encoding not in (frames_pb2.FRAME_ENCODING_RAW, *_SIGNATURES):
         came = _enum_name(frames_pb2.FrameEncoding, message.encoding)
         raise RequestError(f"{field}.encoding", f"got {came}, wanted FRAME_ENCODING_RAW, _JPEG or _PNG")
     if message.channels != CHANNELS:
@@ -108,28 +110,22 @@ def _image_frames(message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
         raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes with images, wanted none")
     if len(message.images) != message.count:
         raise RequestError(f"{field}.images", f"got {len(message.images)}, wanted {message.count} as in count")
-    image_format = _IMAGE_FORMATS[message.encoding]
     frames_THWC = np.empty((message.count, message.height, message.width, CHANNELS), np.uint8)
     for i, data in enumerate(message.images):
-        _check_image(data, image_format, message, f"{field}.images[{i}]")
-        try:
-            frames_THWC[i] = decode_image(data)
-        except (DatasetError, ValueError) as error:  # ValueError: pixels of another shape than the header's
-            raise RequestError(f"{field}.images[{i}]", f"cannot be decoded: {error}") from None
+        frames_THWC[i] = _image(data, message, f"{field}.images[{i}]")
     return frames_THWC
 
 
-def _check_image(data: bytes, image_format: ImageFormat, message: frames_pb2.Frames, field: str) -> None:
-    try:
-        header = read_header(data, image_format)
-    except ValueError as error:
-        raise RequestError(field, str(error)) from None
-    if (header.channels, header.bits) != (CHANNELS, 8):
-        came = f"got {header.channels} channels of {header.bits} bits"
-        raise RequestError(field, f"{came}, wanted 3 of 8 (RGB without alpha)")
-    if (header.height, header.width) != (message.height, message.width):
-        came = f"got {header.height} x {header.width} pixels"
-        raise RequestError(field, f"{came}, wanted {message.height} x {message.width} as in height and width")
+def _image(data: bytes, message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
+    name, signature = _SIGNATURES[message.encoding]
+    if not data.startswith(signature):
+        raise RequestError(field, f"got {len(data)} bytes that are no {name} file, wanted one as encoding says")
+    image_HWC = decode_image(data, field)
+    height, width, _ = image_HWC.shape
+    if (height, width) != (message.height, message.width):
+        wanted = f"wanted {message.height} x {message.width} as in height and width"
+        raise RequestError(field, f"got {height} x {width} pixels, {wanted}")
+    return image_HWC
 
 
 def _enum_name(enum: type[frames_pb2.FrameEncoding] | type[frames_pb2.DataType], number: int) -> str:

@@ -12,7 +12,7 @@ OVERALL = ""
 
 
 class Health:
-    """Answers health checks. `needing_model` are the services that the default model's state decides; others always serve."""
+    """Answers health checks. The default model decides for the services `needing_model`; `others` always serve."""
 
     def __init__(self, needing_model: tuple[str, ...], others: tuple[str, ...], is_ready: Callable[[], bool]) -> None:
         self._needing_model = (OVERALL, *needing_model)

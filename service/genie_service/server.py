@@ -53,8 +53,8 @@ class GenieServer:
 
     def __init__(self, settings: Settings, engine: Engine, registry: ModelRegistry) -> None:
         self._settings = settings
-        self._engine = engine
-        self._registry = registry
+        self.engine = engine
+        self.registry = registry
         self._admission = Admission(settings.max_calls)
         self._health = Health((LABELLING, SIMULATION), (MODELS,), lambda: registry.is_default_ready)
         self._server = aio.server(
@@ -75,20 +75,25 @@ class GenieServer:
         await server._listen()
         return server
 
+    @property
+    def calls_under_way(self) -> int:
+        """Number of calls to Genie's own services under way."""
+        return self._admission.under_way
+
     async def preload(self) -> list[str]:
         """Load what the settings ask for, the default model first; names of the models that are ready.
 
         Raises ModelError if the default model cannot be loaded. Others that cannot stay FAILED, which is logged.
         """
         if self._settings.preload != "none":
-            await self._registry.load(self._registry.default)
+            await self.registry.load(self.registry.default)
         if self._settings.preload == "all":
-            for status in await self._registry.statuses():
+            for status in await self.registry.statuses():
                 try:
-                    await self._registry.load(status.name)
+                    await self.registry.load(status.name)
                 except GenieError as error:
                     _log.error("model %s cannot be loaded: %s", status.name, error)
-        return [status.name for status in await self._registry.statuses() if status.state is State.READY]
+        return [status.name for status in await self.registry.statuses() if status.state is State.READY]
 
     async def drain(self, seconds: float) -> int:
         """Take no new calls, let those under way finish for at most `seconds`, and stop; number of calls cut off."""
@@ -101,7 +106,7 @@ class GenieServer:
             _log.warning("%d calls under way did not finish within %g s", self._admission.under_way, seconds)
         cut = self._admission.under_way
         await self._server.stop(None if cut else _CLOSING_S)
-        await asyncio.to_thread(self._engine.close)
+        await asyncio.to_thread(self.engine.close)
         return cut
 
     async def _listen(self) -> None:
@@ -119,7 +124,7 @@ class GenieServer:
             _log.warning("listening on %s without authentication: whoever reaches it can use it", self.address)
 
     def _add_services(self) -> None:
-        settings, registry, engine = self._settings, self._registry, self._engine
+        settings, registry, engine = self._settings, self.registry, self.engine
         labelling = LabellingServicer(registry, engine, settings.frame_limits, settings.idle_seconds)
         simulation = SimulationServicer(
             registry,

@@ -1,4 +1,4 @@
-"""The server's settings: one immutable object, read from flags, then GENIE_* variables, then a TOML file, then defaults.
+"""The server's settings: one immutable object, from flags, then GENIE_* variables, then a TOML file, then defaults.
 
 Not here: what a setting does. Each is described at its field, and handed as a plain value to the part that uses it.
 """
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order of precedence: flags, environment, file. The file's path may itself come from either of the first two."""
+        """Precedence: flags, environment, file. The file's path may itself come from either of the first two."""
         named = {**env_settings(), **init_settings()}.get("config")
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(named))
 

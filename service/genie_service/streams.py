@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from genie_service.errors import IdleError
 
@@ -16,12 +18,12 @@ async def next_or_none(source: AsyncIterator[T], idle_seconds: float) -> T | Non
     return await _patiently(asyncio.ensure_future(_next(source)), idle_seconds)
 
 
-async def read_ahead(source: AsyncIterator[T], idle_seconds: float) -> AsyncIterator[T]:
+async def read_ahead(source: AsyncGenerator[T], idle_seconds: float) -> AsyncGenerator[T]:
     """The items of `source`, each fetched while the one before is being worked on.
 
     Only one is fetched ahead, so that memory stays bounded and a slow server slows its client down. Raises what
-    `source` raises, and IdleError if the consumer has waited for `idle_seconds`. Close it (`contextlib.aclosing`) if it is
-    not read to the end.
+    `source` raises, and IdleError if the consumer has waited for `idle_seconds`. Closing it (`contextlib.aclosing`)
+    closes `source`.
     """
     pending = asyncio.ensure_future(_next(source))
     try:
@@ -31,6 +33,13 @@ async def read_ahead(source: AsyncIterator[T], idle_seconds: float) -> AsyncIter
     finally:
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
+        await source.aclose()
+
+
+def part_of(message: Message) -> str:
+    """Which of its `part` oneof a stream's message holds, in words for an error text."""
+    part = message.WhichOneof("part")
+    return f"`{part}`" if part else "nothing"
 
 
 async def _next(source: AsyncIterator[T]) -> T | None:
@@ -45,4 +54,4 @@ async def _patiently(pending: asyncio.Future[T | None], idle_seconds: float) -> 
         raise IdleError(f"nothing came for {idle_seconds:g} s, the server's limit (idle_seconds)") from None
 
 
-__all__ = ["next_or_none", "read_ahead"]
+__all__ = ["next_or_none", "part_of", "read_ahead"]

@@ -42,7 +42,7 @@ def test_camera_sees_its_target_in_the_middle_and_up_as_up():
     np.testing.assert_allclose(seen.T @ seen, np.eye(3), atol=1e-12)
     assert np.linalg.det(seen) == pytest.approx(1.0)
     np.testing.assert_allclose(project(target, camera, seen, 42.0, 64), [32, 32], atol=1e-9)
-    above = project(target + [0, 0, 0.05], camera, seen, 42.0, 64)
+    above = project(target + np.array([0, 0, 0.05]), camera, seen, 42.0, 64)
     assert above[0] == pytest.approx(32.0)
     assert above[1] < 30  # rows count downwards
 

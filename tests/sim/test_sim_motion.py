@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genie_core.sim.episode import jammed
 from genie_core.sim.geometry import rotation_z
 from genie_core.sim.motion import (
     CLOSED,
@@ -118,7 +119,7 @@ def test_script_turns_the_fingers_along_the_cube():
 
 def test_reach_points_at_the_goal_no_faster_than_asked():
     hand = Follower().hand()
-    goal = hand.position + [0.3, -0.1, 0.0]
+    goal = hand.position + np.array([0.3, -0.1, 0.0])
     command = reach(hand, goal, speed=0.5)
     assert np.abs(command).max() == pytest.approx(0.5)
     np.testing.assert_allclose(command / np.linalg.norm(command), (goal - hand.position) / np.linalg.norm([0.3, 0.1]))
@@ -143,6 +144,14 @@ def test_a_cornered_player_stays_rather_than_leaves():
     action, primitive = Play(np.random.default_rng(0), 0.0, OPEN).act(hand)
     assert (action[:3] <= 0.0).all()
     assert PRIMITIVES[primitive] in {"stay", "+yaw", "-yaw", "open", "close"}
+
+
+def test_a_jam_is_a_move_that_was_not_commanded():
+    here, action = np.zeros(3), np.array([1.0, 0, 0, 0, 0, 0, OPEN])
+    assert not jammed(here, np.array([0.058, 0.0, 0.0]), action)
+    assert not jammed(here, np.array([0.058, 0.0, 0.03]), action)
+    assert jammed(here, here, action)
+    assert jammed(here, np.array([0.058, 0.0, -0.08]), action)
 
 
 def test_modes_come_at_their_odds():

@@ -41,11 +41,9 @@ def datasets(path):
 
 
 def test_schema(made):
-    described = {
-        name.removeprefix("data/demo_1/"): (item.shape, item.dtype.str) for name, item in datasets(made).items()
-    }
+    of_one = {name.removeprefix("data/demo_1/"): item for name, item in datasets(made).items() if "demo_1/" in name}
     t = FRAMES
-    assert {name: what for name, what in described.items() if not name.startswith(("data/", "mask/"))} == {
+    assert {name: (item.shape, item.dtype.str) for name, item in of_one.items()} == {
         "actions": ((t, 7), "<f8"),
         "dones": ((t,), "<i8"),
         "obs/agentview_image": ((t, 64, 64, 3), "|u1"),
@@ -65,7 +63,7 @@ def test_schema(made):
         assert (arguments["env_name"], arguments["type"]) == ("Lift", 1)
         assert arguments["env_kwargs"]["control_freq"] == 10
         assert arguments["env_kwargs"]["camera_heights"] == 64
-        assert set(file["data/demo_0"].attrs) == {"camera", "looks", "mode", "num_samples"}
+        assert set(file["data/demo_0"].attrs) == {"camera", "draws", "looks", "mode", "num_samples"}
         assert set(json.loads(file["data/demo_0"].attrs["camera"])) == {"pos", "quat", "fovy"}
 
 
@@ -110,6 +108,5 @@ def test_another_robot_in_the_laboratory_stacks(tmp_path):
     found = datasets(out)
     first, second = (found[f"data/demo_{number}/obs/agentview_image"] for number in range(2))
     assert first.shape == (3, 32, 32, 3)
-    # One room: the background, here the top right corner, is the same in every episode.
-    np.testing.assert_array_equal(first[:, :4, -4:], second[:, :4, -4:])
-    assert not np.array_equal(first, second)
+    # One room: between two episodes only what the robot and its cubes cover differs.
+    assert 0.4 < (first[0] == second[0]).all(axis=-1).mean() < 0.999

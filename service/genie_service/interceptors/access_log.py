@@ -32,12 +32,18 @@ class AccessLog(AroundCall):
             code = grpc.StatusCode.DEADLINE_EXCEEDED if timed_out else grpc.StatusCode.CANCELLED
             raise
         except Exception:
-            code = context.code() or grpc.StatusCode.UNKNOWN
+            code = _code_of(context)
             raise
         finally:
             level = logging.INFO if method.startswith(_OURS) else logging.DEBUG
             text = "%s code=%s ms=%.1f frames=%d peer=%s id=%s"
             _log.log(level, text, method, code.name, call.elapsed_ms, call.frames, call.peer, call.id)
+
+
+def _code_of(context: Context) -> grpc.StatusCode:
+    """The status that the call was aborted with; UNKNOWN, as gRPC has it, if it was not."""
+    code: grpc.StatusCode | None = context.code()
+    return code or grpc.StatusCode.UNKNOWN
 
 
 __all__ = ["AccessLog"]

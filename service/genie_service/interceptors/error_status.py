@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
-from google.protobuf import message as protobuf
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
@@ -23,6 +23,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 """Trailing metadata that gRPC's own retries obey."""
+
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 _CODES: tuple[tuple[type[GenieError], grpc.StatusCode], ...] = (
     (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -49,13 +51,12 @@ class ErrorStatus(AroundCall):
         except aio.BaseError:  # gRPC's own: the call has been aborted, or its client has gone
             raise
         except GenieError as error:
-            await _abort(context, code_of(error), str(error), _detail(error), _metadata(error))
+            await _abort(context, code_of(error), str(error), _hints(error), _metadata(error))
         except Exception:
-            call = current_call()
-            _log.exception("unexpected error in %s, id=%s", method, call.id)
-            text = f"unexpected error in the server; its log has the cause under id {call.id}"
-            detail = error_details_pb2.RequestInfo(request_id=call.id)
-            await _abort(context, grpc.StatusCode.INTERNAL, text, detail)
+            call_id = current_call().id
+            _log.exception("unexpected error in %s, id=%s", method, call_id)
+            text = f"unexpected error in the server; its log has the cause under id {call_id}"
+            await _abort(context, grpc.StatusCode.INTERNAL, text)
 
 
 def code_of(error: GenieError) -> grpc.StatusCode:
@@ -63,18 +64,18 @@ def code_of(error: GenieError) -> grpc.StatusCode:
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
-def _detail(error: GenieError) -> protobuf.Message | None:
+def _hints(error: GenieError) -> Sequence[Message]:
     if isinstance(error, RequestError):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
-        return error_details_pb2.BadRequest(field_violations=[violation])
+        return [error_details_pb2.BadRequest(field_violations=[violation])]
     if isinstance(error, BusyError):
         hint = error_details_pb2.RetryInfo()
         hint.retry_delay.FromMilliseconds(_retry_ms(error))
-        return hint
-    return None
+        return [hint]
+    return []
 
 
-def _metadata(error: GenieError) -> tuple[tuple[str, str], ...]:
+def _metadata(error: GenieError) -> Metadata:
     return ((PUSHBACK_KEY, str(_retry_ms(error))),) if isinstance(error, BusyError) else ()
 
 
@@ -83,18 +84,13 @@ def _retry_ms(error: BusyError) -> int:
 
 
 async def _abort(
-    context: Context,
-    code: grpc.StatusCode,
-    text: str,
-    detail: protobuf.Message | None,
-    metadata: tuple[tuple[str, str | bytes], ...] = (),
+    context: Context, code: grpc.StatusCode, text: str, hints: Sequence[Message] = (), metadata: Metadata = ()
 ) -> None:
-    if detail is not None:
-        number: int = code.value[0]
-        status = status_pb2.Status(code=number, message=text)
+    number: int = code.value[0]
+    status = status_pb2.Status(code=number, message=text)
+    for detail in (*hints, error_details_pb2.RequestInfo(request_id=current_call().id)):
         status.details.add().Pack(detail)
-        metadata = (*metadata, (DETAILS_KEY, status.SerializeToString()))
-    await context.abort(code, text, metadata)
+    await context.abort(code, text, (*metadata, (DETAILS_KEY, status.SerializeToString())))
 
 
 __all__ = ["DETAILS_KEY", "PUSHBACK_KEY", "ErrorStatus", "code_of"]

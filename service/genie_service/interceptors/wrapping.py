@@ -6,14 +6,14 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc import aio
 
 Context = aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
+Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
 
 
 class AroundCall(aio.ServerInterceptor):
@@ -40,7 +40,7 @@ class AroundCall(aio.ServerInterceptor):
 
 
 async def invoke(handler: Handler, request: Any, context: Context) -> Any:
-    """Run a handler as a coroutine: its response if that is a single one, else its responses are written to `context`."""
+    """Run a handler as a coroutine: returns its response if that is a single one, else writes them to `context`."""
     behaviour: Callable[[Any, Context], Any] = _behaviour(handler)
     if inspect.isasyncgenfunction(behaviour):
         # Closed here, so that a cancelled call gives back what it holds at once.

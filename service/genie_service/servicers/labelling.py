@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 
@@ -26,7 +26,7 @@ from genie_service.servicers.label_requests import (
     whole_call_timing,
 )
 from genie_service.servicers.names import model_name
-from genie_service.streams import next_or_none, read_ahead
+from genie_service.streams import next_or_none, part_of, read_ahead
 
 PIECE_FRAMES = 64
 """Most frames that go to the device at once: others get their turn, and a cancelled call stops, in between."""
@@ -92,12 +92,12 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         if first is None:
             raise RequestError("header", "the stream ended without one")
         if not first.HasField("header"):
-            raise RequestError("header", f"the first message holds {_part(first)}, wanted the header")
+            raise RequestError("header", f"the first message holds {part_of(first)}, wanted the header")
         return first.header
 
     async def _label(
         self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], stream: LabelStream, job: Job
-    ) -> AsyncIterator[Labels]:
+    ) -> AsyncGenerator[Labels]:
         """Labels as they become final, to the last; the next message is read and decoded meanwhile."""
         call = current_call()
         async with aclosing(read_ahead(self._chunks(requests), self._idle_seconds)) as chunks:
@@ -109,27 +109,28 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
         yield await job.run(stream.finish)
 
-    async def _chunks(self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]) -> AsyncIterator[Chunk]:
+    async def _chunks(self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]) -> AsyncGenerator[Chunk]:
         """Decoded frames of each message after the header, all of one size."""
         size: tuple[int, int] | None = None
         async for request in requests:
             if not request.HasField("frames"):
-                raise RequestError("frames", f"a message after the first holds {_part(request)}, wanted frames")
+                raise RequestError("frames", f"a message after the first holds {part_of(request)}, wanted frames")
             came = (request.frames.height, request.frames.width)
-            if size not in (None, came):
-                wanted = f"wanted {size[0]} x {size[1]} as in the stream's first frames"
-                raise RequestError("frames.height", f"got frames of {came[0]} x {came[1]}, {wanted}")
+            if size is not None and came != size:
+                raise _size_changed(size, came)
             size = came
             yield await decode_frames(request.frames, "frames", self._limits)
+
+
+def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
+    field = "frames.height" if came[0] != size[0] else "frames.width"
+    wanted = f"wanted {size[0]} x {size[1]} as in the stream's first frames"
+    return RequestError(field, f"got frames of {came[0]} x {came[1]}, {wanted}")
 
 
 async def _labels(stream: LabelStream, job: Job, frames: Chunk) -> AsyncIterator[Labels]:
     for start in range(0, len(frames), PIECE_FRAMES):
         yield await job.run(partial(stream.push, frames[start : start + PIECE_FRAMES]))
-
-
-def _part(request: labelling_pb2.LabelEpisodeRequest) -> str:
-    return f"`{request.WhichOneof('part')}`" if request.WhichOneof("part") else "nothing"
 
 
 __all__ = ["LabellingServicer"]

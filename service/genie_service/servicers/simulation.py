@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
 
@@ -27,7 +27,7 @@ from genie_service.servicers.simulation_requests import (
     response_encoding,
     sampling_of,
 )
-from genie_service.streams import next_or_none, read_ahead
+from genie_service.streams import next_or_none, part_of, read_ahead
 
 _PLAY_RETRY_S = 10.0
 
@@ -105,7 +105,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         if first is None:
             raise RequestError("start", "the stream ended without one")
         if not first.HasField("start"):
-            raise RequestError("start", f"the first message holds {first.WhichOneof('part') or 'nothing'}, wanted it")
+            raise RequestError("start", f"the first message holds {part_of(first)}, wanted the start")
         return first.start
 
     @contextmanager
@@ -149,11 +149,10 @@ class Simulation:
         return timing
 
 
-async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncIterator[int]:
+async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncGenerator[int]:
     async for request in requests:
         if not request.HasField("action"):
-            came = request.WhichOneof("part") or "nothing"
-            raise RequestError("action", f"a message after the first holds {came}, wanted an action")
+            raise RequestError("action", f"a message after the first holds {part_of(request)}, wanted an action")
         check_action(request.action, num_codes, "action")
         yield request.action
 

@@ -1,0 +1,26 @@
+# The labelling service with the shipped bundle: docker build -t genie . && docker run -p 50051:50051 genie
+FROM python:3.12-slim AS build
+
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md ./
+COPY protos protos
+COPY genie_core genie_core
+COPY service service
+COPY clients clients
+RUN python -m venv /opt/genie \
+    && /opt/genie/bin/pip install --no-cache-dir --constraint constraints.txt '.[service]'
+
+FROM python:3.12-slim
+
+RUN useradd --create-home --uid 10001 genie
+COPY --from=build /opt/genie /opt/genie
+ENV PATH=/opt/genie/bin:$PATH \
+    GENIE_HOST=0.0.0.0 \
+    GENIE_PORT=50051
+USER 10001:10001
+EXPOSE 50051
+# The port is published only where the container's owner says so; without GENIE_MODELS the shipped bundle is served.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
+    CMD ["genie", "models", "--server", "127.0.0.1:50051"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python", "-m", "genie_service"]

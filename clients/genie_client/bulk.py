@@ -1,0 +1,277 @@
+"""Labels a whole dataset into a file: several episodes in flight, each finished one safe, a stopped run resumable."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_client.client import Client
+from genie_client.reading import read_chunks
+from genie_client.records import ModelInfo
+from genie_client.streams import LabelStream
+from genie_core.data.dataset import Dataset
+from genie_core.data.episode import Episode
+from genie_core.data.label_output import Existing
+from genie_core.data.label_part import EpisodePart
+from genie_core.data.label_schema import FramesMode, LabelModel
+from genie_core.data.label_writer import LabelWriter
+from genie_core.data.labels import Density, Labels
+from genie_core.data.resize import Frames, resize_frames
+from genie_core.data.timing import Step
+from genie_core.errors import DatasetError, GenieError, ModelError
+
+_LEAST_FRAMES = 2
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """How a dataset is labelled.
+
+    Attributes:
+        output: file to write; the dataset's own with ``frames="in_place"``.
+        model: name of a model on the server; its default model where None.
+        step: transition length in frames; from each episode's frame rate where None.
+        density: which frames are labelled.
+        frames: where the frames of the output are; see `FramesMode`, None for the format's default.
+        existing: what to do where the output exists.
+        jobs: episodes in flight, 1 or more.
+        skip_bad: leave out episodes that cannot be labelled, and say so, instead of stopping.
+
+    """
+
+    output: Path
+    model: str | None = None
+    step: int | None = None
+    density: Density = "dense"
+    frames: FramesMode | None = None
+    existing: Existing = "refuse"
+    jobs: int = 1
+    skip_bad: bool = False
+
+
+@dataclass
+class LabelReport:
+    """What a run has done; filled as it goes.
+
+    Attributes:
+        model: what labelled.
+        output: the file.
+        episodes: episodes of the dataset.
+        found: of these, finished by an earlier run.
+        labelled: of these, finished by this run.
+        frames: frames labelled by this run.
+        transitions: valid labels of this run.
+        histogram: (codes,) int64, how often this run gave each code.
+        steps: each transition length that this run used, with the effective frame rate.
+        skipped: name and reason of each episode that was left out.
+        seconds: wall time of this run.
+
+    """
+
+    model: ModelInfo
+    output: Path
+    episodes: int
+    found: int
+    labelled: int = 0
+    frames: int = 0
+    transitions: int = 0
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    steps: set[Step] = field(default_factory=set)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, labels: Labels, step: Step) -> None:
+        """Count one more episode."""
+        self.labelled += 1
+        self.frames += len(labels)
+        self.transitions += int(labels.valid.sum())
+        self.histogram = self.histogram + np.bincount(labels.code[labels.valid], minlength=self.model.num_codes)
+        self.steps.add(step)
+
+
+class BadEpisodeError(DatasetError):
+    """An episode that cannot be labelled, through no fault of the server or the output."""
+
+
+def label_dataset(
+    client: Client, dataset: Dataset, plan: LabelPlan, advance: Callable[[float], None] = lambda episodes: None
+) -> LabelReport:
+    """Label every episode of `dataset` that the output does not hold yet, and write the output when all are done.
+
+    `advance` is told of progress in fractions of an episode, from any thread.
+
+    Whatever stops a run, its finished episodes stand, and the same call goes on from there. Raises a `GenieError` (or
+    KeyboardInterrupt) with a note that says how far the run came: BadEpisodeError for an episode of fewer than two
+    frames or whose file is damaged, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
+    """
+    info = client.model(plan.model)
+    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook)
+    writer = LabelWriter(
+        plan.output,
+        dataset,
+        model,
+        step=plan.step,
+        density=plan.density,
+        frames=plan.frames,
+        existing=plan.existing,
+    )
+    pending = writer.pending()
+    report = LabelReport(info, plan.output, len(dataset.episodes), found=len(dataset.episodes) - len(pending))
+    run = _Run(client, writer, info, plan, advance)
+    began = time.monotonic()
+    try:
+        _label_all(run, pending, report)
+        writer.finish(allow_missing=plan.skip_bad)
+    except (GenieError, KeyboardInterrupt) as error:
+        done = report.found + report.labelled
+        error.add_note(f"{done} of {report.episodes} episodes are finished; the same command goes on from there")
+        raise
+    finally:
+        report.seconds = time.monotonic() - began
+    return report
+
+
+def _label_all(run: _Run, pending: list[Episode], report: LabelReport) -> None:
+    """Label the episodes, `jobs` at a time, in order of their place in the dataset."""
+    with ThreadPoolExecutor(run.plan.jobs, thread_name_prefix="genie-label") as pool:
+        flying: dict[Future[Labels], Episode] = {}
+        waiting = iter(pending)
+        try:
+            while True:
+                while len(flying) < run.plan.jobs and (episode := next(waiting, None)) is not None:
+                    flying[pool.submit(run.label, episode)] = episode
+                if not flying:
+                    return
+                done, _ = wait(flying, return_when=FIRST_COMPLETED)
+                for future in done:
+                    _count(run, report, flying.pop(future), future)
+        except BaseException:
+            run.stop()
+            raise
+
+
+def _count(run: _Run, report: LabelReport, episode: Episode, future: Future[Labels]) -> None:
+    try:
+        report.add(future.result(), run.writer.step(episode))
+    except BadEpisodeError as error:
+        if not run.plan.skip_bad:
+            raise
+        report.skipped.append((episode.name, str(error)))
+
+
+class _Run:
+    """What the episodes of one run share. The writer takes one thread at a time, so it is used under a lock."""
+
+    def __init__(
+        self, client: Client, writer: LabelWriter, info: ModelInfo, plan: LabelPlan, advance: Callable[[float], None]
+    ) -> None:
+        self.client = client
+        self.writer = writer
+        self.info = info
+        self.plan = plan
+        self._advance = advance
+        self._lock = threading.Lock()
+        self._streams: set[LabelStream] = set()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End the episodes under way; they are not finished."""
+        self._stopped.set()
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.close()
+
+    def label(self, episode: Episode) -> Labels:
+        """Label one episode and finish it in the output."""
+        count = _count_frames(episode)
+        with _entered_under(self._lock, self.writer.episode(episode)) as part, self._stream(episode, part) as stream:
+            if stream.provenance.bundle_id != self.info.bundle_id:
+                raise ModelError(f"{self.info.name}: the server has replaced the model during this run")
+            parts = []
+            for labels in stream:
+                parts.append(labels)
+                self._advance(len(labels) / count)
+            whole = Labels.concatenate(parts)
+            with self._lock:
+                part.add_labels(whole)
+        return whole
+
+    @contextmanager
+    def _stream(self, episode: Episode, part: EpisodePart) -> Iterator[LabelStream]:
+        """The labels of an episode as they come, until `stop`."""
+        step = self.writer.step(episode).step
+        with self.client.label_stream(
+            self._chunks(episode, part),
+            model=self.info.name,
+            about=episode.name,
+            fps=episode.fps,
+            step=step,
+            density=self.plan.density,
+        ) as stream:
+            with self._lock:
+                self._streams.add(stream)
+            if self._stopped.is_set():
+                stream.close()
+            try:
+                yield stream
+            finally:
+                with self._lock:
+                    self._streams.discard(stream)
+
+    def _chunks(self, episode: Episode, part: EpisodePart) -> Iterator[Frames]:
+        """The frames at the model's size, kept on the way where the output wants them; read in the sender's thread."""
+        for chunk in _read(episode):
+            frames_THWC = resize_frames(chunk, *self.info.frame_size)
+            with self._lock:
+                part.add_frames(frames_THWC)
+            yield frames_THWC
+
+
+def _count_frames(episode: Episode) -> int:
+    """How many frames there are; raises BadEpisodeError where they are too few, or the file is damaged."""
+    try:
+        count = episode.num_frames
+    except DatasetError as error:
+        raise BadEpisodeError(str(error)) from error
+    if count < _LEAST_FRAMES:
+        frames = "1 frame" if count == 1 else f"{count} frames"
+        raise BadEpisodeError(f"{episode.source}: {episode.name} has {frames}, wanted 2 or more")
+    return count
+
+
+def _read(episode: Episode) -> Iterator[Frames]:
+    try:
+        yield from read_chunks(episode)
+    except DatasetError as error:
+        raise BadEpisodeError(str(error)) from error
+
+
+@contextmanager
+def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) -> Iterator[_T]:
+    """Enter and leave `context` while holding `lock`, which is free in between."""
+    with lock:
+        value = context.__enter__()
+    try:
+        yield value
+    except BaseException:
+        with lock:
+            context.__exit__(*sys.exc_info())
+        raise
+    with lock:
+        context.__exit__(None, None, None)
+
+
+__all__ = ["BadEpisodeError", "LabelPlan", "LabelReport", "label_dataset"]

@@ -1,0 +1,73 @@
+"""``genie inspect``: what a dataset holds, and whether and how it can be labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from genie_core.data.inspect import DatasetReport
+
+_LISTED = 20
+"""Episodes listed; the JSON has them all."""
+
+
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Robot video: HDF5 in robomimic's layout, a video, or a folder of either.")],
+    camera: Annotated[str | None, typer.Option(help="Camera to label, where there are several.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second of the data, in place of what it says.")] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Read every frame, to find damaged ones.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is in a dataset, and whether it can be labelled. Exit code 1 if it cannot."""
+    from genie_core.data.inspect import inspect_dataset
+
+    report = inspect_dataset(data, camera=camera, fps=fps, thorough=thorough)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        _print_report(report)
+    if not report.can_label:
+        raise typer.Exit(1)
+
+
+def _print_report(report: DatasetReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("format", f"{report.format}, {report.files} file{'s' if report.files != 1 else ''}")
+    facts.add_row("episodes", f"{len(report.episodes)}, {report.frames:,} frames")
+    cameras = ", ".join(name + (" (labelled)" if name == report.camera else "") for name in report.cameras)
+    facts.add_row("cameras", cameras or "none")
+    facts.add_row("frames/s", f"{report.fps:g}, {report.fps_source}" if report.fps else "unknown or not the same")
+    if report.labelled_by:
+        facts.add_row("labels", f"carries those of {', '.join(report.labelled_by)}")
+    console.print(facts)
+    episodes = Table("episode", "frames", "size", "frames/s", "", box=None)
+    for episode in report.episodes[:_LISTED]:
+        size = "" if episode.height is None else f"{episode.height} x {episode.width}"
+        frames = "" if episode.frames is None else str(episode.frames)
+        rate = "" if episode.fps is None else f"{episode.fps:g}"
+        episodes.add_row(episode.name, frames, size, rate, episode.problem)
+    console.print(episodes)
+    if len(report.episodes) > _LISTED:
+        console.print(f"and {len(report.episodes) - _LISTED} more episodes (--json lists all)")
+    for warning in report.warnings:
+        console.print(f"[yellow]warning:[/] {warning}")
+    for obstacle in report.obstacles:
+        console.print(f"[red]in the way:[/] {obstacle}")
+    console.print(_verdict(report), soft_wrap=True)
+
+
+def _verdict(report: DatasetReport) -> str:
+    if not report.can_label:
+        return "cannot be labelled as it is"
+    skip = " --skip-bad" if any(episode.problem for episode in report.episodes) else ""
+    return f"can be labelled: genie label {report.path}{skip}"
+
+
+__all__ = ["inspect"]

@@ -1,0 +1,80 @@
+"""What each latent action means where the robot's own record is at hand: how the end effector moves under each code.
+
+Only for looking at results. Labels never see the record: they are made from the frames alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.labelled import LabelledFile
+
+END_EFFECTOR = "obs/robot0_eef_pos"
+"""Where robomimic keeps the end effector's position, (T, 3) in metres."""
+
+_STILL_M = 0.005
+_AXES = "xyz"
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What the end effector did while one code was taken.
+
+    Attributes:
+        count: transitions of the code.
+        mean_m: (3,) mean displacement over a transition, metres; zeros where `count` is 0.
+        agreement: share of the transitions that move most along the same axis and way as the mean, 0 to 1.
+
+    """
+
+    count: int
+    mean_m: NDArray[np.float64]
+    agreement: float
+
+    def __str__(self) -> str:
+        """The way of the mean, e.g. ``+x -z 2.4 cm``: its largest axis, and others at least half as large."""
+        size = float(np.linalg.norm(self.mean_m))
+        if not self.count:
+            return "not used"
+        if size < _STILL_M:
+            return "still"
+        largest = np.abs(self.mean_m).max()
+        ways = [f"{'+' if m > 0 else '-'}{axis}" for axis, m in zip(_AXES, self.mean_m, strict=True) if abs(m) >= largest / 2]
+        return f"{' '.join(ways)} {size * 100:.1f} cm"
+
+
+def code_motions(labelled: LabelledFile) -> list[Motion] | None:
+    """One `Motion` a code, over all episodes of the file; None where it does not hold the end effector's position."""
+    codes, moves = [], []
+    for name in labelled.episodes:
+        labels, attrs = labelled.labels(name)
+        episode = labelled.episode(name)
+        position_T3 = None if episode is None else episode.array(END_EFFECTOR)
+        if position_T3 is None or position_T3.shape != (len(labels), 3):
+            return None
+        start = np.flatnonzero(labels.valid)
+        codes.append(labels.code[start])
+        moves.append(position_T3[start + attrs.step] - position_T3[start])
+    if not codes:
+        return None
+    return [_motion(np.concatenate(moves)[np.concatenate(codes) == code]) for code in range(len(labelled.model.codebook))]
+
+
+def _motion(move_N3: NDArray[np.float64]) -> Motion:
+    if not len(move_N3):
+        return Motion(0, np.zeros(3), 0.0)
+    mean_m = move_N3.mean(axis=0)
+    return Motion(len(move_N3), mean_m, float((_way(move_N3) == _way(mean_m[None])).mean()))
+
+
+def _way(move_N3: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Class of each displacement: 0 still, else which axis is largest and its sign, 1 to 6."""
+    axis = np.abs(move_N3).argmax(axis=1)
+    positive = np.take_along_axis(move_N3, axis[:, None], axis=1)[:, 0] > 0
+    return np.where(np.linalg.norm(move_N3, axis=1) < _STILL_M, 0, 1 + 2 * axis + positive)
+
+
+__all__ = ["END_EFFECTOR", "Motion", "code_motions"]

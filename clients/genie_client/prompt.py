@@ -1,0 +1,55 @@
+"""Where a simulation starts: the frames of a picture, or of a moment of a video or an episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genie_client.records import ModelInfo
+from genie_core.data.dataset import open_dataset
+from genie_core.data.images import read_image
+from genie_core.data.resize import Frames
+from genie_core.data.timing import resolve_step
+from genie_core.errors import DatasetError
+
+_IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame of a dataset: `episode` by name, the first where None, and the index of the frame, from 0."""
+
+    episode: str | None = None
+    frame: int = 0
+    camera: str | None = None
+
+
+def read_prompt(path: Path, info: ModelInfo, moment: Moment) -> Frames:
+    """The prompt at `path`: (1, H, W, 3) of a picture, else the moment's frame and those before it.
+
+    Of a video or HDF5 file, frames are taken at the model's rate, as many as there are and the model's context holds;
+    where the file's own rate is not known, the one frame only.
+
+    Raises:
+        DatasetError: `path` cannot be read, or has no such episode or frame.
+
+    """
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
+        return read_image(path)
+    dataset = open_dataset(path, camera=moment.camera)
+    found = [episode for episode in dataset.episodes if moment.episode in (None, episode.name)]
+    if not found:
+        raise DatasetError(
+            f"{path}: no episode `{moment.episode}`; there are {len(dataset.episodes)}: {dataset.episodes[0].name}, ..."
+        )
+    episode = found[0]
+    if not 0 <= moment.frame < episode.num_frames:
+        raise DatasetError(f"{path}: {episode.name} has no frame {moment.frame}, only 0 to {episode.num_frames - 1}")
+    if episode.fps is None:
+        return episode.frames(moment.frame, moment.frame + 1)
+    step = resolve_step(episode.fps, info.fps).step
+    count = min(info.context_frames, 1 + moment.frame // step)
+    return episode.frames(moment.frame - (count - 1) * step, moment.frame + 1)[::step]
+
+
+__all__ = ["Moment", "read_prompt"]

@@ -1,0 +1,187 @@
+"""What one looks at in Rerun: an episode beside its labels, and simulated video beside the frames that it started from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_client.reading import frames_of, read_chunks
+from genie_client.recording import Recording, log_frames, rr, rrb, time_columns
+from genie_core.data.labelled import LabelledFile
+from genie_core.data.labels import Labels
+from genie_core.data.palette import code_palette
+from genie_core.data.resize import Frames
+
+LABELS_APPLICATION = "genie labels"
+SIMULATION_APPLICATION = "genie simulation"
+
+
+@dataclass(frozen=True)
+class LabelledView:
+    """One labelled episode to look at.
+
+    Attributes:
+        name: of the episode.
+        chunks: gives the frames from the first on, (n, H, W, 3) uint8 a chunk; None where there are none to show.
+        labels: one label a frame.
+        palette: one colour a code, 0xRRGGBB.
+        fps: frames a second; None where unknown, which leaves the time in seconds out.
+        provenance: what the labels were made with, by name.
+
+    """
+
+    name: str
+    chunks: Callable[[], Iterator[Frames]] | None
+    labels: Labels
+    palette: Sequence[int]
+    fps: float | None
+    provenance: Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One video of a simulation: the frames after each of `actions`, (T, h, w, 3) uint8, and what it is called."""
+
+    name: str
+    frames_THWC: Frames
+    actions: Sequence[int]
+
+
+@dataclass(frozen=True)
+class SimulationView:
+    """One prompt and the videos that follow from it; `fps` is the model's, `palette` one colour 0xRRGGBB a code."""
+
+    name: str
+    prompt_PHWC: Frames
+    tracks: Sequence[Track]
+    palette: Sequence[int]
+    fps: float
+
+
+def labelled_view(labelled: LabelledFile, name: str) -> LabelledView:
+    """One episode of a labelled file; without frames where neither the file nor its source has them."""
+    labels, attrs = labelled.labels(name)
+    episode = frames_of(labelled, name)
+    return LabelledView(
+        name=name,
+        chunks=None if episode is None else lambda: read_chunks(episode),
+        labels=labels,
+        palette=code_palette(len(labelled.model.codebook)),
+        fps=attrs.fps,
+        provenance=attrs.model_dump(exclude_none=True),
+    )
+
+
+def labels_recording(view: LabelledView) -> Recording:
+    """Frames, codes as a coloured timeline, confidence, latent and provenance of one episode."""
+
+    def log(recording: rr.RecordingStream) -> None:
+        if view.chunks is not None:
+            log_frames(recording, "camera", view.chunks(), fps=view.fps)
+        _log_codes(recording, "labels/code", view.labels.code, view.labels.valid, view.palette, view.fps)
+        _log_scalars(recording, view.labels, view.fps)
+        recording.log("provenance", rr.TextDocument(_provenance_text(view), media_type="text/markdown"), static=True)
+        recording.send_property("provenance", rr.AnyValues(**view.provenance))
+
+    return Recording(LABELS_APPLICATION, view.name, _labels_blueprint(), log)
+
+
+def simulation_recording(view: SimulationView) -> Recording:
+    """The prompt and every track beside each other, each over the codes of its actions; frame 0 is the prompt's last."""
+
+    def log(recording: rr.RecordingStream) -> None:
+        start = 1 - len(view.prompt_PHWC)
+        log_frames(recording, "prompt", iter([view.prompt_PHWC]), start=start, fps=view.fps)
+        for track in view.tracks:
+            frames = np.concatenate([view.prompt_PHWC[-1:], track.frames_THWC])
+            log_frames(recording, f"{_entity(track)}/frame", iter([frames]), fps=view.fps)
+            code = np.array([*track.actions, 0], np.uint16)
+            valid = np.arange(len(code)) < len(track.actions)
+            _log_codes(recording, f"{_entity(track)}/action", code, valid, view.palette, view.fps)
+
+    return Recording(SIMULATION_APPLICATION, view.name, _simulation_blueprint(view), log)
+
+
+def _log_codes(
+    recording: rr.RecordingStream,
+    entity: str,
+    code_T: NDArray[np.uint16],
+    valid_T: NDArray[np.bool_],
+    palette: Sequence[int],
+    fps: float | None,
+) -> None:
+    """Codes as states in the palette's colours, with gaps where there is no transition, and beside it as numbers."""
+    states = [str(code) for code in range(len(palette))]
+    colors = [color << 8 | 0xFF for color in palette]
+    names = [f"code {state}" for state in states]
+    recording.log(entity, rr.StateConfiguration(values=states, labels=names, colors=colors), static=True)
+    changed_T = np.flatnonzero(np.diff(np.where(valid_T, code_T.astype(np.int64), -1), prepend=-2))
+    changes = [str(code_T[index]) if valid_T[index] else None for index in changed_T]
+    recording.send_columns(entity, time_columns(changed_T, fps), rr.StateChange.columns(state=changes))
+    valid_index = np.flatnonzero(valid_T)
+    numbers = rr.Scalars.columns(scalars=code_T[valid_index])
+    recording.send_columns(f"{entity}/number", time_columns(valid_index, fps), numbers)
+
+
+def _log_scalars(recording: rr.RecordingStream, labels: Labels, fps: float | None) -> None:
+    """Confidence and latent where there is a transition, and whether there is one everywhere."""
+    everywhere, valid = np.arange(len(labels)), np.flatnonzero(labels.valid)
+    series = {
+        "labels/confidence": (valid, labels.confidence[valid]),
+        "labels/valid": (everywhere, labels.valid.astype(np.float32)),
+        "labels/latent": (valid, labels.latent[valid]),
+    }
+    for entity, (index_T, values) in series.items():
+        recording.send_columns(entity, time_columns(index_T, fps), rr.Scalars.columns(scalars=values))
+    names = [f"z{dim}" for dim in range(labels.latent.shape[1])]
+    recording.log("labels/latent", rr.SeriesLines(names=names), static=True)
+
+
+def _provenance_text(view: LabelledView) -> str:
+    rows = "".join(f"| {name} | {value} |\n" for name, value in view.provenance.items())
+    return f"# {view.name}\n\n| what | value |\n| --- | --- |\n{rows}"
+
+
+def _labels_blueprint() -> rrb.Blueprint:
+    return rrb.Blueprint(
+        rrb.Horizontal(
+            rrb.Vertical(
+                rrb.Spatial2DView(origin="camera", name="camera"),
+                rrb.TextDocumentView(origin="provenance", name="provenance"),
+                row_shares=[2, 1],
+            ),
+            rrb.Vertical(
+                rrb.StateTimelineView(origin="labels/code", name="latent action"),
+                rrb.TimeSeriesView(contents=["labels/confidence", "labels/valid"], name="confidence"),
+                rrb.TimeSeriesView(origin="labels/latent", name="latent"),
+                row_shares=[1, 2, 3],
+            ),
+            column_shares=[1, 2],
+        ),
+        rrb.TimePanel(timeline="frame"),
+        collapse_panels=True,
+    )
+
+
+def _simulation_blueprint(view: SimulationView) -> rrb.Blueprint:
+    videos = [
+        rrb.Vertical(
+            rrb.Spatial2DView(origin=f"{_entity(track)}/frame", name=track.name),
+            rrb.StateTimelineView(origin=f"{_entity(track)}/action", name=f"{track.name}: latent action"),
+            row_shares=[3, 1],
+        )
+        for track in view.tracks
+    ]
+    prompt = rrb.Spatial2DView(origin="prompt", name="prompt")
+    return rrb.Blueprint(rrb.Grid(prompt, *videos), rrb.TimePanel(timeline="frame"), collapse_panels=True)
+
+
+def _entity(track: Track) -> str:
+    return f"videos/{re.sub(r'[^A-Za-z0-9_]+', '_', track.name)}"
+
+
+__all__ = ["LabelledView", "SimulationView", "Track", "labelled_view", "labels_recording", "simulation_recording"]

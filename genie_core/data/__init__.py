@@ -1,0 +1,53 @@
+"""Reading and writing robot video: episodes in, labels out. Imports no torch.
+
+Opening: `open_dataset` gives a `Dataset` of `Episode`s; `inspect_dataset` says whether and how it can be labelled.
+Frames: `resize_frames` is the one way to resize; `conform_frames` refuses what is not RGB in 8 bits.
+Labels: `LabelWriter` writes them beside the frames, `open_labelled` and `read_labels` read them back.
+"""
+
+from genie_core.data.dataset import Dataset, Format, open_dataset
+from genie_core.data.episode import Episode, FrameReader
+from genie_core.data.images import decode_image, encode_image, read_image
+from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
+from genie_core.data.label_output import Existing, default_output
+from genie_core.data.label_part import EpisodePart
+from genie_core.data.label_schema import FramesMode, LabelAttrs, LabelModel, ModelAttrs
+from genie_core.data.label_writer import LabelWriter
+from genie_core.data.labelled import LabelledFile, open_labelled, read_labels
+from genie_core.data.labels import Density, Labels
+from genie_core.data.resize import Frames, conform_frames, resize_frames
+from genie_core.data.timing import Step, resolve_step
+from genie_core.data.video_write import write_video
+
+__all__ = [
+    "Dataset",
+    "DatasetReport",
+    "Density",
+    "Episode",
+    "EpisodePart",
+    "EpisodeReport",
+    "Existing",
+    "Format",
+    "FrameReader",
+    "Frames",
+    "FramesMode",
+    "LabelAttrs",
+    "LabelModel",
+    "LabelWriter",
+    "LabelledFile",
+    "Labels",
+    "ModelAttrs",
+    "Step",
+    "conform_frames",
+    "decode_image",
+    "default_output",
+    "encode_image",
+    "inspect_dataset",
+    "open_dataset",
+    "open_labelled",
+    "read_image",
+    "read_labels",
+    "resize_frames",
+    "resolve_step",
+    "write_video",
+]

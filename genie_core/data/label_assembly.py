@@ -1,0 +1,149 @@
+"""Makes a labelled file of finished episodes: a new file in robomimic's layout, or the source with labels added."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from genie_core.data.dataset import Dataset
+from genie_core.data.episode import Episode
+from genie_core.data.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.label_schema import FramesMode, LabelModel, ModelAttrs, write_model
+from genie_core.data.robomimic import LABEL_GROUP, demo_names
+
+_GYM_TYPE = 2
+"""Robomimic's number for environments that it knows nothing special of."""
+
+
+@dataclass(frozen=True)
+class StoredLabels:
+    """A finished episode: a group of an HDF5 file that holds its labels, and frames if kept, the way a demo does."""
+
+    path: Path
+    group: str
+
+
+def assemble(
+    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+) -> None:
+    """Write a new labelled file of those of the dataset's episodes whose names are in `stored`.
+
+    Raises:
+        DatasetError: a source cannot be read, or the disk is full; `output` is as it was before.
+
+    """
+    names = {name: demo for name, demo in _output_names(dataset).items() if name in stored}
+    with write_hdf5(output) as atomic:
+        data = atomic.file.create_group("data")
+        for episode in dataset.episodes:
+            if episode.name not in names:
+                continue
+            demo = data.create_group(names[episode.name])
+            _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
+            if dataset.format == "robomimic":
+                _add_demo(demo, episode, attrs.frames, output)
+            else:
+                _describe_video(demo, episode)
+            atomic.check()
+        if dataset.format == "robomimic":
+            _copy_file_attributes(dataset.episodes[0].source, atomic.file)
+        else:
+            _describe_videos(data, dataset.fps)
+        data.attrs["total"] = np.int64(sum(int(demo.attrs["num_samples"]) for demo in data.values()))
+        for key, episodes in dataset.masks.items():
+            atomic.file[f"mask/{key}"] = np.array([names[name] for name in episodes if name in names], "S")
+        write_model(atomic.file, model, attrs)
+
+
+def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs) -> None:
+    """Write the labels in `stored`, by the demo's name, into the robomimic file `path`; older ones in it are dropped.
+
+    Raises:
+        DatasetError: `path` cannot be read, or the disk is full; `path` is as it was before.
+
+    """
+    with write_hdf5(path, update=True) as atomic:
+        for name in demo_names(atomic.file):
+            labels = stored.get(name)
+            if labels is not None and labels.path == path:
+                continue
+            demo = atomic.file["data"][name]
+            if LABEL_GROUP in demo:
+                del demo[LABEL_GROUP]
+            if labels is not None:
+                _copy_stored(labels, demo, with_frames=False)
+            atomic.check()
+        write_model(atomic.file, model, attrs)
+
+
+def _output_names(dataset: Dataset) -> dict[str, str]:
+    """What each episode is called in the output: its own name if of one HDF5 file, else its number in the dataset."""
+    episodes = [episode.name for episode in dataset.episodes]
+    if dataset.format == "robomimic" and dataset.path.is_file():
+        return {name: name for name in episodes}
+    return {name: f"demo_{index}" for index, name in enumerate(episodes)}
+
+
+def _copy_stored(stored: StoredLabels, demo: h5py.Group, *, with_frames: bool) -> None:
+    with read_hdf5(stored.path) as file:
+        group = file[stored.group]
+        file.copy(group[LABEL_GROUP], demo, name=LABEL_GROUP)
+        if with_frames and "obs" in group:
+            file.copy(group["obs"], demo, name="obs")
+
+
+def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Path) -> None:
+    """Add the attributes, and the arrays linked or copied, of the demo that `episode` is in its source."""
+    name = episode.name.rpartition("/")[2]
+    with read_hdf5(episode.source) as file:
+        source = file["data"][name]
+        for key, value in source.attrs.items():
+            demo.attrs[key] = value
+        for key in source:
+            if key == LABEL_GROUP or frames == "none":
+                continue
+            if frames == "copy":
+                file.copy(source[key], demo, name=key, expand_external=True)
+            else:
+                demo[key] = h5py.ExternalLink(_link_target(episode.source, output), f"/data/{name}/{key}")
+    demo.attrs.setdefault("num_samples", np.int64(episode.num_frames))
+    if name != episode.name:
+        demo.attrs["source"] = str(episode.source.resolve())
+        demo.attrs["source_name"] = episode.name
+
+
+def _link_target(source: Path, output: Path) -> str:
+    """How a link names its file: relative where the source lies beside or below the output, so that both can move."""
+    source, folder = source.resolve(), output.resolve().parent
+    return str(source.relative_to(folder) if source.is_relative_to(folder) else source)
+
+
+def _describe_video(demo: h5py.Group, episode: Episode) -> None:
+    demo.attrs["num_samples"] = np.int64(episode.num_frames)
+    demo.attrs["source"] = str(episode.source.resolve())
+    demo.attrs["source_name"] = episode.name
+    if episode.fps is not None:
+        demo.attrs["fps"] = episode.fps
+
+
+def _describe_videos(data: h5py.Group, fps: float | None) -> None:
+    """Say what robomimic's tools ask of every file, which have no environment to make for video."""
+    kwargs = {} if fps is None else {"control_freq": fps}
+    data.attrs["env_args"] = json.dumps({"env_name": "video", "type": _GYM_TYPE, "env_kwargs": kwargs})
+    if fps is not None:
+        data.attrs["fps"] = fps
+
+
+def _copy_file_attributes(source: Path, output: h5py.File) -> None:
+    with read_hdf5(source) as file:
+        for group in ("/", "data"):
+            for key, value in file[group].attrs.items():
+                output[group].attrs[key] = value
+
+
+__all__ = ["StoredLabels", "assemble", "label_in_place"]

@@ -1,0 +1,100 @@
+"""The labels, and where wanted the frames, of one episode on their way to the disk, checked as they come."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from genie_core.data.episode import Episode
+from genie_core.data.hdf5 import AtomicFile
+from genie_core.data.labels import Labels
+from genie_core.data.resize import Frames, conform_frames
+from genie_core.errors import DatasetError
+
+_CHUNK_BYTES = 256 * 1024
+"""About how many bytes of frames lie in one HDF5 chunk."""
+
+
+class EpisodePart:
+    """Takes one episode's labels and frames in order, in pieces of any length; made by `LabelWriter.episode`."""
+
+    def __init__(
+        self, output: AtomicFile, episode: Episode, codebook_shape: tuple[int, ...], *, keep_frames: bool
+    ) -> None:
+        """Frames go to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are wanted."""
+        self._output = output
+        self._episode = episode
+        self._num_codes, self._latent_dim = codebook_shape
+        self._keep_frames = keep_frames
+        self._frames: h5py.Dataset | None = None
+        self._labels: list[Labels] = []
+
+    def add_labels(self, labels: Labels) -> None:
+        """Take the labels of the next frames.
+
+        Raises:
+            DatasetError: they do not start where the last ended, or are not of the model's codebook.
+
+        """
+        expected = sum(len(part) for part in self._labels)
+        if labels.start != expected:
+            raise DatasetError(f"{self._episode.name}: labels from frame {labels.start} came, wanted frame {expected}")
+        latent_dim, highest = labels.latent.shape[1], labels.code.max(initial=0)
+        if latent_dim != self._latent_dim or highest >= self._num_codes:
+            raise DatasetError(
+                f"{self._episode.name}: latents of {latent_dim} and codes up to {highest} came, "
+                f"wanted {self._latent_dim} and at most {self._num_codes - 1}"
+            )
+        self._labels.append(labels)
+
+    def add_frames(self, frames_THWC: Frames) -> None:
+        """Take the next frames, (n, H, W, 3) uint8 of one size through the episode; not kept where not wanted.
+
+        Raises:
+            DatasetError: their size is not that of the frames before, or the disk is full.
+            RequestError: they are not (n, H, W, 3) uint8.
+
+        """
+        if not self._keep_frames:
+            return
+        frames_THWC = conform_frames(frames_THWC)
+        if self._frames is None:
+            self._frames = _create_frames(self._output.file, self._episode.camera, frames_THWC.shape[1:3])
+        if self._frames.shape[1:] != frames_THWC.shape[1:]:
+            raise DatasetError(
+                f"{self._episode.name}: frames of {frames_THWC.shape[1:3]} came, wanted {self._frames.shape[1:3]}"
+            )
+        start = len(self._frames)
+        self._frames.resize(start + len(frames_THWC), axis=0)
+        self._frames[start:] = frames_THWC
+        self._output.check()
+
+    def complete_labels(self) -> Labels:
+        """Return the labels of the whole episode. Raises DatasetError where labels or frames are missing."""
+        labels = Labels.concatenate(self._labels) if self._labels else Labels.invalid(0, 0, self._latent_dim)
+        kept = 0 if self._frames is None else len(self._frames)
+        wanted = self._episode.num_frames
+        if len(labels) != wanted:
+            raise DatasetError(
+                f"{self._episode.name}: {len(labels)} labels came, wanted one for each of {wanted} frames"
+            )
+        if self._keep_frames and kept != wanted:
+            raise DatasetError(f"{self._episode.name}: {kept} frames came to be kept, wanted all {wanted}")
+        return labels
+
+
+def _create_frames(file: h5py.File, camera: str, size: tuple[int, int]) -> h5py.Dataset:
+    frame_shape = (*size, 3)
+    chunk = (max(1, min(16, _CHUNK_BYTES // int(np.prod(frame_shape)))), *frame_shape)
+    return file.create_dataset(
+        f"obs/{camera}",
+        shape=(0, *frame_shape),
+        maxshape=(None, *frame_shape),
+        dtype=np.uint8,
+        chunks=chunk,
+        compression="gzip",
+        compression_opts=1,
+    )
+
+
+__all__ = ["EpisodePart"]

@@ -1,0 +1,105 @@
+"""Small, deterministic robot video for tests: a bright square that moves over a gradient."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import h5py
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from genie_core.data import LabelModel, Labels
+
+PIXEL_FORMATS = {"gif": "rgb8", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
+
+
+def make_frames(frames: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """(frames, height, width, 3) uint8; `seed` sets the path of the square, and no two frames are the same."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    background = np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (height + width)], axis=-1) // 2
+    side = max(2, min(height, width) // 4)
+    tops, lefts = rng.integers(0, height - side + 1, frames), rng.integers(0, width - side + 1, frames)
+    video = np.repeat(background[None], frames, axis=0)
+    for t in range(frames):
+        video[t, tops[t] : tops[t] + side, lefts[t] : lefts[t] + side] = (255, 40 + 5 * (t % 40), 0)
+    return video.astype(np.uint8)
+
+
+def make_robomimic(
+    path: Path,
+    episodes: int = 2,
+    frames: int = 12,
+    size: int = 64,
+    fps: float | None = 10,
+    camera: str = "agentview_image",
+) -> Path:
+    """A robomimic file with images, actions, states, masks and `fps` as control_freq (none: no environment's rate)."""
+    with h5py.File(path, "w") as file:
+        kwargs = {} if fps is None else {"control_freq": fps}
+        file.create_group("data")
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": kwargs})
+        file["data"].attrs["total"] = np.int64(episodes * frames)
+        for index in range(episodes):
+            rng = np.random.default_rng(index)
+            demo = file.create_group(f"data/demo_{index}")
+            demo.attrs["num_samples"] = np.int64(frames)
+            demo["actions"] = rng.uniform(-1, 1, (frames, 7))
+            demo["states"] = rng.normal(size=(frames, 5))
+            demo[f"obs/{camera}"] = make_frames(frames, size, size, seed=index)
+            demo["obs/robot0_eef_pos"] = rng.normal(size=(frames, 3))
+        names = [f"demo_{index}" for index in range(episodes)]
+        file["mask/train"] = np.array(names[:-1], "S")
+        file["mask/valid"] = np.array(names[-1:], "S")
+    return path
+
+
+def make_video(
+    path: Path,
+    frames: int = 12,
+    size: tuple[int, int] = (48, 64),
+    fps: float = 10,
+    codec: str = "libx264",
+    times_ms: list[int] | None = None,
+    options: dict[str, str] | None = None,
+    seed: int = 0,
+) -> Path:
+    """A video of `size` (height, width) in the container that the suffix names; `times_ms` sets uneven frame times."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = size
+        stream.pix_fmt = PIXEL_FORMATS.get(codec, "yuv420p")
+        stream.options = options or {}
+        if times_ms is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for index, frame_HWC in enumerate(make_frames(frames, *size, seed=seed)):
+            frame = VideoFrame.from_ndarray(frame_HWC, format="rgb24")
+            if times_ms is not None:
+                frame.pts, frame.time_base = times_ms[index], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def make_label_model(codes: int = 8, latent_dim: int = 4, bundle_id: str = "b" * 64) -> LabelModel:
+    """A model as labels know it; `codes` differ in their first component."""
+    codebook = np.zeros((codes, latent_dim), np.float32)
+    codebook[:, 0] = np.arange(codes)
+    return LabelModel(bundle_id, "nano", 10.0, codebook)
+
+
+def make_labels(frames: int, step: int = 1, seed: int = 0, codes: int = 8, latent_dim: int = 4) -> Labels:
+    """Labels of a whole episode, valid but for the last `step` frames."""
+    rng = np.random.default_rng(seed)
+    labelled = max(0, frames - step)
+    code = rng.integers(0, codes, labelled).astype(np.uint16)
+    latent = rng.normal(size=(labelled, latent_dim)).astype(np.float32)
+    confidence = rng.uniform(size=labelled).astype(np.float32)
+    valid = Labels(0, code, latent, confidence, np.ones(labelled, np.bool_))
+    return Labels.concatenate([valid, Labels.invalid(labelled, frames - labelled, latent_dim)])

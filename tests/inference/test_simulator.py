@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories import make_nano_bundle
+from numpy.typing import NDArray
+
+from genie_core.errors import RequestError
+from genie_core.inference import Sampling, Simulator
+from genie_core.inference.sampler import sample_frame
+from genie_core.inference.simulator import _frame_generator
+from genie_core.models.bundle import load_bundle
+from genie_core.models.dynamics import previous_tokens
+from genie_core.models.patches import to_frames, to_pixels
+
+FAST = Sampling(maskgit_steps=4, temperature=1.0, seed=3)
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Simulator:
+    return Simulator(load_bundle(make_nano_bundle(tmp_path_factory.mktemp("bundles") / "nano")))
+
+
+def prompt(frames: int = 1, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(256, size=(frames, 32, 32, 3), dtype=np.uint8)
+
+
+def test_the_same_seed_gives_the_same_video_and_another_does_not(simulator: Simulator) -> None:
+    first = simulator.rollout(prompt(), [1, 2, 3], FAST)
+    assert first.shape == (3, 32, 32, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, simulator.rollout(prompt(), [1, 2, 3], FAST))
+    other = simulator.rollout(prompt(), [1, 2, 3], Sampling(4, 1.0, seed=4))
+    assert (first != other).any()
+
+
+def test_branches_are_what_single_rollouts_are(simulator: Simulator) -> None:
+    sequences = [[0, 1, 2], [0, 1, 2], [7, 6, 5]]
+    together = simulator.start(prompt(), 3, FAST)
+    frames = np.stack([together.step([s[t] for s in sequences]) for t in range(3)], axis=1)
+    for branch, actions in zip(frames, sequences, strict=True):
+        np.testing.assert_array_equal(branch, simulator.rollout(prompt(), actions, FAST))
+
+
+@torch.inference_mode()
+def test_carried_state_gives_what_recomputing_the_whole_window_gives(simulator: Simulator) -> None:
+    """Longer than the window, so that it slides: the plain way computes every frame of the past again at every step."""
+    genie, config = simulator.bundle.genie, simulator.bundle.config
+    actions = [3, 1, 4, 1, 5, 2, 6]
+    fast = simulator.rollout(prompt(2), actions, FAST)
+    pixels = to_pixels(torch.from_numpy(prompt(2)[None]))
+    tokens = genie.tokenizer.encode(pixels)
+    read = genie.lam.quantizer.lookup(genie.lam.quantizer.nearest(genie.lam.latents(pixels)))
+    action = torch.cat((torch.zeros_like(read[:, :1]), read), dim=1)
+    for t, code in enumerate(actions):
+        now = genie.lam.quantizer.lookup(torch.tensor([[code]]))
+        action = torch.cat((action, now), dim=1)
+
+        def logits(token_BN: torch.Tensor) -> torch.Tensor:
+            everything = torch.cat((tokens, token_BN[:, None]), dim=1)  # noqa: B023 - used at once
+            return genie.dynamics(everything, previous_tokens(everything, 64), action)[:, -1]  # noqa: B023
+
+        drawn = sample_frame(
+            logits,
+            batch=1,
+            tokens=config.tokens_per_frame,
+            codes=64,
+            steps=4,
+            temperature=1.0,
+            generator=_frame_generator(3, t),
+            device=torch.device("cpu"),
+        )
+        tokens = torch.cat((tokens, drawn[:, None]), dim=1)
+    plain = to_frames(genie.tokenizer.decode(tokens))[0, 2:].numpy()
+    assert np.abs(fast.astype(int) - plain.astype(int)).max() <= 1
+
+
+def test_a_frame_of_the_past_matters_as_long_as_it_is_in_reach(simulator: Simulator) -> None:
+    a = simulator.rollout(prompt(), [1, 1], FAST)
+    b = simulator.rollout(prompt(seed=9), [1, 1], FAST)
+    assert (a != b).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"maskgit_steps": 0}, "maskgit_steps: got 0, wanted 1 to 16"),
+        ({"maskgit_steps": 17}, "maskgit_steps: got 17"),
+        ({"temperature": 0.0}, "temperature: got 0.0"),
+        ({"temperature": float("nan")}, "temperature: got nan"),
+        ({"seed": -1}, "seed: got -1"),
+    ],
+)
+def test_bad_options_are_named(simulator: Simulator, change: dict[str, float], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        simulator.start(prompt(), 1, Sampling(**change))  # type: ignore[arg-type]
+
+
+def test_bad_prompts_and_actions_are_named(simulator: Simulator) -> None:
+    with pytest.raises(RequestError, match="prompt: got 5 frames, wanted 1 to 4"):
+        simulator.start(prompt(5))
+    with pytest.raises(RequestError, match="prompt"):
+        simulator.start(prompt().astype(np.float32))  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="actions: latent action 8 is out of range, wanted 0 to 7"):
+        simulator.rollout(prompt(), [1, 8])
+    with pytest.raises(RequestError, match="actions: got none"):
+        simulator.rollout(prompt(), [])
+    with pytest.raises(RequestError, match="got 1 latent actions for 2 branches"):
+        simulator.start(prompt(), 2, FAST).step([0])
+
+
+def test_the_shipped_models_folder_is_found(tmp_path: Path) -> None:
+    from genie_core.bundles import models_dir, shipped
+    from genie_core.errors import ModelError
+
+    assert models_dir().is_dir()
+    with pytest.raises(ModelError, match="no bundle 'huge'"):
+        shipped("huge")

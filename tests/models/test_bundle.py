@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories import make_nano_bundle
+
+from genie_core.errors import ModelError
+from genie_core.models.bundle import is_bundle, load_bundle, read_bundle_info, save_bundle
+from genie_core.models.genie import Genie
+from genie_core.models.presets import preset
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return make_nano_bundle(tmp_path / "nano")
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    genie = Genie(preset("nano"))
+    info = save_bundle(tmp_path / "b", genie, "# card\n")
+    loaded = load_bundle(tmp_path / "b")
+    for name, tensor in loaded.genie.named_parameters():
+        assert torch.equal(tensor, dict(genie.named_parameters())[name])
+    np.testing.assert_array_equal(info.codebook, genie.lam.quantizer.codebook.numpy())
+    assert loaded.card == "# card\n"
+    assert not loaded.genie.training
+
+
+def test_the_identity_follows_weights_and_configuration_not_the_card(tmp_path: Path, bundle: Path) -> None:
+    identity = read_bundle_info(bundle).bundle_id
+    assert len(identity) == 64
+    assert read_bundle_info(make_nano_bundle(tmp_path / "same")).bundle_id == identity
+    assert read_bundle_info(make_nano_bundle(tmp_path / "other", seed=1)).bundle_id != identity
+    (bundle / "card.md").write_text("corrected")
+    assert read_bundle_info(bundle).bundle_id == identity
+
+
+def test_half_precision_is_half_the_size_and_keeps_the_codebook(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    genie = Genie(preset("nano"))
+    save_bundle(tmp_path / "full", genie, "")
+    info = save_bundle(tmp_path / "half", genie, "", half=True)
+    sizes = [(tmp_path / b / "dynamics.safetensors").stat().st_size for b in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    np.testing.assert_array_equal(info.codebook, genie.lam.quantizer.codebook.numpy())
+    assert next(load_bundle(tmp_path / "half").genie.parameters()).dtype == torch.float32
+
+
+def test_a_bundle_replaces_a_bundle_but_nothing_else(tmp_path: Path, bundle: Path) -> None:
+    torch.manual_seed(5)
+    save_bundle(bundle, Genie(preset("nano")), "new")
+    assert read_bundle_info(bundle).card == "new"
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="not a bundle"):
+        save_bundle(precious, Genie(preset("nano")), "")
+    assert (precious / "thesis.txt").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["nano", "precious"]
+
+
+def test_what_is_missing_or_damaged_is_named(tmp_path: Path, bundle: Path) -> None:
+    with pytest.raises(ModelError, match=r"config\.json is missing"):
+        load_bundle(tmp_path / "nowhere")
+    (bundle / "dynamics.safetensors").rename(bundle / "kept")
+    assert not is_bundle(bundle)
+    with pytest.raises(ModelError, match=r"dynamics\.safetensors is missing"):
+        load_bundle(bundle)
+    (bundle / "dynamics.safetensors").write_bytes((bundle / "kept").read_bytes()[:200])
+    with pytest.raises(ModelError, match=r"dynamics\.safetensors"):
+        load_bundle(bundle)
+    shutil.copy(bundle / "tokenizer.safetensors", bundle / "dynamics.safetensors")
+    with pytest.raises(ModelError, match="does not fit"):
+        load_bundle(bundle)
+
+
+def test_a_wrong_configuration_is_named(bundle: Path) -> None:
+    values = json.loads((bundle / "config.json").read_text()) | {"colour": "blue"}
+    (bundle / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="colour"):
+        load_bundle(bundle)
+
+
+def test_a_device_that_is_not_there_is_named(bundle: Path) -> None:
+    with pytest.raises(ModelError, match="device 'cuda:77' cannot be used here"):
+        load_bundle(bundle, "cuda:77")

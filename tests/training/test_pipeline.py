@@ -1,0 +1,172 @@
+"""The real pipeline on a small dataset: it learns, it resumes to the bit, and it refuses what it must."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories_data import make_robomimic
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from genie_core.data import open_dataset
+from genie_core.errors import DatasetError, ModelError
+from genie_core.models.bundle import load_bundle
+from genie_core.models.presets import preset
+from genie_core.training.clips import ClipStore, Span, build_store
+from genie_core.training.config import TrainingConfig, training_preset
+from genie_core.training.pipeline import TrainingJob, train
+
+
+class Recorder:
+    """Keeps every reported loss; may stop the run, as a kill would, at one step of one stage."""
+
+    def __init__(self, stop: tuple[str, int] | None = None) -> None:
+        self.losses: dict[tuple[str, int], float] = {}
+        self.stop = stop
+
+    def start(self, stage: str, step: int, steps: int) -> None:
+        pass
+
+    def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
+        if "loss" in metrics:
+            self.losses[stage, step] = metrics["loss"]
+        if (stage, step) == self.stop:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_robomimic(tmp_path_factory.mktemp("data") / "robot.hdf5", episodes=3, frames=14, size=32, fps=10)
+
+
+def short(lead: bool = True) -> TrainingConfig:
+    values = training_preset("nano").model_dump()
+    for stage in ("tokenizer", "lam", "dynamics"):
+        values[stage]["steps"] = 12
+    values["lam_training"] |= {"continuous_steps": 5, "lead": lead}
+    return TrainingConfig.model_validate(values)
+
+
+def job(data: Path, out: Path, *, lead: bool = True) -> TrainingJob:
+    episodes = list(open_dataset(data).episodes)
+    return TrainingJob(preset("nano"), short(lead), episodes[:2], episodes[2:], out)
+
+
+@pytest.fixture(autouse=True)
+def _report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genie_core.training.loop.Run.report_every", 1, raising=True)
+
+
+@pytest.mark.parametrize("lead", [True, False])
+@pytest.mark.parametrize("stop", [("tokenizer", 7), ("lam", 5), ("dynamics", 8)])
+def test_a_killed_run_resumes_to_the_same_weights(
+    data: Path, tmp_path: Path, lead: bool, stop: tuple[str, int]
+) -> None:
+    if not lead and stop[0] != "tokenizer":
+        stop = ("lam_and_dynamics", stop[1])
+    whole = Recorder()
+    reference = train(job(data, tmp_path / "whole", lead=lead), whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(job(data, tmp_path / "cut", lead=lead), Recorder(stop), checkpoint_seconds=0)
+    assert not (tmp_path / "cut").exists()
+    resumed = Recorder()
+    info = train(job(data, tmp_path / "cut", lead=lead), resumed)
+    for component in ("tokenizer", "lam", "dynamics"):
+        a = load_file(tmp_path / "whole" / f"{component}.safetensors")
+        b = load_file(tmp_path / "cut" / f"{component}.safetensors")
+        assert all(torch.equal(a[k], b[k]) for k in a)
+    assert info.bundle_id == reference.bundle_id
+    assert min(step for stage, step in resumed.losses if stage == stop[0]) == stop[1]
+
+
+def test_training_learns(data: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    episodes = list(open_dataset(data).episodes)
+    bundle = load_bundle(
+        train(TrainingJob(preset("nano"), training_preset("nano"), episodes, [], tmp_path / "b"), recorder).path
+    )
+    for stage in ("tokenizer", "dynamics"):
+        losses = [v for (s, _), v in recorder.losses.items() if s == stage]
+        assert losses[-1] < 0.9 * losses[0]
+    assert "TRAINING episodes" in bundle.card
+    assert "PSNR" in bundle.card
+
+
+def test_changing_one_recipe_keeps_the_stages_before_it(data: Path, tmp_path: Path) -> None:
+    train(job(data, tmp_path / "b"), Recorder())
+    first = job(data, tmp_path / "b")
+    changed = first.training.model_copy(update={"dynamics": first.training.dynamics.model_copy(update={"lr": 1e-3})})
+    again = TrainingJob(first.model, changed, first.episodes, first.held_out, first.out)
+    with pytest.raises(ModelError, match="another configuration"):
+        train(again, Recorder())
+    (tmp_path / "b.run" / "dynamics.safetensors").unlink()
+    recorder = Recorder()
+    train(again, recorder)
+    assert {stage for stage, _ in recorder.losses} == {"dynamics"}
+
+
+def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.run").mkdir()
+    (tmp_path / "b.run" / "tokenizer.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match=r"tokenizer\.safetensors is not a checkpoint"):
+        train(job(data, tmp_path / "b"), Recorder())
+
+
+def test_clips_are_drawn_at_the_models_rate_and_within_one_episode() -> None:
+    frames = np.arange(60, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    store = ClipStore(frames, (Span("a", "x", 0, 20, 1), Span("b", "x", 20, 37, 3), Span("short", "x", 57, 3, 1)))
+    clips = store.sample(np.random.default_rng(0), 500, 5)[:, :, 0, 0, 0].astype(int)
+    gaps = np.diff(clips, axis=1)
+    in_b = clips[:, 0] >= 20
+    assert (gaps[~in_b] == 1).all()
+    assert (gaps[in_b] == 3).all()
+    assert clips[~in_b].max() == 19
+    assert clips[in_b].max() == 56
+    starts = set(clips[:, 0].tolist())
+    assert starts == set(range(16)) | set(range(20, 45))
+    with pytest.raises(DatasetError, match="long enough"):
+        store.sample(np.random.default_rng(0), 1, 50)
+
+
+def test_stored_frames_are_reused_and_a_cut_off_file_is_noticed(data: Path, tmp_path: Path) -> None:
+    episodes = list(open_dataset(data).episodes)
+    build_store(episodes, tmp_path, height=16, width=16, fps=10)
+    stamp = (tmp_path / "frames.bin").stat().st_mtime_ns
+    store = build_store(episodes, tmp_path, height=16, width=16, fps=10)
+    assert (tmp_path / "frames.bin").stat().st_mtime_ns == stamp
+    assert store.frames.shape == (42, 16, 16, 3)
+    with (tmp_path / "frames.bin").open("rb+") as file:
+        file.truncate(100)
+    with pytest.raises(DatasetError, match=r"frames\.bin has 100 bytes"):
+        build_store(episodes, tmp_path, height=16, width=16, fps=10)
+
+
+def test_data_without_a_frame_rate_is_refused(tmp_path: Path) -> None:
+    path = make_robomimic(tmp_path / "r.hdf5", episodes=1, frames=5, size=16, fps=None)
+    with pytest.raises(DatasetError, match="fps"):
+        build_store(open_dataset(path).episodes, tmp_path / "s", height=16, width=16, fps=10)
+
+
+def test_the_command_trains_and_dry_runs(data: Path, tmp_path: Path) -> None:
+    import typer
+
+    from genie_core.training.command import train as command
+
+    app = typer.Typer()
+    app.command()(command)
+    shown = CliRunner().invoke(app, ["--preset", "robotics", "--dry-run"])
+    assert shown.exit_code == 0
+    assert "total 2,499,828,080 parameters" in shown.output
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"lam": {"lr": 1e-3}}))
+    arguments = [str(data), "--preset", "nano", "--out", str(tmp_path / "b"), "--scale", "0.1", "--recipe", str(recipe)]
+    done = CliRunner().invoke(app, [*arguments, "--hold-out", "0.34"])
+    assert done.exit_code == 0, done.output
+    card = load_bundle(tmp_path / "b").card
+    assert "held-out episodes" in card
+    assert '"lr": 0.001' in card
+    assert list((tmp_path / "b.run" / "tensorboard").iterdir())
