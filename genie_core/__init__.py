@@ -1,4 +1,7 @@
-"""The science of Genie: robot video in, latent actions and simulated video out. Knows torch in `models`, `training`, `inference`; never gRPC."""
+"""The science of Genie: robot video in, latent actions and simulated video out.
+
+`models`, `training` and `inference` know torch; `data` and `bundles` do not; none knows gRPC.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 

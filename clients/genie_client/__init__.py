@@ -8,7 +8,7 @@ from genie_client.client import Client
 from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
 from genie_client.streams import LabelStream, PlaySession
-from genie_core.data.labels import Labels
+from genie_core.data import Labels
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 
 __all__ = [

@@ -23,8 +23,7 @@ from genie_client.arguments import Labelling, Sampling
 from genie_client.channel import CHANNEL_OPTIONS, check_address
 from genie_client.errors import Peer, ServerError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
-from genie_core.data.labels import Labels
-from genie_core.data.resize import Frames
+from genie_core.data import Frames, Labels
 
 _T = TypeVar("_T")
 _Request = TypeVar("_Request")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from genie_core.data.labels import Density
+from genie_core.data import Density
 
 
 class Labelling(TypedDict, total=False):
@@ -28,13 +28,13 @@ class Sampling(TypedDict, total=False):
     Attributes:
         seed: of the random sampling, 0 to 2^64 - 1, default 0; the same seed gives the same frames.
         temperature: of the sampling, above 0; the model's own by default.
-        maskgit_steps: sampling steps a frame, 1 to the model's tokens a frame; default 25.
+        maskgit_steps: sampling steps a frame, 1 to the model's tokens a frame; by default 25, or all there are.
 
     """
 
     seed: int
     temperature: float | None
-    maskgit_steps: int
+    maskgit_steps: int | None
 
 
 __all__ = ["Labelling", "Sampling"]

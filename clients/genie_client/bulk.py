@@ -19,15 +19,20 @@ from genie_client.client import Client
 from genie_client.reading import read_chunks
 from genie_client.records import ModelInfo
 from genie_client.streams import LabelStream
-from genie_core.data.dataset import Dataset
-from genie_core.data.episode import Episode
-from genie_core.data.label_output import Existing
-from genie_core.data.label_part import EpisodePart
-from genie_core.data.label_schema import FramesMode, LabelModel
-from genie_core.data.label_writer import LabelWriter
-from genie_core.data.labels import Density, Labels
-from genie_core.data.resize import Frames, resize_frames
-from genie_core.data.timing import Step
+from genie_core.data import (
+    Dataset,
+    Density,
+    Episode,
+    EpisodePart,
+    Existing,
+    Frames,
+    FramesMode,
+    LabelModel,
+    Labels,
+    LabelWriter,
+    Step,
+    resize_frames,
+)
 from genie_core.errors import DatasetError, GenieError, ModelError
 
 _LEAST_FRAMES = 2
@@ -74,6 +79,7 @@ class LabelReport:
         frames: frames labelled by this run.
         transitions: valid labels of this run.
         histogram: (codes,) int64, how often this run gave each code.
+        confidence_sum: (codes,) float64, sum of the confidences with which it did.
         steps: each transition length that this run used, with the effective frame rate.
         skipped: name and reason of each episode that was left out.
         seconds: wall time of this run.
@@ -87,17 +93,29 @@ class LabelReport:
     labelled: int = 0
     frames: int = 0
     transitions: int = 0
-    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    histogram: NDArray[np.int64] = field(init=False)
+    confidence_sum: NDArray[np.float64] = field(init=False)
     steps: set[Step] = field(default_factory=set)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
 
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(codes,) mean confidence of each code, 0 where it was not used."""
+        return self.confidence_sum / np.maximum(self.histogram, 1)
+
+    def __post_init__(self) -> None:
+        self.histogram = np.zeros(self.model.num_codes, np.int64)
+        self.confidence_sum = np.zeros(self.model.num_codes)
+
     def add(self, labels: Labels, step: Step) -> None:
         """Count one more episode."""
+        codes, confidence = labels.code[labels.valid], labels.confidence[labels.valid]
         self.labelled += 1
         self.frames += len(labels)
         self.transitions += int(labels.valid.sum())
-        self.histogram = self.histogram + np.bincount(labels.code[labels.valid], minlength=self.model.num_codes)
+        self.histogram += np.bincount(codes, minlength=self.model.num_codes)
+        self.confidence_sum += np.bincount(codes, confidence, minlength=self.model.num_codes)
         self.steps.add(step)
 
 

@@ -17,7 +17,7 @@ from genie_client.channel import CHANNEL_OPTIONS, check_address
 from genie_client.errors import Peer
 from genie_client.records import EpisodeLabels, ModelInfo
 from genie_client.streams import Call, Feed, LabelStream, PlaySession
-from genie_core.data.resize import Frames
+from genie_core.data import Frames
 
 _Response = TypeVar("_Response")
 

@@ -1,4 +1,4 @@
-"""The main job, end to end on the shipped sample: label it, simulate what its actions and all others do, draw it all."""
+"""The main job on the shipped sample: label it, simulate what its actions and all others would do, draw it all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ from genie_client.client import Client
 from genie_client.meaning import Motion, code_motions
 from genie_client.records import ModelInfo
 from genie_client.sheet import Row, contact_sheet
-from genie_core.data.dataset import open_dataset
-from genie_core.data.images import encode_image
-from genie_core.data.labelled import LabelledFile, open_labelled
-from genie_core.data.resize import Frames, resize_frames
-from genie_core.data.video_write import write_video
+from genie_core.data import Frames, LabelledFile, encode_image, open_dataset, open_labelled, resize_frames, write_video
 from genie_core.errors import GenieError
 
 HORIZON = 9
@@ -47,7 +43,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What was simulated from the moment's first frame, each (HORIZON, h, w, 3): with the true codes, and under each code."""
+    """What followed from the moment's first frame under the true codes, and under each code: HORIZON frames each."""
 
     true_THWC: Frames
     by_code_NTHWC: Frames
@@ -145,9 +141,7 @@ def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
     return np.stack(pictures)
 
 
-def _record(
-    path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment, simulated: Simulated
-) -> Path | None:
+def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment, simulated: Simulated) -> Path | None:
     """A recording of every labelled episode and of the simulation; None where Rerun is not installed."""
     try:
         from genie_client.recording import write_recordings

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
 from genie_core.errors import GenieError, ModelError, RequestError
-
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 """Metadata that only a server's own answer carries, never a lost connection."""
@@ -59,6 +59,8 @@ class Peer:
                 return ModelError(details)
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return ServerBusyError(f"the server at {self.address} has no room for {doing}: {details}")
+            case grpc.StatusCode.DEADLINE_EXCEEDED if not self.met:
+                return ServerTimeoutError(f"nobody answered at {self.address} in time (start a server with `genie serve`)")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return ServerTimeoutError(f"{doing} at {self.address} timed out: {details}")
             case grpc.StatusCode.CANCELLED:
@@ -69,7 +71,8 @@ class Peer:
                 return ServerError(f"the server at {self.address} failed while {doing}: {other.name}: {details}")
 
     def _unavailable(self, error: grpc.RpcError, doing: str, details: str) -> GenieError:
-        if any(key == _STATUS_DETAILS for key, _ in error.trailing_metadata() or ()):
+        metadata: Any = error.trailing_metadata()  # pairs, of one type or another: grpc and grpc.aio differ
+        if any(key == _STATUS_DETAILS for key, _ in metadata or ()):
             return ServerBusyError(f"the server at {self.address} is not ready for {doing}: {details}")
         if not self.met:
             return ServerUnavailableError(f"no server at {self.address} (start one with `genie serve`)")

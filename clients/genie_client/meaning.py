@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.labelled import LabelledFile
+from genie_core.data import LabelledFile
 
 END_EFFECTOR = "obs/robot0_eef_pos"
 """Where robomimic keeps the end effector's position, (T, 3) in metres."""
@@ -41,9 +41,10 @@ class Motion:
             return "not used"
         if size < _STILL_M:
             return "still"
-        largest = np.abs(self.mean_m).max()
-        ways = [f"{'+' if m > 0 else '-'}{axis}" for axis, m in zip(_AXES, self.mean_m, strict=True) if abs(m) >= largest / 2]
-        return f"{' '.join(ways)} {size * 100:.1f} cm"
+        least = np.abs(self.mean_m).max() / 2
+        parts = zip(_AXES, self.mean_m.tolist(), strict=True)
+        ways = " ".join(f"{'+' if part > 0 else '-'}{axis}" for axis, part in parts if abs(part) >= least)
+        return f"{ways} {size * 100:.1f} cm"
 
 
 def code_motions(labelled: LabelledFile) -> list[Motion] | None:
@@ -60,7 +61,8 @@ def code_motions(labelled: LabelledFile) -> list[Motion] | None:
         moves.append(position_T3[start + attrs.step] - position_T3[start])
     if not codes:
         return None
-    return [_motion(np.concatenate(moves)[np.concatenate(codes) == code]) for code in range(len(labelled.model.codebook))]
+    all_codes, all_moves = np.concatenate(codes), np.concatenate(moves)
+    return [_motion(all_moves[all_codes == code]) for code in range(len(labelled.model.codebook))]
 
 
 def _motion(move_N3: NDArray[np.float64]) -> Motion:

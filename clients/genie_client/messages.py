@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from genie_client.arguments import Sampling
 from genie_client.errors import ServerError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, ModelState, Provenance
-from genie_core.data.labels import Density, Labels
-from genie_core.data.resize import Frames, conform_frames, resize_frames
+from genie_core.data import Density, Frames, Labels, conform_frames, resize_frames
 from genie_core.errors import RequestError
 
 MESSAGE_BYTES = 512 * 1024
@@ -211,18 +210,18 @@ def simulation_start(
     *,
     seed: int = 0,
     temperature: float | None = None,
-    maskgit_steps: int = 25,
+    maskgit_steps: int | None = None,
 ) -> simulation_pb2.SimulationStart:
     """Where a simulation starts: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
     prompt_PHWC = conform_frames(prompt[None] if np.ndim(prompt) == 3 else prompt, "prompt")
     if not 0 <= seed < 2**64:
         raise RequestError("seed", f"got {seed}, wanted 0 to 2^64 - 1")
-    if maskgit_steps < 1:
+    if maskgit_steps is not None and maskgit_steps < 1:
         raise RequestError("maskgit_steps", f"got {maskgit_steps}, wanted 1 or more")
     return simulation_pb2.SimulationStart(
         model=resource_name(info.name),
         prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
-        sampling=simulation_pb2.SamplingOptions(maskgit_steps=maskgit_steps, temperature=temperature, seed=seed),
+        sampling=simulation_pb2.SamplingOptions(maskgit_steps=maskgit_steps or 0, temperature=temperature, seed=seed),
         response_encoding=frames_pb2.FRAME_ENCODING_RAW,
     )
 

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genie_client.records import ModelInfo
-from genie_core.data.dataset import open_dataset
-from genie_core.data.images import read_image
-from genie_core.data.resize import Frames
-from genie_core.data.timing import resolve_step
+from genie_core.data import Frames, open_dataset, read_image, resolve_step
 from genie_core.errors import DatasetError
 
 _IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from genie_core.data.dataset import open_dataset
-from genie_core.data.episode import Episode
-from genie_core.data.labelled import LabelledFile
-from genie_core.data.resize import Frames
+from genie_core.data import Episode, Frames, LabelledFile, open_dataset
 from genie_core.errors import DatasetError
 
 _CHUNK_BYTES = 8 * 1024 * 1024

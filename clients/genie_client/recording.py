@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.resize import Frames
-from genie_core.data.images import ImageFormat, encode_image
+from genie_core.data import Frames, encode_image
+from genie_core.data.images import ImageFormat
 from genie_core.errors import GenieError
 
 try:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.labels import Density, Labels
+from genie_core.data import Density, Labels
 
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from genie_client import font
 from genie_client.reading import frames_of
-from genie_core.data.labelled import LabelledFile
+from genie_core.data import Frames, LabelledFile, resize_frames
 from genie_core.data.palette import code_palette
-from genie_core.data.resize import Frames, resize_frames
 from genie_core.errors import DatasetError
 
 Picture = NDArray[np.uint8]
@@ -71,8 +70,8 @@ def contact_sheet(heading: str, rows: Sequence[Row], palette: Sequence[int], *, 
     columns = max(len(row.frames_THWC) for row in rows)
     row_h = cell_h + _STRIP + _ROW_GAP
     top = _MARGIN + 2 * _LINE
-    canvas = np.empty((top + len(rows) * row_h + _MARGIN, 2 * _MARGIN + label_w + columns * (cell_w + _GAP), 3), np.uint8)
-    canvas[:] = _BACKGROUND
+    canvas_h, canvas_w = top + len(rows) * row_h + _MARGIN, 2 * _MARGIN + label_w + columns * (cell_w + _GAP)
+    canvas = np.full((canvas_h, canvas_w, 3), _BACKGROUND, np.uint8)
     _draw_text(canvas, _MARGIN, _MARGIN, heading, _TEXT, _TEXT_SCALE)
     for index, row in enumerate(rows):
         y = top + index * row_h

@@ -12,8 +12,7 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client.errors import Peer, ServerError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
-from genie_core.data.labels import Labels
-from genie_core.data.resize import Frames
+from genie_core.data import Frames, Labels
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response", covariant=True)

@@ -1,23 +1,27 @@
-"""What one looks at in Rerun: an episode beside its labels, and simulated video beside the frames that it started from."""
+"""What one looks at in Rerun: an episode beside its labels, and simulated video beside the frame it started from."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
 from numpy.typing import NDArray
 
 from genie_client.reading import frames_of, read_chunks
-from genie_client.recording import Recording, log_frames, rr, rrb, time_columns
-from genie_core.data.labelled import LabelledFile
-from genie_core.data.labels import Labels
+from genie_client.recording import Recording, log_frames, time_columns
+from genie_core.data import Frames, LabelledFile, Labels
 from genie_core.data.palette import code_palette
-from genie_core.data.resize import Frames
 
 LABELS_APPLICATION = "genie labels"
 SIMULATION_APPLICATION = "genie simulation"
+
+_NO_CODE = "-"
+_GREY = 0x555555FF
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class LabelledView:
     labels: Labels
     palette: Sequence[int]
     fps: float | None
-    provenance: Mapping[str, str | int | float]
+    provenance: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def labels_recording(view: LabelledView) -> Recording:
 
 
 def simulation_recording(view: SimulationView) -> Recording:
-    """The prompt and every track beside each other, each over the codes of its actions; frame 0 is the prompt's last."""
+    """The prompt and every track side by side, each over the codes of its actions; frame 0 is the prompt's last."""
 
     def log(recording: rr.RecordingStream) -> None:
         start = 1 - len(view.prompt_PHWC)
@@ -114,13 +118,13 @@ def _log_codes(
     palette: Sequence[int],
     fps: float | None,
 ) -> None:
-    """Codes as states in the palette's colours, with gaps where there is no transition, and beside it as numbers."""
-    states = [str(code) for code in range(len(palette))]
-    colors = [color << 8 | 0xFF for color in palette]
-    names = [f"code {state}" for state in states]
+    """Codes as states in the palette's colours, and beside it, where there is a transition, as numbers."""
+    states = [_NO_CODE, *map(str, range(len(palette)))]
+    names = ["no transition", *(f"code {code}" for code in range(len(palette)))]
+    colors = [_GREY, *(color << 8 | 0xFF for color in palette)]
     recording.log(entity, rr.StateConfiguration(values=states, labels=names, colors=colors), static=True)
     changed_T = np.flatnonzero(np.diff(np.where(valid_T, code_T.astype(np.int64), -1), prepend=-2))
-    changes = [str(code_T[index]) if valid_T[index] else None for index in changed_T]
+    changes = [str(code_T[index]) if valid_T[index] else _NO_CODE for index in changed_T]
     recording.send_columns(entity, time_columns(changed_T, fps), rr.StateChange.columns(state=changes))
     valid_index = np.flatnonzero(valid_T)
     numbers = rr.Scalars.columns(scalars=code_T[valid_index])

@@ -50,8 +50,8 @@ def sample_frame(
 
     """
     order_N = torch.randperm(tokens, generator=generator).to(device)
-    uniform_NK = torch.rand(tokens, codes, generator=generator).clamp(min=1e-20)
-    gumbel_NK = -torch.log(-torch.log(uniform_NK).clamp(min=1e-20)).to(device)
+    # The largest of log-probabilities plus Gumbel noise is a draw from the softmax.
+    gumbel_NK = -torch.empty(tokens, codes).exponential_(generator=generator).clamp(min=1e-20).log().to(device)
     token_BN = torch.full((batch, tokens), codes, dtype=torch.int64, device=device)
     shown = 0
     for until in revealed_after(steps, tokens):

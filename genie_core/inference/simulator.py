@@ -23,14 +23,32 @@ from genie_core.models.bundle import Bundle
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.patches import to_frames, to_pixels
 
+DEFAULT_MASKGIT_STEPS = 25
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames are sampled: MaskGIT steps a frame, softmax temperature (None: the bundle's), seed (0 .. 2^64 - 1)."""
+    """How frames are sampled.
 
-    maskgit_steps: int = 25
+    Attributes:
+        maskgit_steps: a frame, 1 to the number of tokens a frame; None for the paper's 25, or all where fewer.
+        temperature: of the softmax, > 0; None for the bundle's default.
+        seed: 0 .. 2^64 - 1.
+
+    """
+
+    maskgit_steps: int | None = None
     temperature: float | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Sampling options with every default filled in, all in range."""
+
+    maskgit_steps: int
+    temperature: float
+    seed: int
 
 
 class Simulator:
@@ -77,23 +95,24 @@ class Simulator:
             if not 0 <= a < self.num_codes:
                 raise RequestError(field, f"latent action {a} is out of range, wanted 0 to {self.num_codes - 1}")
 
-    def _checked(self, sampling: Sampling) -> Sampling:
+    def _checked(self, sampling: Sampling) -> _Checked:
         tokens = self.bundle.config.tokens_per_frame
-        if not 1 <= sampling.maskgit_steps <= tokens:
-            raise RequestError("maskgit_steps", f"got {sampling.maskgit_steps}, wanted 1 to {tokens}")
+        steps = min(DEFAULT_MASKGIT_STEPS, tokens) if sampling.maskgit_steps is None else sampling.maskgit_steps
+        if not 1 <= steps <= tokens:
+            raise RequestError("maskgit_steps", f"got {steps}, wanted 1 to {tokens}")
         temperature = self.bundle.config.temperature if sampling.temperature is None else sampling.temperature
         if not 0 < temperature < float("inf"):
             raise RequestError("temperature", f"got {temperature}, wanted a finite number above 0")
         if not 0 <= sampling.seed < 2**64:
             raise RequestError("seed", f"got {sampling.seed}, wanted 0 to 2^64 - 1")
-        return Sampling(sampling.maskgit_steps, temperature, sampling.seed)
+        return _Checked(steps, temperature, sampling.seed)
 
 
 class Rollout:
     """N simulations on their way, from one prompt. `step` takes one action each and draws one frame each."""
 
     @torch.inference_mode()
-    def __init__(self, bundle: Bundle, prompt_PHWC: NDArray[np.uint8], branches: int, sampling: Sampling) -> None:
+    def __init__(self, bundle: Bundle, prompt_PHWC: NDArray[np.uint8], branches: int, sampling: _Checked) -> None:
         self._bundle, self._sampling, self.branches = bundle, sampling, branches
         self.frames = 0
         config, genie = bundle.config, bundle.genie
@@ -141,7 +160,7 @@ class Rollout:
             tokens=config.tokens_per_frame,
             codes=config.tokenizer.quantizer.codes,
             steps=self._sampling.maskgit_steps,
-            temperature=self._sampling.temperature or config.temperature,
+            temperature=self._sampling.temperature,
             generator=_frame_generator(self._sampling.seed, self.frames),
             device=device,
         )

@@ -60,6 +60,7 @@ class LatentActionModel(nn.Module):
         self.quantizer = VectorQuantizer(c.quantizer)
         if c.residual:  # start at "nothing changes", a good guess already
             nn.init.zeros_(self.decoder_pixels.linear.weight)
+            nn.init.zeros_(self.decoder_pixels.linear.bias)
 
     def latents(self, x_BTCHW: Tensor) -> Tensor:
         """(B, T, C, H, W) -> (B, T - 1, D) unit vectors; the one at t describes x_t -> x_{t+1}."""

@@ -54,7 +54,7 @@ class ClipStore:
 
     def episode(self, span: Span) -> NDArray[np.uint8]:
         """One episode's frames at the model's rate, (T, H, W, 3)."""
-        return np.asarray(self.frames[span.first : span.first + span.count : span.step])
+        return np.array(self.frames[span.first : span.first + span.count : span.step])
 
 
 def build_store(

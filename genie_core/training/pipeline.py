@@ -44,7 +44,9 @@ class TrainingJob:
     command: str = ""
 
 
-def train(job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 120.0) -> BundleInfo:
+def train(
+    job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 120.0, report_every: int = 10
+) -> BundleInfo:
     """Train a model and write its bundle; a run that was interrupted goes on where its last checkpoint stands.
 
     The run's folder `<out>.run` holds frames, checkpoints and logs, and may be deleted once the bundle is written.
@@ -53,6 +55,7 @@ def train(job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 1
         job: what to do.
         reporter: told how it goes.
         checkpoint_seconds: time between checkpoints.
+        report_every: steps between reports.
 
     Raises:
         DatasetError: the episodes cannot be trained on.
@@ -73,6 +76,7 @@ def train(job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 1
         bf16=training.precision == "bf16",
         reporter=reporter,
         checkpoint_seconds=checkpoint_seconds,
+        report_every=report_every,
     )
     torch.manual_seed(training.seed)
     genie = Genie(model).to(device)

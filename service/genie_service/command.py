@@ -1,7 +1,7 @@
 """``genie serve``: the server from the command line. Imports nothing heavy until it runs.
 
-A flag is here for every field of `settings.Settings`, of which it carries the name; what is not given comes from the
-environment, the settings file or the default.
+There is a flag for every field of `settings.Settings`, of the same name. What is not given comes from the environment,
+the settings file or the field's default, so the defaults written here are for the help text only.
 """
 
 from __future__ import annotations
@@ -12,44 +12,40 @@ from typing import Annotated, Any
 import typer
 
 
+def _flag(text: str, default: str) -> Any:
+    return typer.Option(help=text, show_default=default)
+
+
 def serve(
-    models: Annotated[
-        Path | None, typer.Option(help="Folder of bundle folders, or one bundle folder. [default: the shipped models]")
-    ] = None,
-    default_model: Annotated[
-        str | None, typer.Option(help="Model used where a request names none. [default: the only one]")
-    ] = None,
-    preload: Annotated[str | None, typer.Option(help="Models to load first: all, default or none.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, 0 for a free one. [default: 50051]")] = None,
-    device: Annotated[str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1. [default: cpu]")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads to compute with, 0 for torch's default.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file (TOML, table [serve]). [default: genie.toml]")
-    ] = None,
-    drain_seconds: Annotated[float | None, typer.Option(help="Time for calls under way after SIGTERM.")] = None,
-    idle_seconds: Annotated[float | None, typer.Option(help="A stream silent for this long is ended.")] = None,
-    max_message_mib: Annotated[int | None, typer.Option(help="Largest message, MiB.")] = None,
-    max_decoded_mib: Annotated[int | None, typer.Option(help="Most pixels a message decodes to, MiB.")] = None,
-    max_frames: Annotated[int | None, typer.Option(help="Most frames in one message.")] = None,
-    min_frame_side: Annotated[int | None, typer.Option(help="Smallest frame height and width, pixels.")] = None,
-    max_frame_side: Annotated[int | None, typer.Option(help="Largest frame height and width, pixels.")] = None,
-    max_actions: Annotated[int | None, typer.Option(help="Most actions of one rollout or branch.")] = None,
-    max_branches: Annotated[int | None, typer.Option(help="Most branches of one request.")] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Most calls under way at once.")] = None,
-    max_play_sessions: Annotated[int | None, typer.Option(help="Most Play sessions at once.")] = None,
-    queue_limit: Annotated[
-        int | None, typer.Option(help="Waiting pieces of work past which new calls are refused.")
-    ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    models: Annotated[Path | None, _flag("Folder of bundle folders, or one bundle folder.", "the shipped ones")] = None,
+    default_model: Annotated[str | None, _flag("Model used where a request names none.", "the only one")] = None,
+    preload: Annotated[str | None, _flag("Models to load first: all, default or none.", "default")] = None,
+    host: Annotated[str | None, _flag("Address to listen on.", "127.0.0.1")] = None,
+    port: Annotated[int | None, _flag("Port to listen on, 0 for a free one.", "50051")] = None,
+    device: Annotated[str | None, _flag("Torch device: cpu, cuda, cuda:1.", "cpu")] = None,
+    threads: Annotated[int | None, _flag("Threads to compute with, 0 for torch's choice.", "0")] = None,
+    config: Annotated[Path | None, _flag("Settings file (TOML, table `serve`).", "genie.toml if there")] = None,
+    drain_seconds: Annotated[float | None, _flag("Time for calls under way after SIGTERM.", "30.0")] = None,
+    idle_seconds: Annotated[float | None, _flag("A stream silent for this long is ended.", "300.0")] = None,
+    max_message_mib: Annotated[int | None, _flag("Largest message, MiB.", "64")] = None,
+    max_decoded_mib: Annotated[int | None, _flag("Most pixels a message decodes to, MiB.", "256")] = None,
+    max_frames: Annotated[int | None, _flag("Most frames in one message.", "4096")] = None,
+    min_frame_side: Annotated[int | None, _flag("Smallest frame height and width, pixels.", "8")] = None,
+    max_frame_side: Annotated[int | None, _flag("Largest frame height and width, pixels.", "4096")] = None,
+    max_actions: Annotated[int | None, _flag("Most actions of one rollout or branch.", "1024")] = None,
+    max_branches: Annotated[int | None, _flag("Most branches of one request.", "64")] = None,
+    max_calls: Annotated[int | None, _flag("Most calls under way at once.", "128")] = None,
+    max_play_sessions: Annotated[int | None, _flag("Most Play sessions at once.", "16")] = None,
+    queue_limit: Annotated[int | None, _flag("Pieces of work queued past which new calls are refused.", "64")] = None,
+    log_level: Annotated[str | None, _flag("Least level logged: debug, info, warning, error.", "info")] = None,
     exit_with_stdin: Annotated[
         bool | None, typer.Option("--exit-with-stdin", help="Stop when standard input closes.", show_default=False)
     ] = None,
 ) -> None:
     """Serve models over gRPC: labelling, simulation, health and reflection.
 
-    Every option can also be set in the environment (GENIE_PORT) or in the settings file (port = 50051). Stops on
-    SIGTERM or Ctrl-C, once the calls under way have finished.
+    Every option can also be set in the environment (GENIE_PORT) or in the settings file (port = 50051). The server
+    stops on SIGTERM or Ctrl-C, once the calls under way have finished.
     """
     flags: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
 

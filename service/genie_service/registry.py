@@ -147,6 +147,8 @@ class ModelRegistry:
                 entry.loading = asyncio.create_task(self._load(entry))
             # The load goes on if this caller gives up: others may wait for it.
             await asyncio.shield(entry.loading)
+        if entry.loaded is None:
+            raise _not_ready(entry)
         return self._status(entry)
 
     async def unload(self, name: str) -> ModelStatus:
@@ -164,6 +166,7 @@ class ModelRegistry:
         return self._status(entry)
 
     async def _load(self, entry: _Entry) -> None:
+        """Load a model, or note why it cannot be."""
         await self._set_state(entry, State.LOADING)
         try:
             await entry.drop_retired()  # never two of one model in memory
@@ -171,14 +174,15 @@ class ModelRegistry:
             model = LoadedModel(entry.name, bundle)
             await self._engine.job(admitted=True).run(model.warm_up)
         except Exception as error:
-            text = (
-                str(error) if isinstance(error, GenieError) else f"{type(error).__name__}; the server's log says more"
-            )
+            known = isinstance(error, GenieError)
+            if not known:
+                _log.exception("unexpected error while loading model %s", entry.name)
             entry.loading = None
+            text = str(error) if known else f"unexpected {type(error).__name__}, of which the server's log has more"
             await self._set_state(entry, State.FAILED, text)
-            raise
-        entry.loaded, entry.info, entry.loading = model, bundle.info, None
-        await self._set_state(entry, State.READY)
+        else:
+            entry.loaded, entry.info, entry.loading = model, bundle.info, None
+            await self._set_state(entry, State.READY)
 
     async def _set_state(self, entry: _Entry, state: State, message: str = "") -> None:
         entry.state, entry.message = state, message
@@ -201,10 +205,11 @@ class ModelRegistry:
             for name in [n for n, e in self._entries.items() if n not in found and not e.in_memory]:
                 del self._entries[name]
             for name, (path, stamp) in found.items():
-                entry = self._entries.setdefault(name, _Entry(name, path))
+                entry = self._entries.get(name) or _Entry(name, path)
                 if entry.stamp != stamp and not entry.in_memory:
-                    entry.stamp = stamp
-                    await _describe(entry)
+                    info, problem = await asyncio.to_thread(_read_info, path)
+                    entry.describe(stamp, info, problem)
+                    self._entries[name] = entry
 
     def _choose_default(self, named: str | None) -> str:
         if not self._entries:
@@ -240,6 +245,12 @@ class _Entry:
         """Whether the model is loaded or on its way."""
         return self.loaded is not None or self.loading is not None
 
+    def describe(self, stamp: _Stamp, info: BundleInfo | None, problem: str) -> None:
+        """Take note of what the folder holds now, unless it has been loaded meanwhile."""
+        if not self.in_memory:
+            self.stamp, self.info, self.message = stamp, info, problem
+            self.state = State.FAILED if info is None else State.UNLOADED
+
     async def drop_retired(self) -> None:
         """Let go of the retired model when nobody uses it."""
         retired = self.retired
@@ -267,13 +278,12 @@ def _stamp(path: Path) -> _Stamp:
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
-async def _describe(entry: _Entry) -> None:
+def _read_info(path: Path) -> tuple[BundleInfo | None, str]:
+    """A bundle's description, or None and why there is none."""
     try:
-        entry.info = await asyncio.to_thread(read_bundle_info, entry.path)
-        entry.state, entry.message = State.UNLOADED, ""
+        return read_bundle_info(path), ""
     except ModelError as error:
-        entry.info = None
-        entry.state, entry.message = State.FAILED, str(error)
+        return None, str(error)
 
 
 def _not_ready(entry: _Entry) -> ModelError:

@@ -1,73 +1,15 @@
-"""A real server with real (untrained) models in this process, reached through real channels."""
+"""A models folder and servers on it, for all tests of the service."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import grpc
 import pytest
 from factories import make_nano_bundle
-from genie_api.v1 import labelling_pb2_grpc, models_pb2_grpc, simulation_pb2_grpc
-from genie_service.server import GenieServer
-from genie_service.settings import load_settings
-
-T = TypeVar("T")
-
-
-class Running:
-    """A server on its own event loop and thread; `run` runs a coroutine there."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: GenieServer) -> None:
-        self.server = server
-        self.loop = loop
-        self.channel = grpc.insecure_channel(server.address)
-        self.labelling = labelling_pb2_grpc.LabellingServiceStub(self.channel)
-        self.simulation = simulation_pb2_grpc.SimulationServiceStub(self.channel)
-        self.models = models_pb2_grpc.ModelServiceStub(self.channel)
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
-
-    @contextmanager
-    def busy_device(self) -> Iterator[None]:
-        """The device computes for as long as the block lasts."""
-        release, started = threading.Event(), threading.Event()
-
-        def work() -> None:
-            started.set()
-            release.wait(30)
-
-        future = asyncio.run_coroutine_threadsafe(self.server.engine.run(work), self.loop)
-        assert started.wait(10)
-        try:
-            yield
-        finally:
-            release.set()
-            future.result(10)
-
-
-@contextmanager
-def serving(models: Path, **flags: Any) -> Iterator[Running]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    settings = load_settings({"models": models, "port": 0, **flags})
-    server = asyncio.run_coroutine_threadsafe(GenieServer.start(settings), loop).result(30)
-    running = Running(loop, server)
-    running.run(server.preload())
-    try:
-        yield running
-    finally:
-        running.channel.close()
-        running.run(server.drain(5))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
-        loop.close()
+from service_server import Running, serving
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +32,6 @@ def genie(models: Path) -> Iterator[Running]:
 @pytest.fixture
 def start(models: Path) -> Iterator[Callable[..., Running]]:
     """Start further servers, each with its own settings."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def begin(folder: Path = models, **flags: Any) -> Running:

@@ -12,10 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, GenieError
 from genie_core.sim import SimConfig, backend, generate
-from genie_core.sim.__main__ import main, printer
+from genie_core.sim.command import make_data
 from genie_core.sim.episode import Episode
 from genie_core.sim.generate import fill
 from genie_core.sim.motion import PRIMITIVES
@@ -304,18 +306,13 @@ def test_importing_needs_no_simulator():
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_command_says_errors_in_a_line(tmp_path, capsys):
+def test_command_says_what_is_wrong(tmp_path):
+    app = typer.Typer()
+    app.command()(make_data)
     (tmp_path / "there.hdf5").touch()
-    assert main(["--out", str(tmp_path / "there.hdf5")]) == 1
-    assert main(["--out", str(tmp_path / "new.hdf5"), "--frames", "0"]) == 1
-    errors = capsys.readouterr().err
-    assert "exists: choose another name" in errors
-    assert "frames" in errors
-    assert "Traceback" not in errors
-
-
-def test_printed_progress(capsys):
-    report = printer(frames=50, every_s=3600)
-    for done in range(2, 6):
-        report(done, 5)
-    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["2/5 episodes", "5/5 episodes"]
+    taken = CliRunner().invoke(app, [str(tmp_path / "there.hdf5")])
+    assert isinstance(taken.exception, GenieError)
+    assert "exists: choose another name" in str(taken.exception)
+    wrong = CliRunner().invoke(app, [str(tmp_path / "new.hdf5"), "--frames", "0"])
+    assert isinstance(wrong.exception, GenieError)
+    assert "frames" in str(wrong.exception)

@@ -56,11 +56,6 @@ def job(data: Path, out: Path, *, lead: bool = True) -> TrainingJob:
     return TrainingJob(preset("nano"), short(lead), episodes[:2], episodes[2:], out)
 
 
-@pytest.fixture(autouse=True)
-def _report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genie_core.training.loop.Run.report_every", 1, raising=True)
-
-
 @pytest.mark.parametrize("lead", [True, False])
 @pytest.mark.parametrize("stop", [("tokenizer", 7), ("lam", 5), ("dynamics", 8)])
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -69,12 +64,12 @@ def test_a_killed_run_resumes_to_the_same_weights(
     if not lead and stop[0] != "tokenizer":
         stop = ("lam_and_dynamics", stop[1])
     whole = Recorder()
-    reference = train(job(data, tmp_path / "whole", lead=lead), whole)
+    reference = train(job(data, tmp_path / "whole", lead=lead), whole, report_every=1)
     with pytest.raises(KeyboardInterrupt):
-        train(job(data, tmp_path / "cut", lead=lead), Recorder(stop), checkpoint_seconds=0)
+        train(job(data, tmp_path / "cut", lead=lead), Recorder(stop), checkpoint_seconds=0, report_every=1)
     assert not (tmp_path / "cut").exists()
     resumed = Recorder()
-    info = train(job(data, tmp_path / "cut", lead=lead), resumed)
+    info = train(job(data, tmp_path / "cut", lead=lead), resumed, report_every=1)
     for component in ("tokenizer", "lam", "dynamics"):
         a = load_file(tmp_path / "whole" / f"{component}.safetensors")
         b = load_file(tmp_path / "cut" / f"{component}.safetensors")

@@ -1,4 +1,4 @@
-"""Puts the `genie` command together and turns every error into one line and an exit code. What commands do is elsewhere.
+"""Puts the `genie` command together, and turns every error into one line and an exit code.
 
 Exit codes: 0 done, 2 the user can put it right (``error: ...`` on stderr), 130 Ctrl-C.
 """
@@ -59,6 +59,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
     for command in (demo, inspect, label, view, simulate, models):

@@ -26,20 +26,26 @@ def demo(
     ] = None,
 ) -> None:
     """Start a server, label the shipped sample, simulate what every action would do, and draw it."""
+    from genie_core.data.samples import sample_path
     from rich.console import Console
 
     from genie_client.demo import run_demo
-    from genie_core.data.samples import sample_path
 
     console = Console(highlight=False)
     began = time.monotonic()
     with connected(server, models) as client:
         ready_s = time.monotonic() - began
         with Console(stderr=True).status("") as status:
-            result = run_demo(client, sample or sample_path(), out, lambda what: status.update(f"{what} ..."))
+            result = run_demo(client, sample or _shipped_sample(), out, lambda what: status.update(f"{what} ..."))
     console.print(_facts(result, ready_s, time.monotonic() - began))
     console.print(_codes(result))
     _print_next(result, console)
+
+
+def _shipped_sample() -> Path:
+    from genie_core.data.samples import sample_path
+
+    return sample_path()
 
 
 def _facts(result: DemoResult, ready_s: float, total_s: float) -> Table:
@@ -48,12 +54,52 @@ def _facts(result: DemoResult, ready_s: float, total_s: float) -> Table:
     from genie_client.demo import HORIZON
 
     report, moment, branches = result.report, result.moment, 1 + result.report.model.num_codes
+    used = int((report.histogram > 0).sum())
+    times = f"server ready {ready_s:.1f} s, labels {report.seconds:.1f} s, simulation {result.simulated.seconds:.1f} s"
     facts = Table.grid(padding=(0, 2))
     facts.add_row("model", f"{report.model.name}, {report.model.parameters / 1e6:.1f}M parameters")
-    facts.add_row("labelled", f"{report.labelled} episodes, {report.transitions:,} transitions, {report.frames:,} frames")
-    facts.add_row("", f"{np_count(report.histogram)} of {report.model.num_codes} codes used")
+    facts.add_row(
+        "labelled", f"{report.labelled} episodes, {report.frames:,} frames, {report.transitions:,} transitions"
+    )
+    facts.add_row("codes", f"{used} of {report.model.num_codes} used")
     facts.add_row("simulated", f"{branches} futures of {HORIZON} frames from {moment.episode}, frame {moment.frame}")
-    simulated_s = result.simulated.seconds
-    facts.add_row("time", f"server ready {ready_s:.1f} s, labels {report.seconds:.1f} s, simulation {simulated_s:.1f} s")
-    facts.add_row("", f"{total_s:.1f} s in all")
+    facts.add_row("time", f"{total_s:.1f} s: {times}")
     return facts
+
+
+def _codes(result: DemoResult) -> Table:
+    """What each code is in the sample, in its colour."""
+    from rich.table import Table
+    from rich.text import Text
+
+    report, motions = result.report, result.motions
+    table = Table("", "code", "transitions", "confidence", box=None)
+    if motions:
+        table.add_column("end effector (robot's axes), mean of a transition")
+        table.add_column("agree")
+    for code, count in enumerate(report.histogram.tolist()):
+        motion = (str(motions[code]), f"{motions[code].agreement:.0%}") if motions else ()
+        chip = Text("██", style=f"#{report.model.palette[code]:06x}")
+        table.add_row(chip, str(code), str(count), f"{report.confidence[code]:.2f}", *motion)
+    return table
+
+
+def _print_next(result: DemoResult, console: Console) -> None:
+    look = f"rerun {result.recording}" if result.recording else "pip install 'genie-latent[view]'"
+    lines = [
+        f"picture      {result.sheet}",
+        f"video        {result.video}",
+        f"labels       {result.labelled}",
+        f"recording    {result.recording or 'not written: Rerun is not installed'}",
+        "",
+        "Try next:",
+        f"  {look}",
+        f"  genie view {result.labelled}",
+        "  genie inspect YOUR_DATA",
+        "  genie label YOUR_DATA",
+        f"  genie simulate --prompt {result.sheet.parent / 'labelled.hdf5'} --actions 0,0,0,1,1,1 --out what-if.mp4",
+    ]
+    console.print("\n".join(lines), soft_wrap=True)
+
+
+__all__ = ["demo"]

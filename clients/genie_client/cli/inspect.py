@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from genie_core.data.inspect import DatasetReport
+    from genie_core.data import DatasetReport
 
 _LISTED = 20
 """Episodes listed; the JSON has them all."""
 
 
 def inspect(
-    data: Annotated[Path, typer.Argument(help="Robot video: HDF5 in robomimic's layout, a video, or a folder of either.")],
+    data: Annotated[Path, typer.Argument(help="HDF5 in robomimic's layout, a video, or a folder of either.")],
     camera: Annotated[str | None, typer.Option(help="Camera to label, where there are several.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second of the data, in place of what it says.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Read every frame, to find damaged ones.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what is in a dataset, and whether it can be labelled. Exit code 1 if it cannot."""
-    from genie_core.data.inspect import inspect_dataset
+    from genie_core.data import inspect_dataset
 
     report = inspect_dataset(data, camera=camera, fps=fps, thorough=thorough)
     if as_json:

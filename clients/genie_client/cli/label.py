@@ -14,8 +14,8 @@ import typer
 from genie_client.cli.server import ModelOption, ModelsOption, ServerOption, connected
 
 if TYPE_CHECKING:
-    from genie_core.data.label_output import Existing
-    from genie_core.data.label_schema import FramesMode
+    from genie_core.data import Existing, FramesMode
+
 
 class Frames(StrEnum):
     """Where the frames of the output are."""
@@ -34,7 +34,7 @@ class Density(StrEnum):
 
 
 def label(
-    data: Annotated[Path, typer.Argument(help="Robot video: HDF5 in robomimic's layout, a video, or a folder of either.")],
+    data: Annotated[Path, typer.Argument(help="HDF5 in robomimic's layout, a video, or a folder of either.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write. [default: X.labelled.hdf5 beside the data]")
     ] = None,
@@ -44,7 +44,8 @@ def label(
     camera: Annotated[str | None, typer.Option(help="Camera to label, where there are several.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second of the data, in place of what it says.")] = None,
     step: Annotated[
-        int | None, typer.Option(min=1, help="Frames from one end of a transition to the other. [default: from the fps]")
+        int | None,
+        typer.Option(min=1, help="Frames that a transition spans. [default: from the frame rate]"),
     ] = None,
     density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = Density.DENSE,
     frames: Annotated[
@@ -63,11 +64,13 @@ def label(
     """
     from genie_client.bulk import LabelPlan, label_dataset
     from genie_client.cli.label_report import print_report
-    from genie_core.data.dataset import open_dataset
+    from genie_core.data import open_dataset
+    from genie_core.data.label_output import check_output, default_frames
 
     output, frames_mode = _output(data, out, in_place, frames)
     dataset = open_dataset(data, camera=camera, fps=fps)
     existing = _existing(resume, overwrite)
+    check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
     plan = LabelPlan(output, model, step, density.value, frames_mode, existing, jobs, skip_bad)
     with connected(server, models) as client, _progress(len(dataset.episodes)) as advance, _resumable():
         report = label_dataset(client, dataset, plan, advance)
@@ -76,7 +79,7 @@ def label(
 
 def _output(data: Path, out: Path | None, in_place: bool, frames: Frames | None) -> tuple[Path, FramesMode | None]:
     """The file to write and where its frames are; raises GenieError where the options contradict each other."""
-    from genie_core.data.label_output import default_output
+    from genie_core.data import default_output
     from genie_core.errors import GenieError
 
     if in_place and (out is not None or frames is not None):
@@ -98,7 +101,14 @@ def _existing(resume: bool, overwrite: bool) -> Existing:
 def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
     """A progress bar on stderr; gives what to call with each fraction of an episode that is done."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("labelling"),
@@ -108,7 +118,7 @@ def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("labelling", total=episodes)
         yield lambda fraction: progress.advance(task, fraction)
 

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from genie_client.bulk import LabelReport
+from genie_core.data import Step
 from genie_core.data.palette import code_palette
-from genie_core.data.timing import Step
 
 _LARGE_MISMATCH = 0.1
 """Deviation from the model's frame rate that is warned of, as a fraction."""
@@ -36,8 +36,8 @@ def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:
     """How far the data's frame rate is from the model's, and what can be done."""
     direction = "faster" if mismatch > 0 else "slower"
     return (
-        f"with step {step.step} the model sees {step.effective_fps:g} frames/s, {abs(mismatch):.0%} {direction} than the "
-        f"{model_fps:g} that it was trained on: the same motion looks {'smaller' if mismatch > 0 else 'larger'} to it"
+        f"with step {step.step} the model sees {step.effective_fps:g} frames/s, {abs(mismatch):.0%} {direction} than "
+        f"the {model_fps:g} of its training: the same motion looks {'smaller' if mismatch > 0 else 'larger'} to it"
     )
 
 
@@ -57,11 +57,13 @@ def _totals(report: LabelReport) -> Table:
 
 def _histogram(report: LabelReport) -> Table:
     """One bar a code in the code's colour."""
-    table = Table("code", "transitions", "share", "", box=None)
+    table = Table("code", "transitions", "share", "confidence", "", box=None)
     colors, most = code_palette(report.model.num_codes), int(report.histogram.max())
     for code, count in enumerate(report.histogram.tolist()):
         bar = Text("█" * round(_BAR * count / most), style=f"#{colors[code]:06x}")
-        table.add_row(str(code), f"{count:,}", f"{count / report.transitions:.1%}", bar)
+        table.add_row(
+            str(code), f"{count:,}", f"{count / report.transitions:.1%}", f"{report.confidence[code]:.2f}", bar
+        )
     return table
 
 

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 ServerOption = Annotated[
     str | None,
-    typer.Option("--server", metavar="HOST:PORT", help="A running server; an embedded one is started where left out."),
+    typer.Option("--server", metavar="HOST:PORT", help="A running server. [default: an embedded one]"),
 ]
 ModelsOption = Annotated[
     Path | None,
-    typer.Option("--models", metavar="DIR", help="Bundles for the embedded server; those that ship with Genie if left out."),
+    typer.Option(
+        "--models", metavar="DIR", help="Bundles for the embedded server. [default: those that ship with Genie]"
+    ),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="Model to use; the server's default if left out.")
+    str | None, typer.Option("--model", metavar="NAME", help="Model to use. [default: the server's]")
 ]
 
 

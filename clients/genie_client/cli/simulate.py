@@ -13,7 +13,7 @@ from genie_client.cli.server import ModelOption, ModelsOption, ServerOption, con
 if TYPE_CHECKING:
     from genie_client.client import Client
     from genie_client.records import ModelInfo
-    from genie_core.data.resize import Frames
+    from genie_core.data import Frames
 
 
 def simulate(
@@ -28,7 +28,7 @@ def simulate(
     camera: Annotated[str | None, typer.Option(help="Camera of a dataset, where there are several.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same video.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Of the sampling. [default: the model's]")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="MaskGIT steps a frame.")] = 25,
+    steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps a frame. [default: 25, or all]")] = None,
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
 ) -> None:
@@ -36,8 +36,7 @@ def simulate(
     import numpy as np
 
     from genie_client.prompt import Moment, read_prompt
-    from genie_core.data.resize import resize_frames
-    from genie_core.data.video_write import write_video
+    from genie_core.data import resize_frames, write_video
 
     codes = _parse_actions(actions)
     if not overwrite:
@@ -78,7 +77,7 @@ def _simulate(
     codes: list[int],
     seed: int,
     temperature: float | None,
-    steps: int,
+    steps: int | None,
 ) -> Frames:
     """The simulated frames, with a progress bar on stderr while they are made."""
     import numpy as np

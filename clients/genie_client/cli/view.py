@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from genie_core.data.labelled import LabelledFile
+    from genie_core.data import LabelledFile
 
 _SHOWN = 8
 """Episodes shown where none are named."""
@@ -23,7 +23,7 @@ def view(
     ] = None,
 ) -> None:
     """Look at labelled episodes: frames, latent actions, confidence, latents and provenance."""
-    from genie_core.data.labelled import open_labelled
+    from genie_core.data import open_labelled
 
     labelled = open_labelled(file)
     names = _chosen(labelled, episode or [])
@@ -55,7 +55,7 @@ def _chosen(labelled: LabelledFile, wanted: list[str]) -> list[str]:
 
 def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
     from genie_client.sheet import labelled_sheet
-    from genie_core.data.images import encode_image
+    from genie_core.data import encode_image
 
     path.write_bytes(encode_image(labelled_sheet(labelled, names), "png"))
     typer.echo(f"wrote {path}")

@@ -42,10 +42,9 @@ def response_encoding(start: simulation_pb2.SimulationStart, field: str) -> fram
 
 
 def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, field: str) -> Sampling:
-    """Sampling options; 0 MaskGIT steps are the default, or as many as there are tokens. Raises RequestError."""
-    tokens = config.tokens_per_frame
-    steps = options.maskgit_steps or min(Sampling().maskgit_steps, tokens)
-    if steps > tokens:
+    """Sampling options, None where the sender left a default. Raises RequestError."""
+    steps, tokens = options.maskgit_steps or None, config.tokens_per_frame
+    if steps is not None and steps > tokens:
         raise RequestError(f"{field}.maskgit_steps", f"got {steps}, wanted 1 to {tokens}, the tokens of a frame")
     temperature = options.temperature if options.HasField("temperature") else None
     if temperature is not None and not (math.isfinite(temperature) and temperature > 0):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 import pytest
-from genie_service.command import serve
-from genie_service.settings import Settings, load_settings
+from genie_service.settings import load_settings
 from pydantic import ValidationError
 
 from genie_core.bundles import models_dir
@@ -87,7 +85,3 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, words: str) -> No
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(GenieError, match=r"absent\.toml"):
         load_settings({"config": tmp_path / "absent.toml"})
-
-
-def test_every_setting_is_a_flag_of_the_command_and_nothing_else_is() -> None:
-    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)

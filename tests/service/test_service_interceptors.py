@@ -18,7 +18,7 @@ from genie_service.interceptors.admission import Admission
 from genie_service.interceptors.decoding import Decoding
 from genie_service.interceptors.error_status import PUSHBACK_KEY, ErrorStatus
 from grpc import aio
-from messages import details
+from service_messages import details
 
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 

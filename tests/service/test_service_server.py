@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import Running
 from genie_api.v1 import labelling_pb2, models_pb2
 from genie_service.server import LABELLING, MODELS, SIMULATION, GenieServer
 from genie_service.settings import load_settings
@@ -22,7 +21,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from messages import episode, raw, video
+from service_messages import episode, raw, video
+from service_server import Running
 
 from genie_core.errors import GenieError, ModelError
 

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from conftest import Running
 from genie_api.v1 import frames_pb2, simulation_pb2
-from messages import Episode, assert_invalid, details, pixels, raw, rollout, video
+from service_messages import Episode, assert_invalid, details, pixels, raw, rollout, video
+from service_server import Running
 
 from genie_core.data.images import decode_image, encode_image
 from genie_core.inference import Sampling, Simulator

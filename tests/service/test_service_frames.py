@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from genie_api.v1 import frames_pb2
 from genie_service.frames import FrameLimits, decode_frames, encode_frames
-from messages import raw, video
+from service_messages import raw, video
 
 from genie_core.data.images import encode_image
 from genie_core.errors import RequestError
