@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format protos bench data train-shipped clean
+.PHONY: help demo test check format protos data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,26 @@ format: $(STAMP) ## format the code
 
 protos: $(STAMP) ## make the Python of the gRPC contract again
 	$(BIN)/python scripts/protos.py
+
+DATA := runs/data/panda_random_train.hdf5 runs/data/panda_lab_train.hdf5
+
+$(VENV)/.sim-installed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sim]'
+	@touch $@
+
+# Order-only: data once made stays, whatever else is installed later.
+runs/data/panda_random_train.hdf5: | $(VENV)/.sim-installed
+	mkdir -p $(@D)
+	$(BIN)/genie make-data $@ --looks randomised --episodes 300 --seed 200
+
+runs/data/panda_lab_train.hdf5: | $(VENV)/.sim-installed
+	mkdir -p $(@D)
+	$(BIN)/genie make-data $@ --looks laboratory --episodes 300 --seed 100
+
+data: $(DATA) ## make the shipped model's training data (needs an OpenGL library: libosmesa6 or libegl1)
+
+train-shipped: $(DATA) ## train the shipped model again; interrupt and run again to resume
+	OMP_WAIT_POLICY=passive $(BIN)/genie train $(DATA) --preset tiny --half --out runs/tiny
 
 clean: ## remove the environment and the demo's results
 	rm -rf $(VENV) demo-out

@@ -62,23 +62,24 @@ def make_robomimic(
 def make_video(
     path: Path,
     frames: int = 12,
-    size: tuple[int, int] = (48, 64),
+    size: tuple[int, int] | int = (48, 64),
     fps: float = 10,
     codec: str = "libx264",
     times_ms: list[int] | None = None,
     options: dict[str, str] | None = None,
     seed: int = 0,
 ) -> Path:
-    """A video of `size` (height, width) in the container that the suffix names; `times_ms` sets uneven frame times."""
+    """A video of `size`, (height, width) or both, in the container the suffix names; `times_ms` sets frame times."""
+    height, width = (size, size) if isinstance(size, int) else size
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         assert isinstance(stream, VideoStream)
-        stream.height, stream.width = size
+        stream.height, stream.width = height, width
         stream.pix_fmt = PIXEL_FORMATS.get(codec, "yuv420p")
         stream.options = options or {}
         if times_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
-        for index, frame_HWC in enumerate(make_frames(frames, *size, seed=seed)):
+        for index, frame_HWC in enumerate(make_frames(frames, height, width, seed=seed)):
             frame = VideoFrame.from_ndarray(frame_HWC, format="rgb24")
             if times_ms is not None:
                 frame.pts, frame.time_base = times_ms[index], Fraction(1, 1000)

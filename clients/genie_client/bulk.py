@@ -128,7 +128,7 @@ def label_dataset(
 ) -> LabelReport:
     """Label every episode of `dataset` that the output does not hold yet, and write the output when all are done.
 
-    `advance` is told of progress in fractions of an episode, from any thread.
+    `advance` is told, from any thread, of how many more episodes are done, in fractions.
 
     Whatever stops a run, its finished episodes stand, and the same call goes on from there. Raises a `GenieError` (or
     KeyboardInterrupt) with a note that says how far the run came: BadEpisodeError for an episode of fewer than two
@@ -148,12 +148,13 @@ def label_dataset(
     pending = writer.pending()
     report = LabelReport(info, plan.output, len(dataset.episodes), found=len(dataset.episodes) - len(pending))
     run = _Run(client, writer, info, plan, advance)
+    advance(report.found)
     began = time.monotonic()
     try:
         _label_all(run, pending, report)
         writer.finish(allow_missing=plan.skip_bad)
     except (GenieError, KeyboardInterrupt) as error:
-        done = report.found + report.labelled
+        done = report.episodes - len(writer.pending())
         error.add_note(f"{done} of {report.episodes} episodes are finished; the same command goes on from there")
         raise
     finally:
@@ -187,6 +188,7 @@ def _count(run: _Run, report: LabelReport, episode: Episode, future: Future[Labe
         if not run.plan.skip_bad:
             raise
         report.skipped.append((episode.name, str(error)))
+        run.advance(1.0)
 
 
 class _Run:
@@ -199,7 +201,7 @@ class _Run:
         self.writer = writer
         self.info = info
         self.plan = plan
-        self._advance = advance
+        self.advance = advance
         self._lock = threading.Lock()
         self._streams: set[LabelStream] = set()
         self._stopped = threading.Event()
@@ -221,7 +223,7 @@ class _Run:
             parts = []
             for labels in stream:
                 parts.append(labels)
-                self._advance(len(labels) / count)
+                self.advance(len(labels) / count)
             whole = Labels.concatenate(parts)
             with self._lock:
                 part.add_labels(whole)
@@ -234,6 +236,7 @@ class _Run:
         with self.client.label_stream(
             self._chunks(episode, part),
             model=self.info.name,
+            resize=False,  # done by `_chunks`
             about=episode.name,
             fps=episode.fps,
             step=step,

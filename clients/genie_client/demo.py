@@ -126,7 +126,7 @@ def _sheet(info: ModelInfo, moment: Moment, simulated: Simulated, motions: list[
     for code, frames_THWC in enumerate(simulated.by_code_NTHWC):
         note = str(motions[code]) if motions else ""
         codes = [code] * HORIZON + [None]
-        rows.append(Row(f"what if {code}", note, np.concatenate([prompt, frames_THWC]), codes, chip=code))
+        rows.append(Row(f"action {code}", note, np.concatenate([prompt, frames_THWC]), codes, chip=code))
     heading = f"Genie: latent actions of {moment.episode}, frame {moment.frame}, and what every other would have done"
     return contact_sheet(heading, rows, info.palette)
 
@@ -151,7 +151,7 @@ def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment,
     tracks = [
         Track("real", moment.frames_THWC[1:], moment.codes),
         Track("simulated", simulated.true_THWC, moment.codes),
-        *(Track(f"what if {code}", frames, [code] * HORIZON) for code, frames in enumerate(simulated.by_code_NTHWC)),
+        *(Track(f"action {code}", frames, [code] * HORIZON) for code, frames in enumerate(simulated.by_code_NTHWC)),
     ]
     view = SimulationView(
         f"{moment.episode} frame {moment.frame}", moment.frames_THWC[:1], tracks, info.palette, info.fps

@@ -7,6 +7,8 @@ import io
 import os
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,8 +55,7 @@ def _reason(error: OSError) -> str:
 def write_hdf5(path: Path, *, update: bool = False) -> Iterator[AtomicFile]:
     """Write `path` whole or not at all: into a temporary file beside it, flushed to the disk, then renamed over it.
 
-    With `update` the block starts from a copy of what `path` holds. Call `check()` of what is yielded between large
-    pieces, to stop early.
+    With `update` the block starts from a copy of what `path` holds.
 
     Raises:
         DatasetError: the disk is full or cannot be written; `path` is as it was before.
@@ -68,13 +69,8 @@ def write_hdf5(path: Path, *, update: bool = False) -> Iterator[AtomicFile]:
             atomic = AtomicFile(path, temporary, "r+" if update else "w")
         try:
             yield atomic
-        except Exception:
-            atomic.close()
-            atomic.check()  # a full disk makes later calls fail in odd ways: name the cause
-            raise
         finally:
             atomic.close()
-        atomic.check()
         with _reported(path):
             commit(temporary, path)
     finally:
@@ -83,34 +79,48 @@ def write_hdf5(path: Path, *, update: bool = False) -> Iterator[AtomicFile]:
 
 
 class AtomicFile:
-    """An HDF5 file under construction: `file` to write to, `check()` to learn early that the disk is full."""
+    """An HDF5 file under construction, made by `write_hdf5`. Not for two threads at once."""
 
     def __init__(self, path: Path, temporary: Path, mode: str) -> None:
         self._path = path
         self._raw = _NeverFailingFile(temporary, mode)
-        self.file = h5py.File(self._raw, mode)
+        with _signals_held():
+            self._file = h5py.File(self._raw, mode)
 
-    def check(self) -> None:
-        """Raise DatasetError if any write so far has failed."""
-        if self._raw.error is not None:
-            raise _write_error(self._path, self._raw.error) from self._raw.error
+    @contextmanager
+    def writing(self) -> Iterator[h5py.File]:
+        """Give the file to write to. Ctrl-C waits until the block ends, so let it be short.
+
+        Raises:
+            DatasetError: this or an earlier write has failed.
+
+        """
+        with _signals_held(), self._failures_named():
+            yield self._file
 
     def close(self) -> None:
-        """Close the file; may be called again."""
+        """Close the file. Raises DatasetError if any write has failed."""
+        with _signals_held(), self._failures_named():
+            try:
+                self._file.close()
+            finally:
+                self._raw.close()
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """Raise what a write failed of, also in place of the odd ways in which HDF5 fails afterwards."""
         try:
-            self.file.close()
-        except (OSError, RuntimeError, ValueError):
-            if self._raw.error is None:
-                raise
+            yield
         finally:
-            self._raw.close()
+            if self._raw.error is not None:
+                raise _write_error(self._path, self._raw.error) from self._raw.error
 
 
 class _NeverFailingFile(io.RawIOBase):
     """A file for HDF5 to write to that remembers the first failed write instead of raising it.
 
-    HDF5 (2.0) frees a chunk whose write fails and crashes the process when it closes the file, so it must never see
-    one. What was written is worthless after a failure, and the caller, who looks at `error`, throws it away.
+    After a failed write HDF5 (2.0) crashes the process when it closes the file, so it must never see one. What was
+    written is worthless then, and who looks at `error` throws it away. For the same reason no signal may raise here.
     """
 
     def __init__(self, path: Path, mode: str) -> None:
@@ -151,6 +161,26 @@ class _NeverFailingFile(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back Ctrl-C and termination, whose handlers may raise, until the block ends."""
+    if threading.current_thread() is not threading.main_thread():  # no handler runs in it
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        for signal_number in came:
+            signal.raise_signal(signal_number)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

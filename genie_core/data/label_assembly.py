@@ -14,7 +14,7 @@ from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.label_schema import FramesMode, LabelModel, ModelAttrs, write_model
-from genie_core.data.robomimic import LABEL_GROUP, demo_names
+from genie_core.data.robomimic import LABEL_GROUP, demo_names, require_link
 
 _GYM_TYPE = 2
 """Robomimic's number for environments that it knows nothing special of."""
@@ -39,25 +39,26 @@ def assemble(
     """
     names = {name: demo for name, demo in _output_names(dataset).items() if name in stored}
     with write_hdf5(output) as atomic:
-        data = atomic.file.create_group("data")
         for episode in dataset.episodes:
             if episode.name not in names:
                 continue
-            demo = data.create_group(names[episode.name])
-            _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
+            with atomic.writing() as file:
+                demo = file.create_group(f"data/{names[episode.name]}")
+                _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
+                if dataset.format == "robomimic":
+                    _add_demo(demo, episode, attrs.frames, output)
+                else:
+                    _describe_video(demo, episode)
+        with atomic.writing() as file:
             if dataset.format == "robomimic":
-                _add_demo(demo, episode, attrs.frames, output)
+                _copy_file_attributes(dataset.episodes[0].source, file)
             else:
-                _describe_video(demo, episode)
-            atomic.check()
-        if dataset.format == "robomimic":
-            _copy_file_attributes(dataset.episodes[0].source, atomic.file)
-        else:
-            _describe_videos(data, dataset.fps)
-        data.attrs["total"] = np.int64(sum(int(demo.attrs["num_samples"]) for demo in data.values()))
-        for key, episodes in dataset.masks.items():
-            atomic.file[f"mask/{key}"] = np.array([names[name] for name in episodes if name in names], "S")
-        write_model(atomic.file, model, attrs)
+                _describe_videos(file["data"], dataset.fps)
+            total = sum(int(demo.attrs["num_samples"]) for demo in file["data"].values())
+            file["data"].attrs["total"] = np.int64(total)
+            for key, episodes in dataset.masks.items():
+                file[f"mask/{key}"] = np.array([names[name] for name in episodes if name in names], "S")
+            write_model(file, model, attrs)
 
 
 def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs) -> None:
@@ -68,17 +69,20 @@ def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelM
 
     """
     with write_hdf5(path, update=True) as atomic:
-        for name in demo_names(atomic.file):
+        with read_hdf5(path) as source:
+            names = demo_names(source)
+        for name in names:
             labels = stored.get(name)
             if labels is not None and labels.path == path:
                 continue
-            demo = atomic.file["data"][name]
-            if LABEL_GROUP in demo:
-                del demo[LABEL_GROUP]
-            if labels is not None:
-                _copy_stored(labels, demo, with_frames=False)
-            atomic.check()
-        write_model(atomic.file, model, attrs)
+            with atomic.writing() as file:
+                demo = file["data"][name]
+                if LABEL_GROUP in demo:
+                    del demo[LABEL_GROUP]
+                if labels is not None:
+                    _copy_stored(labels, demo, with_frames=False)
+        with atomic.writing() as file:
+            write_model(file, model, attrs)
 
 
 def _output_names(dataset: Dataset) -> dict[str, str]:
@@ -108,6 +112,7 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
             if key == LABEL_GROUP or frames == "none":
                 continue
             if frames == "copy":
+                require_link(source, key, f"{episode.source}: {name}")
                 file.copy(source[key], demo, name=key, expand_external=True)
             else:
                 demo[key] = h5py.ExternalLink(_link_target(episode.source, output), f"/data/{name}/{key}")

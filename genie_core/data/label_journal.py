@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Self
 
@@ -71,6 +72,7 @@ class Journal:
 
         """
         self.folder = output.with_name(f"{output.name}.parts")
+        self._unfinished = f"{escape(output.name)}.tmp-*"
         there = self._read_manifest()
         difference = None if there is None else there.difference(manifest)
         if difference and not start_over:
@@ -92,8 +94,9 @@ class Journal:
         return self.folder / f"{hashlib.sha256(episode.encode()).hexdigest()[:32]}.hdf5"
 
     def remove(self) -> None:
-        """Delete the journal's files, and its folder if nothing else is in it."""
-        for file in [*self.folder.glob("*.hdf5"), *self.folder.glob("*.tmp-*"), self.folder / _MANIFEST]:
+        """Delete the journal, what killed runs have left of it and of the output, and its folder if that is empty."""
+        parts = [*self.folder.glob("*.hdf5"), *self.folder.glob("*.tmp-*"), self.folder / _MANIFEST]
+        for file in [*parts, *self.folder.parent.glob(self._unfinished)]:
             file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()

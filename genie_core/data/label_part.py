@@ -26,7 +26,8 @@ class EpisodePart:
         self._episode = episode
         self._num_codes, self._latent_dim = codebook_shape
         self._keep_frames = keep_frames
-        self._frames: h5py.Dataset | None = None
+        self._size: tuple[int, ...] | None = None
+        self._kept = 0
         self._labels: list[Labels] = []
 
     def add_labels(self, labels: Labels) -> None:
@@ -58,36 +59,35 @@ class EpisodePart:
         if not self._keep_frames:
             return
         frames_THWC = conform_frames(frames_THWC)
-        if self._frames is None:
-            self._frames = _create_frames(self._output.file, self._episode.camera, frames_THWC.shape[1:3])
-        if self._frames.shape[1:] != frames_THWC.shape[1:]:
-            raise DatasetError(
-                f"{self._episode.name}: frames of {frames_THWC.shape[1:3]} came, wanted {self._frames.shape[1:3]}"
-            )
-        start = len(self._frames)
-        self._frames.resize(start + len(frames_THWC), axis=0)
-        self._frames[start:] = frames_THWC
-        self._output.check()
+        size = frames_THWC.shape[1:3]
+        if self._size not in (None, size):
+            raise DatasetError(f"{self._episode.name}: frames of {size} came, wanted {self._size}")
+        self._size = size
+        key = f"obs/{self._episode.camera}"
+        with self._output.writing() as file:
+            frames = file[key] if key in file else _create_frames(file, key, size)
+            frames.resize(self._kept + len(frames_THWC), axis=0)
+            frames[self._kept :] = frames_THWC
+        self._kept += len(frames_THWC)
 
     def complete_labels(self) -> Labels:
         """Return the labels of the whole episode. Raises DatasetError where labels or frames are missing."""
         labels = Labels.concatenate(self._labels) if self._labels else Labels.invalid(0, 0, self._latent_dim)
-        kept = 0 if self._frames is None else len(self._frames)
         wanted = self._episode.num_frames
         if len(labels) != wanted:
             raise DatasetError(
                 f"{self._episode.name}: {len(labels)} labels came, wanted one for each of {wanted} frames"
             )
-        if self._keep_frames and kept != wanted:
-            raise DatasetError(f"{self._episode.name}: {kept} frames came to be kept, wanted all {wanted}")
+        if self._keep_frames and self._kept != wanted:
+            raise DatasetError(f"{self._episode.name}: {self._kept} frames came to be kept, wanted all {wanted}")
         return labels
 
 
-def _create_frames(file: h5py.File, camera: str, size: tuple[int, int]) -> h5py.Dataset:
+def _create_frames(file: h5py.File, key: str, size: tuple[int, ...]) -> h5py.Dataset:
     frame_shape = (*size, 3)
     chunk = (max(1, min(16, _CHUNK_BYTES // int(np.prod(frame_shape)))), *frame_shape)
     return file.create_dataset(
-        f"obs/{camera}",
+        key,
         shape=(0, *frame_shape),
         maxshape=(None, *frame_shape),
         dtype=np.uint8,

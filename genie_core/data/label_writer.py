@@ -70,17 +70,17 @@ class LabelWriter:
                 there, or in its journal, is of other settings or of a source that has changed since.
 
         """
-        self._output = output
         self._dataset = dataset
         self._model = model
         self._step = step
         self._density: Density = density
         self._existing: Existing = existing
         self._frames: FramesMode = frames or default_frames(dataset)
-        check_output(output, dataset, self._frames, existing)
+        self._output = output.resolve() if self._frames == "in_place" else output
+        check_output(self._output, dataset, self._frames, existing)
         self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
         self._stamps = {source: _stamp(source) for source in {episode.source for episode in dataset.episodes}}
-        self._journal = Journal(output, self._manifest(), start_over=existing == "overwrite")
+        self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
         self._stored = self._find_labelled()
         self._stored |= self._find_parts(self.pending())
 
@@ -106,7 +106,9 @@ class LabelWriter:
             keep_frames = self._frames == "model"
             part = EpisodePart(atomic, episode, self._model.codebook.shape, keep_frames=keep_frames)
             yield part
-            write_labels(atomic.file, part.complete_labels(), attrs)
+            labels = part.complete_labels()
+            with atomic.writing() as file:
+                write_labels(file, labels, attrs)
         self._stored[episode.name] = StoredLabels(path, "/")
 
     def add(self, episode: Episode, labels: Labels, frames_THWC: Iterable[Frames] = ()) -> None:

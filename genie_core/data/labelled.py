@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+
 from genie_core.data.episode import Episode
 from genie_core.data.hdf5 import read_hdf5
-from genie_core.data.label_schema import LabelAttrs, LabelModel, ModelAttrs, read_labels_of, read_model
+from genie_core.data.label_schema import (
+    LabelAttrs,
+    LabelModel,
+    ModelAttrs,
+    read_attrs_of,
+    read_labels_of,
+    read_model,
+)
 from genie_core.data.labels import Labels
 from genie_core.data.robomimic import LABEL_GROUP, demo_names, read_robomimic
 from genie_core.errors import DatasetError
@@ -41,7 +52,8 @@ class LabelledFile:
             DatasetError: there is no such episode, or its frames are links to a file that is not there any more.
 
         """
-        _, attrs = self.labels(episode)
+        with _open_demo(self.path, episode) as demo:
+            attrs = read_attrs_of(demo)
         if self.attrs.frames == "none":
             return None
         reader = read_robomimic(self.path).reader(episode, attrs.camera)
@@ -66,11 +78,17 @@ def read_labels(path: Path, episode: str) -> tuple[Labels, LabelAttrs]:
         DatasetError: `path` is not readable or has no such episode, or it carries no labels.
 
     """
+    with _open_demo(path, episode) as demo:
+        return read_labels_of(demo)
+
+
+@contextmanager
+def _open_demo(path: Path, episode: str) -> Iterator[h5py.Group]:
     with read_hdf5(path) as file:
         demo = file.get(f"data/{episode}")
-        if demo is None:
+        if not isinstance(demo, h5py.Group):
             raise DatasetError(f"{path}: no episode `{episode}`, it holds {', '.join(demo_names(file)) or 'none'}")
-        return read_labels_of(demo)
+        yield demo
 
 
 __all__ = ["LabelledFile", "open_labelled", "read_labels"]

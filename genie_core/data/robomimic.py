@@ -146,7 +146,7 @@ class RobomimicReader:
             if isinstance(dataset, h5py.Dataset):
                 values: NDArray[Any] = dataset[()]
                 return values
-            _require_link(demo, key, self._where)
+            require_link(demo, key, self._where)
         return None
 
     @property
@@ -165,7 +165,7 @@ class RobomimicReader:
         observations = _observations(demo, self._where)
         dataset = observations.get(self.camera)
         if not isinstance(dataset, h5py.Dataset):
-            _require_link(observations, self.camera, self._where)
+            require_link(observations, self.camera, self._where)
             raise DatasetError(
                 f"{self._where} has no camera `{self.camera}`, its observations are {_names(observations)}"
             )
@@ -179,15 +179,17 @@ def _observations(demo: h5py.Group, where: str) -> h5py.Group:
     observations = demo.get("obs")
     if isinstance(observations, h5py.Group):
         return observations
-    _require_link(demo, "obs", where)
+    require_link(demo, "obs", where)
     raise DatasetError(f"{where} has no group `obs` with camera images")
 
 
-def _require_link(group: h5py.Group, key: str, where: str) -> None:
-    """Raise DatasetError if `key` is a link to another file that leads nowhere."""
+def require_link(group: h5py.Group, key: str, where: str) -> None:
+    """Raise DatasetError if `key` is a link that leads nowhere."""
     link = group.get(key, getlink=True) if key in group else None
     if isinstance(link, h5py.ExternalLink) and group.get(key) is None:
         raise DatasetError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
+    if isinstance(link, h5py.SoftLink) and group.get(key) is None:
+        raise DatasetError(f"{where}: `{key}` is a link to {link.path}, which is not there")
 
 
 def _find_cameras(path: Path, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -248,4 +250,4 @@ def _names(group: h5py.Group) -> str:
     return (", ".join(f"`{key}`" for key in keys[:8]) + (", ..." if len(keys) > 8 else "")) or "nothing"
 
 
-__all__ = ["LABEL_GROUP", "RobomimicFile", "RobomimicReader", "demo_names", "read_robomimic"]
+__all__ = ["LABEL_GROUP", "RobomimicFile", "RobomimicReader", "demo_names", "read_robomimic", "require_link"]

@@ -87,11 +87,12 @@ class VideoReader:
     def _index(self) -> _Index:
         with self._open() as (container, stream):
             timestamps, is_regular = self._read_packets(container, stream)
+            is_timed = container.format.name in _TRUE_TIMESTAMPS
         if not is_regular:
             with self._open() as (container, stream):
                 timestamps = [frame.pts for frame in self._decode(container, stream)]
         known = sorted({pts for pts in timestamps if pts is not None})
-        identify = container.format.name in _TRUE_TIMESTAMPS and len(known) == len(timestamps)
+        identify = is_timed and len(known) == len(timestamps)
         return _Index(len(timestamps), np.array(known, np.int64) if identify else None)
 
     def read(self, start: int, stop: int) -> Frames:
@@ -217,12 +218,9 @@ class VideoReader:
                     raise DatasetError(f"{self.path}: the file holds no video stream")
                 stream.thread_type = "AUTO"
                 yield container, stream
-        except av.error.FileNotFoundError as error:
-            raise DatasetError(f"{self.path}: no such file") from error
         except av.error.FFmpegError as error:
-            raise DatasetError(
-                f"{self.path}: not a video, or truncated or damaged: {error.strerror or error}"
-            ) from error
+            what = "" if isinstance(error, OSError) else "not a video, or truncated or damaged: "
+            raise DatasetError(f"{self.path}: {what}{error.strerror or error}") from error
 
 
 def _promised_seconds(container: InputContainer, stream: VideoStream) -> float | None:

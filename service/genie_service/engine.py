@@ -56,10 +56,11 @@ class Engine:
         dropped and never runs.
         """
         submitted = time.perf_counter()
+        wanted = [work]  # emptied when nobody waits any more, so that a dropped piece holds no frames
 
         def measured() -> tuple[T, float, float]:
             started = time.perf_counter()
-            result = work()
+            result = wanted.pop()()
             return result, started - submitted, time.perf_counter() - started
 
         self._pending += 1
@@ -67,6 +68,7 @@ class Engine:
             # Cancelling the awaited future cancels the executor's, and the executor skips cancelled futures.
             result, queue_s, compute_s = await asyncio.wrap_future(self._thread.submit(measured))
         finally:
+            wanted.clear()
             self._pending -= 1
         self._mean_piece_s += _MEAN_WEIGHT * (compute_s - self._mean_piece_s)
         return result, queue_s, compute_s

@@ -160,16 +160,16 @@ class ModelRegistry:
         if entry.loading is not None:
             await asyncio.wait([entry.loading])
         if entry.loaded is not None:
-            entry.retired, entry.loaded = entry.loaded, None
+            entry.retire()
             await self._set_state(entry, State.UNLOADED)
-        await entry.drop_retired()
+        await entry.retired()
         return self._status(entry)
 
     async def _load(self, entry: _Entry) -> None:
         """Load a model, or note why it cannot be."""
         await self._set_state(entry, State.LOADING)
         try:
-            await entry.drop_retired()  # never two of one model in memory
+            await entry.retired()  # never two of one model in memory
             bundle = await asyncio.to_thread(load_bundle, entry.path, self._device)
             model = LoadedModel(entry.name, bundle)
             await self._engine.job(admitted=True).run(model.warm_up)
@@ -186,7 +186,8 @@ class ModelRegistry:
 
     async def _set_state(self, entry: _Entry, state: State, message: str = "") -> None:
         entry.state, entry.message = state, message
-        _log.info("model %s is %s%s", entry.name, state.value, message and f": {message}")
+        level = logging.WARNING if state is State.FAILED else logging.INFO
+        _log.log(level, "model %s is %s%s", entry.name, state.value, message and f": {message}")
         for observer in self._observers:
             await observer()
 
@@ -227,7 +228,7 @@ class ModelRegistry:
 
 
 class _Entry:
-    """One bundle folder. `stamp` changes when its files do; `retired` was unloaded while calls still used it."""
+    """One bundle folder. `stamp` changes when its files do."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -238,7 +239,7 @@ class _Entry:
         self.info: BundleInfo | None = None
         self.loading: asyncio.Task[None] | None = None
         self.loaded: LoadedModel | None = None
-        self.retired: LoadedModel | None = None
+        self._retiring: asyncio.Task[None] | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -251,12 +252,16 @@ class _Entry:
             self.stamp, self.info, self.message = stamp, info, problem
             self.state = State.FAILED if info is None else State.UNLOADED
 
-    async def drop_retired(self) -> None:
-        """Let go of the retired model when nobody uses it."""
-        retired = self.retired
-        if retired is not None:
-            await retired.unused()
-            self.retired = None
+    def retire(self) -> None:
+        """Take the loaded model out of use; it is let go of when nobody uses it, whoever waits for that."""
+        if self.loaded is not None:
+            self._retiring = asyncio.create_task(self.loaded.unused())
+            self.loaded = None
+
+    async def retired(self) -> None:
+        """Return when a model that was taken out of use is let go of."""
+        if self._retiring is not None:
+            await asyncio.shield(self._retiring)
 
 
 _Stamp = tuple[tuple[str, int, int], ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+from contextlib import suppress
 
 from genie_api.v1 import (
     labelling_pb2,
@@ -89,10 +90,8 @@ class GenieServer:
             await self.registry.load(self.registry.default)
         if self._settings.preload == "all":
             for status in await self.registry.statuses():
-                try:
+                with suppress(GenieError):  # the registry has logged it
                     await self.registry.load(status.name)
-                except GenieError as error:
-                    _log.error("model %s cannot be loaded: %s", status.name, error)
         return [status.name for status in await self.registry.statuses() if status.state is State.READY]
 
     async def drain(self, seconds: float) -> int:

@@ -1,5 +1,6 @@
 import fcntl
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +28,8 @@ def disk_of(num_bytes: int) -> Iterator[None]:
 def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     with write_hdf5(path) as atomic:
-        atomic.file["x"] = np.arange(10)
+        with atomic.writing() as file:
+            file["x"] = np.arange(10)
         assert not path.exists()
     with read_hdf5(path) as file:
         assert file["x"][3] == 3
@@ -35,8 +37,8 @@ def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
 
 
 def write_file(path: Path, write: Callable[[h5py.File], None], *, update: bool = False) -> None:
-    with write_hdf5(path, update=update) as atomic:
-        write(atomic.file)
+    with write_hdf5(path, update=update) as atomic, atomic.writing() as file:
+        write(file)
 
 
 def open_file(path: Path) -> None:
@@ -62,8 +64,8 @@ def test_a_failed_block_leaves_the_old_file(tmp_path: Path, error: type[BaseExce
 def test_an_update_keeps_what_was_there(tmp_path: Path) -> None:
     path = make_robomimic(tmp_path / "a.hdf5")
     path.chmod(0o640)
-    with write_hdf5(path, update=True) as atomic:
-        atomic.file["more"] = 1
+    with write_hdf5(path, update=True) as atomic, atomic.writing() as file:
+        file["more"] = 1
     with h5py.File(path) as file:
         assert set(file) == {"data", "mask", "more"}
     assert path.stat().st_mode & 0o777 == 0o640
@@ -96,11 +98,34 @@ def test_a_full_disk_is_an_error_and_not_a_crash(
         assert len(file)
 
 
-def test_check_tells_of_a_full_disk_early(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_at_the_first_write_that_fails(tmp_path: Path) -> None:
     with disk_of(1000), suppress(DatasetError), write_hdf5(tmp_path / "a.hdf5") as atomic:
-        write_chunks(atomic.file)
-        with pytest.raises(DatasetError, match="cannot be written"):
-            atomic.check()
+        with pytest.raises(DatasetError, match="cannot be written"), atomic.writing() as file:
+            write_chunks(file)
+        with pytest.raises(DatasetError, match="cannot be written"), atomic.writing():
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_waits_until_hdf5_has_written(tmp_path: Path, number: signal.Signals) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def write(file: h5py.File) -> None:
+        signal.raise_signal(number)
+        write_chunks(file)
+        written.append("everything")
+
+    written: list[str] = []
+    before = signal.signal(number, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_file(tmp_path / "a.hdf5", write)
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
+    assert written == ["everything"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_small_files_are_written_whole(tmp_path: Path) -> None:

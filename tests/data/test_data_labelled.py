@@ -191,6 +191,29 @@ def test_a_labelled_file_can_be_labelled_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(episode.frames(), make_frames(12, 8, 8, seed=1))
 
 
+def test_a_copy_needs_what_it_copies(tmp_path: Path) -> None:
+    source = make_robomimic(tmp_path / "a.hdf5", size=8)
+    with h5py.File(source, "r+") as file:
+        file["data/demo_1/next_obs"] = h5py.ExternalLink("gone.hdf5", "/x")
+        file["data/demo_1/rewards"] = h5py.SoftLink("/gone")
+    with pytest.raises(DatasetError, match=r"a\.hdf5: demo_1: `next_obs` is a link to gone\.hdf5"):
+        label(open_dataset(source), tmp_path / "out.hdf5", "copy")
+    with h5py.File(source, "r+") as file:
+        del file["data/demo_1/next_obs"]
+    with pytest.raises(DatasetError, match="demo_1: `rewards` is a link to /gone, which is not there"):
+        label(open_dataset(source), tmp_path / "out.hdf5", "copy", "overwrite")
+
+
+def test_labelling_in_place_through_a_link_labels_the_file_itself(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    source = make_robomimic(tmp_path / "elsewhere" / "a.hdf5", size=8)
+    link = tmp_path / "link.hdf5"
+    link.symlink_to(source)
+    label(open_dataset(link), link, "in_place")
+    assert link.is_symlink()
+    assert open_labelled(source).episodes == ("demo_0", "demo_1")
+
+
 @pytest.mark.parametrize("frames", [0, 1])
 def test_episodes_without_a_transition_are_written_all_invalid(tmp_path: Path, frames: int) -> None:
     source = make_robomimic(tmp_path / "a.hdf5", size=8)

@@ -3,6 +3,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -222,16 +223,14 @@ def test_labels_and_frames_must_fit_the_episode(tmp_path: Path) -> None:
         writer.add(episode, labels)
     with pytest.raises(DatasetError, match=r"a: frames of \(4, 4\) came, wanted \(8, 8\)"):
         writer.add(episode, labels, [frames[:6], make_frames(6, 4, 4)])
-    with pytest.raises(DatasetError, match="codes up to 8 came, wanted 4 and at most 7"):
-        writer.add(episode, make_labels(12, codes=9, seed=3), [frames])
+    with pytest.raises(DatasetError, match=r"codes up to \d+ came, wanted 4 and at most 7"):
+        writer.add(episode, make_labels(12, codes=60_000), [frames])
     with pytest.raises(DatasetError, match="latents of 5 "):
         writer.add(episode, make_labels(12, latent_dim=5), [frames])
-    with (
-        pytest.raises(DatasetError, match="labels from frame 0 came, wanted frame 12"),
-        writer.episode(episode) as part,
-    ):
+    with suppress(DatasetError), writer.episode(episode) as part:
         part.add_labels(labels)
-        part.add_labels(labels)
+        with pytest.raises(DatasetError, match="labels from frame 0 came, wanted frame 12"):
+            part.add_labels(labels)
     assert pending(writer) == ["a"]
 
 
@@ -244,7 +243,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, source: Path, frames: FramesM
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
-        with pytest.raises(DatasetError, match="File too large.*what was finished before stands"):
+        with pytest.raises(DatasetError, match=r"File too large.*what was finished before stands"):
             writer.add(dataset.episodes[3], make_labels(12))
         with pytest.raises(DatasetError, match="cannot be written: File too large"):
             writer.finish(allow_missing=True)
@@ -278,6 +277,7 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path, source: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     killed = subprocess.run([sys.executable, "-c", KILLED_RUN, source, output], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
+    (tmp_path / f"out.hdf5.tmp-{os.getpid() + 1}").write_bytes(b"half of an output that was being written")
     writer, _ = open_writer(source, output)
     assert pending(writer) == ["demo_1", "demo_2", "demo_3"]
     label(writer, 3)

@@ -112,6 +112,19 @@ def test_a_request_error_names_its_field_for_programs() -> None:
     asyncio.run(main())
 
 
+def test_a_long_text_is_cut_so_that_it_arrives() -> None:
+    async def main() -> None:
+        error = RequestError("name", "got " + "é" * 100_000)
+        async with _served([AccessLog(), ErrorStatus()], _raising(error)) as channel:
+            with pytest.raises(aio.AioRpcError) as caught:
+                await _one(channel)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert str(caught.value.details()).endswith("é ...")
+            assert details(caught.value)["BadRequest"].field_violations[0].field == "name"
+
+    asyncio.run(main())
+
+
 def test_a_busy_server_says_when_to_come_again() -> None:
     async def main() -> None:
         async with _served([AccessLog(), ErrorStatus()], _raising(BusyError("full", 2.5))) as channel:

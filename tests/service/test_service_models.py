@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -258,6 +260,26 @@ def test_a_model_unloaded_in_use_is_loaded_again_only_when_it_is_free(models: Pa
         return events
 
     assert asyncio.run(main()) == ["used", "loaded"]
+
+
+def test_an_unloaded_model_leaves_memory_even_if_nobody_waits_for_it(models: Path) -> None:
+    async def main() -> object:
+        registry = await ModelRegistry.open(models, "alpha", "cpu", Engine(queue_limit=8))
+        await registry.load("alpha")
+        async with registry.lease("alpha") as model:
+            kept = weakref.ref(model)
+            del model
+            unloading = asyncio.create_task(registry.unload("alpha"))
+            await asyncio.sleep(0.01)
+            unloading.cancel()
+            await asyncio.sleep(0.01)
+            gc.collect()
+            assert kept() is not None
+        await asyncio.sleep(0.01)
+        gc.collect()
+        return kept()
+
+    assert asyncio.run(main()) is None
 
 
 def test_a_device_that_is_not_there_is_named(models: Path) -> None:

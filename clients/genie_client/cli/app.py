@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         build_app()(args=words, prog_name="genie")
     except GenieError as error:
-        _fail(str(error))
+        _fail("\n".join([str(error), *getattr(error, "__notes__", ())]))
     except ModuleNotFoundError as error:
         _fail(_missing_extra(error, words))
     except OSError as error:

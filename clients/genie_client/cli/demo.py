@@ -75,12 +75,15 @@ def _codes(result: DemoResult) -> Table:
     report, motions = result.report, result.motions
     table = Table("", "code", "transitions", "confidence", box=None)
     if motions:
-        table.add_column("end effector (robot's axes), mean of a transition")
+        table.add_column("end effector moves")
         table.add_column("agree")
     for code, count in enumerate(report.histogram.tolist()):
-        motion = (str(motions[code]), f"{motions[code].agreement:.0%}") if motions else ()
         chip = Text("██", style=f"#{report.model.palette[code]:06x}")
-        table.add_row(chip, str(code), str(count), f"{report.confidence[code]:.2f}", *motion)
+        row = [str(code), str(count)]
+        if count:
+            row.append(f"{report.confidence[code]:.2f}")
+            row += [str(motions[code]), f"{motions[code].agreement:.0%}"] if motions else []
+        table.add_row(chip, *row)
     return table
 
 
@@ -99,7 +102,7 @@ def _print_next(result: DemoResult, console: Console) -> None:
         "  genie label YOUR_DATA",
         f"  genie simulate --prompt {result.sheet.parent / 'labelled.hdf5'} --actions 0,0,0,1,1,1 --out what-if.mp4",
     ]
-    console.print("\n".join(lines), soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 __all__ = ["demo"]

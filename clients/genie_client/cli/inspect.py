@@ -35,6 +35,7 @@ def inspect(
 
 def _print_report(report: DatasetReport) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -52,15 +53,15 @@ def _print_report(report: DatasetReport) -> None:
         size = "" if episode.height is None else f"{episode.height} x {episode.width}"
         frames = "" if episode.frames is None else str(episode.frames)
         rate = "" if episode.fps is None else f"{episode.fps:g}"
-        episodes.add_row(episode.name, frames, size, rate, episode.problem)
+        episodes.add_row(escape(episode.name), frames, size, rate, escape(episode.problem or ""))
     console.print(episodes)
     if len(report.episodes) > _LISTED:
         console.print(f"and {len(report.episodes) - _LISTED} more episodes (--json lists all)")
     for warning in report.warnings:
-        console.print(f"[yellow]warning:[/] {warning}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
     for obstacle in report.obstacles:
-        console.print(f"[red]in the way:[/] {obstacle}")
-    console.print(_verdict(report), soft_wrap=True)
+        console.print(f"[red]in the way:[/] {escape(obstacle)}")
+    console.print(_verdict(report), soft_wrap=True, markup=False)
 
 
 def _verdict(report: DatasetReport) -> str:

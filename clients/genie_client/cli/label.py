@@ -71,8 +71,17 @@ def label(
     dataset = open_dataset(data, camera=camera, fps=fps)
     existing = _existing(resume, overwrite)
     check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
-    plan = LabelPlan(output, model, step, density.value, frames_mode, existing, jobs, skip_bad)
-    with connected(server, models) as client, _progress(len(dataset.episodes)) as advance, _resumable():
+    plan = LabelPlan(
+        output=output,
+        model=model,
+        step=step,
+        density=density.value,
+        frames=frames_mode,
+        existing=existing,
+        jobs=jobs,
+        skip_bad=skip_bad,
+    )
+    with connected(server, models) as client, _progress(len(dataset.episodes)) as advance, _explaining_stops():
         report = label_dataset(client, dataset, plan, advance)
     print_report(report)
 
@@ -124,10 +133,15 @@ def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
-    """Say after Ctrl-C how far the run came."""
+def _explaining_stops() -> Iterator[None]:
+    """Say what can be done about a bad episode, and after Ctrl-C how far the run came."""
+    from genie_client.bulk import BadEpisodeError
+
     try:
         yield
+    except BadEpisodeError as error:
+        error.add_note("--skip-bad leaves such episodes out")
+        raise
     except KeyboardInterrupt as stop:
         print("stopped:", *getattr(stop, "__notes__", ()), file=sys.stderr)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -24,12 +25,12 @@ def print_report(report: LabelReport) -> None:
     if report.transitions:
         console.print(_histogram(report))
     for name, reason in report.skipped:
-        console.print(f"[yellow]left out[/] {name}: {reason}")
+        console.print(f"[yellow]left out[/] {escape(f'{name}: {reason}')}")
     for step in _ordered(report):
         mismatch = step.mismatch(report.model.fps)
         if mismatch is not None and abs(mismatch) > _LARGE_MISMATCH:
             console.print(f"[yellow]warning:[/] {mismatch_words(mismatch, step, report.model.fps)}")
-    console.print(f"wrote {report.output}", soft_wrap=True)
+    console.print(f"wrote {report.output}", soft_wrap=True, markup=False)
 
 
 def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:

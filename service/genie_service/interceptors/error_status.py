@@ -26,6 +26,9 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
+_LONGEST_TEXT = 1000
+"""Bytes. Statuses travel in HTTP/2 headers, 8 KiB in all and the text in them thrice; texts quote what clients sent."""
+
 _CODES: tuple[tuple[type[GenieError], grpc.StatusCode], ...] = (
     (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
     (DatasetError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -51,7 +54,7 @@ class ErrorStatus(AroundCall):
         except aio.BaseError:  # gRPC's own: the call has been aborted, or its client has gone
             raise
         except GenieError as error:
-            await _abort(context, code_of(error), str(error), _hints(error), _metadata(error))
+            await _abort(context, code_of(error), _text(error), _hints(error), _metadata(error))
         except Exception:
             call_id = current_call().id
             _log.exception("unexpected error in %s, id=%s", method, call_id)
@@ -66,13 +69,18 @@ def code_of(error: GenieError) -> grpc.StatusCode:
 
 def _hints(error: GenieError) -> Sequence[Message]:
     if isinstance(error, RequestError):
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=_text(error))
         return [error_details_pb2.BadRequest(field_violations=[violation])]
     if isinstance(error, BusyError):
         hint = error_details_pb2.RetryInfo()
         hint.retry_delay.FromMilliseconds(_retry_ms(error))
         return [hint]
     return []
+
+
+def _text(error: GenieError) -> str:
+    text = str(error).encode(errors="replace")
+    return text.decode() if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT].decode(errors='ignore')} ..."
 
 
 def _metadata(error: GenieError) -> Metadata:

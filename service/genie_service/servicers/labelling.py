@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 
 import numpy as np
-from genie_api.v1 import labelling_pb2, labelling_pb2_grpc
+from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
 from numpy.typing import NDArray
 
 from genie_core.data.labels import Labels
+from genie_core.data.resize import resize_frames
 from genie_core.errors import RequestError
-from genie_core.inference import LabelStream
+from genie_core.inference import Labeller, LabelStream
 from genie_service.calls import current_call
 from genie_service.engine import Engine, Job
 from genie_service.frames import FrameLimits, decode_frames
@@ -54,7 +56,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             plan = plan_labels(request.options, model.bundle.config.fps, "options")
             if request.frames.count < LEAST_FRAMES:
                 raise RequestError("frames.count", f"a clip needs at least 2 frames, got {request.frames.count}")
-            frames = await decode_frames(request.frames, "frames", self._limits)
+            frames = await self._read_frames(request.frames, model.labeller)
             current_call().frames = len(frames)
             job, stream = self._engine.job(), model.labeller.stream(plan.step, plan.density)
             parts = [part async for part in _labels(stream, job, frames)]
@@ -68,14 +70,18 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     async def LabelEpisode(
         self, request_iterator: AsyncIterator[labelling_pb2.LabelEpisodeRequest], context: Context
     ) -> AsyncIterator[labelling_pb2.LabelEpisodeResponse]:
-        """Label one episode of any length while it arrives."""
+        """Label one episode of any length while it arrives.
+
+        Fewer than 2 frames are an error. An episode of 2 frames or more but no longer than the step has no transition:
+        all its labels are invalid.
+        """
         options = await self._read_header(request_iterator)
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
             plan = plan_labels(options, model.bundle.config.fps, "header")
             yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan))
             job, stream = self._engine.job(), model.labeller.stream(plan.step, plan.density)
             transitions = 0
-            async with aclosing(self._label(request_iterator, stream, job)) as parts:
+            async with aclosing(self._label(self._chunks(request_iterator, model.labeller), stream, job)) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
                     if len(labels):
@@ -95,13 +101,11 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             raise RequestError("header", f"the first message holds {part_of(first)}, wanted the header")
         return first.header
 
-    async def _label(
-        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], stream: LabelStream, job: Job
-    ) -> AsyncGenerator[Labels]:
-        """Labels as they become final, to the last; the next message is read and decoded meanwhile."""
+    async def _label(self, chunks: AsyncGenerator[Chunk], stream: LabelStream, job: Job) -> AsyncGenerator[Labels]:
+        """Labels as they become final, to the last; the next chunk is read and made ready meanwhile."""
         call = current_call()
-        async with aclosing(read_ahead(self._chunks(requests), self._idle_seconds)) as chunks:
-            async for frames in chunks:
+        async with aclosing(read_ahead(chunks, self._idle_seconds)) as chunks_ahead:
+            async for frames in chunks_ahead:
                 call.frames += len(frames)
                 async for labels in _labels(stream, job, frames):
                     yield labels
@@ -109,8 +113,10 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
         yield await job.run(stream.finish)
 
-    async def _chunks(self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]) -> AsyncGenerator[Chunk]:
-        """Decoded frames of each message after the header, all of one size."""
+    async def _chunks(
+        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller
+    ) -> AsyncGenerator[Chunk]:
+        """Frames of each message after the header, which must all be of one size."""
         size: tuple[int, int] | None = None
         async for request in requests:
             if not request.HasField("frames"):
@@ -119,7 +125,12 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             if size is not None and came != size:
                 raise _size_changed(size, came)
             size = came
-            yield await decode_frames(request.frames, "frames", self._limits)
+            yield await self._read_frames(request.frames, labeller)
+
+    async def _read_frames(self, message: frames_pb2.Frames, labeller: Labeller) -> Chunk:
+        """Frames at the model's size. Resizing is exact, so doing it here, off the device, changes no label."""
+        frames = await decode_frames(message, "frames", self._limits)
+        return await asyncio.to_thread(resize_frames, frames, labeller.height, labeller.width)
 
 
 def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
