@@ -14,9 +14,8 @@ PACKAGE = Path("genie_api/v1")
 
 def generate(target: Path) -> None:
     """Write every *_pb2*.py and .pyi below `target`; exits where the compiler fails."""
-    plugins = [
-        f"--plugin={name}={Path(sys.executable).with_name(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
-    ]
+    tools = Path(sys.executable).parent
+    plugins = [f"--plugin={name}={tools / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
     outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
     sources = [str(PACKAGE / p.name) for p in sorted((ROOT / PACKAGE).glob("*.proto"))]

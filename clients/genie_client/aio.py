@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import numpy as np
+from grpc import aio
+
 from genie_api.v1 import (
     labelling_pb2,
     labelling_pb2_grpc,
@@ -16,8 +18,6 @@ from genie_api.v1 import (
     simulation_pb2,
     simulation_pb2_grpc,
 )
-from grpc import aio
-
 from genie_client import messages
 from genie_client.arguments import Labelling, Sampling
 from genie_client.channel import CHANNEL_OPTIONS, check_address

@@ -9,8 +9,8 @@ from typing import Self, TypeVar, Unpack
 
 import grpc
 import numpy as np
-from genie_api.v1 import labelling_pb2_grpc, models_pb2, models_pb2_grpc, simulation_pb2, simulation_pb2_grpc
 
+from genie_api.v1 import labelling_pb2_grpc, models_pb2, models_pb2_grpc, simulation_pb2, simulation_pb2_grpc
 from genie_client import messages
 from genie_client.arguments import Labelling, Sampling
 from genie_client.channel import CHANNEL_OPTIONS, check_address

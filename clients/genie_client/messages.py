@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Unpack
 
 import numpy as np
-from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from numpy.typing import NDArray
 
+from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from genie_client.arguments import Sampling
 from genie_client.errors import ServerError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, ModelState, Provenance

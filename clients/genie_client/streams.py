@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from genie_api.v1 import labelling_pb2, simulation_pb2
-
 from genie_client import messages
 from genie_client.errors import Peer, ServerError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance

@@ -56,7 +56,7 @@ class Labeller:
     def encode(self, block_THWC: NDArray[np.uint8], state: TemporalState) -> tuple[Encoded, TemporalState]:
         """Encode one block of exactly BLOCK frames of the model's size; the row at j describes frame j - 1 -> j."""
         genie = self.bundle.genie
-        frames = torch.from_numpy(np.ascontiguousarray(block_THWC)).to(self.bundle.device)
+        frames = torch.tensor(block_THWC, device=self.bundle.device)
         latent_1TD, state = genie.lam.latents_stream(genie.lam_view(to_pixels(frames[None])), state)
         return Encoded(
             latent_1TD[0], genie.lam.quantizer.nearest(latent_1TD[0]), genie.lam.quantizer.confidence(latent_1TD[0])
@@ -133,7 +133,7 @@ class LabelStream:
         """Encode one span of BLOCK * step frames, of which the first `count` are real."""
         step, first = self._step, self._encoded
         out = Labels.invalid(first - step, len(frames_THWC), self._labeller.latent_dim)
-        for phase, state in enumerate(self._states):
+        for phase, state in enumerate(self._states[:count]):
             encoded, self._states[phase] = self._labeller.encode(frames_THWC[phase::step], state)
             out.code[phase::step] = encoded.code
             out.latent[phase::step] = encoded.latent

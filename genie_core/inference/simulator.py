@@ -117,7 +117,7 @@ class Rollout:
         self.frames = 0
         config, genie = bundle.config, bundle.genie
         small = resize_frames(prompt_PHWC, config.height, config.width)
-        pixels_1TCHW = to_pixels(torch.from_numpy(np.ascontiguousarray(small)).to(bundle.device)[None])
+        pixels_1TCHW = to_pixels(torch.tensor(small, device=bundle.device)[None])
         token_1TN = genie.tokenizer.encode(pixels_1TCHW)
         action_1TD = F.pad(self._read_actions(pixels_1TCHW), (0, 0, 1, 0))
         past_1TN = previous_tokens(token_1TN, genie.dynamics.mask_token)

@@ -7,6 +7,7 @@ them and may be corrected without making other labels.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from genie_core.errors import ModelError
 from genie_core.models.config import ModelConfig
-from genie_core.models.genie import Genie, count_parameters
+from genie_core.models.genie import Genie
 
 CONFIG, CARD = "config.json", "card.md"
 COMPONENTS = ("tokenizer", "lam", "dynamics")
@@ -106,15 +107,26 @@ def read_bundle_info(path: Path) -> BundleInfo:
     try:
         config = ModelConfig.model_validate_json((path / CONFIG).read_bytes())
     except ValidationError as error:
-        raise ModelError(f"{path / CONFIG} is not a model configuration: {error}") from error
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ModelError(f"{path / CONFIG} is not a model configuration: {wrong}") from error
     try:
         with safe_open(path / "lam.safetensors", framework="np") as file:
             codebook = file.get_tensor("quantizer.codebook").astype(np.float32)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path / 'lam.safetensors'} cannot be read: {error}") from error
     card = (path / CARD).read_text() if (path / CARD).is_file() else ""
-    parameters = count_parameters(config).total
+    parameters = sum(_stored_parameters(path / f"{c}.safetensors") for c in COMPONENTS)
     return BundleInfo(config.name, path, bundle_id(path), config, card, codebook, parameters)
+
+
+def _stored_parameters(file: Path) -> int:
+    """Number of trained parameters in a component's file, from its header alone."""
+    try:
+        with safe_open(file, framework="np") as tensors:
+            shapes = [tensors.get_slice(k).get_shape() for k in tensors.keys() if not k.endswith("codebook")]  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def bundle_id(path: Path) -> str:

@@ -35,7 +35,7 @@ def serve(
     max_actions: Annotated[int | None, _flag("Most actions of one rollout or branch.", "1024")] = None,
     max_branches: Annotated[int | None, _flag("Most branches of one request.", "64")] = None,
     max_calls: Annotated[int | None, _flag("Most calls under way at once.", "128")] = None,
-    max_play_sessions: Annotated[int | None, _flag("Most Play sessions at once.", "16")] = None,
+    max_play_streams: Annotated[int | None, _flag("Most Play streams at once.", "16")] = None,
     queue_limit: Annotated[int | None, _flag("Pieces of work queued past which new calls are refused.", "64")] = None,
     log_level: Annotated[str | None, _flag("Least level logged: debug, info, warning, error.", "info")] = None,
     exit_with_stdin: Annotated[

@@ -9,9 +9,9 @@ import asyncio
 from dataclasses import dataclass
 
 import numpy as np
-from genie_api.v1 import frames_pb2
 from numpy.typing import NDArray
 
+from genie_api.v1 import frames_pb2
 from genie_core.data.images import decode_image, encode_image
 from genie_core.errors import RequestError
 

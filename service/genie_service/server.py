@@ -10,6 +10,10 @@ import ipaddress
 import logging
 from contextlib import suppress
 
+from grpc import aio
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
 from genie_api.v1 import (
     labelling_pb2,
     labelling_pb2_grpc,
@@ -18,10 +22,6 @@ from genie_api.v1 import (
     simulation_pb2,
     simulation_pb2_grpc,
 )
-from grpc import aio
-from grpc_health.v1 import health
-from grpc_reflection.v1alpha import reflection
-
 from genie_core.errors import GenieError
 from genie_service.engine import Engine
 from genie_service.health import Health
@@ -130,7 +130,7 @@ class GenieServer:
             engine,
             settings.frame_limits,
             SimulationLimits(settings.max_actions, settings.max_branches),
-            settings.max_play_sessions,
+            settings.max_play_streams,
             settings.idle_seconds,
         )
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_actions: int = Field(1024, ge=1, description="most actions of one rollout or branch")
     max_branches: int = Field(64, ge=1, description="most branches of one request")
     max_calls: int = Field(128, ge=1, description="most calls under way at once")
-    max_play_sessions: int = Field(16, ge=1, description="most Play sessions at once")
+    max_play_streams: int = Field(16, ge=1, description="most Play streams at once")
     queue_limit: int = Field(
         64, ge=1, description="most pieces of work that may wait for the device when a call begins"
     )

@@ -2,8 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from factories_data import make_robomimic, make_video
 
+from factories_data import make_robomimic, make_video
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from factories_data import make_robomimic
 
+from factories_data import make_robomimic
 from genie_core.data.hdf5 import read_hdf5, write_bytes, write_hdf5
 from genie_core.errors import DatasetError
 

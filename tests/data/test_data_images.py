@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from factories_data import make_frames
 
+from factories_data import make_frames
 from genie_core.data import decode_image, encode_image, images, read_image
 from genie_core.errors import DatasetError, RequestError
 

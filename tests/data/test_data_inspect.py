@@ -3,8 +3,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from factories_data import make_frames, make_robomimic, make_video
 
+from factories_data import make_frames, make_robomimic, make_video
 from genie_core.data import DatasetReport, inspect_dataset, write_video
 from genie_core.errors import DatasetError
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from factories_data import make_frames, make_label_model, make_labels, make_robomimic, make_video
 
+from factories_data import make_frames, make_label_model, make_labels, make_robomimic, make_video
 from genie_core.data import (
     Dataset,
     Existing,

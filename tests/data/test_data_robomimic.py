@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from factories_data import make_frames, make_robomimic
 
+from factories_data import make_frames, make_robomimic
 from genie_core.data import Episode, open_dataset
 from genie_core.errors import DatasetError
 

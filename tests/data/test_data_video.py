@@ -4,8 +4,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from factories_data import make_frames, make_video
 
+from factories_data import make_frames, make_video
 from genie_core.data import open_dataset, resize_frames, write_video
 from genie_core.data.video import VideoReader
 from genie_core.errors import DatasetError, RequestError

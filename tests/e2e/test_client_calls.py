@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
+
 from factories_data import make_frames
 from genie_client import (
     AsyncClient,

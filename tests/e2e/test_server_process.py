@@ -15,9 +15,10 @@ from typing import IO
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from factories import make_nano_bundle
 from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

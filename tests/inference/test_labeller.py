@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from factories import make_nano_bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from factories import make_nano_bundle
 from genie_core.data import Labels
 from genie_core.errors import RequestError
 from genie_core.inference import BLOCK, Labeller

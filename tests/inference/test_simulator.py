@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import make_nano_bundle
 from numpy.typing import NDArray
 
+from factories import make_nano_bundle
 from genie_core.errors import RequestError
 from genie_core.inference import Sampling, Simulator
 from genie_core.inference.sampler import sample_frame

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import make_nano_bundle
 
+from factories import make_nano_bundle
 from genie_core.errors import ModelError
 from genie_core.models.bundle import is_bundle, load_bundle, read_bundle_info, save_bundle
-from genie_core.models.genie import Genie
+from genie_core.models.genie import Genie, count_parameters
 from genie_core.models.presets import preset
 
 
@@ -30,6 +30,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(info.codebook, genie.lam.quantizer.codebook.numpy())
     assert loaded.card == "# card\n"
     assert not loaded.genie.training
+    assert info.parameters == count_parameters(preset("nano")).total
 
 
 def test_the_identity_follows_weights_and_configuration_not_the_card(tmp_path: Path, bundle: Path) -> None:

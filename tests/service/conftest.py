@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import make_nano_bundle
 from service_server import Running, serving
 
+from factories import make_nano_bundle
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="package")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder: two that work and one whose configuration is broken."""
     folder = tmp_path_factory.mktemp("models")
@@ -22,7 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def genie(models: Path) -> Iterator[Running]:
     """A server with default settings that tests share; those that load, unload or limit start their own."""
     with serving(models, default_model="alpha") as running:

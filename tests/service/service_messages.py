@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 import numpy as np
-from genie_api.v1 import frames_pb2, labelling_pb2, simulation_pb2
 from google.rpc import error_details_pb2, status_pb2
 from numpy.typing import NDArray
 
+from genie_api.v1 import frames_pb2, labelling_pb2, simulation_pb2
 from genie_core.data.labels import Labels
 
 Episode = NDArray[np.uint8]

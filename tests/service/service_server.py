@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+
 from genie_api.v1 import labelling_pb2_grpc, models_pb2_grpc, simulation_pb2_grpc
 from genie_service.server import GenieServer
 from genie_service.settings import load_settings

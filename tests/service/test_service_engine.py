@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from genie_service.engine import Engine
 from genie_service.errors import BusyError
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genie_api.v1 import frames_pb2
-from genie_service.frames import FrameLimits, decode_frames, encode_frames
 from service_messages import raw, video
 
+from genie_api.v1 import frames_pb2
 from genie_core.data.images import encode_image
 from genie_core.errors import RequestError
+from genie_service.frames import FrameLimits, decode_frames, encode_frames
 
 LIMITS = FrameLimits(min_side=8, max_side=64, max_frames=16, max_decoded_bytes=100_000)
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc import aio
+from service_messages import details
+
 from genie_api.v1 import models_pb2
+from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 from genie_service.calls import current_call
 from genie_service.errors import BusyError, DrainingError, IdleError, ModelLoadingError, UnknownModelError
 from genie_service.interceptors.access_log import AccessLog
 from genie_service.interceptors.admission import Admission
 from genie_service.interceptors.decoding import Decoding
 from genie_service.interceptors.error_status import PUSHBACK_KEY, ErrorStatus
-from grpc import aio
-from service_messages import details
-
-from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 
 Request = models_pb2.GetModelRequest
 Handle = Callable[[Any], Awaitable[Any]]

@@ -13,15 +13,15 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from factories import make_nano_bundle
-from genie_api.v1 import labelling_pb2, models_pb2
-from genie_service.engine import Engine
-from genie_service.registry import ModelRegistry, State
 from service_messages import assert_invalid, episode, raw, video
 from service_server import Running
 
+from factories import make_nano_bundle
+from genie_api.v1 import labelling_pb2, models_pb2
 from genie_core.errors import ModelError
 from genie_core.models.bundle import read_bundle_info
+from genie_service.engine import Engine
+from genie_service.registry import ModelRegistry, State
 
 
 def _list(genie: Running, **request: object) -> models_pb2.ListModelsResponse:

@@ -14,9 +14,6 @@ from typing import Any
 
 import grpc
 import pytest
-from genie_api.v1 import labelling_pb2, models_pb2
-from genie_service.server import LABELLING, MODELS, SIMULATION, GenieServer
-from genie_service.settings import load_settings
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -24,7 +21,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from service_messages import episode, raw, video
 from service_server import Running
 
+from genie_api.v1 import labelling_pb2, models_pb2
 from genie_core.errors import GenieError, ModelError
+from genie_service.server import LABELLING, MODELS, SIMULATION, GenieServer
+from genie_service.settings import load_settings
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from genie_service.settings import load_settings
 from pydantic import ValidationError
 
 from genie_core.bundles import models_dir
 from genie_core.errors import GenieError
+from genie_service.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

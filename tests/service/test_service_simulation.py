@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from genie_api.v1 import frames_pb2, simulation_pb2
 from service_messages import Episode, assert_invalid, details, pixels, raw, rollout, video
 from service_server import Running
 
+from genie_api.v1 import frames_pb2, simulation_pb2
 from genie_core.data.images import decode_image, encode_image
 from genie_core.inference import Sampling, Simulator
 from genie_core.models.bundle import load_bundle
@@ -169,7 +169,7 @@ def test_wrong_play_is_refused_by_field(
 
 
 def test_an_idle_player_is_sent_home_and_another_gets_in(start: Callable[..., Running]) -> None:
-    genie = start(idle_seconds=0.4, max_play_sessions=1)
+    genie = start(idle_seconds=0.4, max_play_streams=1)
     done = threading.Event()
 
     def idle() -> Iterator[PlayRequest]:
@@ -181,7 +181,7 @@ def test_an_idle_player_is_sent_home_and_another_gets_in(start: Callable[..., Ru
     with pytest.raises(grpc.RpcError) as refused:
         list(genie.simulation.Play(iter(_play(1))))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "max_play_sessions" in refused.value.details()
+    assert "max_play_streams" in refused.value.details()
     assert "RetryInfo" in details(refused.value)
     with pytest.raises(grpc.RpcError) as caught:
         next(call)

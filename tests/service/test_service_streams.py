@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
+
 from genie_service.errors import IdleError
 from genie_service.streams import next_or_none, read_ahead
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories_data import make_robomimic
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from factories_data import make_robomimic
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError
 from genie_core.models.bundle import load_bundle

@@ -26,7 +26,6 @@ def demo(
     ] = None,
 ) -> None:
     """Start a server, label the shipped sample, simulate what every action would do, and draw it."""
-    from genie_core.data.samples import sample_path
     from rich.console import Console
 
     from genie_client.demo import run_demo

@@ -133,7 +133,7 @@ class Timing(_message.Message):
     compute_ms: _builtins.float
     """Computing on the device, summed likewise."""
     total_ms: _builtins.float
-    """From the first byte read to this message, as the server saw it."""
+    """From the first byte read to this message, as the server saw it; for a simulated frame, from the request for that frame."""
     def __init__(
         self,
         *,

@@ -56,7 +56,8 @@ class LabellingServiceServicer:
     def LabelEpisode(self, request_iterator, context):
         """Labels one episode of any length. The client sends a header, then frames in order; labels come back as they become
         final, in order, exactly one per frame received, and last a summary. Memory on the server does not grow with the
-        episode's length.
+        episode's length. An episode has at least 2 frames. A stream on which nothing arrives for longer than the server's
+        idle time ends with DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,8 @@ class LabellingServiceStub:
     LabelEpisode: _grpc.StreamStreamMultiCallable[_labelling_pb2.LabelEpisodeRequest, _labelling_pb2.LabelEpisodeResponse]
     """Labels one episode of any length. The client sends a header, then frames in order; labels come back as they become
     final, in order, exactly one per frame received, and last a summary. Memory on the server does not grow with the
-    episode's length.
+    episode's length. An episode has at least 2 frames. A stream on which nothing arrives for longer than the server's
+    idle time ends with DEADLINE_EXCEEDED.
     """
     LabelClip: _grpc.UnaryUnaryMultiCallable[_labelling_pb2.LabelClipRequest, _labelling_pb2.LabelClipResponse]
     """Labels one short clip in one call."""
@@ -53,7 +54,8 @@ class LabellingServiceAsyncStub(LabellingServiceStub):
     LabelEpisode: _aio.StreamStreamMultiCallable[_labelling_pb2.LabelEpisodeRequest, _labelling_pb2.LabelEpisodeResponse]  # type: ignore[assignment]
     """Labels one episode of any length. The client sends a header, then frames in order; labels come back as they become
     final, in order, exactly one per frame received, and last a summary. Memory on the server does not grow with the
-    episode's length.
+    episode's length. An episode has at least 2 frames. A stream on which nothing arrives for longer than the server's
+    idle time ends with DEADLINE_EXCEEDED.
     """
     LabelClip: _aio.UnaryUnaryMultiCallable[_labelling_pb2.LabelClipRequest, _labelling_pb2.LabelClipResponse]  # type: ignore[assignment]
     """Labels one short clip in one call."""
@@ -71,7 +73,8 @@ class LabellingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_labelling_pb2.LabelEpisodeResponse], _abc.AsyncIterator[_labelling_pb2.LabelEpisodeResponse]]:
         """Labels one episode of any length. The client sends a header, then frames in order; labels come back as they become
         final, in order, exactly one per frame received, and last a summary. Memory on the server does not grow with the
-        episode's length.
+        episode's length. An episode has at least 2 frames. A stream on which nothing arrives for longer than the server's
+        idle time ends with DEADLINE_EXCEEDED.
         """
 
     @_abc_1.abstractmethod

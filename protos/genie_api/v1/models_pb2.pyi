@@ -28,7 +28,7 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     """Never sent."""
     MODEL_STATE_UNLOADED: _ModelState.ValueType  # 1
-    """In the models folder, not in memory."""
+    """In the models folder, not in use (one that is being unloaded, while requests under way finish, included)."""
     MODEL_STATE_LOADING: _ModelState.ValueType  # 2
     """Being loaded or warmed up."""
     MODEL_STATE_READY: _ModelState.ValueType  # 3
@@ -42,7 +42,7 @@ class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Never sent."""
 MODEL_STATE_UNLOADED: ModelState.ValueType  # 1
-"""In the models folder, not in memory."""
+"""In the models folder, not in use (one that is being unloaded, while requests under way finish, included)."""
 MODEL_STATE_LOADING: ModelState.ValueType  # 2
 """Being loaded or warmed up."""
 MODEL_STATE_READY: ModelState.ValueType  # 3

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from genie_api.v1 import frames_pb2, labelling_pb2
 
+from genie_api.v1 import frames_pb2, labelling_pb2
 from genie_core.data.labels import Density, Labels
 from genie_core.data.timing import resolve_step
 from genie_core.errors import RequestError

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from functools import partial
 
 import numpy as np
-from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
 from numpy.typing import NDArray
 
+from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
 from genie_core.data.labels import Labels
 from genie_core.data.resize import resize_frames
 from genie_core.errors import RequestError

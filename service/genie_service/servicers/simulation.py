@@ -8,7 +8,6 @@ from contextlib import aclosing, contextmanager
 from functools import partial
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
-
 from genie_core.errors import RequestError
 from genie_core.inference import Rollout
 from genie_service.calls import current_call
@@ -41,16 +40,16 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         engine: Engine,
         frame_limits: FrameLimits,
         limits: SimulationLimits,
-        max_play_sessions: int,
+        max_play_streams: int,
         idle_seconds: float,
     ) -> None:
         self._registry = registry
         self._engine = engine
         self._frame_limits = frame_limits
         self._limits = limits
-        self._max_play_sessions = max_play_sessions
+        self._max_play_streams = max_play_streams
         self._idle_seconds = idle_seconds
-        self._play_sessions = 0
+        self._play_streams = 0
 
     async def Rollout(
         self, request: simulation_pb2.RolloutRequest, context: Context
@@ -78,7 +77,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         self, request_iterator: AsyncIterator[simulation_pb2.PlayRequest], context: Context
     ) -> AsyncIterator[simulation_pb2.PlayResponse]:
         """One frame an action, for as long as the client goes on."""
-        with self._play_session():
+        with self._play_stream():
             start = await self._read_start(request_iterator)
             async with self._registry.lease(model_name(start.model, "start.model")) as model:
                 simulation = await self._start(start, model)
@@ -109,15 +108,15 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         return first.start
 
     @contextmanager
-    def _play_session(self) -> Iterator[None]:
-        if self._play_sessions >= self._max_play_sessions:
-            text = f"{self._play_sessions} Play sessions are open, the server's limit (max_play_sessions)"
+    def _play_stream(self) -> Iterator[None]:
+        if self._play_streams >= self._max_play_streams:
+            text = f"{self._play_streams} Play streams are open, the server's limit (max_play_streams)"
             raise BusyError(text, _PLAY_RETRY_S)
-        self._play_sessions += 1
+        self._play_streams += 1
         try:
             yield
         finally:
-            self._play_sessions -= 1
+            self._play_streams -= 1
 
 
 class Simulation:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genie_api.v1 import frames_pb2, simulation_pb2
-
 from genie_core.errors import RequestError
 from genie_core.inference import Sampling
 from genie_core.models.config import ModelConfig

@@ -1,0 +1,181 @@
+"""What an evaluation looks at: held-out episodes at the model's size and rate, with their labels and ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data import Dataset, Episode, Frames, Labels, resize_frames, resolve_step
+from genie_core.errors import DatasetError
+from genie_core.evaluation.metrics import Array
+from genie_core.evaluation.options import EvaluationOptions
+from genie_core.inference import Labeller
+
+ALL = "all"
+HELD_OUT = "valid"
+_CHUNK = 64
+
+Progress = Callable[[str, int, int], None]
+"""Told the part at work, and how many of how many pieces of it are done."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """An episode's frames as the model sees them, T >= 2 of them, and what the robot did meanwhile.
+
+    Attributes:
+        name: the episode's.
+        frames_THWC: (T, h, w, 3) uint8, every step-th frame of the episode at the model's size.
+        position_TK: what is stored under the chosen key at those frames; None where it is not stored.
+        action_SA: mean action over each of the S = T - 1 transitions; None where there are no actions.
+
+    """
+
+    name: str
+    frames_THWC: Frames
+    position_TK: Array | None
+    action_SA: Array | None
+
+    @property
+    def displacement_SK(self) -> Array | None:
+        """Change of the position over each transition."""
+        return None if self.position_TK is None else np.diff(self.position_TK, axis=0)
+
+
+@dataclass(frozen=True)
+class Take:
+    """A film and the labels that the `Labeller` gives it: code_S and latent_SD of its S transitions."""
+
+    film: Film
+    code_S: NDArray[np.int64]
+    latent_SD: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A place to start a rollout from: frame `frame` of take number `take`."""
+
+    take: int
+    frame: int
+
+
+def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, list[Episode], list[Episode]]:
+    """The subset's name, the episodes to look at in their own order, and the others of the data set.
+
+    Raises:
+        DatasetError: the subset does not exist, or no episode of it has two frames.
+
+    """
+    subset = options.subset or (HELD_OUT if HELD_OUT in dataset.masks else ALL)
+    if subset != ALL and subset not in dataset.masks:
+        there = ", ".join(sorted(dataset.masks)) or "none"
+        raise DatasetError(f"{dataset.path}: no filter key `{subset}`; there are: {there}")
+    usable = [e for e in dataset.episodes if e.num_frames > 1]
+    if subset != ALL:
+        wanted = set(dataset.masks[subset])
+        candidates = [e for e in usable if e.name in wanted]
+    else:
+        candidates = usable
+    if not candidates:
+        raise DatasetError(f"{dataset.path}: no episode of `{subset}` has 2 frames or more")
+    drawn = np.random.default_rng(options.seed).permutation(len(candidates))[: options.episodes]
+    chosen = [candidates[i] for i in sorted(drawn.tolist())]
+    names = {e.name for e in chosen}
+    return subset, chosen, [e for e in usable if e.name not in names]
+
+
+def load_film(episode: Episode, height: int, width: int, fps: float, options: EvaluationOptions) -> Film | None:
+    """Read one episode at the model's size and rate; None where less than one transition of it is left.
+
+    Raises:
+        DatasetError: the frame rate is unknown, or a ground-truth array does not fit the frames.
+
+    """
+    step = resolve_step(episode.fps, fps, options.step).step
+    wanted = min((options.frames - 1) * step + 1, episode.num_frames)
+    pieces, seen = [], 0
+    for chunk_THWC in episode.chunks(_CHUNK):
+        kept_THWC = chunk_THWC[-seen % step : wanted - seen : step]
+        pieces.append(resize_frames(np.ascontiguousarray(kept_THWC), height, width))
+        seen += len(chunk_THWC)
+        if seen >= wanted:
+            break
+    frames_THWC = np.concatenate(pieces)
+    if len(frames_THWC) < 2:
+        return None
+    position_FK = _track(episode, options.position)
+    action_FA = _track(episode, "actions")
+    transitions = len(frames_THWC) - 1
+    return Film(
+        episode.name,
+        frames_THWC,
+        None if position_FK is None else position_FK[: transitions * step + 1 : step],
+        None if action_FA is None else _means(action_FA[: transitions * step], step),
+    )
+
+
+def label_film(labeller: Labeller, film: Film) -> Take:
+    """Label a film; its frames are at the model's rate already, so that a transition is one frame long."""
+    code_S, latent_SD = read_codes(labeller, film.frames_THWC)
+    return Take(film, code_S, latent_SD)
+
+
+def read_codes(labeller: Labeller, frames_THWC: Frames) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Codes (T - 1,) and latents (T - 1, D) of the transitions of frames at the model's rate."""
+    labels: Labels = labeller.label(frames_THWC, 1)
+    return labels.code[labels.valid].astype(np.int64), labels.latent[labels.valid]
+
+
+def draw_starts(takes: Sequence[Take], count: int, after: int, rng: np.random.Generator) -> list[Start]:
+    """Draw up to `count` start frames that have `after` frames after them, spread evenly over the takes."""
+    orders = [rng.permutation(max(0, len(take.film.frames_THWC) - after)).tolist() for take in takes]
+    rounds = max((len(order) for order in orders), default=0)
+    by_turns = (Start(i, order[turn]) for turn in range(rounds) for i, order in enumerate(orders) if turn < len(order))
+    return [start for start, _ in zip(by_turns, range(count), strict=False)]
+
+
+def by_take(starts: Sequence[Start], values: Sequence[Array]) -> list[Array]:
+    """Gather what was measured at each start into one array a take that has any: the units of the bootstrap."""
+    groups: dict[int, list[Array]] = {}
+    for start, value in zip(starts, values, strict=True):
+        groups.setdefault(start.take, []).append(value)
+    return [np.stack(group) for group in groups.values()]
+
+
+def _track(episode: Episode, key: str) -> Array | None:
+    """What is stored under `key`, one row of numbers a frame."""
+    array = episode.array(key)
+    if array is None:
+        return None
+    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or len(array) != episode.num_frames:
+        raise DatasetError(
+            f"{episode.source}: `{key}` of {episode.name} is {array.dtype} of shape {array.shape}, "
+            f"wanted a row of numbers for each of {episode.num_frames} frames"
+        )
+    track: Array = array.astype(np.float64).reshape(len(array), -1)
+    if not np.isfinite(track).all():
+        raise DatasetError(f"{episode.source}: `{key}` of {episode.name} holds numbers that are not finite")
+    return track
+
+
+def _means(rows_FA: Array, step: int) -> Array:
+    """Means of every `step` rows."""
+    means: Array = rows_FA.reshape(-1, step, rows_FA.shape[1]).mean(axis=1)
+    return means
+
+
+__all__ = [
+    "Film",
+    "Progress",
+    "Start",
+    "Take",
+    "by_take",
+    "choose_episodes",
+    "draw_starts",
+    "label_film",
+    "load_film",
+    "read_codes",
+]
