@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 
@@ -16,9 +15,13 @@ def gaussian_kernel(size: int, sigma: float) -> NDArray[np.float64]:
 
 def smooth_valid(x_XHW: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     """Smooth the last two axes, only where the kernel fits: (..., H, W) -> (..., H - size + 1, W - size + 1)."""
-    size = len(kernel)
-    rows: NDArray[np.float64] = sliding_window_view(x_XHW, size, axis=-2) @ kernel
-    out: NDArray[np.float64] = sliding_window_view(rows, size, axis=-1) @ kernel
+    height, width = (length - len(kernel) + 1 for length in x_XHW.shape[-2:])
+    rows = np.zeros((*x_XHW.shape[:-2], height, x_XHW.shape[-1]))
+    for i, weight in enumerate(kernel):
+        rows += weight * x_XHW[..., i : i + height, :]
+    out = np.zeros((*rows.shape[:-1], width))
+    for i, weight in enumerate(kernel):
+        out += weight * rows[..., i : i + width]
     return out
 
 

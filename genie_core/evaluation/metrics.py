@@ -41,13 +41,16 @@ def ssim(a_THWC: Frames, b_THWC: Frames) -> Array:
     The standard form: an 11 x 11 Gaussian window of 1.5 pixels, K1 = 0.01, K2 = 0.03, averaged over the windows that
     lie wholly in the frame and over the three colours. H and W must be 11 at least.
     """
-    a_TCHW, b_TCHW = (np.moveaxis(x.astype(np.float64) / 255, -1, 1) for x in (a_THWC, b_THWC))
-    products = np.stack((a_TCHW, b_TCHW, a_TCHW**2, b_TCHW**2, a_TCHW * b_TCHW))
+    return np.array([_frame_ssim(a_HWC, b_HWC) for a_HWC, b_HWC in zip(a_THWC, b_THWC, strict=True)])
+
+
+def _frame_ssim(a_HWC: NDArray[np.uint8], b_HWC: NDArray[np.uint8]) -> float:
+    a_CHW, b_CHW = (np.moveaxis(x.astype(np.float64) / 255, -1, 0) for x in (a_HWC, b_HWC))
+    products = np.stack((a_CHW, b_CHW, a_CHW**2, b_CHW**2, a_CHW * b_CHW))
     a, b, aa, bb, ab = smooth_valid(products, _SSIM_KERNEL)
     luminance = (2 * a * b + _SSIM_C1) / (a**2 + b**2 + _SSIM_C1)
     structure = (2 * (ab - a * b) + _SSIM_C2) / ((aa - a**2) + (bb - b**2) + _SSIM_C2)
-    similarity: Array = (luminance * structure).mean(axis=(1, 2, 3))
-    return similarity
+    return float((luminance * structure).mean())
 
 
 def entropy(count_XK: Array) -> Array:

@@ -49,8 +49,8 @@ def _tiny() -> ModelConfig:
     return ModelConfig(
         name="tiny",
         tokenizer=TokenizerConfig(
-            encoder=_stack(1, 192, 6, 4),
-            decoder=_stack(1, 192, 6, 4),
+            encoder=_stack(1, 192, 6, 3),
+            decoder=_stack(1, 192, 6, 3),
             quantizer=QuantizerConfig(codes=1024, dim=16),
             patch=8,
             stem="conv",

@@ -70,7 +70,7 @@ class VectorQuantizer(nn.Module):
         if self.training:
             self._follow(latent.detach().reshape(-1, self.config.dim), code.reshape(-1))
         vector = self.lookup(code)
-        loss = self.config.commitment * F.mse_loss(latent, vector) * self.config.dim
+        loss = self.config.commitment * F.mse_loss(latent, vector)
         return Quantized(latent + (vector - latent).detach(), code, loss)
 
     @torch.no_grad()

@@ -63,5 +63,7 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(models_folder: Path) -> Iterator[str]:
     """Address of a server that lives as long as the tests of this process."""
-    with embedded_server(models_folder) as address:
-        yield address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with embedded_server(models_folder) as address:
+            yield address
