@@ -12,7 +12,8 @@ from genie_core.data import Dataset, Episode, Frames, Labels, resize_frames, res
 from genie_core.errors import DatasetError
 from genie_core.evaluation.metrics import Array
 from genie_core.evaluation.options import EvaluationOptions
-from genie_core.inference import Labeller
+from genie_core.inference import Labeller, Sampling
+from genie_core.models.bundle import Bundle
 
 ALL = "all"
 HELD_OUT = "valid"
@@ -60,6 +61,36 @@ class Start:
 
     take: int
     frame: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the parts of one evaluation share.
+
+    Attributes:
+        labeller: of the bundle.
+        takes: labelled episodes, at least one.
+        others: films of other episodes, which the supervised bound may train on.
+        options: as the user gave them.
+        progress: told how it goes.
+
+    """
+
+    labeller: Labeller
+    takes: Sequence[Take]
+    others: Sequence[Film]
+    options: EvaluationOptions
+    progress: Progress
+
+    @property
+    def bundle(self) -> Bundle:
+        """What is evaluated."""
+        return self.labeller.bundle
+
+    def sampling(self, rng: np.random.Generator) -> Sampling:
+        """How a rollout is sampled, with a seed of its own."""
+        seed = int(rng.integers(2**63))
+        return Sampling(self.options.maskgit_steps, self.options.temperature, seed)
 
 
 def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, list[Episode], list[Episode]]:
@@ -171,6 +202,7 @@ __all__ = [
     "Film",
     "Progress",
     "Start",
+    "Study",
     "Take",
     "by_take",
     "choose_episodes",

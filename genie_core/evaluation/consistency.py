@@ -1,0 +1,139 @@
+"""Whether a code does the same thing from every start frame (the paper's Fig. 13), as two numbers and a picture.
+
+Each code is applied several times from many real frames. Round trip: the latent action model reads the code back from
+the simulated video. Direction: what moves in the simulated picture moves the same way as it does from other starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data import Frames
+from genie_core.evaluation.figures import Findings, Measured, Missing, Picture, mean_of
+from genie_core.evaluation.image_motion import image_motion
+from genie_core.evaluation.material import Start, Study, by_take, draw_starts, read_codes
+from genie_core.evaluation.metrics import Array
+from genie_core.evaluation.pictures import Cell, frame_grid
+from genie_core.evaluation.tokenizer import redraw
+from genie_core.inference import Simulator
+
+MOST_CODES = 16
+"""Of a larger codebook only the codes that occur most often are applied."""
+MOVES = 1 / 64
+"""A code moves if its median displacement over all its applications is longer than this share of the frame's height."""
+AGREES = np.cos(np.pi / 4) - 1e-9
+"""Cosine of the largest angle, 45 degrees, at which two directions agree."""
+PICTURED = 8
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came of all C codes from one start: read_CA codes read back; motion_C2 dx, dy in pixels; the last frames."""
+
+    read_CA: NDArray[np.int64]
+    motion_C2: Array
+    last_CHWC: Frames
+
+
+def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
+    """Figures ``consistency.*`` and the picture ``fig13``."""
+    simulator = Simulator(study.bundle)
+    codes = applied_codes(np.concatenate([t.code_S for t in study.takes]), simulator.num_codes)
+    starts = draw_starts(study.takes, study.options.starts, 0, rng)
+    found = []
+    for done, start in enumerate(starts):
+        study.progress("consistency", done, len(starts))
+        found.append(apply_codes(study, simulator, start, codes, rng))
+    right = [(a.read_CA == np.array(codes)[:, None]).astype(np.float64) for a in found]
+    motion_GC2 = np.stack([a.motion_C2 for a in found])
+    agrees_GC = direction_agreement(motion_GC2, study.bundle.config.height * MOVES)
+    moving = ~np.isnan(agrees_GC).all(axis=0)
+    direction: Measured = Missing("it takes 2 start frames and a code that moves something: there is no such code")
+    if moving.any():
+        direction = mean_of([g[:, moving].ravel() for g in by_take(starts, list(agrees_GC))], rng)
+    return Findings(
+        {
+            "consistency.round_trip_accuracy": mean_of([g.ravel() for g in by_take(starts, right)], rng),
+            "consistency.direction_agreement": direction,
+        },
+        {
+            "consistency.round_trip_accuracy_by_code": [
+                mean_of([g[:, i].ravel() for g in by_take(starts, right)], rng) for i in range(len(codes))
+            ],
+            "consistency.direction_agreement_by_code": [
+                mean_of([g[:, i] for g in by_take(starts, list(agrees_GC))], rng)
+                if moving[i]
+                else Missing("it hardly moves anything")
+                for i in range(len(codes))
+            ],
+        },
+        [_picture(study, codes, starts, found)],
+    )
+
+
+def applied_codes(code_S: NDArray[np.int64], num_codes: int) -> list[int]:
+    """All codes, or the `MOST_CODES` most frequent of a larger codebook, in their order."""
+    frequent = np.argsort(-np.bincount(code_S, minlength=num_codes), kind="stable")[:MOST_CODES]
+    return sorted(frequent.tolist())
+
+
+def apply_codes(
+    study: Study, simulator: Simulator, start: Start, codes: Sequence[int], rng: np.random.Generator
+) -> Applied:
+    """Apply each code over and over from one real frame, all with the same random numbers.
+
+    Motion and codes are read from the start frame as the tokenizer draws it, so that a difference of its drawing to
+    the real frame is not taken for motion.
+    """
+    frame_1HWC = study.takes[start.take].film.frames_THWC[start.frame : start.frame + 1]
+    rollout = simulator.start(frame_1HWC, len(codes), study.sampling(rng))
+    drawn_ACHWC = np.stack([rollout.step(codes) for _ in range(study.options.applications)])
+    first_1HWC, _ = redraw(study.bundle, frame_1HWC)
+    videos = [np.concatenate((first_1HWC, drawn_ACHWC[:, c])) for c in range(len(codes))]
+    return Applied(
+        np.stack([read_codes(study.labeller, video)[0] for video in videos]),
+        np.stack([image_motion(video).sum(axis=0) for video in videos]),
+        drawn_ACHWC[-1],
+    )
+
+
+def direction_agreement(motion_GC2: Array, moves_px: float) -> Array:
+    """Whether each rollout goes the way of its code's other rollouts, within 45 degrees.
+
+    A code's way is the mean of the unit vectors of its rollouts' displacements, the rollout in question left out.
+
+    Args:
+        motion_GC2: displacement (dx, dy) of code c from start g, pixels.
+        moves_px: a code whose median displacement is no longer than this does not move.
+
+    Returns:
+        (G, C): 1 where it does, 0 where it does not (or the rollout stands still), NaN for codes that do not move.
+        All NaN where there are fewer than two starts.
+
+    """
+    length_GC = np.linalg.norm(motion_GC2, axis=-1)
+    unit_GC2 = motion_GC2 / np.maximum(length_GC, 1e-9)[..., None]
+    others_GC2 = unit_GC2.sum(axis=0, keepdims=True) - unit_GC2
+    others_GC2 /= np.maximum(np.linalg.norm(others_GC2, axis=-1, keepdims=True), 1e-9)
+    agrees_GC = ((unit_GC2 * others_GC2).sum(axis=-1) >= AGREES).astype(np.float64)
+    moving_C = np.median(length_GC, axis=0) > moves_px
+    return np.where(moving_C & (len(motion_GC2) > 1), agrees_GC, np.nan)
+
+
+def _picture(study: Study, codes: Sequence[int], starts: Sequence[Start], found: Sequence[Applied]) -> Picture:
+    rows = []
+    for start, applied in list(zip(starts, found, strict=True))[:PICTURED]:
+        frame_HWC = study.takes[start.take].film.frames_THWC[start.frame]
+        rows.append([Cell(frame_HWC), *map(Cell, applied.last_CHWC, codes)])
+    caption = (
+        f"Rows: start frames (left). Columns: the frame after applying code {', '.join(map(str, codes))} "
+        f"{study.options.applications} times. A good model moves the same way down a column."
+    )
+    return Picture("fig13", "One code, many scenes (Fig. 13)", caption, frame_grid(rows))
+
+
+__all__ = ["Applied", "applied_codes", "apply_codes", "consistency_findings", "direction_agreement"]

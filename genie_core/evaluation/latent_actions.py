@@ -1,0 +1,120 @@
+"""How good the latent action model is by itself: reconstruction, use of its codes, and labels that stay the same.
+
+Whether its codes mean motions is `ground_truth`'s work; whether the dynamics model obeys them is `consistency`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genie_core.data import Frames
+from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
+from genie_core.evaluation.material import Study, Take, read_codes
+from genie_core.evaluation.metrics import Array, perplexity, psnr_db
+from genie_core.models.bundle import Bundle
+from genie_core.models.patches import to_pixels
+
+BRIGHTNESS = 0.05
+"""Added to every colour, of a range of 1."""
+NOISE = 0.02
+"""Standard deviation of the noise of every pixel, of a range of 1."""
+SHIFT = 2
+"""Pixels that the whole picture moves, one way or the other."""
+
+Disturbance = Callable[[Frames, np.random.Generator], Frames]
+"""The same small change to all (T, H, W, 3) frames of an episode."""
+
+
+def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
+    """Figures ``lam.*``."""
+    bundle, takes = study.bundle, study.takes
+    codes = bundle.config.lam.quantizer.codes
+    errors = []
+    for done, take in enumerate(takes):
+        study.progress("latent actions", done, len(takes))
+        errors.append(_prediction_errors(bundle, take, rng))
+    count_EK = np.stack([np.bincount(t.code_S, minlength=codes).astype(np.float64) for t in takes])
+    transitions = int(count_EK.sum())
+
+    def figure(statistic: Statistic) -> Measured:
+        return estimate(np.stack(errors), statistic, transitions, rng)
+
+    pixels = bundle.config.lam.source == "pixels"
+    return Findings(
+        {
+            "lam.psnr_db": figure(_psnr_of(0)) if pixels else Missing("this model predicts tokens, not pixels"),
+            "lam.psnr_over_copy_db": figure(lambda sums: _psnr_of(0)(sums) - _psnr_of(1)(sums)),
+            "lam.psnr_over_random_db": figure(lambda sums: _psnr_of(0)(sums) - _psnr_of(2)(sums)),
+            "lam.code_perplexity": estimate(count_EK, perplexity, transitions, rng),
+            "lam.temporal_stability": mean_of([t.code_S[1:] == t.code_S[:-1] for t in takes], rng),
+            **_robustness(study, rng),
+        },
+        {"lam.code_share": [estimate(count_EK, _share_of(code), transitions, rng) for code in range(codes)]},
+    )
+
+
+@torch.inference_mode()
+def _prediction_errors(bundle: Bundle, take: Take, rng: np.random.Generator) -> Array:
+    """(3, 2): sum over transitions of the squared error, and their count, of the label, of copying, of random codes."""
+    lam = bundle.genie.lam
+    frames = torch.from_numpy(take.film.frames_THWC).to(bundle.device)[None]
+    view_1TCHW = bundle.genie.lam_view(to_pixels(frames))
+    before_1SCHW, after_1SCHW = view_1TCHW[:, :-1], view_1TCHW[:, 1:]
+    random_S = rng.integers(bundle.config.lam.quantizer.codes, size=len(take.code_S))
+
+    def predict(code_S: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+        predicted = lam.predict(before_1SCHW, lam.quantizer.lookup(torch.from_numpy(code_S).to(bundle.device)[None]))
+        return predicted.clamp(-0.5, 0.5) if lam.from_pixels else predicted
+
+    predictions = (predict(take.code_S), before_1SCHW, predict(random_S))
+    means = [float((p - after_1SCHW).double().square().mean()) for p in predictions]
+    return np.array([(mean * len(take.code_S), len(take.code_S)) for mean in means])
+
+
+def _psnr_of(row: int) -> Statistic:
+    return lambda sums_R32: psnr_db(ratio(sums_R32[:, row]))
+
+
+def _share_of(code: int) -> Statistic:
+    return lambda count_RK: count_RK[:, code] / count_RK.sum(axis=1)
+
+
+def brighten(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
+    """Lighter or darker by `BRIGHTNESS`."""
+    return _rounded(frames_THWC + rng.choice((-1, 1)) * BRIGHTNESS * 255)
+
+
+def add_noise(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
+    """Gaussian noise of `NOISE`, drawn for every pixel of every frame."""
+    return _rounded(frames_THWC + rng.normal(0, NOISE * 255, frames_THWC.shape))
+
+
+def shift(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
+    """Everything `SHIFT` pixels up, down, left or right; what comes in repeats the edge."""
+    axis, amount = int(rng.integers(1, 3)), int(rng.choice((-SHIFT, SHIFT)))
+    length = frames_THWC.shape[axis]
+    return np.take(frames_THWC, np.clip(np.arange(length) - amount, 0, length - 1), axis=axis)
+
+
+DISTURBANCES: dict[str, Disturbance] = {"brightness": brighten, "noise": add_noise, "shift": shift}
+
+
+def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
+    """Share of labels that a small disturbance of the whole episode leaves as they are."""
+    figures = {}
+    for done, (name, disturb) in enumerate(DISTURBANCES.items()):
+        study.progress("labels under disturbances", done, len(DISTURBANCES))
+        same = [read_codes(study.labeller, disturb(t.film.frames_THWC, rng))[0] == t.code_S for t in study.takes]
+        figures[f"lam.unchanged_{name}"] = mean_of(same, rng)
+    return figures
+
+
+def _rounded(values: Array) -> Frames:
+    return values.round().clip(0, 255).astype(np.uint8)
+
+
+__all__ = ["DISTURBANCES", "Disturbance", "add_noise", "brighten", "latent_action_findings", "shift"]

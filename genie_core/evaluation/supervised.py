@@ -1,0 +1,95 @@
+"""The supervised bound: the latent action model's own encoder, trained with the truth that the probes predict.
+
+It starts from the bundle's weights, so that a short training says what this architecture can read off these frames.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genie_core.data import Frames
+from genie_core.evaluation.material import Film, Progress
+from genie_core.evaluation.metrics import Array
+from genie_core.evaluation.probes import Scale
+from genie_core.models.bundle import Bundle
+from genie_core.models.lam import LatentActionModel
+from genie_core.models.patches import to_pixels
+
+BATCH, CLIP_FRAMES, RATE = 16, 6, 4e-4
+
+
+class _Reader(nn.Module):
+    """The encoder of a latent action model and a small network that reads K numbers off each transition."""
+
+    def __init__(self, lam: LatentActionModel, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.lam = copy.deepcopy(lam).requires_grad_(True)
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, outputs))
+
+    def forward(self, view_BTCHW: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T - 1, K)."""
+        x_BTND = self.lam.encoder(self.lam.encoder_patches(view_BTCHW) + self.lam.encoder_position_ND)
+        read: Tensor = self.head(x_BTND.mean(dim=2)[:, 1:])
+        return read
+
+
+def supervised_predictions(
+    bundle: Bundle, train: Sequence[Film], test: Sequence[Film], steps: int, seed: int, progress: Progress
+) -> list[Array]:
+    """Train on the displacements of some films and predict those of others, one (S, K) array a film.
+
+    Args:
+        bundle: whose encoder it is.
+        train: films with positions, at least one.
+        test: films to predict.
+        steps: of training, on 16 clips of 6 frames each.
+        seed: of the new layers and of the clips; torch's own random state is left as it is.
+        progress: told the steps done.
+
+    """
+    moves = [film.displacement_SK for film in train]
+    truth = [m for m in moves if m is not None]
+    scale = Scale.of(np.concatenate(truth))
+    scaled = [scale.apply(m) for m in truth]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reader = _Reader(bundle.genie.lam, bundle.config.lam.encoder.dim, scaled[0].shape[1]).to(bundle.device)
+    optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=0.01)
+    rng = np.random.default_rng(seed)
+    for step in range(steps):
+        progress("supervised bound", step, steps)
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
+        frames_BTHWC, target_BSK = _draw(train, scaled, rng)
+        target = torch.from_numpy(target_BSK).float().to(bundle.device)
+        loss = F.mse_loss(reader(_view(bundle, frames_BTHWC)), target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.inference_mode():
+        read = [reader(_view(bundle, film.frames_THWC[None]))[0].cpu().double().numpy() for film in test]
+    return [scale.undo(r) for r in read]
+
+
+def _draw(films: Sequence[Film], targets: Sequence[Array], rng: np.random.Generator) -> tuple[Frames, Array]:
+    """A batch of clips, every place in every film equally likely, and what to read off their transitions."""
+    length = min(CLIP_FRAMES, *(len(film.frames_THWC) for film in films))
+    places = np.array([len(film.frames_THWC) - length + 1 for film in films])
+    frames, rows = [], []
+    for i in rng.choice(len(films), size=BATCH, p=places / places.sum()):
+        first = int(rng.integers(places[i]))
+        frames.append(films[i].frames_THWC[first : first + length])
+        rows.append(targets[i][first : first + length - 1])
+    return np.stack(frames), np.stack(rows)
+
+
+def _view(bundle: Bundle, frames_BTHWC: Frames) -> Tensor:
+    return bundle.genie.lam_view(to_pixels(torch.from_numpy(frames_BTHWC).to(bundle.device)))
+
+
+__all__ = ["supervised_predictions"]

@@ -1,0 +1,171 @@
+"""`genie label` as users run it, against a real server: what it writes, what it refuses, and how it survives a stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from factories_data import make_robomimic, make_video
+from genie_core.data import open_labelled
+from processes import Genie, free_port, server_process
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_robomimic(tmp_path / "lift.hdf5", episodes=3, frames=20)
+
+
+@pytest.fixture
+def long_data(tmp_path: Path) -> Path:
+    """Enough to be stopped half way."""
+    return make_robomimic(tmp_path / "long.hdf5", episodes=30, frames=150, size=32)
+
+
+def latents(path: Path) -> dict[str, np.ndarray]:
+    labelled = open_labelled(path)
+    return {name: labelled.labels(name)[0].latent for name in labelled.episodes}
+
+
+def assert_same_labels(path: Path, other: Path) -> None:
+    expected = latents(other)
+    assert list(latents(path)) == list(expected)
+    for name, latent in latents(path).items():
+        np.testing.assert_array_equal(latent, expected[name])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def finished_episodes(output: Path) -> int:
+    return len(list(output.with_name(f"{output.name}.parts").glob("*.hdf5")))
+
+
+def test_labels_lie_beside_the_source_and_the_summary_says_what_was_done(genie: Genie, server: str, data: Path) -> None:
+    said = genie.run("label", data, "--server", server)
+    labelled = open_labelled(data.with_name("lift.labelled.hdf5"))
+    labels, attrs = labelled.labels("demo_1")
+    assert labelled.episodes == ("demo_0", "demo_1", "demo_2")
+    assert (len(labels), labels.valid.sum(), attrs.step, attrs.fps) == (20, 19, 1, 10)
+    assert labelled.model.codebook.shape == (8, 8)
+    for words in ("3 of 3 labelled", "frames/s", "57", "code", "nano", "lift.labelled.hdf5"):
+        assert words in said
+    assert "warning" not in said
+
+
+def test_several_episodes_in_flight_give_the_same_labels(genie: Genie, server: str, data: Path, tmp_path: Path) -> None:
+    genie.run("label", data, "--server", server, "--out", tmp_path / "one.hdf5")
+    genie.run("label", data, "--server", server, "--out", tmp_path / "three.hdf5", "--jobs", "3", "--frames", "copy")
+    assert_same_labels(tmp_path / "three.hdf5", tmp_path / "one.hdf5")
+
+
+def test_an_embedded_server_is_started_where_none_is_named(genie: Genie, models_folder: Path, data: Path) -> None:
+    genie.run("label", data, "--models", models_folder, "--in-place", "--density", "strided", "--step", "3")
+    labels, attrs = open_labelled(data).labels("demo_0")
+    assert (attrs.step, attrs.density) == (3, "strided")
+    assert labels.valid[[0, 3, 6]].all()
+    assert not labels.valid[[1, 2, 19]].any()
+
+
+def test_video_is_labelled_with_its_frames_at_the_models_size(genie: Genie, server: str, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    make_video(folder / "a.mp4", frames=25, size=(48, 64), fps=25)
+    make_video(folder / "b.mp4", frames=12, size=(36, 64), fps=10)
+    said = genie.run("label", folder, "--server", server, "--jobs", "2")
+    labelled = open_labelled(tmp_path / "clips.labelled.hdf5")
+    episode = labelled.episode("demo_0")
+    assert episode is not None
+    assert episode.frames().shape == (25, 32, 32, 3)
+    assert [labelled.labels(name)[1].step for name in labelled.episodes] == [3, 1]
+    assert "warning: with step 3 the model sees 8.33333 frames/s, 17% slower" in " ".join(said.split())
+
+
+def test_an_output_that_exists_is_kept_resumed_or_replaced_as_asked(genie: Genie, server: str, data: Path) -> None:
+    output = data.with_name("lift.labelled.hdf5")
+    genie.run("label", data, "--server", server)
+    before = output.read_bytes()
+    assert "exists already" in genie.fail("label", data, "--server", server)
+    assert output.read_bytes() == before
+    assert "3 of them by an earlier run" in genie.run("label", data, "--server", server, "--resume")
+    genie.run("label", data, "--server", server, "--overwrite", "--step", "2")
+    assert open_labelled(output).labels("demo_0")[1].step == 2
+
+
+def test_a_server_that_is_killed_half_way_costs_nothing_finished(
+    genie: Genie, models_folder: Path, server: str, long_data: Path, tmp_path: Path
+) -> None:
+    output, port = long_data.with_name("long.labelled.hdf5"), free_port()
+    with server_process(models_folder, port) as (process, address):
+        labelling = genie.start("label", long_data, "--server", address)
+        wait_for(lambda: finished_episodes(output) >= 3)
+        process.kill()
+        _, err = labelling.communicate(timeout=60)
+    finished = finished_episodes(output)
+    assert labelling.returncode == 2
+    assert f"error: the server at {address} went away while labelling demo_{finished}" in err
+    assert f"{finished} of 30 episodes are finished; the same command goes on from there" in err
+    assert not output.exists()
+    with server_process(models_folder, port):
+        assert f"30 of 30 labelled, {finished} of them by an earlier run" in genie.run(
+            "label", long_data, "--server", address
+        )
+    genie.run("label", long_data, "--server", server, "--out", tmp_path / "at-once.hdf5")
+    assert_same_labels(output, tmp_path / "at-once.hdf5")
+
+
+def test_ctrl_c_keeps_what_is_finished(genie: Genie, server: str, long_data: Path) -> None:
+    output = long_data.with_name("long.labelled.hdf5")
+    labelling = genie.start("label", long_data, "--server", server, "--jobs", "2")
+    wait_for(lambda: finished_episodes(output) >= 2)
+    labelling.send_signal(signal.SIGINT)
+    _, err = labelling.communicate(timeout=60)
+    assert labelling.returncode == 130
+    assert f"stopped: {finished_episodes(output)} of 30 episodes are finished" in err
+    assert "Traceback" not in err
+    genie.run("label", long_data, "--server", server)
+    assert len(open_labelled(output).episodes) == 30
+
+
+def test_bad_episodes_stop_the_run_or_are_left_out_and_named(genie: Genie, server: str, data: Path) -> None:
+    with h5py.File(data, "a") as file:
+        frames = file["data/demo_1/obs/agentview_image"][:1]
+        del file["data/demo_1/obs/agentview_image"]
+        file["data/demo_1/obs/agentview_image"] = frames
+    err = genie.fail("label", data, "--server", server)
+    assert "demo_1 has 1 frame, wanted 2 or more" in err
+    assert "--skip-bad" in err
+    said = genie.run("label", data, "--server", server, "--skip-bad")
+    assert "2 of 3 labelled" in said
+    assert "left out demo_1" in said
+
+
+def test_a_damaged_video_is_left_out_and_named(genie: Genie, server: str, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    make_video(folder / "good.mp4", frames=12)
+    whole = make_video(folder / "torn.mp4", frames=60).read_bytes()
+    (folder / "torn.mp4").write_bytes(whole[: len(whole) // 2])
+    assert "torn.mp4" in genie.fail("label", folder, "--server", server)
+    assert "left out torn" in genie.run("label", folder, "--server", server, "--skip-bad")
+
+
+def test_what_cannot_be_done_is_said_in_one_line(genie: Genie, server: str, data: Path, tmp_path: Path) -> None:
+    assert f"no server at {NOBODY} (start one with `genie serve`)" in genie.fail("label", data, "--server", NOBODY)
+    assert "the cameras are: agentview_image" in genie.fail("label", data, "--server", server, "--camera", "wrist")
+    assert "there is no model 'big'; there are: nano" in genie.fail("label", data, "--server", server, "--model", "big")
+    assert "no such file" in genie.fail("label", tmp_path / "nothing.hdf5", "--server", server)
+    assert "choose one" in genie.fail("label", data, "--server", server, "--resume", "--overwrite")
+    unknown_rate = make_robomimic(tmp_path / "unknown.hdf5", episodes=1, fps=None)
+    assert "frame rate" in genie.fail("label", unknown_rate, "--server", server)
+    genie.run("label", unknown_rate, "--server", server, "--fps", "10", "--overwrite")
