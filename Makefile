@@ -57,7 +57,7 @@ runs/data/panda_lab_train.hdf5: | $(VENV)/.sim-installed
 data: $(DATA) ## make the shipped model's training data (needs an OpenGL library: libosmesa6 or libegl1)
 
 train-shipped: $(DATA) ## train the shipped model again; interrupt and run again to resume
-	OMP_WAIT_POLICY=passive $(BIN)/genie train $(DATA) --preset tiny --half --out runs/tiny
+	OMP_WAIT_POLICY=passive cd runs/data && ../../$(BIN)/genie train panda_lab_train.hdf5 --lam-data panda_random_train.hdf5 --preset tiny --half --out ../tiny
 
 clean: ## remove the environment and the demo's results
 	rm -rf $(VENV) demo-out

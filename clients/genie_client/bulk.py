@@ -6,10 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -163,32 +163,32 @@ def label_dataset(
 
 
 def _label_all(run: _Run, pending: list[Episode], report: LabelReport) -> None:
-    """Label the episodes, `jobs` at a time, in order of their place in the dataset."""
-    with ThreadPoolExecutor(run.plan.jobs, thread_name_prefix="genie-label") as pool:
-        flying: dict[Future[Labels], Episode] = {}
-        waiting = iter(pending)
-        try:
-            while True:
-                while len(flying) < run.plan.jobs and (episode := next(waiting, None)) is not None:
-                    flying[pool.submit(run.label, episode)] = episode
-                if not flying:
-                    return
-                done, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in done:
-                    _count(run, report, flying.pop(future), future)
-        except BaseException:
-            run.stop()
-            raise
-
-
-def _count(run: _Run, report: LabelReport, episode: Episode, future: Future[Labels]) -> None:
+    """Label the episodes, `jobs` at a time, begun in the order of the dataset."""
+    todo: SimpleQueue[Episode] = SimpleQueue()
+    done: SimpleQueue[tuple[Episode, Labels | Exception]] = SimpleQueue()
+    for episode in pending:
+        todo.put(episode)
+    workers = [threading.Thread(target=run.work, args=(todo, done), name="genie-label") for _ in range(run.plan.jobs)]
     try:
-        report.add(future.result(), run.writer.step(episode))
-    except BadEpisodeError as error:
-        if not run.plan.skip_bad:
-            raise
-        report.skipped.append((episode.name, str(error)))
+        for worker in workers:
+            worker.start()
+        for _ in pending:  # Ctrl-C strikes this thread, which holds no lock while it waits here
+            episode, outcome = done.get()
+            _count(run, report, episode, outcome)
+    finally:
+        run.stop()
+        for worker in filter(threading.Thread.is_alive, workers):
+            worker.join()
+
+
+def _count(run: _Run, report: LabelReport, episode: Episode, outcome: Labels | Exception) -> None:
+    if isinstance(outcome, Labels):
+        report.add(outcome, run.writer.step(episode))
+    elif isinstance(outcome, BadEpisodeError) and run.plan.skip_bad:
+        report.skipped.append((episode.name, str(outcome)))
         run.advance(1.0)
+    else:
+        raise outcome
 
 
 class _Run:
@@ -213,6 +213,19 @@ class _Run:
             streams = list(self._streams)
         for stream in streams:
             stream.close()
+
+    def work(self, todo: SimpleQueue[Episode], done: SimpleQueue[tuple[Episode, Labels | Exception]]) -> None:
+        """Label what is to be done until there is no more, or `stop`; for a thread of its own."""
+        while not self._stopped.is_set():
+            try:
+                episode = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                outcome: Labels | Exception = self.label(episode)
+            except Exception as error:
+                outcome = error
+            done.put((episode, outcome))
 
     def label(self, episode: Episode) -> Labels:
         """Label one episode and finish it in the output."""

@@ -60,7 +60,9 @@ class Peer:
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return ServerBusyError(f"the server at {self.address} has no room for {doing}: {details}")
             case grpc.StatusCode.DEADLINE_EXCEEDED if not self.met:
-                return ServerTimeoutError(f"nobody answered at {self.address} in time (start a server with `genie serve`)")
+                return ServerTimeoutError(
+                    f"nobody answered at {self.address} in time (start a server with `genie serve`)"
+                )
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return ServerTimeoutError(f"{doing} at {self.address} timed out: {details}")
             case grpc.StatusCode.CANCELLED:

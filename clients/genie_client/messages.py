@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Unpack
 
 import numpy as np
@@ -126,7 +126,7 @@ class FramePacker:
 
 def label_requests(
     header: labelling_pb2.LabelOptions, chunks: Iterable[NDArray[np.generic]], size: FrameSize | None
-) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
+) -> Generator[labelling_pb2.LabelEpisodeRequest, None, None]:
     """Every request of one labelling stream: the header, then the frames of all chunks."""
     yield labelling_pb2.LabelEpisodeRequest(header=header)
     packer = FramePacker(size)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -16,6 +19,11 @@ from genie_core.data import Frames, Labels
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response", covariant=True)
 
+_AHEAD = 2
+"""Requests made before gRPC asks for them."""
+
+_STOP_WITHIN_S = 5.0
+
 
 class Call(Protocol[_Response]):
     """A gRPC call whose answers are a stream."""
@@ -27,30 +35,72 @@ class Call(Protocol[_Response]):
 
 
 class Feed(Iterator[_Request], Generic[_Request]):
-    """Requests, read by gRPC in a thread of its own. An error there ends the call, and is kept for the caller."""
+    """Requests, made a few ahead in a thread of ours, which `stop` waits for, and handed to gRPC in a thread of gRPC's.
 
-    def __init__(self, requests: Iterator[_Request]) -> None:
+    gRPC's own threads outlive their call and are killed at exit, wherever they are: they must never run the caller's
+    code, which may hold a lock then (that of HDF5, say). An error in making a request is kept, and ends the call.
+    """
+
+    def __init__(self, requests: Generator[_Request, None, None]) -> None:
+        self.error: Exception | None = None
         self._requests = requests
         self._cancel: Callable[[], object] | None = None
-        self.error: Exception | None = None
+        self._made: deque[_Request] = deque()
+        self._complete = False
+        self._stopped = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._make_all, name="genie-feed", daemon=True)
+        self._thread.start()
 
     def attach(self, cancel: Callable[[], object]) -> None:
         """Say how to end the call, once there is one."""
-        self._cancel = cancel
-        if self.error is not None:
-            cancel()
+        with self._changed:
+            self._cancel = cancel
+            if self.error is not None:
+                cancel()
+
+    def stop(self) -> None:
+        """Make no more requests, and wait for the one being made; not for long, as its frames may never come."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._thread.join(_STOP_WITHIN_S)
 
     def __next__(self) -> _Request:
-        """The next request; ends where there is none or making it failed."""
-        try:
-            return next(self._requests)
-        except StopIteration:
-            raise
-        except Exception as error:
+        """The next request, for gRPC."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._made or self._complete or self._stopped)
+            if self._stopped or not self._made:
+                raise StopIteration
+            self._changed.notify_all()
+            return self._made.popleft()
+
+    def _make_all(self) -> None:
+        with closing(self._requests):
+            try:
+                for request in self._requests:
+                    if not self._offer(request):
+                        return
+            except Exception as error:
+                self._fail(error)
+        with self._changed:
+            self._complete = True
+            self._changed.notify_all()
+
+    def _offer(self, request: _Request) -> bool:
+        """Hand over a request once there is room; False where it is not wanted any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._made) < _AHEAD or self._stopped)
+            self._made.append(request)
+            self._changed.notify_all()
+            return not self._stopped
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
             self.error = error
+            self._stopped = True
             if self._cancel is not None:
                 self._cancel()
-            raise StopIteration from None
 
 
 class LabelStream(Iterator[Labels]):
@@ -105,8 +155,9 @@ class LabelStream(Iterator[Labels]):
         return self._reader.whole(list(self))
 
     def close(self) -> None:
-        """Stop labelling; does nothing where the stream has ended."""
+        """Stop labelling, and reading frames; may be called from any thread, and again."""
         self._call.cancel()
+        self._feed.stop()
 
     def _receive(self) -> labelling_pb2.LabelEpisodeResponse:
         try:

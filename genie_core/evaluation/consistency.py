@@ -48,31 +48,56 @@ def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
     for done, start in enumerate(starts):
         study.progress("consistency", done, len(starts))
         found.append(apply_codes(study, simulator, start, codes, rng))
-    right = [(a.read_CA == np.array(codes)[:, None]).astype(np.float64) for a in found]
-    motion_GC2 = np.stack([a.motion_C2 for a in found])
-    agrees_GC = direction_agreement(motion_GC2, study.bundle.config.height * MOVES)
-    moving = ~np.isnan(agrees_GC).all(axis=0)
-    direction: Measured = Missing("it takes 2 start frames and a code that moves something: there is no such code")
-    if moving.any():
-        direction = mean_of([g[:, moving].ravel() for g in by_take(starts, list(agrees_GC))], rng)
+    return Findings.merge([_round_trip(starts, codes, found, rng), _direction(study, starts, codes, found, rng)])
+
+
+def _round_trip(
+    starts: Sequence[Start], codes: Sequence[int], found: Sequence[Applied], rng: np.random.Generator
+) -> Findings:
+    right = by_take(starts, [(a.read_CA == np.array(codes)[:, None]).astype(np.float64) for a in found])
     return Findings(
-        {
-            "consistency.round_trip_accuracy": mean_of([g.ravel() for g in by_take(starts, right)], rng),
-            "consistency.direction_agreement": direction,
-        },
+        {"consistency.round_trip_accuracy": mean_of([g.ravel() for g in right], rng)},
         {
             "consistency.round_trip_accuracy_by_code": [
-                mean_of([g[:, i].ravel() for g in by_take(starts, right)], rng) for i in range(len(codes))
-            ],
+                mean_of([g[:, i].ravel() for g in right], rng) for i in range(len(codes))
+            ]
+        },
+    )
+
+
+def _direction(
+    study: Study, starts: Sequence[Start], codes: Sequence[int], found: Sequence[Applied], rng: np.random.Generator
+) -> Findings:
+    """Agreement by itself, by code, and with the codes of each start in random order: what chance would give."""
+    motion_GC2 = np.stack([a.motion_C2 for a in found])
+    length_GC = np.linalg.norm(motion_GC2, axis=-1)
+    least = study.bundle.config.height * MOVES
+    agrees_GC = direction_agreement(motion_GC2, least)
+    shuffled_GC = direction_agreement(np.stack([rng.permutation(motion_C2) for motion_C2 in motion_GC2]), least)
+    groups = by_take(starts, list(agrees_GC))
+    return Findings(
+        {
+            "consistency.direction_agreement": _share(groups, rng),
+            "consistency.direction_agreement_shuffled": _share(by_take(starts, list(shuffled_GC)), rng),
+        },
+        {
             "consistency.direction_agreement_by_code": [
-                mean_of([g[:, i] for g in by_take(starts, list(agrees_GC))], rng)
-                if moving[i]
-                else Missing("it hardly moves anything")
-                for i in range(len(codes))
+                _share([g[:, i] for g in groups], rng) for i in range(len(codes))
+            ],
+            "consistency.motion_px_by_code": [
+                mean_of([g[:, i] for g in by_take(starts, list(length_GC))], rng) for i in range(len(codes))
             ],
         },
         [_picture(study, codes, starts, found)],
     )
+
+
+def _share(groups: Sequence[Array], rng: np.random.Generator) -> Measured:
+    """The mean of what is not NaN, where there is any."""
+    counted = [g[np.isfinite(g)] for g in groups]
+    if not any(len(c) for c in counted):
+        return Missing("it takes 2 start frames, and a code that moves something")
+    return mean_of(counted, rng)
 
 
 def applied_codes(code_S: NDArray[np.int64], num_codes: int) -> list[int]:
@@ -90,7 +115,7 @@ def apply_codes(
     the real frame is not taken for motion.
     """
     frame_1HWC = study.takes[start.take].film.frames_THWC[start.frame : start.frame + 1]
-    rollout = simulator.start(frame_1HWC, len(codes), study.sampling(rng))
+    rollout = simulator.start(frame_1HWC, len(codes), study.draw_sampling(rng))
     drawn_ACHWC = np.stack([rollout.step(codes) for _ in range(study.options.applications)])
     first_1HWC, _ = redraw(study.bundle, frame_1HWC)
     videos = [np.concatenate((first_1HWC, drawn_ACHWC[:, c])) for c in range(len(codes))]

@@ -94,7 +94,7 @@ def estimate(
         return Missing("there is nothing to measure it on")
     value = float(statistic(sums_E.sum(axis=0)[None])[0])
     if not np.isfinite(value):
-        return Missing("it is undefined here: what it is measured on does not vary")
+        return Missing("it is undefined on these episodes: what it compares with does not vary, or is nothing")
     if episodes == 1:
         return Figure(value=value, ci95=None, n=n, episodes=1)
     times_RE = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=resamples).astype(np.float64)

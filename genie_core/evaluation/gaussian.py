@@ -10,7 +10,8 @@ def gaussian_kernel(size: int, sigma: float) -> NDArray[np.float64]:
     """(size,) weights of a Gaussian of standard deviation `sigma` pixels, centred, summing to 1."""
     offsets = np.arange(size) - (size - 1) / 2
     weights: NDArray[np.float64] = np.exp(-0.5 * (offsets / sigma) ** 2)
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def smooth_valid(x_XHW: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:

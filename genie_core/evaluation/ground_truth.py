@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import resize_frames
-from genie_core.evaluation.figures import Findings, Measured, Missing, estimate, mean_of
-from genie_core.evaluation.material import Film, Progress, Take
+from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of
+from genie_core.evaluation.material import Film, Study
 from genie_core.evaluation.metrics import Array, normalised_mse, normalised_mutual_information, r2, residual_sums
-from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.probes import Probe, fit_linear, fit_mlp
 from genie_core.evaluation.supervised import supervised_predictions
-from genie_core.models.bundle import Bundle
 
 _DIFFERENCE_SIDE = 8
 """Pixels a side of the shrunken frames whose difference is the baseline."""
 
 PROBES = ("code", "latent", "latent_linear", "frame_difference", "shuffled")
+SUPERVISED = "supervised"
+SHARE = "probe.latent_share_of_supervised"
+LEAST_BOUND = 0.05
+"""A supervised bound with a smaller R2 bounds nothing."""
+LEFT_OUT = "it was left out: --supervised-steps 0"
 
 
 @dataclass(frozen=True)
@@ -40,59 +43,64 @@ class Halves:
         return Halves(tuple(order[: (episodes + 1) // 2]), tuple(order[(episodes + 1) // 2 :]))
 
 
-def ground_truth_findings(
-    bundle: Bundle,
-    takes: Sequence[Take],
-    others: Sequence[Film],
-    options: EvaluationOptions,
-    rng: np.random.Generator,
-    progress: Progress,
+def ground_truth_findings(study: Study, rng: np.random.Generator) -> Findings:
+    """Figures ``probe.*``: displacement of the end effector, actions, and motion classes."""
+    displacement = _all([t.film.displacement_SK for t in study.takes])
+    action = _all([t.film.action_SA for t in study.takes])
+    no_position = Missing(f"not every episode has the array `{study.options.position}`")
+    halves = Halves.draw(len(study.takes), rng) if len(study.takes) > 1 else None
+    return Findings.merge(
+        [
+            _probe_findings(study, "displacement", no_position if displacement is None else displacement, halves, rng),
+            _probe_findings(
+                study, "action", Missing("not every episode has actions") if action is None else action, halves, rng
+            ),
+            _motion_findings(study, no_position if displacement is None else displacement, rng),
+        ]
+    )
+
+
+def _probe_findings(
+    study: Study, target: str, truth: Sequence[Array] | Missing, halves: Halves | None, rng: np.random.Generator
 ) -> Findings:
-    """Figures ``probe.*``: displacement of the end effector, actions, and motion classes.
-
-    Args:
-        bundle: whose labels these are.
-        takes: labelled episodes.
-        others: episodes that are not scored, for the supervised bound alone.
-        options: still threshold, steps of the supervised bound, seed.
-        rng: draws the halves, the shuffling and the resamples.
-        progress: told how it goes.
-
-    """
-    displacement = _all([t.film.displacement_SK for t in takes])
-    action = _all([t.film.action_SA for t in takes])
-    no_position = Missing(f"not every episode has the array `{options.position}`")
-    no_action = Missing("not every episode has actions")
+    """Scores of all probes of one target; of displacement also the supervised bound."""
+    names = (*PROBES, SUPERVISED) if target == "displacement" else PROBES
+    if isinstance(truth, Missing) or halves is None:
+        reason = truth if isinstance(truth, Missing) else Missing("it takes 2 episodes: one to fit on, one to score")
+        keys = [key for name in names for key in _keys(name, target)]
+        return Findings(dict.fromkeys([*keys, SHARE] if SUPERVISED in names else keys, reason))
+    study.progress(f"probes of {target}", 0, 1)
+    scores = probe_scores(study, truth, halves, rng)
+    if SUPERVISED in names and study.options.supervised_steps:
+        scores[SUPERVISED] = _supervised_score(study, truth, halves)
     figures: dict[str, Measured] = {}
-    curves: dict[str, Sequence[Measured]] = {}
-    halves = Halves.draw(len(takes), rng) if len(takes) > 1 else None
-    targets = (("displacement", displacement, no_position), ("action", action, no_action))
-    for target, truth, missing in targets:
-        if truth is None or halves is None:
-            reason = missing if truth is None else Missing("it takes 2 episodes: one to fit on, one to score")
-            figures |= {f"probe.{name}_to_{target}_{kind}": reason for name in PROBES for kind in ("r2_mean", "nmse")}
-            figures |= _without_bound(reason) if target == "displacement" else {}
-            continue
-        progress("probes", 0, 1)
-        scores = probe_scores(bundle, takes, truth, halves, options.seed, rng)
-        if target == "displacement":
-            figures |= _bound(bundle, takes, truth, others, halves, options, scores, rng, progress)
-        for name, sums_E4K in scores.items():
-            figures |= _figures(f"probe.{name}_to_{target}", sums_E4K, rng)
-            curves[f"probe.{name}_to_{target}_r2"] = _curve(sums_E4K, rng)
-    figures |= _motion_figures(bundle, takes, displacement, options.still, rng, no_position)
+    for name in names:
+        if name in scores:
+            of_mean, of_error = (_estimate(scores[name], statistic, rng) for statistic in (r2_mean, normalised_mse))
+        else:
+            of_mean = of_error = Missing(LEFT_OUT)
+        figures |= dict(zip(_keys(name, target), (of_mean, of_error), strict=True))
+    if SUPERVISED in names:
+        figures[SHARE] = Missing(LEFT_OUT)
+    if SUPERVISED in scores:
+        both_E24K = np.stack((scores["latent"], scores[SUPERVISED]), axis=1)
+        figures[SHARE] = estimate(both_E24K, _share_of_bound, _rows(scores["latent"]), rng)
+    curves = {f"probe.{name}_to_{target}_r2": _each_r2(sums_E4K, rng) for name, sums_E4K in scores.items()}
     return Findings(figures, curves)
 
 
-def probe_scores(
-    bundle: Bundle, takes: Sequence[Take], truth: Sequence[Array], halves: Halves, seed: int, rng: np.random.Generator
-) -> dict[str, Array]:
+def _keys(probe: str, target: str) -> tuple[str, str]:
+    return f"probe.{probe}_to_{target}_r2_mean", f"probe.{probe}_to_{target}_nmse"
+
+
+def probe_scores(study: Study, truth: Sequence[Array], halves: Halves, rng: np.random.Generator) -> dict[str, Array]:
     """Sums (E, 4, K) of `residual_sums` over the scored episodes, for each of `PROBES`.
 
     A linear probe of a one-hot code predicts the code's mean: no other probe of a code alone can do better, so that
     there is no MLP for it. `shuffled` learns the latents with the truth in random order.
     """
-    codes = np.eye(bundle.config.lam.quantizer.codes)
+    takes, seed = study.takes, study.options.seed
+    codes = np.eye(study.bundle.config.lam.quantizer.codes)
     code = [codes[t.code_S] for t in takes]
     latent = [t.latent_SD.astype(np.float64) for t in takes]
     difference = [frame_differences(t.film) for t in takes]
@@ -130,59 +138,31 @@ def motion_class(displacement_SK: Array, still: float) -> NDArray[np.int64]:
     return np.where(np.linalg.norm(displacement_SK, axis=1) < still, 0, 1 + 2 * axis_S + positive_S)
 
 
-def _motion_figures(
-    bundle: Bundle,
-    takes: Sequence[Take],
-    displacement: Sequence[Array] | None,
-    still: float,
-    rng: np.random.Generator,
-    missing: Missing,
-) -> dict[str, Measured]:
+def _motion_findings(study: Study, displacement: Sequence[Array] | Missing, rng: np.random.Generator) -> Findings:
     """How well codes and motion classes agree, and how long a motion lasts (beside ``lam.temporal_stability``)."""
-    if displacement is None:
-        return {"probe.nmi": missing, "probe.motion_stability": missing}
-    shape = (bundle.config.lam.quantizer.codes, 1 + 2 * displacement[0].shape[1])
-    classes = [motion_class(d, still) for d in displacement]
-    joint_EKM = np.zeros((len(takes), *shape))
-    for joint_KM, take, class_S in zip(joint_EKM, takes, classes, strict=True):
+    if isinstance(displacement, Missing):
+        return Findings({"probe.nmi": displacement, "probe.motion_stability": displacement})
+    shape = (study.bundle.config.lam.quantizer.codes, 1 + 2 * displacement[0].shape[1])
+    classes = [motion_class(d, study.options.still) for d in displacement]
+    joint_EKM = np.zeros((len(classes), *shape))
+    for joint_KM, take, class_S in zip(joint_EKM, study.takes, classes, strict=True):
         np.add.at(joint_KM, (take.code_S, class_S), 1)
-    return {
-        "probe.nmi": estimate(joint_EKM, normalised_mutual_information, int(joint_EKM.sum()), rng),
-        "probe.motion_stability": mean_of([c[1:] == c[:-1] for c in classes], rng),
-    }
+    return Findings(
+        {
+            "probe.nmi": estimate(joint_EKM, normalised_mutual_information, int(joint_EKM.sum()), rng),
+            "probe.motion_stability": mean_of([c[1:] == c[:-1] for c in classes], rng),
+        }
+    )
 
 
-def _bound(
-    bundle: Bundle,
-    takes: Sequence[Take],
-    truth: Sequence[Array],
-    others: Sequence[Film],
-    halves: Halves,
-    options: EvaluationOptions,
-    scores: Mapping[str, Array],
-    rng: np.random.Generator,
-    progress: Progress,
-) -> dict[str, Measured]:
-    """The supervised bound, and the share of it that the probe of the latents reaches."""
-    if not options.supervised_steps:
-        return _without_bound(Missing("it was left out: --supervised-steps 0"))
-    train = [takes[i].film for i in halves.fit] + [f for f in others if f.position_TK is not None]
-    test = [takes[i].film for i in halves.score]
-    predictions = supervised_predictions(bundle, train, test, options.supervised_steps, options.seed, progress)
-    pairs = zip(halves.score, predictions, strict=True)
-    sums_E4K = np.stack([residual_sums(truth[i], predicted) for i, predicted in pairs])
-    both_E24K = np.stack((scores["latent"], sums_E4K), axis=1)
-    return {
-        **_figures("probe.supervised_to_displacement", sums_E4K, rng),
-        "probe.latent_share_of_supervised": estimate(
-            both_E24K, lambda sums: r2_mean(sums[:, 0]) / r2_mean(sums[:, 1]), _rows(sums_E4K), rng
-        ),
-    }
-
-
-def _without_bound(reason: Missing) -> dict[str, Measured]:
-    names = ("supervised_to_displacement_r2_mean", "supervised_to_displacement_nmse", "latent_share_of_supervised")
-    return {f"probe.{name}": reason for name in names}
+def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array:
+    """Trained on the half that probes are fitted on, and on all other episodes at hand."""
+    width = truth[0].shape[1]
+    others = [f for f in study.others if f.position_TK is not None and f.position_TK.shape[1] == width]
+    train = [study.takes[i].film for i in halves.fit] + others
+    test = [study.takes[i].film for i in halves.score]
+    predictions = supervised_predictions(study, train, test)
+    return np.stack([residual_sums(truth[i], read) for i, read in zip(halves.score, predictions, strict=True)])
 
 
 def r2_mean(sums_X4K: Array) -> Array:
@@ -194,19 +174,20 @@ def r2_mean(sums_X4K: Array) -> Array:
     return mean
 
 
-def _figures(name: str, sums_E4K: Array, rng: np.random.Generator) -> dict[str, Measured]:
-    rows = _rows(sums_E4K)
-    return {
-        f"{name}_r2_mean": estimate(sums_E4K, r2_mean, rows, rng),
-        f"{name}_nmse": estimate(sums_E4K, normalised_mse, rows, rng),
-    }
+def _share_of_bound(sums_R24K: Array) -> Array:
+    """R2 of the first over that of the second; NaN where the second has learnt nothing."""
+    reached_R, bound_R = r2_mean(sums_R24K[:, 0]), r2_mean(sums_R24K[:, 1])
+    share: Array = np.where(bound_R > LEAST_BOUND, reached_R / np.maximum(bound_R, LEAST_BOUND), np.nan)
+    return share
 
 
-def _curve(sums_E4K: Array, rng: np.random.Generator) -> list[Measured]:
-    def one(k: int) -> Measured:
-        return estimate(sums_E4K, lambda sums: r2(sums)[:, k], _rows(sums_E4K), rng)
+def _estimate(sums_E4K: Array, statistic: Statistic, rng: np.random.Generator) -> Measured:
+    return estimate(sums_E4K, statistic, _rows(sums_E4K), rng)
 
-    return [one(k) for k in range(sums_E4K.shape[2])]
+
+def _each_r2(sums_E4K: Array, rng: np.random.Generator) -> list[Measured]:
+    """R2 of each of the K numbers."""
+    return [_estimate(sums_E4K[:, :, k : k + 1], r2_mean, rng) for k in range(sums_E4K.shape[2])]
 
 
 def _rows(sums_E4K: Array) -> int:
@@ -222,6 +203,7 @@ def _all(arrays: Sequence[Array | None]) -> list[Array] | None:
 
 __all__ = [
     "PROBES",
+    "SUPERVISED",
     "Halves",
     "frame_differences",
     "ground_truth_findings",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,7 @@ class Study:
         takes: labelled episodes, at least one.
         others: films of other episodes, which the supervised bound may train on.
         options: as the user gave them.
+        sampling: of every rollout, but for the seed.
         progress: told how it goes.
 
     """
@@ -80,6 +81,7 @@ class Study:
     takes: Sequence[Take]
     others: Sequence[Film]
     options: EvaluationOptions
+    sampling: Sampling
     progress: Progress
 
     @property
@@ -87,10 +89,9 @@ class Study:
         """What is evaluated."""
         return self.labeller.bundle
 
-    def sampling(self, rng: np.random.Generator) -> Sampling:
-        """How a rollout is sampled, with a seed of its own."""
-        seed = int(rng.integers(2**63))
-        return Sampling(self.options.maskgit_steps, self.options.temperature, seed)
+    def draw_sampling(self, rng: np.random.Generator) -> Sampling:
+        """`sampling` with a seed of its own."""
+        return replace(self.sampling, seed=int(rng.integers(2**63)))
 
 
 def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, list[Episode], list[Episode]]:

@@ -60,7 +60,7 @@ def compare(study: Study, simulator: Simulator, start: Start, rng: np.random.Gen
     real_THWC = take.film.frames_THWC[start.frame : stop + 1]
     inferred_H = take.code_S[start.frame : stop]
     random_H = rng.integers(simulator.num_codes, size=HORIZON)
-    rollout = simulator.start(real_THWC[:1], 2, study.sampling(rng))
+    rollout = simulator.start(real_THWC[:1], 2, study.draw_sampling(rng))
     drawn_H2HWC = np.stack([rollout.step([int(a), int(b)]) for a, b in zip(inferred_H, random_H, strict=True)])
     redrawn_THWC, token_TN = redraw(study.bundle, real_THWC)
     copied_HHWC = np.repeat(real_THWC[:1], HORIZON, axis=0)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.data import Frames
-from genie_core.evaluation.material import Film, Progress
+from genie_core.evaluation.material import Film, Study
 from genie_core.evaluation.metrics import Array
 from genie_core.evaluation.probes import Scale
 from genie_core.models.bundle import Bundle
@@ -39,20 +39,18 @@ class _Reader(nn.Module):
         return read
 
 
-def supervised_predictions(
-    bundle: Bundle, train: Sequence[Film], test: Sequence[Film], steps: int, seed: int, progress: Progress
-) -> list[Array]:
+def supervised_predictions(study: Study, train: Sequence[Film], test: Sequence[Film]) -> list[Array]:
     """Train on the displacements of some films and predict those of others, one (S, K) array a film.
 
+    Torch's own random state is left as it is.
+
     Args:
-        bundle: whose encoder it is.
+        study: the bundle, how long to train and by which seed.
         train: films with positions, at least one.
         test: films to predict.
-        steps: of training, on 16 clips of 6 frames each.
-        seed: of the new layers and of the clips; torch's own random state is left as it is.
-        progress: told the steps done.
 
     """
+    bundle, steps, seed = study.bundle, study.options.supervised_steps, study.options.seed
     moves = [film.displacement_SK for film in train]
     truth = [m for m in moves if m is not None]
     scale = Scale.of(np.concatenate(truth))
@@ -63,7 +61,7 @@ def supervised_predictions(
     optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=0.01)
     rng = np.random.default_rng(seed)
     for step in range(steps):
-        progress("supervised bound", step, steps)
+        study.progress("supervised bound", step, steps)
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
         frames_BTHWC, target_BSK = _draw(train, scaled, rng)
         target = torch.from_numpy(target_BSK).float().to(bundle.device)

@@ -53,7 +53,7 @@ def _rows(
 ) -> Sequence[Sequence[Cell]]:
     """`count` rollouts from one prompt, each with its own random codes."""
     codes_NT = rng.integers(simulator.num_codes, size=(count, LENGTH // HELD)).repeat(HELD, axis=1)
-    rollout = simulator.start(prompt_1HWC, count, study.sampling(rng))
+    rollout = simulator.start(prompt_1HWC, count, study.draw_sampling(rng))
     drawn_TNHWC = np.stack([rollout.step(codes_N.tolist()) for codes_N in codes_NT.T])
     return [
         [Cell(prompt_1HWC[0]), *(Cell(drawn_TNHWC[t - 1, n], int(codes_NT[n, t - 1])) for t in SHOWN)]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from genie_core import __version__
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import count_parameters
-from genie_core.training.clips import Span
 from genie_core.training.config import TrainingConfig
 from genie_core.training.validation import Validation
 
@@ -20,15 +18,22 @@ def write_card(
     command: str,
     model: ModelConfig,
     training: TrainingConfig,
-    spans: Sequence[Span],
-    held_out: Sequence[Span],
-    metrics: Validation,
+    data: Sequence[str],
+    figures: Mapping[str, Validation],
     device: torch.device,
 ) -> str:
-    """The card as Markdown."""
+    """The card as Markdown.
+
+    Args:
+        command: how the training was asked for.
+        model: the networks.
+        training: the recipe.
+        data: lines that say what was trained on and what was held out.
+        figures: what was measured, by what it was measured on.
+        device: where it was trained.
+
+    """
     count = count_parameters(model)
-    v = metrics
-    where = "held-out episodes" if held_out else "TRAINING episodes (none was held out)"
     lines = [
         f"# {model.name}",
         "",
@@ -37,8 +42,7 @@ def write_card(
         "",
         "## Data",
         "",
-        *_data_lines(spans, "trained on"),
-        *_data_lines(held_out, "held out"),
+        *data,
         "",
         "No action labels were used in training.",
         "",
@@ -47,42 +51,32 @@ def write_card(
         f"    {command or '(not recorded)'}",
         "",
         f"Seed {training.seed}, {training.precision}, {device.type} ({platform.machine()}, "
-        f"{torch.get_num_threads()} threads), torch {torch.__version__}, genie {__version__}.",
+        f"{torch.get_num_threads()} threads), torch {torch.__version__}, genie {__version__}. "
+        f"Parameters: tokenizer {count.tokenizer:,}, latent action model {count.lam:,}, dynamics {count.dynamics:,}.",
         "",
         "```json",
         training.model_dump_json(indent=2),
         "```",
         "",
-        f"## Figures on {where}",
-        "",
-        "| figure | value |",
-        "| --- | --- |",
-        f"| parameters of the tokenizer | {count.tokenizer:,} |",
-        f"| parameters of the latent action model | {count.lam:,} |",
-        f"| parameters of the dynamics model | {count.dynamics:,} |",
-        f"| tokenizer PSNR | {v.tokenizer_psnr_db:.2f} dB |",
-        f"| tokenizer codes that occur | {v.tokenizer_codes_used:.0%} |",
-        f"| next frame from the inferred code (latent action decoder), PSNR | {v.lam_psnr_db:.2f} dB |",
-        f"| ... over repeating the last frame | {v.lam_over_copy_db:+.2f} dB |",
-        f"| ... over a random code | {v.lam_over_random_db:+.2f} dB |",
-        f"| perplexity of the action codes | {v.lam_perplexity:.2f} of {model.lam.quantizer.codes} |",
-        f"| tokens of the next frame predicted right by the dynamics model | {v.dynamics_accuracy:.0%} |",
-        f"| episodes, transitions looked at | {v.episodes}, {v.transitions:,} |",
-        "",
     ]
+    for where, validation in figures.items():
+        lines += [f"## Figures on {where}", "", "| figure | value |", "| --- | --- |"]
+        lines += [f"| {name} | {value} |" for name, value in _rows(validation, model)]
+        lines += [""]
     return "\n".join(lines)
 
 
-def _data_lines(spans: Sequence[Span], verb: str) -> list[str]:
-    episodes = Counter(s.source for s in spans)
-    frames: Counter[str] = Counter()
-    for s in spans:
-        frames[s.source] += s.count
-    if len(episodes) > 8:
-        return [
-            f"- {verb}: {sum(episodes.values())} episodes, {sum(frames.values()):,} frames, of {len(episodes)} files"
-        ]
-    return [f"- {verb}: `{name}`: {n} episodes, {frames[name]:,} frames" for name, n in episodes.items()]
+def _rows(v: Validation, model: ModelConfig) -> list[tuple[str, str]]:
+    return [
+        ("tokenizer PSNR", f"{v.tokenizer_psnr_db:.2f} dB"),
+        ("tokenizer codes that occur", f"{v.tokenizer_codes_used:.0%}"),
+        ("next frame from the inferred code (latent action decoder), PSNR", f"{v.lam_psnr_db:.2f} dB"),
+        ("... over repeating the last frame", f"{v.lam_over_copy_db:+.2f} dB"),
+        ("... over a random code", f"{v.lam_over_random_db:+.2f} dB"),
+        ("perplexity of the action codes", f"{v.lam_perplexity:.2f} of {model.lam.quantizer.codes}"),
+        ("tokens of a wholly hidden next frame that the dynamics model predicts right", f"{v.dynamics_accuracy:.0%}"),
+        ("episodes, transitions looked at", f"{v.episodes}, {v.transitions:,}"),
+    ]
 
 
 __all__ = ["write_card"]

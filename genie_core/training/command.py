@@ -29,6 +29,10 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    lam_data: Annotated[
+        list[Path] | None,
+        typer.Option(help="More data for the latent action model alone; may be given several times."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and masks.")] = 0,
     camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
     fps: Annotated[
@@ -62,15 +66,22 @@ def train(
         raise DatasetError("training needs DATA and --out BUNDLE (or --dry-run)")
     import torch
 
-    from genie_core.training.pipeline import TrainingJob
+    from genie_core.training.pipeline import Split, TrainingJob
     from genie_core.training.pipeline import train as run_training
     from genie_core.training.reporting import TerminalReporter
 
     if threads:
         torch.set_num_threads(threads)
-    episodes, held_out = _split(data, camera, fps, hold_out, seed)
-    command = shlex.join(["genie", *sys.argv[1:]])
-    job = TrainingJob(model, training, episodes, held_out, out, device, half, command)
+    job = TrainingJob(
+        model,
+        training,
+        data=Split(*_split(data, camera, fps, hold_out, seed)),
+        lam_data=Split(*_split(lam_data or [], camera, fps, hold_out, seed)),
+        out=out,
+        device=device,
+        half=half,
+        command=shlex.join(["genie", *sys.argv[1:]]),
+    )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
         info = run_training(job, reporter)
     typer.echo(info.card)

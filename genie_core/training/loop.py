@@ -40,10 +40,9 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of one run share; `data` describes what it trains on."""
+    """What the stages of one run share."""
 
     folder: Path
-    data: str
     seed: int
     device: torch.device
     bf16: bool
@@ -79,9 +78,8 @@ def train_stage(
 
     """
     parameters = list(network.parameters())
-    identity = run_identity(
-        run.data, str(run.seed), str(run.bf16), *(c.model_dump_json() for c in (config, *depends_on))
-    )
+    data = str((*store.frames.shape[1:3], store.spans))
+    identity = run_identity(data, str(run.seed), str(run.bf16), *(c.model_dump_json() for c in (config, *depends_on)))
     optimizer = torch.optim.AdamW(
         parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )

@@ -6,7 +6,7 @@ action model is trained before the dynamics model and then frozen, which costs l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from genie_core.data import Episode
+from genie_core.errors import ModelError
 from genie_core.models.bundle import BundleInfo, save_bundle, torch_device
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
@@ -28,20 +29,51 @@ from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss
 from genie_core.training.validation import validate
 
 _CODEBOOK_BATCHES = 40
+_MOST_DATA_LINES = 20
+
+
+@dataclass(frozen=True)
+class Split:
+    """Episodes to train on, and episodes kept for the card's figures."""
+
+    train: Sequence[Episode] = ()
+    held_out: Sequence[Episode] = ()
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, on what, and where it goes."""
+    """What is trained, on what, and where it goes.
+
+    Attributes:
+        model: the networks.
+        training: the recipe.
+        data: what every network is trained on.
+        lam_data: what the latent action model is trained on besides: labels should hold for many looks, while rollouts
+            of a small model come out better for few.
+        out: the bundle's folder.
+        device: torch device.
+        half: store weights as float16.
+        command: how the job was asked for, for the card.
+
+    """
 
     model: ModelConfig
     training: TrainingConfig
-    episodes: Sequence[Episode]
-    held_out: Sequence[Episode]
+    data: Split
     out: Path
+    lam_data: Split = Split()
     device: str = "cpu"
     half: bool = False
     command: str = ""
+
+
+@dataclass(frozen=True)
+class _Stores:
+    """The frames of a job: of all its data, and views of parts of it."""
+
+    everything: ClipStore
+    data: ClipStore
+    held_out: dict[str, ClipStore]
 
 
 def train(
@@ -63,14 +95,15 @@ def train(
 
     """
     device = torch_device(job.device)
-    model, training = job.model, job.training
+    training = job.training
+    if job.lam_data.train and not training.lam_training.lead:
+        raise ModelError(
+            "data for the latent action model alone needs a recipe that trains it alone (lam_training.lead)"
+        )
     folder = job.out.with_name(job.out.name + ".run")
-    reporter.start("frames", 0, sum(e.num_frames for e in job.episodes))
-    store = _store(job.episodes, folder / "frames", model, lambda frames: reporter.step("frames", frames, {}))
-    held_out = _store(job.held_out, folder / "held_out", model) if job.held_out else None
+    stores = _stores(job, folder, reporter)
     run = Run(
         folder=folder,
-        data=str((model.height, model.width, store.spans)),
         seed=training.seed,
         device=device,
         bf16=training.precision == "bf16",
@@ -79,23 +112,61 @@ def train(
         report_every=report_every,
     )
     torch.manual_seed(training.seed)
-    genie = Genie(model).to(device)
-    _train_tokenizer(run, genie, store, training)
+    genie = Genie(job.model).to(device)
+    _train_tokenizer(run, genie, stores.data, training)
     if training.lam_training.lead:
-        _train_lam(run, genie, store, training)
-        _train_dynamics(run, genie, store, training)
+        _train_lam(run, genie, stores.everything, training)
+        _train_dynamics(run, genie, stores.data, training)
     else:
-        _train_jointly(run, genie, store, training)
+        _train_jointly(run, genie, stores.data, training)
     genie.eval()
-    metrics = validate(genie, held_out or store)
-    card = write_card(job.command, model, training, store.spans, held_out.spans if held_out else (), metrics, device)
+    figures = {title: validate(genie, store) for title, store in stores.held_out.items()}
+    card = write_card(job.command, job.model, training, _data_lines(stores), figures, device)
     return save_bundle(job.out, genie, card, half=job.half)
 
 
-def _store(
-    episodes: Sequence[Episode], folder: Path, model: ModelConfig, progress: Callable[[int], None] = lambda frames: None
-) -> ClipStore:
-    return build_store(episodes, folder, height=model.height, width=model.width, fps=model.fps, progress=progress)
+def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:
+    size = job.model
+
+    def build(episodes: Sequence[Episode], name: str) -> ClipStore:
+        reporter.start(name, 0, sum(e.num_frames for e in episodes))
+        return build_store(
+            episodes,
+            folder / name,
+            height=size.height,
+            width=size.width,
+            fps=size.fps,
+            progress=lambda frames: reporter.step(name, frames, {}),
+        )
+
+    everything = build([*job.lam_data.train, *job.data.train], "frames")
+    data = ClipStore(everything.frames, everything.spans[len(job.lam_data.train) :])
+    held_out = {}
+    if job.data.held_out:
+        held_out["held-out episodes"] = build(job.data.held_out, "held_out")
+    else:
+        held_out["TRAINING episodes (none was held out)"] = data
+    if job.lam_data.held_out:
+        held_out["held-out episodes of the latent action model's own data"] = build(
+            job.lam_data.held_out, "lam_held_out"
+        )
+    return _Stores(everything, data, held_out)
+
+
+def _data_lines(stores: _Stores) -> list[str]:
+    """What the card says of the data, one line a file and use."""
+    own = ClipStore(stores.everything.frames, stores.everything.spans[: -len(stores.data.spans)])
+    uses = {"all networks trained on": stores.data, "latent action model trained on besides": own, **stores.held_out}
+    lines = []
+    for use, store in uses.items():
+        for source in dict.fromkeys(span.source for span in store.spans):
+            spans = [span for span in store.spans if span.source == source]
+            lines.append(f"- {use}: `{source}`, {len(spans)} episodes, {sum(s.count for s in spans):,} frames")
+    return (
+        lines
+        if len(lines) <= _MOST_DATA_LINES
+        else [*lines[:_MOST_DATA_LINES], f"- and {len(lines) - _MOST_DATA_LINES} files more"]
+    )
 
 
 def _train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
@@ -167,4 +238,4 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
     both.eval()
 
 
-__all__ = ["TrainingJob", "train"]
+__all__ = ["Split", "TrainingJob", "train"]

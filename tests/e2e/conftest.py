@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from factories import make_nano_bundle
 from genie_client.embedded import embedded_server
 from processes import Genie

@@ -148,7 +148,11 @@ def test_the_caller_stops_a_stream_by_leaving_it(client: Client) -> None:
     [
         (lambda c: c.label(FRAMES, fps=10, model="nobody"), ModelError, "nobody.*nano"),
         (lambda c: c.label(FRAMES), RequestError, "^fps: "),
-        (lambda c: c.rollout(FRAMES[0], [9]), RequestError, "actions: latent action 9 is out of range; nano has 0 to 7"),
+        (
+            lambda c: c.rollout(FRAMES[0], [9]),
+            RequestError,
+            "actions: latent action 9 is out of range; nano has 0 to 7",
+        ),
         (lambda c: c.branch(FRAMES[0], [[1], [1, 2]]), RequestError, "one length"),
         (lambda c: c.rollout(FRAMES[0], [1], maskgit_steps=99), RequestError, "99"),
         (lambda c: c.rollout(FRAMES[0], [1], temperature=-1.0), RequestError, "temperature"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from factories_data import make_robomimic, make_video
 from genie_core.data import open_labelled
 from processes import Genie, free_port, server_process
@@ -154,9 +155,9 @@ def test_a_damaged_video_is_left_out_and_named(genie: Genie, server: str, tmp_pa
     folder = tmp_path / "clips"
     folder.mkdir()
     make_video(folder / "good.mp4", frames=12)
-    whole = make_video(folder / "torn.mp4", frames=60).read_bytes()
-    (folder / "torn.mp4").write_bytes(whole[: len(whole) // 2])
-    assert "torn.mp4" in genie.fail("label", folder, "--server", server)
+    whole = make_video(folder / "torn.mkv", frames=60).read_bytes()
+    (folder / "torn.mkv").write_bytes(whole[: len(whole) // 2])
+    assert "torn.mkv" in genie.fail("label", folder, "--server", server)
     assert "left out torn" in genie.run("label", folder, "--server", server, "--skip-bad")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from genie_core.models.bundle import load_bundle
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
 from genie_core.training.config import TrainingConfig, training_preset
-from genie_core.training.pipeline import TrainingJob, train
+from genie_core.training.pipeline import Split, TrainingJob, train
 
 
 class Recorder:
@@ -53,7 +54,7 @@ def short(lead: bool = True) -> TrainingConfig:
 
 def job(data: Path, out: Path, *, lead: bool = True) -> TrainingJob:
     episodes = list(open_dataset(data).episodes)
-    return TrainingJob(preset("nano"), short(lead), episodes[:2], episodes[2:], out)
+    return TrainingJob(preset("nano"), short(lead), Split(episodes[:2], episodes[2:]), out)
 
 
 @pytest.mark.parametrize("lead", [True, False])
@@ -82,7 +83,7 @@ def test_training_learns(data: Path, tmp_path: Path) -> None:
     recorder = Recorder()
     episodes = list(open_dataset(data).episodes)
     bundle = load_bundle(
-        train(TrainingJob(preset("nano"), training_preset("nano"), episodes, [], tmp_path / "b"), recorder).path
+        train(TrainingJob(preset("nano"), training_preset("nano"), Split(episodes), tmp_path / "b"), recorder).path
     )
     for stage in ("tokenizer", "dynamics"):
         losses = [v for (s, _), v in recorder.losses.items() if s == stage]
@@ -95,13 +96,29 @@ def test_changing_one_recipe_keeps_the_stages_before_it(data: Path, tmp_path: Pa
     train(job(data, tmp_path / "b"), Recorder())
     first = job(data, tmp_path / "b")
     changed = first.training.model_copy(update={"dynamics": first.training.dynamics.model_copy(update={"lr": 1e-3})})
-    again = TrainingJob(first.model, changed, first.episodes, first.held_out, first.out)
+    again = replace(first, training=changed)
     with pytest.raises(ModelError, match="another configuration"):
         train(again, Recorder())
     (tmp_path / "b.run" / "dynamics.safetensors").unlink()
     recorder = Recorder()
     train(again, recorder)
     assert {stage for stage, _ in recorder.losses} == {"dynamics"}
+
+
+def test_more_data_for_the_latent_action_model_alone(data: Path, tmp_path: Path) -> None:
+    other = make_robomimic(tmp_path / "other.hdf5", episodes=3, frames=11, size=48, fps=10)
+    extra = list(open_dataset(other).episodes)
+    both = replace(job(data, tmp_path / "b"), lam_data=Split(extra[:2], extra[2:]))
+    card = train(both, Recorder()).card
+    assert "all networks trained on: `robot.hdf5`, 2 episodes, 28 frames" in card
+    assert "latent action model trained on besides: `other.hdf5`, 2 episodes, 22 frames" in card
+    assert card.count("## Figures on") == 2
+    alone = train(job(data, tmp_path / "a"), Recorder())
+    tokenizers = [load_file(tmp_path / b / "tokenizer.safetensors") for b in "ab"]
+    assert all(torch.equal(v, tokenizers[1][k]) for k, v in tokenizers[0].items())
+    assert not np.array_equal(alone.codebook, load_bundle(tmp_path / "b").codebook)
+    with pytest.raises(ModelError, match="lead"):
+        train(replace(job(data, tmp_path / "c", lead=False), lam_data=both.lam_data), Recorder())
 
 
 def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:

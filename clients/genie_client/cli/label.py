@@ -127,7 +127,8 @@ def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("labelling", total=episodes)
         yield lambda fraction: progress.advance(task, fraction)
 

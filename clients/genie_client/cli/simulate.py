@@ -87,7 +87,11 @@ def _simulate(
     stream = client.rollout_stream(
         prompt_PHWC, codes, model=info.name, seed=seed, temperature=temperature, maskgit_steps=steps
     )
-    return np.stack(list(track(stream, "simulating", total=len(codes), console=Console(stderr=True), transient=True)))
+    console = Console(stderr=True)
+    shown = track(
+        stream, "simulating", total=len(codes), console=console, transient=True, disable=not console.is_terminal
+    )
+    return np.stack(list(shown))
 
 
 def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: list[int]) -> None:

@@ -1,0 +1,1 @@
+"""How good a bundle is, measured: `evaluation.evaluate` makes a `report.Report`; `command` is `genie evaluate`."""

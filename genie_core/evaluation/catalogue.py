@@ -1,0 +1,201 @@
+"""Every figure that an evaluation states: its name, what it means, and the target it is held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["dB", "share", "number"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """At least `value`; of bundles with that many latent action codes only, where `codes` is given."""
+
+    value: float
+    codes: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure. `key` is its dotted name in report.json."""
+
+    key: str
+    title: str
+    meaning: str
+    unit: Unit = "number"
+    targets: tuple[Target, ...] = ()
+
+    def target(self, codes: int) -> float | None:
+        """What a bundle with that many codes should reach; None where nothing is asked."""
+        return next((t.value for t in self.targets if t.codes in (None, codes)), None)
+
+    def words(self, value: float) -> str:
+        """A value of this figure in its unit."""
+        if self.unit == "share":
+            return f"{value:.1%}"
+        return f"{value:.2f} dB" if self.unit == "dB" else f"{value:.3f}"
+
+
+_PROBED = {
+    "code": "linear probe of the one-hot code",
+    "latent": "MLP probe of the latent before quantization",
+    "latent_linear": "linear probe of the latent before quantization",
+    "frame_difference": "baseline: MLP probe of the difference of the two frames, shrunk to 8 x 8",
+    "shuffled": "floor: MLP probe of the latent, fitted to the truth in random order",
+    "supervised": "bound: the same encoder trained with the truth",
+}
+_PROBE_TARGETS = {"code": (Target(0.75, codes=8), Target(0.85, codes=16)), "latent": (Target(0.92),)}
+
+
+def _probe(name: str, target: str) -> tuple[Entry, Entry]:
+    how, goals = _PROBED[name], _PROBE_TARGETS.get(name, ()) if target == "displacement" else ()
+    what = "the end effector's displacement" if target == "displacement" else "the robot's action"
+    title = f"{name.replace('_', ' ')} -> {target}"
+    return (
+        Entry(
+            f"probe.{name}_to_{target}_r2_mean",
+            f"{title}, R2",
+            f"{what} by {how}: R2, mean of its numbers",
+            "number",
+            goals,
+        ),
+        Entry(f"probe.{name}_to_{target}_nmse", f"{title}, NMSE", f"{what} by {how}: squared error over variance"),
+    )
+
+
+_TOKENIZER = (
+    Entry(
+        "tokenizer.psnr_db",
+        "tokenizer PSNR",
+        "frames decoded from their tokens, against the frames",
+        "dB",
+        (Target(30),),
+    ),
+    Entry("tokenizer.ssim", "tokenizer SSIM", "the same, structural similarity"),
+    Entry(
+        "tokenizer.codebook_use", "codebook use", "share of the codebook that occurs at all", "share", (Target(0.8),)
+    ),
+)
+_LAM = (
+    Entry(
+        "lam.psnr_db",
+        "next frame, PSNR",
+        "the next frame as the latent action decoder draws it from the label's code",
+        "dB",
+    ),
+    Entry("lam.psnr_over_copy_db", "... over copying", "that, over repeating the last frame", "dB", (Target(4),)),
+    Entry("lam.psnr_over_random_db", "... over random codes", "that, over codes drawn at random", "dB", (Target(4),)),
+    Entry(
+        "lam.code_perplexity", "code perplexity", "effective number of codes in use", "number", (Target(7, codes=8),)
+    ),
+    Entry("lam.temporal_stability", "temporal stability", "share of neighbouring labels that are the same", "share"),
+    Entry(
+        "lam.unchanged_brightness",
+        "unchanged: brightness",
+        "labels that stay the same 5% lighter or darker",
+        "share",
+        (Target(0.95),),
+    ),
+    Entry(
+        "lam.unchanged_noise",
+        "unchanged: noise",
+        "labels that stay the same under 2% Gaussian noise",
+        "share",
+        (Target(0.95),),
+    ),
+    Entry(
+        "lam.unchanged_shift",
+        "unchanged: shift",
+        "labels that stay the same when the picture moves 2 pixels",
+        "share",
+        (Target(0.95),),
+    ),
+)
+_PROBE = (
+    *_probe("code", "displacement"),
+    *_probe("latent", "displacement"),
+    *_probe("latent_linear", "displacement"),
+    *_probe("frame_difference", "displacement"),
+    *_probe("shuffled", "displacement"),
+    *_probe("supervised", "displacement"),
+    Entry(
+        "probe.latent_share_of_supervised",
+        "latent, share of the bound",
+        "R2 of the latent's probe over R2 of the bound",
+        "share",
+    ),
+    Entry(
+        "probe.nmi",
+        "NMI, code and motion",
+        "normalised mutual information of code and motion class",
+        "number",
+        (Target(0.75),),
+    ),
+    Entry(
+        "probe.motion_stability", "motion stability", "share of neighbouring transitions of one motion class", "share"
+    ),
+    *_probe("code", "action"),
+    *_probe("latent", "action"),
+    *_probe("latent_linear", "action"),
+    *_probe("frame_difference", "action"),
+    *_probe("shuffled", "action"),
+)
+_DYNAMICS = (
+    Entry(
+        "dynamics.delta_t_psnr_4",
+        "delta-t PSNR, t = 4",
+        "rollout with inferred codes over one with random codes, 4th frame",
+        "dB",
+        (Target(2.07),),
+    ),
+    Entry("dynamics.psnr_4_db", "rollout PSNR, t = 4", "4th frame of the rollout with inferred codes", "dB"),
+    Entry(
+        "dynamics.worst_psnr_over_copy_db",
+        "rollout over copying, worst",
+        "least gain over copying the start frame, horizons 1 to 8",
+        "dB",
+        (Target(0),),
+    ),
+    Entry(
+        "dynamics.next_token_accuracy",
+        "next-token accuracy",
+        "tokens of a wholly hidden next frame predicted right",
+        "share",
+    ),
+)
+_CONSISTENCY = (
+    Entry(
+        "consistency.direction_agreement",
+        "direction agreement",
+        "rollouts of a code that go its way, within 45 degrees",
+        "share",
+        (Target(0.9),),
+    ),
+    Entry(
+        "consistency.direction_agreement_shuffled",
+        "... codes shuffled",
+        "that, with the codes of each start in random order: what chance, or one way for all codes, would give",
+        "share",
+    ),
+    Entry(
+        "consistency.round_trip_accuracy",
+        "round-trip accuracy",
+        "codes that the labeller reads back from the rollout",
+        "share",
+        (Target(0.85),),
+    ),
+)
+
+SECTIONS: dict[str, tuple[Entry, ...]] = {
+    "Tokenizer": _TOKENIZER,
+    "Latent action model": _LAM,
+    "Probes": _PROBE,
+    "Dynamics": _DYNAMICS,
+    "Consistency across scenes": _CONSISTENCY,
+}
+"""All figures, in the order in which they are shown."""
+
+ENTRIES: tuple[Entry, ...] = tuple(entry for entries in SECTIONS.values() for entry in entries)
+
+__all__ = ["ENTRIES", "SECTIONS", "Entry", "Target"]

@@ -1,0 +1,124 @@
+"""The command `genie evaluate`. Imports torch only when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from genie_core.data import open_dataset
+from genie_core.errors import DatasetError, RequestError
+from genie_core.evaluation.options import END_EFFECTOR, EvaluationOptions
+
+if TYPE_CHECKING:
+    from genie_core.evaluation.report import Report
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    data: Annotated[Path, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; evaluation-<bundle> where not given.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at.")] = 40,
+    frames: Annotated[int, typer.Option(min=2, help="Most frames of an episode, at the model's rate.")] = 200,
+    rollouts: Annotated[int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")] = 32,
+    starts: Annotated[int, typer.Option(min=1, help="Start frames that every code is applied from (Fig. 13).")] = 24,
+    applications: Annotated[int, typer.Option(min=1, help="Times that a code is applied from each.")] = 5,
+    supervised_steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of the supervised bound; 0 leaves it out.")
+    ] = 150,
+    subset: Annotated[
+        str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
+    ] = None,
+    position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = END_EFFECTOR,
+    still: Annotated[float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")] = 0.015,
+    image: Annotated[list[Path] | None, typer.Option(help="Picture to prompt from (Fig. 10); may be repeated.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frame rate of the data, where it states none.")] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; the bundle's if not given.")] = None,
+    maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps a frame; 25 if not given.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+) -> None:
+    """Measure how good a bundle is on held-out episodes: a table, report.json and a page with pictures."""
+    dataset = open_dataset(data, camera=camera, fps=fps)
+    try:
+        options = EvaluationOptions(
+            episodes=episodes,
+            frames=frames,
+            subset=subset,
+            step=step,
+            position=position,
+            still=still,
+            supervised_steps=supervised_steps,
+            rollouts=rollouts,
+            starts=starts,
+            applications=applications,
+            temperature=temperature,
+            maskgit_steps=maskgit_steps,
+            images=tuple(image or ()),
+            seed=seed,
+        )
+    except ValidationError as error:
+        raise RequestError("options", "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+    import torch
+
+    from genie_core.evaluation.evaluation import evaluate as run_evaluation
+    from genie_core.models.bundle import load_bundle
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = load_bundle(bundle, device)
+    folder = out or Path(f"evaluation-{loaded.name}")
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("")
+        report = run_evaluation(
+            loaded,
+            dataset,
+            options,
+            lambda part, done, total: bar.update(row, description=part, completed=done, total=total),
+        )
+    report.write(folder)
+    print_report(report, Console(highlight=False))
+    typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print every figure beside its interval and its target, then why those that are missing are."""
+    from genie_core.evaluation.catalogue import ENTRIES
+    from genie_core.evaluation.figures import Missing
+
+    table = Table(box=None)
+    table.add_column("figure", no_wrap=True)
+    for heading in ("value", "95% interval", "n", "target"):
+        table.add_column(heading, justify="right")
+    missing = {}
+    for entry in ENTRIES:
+        figure = report.findings.figures[entry.key]
+        if isinstance(figure, Missing):
+            missing[entry.title] = figure.reason
+            continue
+        target = entry.target(report.provenance.codes)
+        style = "" if target is None else "green" if figure.value >= target else "red"
+        table.add_row(
+            entry.title,
+            f"[{style}]{entry.words(figure.value)}[/]" if style else entry.words(figure.value),
+            "" if figure.ci95 is None else " .. ".join(entry.words(v) for v in figure.ci95),
+            f"{figure.n:,}",
+            "" if target is None else f">= {entry.words(target)}",
+        )
+    console.print(table)
+    for title, reason in missing.items():
+        console.print(f"not measured: {title}: {reason}", style="yellow", soft_wrap=True, markup=False)
+
+
+__all__ = ["evaluate", "print_report"]

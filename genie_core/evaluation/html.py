@@ -1,0 +1,104 @@
+"""The report as one HTML page without scripts or other files: tables, plots, pictures, and what each figure means."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from genie_core.evaluation.catalogue import SECTIONS, Entry
+from genie_core.evaluation.figures import Figure, Findings, Measured, Missing
+from genie_core.evaluation.views import code_share_plot, horizon_plot
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0; width: 100% }
+td, th { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+.met { color: #2a7a2a } .unmet { color: #b33 } .missing, .meaning { color: #777 }
+img { max-width: 100%; image-rendering: pixelated } figure { margin: 1.5em 0 } code { overflow-wrap: anywhere }
+"""
+
+
+def render_page(provenance: Mapping[str, object], findings: Findings, images: Mapping[str, bytes]) -> str:
+    """The whole page.
+
+    Args:
+        provenance: what was evaluated and how, as in report.json.
+        findings: all figures, curves and pictures.
+        images: each picture's PNG, by name.
+
+    """
+    codes = provenance["codes"]
+    assert isinstance(codes, int)
+    episodes, sampling = provenance["episodes"], provenance["sampling"]
+    assert isinstance(episodes, Sequence)
+    assert isinstance(sampling, Mapping)
+    tables = [
+        f"<h2>{escape(title)}</h2>{_table(entries, findings, codes)}{_plots(title, findings)}"
+        for title, entries in SECTIONS.items()
+    ]
+    pictures = [
+        f'<figure><h3>{escape(p.title)}</h3><img alt="{escape(p.caption)}" src="data:image/png;base64,'
+        f'{base64.b64encode(images[p.name]).decode()}"><figcaption>{escape(p.caption)}</figcaption></figure>'
+        for p in findings.pictures
+    ]
+    name = escape(str(provenance["bundle"]))
+    facts = {k: v for k, v in provenance.items() if k != "episodes"}
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Genie: evaluation of {name}</title>'
+        f"<style>{_STYLE}</style><h1>Evaluation of {name}</h1>"
+        f"<p>{len(episodes)} episodes of <code>{escape(str(provenance['data']))}</code>. In brackets: 95% bootstrap "
+        f"intervals over episodes. Rollouts at temperature {sampling['temperature']}, "
+        f"{sampling['maskgit_steps']} MaskGIT steps a frame.</p>"
+        f"{''.join(tables)}{_curves(findings)}<h2>Pictures</h2>{''.join(pictures)}"
+        f"<h2>How it was made</h2>{_facts(facts)}</html>\n"
+    )
+
+
+def _table(entries: Sequence[Entry], findings: Findings, codes: int) -> str:
+    rows = [_row(entry, findings.figures[entry.key], codes) for entry in entries if entry.key in findings.figures]
+    head = "<tr><th>figure</th><th>value</th><th>95% interval</th><th>n</th><th>target</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _row(entry: Entry, figure: Measured, codes: int) -> str:
+    title = f'<td>{escape(entry.title)}<br><span class="meaning">{escape(entry.meaning)}</span></td>'
+    if isinstance(figure, Missing):
+        return f'<tr>{title}<td class="missing" colspan="4">not measured: {escape(figure.reason)}</td></tr>'
+    target = entry.target(codes)
+    met = "" if target is None else "met" if figure.value >= target else "unmet"
+    interval = "" if figure.ci95 is None else " to ".join(entry.words(v) for v in figure.ci95)
+    cells = (
+        f'<td class="number {met}">{entry.words(figure.value)}</td><td class="number">{interval}</td>'
+        f'<td class="number">{figure.n:,}</td>'
+        f'<td class="number">{"" if target is None else "≥ " + entry.words(target)}</td>'
+    )
+    return f"<tr>{title}{cells}</tr>"
+
+
+def _plots(section: str, findings: Findings) -> str:
+    if section == "Dynamics":
+        return horizon_plot(findings) + horizon_plot(findings, "ssim", "SSIM")
+    return code_share_plot(findings) if section == "Latent action model" else ""
+
+
+def _curves(findings: Findings) -> str:
+    """Every figure that comes in a row, as a table: a dimension, code or horizon a column."""
+    rows = []
+    for name, curve in findings.curves.items():
+        cells = "".join(f'<td class="number">{_number(figure)}</td>' for figure in curve)
+        rows.append(f"<tr><td><code>{escape(name)}</code></td>{cells}</tr>")
+    return f"<h2>By dimension, code and horizon</h2><table>{''.join(rows)}</table>"
+
+
+def _number(figure: Measured) -> str:
+    return f"{figure.value:.3g}" if isinstance(figure, Figure) else "–"
+
+
+def _facts(facts: Mapping[str, object]) -> str:
+    rows = [f"<tr><td>{escape(k)}</td><td><code>{escape(str(v))}</code></td></tr>" for k, v in facts.items()]
+    return f"<table>{''.join(rows)}</table>"
+
+
+__all__ = ["render_page"]

@@ -1,0 +1,94 @@
+"""An evaluation's outcome and its folder: report.json for scripts, index.html and pictures for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from genie_core.data import encode_image
+from genie_core.evaluation.figures import Findings, Measured, Missing
+from genie_core.evaluation.html import render_page
+from genie_core.evaluation.options import EvaluationOptions
+from genie_core.evaluation.views import horizon_plot
+from genie_core.inference import Sampling
+
+FORMAT = 1
+"""Of report.json; grows when a script that reads it would have to change."""
+
+
+class Provenance(BaseModel):
+    """What was evaluated, on what, and how; `sampling` is that of every rollout, each with a seed of its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    genie_version: str
+    bundle: str
+    bundle_id: str
+    codes: int
+    parameters: int
+    data: str
+    camera: str
+    subset: str
+    episodes: tuple[str, ...]
+    transitions: int
+    sampling: Sampling
+    options: EvaluationOptions
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole evaluation."""
+
+    provenance: Provenance
+    findings: Findings
+
+    def to_json(self) -> dict[str, object]:
+        """The content of report.json.
+
+        A figure stands under its dotted name, ``{"lam": {"code_perplexity": {"value", "ci95", "n", "episodes"}}}``,
+        null where it could not be measured; `missing` says why, by dotted name. Curves are lists of figures.
+        """
+        content: dict[str, object] = self.provenance.model_dump(mode="json")
+        missing: dict[str, str] = {}
+        for name, figure in self.findings.figures.items():
+            _place(content, name, _plain(figure))
+            if isinstance(figure, Missing):
+                missing[name] = figure.reason
+        for name, curve in self.findings.curves.items():
+            _place(content, name, [_plain(figure) for figure in curve])
+        content["missing"] = missing
+        return content
+
+    def write(self, folder: Path) -> None:
+        """Write report.json, index.html (self-contained), horizon.svg and a PNG a picture; report.json comes last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        images = {p.name: encode_image(p.image_HWC) for p in self.findings.pictures}
+        for name, data in images.items():
+            (folder / f"{name}.png").write_bytes(data)
+        (folder / "horizon.svg").write_text(horizon_plot(self.findings))
+        (folder / "index.html").write_text(render_page(self.provenance.model_dump(mode="json"), self.findings, images))
+        temporary = folder / f".report.json.tmp-{os.getpid()}"
+        temporary.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        temporary.replace(folder / "report.json")
+
+
+def _place(content: dict[str, object], name: str, value: object) -> None:
+    """Put a value where its dotted name says."""
+    section, _, key = name.partition(".")
+    inner = content.setdefault(section, {})
+    assert isinstance(inner, dict)
+    inner[key] = value
+
+
+def _plain(figure: Measured) -> object:
+    return None if isinstance(figure, Missing) else figure.model_dump(mode="json")
+
+
+__all__ = ["FORMAT", "Provenance", "Report"]

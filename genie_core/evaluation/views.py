@@ -1,0 +1,43 @@
+"""The plots of a report, made from its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genie_core.data.palette import code_palette
+from genie_core.evaluation.figures import Figure, Findings, Measured
+from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot
+from genie_core.evaluation.rollouts import VIDEOS
+
+_COLOURS = dict(zip(VIDEOS, ("#4e79a7", "#e15759", "#888888", "#59a14f"), strict=True))
+_NAMES = {"inferred": "rollout", "random": "random codes", "copy": "copying", "tokenizer": "tokenizer"}
+
+
+def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR, dB") -> str:
+    """Rollouts against random codes, copying and the tokenizer's own limit, by horizon; SVG text."""
+    lines = []
+    for video in VIDEOS:
+        curve = findings.curves.get(f"dynamics.{video}_{metric}_by_horizon", ())
+        lines.append(Line(_NAMES[video], _COLOURS[video], _points(curve)))
+    return line_plot(lines, "frames after the start", label)
+
+
+def code_share_plot(findings: Findings) -> str:
+    """How often each code occurs, in its colour; SVG text."""
+    points = _points(findings.curves.get("lam.code_share", ()))
+    colours = code_palette(len(points))
+    bars = [(str(i), f"#{colours[i]:06x}", point) for i, point in enumerate(points)]
+    return bar_plot(bars, "share of labels")
+
+
+def _points(curve: Sequence[Measured]) -> list[Point]:
+    """The measured ones, at 1, 2, 3 ...; without an interval where there is none."""
+    points = []
+    for x, figure in enumerate(curve, start=1):
+        if isinstance(figure, Figure):
+            low, high = figure.ci95 or (figure.value, figure.value)
+            points.append(Point(x, figure.value, low, high))
+    return points
+
+
+__all__ = ["code_share_plot", "horizon_plot"]
