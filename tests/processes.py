@@ -47,9 +47,9 @@ class Genie:
 
 
 @contextmanager
-def server_process(models: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server_process(models: Path, port: int = 0, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A ready server, which the test may kill, and its address."""
-    command = [sys.executable, "-m", "genie_service", "--models", str(models), "--port", str(port)]
+    command = [sys.executable, "-m", "genie_service", "--models", str(models), "--port", str(port), *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -20,8 +20,8 @@ from genie_api.v1 import (
 )
 from genie_client import messages
 from genie_client.arguments import Labelling, Sampling
-from genie_client.channel import CHANNEL_OPTIONS, check_address
-from genie_client.errors import Peer, ServerError
+from genie_client.channel import CHANNEL_OPTIONS, RETRY_WAITS_S, check_address
+from genie_client.errors import Peer, ServerBusyError, ServerError, ServerUnavailableError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
 from genie_core.data import Frames, Labels
 
@@ -121,13 +121,15 @@ class AsyncClient:
         **labelling: Unpack[Labelling],
     ) -> AsyncLabelStream:
         """Label an episode of any length; see `Client.label_stream`. A plain iterable is read in a thread."""
-        header = messages.label_options(model, **labelling)
+        header = messages.header_request(messages.label_options(model, **labelling))
         size = (await self.model(model)).frame_size if resize else None
-        feed = _Feed(header, chunks, size)
-        call = self._labelling.LabelEpisode(aiter(feed), timeout=timeout_s, wait_for_ready=self._wait)
-        stream = AsyncLabelStream(call, feed, self._peer, about)
-        await stream.begin()
-        return stream
+        feed = _Feed(chunks, size)
+        for wait_s in RETRY_WAITS_S:
+            try:
+                return await self._begin_labelling(header, feed, about, timeout_s)
+            except (ServerBusyError, ServerUnavailableError):
+                await asyncio.sleep(wait_s)
+        return await self._begin_labelling(header, feed, about, timeout_s)
 
     async def rollout(
         self,
@@ -204,6 +206,23 @@ class AsyncClient:
         session = AsyncPlaySession(call, info, self._peer)
         await session.send(simulation_pb2.PlayRequest(start=start))
         return session
+
+    async def _begin_labelling(
+        self, header: labelling_pb2.LabelEpisodeRequest, feed: _Feed, about: str, timeout_s: float | None
+    ) -> AsyncLabelStream:
+        """A stream that the server has accepted; where it refuses, `feed` is untouched."""
+        gate: asyncio.Queue[bool] = asyncio.Queue()
+        requests = feed.requests(header, gate)
+        call = self._labelling.LabelEpisode(requests, timeout=timeout_s, wait_for_ready=self._wait)
+        stream = AsyncLabelStream(call, feed, self._peer, about)
+        try:
+            await stream.begin()
+        except BaseException:
+            call.cancel()
+            gate.put_nowait(False)
+            raise
+        gate.put_nowait(True)
+        return stream
 
     async def _answers(self, call: aio.UnaryStreamCall[_Request, _T]) -> AsyncIterator[_T]:
         """The answers of a simulation, which is cancelled where nobody reads on."""
@@ -319,21 +338,19 @@ class AsyncPlaySession:
 class _Feed:
     """The requests of one labelling stream. gRPC only cancels the call where making one fails; `error` says why."""
 
-    def __init__(
-        self,
-        header: labelling_pb2.LabelOptions,
-        chunks: Iterable[Frames] | AsyncIterable[Frames],
-        size: messages.FrameSize | None,
-    ) -> None:
-        self._header = header
+    def __init__(self, chunks: Iterable[Frames] | AsyncIterable[Frames], size: messages.FrameSize | None) -> None:
         self._chunks = chunks if isinstance(chunks, AsyncIterable) else _in_thread(chunks)
         self._packer = messages.FramePacker(size)
         self.error: Exception | None = None
 
-    async def __aiter__(self) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
-        """Every request in order; frames are resized in a thread."""
+    async def requests(
+        self, header: labelling_pb2.LabelEpisodeRequest, gate: asyncio.Queue[bool]
+    ) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
+        """The header and, once `gate` says that the server has accepted it, the frames, resized in a thread."""
+        yield header
+        if not await gate.get():
+            return
         try:
-            yield labelling_pb2.LabelEpisodeRequest(header=self._header)
             async for chunk in self._chunks:
                 async for request in _in_thread(self._packer.pack(chunk)):
                     yield request

@@ -8,12 +8,24 @@ from genie_core.errors import RequestError
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
-# gRPC retries a call only as long as nothing of its answer has arrived, and obeys the server's retry hint: unary calls
-# and streams that have not begun are repeated, a stream under way never is. Every method of the contract may be.
+RETRY_WAITS_S = (0.5, 1.0, 2.0)
+"""How long to wait, each time, before a labelling stream that could not begin is begun again."""
+
+# gRPC itself repeats calls of one request as long as nothing of the answer has come, and obeys the server's retry hint.
+# Streams of requests are left out: repeating those, gRPC (1.85) can abort the process.
+_RETRIED = {
+    "LabellingService": ("LabelClip",),
+    "ModelService": ("ListModels", "GetModel", "LoadModel", "UnloadModel"),
+    "SimulationService": ("Rollout", "Branch"),
+}
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": [{}],
+            "name": [
+                {"service": f"genie_api.v1.{service}", "method": method}
+                for service, methods in _RETRIED.items()
+                for method in methods
+            ],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.2s",
@@ -44,4 +56,4 @@ def check_address(address: str) -> str:
     return address
 
 
-__all__ = ["CHANNEL_OPTIONS", "check_address"]
+__all__ = ["CHANNEL_OPTIONS", "RETRY_WAITS_S", "check_address"]

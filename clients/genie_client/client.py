@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from types import TracebackType
@@ -10,13 +11,20 @@ from typing import Self, TypeVar, Unpack
 import grpc
 import numpy as np
 
-from genie_api.v1 import labelling_pb2_grpc, models_pb2, models_pb2_grpc, simulation_pb2, simulation_pb2_grpc
+from genie_api.v1 import (
+    labelling_pb2,
+    labelling_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    simulation_pb2,
+    simulation_pb2_grpc,
+)
 from genie_client import messages
 from genie_client.arguments import Labelling, Sampling
-from genie_client.channel import CHANNEL_OPTIONS, check_address
-from genie_client.errors import Peer
+from genie_client.channel import CHANNEL_OPTIONS, RETRY_WAITS_S, check_address
+from genie_client.errors import Peer, ServerBusyError, ServerUnavailableError
 from genie_client.records import EpisodeLabels, ModelInfo
-from genie_client.streams import Call, Feed, LabelStream, PlaySession
+from genie_client.streams import Call, Feed, Gate, LabelStream, PlaySession
 from genie_core.data import Frames
 
 _Response = TypeVar("_Response")
@@ -133,11 +141,19 @@ class Client:
 
         Returns once the server has accepted the episode. Labels come as they become final; neither side keeps frames.
         """
-        header = messages.label_options(model, **labelling)
+        header = messages.header_request(messages.label_options(model, **labelling))
         size = self.model(model).frame_size if resize else None
-        feed = Feed(messages.label_requests(header, chunks, size))
-        call = self._labelling.LabelEpisode(feed, timeout=timeout_s, wait_for_ready=self._wait)
-        return LabelStream(call, feed, self._peer, about)
+        feed = Feed(messages.frame_requests(chunks, size))
+        try:
+            for wait_s in RETRY_WAITS_S:
+                try:
+                    return self._begin_labelling(header, feed, about, timeout_s)
+                except (ServerBusyError, ServerUnavailableError):
+                    time.sleep(wait_s)
+            return self._begin_labelling(header, feed, about, timeout_s)
+        except BaseException:
+            feed.stop()
+            raise
 
     def rollout(
         self,
@@ -225,6 +241,19 @@ class Client:
         outbox.put(simulation_pb2.PlayRequest(start=start))
         call = self._simulation.Play(iter(outbox.get, None), timeout=timeout_s, wait_for_ready=self._wait)
         return PlaySession(call, outbox, info, self._peer)
+
+    def _begin_labelling(
+        self,
+        header: labelling_pb2.LabelEpisodeRequest,
+        feed: Feed[labelling_pb2.LabelEpisodeRequest],
+        about: str,
+        timeout_s: float | None,
+    ) -> LabelStream:
+        """A stream that the server has accepted; where it refuses, `feed` is untouched."""
+        gate = Gate()
+        requests = gate.requests(header, feed)
+        call = self._labelling.LabelEpisode(requests, timeout=timeout_s, wait_for_ready=self._wait)
+        return LabelStream(call, gate, feed, self._peer, about)
 
     def _answers(self, call: Call[_Response]) -> Iterator[_Response]:
         """The answers of a simulation, which is cancelled where nobody reads on."""

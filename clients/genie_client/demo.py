@@ -30,6 +30,7 @@ class Moment:
     Attributes:
         episode: name of the episode.
         frame: index of the frame that it starts from.
+        step: frames from one action to the next.
         frames_THWC: that frame and those after each action, HORIZON + 1 at the model's size.
         codes: the HORIZON latent actions that were labelled there.
 
@@ -37,6 +38,7 @@ class Moment:
 
     episode: str
     frame: int
+    step: int
     frames_THWC: Frames
     codes: list[int]
 
@@ -106,7 +108,7 @@ def liveliest_moment(labelled: LabelledFile, info: ModelInfo) -> Moment:
     assert episode is not None
     stop = start + HORIZON * step
     frames_THWC = resize_frames(episode.frames(start, stop + 1)[::step], *info.frame_size)
-    return Moment(name, start, frames_THWC, labels.code[start:stop:step].tolist())
+    return Moment(name, start, step, frames_THWC, labels.code[start:stop:step].tolist())
 
 
 def _simulate(client: Client, info: ModelInfo, moment: Moment) -> Simulated:
@@ -142,10 +144,10 @@ def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
 
 
 def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment, simulated: Simulated) -> Path | None:
-    """A recording of every labelled episode and of the simulation; None where Rerun is not installed."""
+    """A recording of the moment's episode, simulation and labels on one timeline; None where there is no Rerun."""
     try:
-        from genie_client.recording import write_recordings
-        from genie_client.views import SimulationView, Track, labelled_view, labels_recording, simulation_recording
+        from genie_client.recording import Clock, Recording, write_recordings
+        from genie_client.views import SimulationView, Track, labelled_view, labels_scene, simulation_scene
     except GenieError:
         return None
     tracks = [
@@ -153,11 +155,11 @@ def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment,
         Track("simulated", simulated.true_THWC, moment.codes),
         *(Track(f"action {code}", frames, [code] * HORIZON) for code, frames in enumerate(simulated.by_code_NTHWC)),
     ]
-    view = SimulationView(
-        f"{moment.episode} frame {moment.frame}", moment.frames_THWC[:1], tracks, info.palette, info.fps
-    )
-    labels = [labels_recording(labelled_view(labelled, name)) for name in labelled.episodes]
-    write_recordings(path, [*labels, simulation_recording(view)])
+    labels = labelled_view(labelled, moment.episode)
+    clock = Clock(labels.fps, moment.frame, moment.step)
+    simulation = SimulationView(moment.frames_THWC[:1], tracks, info.palette, clock)
+    scenes = [simulation_scene(simulation), labels_scene(labels)]
+    write_recordings(path, [Recording("genie demo", moment.episode, scenes, labels.fps)])
     return path
 
 

@@ -11,6 +11,9 @@ import grpc
 
 from genie_core.errors import GenieError, ModelError, RequestError
 
+_LOST_STATUS = "Internal error from Core"
+"""What grpc.aio reports in place of the status of a call that ended while a message was being written."""
+
 _STATUS_DETAILS = "grpc-status-details-bin"
 """Metadata that only a server's own answer carries, never a lost connection."""
 
@@ -53,6 +56,8 @@ class Peer:
         match error.code():
             case grpc.StatusCode.UNAVAILABLE:
                 return self._unavailable(error, doing, details)
+            case grpc.StatusCode.INTERNAL if details == _LOST_STATUS:
+                return ServerUnavailableError(f"the server at {self.address} ended the call while {doing}")
             case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.OUT_OF_RANGE:
                 return _request_error(details)
             case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION:

@@ -16,6 +16,7 @@ END_EFFECTOR = "obs/robot0_eef_pos"
 """Where robomimic keeps the end effector's position, (T, 3) in metres."""
 
 _STILL_M = 0.005
+_MOSTLY = 0.5
 _AXES = "xyz"
 
 
@@ -35,12 +36,15 @@ class Motion:
     agreement: float
 
     def __str__(self) -> str:
-        """The way of the mean, e.g. ``+x -z 2.4 cm``: its largest axis, and others at least half as large."""
+        """The way of the mean, e.g. ``+x -z 2.4 cm``: its largest axis, and others at least half as large.
+
+        ``still`` where most transitions hardly move, ``no one way`` where they do but cancel out.
+        """
         size = float(np.linalg.norm(self.mean_m))
         if not self.count:
             return "not used"
         if size < _STILL_M:
-            return "still"
+            return "still" if self.agreement >= _MOSTLY else "no one way"
         least = np.abs(self.mean_m).max() / 2
         parts = zip(_AXES, self.mean_m.tolist(), strict=True)
         ways = " ".join(f"{'+' if part > 0 else '-'}{axis}" for axis, part in parts if abs(part) >= least)

@@ -124,11 +124,15 @@ class FramePacker:
             yield labelling_pb2.LabelEpisodeRequest(frames=frames_message(part))
 
 
-def label_requests(
-    header: labelling_pb2.LabelOptions, chunks: Iterable[NDArray[np.generic]], size: FrameSize | None
+def header_request(header: labelling_pb2.LabelOptions) -> labelling_pb2.LabelEpisodeRequest:
+    """The first request of a labelling stream."""
+    return labelling_pb2.LabelEpisodeRequest(header=header)
+
+
+def frame_requests(
+    chunks: Iterable[NDArray[np.generic]], size: FrameSize | None
 ) -> Generator[labelling_pb2.LabelEpisodeRequest, None, None]:
-    """Every request of one labelling stream: the header, then the frames of all chunks."""
-    yield labelling_pb2.LabelEpisodeRequest(header=header)
+    """The requests after the first: the frames of all chunks, see `FramePacker`."""
     packer = FramePacker(size)
     for chunk in chunks:
         yield from packer.pack(chunk)
@@ -286,9 +290,10 @@ __all__ = [
     "StepReader",
     "branch_request",
     "check_action",
+    "frame_requests",
     "frames_message",
+    "header_request",
     "label_options",
-    "label_requests",
     "model_info",
     "read_frames",
     "resource_name",

@@ -103,6 +103,27 @@ class Feed(Iterator[_Request], Generic[_Request]):
                 self._cancel()
 
 
+class Gate:
+    """Keeps frames back until the server has accepted their header, so that a refused episode is still whole."""
+
+    def __init__(self) -> None:
+        self._answers: SimpleQueue[bool] = SimpleQueue()
+
+    def open(self) -> None:
+        """Let the frames through."""
+        self._answers.put(True)
+
+    def shut(self) -> None:
+        """Let no frame through, ever."""
+        self._answers.put(False)
+
+    def requests(self, header: _Request, frames: Iterator[_Request]) -> Iterator[_Request]:
+        """The requests of one call."""
+        yield header
+        if self._answers.get():
+            yield from frames
+
+
 class LabelStream(Iterator[Labels]):
     """The labels of one episode as they become final; a context manager, whose end stops the call.
 
@@ -118,10 +139,12 @@ class LabelStream(Iterator[Labels]):
     def __init__(
         self,
         call: Call[labelling_pb2.LabelEpisodeResponse],
+        gate: Gate,
         feed: Feed[labelling_pb2.LabelEpisodeRequest],
         peer: Peer,
         about: str,
     ) -> None:
+        """Wait until the server has accepted the episode; `feed` gives what is behind the gate."""
         self._call = call
         self._feed = feed
         self._peer = peer
@@ -129,7 +152,13 @@ class LabelStream(Iterator[Labels]):
         self._reader = messages.LabelReader()
         self._ended = False
         feed.attach(call.cancel)
-        self.provenance = self._reader.begin(self._receive())
+        try:
+            self.provenance = self._reader.begin(self._receive())
+        except BaseException:
+            call.cancel()
+            gate.shut()
+            raise
+        gate.open()
 
     def __enter__(self) -> Self:
         return self

@@ -13,12 +13,9 @@ import rerun.blueprint as rrb
 from numpy.typing import NDArray
 
 from genie_client.reading import frames_of, read_chunks
-from genie_client.recording import Recording, log_frames, time_columns
+from genie_client.recording import Clock, Recording, Scene, log_frames
 from genie_core.data import Frames, LabelledFile, Labels
 from genie_core.data.palette import code_palette
-
-LABELS_APPLICATION = "genie labels"
-SIMULATION_APPLICATION = "genie simulation"
 
 _NO_CODE = "-"
 _GREY = 0x555555FF
@@ -57,13 +54,20 @@ class Track:
 
 @dataclass(frozen=True)
 class SimulationView:
-    """One prompt and the videos that follow from it; `fps` is the model's, `palette` one colour 0xRRGGBB a code."""
+    """One prompt and the videos that follow from it.
 
-    name: str
+    Attributes:
+        prompt_PHWC: the prompt's frames, uint8.
+        tracks: the videos, at least one.
+        palette: one colour a code, 0xRRGGBB.
+        clock: where the frames lie in time; its frame 0 is the prompt's last.
+
+    """
+
     prompt_PHWC: Frames
     tracks: Sequence[Track]
     palette: Sequence[int]
-    fps: float
+    clock: Clock
 
 
 def labelled_view(labelled: LabelledFile, name: str) -> LabelledView:
@@ -80,34 +84,44 @@ def labelled_view(labelled: LabelledFile, name: str) -> LabelledView:
     )
 
 
-def labels_recording(view: LabelledView) -> Recording:
+def labels_scene(view: LabelledView) -> Scene:
     """Frames, codes as a coloured timeline, confidence, latent and provenance of one episode."""
+    clock = Clock(view.fps)
 
     def log(recording: rr.RecordingStream) -> None:
         if view.chunks is not None:
-            log_frames(recording, "camera", view.chunks(), fps=view.fps)
-        _log_codes(recording, "labels/code", view.labels.code, view.labels.valid, view.palette, view.fps)
-        _log_scalars(recording, view.labels, view.fps)
+            log_frames(recording, "camera", view.chunks(), clock)
+        _log_codes(recording, "labels/code", view.labels.code, view.labels.valid, view.palette, clock)
+        _log_scalars(recording, view.labels, clock)
         recording.log("provenance", rr.TextDocument(_provenance_text(view), media_type="text/markdown"), static=True)
         recording.send_property("provenance", rr.AnyValues(**view.provenance))
 
-    return Recording(LABELS_APPLICATION, view.name, _labels_blueprint(), log)
+    return Scene(_labels_layout(), log)
 
 
-def simulation_recording(view: SimulationView) -> Recording:
-    """The prompt and every track side by side, each over the codes of its actions; frame 0 is the prompt's last."""
+def simulation_scene(view: SimulationView) -> Scene:
+    """The prompt and every track side by side, each over the codes of its actions."""
 
     def log(recording: rr.RecordingStream) -> None:
-        start = 1 - len(view.prompt_PHWC)
-        log_frames(recording, "prompt", iter([view.prompt_PHWC]), start=start, fps=view.fps)
+        log_frames(recording, "prompt", [view.prompt_PHWC], view.clock, first=1 - len(view.prompt_PHWC))
         for track in view.tracks:
-            frames = np.concatenate([view.prompt_PHWC[-1:], track.frames_THWC])
-            log_frames(recording, f"{_entity(track)}/frame", iter([frames]), fps=view.fps)
-            code = np.array([*track.actions, 0], np.uint16)
-            valid = np.arange(len(code)) < len(track.actions)
-            _log_codes(recording, f"{_entity(track)}/action", code, valid, view.palette, view.fps)
+            frames_THWC = np.concatenate([view.prompt_PHWC[-1:], track.frames_THWC])
+            log_frames(recording, f"{_entity(track)}/frame", [frames_THWC], view.clock)
+            code_T = np.array([*track.actions, 0], np.uint16)
+            valid_T = np.arange(len(code_T)) < len(track.actions)
+            _log_codes(recording, f"{_entity(track)}/action", code_T, valid_T, view.palette, view.clock)
 
-    return Recording(SIMULATION_APPLICATION, view.name, _simulation_blueprint(view), log)
+    return Scene(_simulation_layout(view), log)
+
+
+def labels_recording(view: LabelledView) -> Recording:
+    """A recording of one labelled episode."""
+    return Recording("genie labels", view.name, [labels_scene(view)], view.fps)
+
+
+def simulation_recording(name: str, view: SimulationView) -> Recording:
+    """A recording of one simulation."""
+    return Recording("genie simulation", name, [simulation_scene(view)], view.clock.fps)
 
 
 def _log_codes(
@@ -116,22 +130,22 @@ def _log_codes(
     code_T: NDArray[np.uint16],
     valid_T: NDArray[np.bool_],
     palette: Sequence[int],
-    fps: float | None,
+    clock: Clock,
 ) -> None:
     """Codes as states in the palette's colours, and beside it, where there is a transition, as numbers."""
     states = [_NO_CODE, *map(str, range(len(palette)))]
-    names = ["no transition", *(f"code {code}" for code in range(len(palette)))]
+    names = ["no transition", *map(str, range(len(palette)))]
     colors = [_GREY, *(color << 8 | 0xFF for color in palette)]
     recording.log(entity, rr.StateConfiguration(values=states, labels=names, colors=colors), static=True)
     changed_T = np.flatnonzero(np.diff(np.where(valid_T, code_T.astype(np.int64), -1), prepend=-2))
     changes = [str(code_T[index]) if valid_T[index] else _NO_CODE for index in changed_T]
-    recording.send_columns(entity, time_columns(changed_T, fps), rr.StateChange.columns(state=changes))
+    recording.send_columns(entity, clock.columns(changed_T), rr.StateChange.columns(state=changes))
     valid_index = np.flatnonzero(valid_T)
     numbers = rr.Scalars.columns(scalars=code_T[valid_index])
-    recording.send_columns(f"{entity}/number", time_columns(valid_index, fps), numbers)
+    recording.send_columns(f"{entity}/number", clock.columns(valid_index), numbers)
 
 
-def _log_scalars(recording: rr.RecordingStream, labels: Labels, fps: float | None) -> None:
+def _log_scalars(recording: rr.RecordingStream, labels: Labels, clock: Clock) -> None:
     """Confidence and latent where there is a transition, and whether there is one everywhere."""
     everywhere, valid = np.arange(len(labels)), np.flatnonzero(labels.valid)
     series = {
@@ -140,7 +154,7 @@ def _log_scalars(recording: rr.RecordingStream, labels: Labels, fps: float | Non
         "labels/latent": (valid, labels.latent[valid]),
     }
     for entity, (index_T, values) in series.items():
-        recording.send_columns(entity, time_columns(index_T, fps), rr.Scalars.columns(scalars=values))
+        recording.send_columns(entity, clock.columns(index_T), rr.Scalars.columns(scalars=values))
     names = [f"z{dim}" for dim in range(labels.latent.shape[1])]
     recording.log("labels/latent", rr.SeriesLines(names=names), static=True)
 
@@ -150,42 +164,48 @@ def _provenance_text(view: LabelledView) -> str:
     return f"# {view.name}\n\n| what | value |\n| --- | --- |\n{rows}"
 
 
-def _labels_blueprint() -> rrb.Blueprint:
-    return rrb.Blueprint(
-        rrb.Horizontal(
-            rrb.Vertical(
-                rrb.Spatial2DView(origin="camera", name="camera"),
-                rrb.TextDocumentView(origin="provenance", name="provenance"),
-                row_shares=[2, 1],
-            ),
-            rrb.Vertical(
-                rrb.StateTimelineView(origin="labels/code", name="latent action"),
-                rrb.TimeSeriesView(contents=["labels/confidence", "labels/valid"], name="confidence"),
-                rrb.TimeSeriesView(origin="labels/latent", name="latent"),
-                row_shares=[1, 2, 3],
-            ),
-            column_shares=[1, 2],
+def _labels_layout() -> rrb.Container:
+    return rrb.Horizontal(
+        rrb.Vertical(
+            rrb.Spatial2DView(origin="camera", name="camera"),
+            rrb.TextDocumentView(origin="provenance", name="provenance"),
+            row_shares=[2, 1],
         ),
-        rrb.TimePanel(timeline="frame"),
-        collapse_panels=True,
+        rrb.Vertical(
+            rrb.StateTimelineView(origin="labels/code", name="latent action"),
+            rrb.TimeSeriesView(contents=["labels/confidence", "labels/valid"], name="confidence"),
+            rrb.TimeSeriesView(
+                origin="labels/latent", name="latent, before quantization", plot_legend=rrb.PlotLegend(visible=False)
+            ),
+            row_shares=[1, 2, 3],
+        ),
+        column_shares=[1, 2],
+        name="labels",
     )
 
 
-def _simulation_blueprint(view: SimulationView) -> rrb.Blueprint:
-    videos = [
-        rrb.Vertical(
-            rrb.Spatial2DView(origin=f"{_entity(track)}/frame", name=track.name),
-            rrb.StateTimelineView(origin=f"{_entity(track)}/action", name=f"{track.name}: latent action"),
-            row_shares=[3, 1],
-        )
-        for track in view.tracks
-    ]
-    prompt = rrb.Spatial2DView(origin="prompt", name="prompt")
-    return rrb.Blueprint(rrb.Grid(prompt, *videos), rrb.TimePanel(timeline="frame"), collapse_panels=True)
+def _simulation_layout(view: SimulationView) -> rrb.Container:
+    videos = [rrb.Spatial2DView(origin=f"{_entity(track)}/frame", name=track.name) for track in view.tracks]
+    actions = [f"{_entity(track)}/action" for track in view.tracks]
+    return rrb.Vertical(
+        rrb.Grid(rrb.Spatial2DView(origin="prompt", name="prompt"), *videos),
+        rrb.StateTimelineView(contents=actions, name="latent actions"),
+        row_shares=[4, 1],
+        name="simulation",
+    )
 
 
 def _entity(track: Track) -> str:
     return f"videos/{re.sub(r'[^A-Za-z0-9_]+', '_', track.name)}"
 
 
-__all__ = ["LabelledView", "SimulationView", "Track", "labelled_view", "labels_recording", "simulation_recording"]
+__all__ = [
+    "LabelledView",
+    "SimulationView",
+    "Track",
+    "labelled_view",
+    "labels_recording",
+    "labels_scene",
+    "simulation_recording",
+    "simulation_scene",
+]

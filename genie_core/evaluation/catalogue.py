@@ -36,6 +36,10 @@ class Entry:
             return f"{value:.1%}"
         return f"{value:.2f} dB" if self.unit == "dB" else f"{value:.3f}"
 
+    def interval(self, low: float, high: float) -> str:
+        """An interval of this figure in its unit, which is said once."""
+        return f"{self.words(low).removesuffix('%').removesuffix(' dB')} to {self.words(high)}"
+
 
 _PROBED = {
     "code": "linear probe of the one-hot code",
@@ -51,16 +55,18 @@ _PROBE_TARGETS = {"code": (Target(0.75, codes=8), Target(0.85, codes=16)), "late
 def _probe(name: str, target: str) -> tuple[Entry, Entry]:
     how, goals = _PROBED[name], _PROBE_TARGETS.get(name, ()) if target == "displacement" else ()
     what = "the end effector's displacement" if target == "displacement" else "the robot's action"
-    title = f"{name.replace('_', ' ')} -> {target}"
+    title = f"R2, {name.replace('_', ' ')} -> {target}"
     return (
         Entry(
             f"probe.{name}_to_{target}_r2_mean",
-            f"{title}, R2",
+            title,
             f"{what} by {how}: R2, mean of its numbers",
             "number",
             goals,
         ),
-        Entry(f"probe.{name}_to_{target}_nmse", f"{title}, NMSE", f"{what} by {how}: squared error over variance"),
+        Entry(
+            f"probe.{name}_to_{target}_nmse", "... normalised error", f"{what} by {how}: squared error over variance"
+        ),
     )
 
 

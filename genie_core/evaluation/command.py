@@ -6,36 +6,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from genie_core.data import open_dataset
-from genie_core.errors import DatasetError, RequestError
-from genie_core.evaluation.options import END_EFFECTOR, EvaluationOptions
+from genie_core.errors import DatasetError
+from genie_core.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
     from genie_core.evaluation.report import Report
+
+DEFAULTS = EvaluationOptions()
+TABLE_WIDTH = 100
+"""Least characters a line: the table is not squeezed where there is no terminal."""
 
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     data: Annotated[Path, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the report; evaluation-<bundle> where not given.")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at.")] = 40,
-    frames: Annotated[int, typer.Option(min=2, help="Most frames of an episode, at the model's rate.")] = 200,
-    rollouts: Annotated[int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")] = 32,
-    starts: Annotated[int, typer.Option(min=1, help="Start frames that every code is applied from (Fig. 13).")] = 24,
-    applications: Annotated[int, typer.Option(min=1, help="Times that a code is applied from each.")] = 5,
+    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at.")] = DEFAULTS.episodes,
+    frames: Annotated[
+        int, typer.Option(min=2, help="Most frames of an episode, at the model's rate.")
+    ] = DEFAULTS.frames,
+    rollouts: Annotated[
+        int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")
+    ] = DEFAULTS.rollouts,
+    starts: Annotated[
+        int, typer.Option(min=1, help="Start frames that every code is applied from (Fig. 13).")
+    ] = DEFAULTS.starts,
+    applications: Annotated[
+        int, typer.Option(min=1, help="Times that a code is applied from each.")
+    ] = DEFAULTS.applications,
     supervised_steps: Annotated[
         int, typer.Option(min=0, help="Training steps of the supervised bound; 0 leaves it out.")
-    ] = 150,
+    ] = DEFAULTS.supervised_steps,
     subset: Annotated[
         str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
     ] = None,
-    position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = END_EFFECTOR,
-    still: Annotated[float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")] = 0.015,
+    position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = DEFAULTS.position,
+    still: Annotated[
+        float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")
+    ] = DEFAULTS.still,
     image: Annotated[list[Path] | None, typer.Option(help="Picture to prompt from (Fig. 10); may be repeated.")] = None,
     camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate of the data, where it states none.")] = None,
@@ -44,29 +57,26 @@ def evaluate(
     maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps a frame; 25 if not given.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = DEFAULTS.seed,
 ) -> None:
     """Measure how good a bundle is on held-out episodes: a table, report.json and a page with pictures."""
     dataset = open_dataset(data, camera=camera, fps=fps)
-    try:
-        options = EvaluationOptions(
-            episodes=episodes,
-            frames=frames,
-            subset=subset,
-            step=step,
-            position=position,
-            still=still,
-            supervised_steps=supervised_steps,
-            rollouts=rollouts,
-            starts=starts,
-            applications=applications,
-            temperature=temperature,
-            maskgit_steps=maskgit_steps,
-            images=tuple(image or ()),
-            seed=seed,
-        )
-    except ValidationError as error:
-        raise RequestError("options", "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+    options = EvaluationOptions(
+        episodes=episodes,
+        frames=frames,
+        subset=subset,
+        step=step,
+        position=position,
+        still=still,
+        supervised_steps=supervised_steps,
+        rollouts=rollouts,
+        starts=starts,
+        applications=applications,
+        temperature=temperature,
+        maskgit_steps=maskgit_steps,
+        images=tuple(image or ()),
+        seed=seed,
+    )
     import torch
 
     from genie_core.evaluation.evaluation import evaluate as run_evaluation
@@ -88,7 +98,7 @@ def evaluate(
             lambda part, done, total: bar.update(row, description=part, completed=done, total=total),
         )
     report.write(folder)
-    print_report(report, Console(highlight=False))
+    print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
 
 
@@ -100,7 +110,7 @@ def print_report(report: Report, console: Console) -> None:
     table = Table(box=None)
     table.add_column("figure", no_wrap=True)
     for heading in ("value", "95% interval", "n", "target"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     missing = {}
     for entry in ENTRIES:
         figure = report.findings.figures[entry.key]
@@ -112,7 +122,7 @@ def print_report(report: Report, console: Console) -> None:
         table.add_row(
             entry.title,
             f"[{style}]{entry.words(figure.value)}[/]" if style else entry.words(figure.value),
-            "" if figure.ci95 is None else " .. ".join(entry.words(v) for v in figure.ci95),
+            "" if figure.ci95 is None else entry.interval(*figure.ci95),
             f"{figure.n:,}",
             "" if target is None else f">= {entry.words(target)}",
         )

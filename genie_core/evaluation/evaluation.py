@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from genie_core import __version__
-from genie_core.data import Dataset
+from genie_core.data import Dataset, Episode, Frames, read_image, resize_frames
 from genie_core.errors import DatasetError
 from genie_core.evaluation.consistency import consistency_findings
 from genie_core.evaluation.figures import Findings
@@ -27,7 +28,9 @@ from genie_core.models.bundle import Bundle
 MOST_OTHERS = 200
 """Episodes beside those looked at that the supervised bound may train on."""
 
-PARTS: tuple[Callable[[Study, np.random.Generator], Findings], ...] = (
+Part = Callable[[Study, np.random.Generator], Findings]
+
+PARTS: tuple[Part, ...] = (
     tokenizer_findings,
     latent_action_findings,
     ground_truth_findings,
@@ -35,18 +38,19 @@ PARTS: tuple[Callable[[Study, np.random.Generator], Findings], ...] = (
     consistency_findings,
     trajectory_findings,
 )
-"""In the order in which they run; each has random numbers of its own."""
+"""In the order in which they run."""
+
+
+def _silent(part: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def evaluate(
-    bundle: Bundle,
-    dataset: Dataset,
-    options: EvaluationOptions | None = None,
-    progress: Progress = lambda part, done, total: None,
+    bundle: Bundle, dataset: Dataset, options: EvaluationOptions | None = None, progress: Progress = _silent
 ) -> Report:
     """Evaluate a bundle on episodes that it was not trained on (which they are is the caller's to know).
 
-    The same bundle, data and options give the same report on the same machine, whatever ran before.
+    The same bundle, data and options give the same figures on the same machine, whatever ran before.
 
     Args:
         bundle: what is evaluated.
@@ -55,38 +59,77 @@ def evaluate(
         progress: told how it goes.
 
     Raises:
-        DatasetError: no usable episode, an unknown subset or frame rate, a ground-truth array that does not fit.
+        DatasetError: no usable episode, an unknown subset or frame rate, a ground-truth array that does not fit, a
+            picture that cannot be read.
         RequestError: sampling options out of range.
 
     """
     options = options or EvaluationOptions()
     began = time.monotonic()
-    sampling = _resolve_sampling(bundle, options)
-    subset, study = _study(bundle, dataset, options, sampling, progress)
-    parts = []
-    for part, rng in zip(PARTS, np.random.default_rng(options.seed).spawn(len(PARTS)), strict=True):
-        parts.append(part(study, rng))
+    config = bundle.config
+    sampling = resolve_sampling(bundle, options)
+    subset, chosen, rest = choose_episodes(dataset, options)
+    prompts = [resize_frames(read_image(path), config.height, config.width) for path in options.images]
+    films = _films(bundle, chosen, options)
+    if not films:
+        raise DatasetError(f"{dataset.path}: no episode has 2 frames at the model's {config.fps:g} frames/s")
+    bounded = options.supervised_steps and films[0].position_TK is not None
+    others = _films(bundle, rest[:MOST_OTHERS], options) if bounded else []
+    findings = measure(bundle, films, options, others=others, prompts=prompts, progress=progress)
     provenance = Provenance(
         genie_version=__version__,
         bundle=bundle.name,
         bundle_id=bundle.bundle_id,
-        codes=bundle.config.lam.quantizer.codes,
+        fps=config.fps,
+        codes=config.lam.quantizer.codes,
         parameters=bundle.parameters,
         data=dataset.path.name,
         camera=dataset.camera,
         subset=subset,
-        episodes=tuple(t.film.name for t in study.takes),
-        transitions=sum(len(t.code_S) for t in study.takes),
+        episodes=tuple(film.name for film in films),
+        transitions=sum(len(film.frames_THWC) - 1 for film in films),
         sampling=sampling,
         options=options,
         seconds=time.monotonic() - began,
         device=str(bundle.device),
     )
-    return Report(provenance, Findings.merge(parts))
+    return Report(provenance, findings)
 
 
-def _resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
-    """The options with every default filled in; raises RequestError where one is out of range."""
+def measure(
+    bundle: Bundle,
+    films: Sequence[Film],
+    options: EvaluationOptions,
+    *,
+    parts: Sequence[Part] = PARTS,
+    others: Sequence[Film] = (),
+    prompts: Sequence[Frames] = (),
+    progress: Progress = _silent,
+) -> Findings:
+    """Measure a bundle on films at its own size and rate.
+
+    Args:
+        bundle: what is measured.
+        films: at least one.
+        options: those that concern the parts.
+        parts: what to measure; each draws random numbers of its own, so that it finds the same beside others or alone.
+        others: films that the supervised bound may train on.
+        prompts: pictures of the model's size to prompt from, (1, h, w, 3) uint8 each.
+        progress: told how it goes.
+
+    """
+    labeller = Labeller(bundle)
+    takes = []
+    for done, film in enumerate(films):
+        progress("labels", done, len(films))
+        takes.append(label_film(labeller, film))
+    study = Study(labeller, takes, others, prompts, options, resolve_sampling(bundle, options), progress)
+    seeds = [[options.seed, zlib.crc32(part.__name__.encode())] for part in parts]
+    return Findings.merge([part(study, np.random.default_rng(seed)) for part, seed in zip(parts, seeds, strict=True)])
+
+
+def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
+    """The sampling options with every default filled in; raises RequestError where one is out of range."""
     config = bundle.config
     steps = min(DEFAULT_MASKGIT_STEPS, config.tokens_per_frame)
     sampling = Sampling(
@@ -97,25 +140,10 @@ def _resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
     return sampling
 
 
-def _study(
-    bundle: Bundle, dataset: Dataset, options: EvaluationOptions, sampling: Sampling, progress: Progress
-) -> tuple[str, Study]:
-    """Read and label the chosen episodes."""
-    config, labeller = bundle.config, Labeller(bundle)
-    subset, chosen, rest = choose_episodes(dataset, options)
-    takes = []
-    for done, episode in enumerate(chosen):
-        progress("labels", done, len(chosen))
-        film = load_film(episode, config.height, config.width, config.fps, options)
-        if film is not None:
-            takes.append(label_film(labeller, film))
-    if not takes:
-        raise DatasetError(f"{dataset.path}: no episode has 2 frames at the model's {config.fps:g} frames/s")
-    others: list[Film] = []
-    if options.supervised_steps and takes[0].film.position_TK is not None:
-        films = (load_film(e, config.height, config.width, config.fps, options) for e in rest[:MOST_OTHERS])
-        others = [film for film in films if film is not None]
-    return subset, Study(labeller, takes, others, options, sampling, progress)
+def _films(bundle: Bundle, episodes: Sequence[Episode], options: EvaluationOptions) -> list[Film]:
+    config = bundle.config
+    films = (load_film(episode, config.height, config.width, config.fps, options) for episode in episodes)
+    return [film for film in films if film is not None]
 
 
-__all__ = ["PARTS", "evaluate"]
+__all__ = ["PARTS", "Part", "evaluate", "measure", "resolve_sampling"]

@@ -49,6 +49,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Video:
+    """Several videos of the same moment side by side: each (T, h, w, 3) uint8, all of one length, by name."""
+
+    name: str
+    tracks: Mapping[str, Frames]
+
+
+@dataclass(frozen=True)
 class Findings:
     """What one part of an evaluation found. Names are dotted: ``lam.code_perplexity``.
 
@@ -56,19 +64,22 @@ class Findings:
         figures: single numbers.
         curves: numbers in a row: one a code, one a horizon, one a dimension.
         pictures: to look at.
+        videos: likewise.
 
     """
 
     figures: Mapping[str, Measured] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Measured]] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
+    videos: Sequence[Video] = ()
 
     @staticmethod
     def merge(parts: Sequence[Findings]) -> Findings:
         """All parts' findings together; a later part's figure of the same name counts."""
         figures = {name: figure for part in parts for name, figure in part.figures.items()}
         curves = {name: curve for part in parts for name, curve in part.curves.items()}
-        return Findings(figures, curves, [picture for part in parts for picture in part.pictures])
+        pictures = [picture for part in parts for picture in part.pictures]
+        return Findings(figures, curves, pictures, [video for part in parts for video in part.videos])
 
 
 def estimate(
@@ -110,10 +121,44 @@ def ratio(sums_X2: Array) -> Array:
     return mean
 
 
-def mean_of(values: Sequence[Array], rng: np.random.Generator) -> Measured:
-    """The mean of all values, given as one 1-D array (of numbers or truth values) an episode."""
-    sums_E2 = np.array([(np.sum(v), len(v)) for v in values], np.float64).reshape(-1, 2)
-    return estimate(sums_E2, ratio, int(sums_E2[:, 1].sum()), rng)
+def of_means(groups: Sequence[Array], statistic: Statistic, rng: np.random.Generator) -> Measured:
+    """A function of the means over all observations.
+
+    Args:
+        groups: one (N, ...) array an episode, a row an observation; N may be 0.
+        statistic: from means (R, ...) to figures (R,).
+        rng: draws the resamples.
+
+    """
+    counts_E = np.array([len(group) for group in groups], np.float64)
+    if not counts_E.any():
+        return estimate(np.zeros((0, 1)), ratio, 0, rng)
+    shape = groups[0].shape[1:]
+    sums_EK = np.stack([group.sum(axis=0, dtype=np.float64).ravel() for group in groups])
+    packed_E = np.concatenate((sums_EK, counts_E[:, None]), axis=1)
+
+    def from_sums(packed_R: Array) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return statistic((packed_R[:, :-1] / packed_R[:, -1:]).reshape(-1, *shape))
+
+    return estimate(packed_E, from_sums, int(counts_E.sum()), rng)
 
 
-__all__ = ["Figure", "Findings", "Measured", "Missing", "Picture", "Statistic", "estimate", "mean_of", "ratio"]
+def mean_of(groups: Sequence[Array], rng: np.random.Generator) -> Measured:
+    """The mean of all values (numbers or truth values), given as one (N,) array an episode."""
+    return of_means(groups, lambda mean_R: mean_R, rng)
+
+
+__all__ = [
+    "Figure",
+    "Findings",
+    "Measured",
+    "Missing",
+    "Picture",
+    "Statistic",
+    "Video",
+    "estimate",
+    "mean_of",
+    "of_means",
+    "ratio",
+]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import resize_frames
-from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of
+from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Film, Study
 from genie_core.evaluation.metrics import Array, normalised_mse, normalised_mutual_information, r2, residual_sums
 from genie_core.evaluation.probes import Probe, fit_linear, fit_mlp
@@ -23,10 +23,12 @@ _DIFFERENCE_SIDE = 8
 
 PROBES = ("code", "latent", "latent_linear", "frame_difference", "shuffled")
 SUPERVISED = "supervised"
-SHARE = "probe.latent_share_of_supervised"
+DISPLACEMENT = "displacement"
 LEAST_BOUND = 0.05
 """A supervised bound with a smaller R2 bounds nothing."""
-LEFT_OUT = "it was left out: --supervised-steps 0"
+
+Truth = Sequence[Array] | Missing
+"""What probes predict: one (S, K) array an episode."""
 
 
 @dataclass(frozen=True)
@@ -45,52 +47,52 @@ class Halves:
 
 def ground_truth_findings(study: Study, rng: np.random.Generator) -> Findings:
     """Figures ``probe.*``: displacement of the end effector, actions, and motion classes."""
-    displacement = _all([t.film.displacement_SK for t in study.takes])
-    action = _all([t.film.action_SA for t in study.takes])
-    no_position = Missing(f"not every episode has the array `{study.options.position}`")
+    key = study.options.position
+    displacement = _everywhere([t.film.displacement_SK for t in study.takes], f"the array `{key}`")
+    action = _everywhere([t.film.action_SA for t in study.takes], "actions")
     halves = Halves.draw(len(study.takes), rng) if len(study.takes) > 1 else None
     return Findings.merge(
         [
-            _probe_findings(study, "displacement", no_position if displacement is None else displacement, halves, rng),
-            _probe_findings(
-                study, "action", Missing("not every episode has actions") if action is None else action, halves, rng
-            ),
-            _motion_findings(study, no_position if displacement is None else displacement, rng),
+            _probe_findings(study, DISPLACEMENT, displacement, halves, rng),
+            _probe_findings(study, "action", action, halves, rng),
+            _motion_findings(study, displacement, rng),
         ]
     )
 
 
 def _probe_findings(
-    study: Study, target: str, truth: Sequence[Array] | Missing, halves: Halves | None, rng: np.random.Generator
+    study: Study, target: str, truth: Truth, halves: Halves | None, rng: np.random.Generator
 ) -> Findings:
-    """Scores of all probes of one target; of displacement also the supervised bound."""
-    names = (*PROBES, SUPERVISED) if target == "displacement" else PROBES
-    if isinstance(truth, Missing) or halves is None:
-        reason = truth if isinstance(truth, Missing) else Missing("it takes 2 episodes: one to fit on, one to score")
-        keys = [key for name in names for key in _keys(name, target)]
-        return Findings(dict.fromkeys([*keys, SHARE] if SUPERVISED in names else keys, reason))
+    """Figures of all probes of one target; of displacement also of the supervised bound."""
     study.progress(f"probes of {target}", 0, 1)
-    scores = probe_scores(study, truth, halves, rng)
-    if SUPERVISED in names and study.options.supervised_steps:
-        scores[SUPERVISED] = _supervised_score(study, truth, halves)
+    scores = _scores(study, target, truth, halves, rng)
     figures: dict[str, Measured] = {}
-    for name in names:
-        if name in scores:
-            of_mean, of_error = (_estimate(scores[name], statistic, rng) for statistic in (r2_mean, normalised_mse))
-        else:
-            of_mean = of_error = Missing(LEFT_OUT)
-        figures |= dict(zip(_keys(name, target), (of_mean, of_error), strict=True))
-    if SUPERVISED in names:
-        figures[SHARE] = Missing(LEFT_OUT)
+    curves: dict[str, Sequence[Measured]] = {}
+    for name, score in scores.items():
+        figures[f"probe.{name}_to_{target}_r2_mean"] = _estimate(score, r2_mean, rng)
+        figures[f"probe.{name}_to_{target}_nmse"] = _estimate(score, normalised_mse, rng)
+        if not isinstance(score, Missing):
+            numbers = range(score.shape[2])
+            curves[f"probe.{name}_to_{target}_r2"] = [_estimate(score[:, :, k : k + 1], r2_mean, rng) for k in numbers]
     if SUPERVISED in scores:
-        both_E24K = np.stack((scores["latent"], scores[SUPERVISED]), axis=1)
-        figures[SHARE] = estimate(both_E24K, _share_of_bound, _rows(scores["latent"]), rng)
-    curves = {f"probe.{name}_to_{target}_r2": _each_r2(sums_E4K, rng) for name, sums_E4K in scores.items()}
+        figures["probe.latent_share_of_supervised"] = _share_of_bound(scores["latent"], scores[SUPERVISED], rng)
     return Findings(figures, curves)
 
 
-def _keys(probe: str, target: str) -> tuple[str, str]:
-    return f"probe.{probe}_to_{target}_r2_mean", f"probe.{probe}_to_{target}_nmse"
+def _scores(
+    study: Study, target: str, truth: Truth, halves: Halves | None, rng: np.random.Generator
+) -> dict[str, Array | Missing]:
+    """Of every probe, sums (E, 4, K) of `residual_sums` over the scored episodes, or why there are none."""
+    names = (*PROBES, SUPERVISED) if target == DISPLACEMENT else PROBES
+    if isinstance(truth, Missing):
+        return dict.fromkeys(names, truth)
+    if halves is None:
+        return dict.fromkeys(names, Missing("it takes 2 episodes: one to fit on, one to score"))
+    scores: dict[str, Array | Missing] = {**probe_scores(study, truth, halves, rng)}
+    if SUPERVISED in names:
+        left_out = Missing("it was left out: --supervised-steps 0")
+        scores[SUPERVISED] = _supervised_score(study, truth, halves) if study.options.supervised_steps else left_out
+    return scores
 
 
 def probe_scores(study: Study, truth: Sequence[Array], halves: Halves, rng: np.random.Generator) -> dict[str, Array]:
@@ -138,7 +140,7 @@ def motion_class(displacement_SK: Array, still: float) -> NDArray[np.int64]:
     return np.where(np.linalg.norm(displacement_SK, axis=1) < still, 0, 1 + 2 * axis_S + positive_S)
 
 
-def _motion_findings(study: Study, displacement: Sequence[Array] | Missing, rng: np.random.Generator) -> Findings:
+def _motion_findings(study: Study, displacement: Truth, rng: np.random.Generator) -> Findings:
     """How well codes and motion classes agree, and how long a motion lasts (beside ``lam.temporal_stability``)."""
     if isinstance(displacement, Missing):
         return Findings({"probe.nmi": displacement, "probe.motion_stability": displacement})
@@ -151,8 +153,14 @@ def _motion_findings(study: Study, displacement: Sequence[Array] | Missing, rng:
         {
             "probe.nmi": estimate(joint_EKM, normalised_mutual_information, int(joint_EKM.sum()), rng),
             "probe.motion_stability": mean_of([c[1:] == c[:-1] for c in classes], rng),
-        }
+        },
+        {"probe.code_purity": [_purity(joint_EKM[:, code], rng) for code in range(shape[0])]},
     )
+
+
+def _purity(count_EM: Array, rng: np.random.Generator) -> Measured:
+    """Share of one code's transitions that are of its most frequent motion class."""
+    return estimate(count_EM, lambda sums: ratio(np.stack((sums.max(1), sums.sum(1)), 1)), int(count_EM.sum()), rng)
 
 
 def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array:
@@ -174,31 +182,31 @@ def r2_mean(sums_X4K: Array) -> Array:
     return mean
 
 
-def _share_of_bound(sums_R24K: Array) -> Array:
-    """R2 of the first over that of the second; NaN where the second has learnt nothing."""
-    reached_R, bound_R = r2_mean(sums_R24K[:, 0]), r2_mean(sums_R24K[:, 1])
-    share: Array = np.where(bound_R > LEAST_BOUND, reached_R / np.maximum(bound_R, LEAST_BOUND), np.nan)
-    return share
+def _share_of_bound(latent: Array | Missing, bound: Array | Missing, rng: np.random.Generator) -> Measured:
+    """R2 of the latents' probe over that of the supervised bound; undefined where the bound has learnt nothing."""
+    if isinstance(latent, Missing) or isinstance(bound, Missing):
+        return bound if isinstance(bound, Missing) else Missing("there is nothing to compare")
+
+    def share(sums_R24K: Array) -> Array:
+        latent_R, bound_R = r2_mean(sums_R24K[:, 0]), r2_mean(sums_R24K[:, 1])
+        return np.where(bound_R > LEAST_BOUND, latent_R / np.maximum(bound_R, LEAST_BOUND), np.nan)
+
+    return estimate(np.stack((latent, bound), axis=1), share, _rows(latent), rng)
 
 
-def _estimate(sums_E4K: Array, statistic: Statistic, rng: np.random.Generator) -> Measured:
-    return estimate(sums_E4K, statistic, _rows(sums_E4K), rng)
-
-
-def _each_r2(sums_E4K: Array, rng: np.random.Generator) -> list[Measured]:
-    """R2 of each of the K numbers."""
-    return [_estimate(sums_E4K[:, :, k : k + 1], r2_mean, rng) for k in range(sums_E4K.shape[2])]
+def _estimate(score: Array | Missing, statistic: Statistic, rng: np.random.Generator) -> Measured:
+    return score if isinstance(score, Missing) else estimate(score, statistic, _rows(score), rng)
 
 
 def _rows(sums_E4K: Array) -> int:
     return int(sums_E4K[:, 0, 0].sum())
 
 
-def _all(arrays: Sequence[Array | None]) -> list[Array] | None:
+def _everywhere(arrays: Sequence[Array | None], what: str) -> Truth:
     """The arrays, if every episode has one and all are of the same width."""
     found = [a for a in arrays if a is not None]
     alike = len({a.shape[1] for a in found}) == 1
-    return found if len(found) == len(arrays) and alike else None
+    return found if len(found) == len(arrays) and alike else Missing(f"not every episode has {what}, of one width")
 
 
 __all__ = [

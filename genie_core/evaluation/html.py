@@ -68,7 +68,7 @@ def _row(entry: Entry, figure: Measured, codes: int) -> str:
         return f'<tr>{title}<td class="missing" colspan="4">not measured: {escape(figure.reason)}</td></tr>'
     target = entry.target(codes)
     met = "" if target is None else "met" if figure.value >= target else "unmet"
-    interval = "" if figure.ci95 is None else " to ".join(entry.words(v) for v in figure.ci95)
+    interval = "" if figure.ci95 is None else entry.interval(*figure.ci95)
     cells = (
         f'<td class="number {met}">{entry.words(figure.value)}</td><td class="number">{interval}</td>'
         f'<td class="number">{figure.n:,}</td>'

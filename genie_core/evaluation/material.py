@@ -71,6 +71,7 @@ class Study:
         labeller: of the bundle.
         takes: labelled episodes, at least one.
         others: films of other episodes, which the supervised bound may train on.
+        prompts: the pictures given to prompt from, (1, h, w, 3) uint8 each.
         options: as the user gave them.
         sampling: of every rollout, but for the seed.
         progress: told how it goes.
@@ -80,6 +81,7 @@ class Study:
     labeller: Labeller
     takes: Sequence[Take]
     others: Sequence[Film]
+    prompts: Sequence[Frames]
     options: EvaluationOptions
     sampling: Sampling
     progress: Progress

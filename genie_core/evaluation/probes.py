@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from genie_core.evaluation.metrics import Array
 
@@ -19,7 +19,10 @@ RIDGE = 1e-3
 """Penalty of the linear probe on standardised features, a share of the number of rows."""
 HIDDEN = 128
 STEPS = 1500
-_CHECK_EVERY = 25
+OUTLIER = 5.0
+"""The MLP sees features no further from their mean than this many standard deviations."""
+_CHECK_EVERY, _PATIENCE = 10, 200
+"""Steps between looks at the rows set aside, and without a better look after which training ends."""
 _LEAST_SCALE = 1e-8
 
 
@@ -57,8 +60,8 @@ def fit_linear(x_NF: Array, y_NK: Array) -> Probe:
 def fit_mlp(x_NF: Array, y_NK: Array, seed: int) -> Probe:
     """A network of two hidden layers, trained on all rows at once.
 
-    The last fifth of the rows is set aside to choose the step at which training should have stopped: rows come in the
-    order of their episodes, so that these are (nearly all) of other episodes.
+    How long is found first, by training on the first four fifths of the rows and looking at the last fifth: rows come
+    in the order of their episodes, so that these are (nearly all) of other episodes.
 
     Args:
         x_NF: features.
@@ -67,42 +70,62 @@ def fit_mlp(x_NF: Array, y_NK: Array, seed: int) -> Probe:
 
     """
     inputs, outputs = Scale.of(x_NF), Scale.of(y_NK)
-    x, y = (torch.from_numpy(s.apply(v)).float() for s, v in ((inputs, x_NF), (outputs, y_NK)))
+
+    def scaled(features: Array) -> Tensor:
+        return torch.from_numpy(inputs.apply(features).clip(-OUTLIER, OUTLIER)).float()
+
+    x, y = scaled(x_NF), torch.from_numpy(outputs.apply(y_NK)).float()
     kept = max(1, len(x) - len(x) // 5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = nn.Sequential(
-            nn.Linear(x.shape[1], HIDDEN),
-            nn.GELU(),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.GELU(),
-            nn.Linear(HIDDEN, y.shape[1]),
-        )
-    _train(network, x, y, kept)
+    network = _network(x.shape[1], y.shape[1], seed)
+    _train(network, x, y, _best_steps(_network(x.shape[1], y.shape[1], seed), x, y, kept))
 
     def predict(features: Array) -> Array:
         with torch.inference_mode():
-            return outputs.undo(network(torch.from_numpy(inputs.apply(features)).float()).double().numpy())
+            return outputs.undo(network(scaled(features)).double().numpy())
 
     return predict
 
 
-def _train(network: nn.Sequential, x_NF: torch.Tensor, y_NK: torch.Tensor, kept: int) -> None:
-    """Train on the first `kept` rows; leave the weights that did best on the others."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
-    best, weights = float("inf"), network.state_dict()
-    check = slice(kept, None) if kept < len(x_NF) else slice(None)
-    for step in range(STEPS + 1):
-        if step % _CHECK_EVERY == 0:
+def _network(inputs: int, outputs: int, seed: int) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Linear(inputs, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, outputs)
+        )
+
+
+def _best_steps(network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, kept: int) -> int:
+    """After how many steps on the first `kept` rows the others are predicted best; all steps where there are none."""
+    if kept == len(x_NF):
+        return STEPS
+    best, best_steps = float("inf"), 0
+
+    def look(steps: int) -> bool:
+        """Note the error after so many steps; whether to go on."""
+        nonlocal best, best_steps
+        if steps % _CHECK_EVERY == 0:
             with torch.no_grad():
-                error = float(F.mse_loss(network(x_NF[check]), y_NK[check]))
+                error = float(F.mse_loss(network(x_NF[kept:]), y_NK[kept:]))
             if error < best:
-                best, weights = error, {k: v.clone() for k, v in network.state_dict().items()}
-        loss = F.mse_loss(network(x_NF[:kept]), y_NK[:kept])
+                best, best_steps = error, steps
+        return steps - best_steps < _PATIENCE
+
+    _train(network, x_NF[:kept], y_NK[:kept], STEPS, look)
+    return best_steps
+
+
+def _train(
+    network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, steps: int, go_on: Callable[[int], bool] = lambda steps: True
+) -> None:
+    """Train for so many steps, or until `go_on`, asked before each, says no."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    for step in range(steps):
+        if not go_on(step):
+            break
+        loss = F.mse_loss(network(x_NF), y_NK)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    network.load_state_dict(weights)
 
 
 __all__ = ["Probe", "Scale", "fit_linear", "fit_mlp"]

@@ -13,6 +13,7 @@ from genie_core.data import encode_image
 from genie_core.evaluation.figures import Findings, Measured, Missing
 from genie_core.evaluation.html import render_page
 from genie_core.evaluation.options import EvaluationOptions
+from genie_core.evaluation.recording import write_recording
 from genie_core.evaluation.views import horizon_plot
 from genie_core.inference import Sampling
 
@@ -29,6 +30,7 @@ class Provenance(BaseModel):
     genie_version: str
     bundle: str
     bundle_id: str
+    fps: float
     codes: int
     parameters: int
     data: str
@@ -67,13 +69,17 @@ class Report:
         return content
 
     def write(self, folder: Path) -> None:
-        """Write report.json, index.html (self-contained), horizon.svg and a PNG a picture; report.json comes last."""
+        """Write report.json (last), index.html (self-contained), horizon.svg, a PNG a picture, and the videos.
+
+        The videos are a Rerun recording, rollouts.rrd; without Rerun (the extra `view`) it is left out.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         images = {p.name: encode_image(p.image_HWC) for p in self.findings.pictures}
         for name, data in images.items():
             (folder / f"{name}.png").write_bytes(data)
         (folder / "horizon.svg").write_text(horizon_plot(self.findings))
         (folder / "index.html").write_text(render_page(self.provenance.model_dump(mode="json"), self.findings, images))
+        write_recording(folder / "rollouts.rrd", self.findings.videos, self.provenance.fps)
         temporary = folder / f".report.json.tmp-{os.getpid()}"
         temporary.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
         temporary.replace(folder / "report.json")

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate
+from genie_core.evaluation.figures import Findings, Measured, Missing, Picture, Statistic, Video, mean_of, of_means
 from genie_core.evaluation.material import Start, Study, by_take, draw_starts
 from genie_core.evaluation.metrics import Array, frame_mse, psnr_db, ssim
+from genie_core.evaluation.pictures import Cell, frame_grid
 from genie_core.evaluation.tokenizer import redraw
 from genie_core.inference import Simulator
 from genie_core.models.bundle import Bundle
@@ -26,6 +27,9 @@ DELTA_T = 4
 VIDEOS = ("inferred", "random", "copy", "tokenizer")
 """What is compared with the real frames: rollouts with the labels' codes and with codes drawn at random, the start
 frame repeated, and the real frames as the tokenizer draws them (no rollout can be better than that)."""
+
+PICTURED = 4
+"""Starts whose videos are kept to look at."""
 
 _KEYS = ("dynamics.delta_t_psnr_4", "dynamics.psnr_4_db", "dynamics.worst_psnr_over_copy_db")
 
@@ -46,30 +50,58 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
         reason = Missing(f"no episode has {HORIZON + 1} frames at the model's rate")
         return Findings(dict.fromkeys((*_KEYS, "dynamics.next_token_accuracy"), reason))
     simulator = Simulator(study.bundle)
-    found = []
+    found: list[Comparison] = []
+    videos: list[Video] = []
+    rows: list[list[Cell]] = []
     for done, start in enumerate(starts):
         study.progress("rollouts", done, len(starts))
-        found.append(compare(study, simulator, start, rng))
-    return summarise(starts, found, rng)
+        comparison, video, codes = compare(study, simulator, start, rng)
+        found.append(comparison)
+        if done < PICTURED:
+            videos.append(video)
+            rows += [_row(video.tracks[track], codes.get(track)) for track in ("real", "inferred", "random")]
+    caption = (
+        "Three rows each: what happened, the rollout with the codes read off it, and one with random codes, both from "
+        "the first frame on. A frame stands under the colour of the code that led there."
+    )
+    picture = Picture("rollouts", "Rollouts beside real video", caption, frame_grid(rows))
+    return Findings.merge([summarise(starts, found, rng), Findings(pictures=[picture], videos=videos)])
 
 
-def compare(study: Study, simulator: Simulator, start: Start, rng: np.random.Generator) -> Comparison:
-    """Simulate from one real frame and compare with the `HORIZON` real frames after it."""
+def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[Cell]:
+    codes: list[int | None] = [None] * len(frames_THWC) if codes_H is None else [None, *codes_H]
+    return [Cell(frame_HWC, code) for frame_HWC, code in zip(frames_THWC, codes, strict=True)]
+
+
+def compare(
+    study: Study, simulator: Simulator, start: Start, rng: np.random.Generator
+) -> tuple[Comparison, Video, dict[str, list[int]]]:
+    """Simulate from one real frame and compare with the `HORIZON` real frames after it.
+
+    Returns:
+        The comparison, the videos compared (each with the start frame first), and the codes of each rollout.
+
+    """
     take = study.takes[start.take]
     stop = start.frame + HORIZON
     real_THWC = take.film.frames_THWC[start.frame : stop + 1]
-    inferred_H = take.code_S[start.frame : stop]
-    random_H = rng.integers(simulator.num_codes, size=HORIZON)
+    codes_2H = np.stack((take.code_S[start.frame : stop], rng.integers(simulator.num_codes, size=HORIZON)))
     rollout = simulator.start(real_THWC[:1], 2, study.draw_sampling(rng))
-    drawn_H2HWC = np.stack([rollout.step([int(a), int(b)]) for a, b in zip(inferred_H, random_H, strict=True)])
+    drawn_H2HWC = np.stack([rollout.step(codes_2.tolist()) for codes_2 in codes_2H.T])
     redrawn_THWC, token_TN = redraw(study.bundle, real_THWC)
-    copied_HHWC = np.repeat(real_THWC[:1], HORIZON, axis=0)
-    videos: tuple[Frames, ...] = (drawn_H2HWC[:, 0], drawn_H2HWC[:, 1], copied_HHWC, redrawn_THWC[1:])
-    return Comparison(
-        np.stack([frame_mse(v, real_THWC[1:]) for v in videos]),
-        np.stack([ssim(v, real_THWC[1:]) for v in videos]),
-        token_accuracy(study.bundle, token_TN, inferred_H),
+    tracks = {
+        "inferred": np.concatenate((real_THWC[:1], drawn_H2HWC[:, 0])),
+        "random": np.concatenate((real_THWC[:1], drawn_H2HWC[:, 1])),
+        "copy": np.repeat(real_THWC[:1], HORIZON + 1, axis=0),
+        "tokenizer": redrawn_THWC,
+    }
+    comparison = Comparison(
+        np.stack([frame_mse(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
+        np.stack([ssim(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
+        token_accuracy(study.bundle, token_TN, codes_2H[0]),
     )
+    video = Video(f"{take.film.name} frame {start.frame}", {"real": real_THWC, **tracks})
+    return comparison, video, {"inferred": codes_2H[0].tolist(), "random": codes_2H[1].tolist()}
 
 
 @torch.inference_mode()
@@ -97,36 +129,35 @@ def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.rand
     mse = by_take(starts, [c.mse_VH for c in found])
     similarity = by_take(starts, [c.ssim_VH for c in found])
     accuracy = by_take(starts, [np.array(c.token_accuracy) for c in found])
-
-    def figure(groups: Sequence[Array], statistic: Statistic) -> Measured:
-        """A function of the means over starts, (R, ...) -> (R,)."""
-        sums = np.stack([group.sum(axis=0) for group in groups])
-        counts = np.array([len(group) for group in groups], np.float64)
-        packed = np.concatenate((sums.reshape(len(sums), -1), counts[:, None]), axis=1)
-        shape = sums.shape[1:]
-        return estimate(
-            packed, lambda p: statistic((p[:, :-1] / p[:, -1:]).reshape(-1, *shape)), int(counts.sum()), rng
-        )
-
-    def by_horizon(groups: Sequence[Array], video: int, of: Statistic) -> list[Measured]:
-        return [figure(groups, lambda mean, h=h: of(mean[:, video, h])) for h in range(HORIZON)]  # type: ignore[misc]
-
-    curves = {}
-    for i, video in enumerate(VIDEOS):
-        curves[f"dynamics.{video}_psnr_db_by_horizon"] = by_horizon(mse, i, psnr_db)
-        curves[f"dynamics.{video}_ssim_by_horizon"] = by_horizon(similarity, i, lambda mean: mean)
-    inferred, copied = VIDEOS.index("inferred"), VIDEOS.index("copy")
+    curves: dict[str, list[Measured]] = {}
+    for video in VIDEOS:
+        steps = range(HORIZON)
+        curves[f"dynamics.{video}_psnr_db_by_horizon"] = [of_means(mse, _psnr_at(video, h), rng) for h in steps]
+        curves[f"dynamics.{video}_ssim_by_horizon"] = [of_means(similarity, _at(video, h), rng) for h in steps]
     return Findings(
         {
-            "dynamics.delta_t_psnr_4": figure([delta_t_psnr(group) for group in mse], lambda mean: mean),
-            "dynamics.psnr_4_db": figure(mse, lambda mean: psnr_db(mean[:, inferred, DELTA_T - 1])),
-            "dynamics.worst_psnr_over_copy_db": figure(
-                mse, lambda mean: (psnr_db(mean[:, inferred]) - psnr_db(mean[:, copied])).min(axis=-1)
-            ),
-            "dynamics.next_token_accuracy": figure(accuracy, lambda mean: mean),
+            "dynamics.delta_t_psnr_4": mean_of([delta_t_psnr(group) for group in mse], rng),
+            "dynamics.psnr_4_db": of_means(mse, _psnr_at("inferred", DELTA_T - 1), rng),
+            "dynamics.worst_psnr_over_copy_db": of_means(mse, _worst_over_copy, rng),
+            "dynamics.next_token_accuracy": mean_of(accuracy, rng),
         },
         curves,
     )
+
+
+def _at(video: str, horizon: int) -> Statistic:
+    return lambda mean_RVH: mean_RVH[:, VIDEOS.index(video), horizon]
+
+
+def _psnr_at(video: str, horizon: int) -> Statistic:
+    return lambda mse_RVH: psnr_db(_at(video, horizon)(mse_RVH))
+
+
+def _worst_over_copy(mse_RVH: Array) -> Array:
+    """Least gain over copying of all horizons."""
+    inferred_RH, copy_RH = (psnr_db(mse_RVH[:, VIDEOS.index(video)]) for video in ("inferred", "copy"))
+    worst: Array = (inferred_RH - copy_RH).min(axis=1)
+    return worst
 
 
 def delta_t_psnr(mse_GVH: Array) -> Array:

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Findings, estimate, mean_of, ratio
+from genie_core.evaluation.figures import Figure, Findings, mean_of, of_means
 from genie_core.evaluation.material import Study
-from genie_core.evaluation.metrics import Array, frame_mse, psnr_db, ssim
+from genie_core.evaluation.metrics import frame_mse, psnr_db, ssim
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_frames, to_pixels
 
@@ -24,14 +24,16 @@ def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:
         drawn_THWC, token_TN = redraw(study.bundle, frames_THWC)
         errors.append(frame_mse(drawn_THWC, frames_THWC))
         similarities.append(ssim(drawn_THWC, frames_THWC))
-        used.append(np.bincount(token_TN.ravel(), minlength=codes).astype(np.float64))
-    frames = sum(len(e) for e in errors)
-    sums_E2 = np.array([(e.sum(), len(e)) for e in errors])
+        used.append(np.bincount(token_TN.ravel(), minlength=codes))
+    share_used = float((np.sum(used, axis=0) > 0).mean())
     return Findings(
         {
-            "tokenizer.psnr_db": estimate(sums_E2, lambda sums: psnr_db(ratio(sums)), frames, rng),
+            "tokenizer.psnr_db": of_means(errors, psnr_db, rng),
             "tokenizer.ssim": mean_of(similarities, rng),
-            "tokenizer.codebook_use": estimate(np.stack(used), _share_used, frames, rng),
+            # No interval: a resample of episodes never has a code that the whole has not.
+            "tokenizer.codebook_use": Figure(
+                value=share_used, ci95=None, n=sum(map(len, errors)), episodes=len(study.takes)
+            ),
         }
     )
 
@@ -45,11 +47,6 @@ def redraw(bundle: Bundle, frames_THWC: Frames) -> tuple[Frames, NDArray[np.int6
     drawn_THWC: Frames = to_frames(tokenizer.decode(token_1TN))[0].cpu().numpy()
     token_TN: NDArray[np.int64] = token_1TN[0].cpu().numpy()
     return drawn_THWC, token_TN
-
-
-def _share_used(count_XK: Array) -> Array:
-    share: Array = (count_XK > 0).mean(axis=-1)
-    return share
 
 
 __all__ = ["redraw", "tokenizer_findings"]

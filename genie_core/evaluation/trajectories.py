@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from genie_core.data import Frames, read_image, resize_frames
+from genie_core.data import Frames
 from genie_core.evaluation.figures import Findings, Picture
 from genie_core.evaluation.material import Study
 from genie_core.evaluation.pictures import Cell, frame_grid
@@ -25,15 +23,16 @@ PER_IMAGE = 2
 def trajectory_findings(study: Study, rng: np.random.Generator) -> Findings:
     """Pictures ``fig10`` (where images are given; else from a frame of the data) and ``fig14``."""
     simulator = Simulator(study.bundle)
-    height, width = study.bundle.config.height, study.bundle.config.width
     films = [take.film.frames_THWC for take in study.takes]
     first_1HWC = films[int(rng.integers(len(films)))][:1]
-    images = [resize_frames(read_image(path), height, width) for path in study.options.images]
-    study.progress("trajectories", 0, len(images or [0]) + 1)
-    rows = [row for image in images or [first_1HWC] for row in _rows(study, simulator, image, PER_IMAGE, rng)]
-    study.progress("trajectories", len(images or [0]), len(images or [0]) + 1)
+    prompts = study.prompts or [first_1HWC]
+    rows: list[list[Cell]] = []
+    for done, prompt_1HWC in enumerate(prompts):
+        study.progress("trajectories", done, len(prompts) + 1)
+        rows += _rows(study, simulator, prompt_1HWC, PER_IMAGE, rng)
+    study.progress("trajectories", len(prompts), len(prompts) + 1)
     diverse = _rows(study, simulator, first_1HWC, DIVERSE, rng)
-    source = "the given images" if images else "a held-out frame (give any picture with --image)"
+    source = "the given images" if study.prompts else "a held-out frame (give any picture with --image)"
     shown = f"Left: the prompt; then frames {', '.join(map(str, SHOWN))}, in the colour of the code that led there."
     return Findings(
         pictures=[
@@ -50,7 +49,7 @@ def trajectory_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 def _rows(
     study: Study, simulator: Simulator, prompt_1HWC: Frames, count: int, rng: np.random.Generator
-) -> Sequence[Sequence[Cell]]:
+) -> list[list[Cell]]:
     """`count` rollouts from one prompt, each with its own random codes."""
     codes_NT = rng.integers(simulator.num_codes, size=(count, LENGTH // HELD)).repeat(HELD, axis=1)
     rollout = simulator.start(prompt_1HWC, count, study.draw_sampling(rng))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from genie_client import (
     ServerTimeoutError,
     ServerUnavailableError,
 )
+from processes import server_process
 
 FRAMES = make_frames(70, 48, 64)
 NOBODY = "127.0.0.1:1"
@@ -133,16 +138,6 @@ def test_an_error_of_the_source_of_frames_reaches_the_caller_as_it_is(server: st
         asyncio.run(label())
 
 
-def test_the_caller_stops_a_stream_by_leaving_it(client: Client) -> None:
-    def endless() -> Iterator[np.ndarray]:
-        while True:
-            yield FRAMES
-
-    with client.label_stream(endless(), fps=10) as stream:
-        assert next(stream).start == 0
-    assert len(client.label(FRAMES, fps=10)) == 70
-
-
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -178,3 +173,45 @@ def test_no_server_is_said_plainly_and_soon() -> None:
         asyncio.run(ask())
     with Client(NOBODY, wait_for_ready=True, timeout_s=0.2) as waiting, pytest.raises(ServerTimeoutError):
         waiting.models()
+
+
+def test_calls_that_find_no_room_wait_for_it(models_folder: Path) -> None:
+    def slowly() -> Iterator[np.ndarray]:
+        yield FRAMES
+        time.sleep(0.7)
+        yield FRAMES
+
+    async def label(address: str) -> np.ndarray:
+        async with AsyncClient(address) as peer:
+            return (await peer.label(FRAMES, fps=10, resize=False)).latent
+
+    with server_process(models_folder, 0, "--max-calls", "1") as (_, address), Client(address) as client:
+        stream = client.label_stream(slowly(), fps=10)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(stream.read_all)
+            waiting = [
+                pool.submit(lambda: client.label(FRAMES, fps=10, resize=False).latent),
+                pool.submit(asyncio.run, label(address)),
+            ]
+            assert len(first.result()) == 140
+            for labels in waiting:
+                np.testing.assert_array_equal(labels.result(), client.label(FRAMES, fps=10, resize=False).latent)
+
+
+def test_leaving_a_stream_stops_reading_its_source(client: Client) -> None:
+    closed = []
+
+    def endless() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield FRAMES
+        finally:
+            closed.append(True)
+
+    with client.label_stream(endless(), fps=10) as stream:
+        assert next(stream).start == 0
+    assert closed
+    with pytest.raises(ModelError):
+        client.label_stream(endless(), fps=10, model="nobody", resize=False)
+    assert "genie-feed" not in {thread.name for thread in threading.enumerate()}
+    assert len(client.label(FRAMES, fps=10)) == 70

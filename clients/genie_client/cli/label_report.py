@@ -37,7 +37,7 @@ def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:
     """How far the data's frame rate is from the model's, and what can be done."""
     direction = "faster" if mismatch > 0 else "slower"
     return (
-        f"with step {step.step} the model sees {step.effective_fps:g} frames/s, {abs(mismatch):.0%} {direction} than "
+        f"with step {step.step} the model sees {step.effective_fps:.3g} frames/s, {abs(mismatch):.0%} {direction} than "
         f"the {model_fps:g} of its training: the same motion looks {'smaller' if mismatch > 0 else 'larger'} to it"
     )
 
@@ -50,7 +50,7 @@ def _totals(report: LabelReport) -> Table:
     table.add_row("frames", f"{report.frames:,} in {report.seconds:.1f} s: {rate:,.0f} frames/s")
     table.add_row("transitions", f"{report.transitions:,}")
     for step in _ordered(report):
-        rate_words = "" if step.effective_fps is None else f", {step.effective_fps:g} frames/s"
+        rate_words = "" if step.effective_fps is None else f", {step.effective_fps:.3g} frames/s"
         table.add_row("step", f"{step.step}{rate_words} (model: {report.model.fps:g} frames/s)")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
     return table

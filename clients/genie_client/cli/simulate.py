@@ -95,12 +95,12 @@ def _simulate(
 
 
 def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: list[int]) -> None:
-    from genie_client.recording import write_recordings
+    from genie_client.recording import Clock, write_recordings
     from genie_client.views import SimulationView, Track, simulation_recording
 
     track = Track("simulated", frames_THWC, codes)
-    view = SimulationView(path.stem, prompt_PHWC, [track], info.palette, info.fps)
-    write_recordings(path, [simulation_recording(view)])
+    view = SimulationView(prompt_PHWC, [track], info.palette, Clock(info.fps))
+    write_recordings(path, [simulation_recording(path.stem, view)])
     typer.echo(f"wrote {path}; look at it with: rerun {path}")
 
 

@@ -1,0 +1,89 @@
+"""`genie simulate`, `genie models` and `genie view` as users run them, against a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from factories_data import make_frames, make_robomimic, make_video
+from genie_core.data import encode_image, open_dataset
+from processes import Genie
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "scene.png"
+    path.write_bytes(encode_image(make_frames(1, 48, 64)[0]))
+    return path
+
+
+def video_frames(path: Path) -> np.ndarray:
+    (episode,) = open_dataset(path).episodes
+    return episode.frames()
+
+
+def test_a_picture_and_actions_make_a_video_and_a_recording(genie: Genie, server: str, picture: Path) -> None:
+    said = genie.run(
+        "simulate", "--prompt", picture, "--actions", "3,3,3,1", "--out", "x.mp4", "--save", "x.rrd", "--server", server
+    )
+    assert "4 frames in" in said
+    assert video_frames(genie.folder / "x.mp4").shape == (5, 32, 32, 3)
+    with av.open(str(genie.folder / "x.mp4")) as container:
+        assert container.streams.video[0].average_rate == 10
+    assert (genie.folder / "x.rrd").stat().st_size > 0
+
+
+def test_the_same_seed_gives_the_same_video(genie: Genie, server: str, picture: Path) -> None:
+    for name, seed in (("a.mp4", "1"), ("b.mp4", "1"), ("c.mp4", "2")):
+        genie.run(
+            "simulate", "--prompt", picture, "--actions", "0,1", "--out", name, "--seed", seed, "--server", server
+        )
+    same, again, other = (video_frames(genie.folder / name) for name in ("a.mp4", "b.mp4", "c.mp4"))
+    np.testing.assert_array_equal(same, again)
+    assert not np.array_equal(same, other)
+
+
+def test_a_moment_of_a_dataset_is_a_prompt_with_its_past(genie: Genie, server: str, tmp_path: Path) -> None:
+    data = make_robomimic(tmp_path / "lift.hdf5", frames=20)
+    clip = make_video(tmp_path / "clip.mp4", frames=40, fps=20)
+    words = ("--actions", "1", "--out", "x.mp4", "--overwrite", "--server", server)
+    genie.run("simulate", "--prompt", data, "--episode", "demo_1", "--frame", "9", *words)
+    assert len(video_frames(genie.folder / "x.mp4")) == 4 + 1
+    genie.run("simulate", "--prompt", clip, "--frame", "2", *words)
+    assert len(video_frames(genie.folder / "x.mp4")) == 2 + 1
+
+
+def test_what_cannot_be_simulated_is_said_in_one_line(genie: Genie, server: str, picture: Path) -> None:
+    def fail(*words: str | Path) -> str:
+        return genie.fail("simulate", "--prompt", picture, "--out", "x.mp4", "--server", server, *words)
+
+    assert "latent action 9 is out of range; nano has 0 to 7" in fail("--actions", "1,9")
+    assert "got '1;2', wanted latent action codes" in fail("--actions", "1;2")
+    assert "there is no model 'big'" in fail("--actions", "1", "--model", "big")
+    (genie.folder / "x.mp4").touch()
+    assert "x.mp4 exists" in fail("--actions", "1")
+    assert (genie.folder / "x.mp4").stat().st_size == 0
+
+
+def test_models_are_listed(genie: Genie, server: str) -> None:
+    said = genie.run("models", "--server", server)
+    for words in ("nano (default)", "ready", "32 x 32", "213,552"):
+        assert words in said
+
+
+def test_a_server_that_cannot_start_says_why(genie: Genie, tmp_path: Path) -> None:
+    err = genie.fail("models", "--models", tmp_path / "nowhere")
+    assert "the embedded server did not start" in err
+    assert "nowhere" in err
+
+
+def test_labelled_episodes_are_recorded_and_drawn(genie: Genie, server: str, tmp_path: Path) -> None:
+    data = make_robomimic(tmp_path / "lift.hdf5", episodes=2)
+    genie.run("label", data, "--server", server)
+    said = genie.run("view", "lift.labelled.hdf5", "--save", "x.rrd", "--sheet", "x.png", "--episode", "1")
+    assert "rerun x.rrd" in said
+    assert (tmp_path / "x.rrd").exists()
+    assert (tmp_path / "x.png").exists()
