@@ -82,7 +82,7 @@ def _tiny() -> TrainingConfig:
     return TrainingConfig(
         tokenizer=StageConfig(steps=5000, batch=8, clip_frames=4, lr=1e-3),
         lam=StageConfig(steps=3500, batch=24, clip_frames=6, lr=8e-4),
-        dynamics=StageConfig(steps=3000, batch=12, clip_frames=8, lr=8e-4),
+        dynamics=StageConfig(steps=2600, batch=8, clip_frames=8, lr=8e-4),
         lam_training=LatentActionTraining(
             continuous_steps=1500, lead=True, augment=AugmentConfig(brightness=0.05, contrast=0.1, shift=2, noise=0.01)
         ),

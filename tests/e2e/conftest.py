@@ -9,11 +9,21 @@ import pytest
 
 from factories import make_nano_bundle
 from genie_client.embedded import embedded_server
-from processes import Genie
+from processes import Genie, GenieHere
 
 
 @pytest.fixture
-def genie(tmp_path: Path) -> Genie:
+def genie(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> GenieHere:
+    """The command line in this process, run in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return GenieHere(tmp_path, capsys)
+
+
+@pytest.fixture
+def genie_process(tmp_path: Path) -> Genie:
+    """The command line in a process of its own, as users run it."""
     return Genie(tmp_path)
 
 

@@ -52,8 +52,10 @@ def finished_episodes(output: Path) -> int:
     return len(list(output.with_name(f"{output.name}.parts").glob("*.hdf5")))
 
 
-def test_labels_lie_beside_the_source_and_the_summary_says_what_was_done(genie: Genie, server: str, data: Path) -> None:
-    said = genie.run("label", data, "--server", server)
+def test_labels_lie_beside_the_source_and_the_summary_says_what_was_done(
+    genie_process: Genie, server: str, data: Path
+) -> None:
+    said = genie_process.run("label", data, "--server", server)
     labelled = open_labelled(data.with_name("lift.labelled.hdf5"))
     labels, attrs = labelled.labels("demo_1")
     assert labelled.episodes == ("demo_0", "demo_1", "demo_2")
@@ -104,11 +106,11 @@ def test_an_output_that_exists_is_kept_resumed_or_replaced_as_asked(genie: Genie
 
 
 def test_a_server_that_is_killed_half_way_costs_nothing_finished(
-    genie: Genie, models_folder: Path, server: str, long_data: Path, tmp_path: Path
+    genie_process: Genie, models_folder: Path, server: str, long_data: Path, tmp_path: Path
 ) -> None:
     output, port = long_data.with_name("long.labelled.hdf5"), free_port()
     with server_process(models_folder, port) as (process, address):
-        labelling = genie.start("label", long_data, "--server", address)
+        labelling = genie_process.start("label", long_data, "--server", address)
         wait_for(lambda: finished_episodes(output) >= 3)
         process.kill()
         _, err = labelling.communicate(timeout=60)
@@ -118,23 +120,23 @@ def test_a_server_that_is_killed_half_way_costs_nothing_finished(
     assert f"{finished} of 20 episodes are finished; the same command goes on from there" in err
     assert not output.exists()
     with server_process(models_folder, port):
-        assert f"20 of 20 labelled, {finished} of them by an earlier run" in genie.run(
+        assert f"20 of 20 labelled, {finished} of them by an earlier run" in genie_process.run(
             "label", long_data, "--server", address
         )
-    genie.run("label", long_data, "--server", server, "--out", tmp_path / "at-once.hdf5")
+    genie_process.run("label", long_data, "--server", server, "--out", tmp_path / "at-once.hdf5")
     assert_same_labels(output, tmp_path / "at-once.hdf5")
 
 
-def test_ctrl_c_keeps_what_is_finished(genie: Genie, server: str, long_data: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished(genie_process: Genie, server: str, long_data: Path) -> None:
     output = long_data.with_name("long.labelled.hdf5")
-    labelling = genie.start("label", long_data, "--server", server, "--jobs", "2")
+    labelling = genie_process.start("label", long_data, "--server", server, "--jobs", "2")
     wait_for(lambda: finished_episodes(output) >= 2)
     labelling.send_signal(signal.SIGINT)
     _, err = labelling.communicate(timeout=60)
     assert labelling.returncode == 130
     assert f"stopped: {finished_episodes(output)} of 20 episodes are finished" in err
     assert "Traceback" not in err
-    genie.run("label", long_data, "--server", server)
+    genie_process.run("label", long_data, "--server", server)
     assert len(open_labelled(output).episodes) == 20
 
 
