@@ -82,13 +82,16 @@ def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
         whole = parts[0]
         if len(parts) > 1:
             whole = Path(folder) / "whole.rrd"
-            _run_rerun("rrd", "merge", *map(str, parts), "-o", str(whole))
+            _run_rerun("merging recordings", "rrd", "merge", *map(str, parts), "-o", str(whole))
         os.replace(whole, path)
 
 
 def open_viewer(path: Path) -> None:
-    """Show an .rrd file in the Rerun viewer, listening on loopback only; returns when its window is closed."""
-    _run_rerun("--bind", LOOPBACK, "--port", "auto", str(path))
+    """Show an .rrd file in the Rerun viewer, listening on loopback only; returns when its window is closed.
+
+    Raises GenieError where there is no display, say.
+    """
+    _run_rerun("opening the Rerun viewer", "--bind", LOOPBACK, "--port", "auto", str(path))
 
 
 def log_frames(
@@ -125,12 +128,12 @@ def _blueprint(recording: Recording) -> rrb.Blueprint:
     )
 
 
-def _run_rerun(*arguments: str) -> None:
+def _run_rerun(what: str, *arguments: str) -> None:
     environment = {**os.environ, "RERUN_ANALYTICS": "0", "RUST_LOG": os.environ.get("RUST_LOG", "error")}
     command = [sys.executable, "-m", "rerun", *arguments]
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise GenieError(f"rerun {arguments[0]} failed: {done.stderr.strip()[-2000:]}")
+        raise GenieError(f"{what} failed: {done.stderr.strip()[-2000:]}")
 
 
 __all__ = ["LOOPBACK", "Clock", "Recording", "Scene", "log_frames", "open_viewer", "write_recordings"]

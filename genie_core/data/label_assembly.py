@@ -53,7 +53,7 @@ def assemble(
             if dataset.format == "robomimic":
                 _copy_file_attributes(dataset.episodes[0].source, file)
             else:
-                _describe_videos(file["data"], dataset.fps)
+                _describe_videos(file["data"])
             total = sum(int(demo.attrs["num_samples"]) for demo in file["data"].values())
             file["data"].attrs["total"] = np.int64(total)
             for key, episodes in dataset.masks.items():
@@ -136,9 +136,14 @@ def _describe_video(demo: h5py.Group, episode: Episode) -> None:
         demo.attrs["fps"] = episode.fps
 
 
-def _describe_videos(data: h5py.Group, fps: float | None) -> None:
-    """Say what robomimic's tools ask of every file, which have no environment to make for video."""
-    kwargs = {} if fps is None else {"control_freq": fps}
+def _describe_videos(data: h5py.Group) -> None:
+    """Say what robomimic's tools ask of every file, which have no environment to make for video.
+
+    The frame rate is said where all demos in `data` have the same.
+    """
+    rates = {demo.attrs.get("fps") for demo in data.values()}
+    fps = rates.pop() if len(rates) == 1 else None
+    kwargs = {} if fps is None else {"control_freq": float(fps)}
     data.attrs["env_args"] = json.dumps({"env_name": "video", "type": _GYM_TYPE, "env_kwargs": kwargs})
     if fps is not None:
         data.attrs["fps"] = fps

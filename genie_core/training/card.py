@@ -1,4 +1,7 @@
-"""Writes a bundle's card: what it was trained on, how, and how well it does on episodes held out."""
+"""Writes a bundle's card: what it was trained on, how, and how well it does on episodes held out.
+
+The figures are those of `genie_core.evaluation`, on a few episodes; `genie evaluate` measures more, and draws.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,22 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from genie_core import __version__
+from genie_core.evaluation.catalogue import ENTRIES
+from genie_core.evaluation.evaluation import measure
+from genie_core.evaluation.figures import Figure, Findings
+from genie_core.evaluation.latent_actions import latent_action_findings
+from genie_core.evaluation.material import Film
+from genie_core.evaluation.options import EvaluationOptions
+from genie_core.evaluation.rollouts import rollout_findings
+from genie_core.evaluation.tokenizer import tokenizer_findings
+from genie_core.models.bundle import Bundle
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import count_parameters
+from genie_core.training.clips import ClipStore
 from genie_core.training.config import TrainingConfig
-from genie_core.training.validation import Validation
+
+_MOST_EPISODES = 40
+_MOST_FRAMES = 200
 
 
 def write_card(
@@ -19,7 +34,7 @@ def write_card(
     model: ModelConfig,
     training: TrainingConfig,
     data: Sequence[str],
-    figures: Mapping[str, Validation],
+    figures: Mapping[str, Findings],
     device: torch.device,
 ) -> str:
     """The card as Markdown.
@@ -59,24 +74,32 @@ def write_card(
         "```",
         "",
     ]
-    for where, validation in figures.items():
-        lines += [f"## Figures on {where}", "", "| figure | value |", "| --- | --- |"]
-        lines += [f"| {name} | {value} |" for name, value in _rows(validation, model)]
-        lines += [""]
+    for where, findings in figures.items():
+        lines += [
+            f"## Figures on {where}",
+            "",
+            "| figure | value | 95% interval | episodes |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [*_rows(findings), ""]
     return "\n".join(lines)
 
 
-def _rows(v: Validation, model: ModelConfig) -> list[tuple[str, str]]:
-    return [
-        ("tokenizer PSNR", f"{v.tokenizer_psnr_db:.2f} dB"),
-        ("tokenizer codes that occur", f"{v.tokenizer_codes_used:.0%}"),
-        ("next frame from the inferred code (latent action decoder), PSNR", f"{v.lam_psnr_db:.2f} dB"),
-        ("... over repeating the last frame", f"{v.lam_over_copy_db:+.2f} dB"),
-        ("... over a random code", f"{v.lam_over_random_db:+.2f} dB"),
-        ("perplexity of the action codes", f"{v.lam_perplexity:.2f} of {model.lam.quantizer.codes}"),
-        ("tokens of a wholly hidden next frame that the dynamics model predicts right", f"{v.dynamics_accuracy:.0%}"),
-        ("episodes, transitions looked at", f"{v.episodes}, {v.transitions:,}"),
-    ]
+def _rows(findings: Findings) -> list[str]:
+    rows = []
+    for entry in ENTRIES:
+        figure = findings.figures.get(entry.key)
+        if isinstance(figure, Figure):
+            interval = entry.interval(*figure.ci95) if figure.ci95 else ""
+            rows.append(f"| {entry.meaning} | {entry.words(figure.value)} | {interval} | {figure.episodes} |")
+    return rows
 
 
-__all__ = ["write_card"]
+def card_figures(bundle: Bundle, store: ClipStore, rollouts: int) -> Findings:
+    """Measure a bundle on the first episodes of a store: tokenizer, latent action model and a few rollouts."""
+    films = [Film(span.name, store.episode(span)[:_MOST_FRAMES], None, None) for span in store.spans[:_MOST_EPISODES]]
+    options = EvaluationOptions(rollouts=rollouts, supervised_steps=0)
+    return measure(bundle, films, options, parts=(tokenizer_findings, latent_action_findings, rollout_findings))
+
+
+__all__ = ["card_figures", "write_card"]

@@ -17,16 +17,15 @@ from torch import Tensor, nn
 
 from genie_core.data import Episode
 from genie_core.errors import ModelError
-from genie_core.models.bundle import BundleInfo, save_bundle, torch_device
+from genie_core.models.bundle import BundleInfo, load_bundle, save_bundle, torch_device
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
-from genie_core.training.card import write_card
+from genie_core.training.card import card_figures, write_card
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
-from genie_core.training.validation import validate
 
 _CODEBOOK_BATCHES = 40
 _MOST_DATA_LINES = 20
@@ -53,6 +52,7 @@ class TrainingJob:
         out: the bundle's folder.
         device: torch device.
         half: store weights as float16.
+        rollouts: start frames of the rollouts behind the card's figures.
         command: how the job was asked for, for the card.
 
     """
@@ -64,6 +64,7 @@ class TrainingJob:
     lam_data: Split = Split()
     device: str = "cpu"
     half: bool = False
+    rollouts: int = 8
     command: str = ""
 
 
@@ -120,7 +121,11 @@ def train(
     else:
         _train_jointly(run, genie, stores.data, training)
     genie.eval()
-    figures = {title: validate(genie, store) for title, store in stores.held_out.items()}
+    # The figures are those of the weights as stored, which may be rounded.
+    save_bundle(folder / "bundle", genie, "", half=job.half)
+    bundle = load_bundle(folder / "bundle", job.device)
+    reporter.start("figures", 0, len(stores.held_out))
+    figures = {title: card_figures(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
     card = write_card(job.command, job.model, training, _data_lines(stores), figures, device)
     return save_bundle(job.out, genie, card, half=job.half)
 

@@ -6,6 +6,7 @@ the settings file or the field's default, so the defaults written here are for t
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,8 @@ def serve(
     from genie_service.settings import load_settings
 
     settings = load_settings(flags)  # before the slow imports, so that a wrong flag is told at once
+    # Read once, when torch is imported: threads that wait by spinning take the cores from those that have work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     from genie_service.process import run
 

@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_merged_is_not_replaced(tmp_path: Path, monkeypatc
     path = tmp_path / "x.rrd"
     path.write_bytes(b"before")
     monkeypatch.setattr(recording_module.sys, "executable", "/bin/false")
-    with pytest.raises(GenieError, match="rerun rrd failed"):
+    with pytest.raises(GenieError, match="merging recordings failed"):
         write_recordings(path, [labels_recording(labelled_view(labelled, name)) for name in labelled.episodes])
     assert path.read_bytes() == b"before"
     assert not list(tmp_path.glob(".genie-view-*"))

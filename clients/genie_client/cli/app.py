@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, NoReturn
 
 import typer
@@ -18,6 +18,7 @@ from genie_client.cli.label import label
 from genie_client.cli.models import models
 from genie_client.cli.simulate import simulate
 from genie_client.cli.view import view
+from genie_core import __version__
 from genie_core.errors import GenieError
 
 DISTRIBUTION = "genie-latent"
@@ -71,7 +72,10 @@ def build_app() -> typer.Typer:
 
 def _root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=lambda wanted: _print_version(wanted), is_eager=True, help="Say it.")
+        bool,
+        typer.Option(
+            "--version", callback=lambda wanted: _print_version(wanted), is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Label robot video with latent actions, and simulate what actions would have done."""
@@ -79,7 +83,7 @@ def _root(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"genie {version(DISTRIBUTION)}")
+        typer.echo(f"genie {__version__}")
         raise typer.Exit
 
 

@@ -42,8 +42,9 @@ def _print_report(report: DatasetReport) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("format", f"{report.format}, {report.files} file{'s' if report.files != 1 else ''}")
     facts.add_row("episodes", f"{len(report.episodes)}, {report.frames:,} frames")
-    cameras = ", ".join(name + (" (labelled)" if name == report.camera else "") for name in report.cameras)
-    facts.add_row("cameras", cameras or "none")
+    facts.add_row("cameras", ", ".join(report.cameras) or "none")
+    if report.camera and len(report.cameras) > 1:
+        facts.add_row("", f"{report.camera} is labelled unless --camera names another")
     facts.add_row("frames/s", f"{report.fps:g}, {report.fps_source}" if report.fps else "unknown or not the same")
     if report.labelled_by:
         facts.add_row("labels", f"carries those of {', '.join(report.labelled_by)}")

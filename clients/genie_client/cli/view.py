@@ -67,6 +67,7 @@ def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None
 
     from genie_client.recording import open_viewer, write_recordings
     from genie_client.views import labelled_view, labels_recording
+    from genie_core.errors import GenieError
 
     recordings = [labels_recording(labelled_view(labelled, name)) for name in names]
     if path is not None:
@@ -76,7 +77,11 @@ def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None
     with TemporaryDirectory() as folder:
         shown = Path(folder) / f"{labelled.path.stem}.rrd"
         write_recordings(shown, recordings)
-        open_viewer(shown)
+        try:
+            open_viewer(shown)
+        except GenieError as error:
+            error.add_note("--save X.rrd writes a recording instead, --sheet X.png a picture")
+            raise
 
 
 __all__ = ["view"]
