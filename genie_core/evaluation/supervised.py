@@ -34,8 +34,7 @@ class _Reader(nn.Module):
 
     def forward(self, view_BTCHW: Tensor) -> Tensor:
         """(B, T, C, H, W) -> (B, T - 1, K)."""
-        x_BTND = self.lam.encoder(self.lam.encoder_patches(view_BTCHW) + self.lam.encoder_position_ND)
-        read: Tensor = self.head(x_BTND.mean(dim=2)[:, 1:])
+        read: Tensor = self.head(self.lam.features(view_BTCHW).mean(dim=2))
         return read
 
 

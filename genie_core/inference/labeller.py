@@ -15,8 +15,8 @@ from torch import Tensor
 from genie_core.data import Density, Labels, conform_frames, resize_frames
 from genie_core.errors import RequestError
 from genie_core.models.bundle import Bundle
+from genie_core.models.lam import LatentActionState
 from genie_core.models.patches import to_pixels
-from genie_core.models.transformer import TemporalState
 
 BLOCK = 16
 """Frames at the model's rate that are encoded together."""
@@ -48,12 +48,12 @@ class Labeller:
         stream = self.stream(step, density)
         return Labels.concatenate([stream.push(frames_THWC), stream.finish()])
 
-    def initial_state(self) -> TemporalState:
+    def initial_state(self) -> LatentActionState:
         """The state of one stream at the model's rate that has seen nothing."""
         return self.bundle.genie.lam.encoder_state(1)
 
     @torch.inference_mode()
-    def encode(self, block_THWC: NDArray[np.uint8], state: TemporalState) -> tuple[Encoded, TemporalState]:
+    def encode(self, block_THWC: NDArray[np.uint8], state: LatentActionState) -> tuple[Encoded, LatentActionState]:
         """Encode one block of exactly BLOCK frames of the model's size; the row at j describes frame j - 1 -> j."""
         genie = self.bundle.genie
         frames = torch.tensor(block_THWC, device=self.bundle.device)

@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 class TransformerConfig(_Frozen):
     """One stack of spatio-temporal blocks (paper, Section 2 and Figure 4)."""
 
-    layers: int = Field(gt=0)
+    layers: int = Field(ge=0, description="0 in a convolutional tokenizer: tokens then see only their surroundings")
     dim: int = Field(gt=0, description="width of the residual stream")
     heads: int = Field(gt=0)
     window: int = Field(8, gt=0, description="frames that temporal attention reaches back, the current one included")
@@ -58,6 +58,7 @@ class TokenizerConfig(_Frozen):
         description="'patch': linear patches as in the paper; 'conv': strided convolutions, learns faster when small",
     )
     stem_width: int = Field(64, gt=0, description="channels of the convolutional stem before its last stage")
+    stem_skip: bool = Field(False, description="linear patches beside the convolutions, so that colours come at once")
 
 
 class LatentActionConfig(_Frozen):
@@ -69,6 +70,11 @@ class LatentActionConfig(_Frozen):
     patch: int = Field(16, gt=0)
     source: Literal["pixels", "tokens"] = Field("pixels", description="what the encoder reads (paper, Table 2)")
     residual: bool = Field(False, description="the decoder predicts the change of the last frame, not the frame")
+    stem: Literal["patch", "conv"] = Field(
+        "patch", description="what the encoder reads frames with, as in the tokenizer; 'conv' sees motion sooner"
+    )
+    stem_width: int = Field(48, gt=0, description="channels of the convolutional stem before its last stage")
+    pairs: bool = Field(False, description="the encoder sees each frame beside its change from the one before")
 
 
 class DynamicsConfig(_Frozen):
@@ -77,6 +83,12 @@ class DynamicsConfig(_Frozen):
     transformer: TransformerConfig
     previous_tokens: bool = Field(
         False, description="add the embedding of the previous frame's token at each place (beyond the paper)"
+    )
+    group: int = Field(
+        1,
+        gt=0,
+        description="side of the square of tokens that share one place of the transformer: 2 makes a frame of small "
+        "patches cost a quarter; tokens stay hidden, shown and drawn one by one (beyond the paper)",
     )
 
 
@@ -99,12 +111,22 @@ class ModelConfig(_Frozen):
                 continue
             if self.height % patch or self.width % patch:
                 raise ValueError(f"{part}.patch {patch} does not tile a {self.height} x {self.width} frame")
+        group, dim = self.dynamics.group, self.dynamics.transformer.dim
+        h, w = self.token_grid
+        if h % group or w % group or dim % group**2:
+            raise ValueError(f"dynamics.group {group} must tile the {h} x {w} tokens, its square divide dim {dim}")
         return self
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """Rows and columns of tokenizer tokens in one frame."""
+        return self.height // self.tokenizer.patch, self.width // self.tokenizer.patch
 
     @property
     def tokens_per_frame(self) -> int:
         """Number of tokenizer tokens in one frame."""
-        return (self.height // self.tokenizer.patch) * (self.width // self.tokenizer.patch)
+        rows, columns = self.token_grid
+        return rows * columns
 
     @property
     def context_frames(self) -> int:

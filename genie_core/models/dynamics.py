@@ -14,26 +14,50 @@ from genie_core.models.transformer import SpatioTemporalTransformer, TemporalSta
 
 
 class DynamicsModel(nn.Module):
-    """Next-frame tokens from past tokens and latent actions; `mask_token`, one past the last, is a hidden one."""
+    """Next-frame tokens from past tokens and latent actions; `mask_token`, one past the last, is a hidden one.
 
-    def __init__(self, config: DynamicsConfig, tokens_per_frame: int, codes: int, action_dim: int) -> None:
+    With `config.group` G > 1, squares of G x G tokens share one place (P places a frame) of the transformer: their
+    embeddings stand side by side in it, and its head gives logits for each of them.
+    """
+
+    def __init__(self, config: DynamicsConfig, token_grid: tuple[int, int], codes: int, action_dim: int) -> None:
         super().__init__()
-        dim = config.transformer.dim
-        self.mask_token = codes
-        self.tokens_per_frame = tokens_per_frame
-        self.embed = nn.Embedding(codes + 1, dim)
-        self.embed_previous = nn.Embedding(codes + 1, dim) if config.previous_tokens else None
+        dim, self.group, self.token_grid = config.transformer.dim, config.group, token_grid
+        self.codes = self.mask_token = codes
+        self.tokens_per_frame = token_grid[0] * token_grid[1]
+        self.places = self.tokens_per_frame // self.group**2
+        width = dim // self.group**2
+        self.embed = nn.Embedding(codes + 1, width)
+        self.embed_previous = nn.Embedding(codes + 1, width) if config.previous_tokens else None
         self.action = nn.Linear(action_dim, dim)
-        self.position_ND = nn.Parameter(0.02 * torch.randn(tokens_per_frame, dim))
+        self.position_ND = nn.Parameter(0.02 * torch.randn(self.places, dim))
         self.transformer = SpatioTemporalTransformer(config.transformer)
-        self.head = nn.Linear(dim, codes, bias=False)
+        self.head = nn.Linear(dim, self.group**2 * codes, bias=False)
         for table in (self.embed, self.embed_previous):
             if table is not None:
                 nn.init.trunc_normal_(table.weight, std=0.02)
 
     def _embed(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
-        x_BTND: Tensor = self.embed(token_BTN) + self.position_ND + self.action(action_BTD)[:, :, None]
-        return x_BTND if self.embed_previous is None else x_BTND + self.embed_previous(previous_BTN)
+        """What the transformer reads, (B, T, P, dim)."""
+        x_BTND: Tensor = self.embed(token_BTN)
+        if self.embed_previous is not None:
+            x_BTND = x_BTND + self.embed_previous(previous_BTN)
+        placed_BTPD: Tensor = self._grouped(x_BTND) + self.position_ND + self.action(action_BTD)[:, :, None]
+        return placed_BTPD
+
+    def _grouped(self, x_BTND: Tensor) -> Tensor:
+        """(B, T, N, D) -> (B, T, P, G * G * D): the tokens of each square side by side."""
+        B, T, _, D = x_BTND.shape
+        (h, w), g = self.token_grid, self.group
+        x = x_BTND.view(B, T, h // g, g, w // g, g, D).transpose(3, 4)
+        return x.reshape(B, T, self.places, g * g * D)
+
+    def _ungrouped(self, x_BTPD: Tensor) -> Tensor:
+        """The inverse of `_grouped`."""
+        B, T, P, D = x_BTPD.shape
+        (h, w), g = self.token_grid, self.group
+        x = x_BTPD.view(B, T, h // g, w // g, g, g, D // g**2).transpose(3, 4)
+        return x.reshape(B, T, P * g * g, D // g**2)
 
     def forward(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
         """Logits (B, T, N, codes) for whole clips.
@@ -44,19 +68,18 @@ class DynamicsModel(nn.Module):
             action_BTD: the latent action that led to each frame; zeros for the first frame.
 
         """
-        logits: Tensor = self.head(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD)))
-        return logits
+        return self._ungrouped(self.head(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD))))
 
     def initial_state(self, batch: int) -> TemporalState:
         """The state of `batch` streams that have seen nothing."""
-        return self.transformer.initial_state(batch, self.tokens_per_frame)
+        return self.transformer.initial_state(batch, self.places)
 
     def stream(
         self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, state: TemporalState
     ) -> tuple[Tensor, TemporalState]:
         """As `forward` for the next T frames of B streams, and the state after them."""
         y_BTND, state = self.transformer.stream(self._embed(token_BTN, previous_BTN, action_BTD), state)
-        return self.head(y_BTND), state
+        return self._ungrouped(self.head(y_BTND)), state
 
 
 def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:

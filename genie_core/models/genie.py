@@ -24,10 +24,9 @@ class Genie(nn.Module):
         if c.lam.source == "pixels":
             self.lam = LatentActionModel(c.lam, c.height, c.width)
         else:  # the token grid is a small picture whose channels are the code's components
-            grid = (c.height // c.tokenizer.patch, c.width // c.tokenizer.patch)
             patch = max(1, c.lam.patch // c.tokenizer.patch)
-            self.lam = LatentActionModel(c.lam, *grid, channels=c.tokenizer.quantizer.dim, patch=patch)
-        self.dynamics = DynamicsModel(c.dynamics, c.tokens_per_frame, c.tokenizer.quantizer.codes, c.lam.quantizer.dim)
+            self.lam = LatentActionModel(c.lam, *c.token_grid, channels=c.tokenizer.quantizer.dim, patch=patch)
+        self.dynamics = DynamicsModel(c.dynamics, c.token_grid, c.tokenizer.quantizer.codes, c.lam.quantizer.dim)
 
     def lam_view(self, pixels_BTCHW: Tensor) -> Tensor:
         """What the latent action model reads of clips (B, T, 3, H, W): the pixels, or the tokens' codes as pictures."""
@@ -35,9 +34,7 @@ class Genie(nn.Module):
             return pixels_BTCHW
         with torch.no_grad():
             vector_BTND = self.tokenizer.quantizer.lookup(self.tokenizer.encode(pixels_BTCHW))
-        c = self.config
-        h, w = c.height // c.tokenizer.patch, c.width // c.tokenizer.patch
-        return vector_BTND.view(*vector_BTND.shape[:2], h, w, -1).permute(0, 1, 4, 2, 3)
+        return vector_BTND.view(*vector_BTND.shape[:2], *self.config.token_grid, -1).permute(0, 1, 4, 2, 3)
 
 
 @dataclass(frozen=True)

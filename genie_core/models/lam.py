@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.models.config import LatentActionConfig
-from genie_core.models.patches import LinearPatches, LinearPixels
+from genie_core.models.patches import ConvPatches, LinearPatches, LinearPixels
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
 
@@ -37,6 +37,14 @@ class LatentActionOutput:
     commitment_loss: Tensor
 
 
+@dataclass(frozen=True)
+class LatentActionState:
+    """What a labelling stream remembers: the encoder's past, and the last frame (B, C, H, W) if it sees pairs."""
+
+    temporal: TemporalState
+    last_BCHW: Tensor | None
+
+
 class LatentActionModel(nn.Module):
     """Reads actions off video. `channels` is 3 for pixels, the tokenizer's latent dim where it reads tokens."""
 
@@ -46,9 +54,14 @@ class LatentActionModel(nn.Module):
         super().__init__()
         c = config
         patch = c.patch if patch is None else patch
-        self.residual, self.from_pixels = c.residual, c.source == "pixels"
+        self.residual, self.from_pixels, self.pairs = c.residual, c.source == "pixels", c.pairs
         self.patch_count = (height // patch) * (width // patch)
-        self.encoder_patches = LinearPatches(patch, channels, c.encoder.dim)
+        seen = channels * (2 if c.pairs else 1)
+        self.encoder_patches: nn.Module = (
+            ConvPatches(patch, seen, c.encoder.dim, c.stem_width)
+            if c.stem == "conv"
+            else LinearPatches(patch, seen, c.encoder.dim)
+        )
         self.decoder_patches = LinearPatches(patch, channels, c.decoder.dim)
         self.decoder_pixels = LinearPixels(patch, channels, c.decoder.dim, height, width)
         self.encoder_position_ND = nn.Parameter(0.02 * torch.randn(self.patch_count, c.encoder.dim))
@@ -64,20 +77,33 @@ class LatentActionModel(nn.Module):
 
     def latents(self, x_BTCHW: Tensor) -> Tensor:
         """(B, T, C, H, W) -> (B, T - 1, D) unit vectors; the one at t describes x_t -> x_{t+1}."""
-        y_BTND = self.encoder(self.encoder_patches(x_BTCHW) + self.encoder_position_ND)
-        return self._pool(y_BTND)[:, 1:]
+        return self._pool(self.features(x_BTCHW))
 
-    def encoder_state(self, batch: int) -> TemporalState:
+    def features(self, x_BTCHW: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T - 1, N, dim): what the encoder makes of each transition before it is pooled."""
+        y_BTND: Tensor = self.encoder(self._see(x_BTCHW, x_BTCHW[:, 0]))
+        return y_BTND[:, 1:]
+
+    def encoder_state(self, batch: int) -> LatentActionState:
         """The state of `batch` labelling streams that have seen nothing."""
-        return self.encoder.initial_state(batch, self.patch_count)
+        return LatentActionState(self.encoder.initial_state(batch, self.patch_count), None)
 
-    def latents_stream(self, x_BTCHW: Tensor, state: TemporalState) -> tuple[Tensor, TemporalState]:
+    def latents_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, LatentActionState]:
         """The next T frames of B streams -> (B, T, D), and the state after; the vector at t describes x_{t-1} -> x_t.
 
         The vector of a stream's very first frame describes nothing.
         """
-        y_BTND, state = self.encoder.stream(self.encoder_patches(x_BTCHW) + self.encoder_position_ND, state)
-        return self._pool(y_BTND), state
+        last_BCHW = x_BTCHW[:, 0] if state.last_BCHW is None else state.last_BCHW
+        y_BTND, temporal = self.encoder.stream(self._see(x_BTCHW, last_BCHW), state.temporal)
+        return self._pool(y_BTND), LatentActionState(temporal, x_BTCHW[:, -1] if self.pairs else None)
+
+    def _see(self, x_BTCHW: Tensor, last_BCHW: Tensor) -> Tensor:
+        """The encoder's input (B, T, N, dim); `last_BCHW` is the frame before the first."""
+        if self.pairs:
+            before_BTCHW = torch.cat((last_BCHW[:, None], x_BTCHW[:, :-1]), dim=1)
+            x_BTCHW = torch.cat((x_BTCHW, x_BTCHW - before_BTCHW), dim=2)
+        tokens_BTND: Tensor = self.encoder_patches(x_BTCHW)
+        return tokens_BTND + self.encoder_position_ND
 
     def _pool(self, y_BTND: Tensor) -> Tensor:
         return F.normalize(self.to_latent(y_BTND.mean(dim=2)).float(), dim=-1)
@@ -91,27 +117,26 @@ class LatentActionModel(nn.Module):
         return torch.sigmoid(y_BTCHW) - 0.5 if self.from_pixels else y_BTCHW
 
     def forward(
-        self, x_BTCHW: Tensor, seen_BTCHW: Tensor | None = None, *, quantize: bool = True, noise: float = 0.0
+        self, x_BTCHW: Tensor, seen_BTCHW: Tensor | None = None, *, quantize: float = 1.0, noise: float = 0.0
     ) -> LatentActionOutput:
         """One training pass.
 
         Args:
             x_BTCHW: clips that the decoder reads and predicts.
             seen_BTCHW: what the encoder reads instead (the same clips, augmented); None for the clips themselves.
-            quantize: False passes the latents on unquantized, with Gaussian noise of norm about `noise` against
-                leaks: training starts so and quantizes later.
+            quantize: share of the clips whose actions are quantized, 0 to 1. The others' latents are passed on with
+                Gaussian noise of norm about `noise` against leaks: training starts with all of them, and some of them
+                later keep latents from saying no more than their code.
             noise: see `quantize`.
 
         """
         latent_BTD = self.latents(x_BTCHW if seen_BTCHW is None else seen_BTCHW)
-        if quantize:
-            quantized = self.quantizer(latent_BTD)
-            action_BTD, code_BT, loss = quantized.vector, quantized.code, quantized.loss
-        else:
-            scale = noise * latent_BTD.shape[-1] ** -0.5
-            action_BTD = latent_BTD + scale * torch.randn_like(latent_BTD)
-            code_BT, loss = self.quantizer.nearest(latent_BTD), latent_BTD.new_zeros(())
-        return LatentActionOutput(self.predict(x_BTCHW[:, :-1], action_BTD), latent_BTD, code_BT, loss)
+        quantized = self.quantizer(latent_BTD) if quantize else self.quantizer.pass_noisy(latent_BTD, noise)
+        vector_BTD = quantized.vector
+        if 0 < quantize < 1:
+            chosen_B11 = torch.rand(len(latent_BTD), 1, 1, device=latent_BTD.device) < quantize
+            vector_BTD = torch.where(chosen_B11, vector_BTD, self.quantizer.pass_noisy(latent_BTD, noise).vector)
+        return LatentActionOutput(self.predict(x_BTCHW[:, :-1], vector_BTD), latent_BTD, quantized.code, quantized.loss)
 
 
-__all__ = ["LatentActionModel", "LatentActionOutput"]
+__all__ = ["LatentActionModel", "LatentActionOutput", "LatentActionState"]

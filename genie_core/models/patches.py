@@ -125,7 +125,21 @@ class ConvPixels(nn.Module):
         return y.reshape(B, T, *y.shape[1:])
 
 
+class Beside(nn.Module):
+    """Two ways between the same shapes, added up."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum of what both make of x."""
+        out: Tensor = self.first(x) + self.second(x)
+        return out
+
+
 __all__ = [
+    "Beside",
     "ConvPatches",
     "ConvPixels",
     "LinearPatches",

@@ -46,15 +46,18 @@ def _nano() -> ModelConfig:
 
 
 def _tiny() -> ModelConfig:
+    # Tokens of 4 x 4 pixels that see their surroundings alone: what stands still keeps its tokens from frame to frame.
     return ModelConfig(
         name="tiny",
         tokenizer=TokenizerConfig(
-            encoder=_stack(1, 192, 6, 3),
-            decoder=_stack(1, 192, 6, 3),
+            encoder=_stack(0, 192, 6, 1),
+            decoder=_stack(0, 192, 6, 1),
             quantizer=QuantizerConfig(codes=1024, dim=16),
-            patch=8,
+            patch=4,
+            temporal="none",
             stem="conv",
             stem_width=96,
+            stem_skip=True,
         ),
         lam=LatentActionConfig(
             encoder=_stack(3, 192, 4, 4),
@@ -62,8 +65,11 @@ def _tiny() -> ModelConfig:
             quantizer=QuantizerConfig(codes=8, dim=32),
             patch=16,
             residual=True,
+            stem="conv",
+            stem_width=48,
+            pairs=True,
         ),
-        dynamics=DynamicsConfig(transformer=_stack(4, 256, 8, 6), previous_tokens=True),
+        dynamics=DynamicsConfig(transformer=_stack(4, 256, 8, 6), previous_tokens=True, group=2),
         temperature=0.3,
     )
 

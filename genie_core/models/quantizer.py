@@ -73,6 +73,12 @@ class VectorQuantizer(nn.Module):
         loss = self.config.commitment * F.mse_loss(latent, vector)
         return Quantized(latent + (vector - latent).detach(), code, loss)
 
+    def pass_noisy(self, latent: Tensor, noise: float) -> Quantized:
+        """What `forward` gives before codes are learnt: (..., dim) latents with Gaussian noise of norm about `noise`."""
+        scale = noise * self.config.dim**-0.5
+        vector = latent + scale * torch.randn_like(latent)
+        return Quantized(vector, self.nearest(latent.detach()), latent.new_zeros(()))
+
     @torch.no_grad()
     def _follow(self, latent_MD: Tensor, code_M: Tensor) -> None:
         c = self.config
@@ -98,11 +104,13 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def fit(self, latent_MD: Tensor, iterations: int = 25) -> None:
         """Start the codebook by spherical k-means (k-means++ seeding) on (M, dim) unit latents."""
-        K = self.config.codes
-        centres = latent_MD[torch.randint(len(latent_MD), (1,))]
+        K, M = self.config.codes, len(latent_MD)
+        picks = [int(torch.randint(M, (1,)))]
+        distance_M = torch.full((M,), torch.inf, device=latent_MD.device)
         for _ in range(K - 1):
-            distance_M = (2 - 2 * (latent_MD @ centres.T).amax(dim=1)).clamp(min=1e-9)
-            centres = torch.cat((centres, latent_MD[torch.multinomial(distance_M, 1)]))
+            distance_M = torch.minimum(distance_M, 2 - 2 * (latent_MD @ latent_MD[picks[-1]])).clamp(min=1e-9)
+            picks.append(int(torch.multinomial(distance_M, 1)))
+        centres = latent_MD[picks]
         for _ in range(iterations):
             code_M = (latent_MD @ centres.T).argmax(dim=1)
             sums = torch.zeros_like(centres).index_add_(0, code_M, latent_MD)

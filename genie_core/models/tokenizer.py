@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.models.config import TokenizerConfig
-from genie_core.models.patches import ConvPatches, ConvPixels, LinearPatches, LinearPixels
+from genie_core.models.patches import Beside, ConvPatches, ConvPixels, LinearPatches, LinearPixels
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
 
@@ -24,6 +24,16 @@ class TokenizerOutput:
     commitment_loss: Tensor
 
 
+def _stem(c: TokenizerConfig, height: int, width: int) -> tuple[nn.Module, nn.Module]:
+    """The ways from pixels to tokens and back."""
+    linear = LinearPatches(c.patch, 3, c.encoder.dim), LinearPixels(c.patch, 3, c.decoder.dim, height, width)
+    if c.stem == "patch":
+        return linear
+    patches: nn.Module = ConvPatches(c.patch, 3, c.encoder.dim, c.stem_width)
+    pixels: nn.Module = ConvPixels(c.patch, 3, c.decoder.dim, c.stem_width, height, width)
+    return (Beside(patches, linear[0]), Beside(pixels, linear[1])) if c.stem_skip else (patches, pixels)
+
+
 class VideoTokenizer(nn.Module):
     """Frames to discrete tokens and back."""
 
@@ -31,12 +41,7 @@ class VideoTokenizer(nn.Module):
         super().__init__()
         c = config
         self.tokens_per_frame = (height // c.patch) * (width // c.patch)
-        if c.stem == "conv":
-            self.patches: nn.Module = ConvPatches(c.patch, 3, c.encoder.dim, c.stem_width)
-            self.pixels: nn.Module = ConvPixels(c.patch, 3, c.decoder.dim, c.stem_width, height, width)
-        else:
-            self.patches = LinearPatches(c.patch, 3, c.encoder.dim)
-            self.pixels = LinearPixels(c.patch, 3, c.decoder.dim, height, width)
+        self.patches, self.pixels = _stem(c, height, width)
         self.encoder_position_ND = nn.Parameter(0.02 * torch.randn(self.tokens_per_frame, c.encoder.dim))
         self.decoder_position_ND = nn.Parameter(0.02 * torch.randn(self.tokens_per_frame, c.decoder.dim))
         self.encoder = SpatioTemporalTransformer(c.encoder, c.temporal)
@@ -72,9 +77,18 @@ class VideoTokenizer(nn.Module):
         y_BTND, state = self.decoder.stream(x_BTND, state)
         return self.pixels(y_BTND), state
 
-    def forward(self, pixels_BTCHW: Tensor) -> TokenizerOutput:
-        """One training pass over (B, T, 3, H, W) in [-0.5, 0.5]."""
-        quantized = self.quantizer(self.latents(pixels_BTCHW))
+    def forward(self, pixels_BTCHW: Tensor, *, quantize: bool = True, noise: float = 0.0) -> TokenizerOutput:
+        """One training pass.
+
+        Args:
+            pixels_BTCHW: (B, T, 3, H, W) in [-0.5, 0.5].
+            quantize: False passes the latents on unquantized, with Gaussian noise of norm about `noise`, which spreads
+                them as quantization will need them: training starts so and quantizes later.
+            noise: see `quantize`.
+
+        """
+        latent_BTND = self.latents(pixels_BTCHW)
+        quantized = self.quantizer(latent_BTND) if quantize else self.quantizer.pass_noisy(latent_BTND, noise)
         drawn = self._draw(quantized.vector).float()
         return TokenizerOutput(drawn, quantized.code, F.mse_loss(drawn, pixels_BTCHW), quantized.loss)
 

@@ -5,6 +5,7 @@ Every clip is a function of (seed, stage, step) alone, so that a resumed run dra
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -81,7 +82,14 @@ def build_store(
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = list(episodes)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # stages may be trained by processes that start together
+        return _build(list(episodes), folder, height, width, fps, progress)
+
+
+def _build(
+    chosen: list[Episode], folder: Path, height: int, width: int, fps: float, progress: Callable[[int], None]
+) -> ClipStore:
     spans = _plan(chosen, fps)
     wanted = {"height": height, "width": width, "fps": fps, "spans": [asdict(s) for s in spans]}
     index, data = folder / "index.json", folder / "frames.bin"

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -43,6 +43,12 @@ def train(
     ] = 0.1,
     scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
     recipe: Annotated[Path | None, typer.Option(help="JSON that changes fields of the recipe.")] = None,
+    only: Annotated[
+        Literal["tokenizer", "lam"] | None,
+        typer.Option(
+            help="Train this stage alone and stop: two processes train two at a time, for a whole run to use."
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print configuration and parameter counts, and stop.")] = False,
 ) -> None:
@@ -66,7 +72,7 @@ def train(
         raise DatasetError("training needs DATA and --out BUNDLE (or --dry-run)")
     import torch
 
-    from genie_core.training.pipeline import Split, TrainingJob
+    from genie_core.training.pipeline import Split, TrainingJob, train_alone
     from genie_core.training.pipeline import train as run_training
     from genie_core.training.reporting import TerminalReporter
 
@@ -83,6 +89,9 @@ def train(
         command=shlex.join(["genie", *sys.argv[1:]]),
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
+        if only is not None:
+            train_alone(job, only, reporter)
+            return
         info = run_training(job, reporter)
     typer.echo(info.card)
     typer.echo(f"bundle {info.bundle_id[:12]} written to {out}")
@@ -99,7 +108,8 @@ def _adjusted(training: TrainingConfig, scale: float, seed: int, recipe: Path | 
         _merge(values, changes)
     for stage in ("tokenizer", "lam", "dynamics"):
         values[stage]["steps"] = round(values[stage]["steps"] * scale)
-    values["lam_training"]["continuous_steps"] = round(values["lam_training"]["continuous_steps"] * scale)
+    for part in ("tokenizer_training", "lam_training"):
+        values[part]["continuous_steps"] = round(values[part]["continuous_steps"] * scale)
     values["seed"] = seed
     try:
         return type(training).model_validate(values)

@@ -36,6 +36,15 @@ class AugmentConfig(_Frozen):
     noise: float = Field(0.0, ge=0, description="standard deviation, of a range of 1")
 
 
+class TokenizerTraining(_Frozen):
+    """What is special in training the tokenizer."""
+
+    continuous_steps: int = Field(
+        0, ge=0, description="first steps without quantization; then k-means starts the codebook"
+    )
+    continuous_noise: float = Field(0.3, ge=0, description="norm of the noise on unquantized unit latents")
+
+
 class LatentActionTraining(_Frozen):
     """What is special in training the latent action model."""
 
@@ -43,6 +52,9 @@ class LatentActionTraining(_Frozen):
         0, ge=0, description="first steps without quantization; then k-means starts the codebook"
     )
     continuous_noise: float = Field(0.3, ge=0, description="norm of the noise on unquantized unit latents")
+    quantized_share: float = Field(
+        1.0, gt=0, le=1, description="share of clips quantized after that; the others go on without"
+    )
     motion_weight: float = Field(0.0, ge=0, description="extra weight of pixels that change between frames")
     augment: AugmentConfig = AugmentConfig()
     lead: bool = Field(False, description="train it before the dynamics model and freeze it, instead of both together")
@@ -61,6 +73,7 @@ class TrainingConfig(_Frozen):
     tokenizer: StageConfig
     lam: StageConfig
     dynamics: StageConfig
+    tokenizer_training: TokenizerTraining = TokenizerTraining()
     lam_training: LatentActionTraining = LatentActionTraining()
     dynamics_training: DynamicsTraining = DynamicsTraining()
     seed: int = 0
@@ -80,11 +93,15 @@ def _nano() -> TrainingConfig:
 
 def _tiny() -> TrainingConfig:
     return TrainingConfig(
-        tokenizer=StageConfig(steps=5000, batch=8, clip_frames=4, lr=1e-3),
-        lam=StageConfig(steps=3500, batch=24, clip_frames=6, lr=8e-4),
-        dynamics=StageConfig(steps=2600, batch=8, clip_frames=8, lr=8e-4),
+        tokenizer=StageConfig(steps=9000, batch=16, clip_frames=2, lr=1.5e-3, warmup=50),
+        lam=StageConfig(steps=4000, batch=24, clip_frames=6, lr=8e-4),
+        dynamics=StageConfig(steps=4500, batch=8, clip_frames=8, lr=8e-4),
+        tokenizer_training=TokenizerTraining(continuous_steps=300, continuous_noise=0.2),
         lam_training=LatentActionTraining(
-            continuous_steps=1500, lead=True, augment=AugmentConfig(brightness=0.05, contrast=0.1, shift=2, noise=0.01)
+            continuous_steps=1800,
+            quantized_share=0.5,
+            lead=True,
+            augment=AugmentConfig(brightness=0.05, contrast=0.1, shift=2, noise=0.01),
         ),
         dynamics_training=DynamicsTraining(clean_frames=0.25),
     )
@@ -123,6 +140,7 @@ __all__ = [
     "DynamicsTraining",
     "LatentActionTraining",
     "StageConfig",
+    "TokenizerTraining",
     "TrainingConfig",
     "training_preset",
 ]

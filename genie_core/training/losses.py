@@ -12,7 +12,7 @@ from genie_core.models.dynamics import DynamicsModel, previous_tokens
 from genie_core.models.lam import LatentActionModel
 from genie_core.models.quantizer import perplexity
 from genie_core.models.tokenizer import VideoTokenizer
-from genie_core.training.config import AugmentConfig, DynamicsTraining, LatentActionTraining
+from genie_core.training.config import AugmentConfig, DynamicsTraining, LatentActionTraining, TokenizerTraining
 
 Metrics = dict[str, Tensor | float]
 
@@ -25,9 +25,11 @@ def psnr(mse: Tensor | float) -> float:
     return -10 * math.log10(max(float(mse), 1e-10))
 
 
-def tokenizer_loss(tokenizer: VideoTokenizer, pixels_BTCHW: Tensor) -> tuple[Tensor, Metrics]:
-    """Reconstruction and commitment over clips in [-0.5, 0.5]."""
-    out = tokenizer(pixels_BTCHW)
+def tokenizer_loss(
+    tokenizer: VideoTokenizer, pixels_BTCHW: Tensor, training: TokenizerTraining, *, step: int
+) -> tuple[Tensor, Metrics]:
+    """Reconstruction and commitment over clips in [-0.5, 0.5], at a step of training."""
+    out = tokenizer(pixels_BTCHW, quantize=step >= training.continuous_steps, noise=training.continuous_noise)
     loss = PIXEL_WEIGHT * out.reconstruction_loss + out.commitment_loss
     codes = tokenizer.quantizer.config.codes
     return loss, {
@@ -39,9 +41,10 @@ def tokenizer_loss(tokenizer: VideoTokenizer, pixels_BTCHW: Tensor) -> tuple[Ten
 
 
 def lam_loss(
-    lam: LatentActionModel, x_BTCHW: Tensor, training: LatentActionTraining, *, quantize: bool
+    lam: LatentActionModel, x_BTCHW: Tensor, training: LatentActionTraining, *, step: int
 ) -> tuple[Tensor, Metrics]:
-    """Next-frame prediction through the action bottleneck, and commitment."""
+    """Next-frame prediction through the action bottleneck, and commitment, at a step of training."""
+    quantize = 0.0 if step < training.continuous_steps else training.quantized_share
     seen = augment(x_BTCHW, training.augment) if lam.from_pixels else None
     out = lam(x_BTCHW, seen, quantize=quantize, noise=training.continuous_noise)
     target, last = x_BTCHW[:, 1:], x_BTCHW[:, :-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,7 +28,11 @@ from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
 
+Alone = Literal["tokenizer", "lam"]
+"""Stages that need no other."""
+
 _CODEBOOK_BATCHES = 40
+_TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 _MOST_DATA_LINES = 20
 
 
@@ -95,6 +100,58 @@ def train(
         ModelError: the device is not there, the loss diverges, or the run's folder belongs to another job.
 
     """
+    run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
+    training = job.training
+    _train_tokenizer(run, genie, stores.data, training)
+    if training.lam_training.lead:
+        _train_lam(run, genie, stores.everything, training)
+        _train_dynamics(run, genie, stores.data, training)
+    else:
+        _train_jointly(run, genie, stores.data, training)
+    genie.eval()
+    folder = run.folder
+    # The figures are those of the weights as stored, which may be rounded.
+    save_bundle(folder / "bundle", genie, "", half=job.half)
+    bundle = load_bundle(folder / "bundle", job.device)
+    reporter.start("figures", 0, len(stores.held_out))
+    figures = {title: card_figures(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
+    card = write_card(job.command, job.model, training, _data_lines(stores), figures, run.device)
+    return save_bundle(job.out, genie, card, half=job.half)
+
+
+def train_alone(
+    job: TrainingJob,
+    stage: Alone,
+    reporter: Reporter,
+    *,
+    checkpoint_seconds: float = 120.0,
+    report_every: int = 10,
+) -> None:
+    """Train one stage that needs no other, to the checkpoint where `train` looks for it.
+
+    Tokenizer and latent action model can so be trained at the same time, by two processes on few cores each.
+
+    Raises:
+        DatasetError: as `train`.
+        ModelError: as `train`; or the stage is not one that this job trains alone.
+
+    """
+    from_pixels = job.model.lam.source == "pixels"
+    if stage == "lam" and not (job.training.lam_training.lead and from_pixels):
+        raise ModelError(
+            "the latent action model is trained alone only where it reads pixels, by a recipe with lam_training.lead"
+        )
+    run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
+    if stage == "tokenizer":
+        _train_tokenizer(run, genie, stores.data, job.training)
+    else:
+        _train_lam(run, genie, stores.everything, job.training)
+
+
+def _begin(
+    job: TrainingJob, reporter: Reporter, checkpoint_seconds: float, report_every: int
+) -> tuple[Run, Genie, _Stores]:
+    """Frames on disk, and networks as every run of this job starts with them."""
     device = torch_device(job.device)
     training = job.training
     if job.lam_data.train and not training.lam_training.lead:
@@ -113,21 +170,7 @@ def train(
         report_every=report_every,
     )
     torch.manual_seed(training.seed)
-    genie = Genie(job.model).to(device)
-    _train_tokenizer(run, genie, stores.data, training)
-    if training.lam_training.lead:
-        _train_lam(run, genie, stores.everything, training)
-        _train_dynamics(run, genie, stores.data, training)
-    else:
-        _train_jointly(run, genie, stores.data, training)
-    genie.eval()
-    # The figures are those of the weights as stored, which may be rounded.
-    save_bundle(folder / "bundle", genie, "", half=job.half)
-    bundle = load_bundle(folder / "bundle", job.device)
-    reporter.start("figures", 0, len(stores.held_out))
-    figures = {title: card_figures(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
-    card = write_card(job.command, job.model, training, _data_lines(stores), figures, device)
-    return save_bundle(job.out, genie, card, half=job.half)
+    return run, Genie(job.model).to(device), stores
 
 
 def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:
@@ -175,23 +218,36 @@ def _data_lines(stores: _Stores) -> list[str]:
 
 
 def _train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
-        return tokenizer_loss(genie.tokenizer, pixels_BTCHW)
+    special = training.tokenizer_training
 
-    train_stage(run, "tokenizer", genie.tokenizer, loss, store, training.tokenizer, depends_on=[genie.config.tokenizer])
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        if step and step == special.continuous_steps:
+            _fit_tokens(run, genie, store, training)
+        return tokenizer_loss(genie.tokenizer, pixels_BTCHW, special, step=step)
+
+    depends_on = [genie.config.tokenizer, special]
+    train_stage(run, "tokenizer", genie.tokenizer, loss, store, training.tokenizer, depends_on=depends_on)
     genie.tokenizer.eval()
+
+
+@torch.no_grad()
+def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Start the tokenizer's codes by k-means on latents of clips drawn for the purpose."""
+    rng = np.random.default_rng([training.seed, 2])
+    clips = torch.from_numpy(store.sample(rng, _TOKEN_CLIPS, training.tokenizer.clip_frames))
+    latent_MD = genie.tokenizer.latents(to_pixels(clips.to(run.device))).flatten(0, 2).float()
+    genie.tokenizer.quantizer.fit(latent_MD[torch.randperm(len(latent_MD))[:_MOST_TOKENS]])
 
 
 def _train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
         if step and step == training.lam_training.continuous_steps:
             _fit_codebook(run, genie, store, training)
-        quantize = step >= training.lam_training.continuous_steps
-        return lam_loss(genie.lam, genie.lam_view(pixels_BTCHW), training.lam_training, quantize=quantize)
+        return lam_loss(genie.lam, genie.lam_view(pixels_BTCHW), training.lam_training, step=step)
 
     depends_on: list[BaseModel] = [genie.config.lam, training.lam_training]
     if not genie.lam.from_pixels:
-        depends_on += [genie.config.tokenizer, training.tokenizer]
+        depends_on += [genie.config.tokenizer, training.tokenizer, training.tokenizer_training]
     train_stage(run, "lam", genie.lam, loss, store, training.lam, depends_on=depends_on)
     genie.lam.eval()
 
@@ -230,8 +286,7 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
         view = genie.lam_view(pixels_BTCHW)
         if step and step == training.lam_training.continuous_steps:
             _fit_codebook(run, genie, store, training)
-        quantize = step >= training.lam_training.continuous_steps
-        first, metrics = lam_loss(genie.lam, view, training.lam_training, quantize=quantize)
+        first, metrics = lam_loss(genie.lam, view, training.lam_training, step=step)
         with torch.no_grad():
             token_BTN = genie.tokenizer.encode(pixels_BTCHW)
             action_BTD = genie.lam.quantizer.lookup(genie.lam.quantizer.nearest(genie.lam.latents(view)))
@@ -243,4 +298,4 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
     both.eval()
 
 
-__all__ = ["Split", "TrainingJob", "train"]
+__all__ = ["Alone", "Split", "TrainingJob", "train", "train_alone"]

@@ -55,14 +55,42 @@ def test_tokens_see_no_later_frame_and_decode_to_pictures(stem: str, temporal: s
 
 
 @torch.inference_mode()
-def test_the_action_at_t_sees_frame_t_plus_one_and_none_after() -> None:
-    lam = genie().lam
+def test_without_encoder_blocks_a_token_sees_its_surroundings_alone() -> None:
+    layers_none = preset("nano").tokenizer.encoder.model_dump() | {"layers": 0}
+    tokenizer = genie(tokenizer__stem="conv", tokenizer__patch=4, tokenizer__encoder=layers_none).tokenizer
+    x = clips()
+    changed = x.clone()
+    changed[..., :4, :4] = 0.4
+    moved = (tokenizer.latents(x) - tokenizer.latents(changed)).abs().amax(dim=(0, 1, 3)).view(8, 8) > 1e-6
+    assert moved[0, 0]
+    assert not moved[6:].any()
+    assert not moved[:, 6:].any()
+
+
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+@pytest.mark.parametrize("pairs", [False, True])
+@torch.inference_mode()
+def test_the_action_at_t_sees_frame_t_plus_one_and_none_after(stem: str, pairs: bool) -> None:
+    lam = genie(lam__stem=stem, lam__pairs=pairs).lam
     x = clips()
     changed = x.clone()
     changed[:, 4:] = 0
     moved = (lam.latents(x) - lam.latents(changed)).abs().amax(dim=(0, 2)) > 1e-6
     assert moved.tolist() == [False, False, False, True, True]
     torch.testing.assert_close(lam.latents(x).norm(dim=-1), torch.ones(2, 5))
+
+
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+@pytest.mark.parametrize("pairs", [False, True])
+@torch.inference_mode()
+def test_latents_stream_as_over_whole_clips(stem: str, pairs: bool) -> None:
+    lam = genie(lam__stem=stem, lam__pairs=pairs).lam
+    x = clips()
+    state, parts = lam.encoder_state(2), []
+    for first, stop in ((0, 1), (1, 3), (3, 6)):
+        latents, state = lam.latents_stream(x[:, first:stop], state)
+        parts.append(latents)
+    torch.testing.assert_close(torch.cat(parts, dim=1)[:, 1:], lam.latents(x), atol=1e-5, rtol=0)
 
 
 @torch.inference_mode()
@@ -85,9 +113,10 @@ def test_gradients_reach_the_encoder_through_the_codes_alone() -> None:
     assert lam.to_latent.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("group", [1, 2])
 @torch.inference_mode()
-def test_dynamics_streams_exactly_and_sees_no_later_frame() -> None:
-    dynamics = genie().dynamics
+def test_dynamics_streams_exactly_and_sees_no_later_frame(group: int) -> None:
+    dynamics = genie(dynamics__group=group).dynamics
     generator = torch.Generator().manual_seed(0)
     token = torch.randint(64, (2, 6, 16), generator=generator)
     action = torch.randn(2, 6, 8, generator=generator)
@@ -101,6 +130,21 @@ def test_dynamics_streams_exactly_and_sees_no_later_frame() -> None:
         logits, state = dynamics.stream(token[:, now], before[:, now], action[:, now], state)
         parts.append(logits)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=0)
+
+
+def test_a_token_keeps_its_place_among_the_grouped() -> None:
+    dynamics = genie(dynamics__group=2).dynamics
+    place = torch.arange(16.0).view(1, 1, 16, 1)
+    grouped = dynamics._grouped(place)
+    assert grouped.shape == (1, 1, 4, 4)
+    assert grouped[0, 0, 0].tolist() == [0, 1, 4, 5]
+    assert grouped[0, 0, 3].tolist() == [10, 11, 14, 15]
+    assert torch.equal(dynamics._ungrouped(grouped), place)
+
+
+def test_a_group_must_tile_the_tokens() -> None:
+    with pytest.raises(ValueError, match=r"group 3 must tile the 4 x 4 tokens"):
+        genie(dynamics__group=3)
 
 
 def test_a_latent_action_model_can_read_tokens() -> None:

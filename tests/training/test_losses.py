@@ -7,7 +7,13 @@ import torch
 
 from genie_core.models.genie import Genie
 from genie_core.models.presets import preset
-from genie_core.training.config import AugmentConfig, DynamicsTraining, LatentActionTraining, StageConfig
+from genie_core.training.config import (
+    AugmentConfig,
+    DynamicsTraining,
+    LatentActionTraining,
+    StageConfig,
+    TokenizerTraining,
+)
 from genie_core.training.loop import learning_rate
 from genie_core.training.losses import augment, dynamics_loss, lam_loss, mask, psnr, tokenizer_loss
 
@@ -60,7 +66,7 @@ def test_the_dynamics_loss_does_not_reach_the_latent_actions() -> None:
 
 
 def test_a_residual_latent_action_model_starts_at_copying() -> None:
-    _, metrics = lam_loss(genie().lam, clips(), LatentActionTraining(), quantize=True)
+    _, metrics = lam_loss(genie().lam, clips(), LatentActionTraining(), step=0)
     assert metrics["over_copy_db"] == pytest.approx(0, abs=1e-6)
 
 
@@ -73,11 +79,11 @@ def test_weighting_motion_changes_the_loss_of_moving_pixels_only() -> None:
         torch.manual_seed(0)
         model = genie().lam
         torch.nn.init.normal_(model.decoder_pixels.linear.weight, std=0.1)
-        a, _ = lam_loss(model.eval(), x, plain, quantize=False)
+        a, _ = lam_loss(model.eval(), x, plain, step=0)
         torch.manual_seed(0)
         model = genie().lam
         torch.nn.init.normal_(model.decoder_pixels.linear.weight, std=0.1)
-        b, _ = lam_loss(model.eval(), x, heavy, quantize=False)
+        b, _ = lam_loss(model.eval(), x, heavy, step=0)
         assert same == (abs(a.item() - b.item()) < 0.02 * a.item())
 
 
@@ -98,8 +104,9 @@ def test_a_shift_moves_the_picture_by_whole_pixels() -> None:
     assert len(set(moved[:, 0].tolist())) > 1
 
 
-def test_the_tokenizer_reports_reconstruction_and_code_use() -> None:
-    loss, metrics = tokenizer_loss(genie().tokenizer, clips())
+@pytest.mark.parametrize("step", [0, 5])
+def test_the_tokenizer_reports_reconstruction_and_code_use(step: int) -> None:
+    loss, metrics = tokenizer_loss(genie().tokenizer, clips(), TokenizerTraining(continuous_steps=5), step=step)
     assert loss.requires_grad
     assert 1 <= metrics["perplexity"] <= 64
     assert metrics["codes_used"] == 64

@@ -19,7 +19,7 @@ from genie_core.models.bundle import load_bundle
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
 from genie_core.training.config import TrainingConfig, training_preset
-from genie_core.training.pipeline import Split, TrainingJob, train
+from genie_core.training.pipeline import Alone, Split, TrainingJob, train, train_alone
 
 
 class Recorder:
@@ -48,7 +48,8 @@ def short(lead: bool = True) -> TrainingConfig:
     values = training_preset("nano").model_dump()
     for stage in ("tokenizer", "lam", "dynamics"):
         values[stage]["steps"] = 12
-    values["lam_training"] |= {"continuous_steps": 5, "lead": lead}
+    values["tokenizer_training"] |= {"continuous_steps": 4}
+    values["lam_training"] |= {"continuous_steps": 5, "quantized_share": 0.5, "lead": lead}
     return TrainingConfig.model_validate(values)
 
 
@@ -77,6 +78,21 @@ def test_a_killed_run_resumes_to_the_same_weights(
         assert all(torch.equal(a[k], b[k]) for k in a)
     assert info.bundle_id == reference.bundle_id
     assert min(step for stage, step in resumed.losses if stage == stop[0]) == stop[1]
+
+
+def test_stages_trained_alone_are_those_of_a_whole_run(data: Path, tmp_path: Path) -> None:
+    whole = train(job(data, tmp_path / "whole"), Recorder())
+    stages: tuple[Alone, ...] = ("lam", "tokenizer")
+    for stage in stages:
+        recorder = Recorder()
+        train_alone(job(data, tmp_path / "parts"), stage, recorder)
+        assert {s for s, _ in recorder.losses} == {stage}
+    assert not (tmp_path / "parts").exists()
+    recorder = Recorder()
+    assert train(job(data, tmp_path / "parts"), recorder).bundle_id == whole.bundle_id
+    assert {s for s, _ in recorder.losses} == {"dynamics"}
+    with pytest.raises(ModelError, match="alone only where it reads pixels"):
+        train_alone(job(data, tmp_path / "joint", lead=False), "lam", Recorder())
 
 
 def test_training_learns(data: Path, tmp_path: Path) -> None:
