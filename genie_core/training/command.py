@@ -16,6 +16,7 @@ from genie_core.data import Episode, open_dataset
 from genie_core.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
+    from genie_core.models.config import ModelConfig
     from genie_core.training.config import TrainingConfig
 
 
@@ -42,7 +43,10 @@ def train(
         float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes kept for validation.")
     ] = 0.1,
     scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
-    recipe: Annotated[Path | None, typer.Option(help="JSON that changes fields of the recipe.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="JSON that changes fields of the recipe, and under `model` those of the networks."),
+    ] = None,
     only: Annotated[
         Literal["tokenizer", "lam"] | None,
         typer.Option(
@@ -57,8 +61,7 @@ def train(
     from genie_core.models.presets import preset as model_preset
     from genie_core.training.config import training_preset
 
-    model = model_preset(preset)
-    training = _adjusted(training_preset(preset), scale, seed, recipe)
+    model, training = adjusted(model_preset(preset), training_preset(preset), scale, seed, recipe)
     count = count_parameters(model)
     typer.echo(
         f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
@@ -97,14 +100,27 @@ def train(
     typer.echo(f"bundle {info.bundle_id[:12]} written to {out}")
 
 
-def _adjusted(training: TrainingConfig, scale: float, seed: int, recipe: Path | None) -> TrainingConfig:
-    """The recipe with steps scaled, the seed set, and fields changed as the JSON file says."""
-    values = training.model_dump()
+def adjusted(
+    model: ModelConfig, training: TrainingConfig, scale: float, seed: int, recipe: Path | None
+) -> tuple[ModelConfig, TrainingConfig]:
+    """Steps scaled, the seed set, and fields changed as the JSON file says; under ``model`` it changes the networks.
+
+    Raises:
+        ModelError: the file cannot be read, or says what does not fit.
+
+    """
+    networks, values = model.model_dump(), training.model_dump()
     if recipe is not None:
         try:
             changes = json.loads(recipe.read_text())
         except (OSError, ValueError) as error:
             raise ModelError(f"--recipe {recipe} cannot be read: {error}") from error
+        if not isinstance(changes, dict):
+            raise ModelError(f"--recipe {recipe} holds a {type(changes).__name__}, wanted an object")
+        of_networks = changes.pop("model", {})
+        if not isinstance(of_networks, dict):
+            raise ModelError(f"`model` of --recipe {recipe} is a {type(of_networks).__name__}, wanted an object")
+        _merge(networks, of_networks)
         _merge(values, changes)
     for stage in ("tokenizer", "lam", "dynamics"):
         values[stage]["steps"] = round(values[stage]["steps"] * scale)
@@ -112,7 +128,7 @@ def _adjusted(training: TrainingConfig, scale: float, seed: int, recipe: Path | 
         values[part]["continuous_steps"] = round(values[part]["continuous_steps"] * scale)
     values["seed"] = seed
     try:
-        return type(training).model_validate(values)
+        return type(model).model_validate(networks), type(training).model_validate(values)
     except ValidationError as error:
         raise ModelError(f"--recipe {recipe} does not fit: {error}") from error
 
@@ -141,4 +157,4 @@ def _split(
     return training, held_out
 
 
-__all__ = ["train"]
+__all__ = ["adjusted", "train"]

@@ -34,6 +34,7 @@ Alone = Literal["tokenizer", "lam"]
 _CODEBOOK_BATCHES = 40
 _TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 _MOST_DATA_LINES = 20
+_MOST_SOURCES = 4
 
 
 @dataclass(frozen=True)
@@ -190,15 +191,27 @@ def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:
     everything = build([*job.lam_data.train, *job.data.train], "frames")
     data = ClipStore(everything.frames, everything.spans[len(job.lam_data.train) :])
     held_out = {}
-    if job.data.held_out:
-        held_out["held-out episodes"] = build(job.data.held_out, "held_out")
-    else:
+    if not job.data.held_out:
         held_out["TRAINING episodes (none was held out)"] = data
+    held_out |= _by_source(build(job.data.held_out, "held_out")) if job.data.held_out else {}
     if job.lam_data.held_out:
         held_out["held-out episodes of the latent action model's own data"] = build(
             job.lam_data.held_out, "lam_held_out"
         )
     return _Stores(everything, data, held_out)
+
+
+def _by_source(store: ClipStore) -> dict[str, ClipStore]:
+    """Held-out episodes, those of each of a few files by themselves."""
+    sources = list(dict.fromkeys(span.source for span in store.spans))
+    if not 1 < len(sources) <= _MOST_SOURCES:
+        return {"held-out episodes": store}
+    return {
+        f"held-out episodes of `{source}`": ClipStore(
+            store.frames, tuple(span for span in store.spans if span.source == source)
+        )
+        for source in sources
+    }
 
 
 def _data_lines(stores: _Stores) -> list[str]:

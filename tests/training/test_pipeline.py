@@ -18,6 +18,7 @@ from genie_core.errors import DatasetError, ModelError
 from genie_core.models.bundle import load_bundle
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
+from genie_core.training.command import adjusted
 from genie_core.training.config import TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, Split, TrainingJob, train, train_alone
 
@@ -139,6 +140,15 @@ def test_more_data_for_the_latent_action_model_alone(data: Path, tmp_path: Path)
         train(replace(job(data, tmp_path / "c", lead=False), lam_data=both.lam_data), Recorder())
 
 
+def test_the_card_tells_each_files_figures(data: Path, tmp_path: Path) -> None:
+    other = make_robomimic(tmp_path / "other.hdf5", episodes=2, frames=11, size=32, fps=10)
+    first, second = list(open_dataset(data).episodes), list(open_dataset(other).episodes)
+    split = Split([*first[:2], *second[:1]], [*first[2:], *second[1:]])
+    card = train(replace(job(data, tmp_path / "b"), data=split), Recorder()).card
+    for source in ("robot.hdf5", "other.hdf5"):
+        assert f"## Figures on held-out episodes of `{source}`" in card
+
+
 def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     (tmp_path / "b.run").mkdir()
     (tmp_path / "b.run" / "tokenizer.safetensors").write_bytes(b"nonsense")
@@ -192,11 +202,30 @@ def test_the_command_trains_and_dry_runs(data: Path, tmp_path: Path) -> None:
     assert shown.exit_code == 0
     assert "total 2,499,828,080 parameters" in shown.output
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(json.dumps({"lam": {"lr": 1e-3}}))
+    recipe.write_text(json.dumps({"lam": {"lr": 1e-3}, "model": {"name": "own", "lam": {"quantizer": {"codes": 5}}}}))
     arguments = [str(data), "--preset", "nano", "--out", str(tmp_path / "b"), "--scale", "0.1", "--recipe", str(recipe)]
     done = CliRunner().invoke(app, [*arguments, "--hold-out", "0.34"])
     assert done.exit_code == 0, done.output
-    card = load_bundle(tmp_path / "b").card
+    bundle = load_bundle(tmp_path / "b")
+    card = bundle.card
+    assert (bundle.name, len(bundle.codebook)) == ("own", 5)
     assert "held-out episodes" in card
     assert '"lr": 0.001' in card
     assert list((tmp_path / "b.run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[1]", "holds a list, wanted an object"),
+        ("{", "cannot be read"),
+        ('{"lam": {"speed": 3}}', "does not fit"),
+        ('{"model": {"lam": {"quantizer": {"codes": 0}}}}', "does not fit"),
+        ('{"model": 3}', "`model` of --recipe .* is a int"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(text)
+    with pytest.raises(ModelError, match=complaint):
+        adjusted(preset("nano"), training_preset("nano"), 1.0, 0, recipe)
