@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format protos data train-shipped clean
+.PHONY: help demo test check format protos sim data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -45,10 +45,12 @@ $(VENV)/.sim-installed: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sim]'
 	@touch $@
 
+sim: $(VENV)/.sim-installed ## install the simulator too (needs a C compiler): for make data and the simulator's tests
+
 # Order-only: data once made stays, whatever else is installed later.
 runs/data/panda_random_train.hdf5: | $(VENV)/.sim-installed
 	mkdir -p $(@D)
-	$(BIN)/genie make-data $@ --looks randomised --episodes 300 --seed 200
+	$(BIN)/genie make-data $@ --looks randomised --episodes 1000 --seed 200
 
 runs/data/panda_lab_train.hdf5: | $(VENV)/.sim-installed
 	mkdir -p $(@D)
@@ -56,8 +58,13 @@ runs/data/panda_lab_train.hdf5: | $(VENV)/.sim-installed
 
 data: $(DATA) ## make the shipped model's training data (needs an OpenGL library: libosmesa6 or libegl1)
 
+# Tokenizer and latent action model need nothing of each other: on few cores two processes are faster than one after the other.
+TRAIN := ../../$(BIN)/genie train $(notdir $(DATA)) --preset tiny --half --out ../tiny
+
 train-shipped: $(DATA) ## train the shipped model again; interrupt and run again to resume
-	OMP_WAIT_POLICY=passive cd runs/data && ../../$(BIN)/genie train panda_lab_train.hdf5 --lam-data panda_random_train.hdf5 --preset tiny --half --out ../tiny
+	export OMP_WAIT_POLICY=passive && cd runs/data && { \
+	    $(TRAIN) --threads 1 --only lam & lam=$$!; \
+	    $(TRAIN) --threads 2 --only tokenizer && wait $$lam && $(TRAIN) --threads 3; }
 
 clean: ## remove the environment and the demo's results
 	rm -rf $(VENV) demo-out

@@ -74,6 +74,37 @@ def _tiny() -> ModelConfig:
     )
 
 
+def _base() -> ModelConfig:
+    """The recipe of `tiny` for a GPU: four times the pixels."""
+    return ModelConfig(
+        name="base",
+        height=128,
+        width=128,
+        tokenizer=TokenizerConfig(
+            encoder=_stack(0, 256, 8, 1),
+            decoder=_stack(0, 256, 8, 1),
+            quantizer=QuantizerConfig(codes=1024, dim=16),
+            patch=4,
+            temporal="none",
+            stem="conv",
+            stem_width=128,
+            stem_skip=True,
+        ),
+        lam=LatentActionConfig(
+            encoder=_stack(4, 256, 8, 4),
+            decoder=_stack(4, 256, 8, 4),
+            quantizer=QuantizerConfig(codes=8, dim=32),
+            patch=16,
+            residual=True,
+            stem="conv",
+            stem_width=64,
+            pairs=True,
+        ),
+        dynamics=DynamicsConfig(transformer=_stack(8, 512, 8, 8), previous_tokens=True, group=2),
+        temperature=0.3,
+    )
+
+
 def _coinrun() -> ModelConfig:
     return ModelConfig(
         name="coinrun",
@@ -104,7 +135,7 @@ def _robotics() -> ModelConfig:
     )
 
 
-_PRESETS = {"nano": _nano, "tiny": _tiny, "coinrun": _coinrun, "robotics": _robotics}
+_PRESETS = {"nano": _nano, "tiny": _tiny, "base": _base, "coinrun": _coinrun, "robotics": _robotics}
 PRESETS = tuple(_PRESETS)
 """Names that `preset` knows."""
 

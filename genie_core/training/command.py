@@ -24,7 +24,7 @@ def train(
     data: Annotated[
         list[Path] | None, typer.Argument(help="Datasets to train on: HDF5 files, videos, folders.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, coinrun or robotics.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, base, coinrun or robotics.")] = "tiny",
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
     ] = None,

@@ -107,6 +107,19 @@ def _tiny() -> TrainingConfig:
     )
 
 
+def _base() -> TrainingConfig:
+    """The recipe of `tiny` with the steps and batches of a GPU."""
+    tiny = _tiny()
+    return tiny.model_copy(
+        update={
+            "tokenizer": StageConfig(steps=30_000, batch=48, clip_frames=2, lr=1e-3, warmup=200),
+            "lam": StageConfig(steps=12_000, batch=48, clip_frames=6, lr=6e-4),
+            "dynamics": StageConfig(steps=30_000, batch=24, clip_frames=12, lr=5e-4, warmup=500),
+            "lam_training": tiny.lam_training.model_copy(update={"continuous_steps": 5000}),
+        }
+    )
+
+
 def _paper(tokenizer_batch: int, batch: int, steps: int, dynamics_lr: float, final_lr: float) -> TrainingConfig:
     adam = {"betas": (0.9, 0.9), "weight_decay": 1e-4}
     return TrainingConfig(
@@ -128,11 +141,13 @@ def training_preset(name: str) -> TrainingConfig:
         return _nano()
     if name == "tiny":
         return _tiny()
+    if name == "base":
+        return _base()
     if name == "coinrun":
         return _paper(48, 36, 200_000, 3e-5, 3e-6)
     if name == "robotics":
         return _paper(64, 512, 125_000, 3e-5, 3e-6)
-    raise ModelError(f"no training recipe for {name!r}; there are: nano, tiny, coinrun, robotics")
+    raise ModelError(f"no training recipe for {name!r}; there are: nano, tiny, base, coinrun, robotics")
 
 
 __all__ = [
