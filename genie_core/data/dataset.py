@@ -12,13 +12,19 @@ from typing import Literal
 import h5py
 
 from genie_core.data.episode import Episode
+from genie_core.data.lerobot import lerobot_readers
+from genie_core.data.lerobot_meta import INFO, LeRobotMeta, is_lerobot, read_lerobot_meta
 from genie_core.data.robomimic import RobomimicFile, read_robomimic
 from genie_core.data.timing import check_rate
 from genie_core.data.video import VIDEO_CAMERA, VideoReader
 from genie_core.errors import DatasetError
 
-Format = Literal["robomimic", "video"]
-"""``robomimic``: HDF5 files in robomimic's layout. ``video``: video files, one episode each."""
+Format = Literal["lerobot", "robomimic", "video"]
+"""How a dataset stores frames.
+
+``lerobot``: a folder in one of LeRobot's formats. ``robomimic``: HDF5 files in robomimic's layout. ``video``: video
+files, one episode each.
+"""
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
 VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm"})
@@ -40,7 +46,8 @@ class Dataset:
         camera: the camera `episodes` are seen by.
         episodes: in a fixed order: demos by number, files by name.
         fps_override: frames a second as the user gave it, in place of what the files say.
-        masks: names of episodes by the name of robomimic's filter key (``train``, ``valid``); empty for video.
+        masks: names of episodes by the name of robomimic's filter key or LeRobot's split (``train``, ``valid``); empty
+            for video.
 
     """
 
@@ -69,7 +76,7 @@ class Sources:
     Attributes:
         format: how the files store frames.
         path: file or folder that was asked for.
-        files: at least one, sorted by path.
+        files: at least one, sorted by path; of a LeRobot dataset its ``meta/info.json``.
 
     """
 
@@ -79,9 +86,11 @@ class Sources:
 
 
 def open_dataset(path: Path, *, camera: str | None = None, fps: float | None = None) -> Dataset:
-    """Open robot video to read: a robomimic HDF5 file, a video file, or a folder (searched recursively) of either.
+    """Open robot video to read: a LeRobot dataset, a robomimic HDF5 file, a video file, or a folder of such files.
 
-    Opening is quick: of HDF5 files only names and shapes are read, video files are not opened before they are used.
+    A folder is a LeRobot dataset if its ``meta/info.json`` says so, otherwise it is searched recursively. Opening is
+    quick: of HDF5 files only names and shapes are read, of LeRobot datasets only what lies in ``meta``; video files
+    are not opened before they are used.
     Episodes of 0 or 1 frames are listed; what to do about them is the reader's decision.
 
     Args:
@@ -91,7 +100,8 @@ def open_dataset(path: Path, *, camera: str | None = None, fps: float | None = N
 
     Raises:
         DatasetError: there is no such path or nothing readable in it, formats are mixed, the camera does not exist or
-            is not clear (the message lists those that do), or a demo's frames are not (T, H, W, 3) uint8.
+            is not clear (the message lists those that do), a demo's frames are not (T, H, W, 3) uint8, or what lies in
+            ``meta`` is damaged.
 
     """
     if fps is not None:
@@ -99,6 +109,8 @@ def open_dataset(path: Path, *, camera: str | None = None, fps: float | None = N
     sources = find_sources(path)
     if sources.format == "video":
         return video_dataset(sources, camera, fps)
+    if sources.format == "lerobot":
+        return lerobot_dataset(read_lerobot_meta(path), camera, fps)
     files = [read_robomimic(file) for file in sources.files]
     dataset = robomimic_dataset(sources, files, choose_camera(path, files, camera), fps)
     for episode in dataset.episodes:
@@ -112,7 +124,10 @@ def find_sources(path: Path) -> Sources:
         return Sources(_format_of(path), path, (path,))
     if not path.is_dir():
         raise DatasetError(f"{path}: no such file or folder")
+    if is_lerobot(path):
+        return Sources("lerobot", path, (path / INFO,))
     files = sorted(file for file in path.rglob("*") if _is_source(file.relative_to(path)) and file.is_file())
+    _refuse_lerobot_below(path, files)
     hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)
     video = tuple(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
     if hdf5 and video:
@@ -182,6 +197,41 @@ def video_dataset(sources: Sources, camera: str | None, fps: float | None) -> Da
     return Dataset("video", sources.path, (VIDEO_CAMERA,), VIDEO_CAMERA, episodes, fps, {})
 
 
+def lerobot_dataset(meta: LeRobotMeta, camera: str | None, fps: float | None) -> Dataset:
+    """Return the dataset that `meta` describes without opening its episodes.
+
+    Raises DatasetError where `camera` does not exist or is not clear.
+    """
+    camera = _choose_lerobot_camera(meta, camera)
+    episodes = tuple(
+        Episode(reader.entry.name, reader.pictures.path, camera, reader, fps)
+        for reader in lerobot_readers(meta, camera)
+    )
+    return Dataset("lerobot", meta.path, meta.cameras, camera, episodes, fps, meta.masks)
+
+
+def _choose_lerobot_camera(meta: LeRobotMeta, camera: str | None) -> str:
+    if camera is not None and camera in meta.cameras:
+        return camera
+    if camera is None and len(meta.cameras) == 1:
+        return meta.cameras[0]
+    exist = ", ".join(meta.cameras) or "none"
+    if camera is not None:
+        detail = " (it is depth)" if camera in meta.depths else ""
+        raise DatasetError(f"{meta.path}: no camera `{camera}`{detail}; the cameras are: {exist}")
+    if meta.cameras:
+        raise DatasetError(f"{meta.path}: several cameras, wanted a choice of one: {exist}")
+    raise DatasetError(f"{meta.path}: no camera, wanted a feature of dtype video or image in {INFO}")
+
+
+def _refuse_lerobot_below(path: Path, files: Sequence[Path]) -> None:
+    """Raise DatasetError where `files` belong to datasets within the folder, whose shared videos are no episodes."""
+    folders = {parent for file in files for parent in file.parents if parent.is_relative_to(path)}
+    datasets = sorted(folder.relative_to(path).as_posix() for folder in folders if is_lerobot(folder))
+    if datasets:
+        raise DatasetError(f"{path}: the folder holds LeRobot datasets, wanted one of them: {', '.join(datasets[:8])}")
+
+
 def _file_names(sources: Sources) -> list[str]:
     """What to call each file: its path in the folder without the suffix, or with it where that alone tells two apart.
 
@@ -220,6 +270,7 @@ __all__ = [
     "choose_camera",
     "common_cameras",
     "find_sources",
+    "lerobot_dataset",
     "open_dataset",
     "robomimic_dataset",
     "video_dataset",

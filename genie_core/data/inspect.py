@@ -14,12 +14,15 @@ from genie_core.data.dataset import (
     choose_camera,
     common_cameras,
     find_sources,
+    lerobot_dataset,
     robomimic_dataset,
     video_dataset,
 )
 from genie_core.data.episode import Episode
 from genie_core.data.label_output import is_labelled
 from genie_core.data.labelled import open_labelled
+from genie_core.data.lerobot import LeRobotReader
+from genie_core.data.lerobot_meta import INFO, read_lerobot_meta
 from genie_core.data.robomimic import RobomimicFile, read_robomimic
 from genie_core.data.timing import check_rate
 from genie_core.data.video import VideoReader
@@ -55,7 +58,7 @@ class DatasetReport(BaseModel):
     Attributes:
         path: what was inspected.
         format: how frames are stored.
-        files: number of files.
+        files: number of files that hold frames.
         cameras: names of the cameras that every file has.
         camera: the camera that would be labelled, None where one has to be named.
         fps: frames a second, None where unknown or not the same for all episodes.
@@ -107,6 +110,8 @@ def inspect_dataset(
     report = DatasetReport(path=str(path), format=sources.format, files=len(sources.files))
     if sources.format == "video":
         return _inspect_video(report, sources, camera, fps, thorough)
+    if sources.format == "lerobot":
+        return _inspect_lerobot(report, sources, camera, fps, thorough)
     return _inspect_robomimic(report, sources, camera, fps, thorough)
 
 
@@ -119,6 +124,20 @@ def _inspect_video(
         return report.model_copy(update={"obstacles": (str(error),)})
     source = "average rate of the video" if fps is None else "given"
     return _inspect_episodes(report, dataset, source, [], [], thorough)
+
+
+def _inspect_lerobot(
+    report: DatasetReport, sources: Sources, camera: str | None, fps: float | None, thorough: bool
+) -> DatasetReport:
+    try:
+        meta = read_lerobot_meta(sources.path)
+        report = report.model_copy(update={"cameras": meta.cameras})
+        dataset = lerobot_dataset(meta, camera, fps)
+    except DatasetError as error:
+        return report.model_copy(update={"obstacles": (str(error),)})
+    report = report.model_copy(update={"files": len({episode.source for episode in dataset.episodes})})
+    source = f"fps of {INFO}, {meta.info.codebase_version}" if fps is None else "given"
+    return _inspect_episodes(report, dataset, source, [], meta.warnings, thorough)
 
 
 def _inspect_robomimic(
@@ -220,7 +239,8 @@ def _warnings(dataset: Dataset, episodes: Sequence[EpisodeReport]) -> list[str]:
             f"frame rates differ, {rates[0]:g} to {rates[-1]:g} frames a second: each episode has its own step"
         )
     for episode, report in zip(dataset.episodes, episodes, strict=True):
-        if isinstance(episode.reader, VideoReader) and report.frames is not None and episode.reader.is_uneven:
+        reader = episode.reader
+        if isinstance(reader, VideoReader | LeRobotReader) and report.frames is not None and reader.is_uneven:
             warnings.append(
                 f"{episode.name}: frames are not evenly spaced in time: a step is a number of frames, not a time"
             )

@@ -14,6 +14,7 @@ Existing = Literal["refuse", "resume", "overwrite"]
 """What to do where the output exists: say so, add the episodes that it lacks, or replace it."""
 
 _FRAMES_MODES: dict[Format, tuple[FramesMode, ...]] = {
+    "lerobot": ("model", "none"),
     "robomimic": ("link", "copy", "in_place", "none"),
     "video": ("model", "none"),
 }
@@ -26,7 +27,7 @@ def default_output(source: Path) -> Path:
 
 
 def default_frames(dataset: Dataset) -> FramesMode:
-    """Where the frames of a labelled file are if nobody says: ``link`` for HDF5 sources, ``model`` for video."""
+    """Where the frames of a labelled file are if nobody says: ``link`` for HDF5 sources, ``model`` for all others."""
     return _FRAMES_MODES[dataset.format][0]
 
 

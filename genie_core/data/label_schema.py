@@ -29,7 +29,7 @@ FramesMode = Literal["link", "copy", "in_place", "model", "none"]
 
 ``link``: in the source, behind external links (HDF5 sources). ``copy``: copied with all else the demos hold (HDF5
 sources). ``in_place``: the labels are in the source itself (HDF5 sources). ``model``: at the model's size (video
-sources). ``none``: labels only.
+and LeRobot sources). ``none``: labels only.
 """
 
 

@@ -61,7 +61,7 @@ class LabelWriter:
             model: what makes the labels.
             step: transition length in frames; None: from each episode's frame rate and the model's.
             density: which frames are labelled.
-            frames: where the output has its frames; None: ``link`` for HDF5 sources, ``model`` for video.
+            frames: where the output has its frames; None: ``link`` for HDF5 sources, ``model`` for all others.
             existing: what to do where the output exists (in place: carries labels) already.
             created: the time that the labels bear; None: now.
 
@@ -79,7 +79,9 @@ class LabelWriter:
         self._output = output.resolve() if self._frames == "in_place" else output
         check_output(self._output, dataset, self._frames, existing)
         self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
-        self._stamps = {source: _stamp(source) for source in {episode.source for episode in dataset.episodes}}
+        # One that is missing stops its own episodes only: those may be left out.
+        sources = {episode.source for episode in dataset.episodes}
+        self._stamps = {source: _stamp(source) for source in sources if source.exists()}
         self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
         self._stored = self._find_labelled()
         self._stored |= self._find_parts(self.pending())
@@ -213,7 +215,7 @@ class LabelWriter:
         )
 
     def _attrs(self, episode: Episode) -> LabelAttrs:
-        size, mtime_ns = self._stamps[episode.source]
+        size, mtime_ns = self._stamps.get(episode.source) or _stamp(episode.source)
         return LabelAttrs(
             bundle_id=self._model.bundle_id,
             bundle_name=self._model.bundle_name,

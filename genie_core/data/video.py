@@ -41,10 +41,14 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Index:
-    """Which frames there are: their number and, where every frame has one of its own, their timestamps in order."""
+    """Which frames there are: their number and, where every frame has one of its own, their timestamps in order.
+
+    `tick_s` is what a timestamp counts, seconds.
+    """
 
     num_frames: int
     timestamps: NDArray[np.int64] | None
+    tick_s: np.float64
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,15 @@ class VideoReader:
         return self._header.fps
 
     @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """When each frame is shown, (T,) seconds in order; None where timestamps do not tell the frames apart."""
+        timestamps = self._index.timestamps
+        return None if timestamps is None else timestamps * self._index.tick_s
+
+    @property
     def is_uneven(self) -> bool:
         """Whether frames are known to follow each other at intervals that differ by more than half."""
-        timestamps = self._index.timestamps
-        if timestamps is None or len(timestamps) < 3:
-            return False
-        intervals = np.diff(timestamps)
-        return bool(intervals.max() > 1.5 * np.median(intervals))
+        return self.times_s is not None and are_uneven(self.times_s)
 
     @cached_property
     def _header(self) -> _Header:
@@ -87,71 +93,87 @@ class VideoReader:
     def _index(self) -> _Index:
         with self._open() as (container, stream):
             timestamps, is_regular = self._read_packets(container, stream)
-            is_timed = container.format.name in _TRUE_TIMESTAMPS
+            is_timed = container.format.name in _TRUE_TIMESTAMPS and stream.time_base is not None
+            tick_s = np.float64(float(stream.time_base or 0))
         if not is_regular:
             with self._open() as (container, stream):
                 timestamps = [frame.pts for frame in self._decode(container, stream)]
         known = sorted({pts for pts in timestamps if pts is not None})
         identify = is_timed and len(known) == len(timestamps)
-        return _Index(len(timestamps), np.array(known, np.int64) if identify else None)
+        return _Index(len(timestamps), np.array(known, np.int64) if identify else None, tick_s)
 
     def read(self, start: int, stop: int) -> Frames:
         """Frames start .. stop - 1, (n, H, W, 3) uint8, decoded from the last key frame before where possible."""
-        frames_THWC = self._empty(stop - start)
-        if start >= stop or self._read_from_key_frame(start, frames_THWC):
-            return frames_THWC
-        with self._open() as (container, stream):
-            converter = RgbConverter()
-            decoded = 0
-            for frame in islice(self._decode(container, stream), start, stop):
-                frames_THWC[decoded] = converter.rgb(frame)
-                decoded += 1
-        if decoded < stop - start:
-            raise self._missing(start + decoded)
-        return frames_THWC
+        return next(self.chunks_between(start, stop, stop - start), self._empty(0))
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """All frames, `size` at a time, decoded once."""
-        wanted = self.num_frames
-        with self._open() as (container, stream):
-            converter = RgbConverter()
-            decoded = filled = 0
-            chunk_THWC = self._empty(size)
-            for frame in self._decode(container, stream):
-                chunk_THWC[filled] = converter.rgb(frame)
-                decoded += 1
-                filled += 1
-                if filled == size:
-                    yield chunk_THWC
-                    chunk_THWC, filled = self._empty(size), 0
-        if decoded != wanted:
-            raise self._missing(decoded)
-        if filled:
-            yield chunk_THWC[:filled]
+        return self._gather(self._all_pictures(), size)
+
+    def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
+        """Frames start .. stop - 1, `size` at a time, at constant memory and in one pass from the last key frame."""
+        return self._gather(self._pictures(start, stop), size)
 
     def array(self, key: str) -> NDArray[Any] | None:
         """None: a video holds nothing beside its frames."""
         return None
 
-    def _read_from_key_frame(self, start: int, out_THWC: Frames) -> bool:
-        """Fill `out_THWC` with the frames from `start` on; False where timestamps do not identify the frames."""
-        timestamps = self._index.timestamps
-        if timestamps is None or start == 0:
-            return False
-        wanted = timestamps[start : start + len(out_THWC)]
+    def _gather(self, pictures: Iterator[VideoFrame], size: int) -> Iterator[Frames]:
+        """Pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
+        converter = RgbConverter()
+        chunk_THWC, filled = self._empty(size), 0
+        for picture in pictures:
+            chunk_THWC[filled] = converter.rgb(picture)
+            filled += 1
+            if filled == size:
+                yield chunk_THWC
+                chunk_THWC, filled = self._empty(size), 0
+        if filled:
+            yield chunk_THWC[:filled]
+
+    def _all_pictures(self) -> Iterator[VideoFrame]:
+        """Every picture; raises DatasetError at the end where they are not as many as the file lists."""
+        wanted, decoded = self.num_frames, 0
         with self._open() as (container, stream):
-            container.seek(int(wanted[0]), stream=stream)
-            converter = RgbConverter()
-            filled = 0
-            for frame in self._decode(container, stream):
-                if frame.pts is None or (frame.pts != wanted[filled] and (filled or frame.pts > wanted[0])):
-                    return False
-                if frame.pts == wanted[filled]:
-                    out_THWC[filled] = converter.rgb(frame)
-                    filled += 1
-                if filled == len(wanted):
-                    return True
-        return False
+            for picture in self._decode(container, stream):
+                decoded += 1
+                yield picture
+        if decoded != wanted:
+            raise self._missing(decoded)
+
+    def _pictures(self, start: int, stop: int) -> Iterator[VideoFrame]:
+        """Pictures start .. stop - 1, found by their timestamps; from where those fail, by counting."""
+        found = start
+        for picture in self._pictures_from_key_frame(start, stop):
+            found += 1
+            yield picture
+        if found >= stop:
+            return
+        with self._open() as (container, stream):
+            for picture in islice(self._decode(container, stream), found, stop):
+                found += 1
+                yield picture
+        if found < stop:
+            raise self._missing(found)
+
+    def _pictures_from_key_frame(self, start: int, stop: int) -> Iterator[VideoFrame]:
+        """Pictures from `start` on as long as each has the timestamp that the index says; may be none at all."""
+        timestamps = self._index.timestamps
+        if timestamps is None or start == 0 or start >= stop:
+            return
+        wanted = iter(timestamps[start:stop].tolist())
+        first = expected = next(wanted)
+        with self._open() as (container, stream):
+            container.seek(first, stream=stream)
+            for picture in self._decode(container, stream):
+                if picture.pts is not None and picture.pts < first:
+                    continue
+                if picture.pts != expected:
+                    return
+                yield picture
+                expected = next(wanted, None)
+                if expected is None:
+                    return
 
     def _read_packets(self, container: InputContainer, stream: VideoStream) -> tuple[list[int | None], bool]:
         """Timestamps of all compressed frames, in the file's order, and whether each will decode to just one frame.
@@ -223,6 +245,14 @@ class VideoReader:
             raise DatasetError(f"{self.path}: {what}{error.strerror or error}") from error
 
 
+def are_uneven(times_s: NDArray[np.float64]) -> bool:
+    """Whether the intervals between frames shown at `times_s`, (T,), differ by more than half."""
+    if len(times_s) < 3:
+        return False
+    intervals = np.diff(times_s)
+    return bool(intervals.max() > 1.5 * np.median(intervals))
+
+
 def _promised_seconds(container: InputContainer, stream: VideoStream) -> float | None:
     """How long the header says the video is; None where it does not, or speaks of other streams as well."""
     if stream.duration is not None and stream.time_base is not None:
@@ -239,4 +269,4 @@ def _ends_as_gif(path: Path) -> bool:
         return file.read().rstrip(b"\0").endswith(b";")
 
 
-__all__ = ["VIDEO_CAMERA", "VideoReader"]
+__all__ = ["VIDEO_CAMERA", "VideoReader", "are_uneven"]

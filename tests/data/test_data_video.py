@@ -55,9 +55,19 @@ def test_frames_look_like_what_was_filmed(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["h264.mp4", "av1.mp4", "vp9.webm", "x.gif"])
 def test_frames_within_a_file_are_found_by_key_frame(tmp_path: Path, name: str) -> None:
     reader = VideoReader(make_kind(tmp_path, name))
-    out = np.zeros((3, 48, 64, 3), np.uint8)
-    assert reader._read_from_key_frame(20, out)
-    np.testing.assert_array_equal(out, np.concatenate(list(reader.chunks(25)))[20:23])
+    assert len(list(reader._pictures_from_key_frame(20, 23))) == 3
+    np.testing.assert_array_equal(reader.read(20, 23), np.concatenate(list(reader.chunks(25)))[20:23])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_part_of_a_file_streams(tmp_path: Path, name: str) -> None:
+    reader = VideoReader(make_kind(tmp_path, name))
+    everything = np.concatenate(list(reader.chunks(25)))
+    for start, stop in [(0, 25), (3, 20), (8, 24), (24, 25)]:
+        chunks = list(reader.chunks_between(start, stop, 4))
+        assert [len(chunk) for chunk in chunks[:-1]] == [4] * (len(chunks) - 1)
+        np.testing.assert_array_equal(np.concatenate(chunks), everything[start:stop])
+    assert list(reader.chunks_between(7, 7, 4)) == []
 
 
 def test_frame_rate_is_what_the_file_says_unless_the_user_knows_better(tmp_path: Path) -> None:
