@@ -25,11 +25,16 @@ def frames_of(labelled: LabelledFile, name: str) -> Episode | None:
         return episode
     _, attrs = labelled.labels(name)
     try:
-        source = open_dataset(Path(attrs.source), camera=attrs.camera, fps=attrs.fps)
+        source = open_dataset(dataset_of(Path(attrs.source)), camera=attrs.camera, fps=attrs.fps)
     except DatasetError:
         return None
     wanted = attrs.source_name.rpartition("/")[2]
     return next((episode for episode in source.episodes if source.format == "video" or episode.name == wanted), None)
 
 
-__all__ = ["frames_of", "read_chunks"]
+def dataset_of(source: Path) -> Path:
+    """The dataset that a file of frames belongs to: the LeRobot folder around it, or else the file itself."""
+    return next((folder for folder in source.parents if (folder / "meta" / "info.json").is_file()), source)
+
+
+__all__ = ["dataset_of", "frames_of", "read_chunks"]

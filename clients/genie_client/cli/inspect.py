@@ -15,7 +15,9 @@ _LISTED = 20
 
 
 def inspect(
-    data: Annotated[Path, typer.Argument(help="HDF5 in robomimic's layout, a video, or a folder of either.")],
+    data: Annotated[
+        Path, typer.Argument(help="HDF5 in robomimic's layout, a LeRobot folder, a video, or a folder of files.")
+    ],
     camera: Annotated[str | None, typer.Option(help="Camera to label, where there are several.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second of the data, in place of what it says.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Read every frame, to find damaged ones.")] = False,

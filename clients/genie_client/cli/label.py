@@ -34,7 +34,9 @@ class Density(StrEnum):
 
 
 def label(
-    data: Annotated[Path, typer.Argument(help="HDF5 in robomimic's layout, a video, or a folder of either.")],
+    data: Annotated[
+        Path, typer.Argument(help="HDF5 in robomimic's layout, a LeRobot folder, a video, or a folder of files.")
+    ],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write. [default: X.labelled.hdf5 beside the data]")
     ] = None,
