@@ -34,7 +34,8 @@ class Entry:
         """A value of this figure in its unit."""
         if self.unit == "share":
             return f"{value:.1%}"
-        return f"{value:.2f} dB" if self.unit == "dB" else f"{value:.3f}"
+        # Adding 0 makes the -0.0 of small negative numbers 0.
+        return f"{value:.2f} dB" if self.unit == "dB" else f"{round(value, 3) + 0.0:.3f}"
 
     def interval(self, low: float, high: float) -> str:
         """An interval of this figure in its unit, which is said once."""
@@ -117,6 +118,12 @@ _LAM = (
         "share",
         (Target(0.95),),
     ),
+    Entry(
+        "lam.unchanged_crop",
+        "unchanged: crop",
+        "labels that stay the same when 2 pixels a side are cut off and the rest is enlarged",
+        "share",
+    ),
 )
 _PROBE = (
     *_probe("code", "displacement"),
@@ -147,6 +154,35 @@ _PROBE = (
     *_probe("frame_difference", "action"),
     *_probe("shuffled", "action"),
 )
+_DISTANCES = (
+    Entry("dynamics.clip_frames", "frames a clip", "length of the clips that the distances below compare"),
+    Entry(
+        "dynamics.tokenizer_frechet_distance",
+        "Fréchet, own features (not FVD)",
+        "real clips and rollouts, in the tokenizer's own features: lower is better, only within one bundle and data",
+    ),
+    Entry(
+        "dynamics.tokenizer_frechet_distance_redrawn",
+        "... of the tokenizer's drawing",
+        "that, of real clips and the same as the tokenizer draws them: the limit of the rollouts",
+    ),
+    Entry(
+        "dynamics.tokenizer_frechet_distance_copy",
+        "... of copying",
+        "that, of real clips and the start frame repeated",
+    ),
+    Entry(
+        "dynamics.fvd",
+        "FVD (I3D)",
+        "Fréchet video distance of real clips and rollouts: lower is better, too high where clips are few",
+    ),
+    Entry(
+        "dynamics.fvd_redrawn",
+        "FVD of the tokenizer's drawing",
+        "Fréchet video distance of real clips and the same as the tokenizer draws them: the limit of the rollouts",
+    ),
+    Entry("dynamics.fvd_copy", "FVD of copying", "Fréchet video distance of real clips and the start frame repeated"),
+)
 _DYNAMICS = (
     Entry(
         "dynamics.delta_t_psnr_4",
@@ -169,6 +205,7 @@ _DYNAMICS = (
         "tokens of a wholly hidden next frame predicted right",
         "share",
     ),
+    *_DISTANCES,
 )
 _CONSISTENCY = (
     Entry(
@@ -190,6 +227,12 @@ _CONSISTENCY = (
         "codes that the labeller reads back from the rollout",
         "share",
         (Target(0.85),),
+    ),
+    Entry(
+        "consistency.round_trip_tokenizer",
+        "... of drawing alone",
+        "labels of real video read again from the frames as the tokenizer draws them",
+        "share",
     ),
 )
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError
 from genie_core.evaluation.options import EvaluationOptions
+from genie_core.evaluation.progress_bar import shown_progress
 
 if TYPE_CHECKING:
     from genie_core.evaluation.report import Report
@@ -49,6 +49,9 @@ def evaluate(
     still: Annotated[
         float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")
     ] = DEFAULTS.still,
+    i3d: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="I3D's weights, i3d_torchscript.pt; no FVD without them.")
+    ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Picture to prompt from (Fig. 10); may be repeated.")] = None,
     camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate of the data, where it states none.")] = None,
@@ -74,6 +77,7 @@ def evaluate(
         applications=applications,
         temperature=temperature,
         maskgit_steps=maskgit_steps,
+        i3d=i3d,
         images=tuple(image or ()),
         seed=seed,
     )
@@ -88,15 +92,8 @@ def evaluate(
     folder = out or Path(f"evaluation-{loaded.name}")
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("")
-        report = run_evaluation(
-            loaded,
-            dataset,
-            options,
-            lambda part, done, total: bar.update(row, description=part, completed=done, total=total),
-        )
+    with shown_progress() as progress:
+        report = run_evaluation(loaded, dataset, options, progress)
     report.write(folder)
     print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")

@@ -2,6 +2,7 @@
 
 Each code is applied several times from many real frames. Round trip: the latent action model reads the code back from
 the simulated video. Direction: what moves in the simulated picture moves the same way as it does from other starts.
+Starts are simulated one after the other: the codes of one start are batch enough to keep a CPU's arithmetic busy.
 """
 
 from __future__ import annotations
@@ -28,53 +29,93 @@ MOVES = 1 / 64
 AGREES = np.cos(np.pi / 4) - 1e-9
 """Cosine of the largest angle, 45 degrees, at which two directions agree."""
 PICTURED = 8
+"""Start frames in the report's picture."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What came of all C codes from one start: read_CA codes read back; motion_C2 dx, dy in pixels; the last frames."""
+    """What came of all C codes from one start: read_CA codes read back; motion_CA2 dx, dy pixels; the last frames."""
 
     read_CA: NDArray[np.int64]
-    motion_C2: Array
+    motion_CA2: Array
     last_CHWC: Frames
 
 
 def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
     """Figures ``consistency.*`` and the picture ``fig13``."""
+    codes, starts, found = _apply_all(study, None, rng)
+    return Findings.merge(
+        [
+            _round_trip(starts, codes, found, rng),
+            Findings({"consistency.round_trip_tokenizer": _tokenizer_round_trip(study, rng)}),
+            _direction(study, starts, codes, found, rng),
+            Findings(pictures=[_picture(study, codes, starts[:PICTURED], found[:PICTURED])]),
+        ]
+    )
+
+
+def consistency_picture(study: Study, rng: np.random.Generator, codes: Sequence[int] | None = None) -> Picture:
+    """The picture ``fig13`` by itself, a row a start; columns are `codes`, None for those that are measured."""
+    return _picture(study, *_apply_all(study, codes, rng))
+
+
+def _apply_all(
+    study: Study, codes: Sequence[int] | None, rng: np.random.Generator
+) -> tuple[list[int], list[Start], list[Applied]]:
+    """Apply the codes from start frames of all takes."""
     simulator = Simulator(study.bundle)
-    codes = applied_codes(np.concatenate([t.code_S for t in study.takes]), simulator.num_codes)
+    chosen = applied_codes(np.concatenate([t.code_S for t in study.takes]), simulator.num_codes)
+    chosen = chosen if codes is None else list(codes)
     starts = draw_starts(study.takes, study.options.starts, 0, rng)
     found = []
     for done, start in enumerate(starts):
         study.progress("consistency", done, len(starts))
-        found.append(apply_codes(study, simulator, start, codes, rng))
-    return Findings.merge([_round_trip(starts, codes, found, rng), _direction(study, starts, codes, found, rng)])
+        found.append(apply_codes(study, simulator, start, chosen, rng))
+    return chosen, starts, found
 
 
 def _round_trip(
     starts: Sequence[Start], codes: Sequence[int], found: Sequence[Applied], rng: np.random.Generator
 ) -> Findings:
-    right = by_take(starts, [(a.read_CA == np.array(codes)[:, None]).astype(np.float64) for a in found])
+    """Every application of every code counts alike, codes that stand still too; by code, and by application."""
+    right = by_take(starts, [(a.read_CA == np.array(codes)[:, None]).astype(np.float64) for a in found])  # (G, C, A)
+    name, applications = "consistency.round_trip_accuracy", found[0].read_CA.shape[1]
     return Findings(
-        {"consistency.round_trip_accuracy": mean_of([g.ravel() for g in right], rng)},
+        {name: mean_of([g.ravel() for g in right], rng)},
         {
-            "consistency.round_trip_accuracy_by_code": [
-                mean_of([g[:, i].ravel() for g in right], rng) for i in range(len(codes))
-            ]
+            f"{name}_by_code": [mean_of([g[:, i].ravel() for g in right], rng) for i in range(len(codes))],
+            f"{name}_by_application": [mean_of([g[..., a].ravel() for g in right], rng) for a in range(applications)],
         },
     )
+
+
+def _tokenizer_round_trip(study: Study, rng: np.random.Generator) -> Measured:
+    """Share of real labels that are read again where only the tokenizer drew the frames: what drawing alone costs."""
+    same = []
+    for done, take in enumerate(study.takes):
+        study.progress("labels of drawn frames", done, len(study.takes))
+        drawn_THWC, _ = redraw(study.bundle, take.film.frames_THWC)
+        same.append((read_codes(study.labeller, drawn_THWC)[0] == take.code_S).astype(np.float64))
+    return mean_of(same, rng)
 
 
 def _direction(
     study: Study, starts: Sequence[Start], codes: Sequence[int], found: Sequence[Applied], rng: np.random.Generator
 ) -> Findings:
-    """Agreement by itself, by code, and with the codes of each start in random order: what chance would give."""
-    motion_GC2 = np.stack([a.motion_C2 for a in found])
+    """Agreement by itself, by code, and with the codes of each start in random order: what chance would give.
+
+    Beside it how often the picture of a code that moves has come to a halt: the labeller then rightly reads another.
+    """
+    motion_GCA2 = np.stack([a.motion_CA2 for a in found])
+    motion_GC2 = motion_GCA2.sum(axis=2)
     length_GC = np.linalg.norm(motion_GC2, axis=-1)
     least = study.bundle.config.height * MOVES
     agrees_GC = direction_agreement(motion_GC2, least)
     shuffled_GC = direction_agreement(np.stack([rng.permutation(motion_C2) for motion_C2 in motion_GC2]), least)
     groups = by_take(starts, list(agrees_GC))
+    halted_GCA = (np.linalg.norm(motion_GCA2, axis=-1) <= least).astype(np.float64)
+    halted_GCA[np.isnan(agrees_GC)] = np.nan
+    halted = by_take(starts, list(halted_GCA))
     return Findings(
         {
             "consistency.direction_agreement": _share(groups, rng),
@@ -87,8 +128,10 @@ def _direction(
             "consistency.motion_px_by_code": [
                 mean_of([g[:, i] for g in by_take(starts, list(length_GC))], rng) for i in range(len(codes))
             ],
+            "consistency.halted_by_application": [
+                _share([g[..., a] for g in halted], rng) for a in range(halted_GCA.shape[2])
+            ],
         },
-        [_picture(study, codes, starts, found)],
     )
 
 
@@ -121,7 +164,7 @@ def apply_codes(
     videos = [np.concatenate((first_1HWC, drawn_ACHWC[:, c])) for c in range(len(codes))]
     return Applied(
         np.stack([read_codes(study.labeller, video)[0] for video in videos]),
-        np.stack([image_motion(video).sum(axis=0) for video in videos]),
+        np.stack([image_motion(video) for video in videos]),
         drawn_ACHWC[-1],
     )
 
@@ -151,14 +194,21 @@ def direction_agreement(motion_GC2: Array, moves_px: float) -> Array:
 
 def _picture(study: Study, codes: Sequence[int], starts: Sequence[Start], found: Sequence[Applied]) -> Picture:
     rows = []
-    for start, applied in list(zip(starts, found, strict=True))[:PICTURED]:
+    for start, applied in zip(starts, found, strict=True):
         frame_HWC = study.takes[start.take].film.frames_THWC[start.frame]
         rows.append([Cell(frame_HWC), *map(Cell, applied.last_CHWC, codes)])
     caption = (
-        f"Rows: start frames (left). Columns: the frame after applying code {', '.join(map(str, codes))} "
-        f"{study.options.applications} times. A good model moves the same way down a column."
+        f"Rows: start frames (left). Columns: the frame after {study.options.applications} times code "
+        f"{', '.join(map(str, codes))}. A good model moves the same way down a column."
     )
     return Picture("fig13", "One code, many scenes (Fig. 13)", caption, frame_grid(rows))
 
 
-__all__ = ["Applied", "applied_codes", "apply_codes", "consistency_findings", "direction_agreement"]
+__all__ = [
+    "Applied",
+    "applied_codes",
+    "apply_codes",
+    "consistency_findings",
+    "consistency_picture",
+    "direction_agreement",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,13 +15,14 @@ from genie_core.errors import DatasetError
 from genie_core.evaluation.consistency import consistency_findings
 from genie_core.evaluation.figures import Findings
 from genie_core.evaluation.ground_truth import ground_truth_findings
+from genie_core.evaluation.i3d import load_i3d
 from genie_core.evaluation.latent_actions import latent_action_findings
 from genie_core.evaluation.material import Film, Progress, Study, choose_episodes, label_film, load_film
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.report import Provenance, Report
 from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
-from genie_core.evaluation.trajectories import trajectory_findings
+from genie_core.evaluation.trajectories import diverse_findings, prompted_findings
 from genie_core.inference import Labeller, Sampling, Simulator
 from genie_core.inference.simulator import DEFAULT_MASKGIT_STEPS
 from genie_core.models.bundle import Bundle
@@ -36,7 +38,8 @@ PARTS: tuple[Part, ...] = (
     ground_truth_findings,
     rollout_findings,
     consistency_findings,
-    trajectory_findings,
+    prompted_findings,
+    diverse_findings,
 )
 """In the order in which they run."""
 
@@ -61,6 +64,7 @@ def evaluate(
     Raises:
         DatasetError: no usable episode, an unknown subset or frame rate, a ground-truth array that does not fit, a
             picture that cannot be read.
+        ModelError: the file given for I3D is not what it should be.
         RequestError: sampling options out of range.
 
     """
@@ -68,11 +72,10 @@ def evaluate(
     began = time.monotonic()
     config = bundle.config
     sampling = resolve_sampling(bundle, options)
-    subset, chosen, rest = choose_episodes(dataset, options)
-    prompts = [resize_frames(read_image(path), config.height, config.width) for path in options.images]
-    films = _films(bundle, chosen, options)
-    if not films:
-        raise DatasetError(f"{dataset.path}: no episode has 2 frames at the model's {config.fps:g} frames/s")
+    prompts = read_prompts(bundle, options.images)
+    if options.i3d is not None:
+        load_i3d(options.i3d, bundle.device)  # checks it
+    subset, films, rest = read_films(bundle, dataset, options)
     bounded = options.supervised_steps and films[0].position_TK is not None
     others = _films(bundle, rest[:MOST_OTHERS], options) if bounded else []
     findings = measure(bundle, films, options, others=others, prompts=prompts, progress=progress)
@@ -118,14 +121,31 @@ def measure(
         progress: told how it goes.
 
     """
+    study = make_study(bundle, films, options, others=others, prompts=prompts, progress=progress)
+    return Findings.merge([part(study, part_rng(part, options.seed)) for part in parts])
+
+
+def make_study(
+    bundle: Bundle,
+    films: Sequence[Film],
+    options: EvaluationOptions,
+    *,
+    others: Sequence[Film] = (),
+    prompts: Sequence[Frames] = (),
+    progress: Progress = _silent,
+) -> Study:
+    """Label the films (none, where a part needs none) and put together what parts need; arguments as of `measure`."""
     labeller = Labeller(bundle)
     takes = []
     for done, film in enumerate(films):
         progress("labels", done, len(films))
         takes.append(label_film(labeller, film))
-    study = Study(labeller, takes, others, prompts, options, resolve_sampling(bundle, options), progress)
-    seeds = [[options.seed, zlib.crc32(part.__name__.encode())] for part in parts]
-    return Findings.merge([part(study, np.random.default_rng(seed)) for part, seed in zip(parts, seeds, strict=True)])
+    return Study(labeller, takes, others, prompts, options, resolve_sampling(bundle, options), progress)
+
+
+def part_rng(part: Part, seed: int) -> np.random.Generator:
+    """The random numbers of one part: others of the same evaluation do not move them."""
+    return np.random.default_rng([seed, zlib.crc32(part.__name__.encode())])
 
 
 def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
@@ -140,10 +160,41 @@ def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
     return sampling
 
 
+def read_films(
+    bundle: Bundle, dataset: Dataset, options: EvaluationOptions
+) -> tuple[str, list[Film], Sequence[Episode]]:
+    """The subset's name, the films to look at, and the episodes of the data that are not among them.
+
+    Raises:
+        DatasetError: no usable episode, an unknown subset or frame rate, a ground-truth array that does not fit.
+
+    """
+    subset, chosen, rest = choose_episodes(dataset, options)
+    films = _films(bundle, chosen, options)
+    if not films:
+        raise DatasetError(f"{dataset.path}: no episode has 2 frames at the model's {bundle.config.fps:g} frames/s")
+    return subset, films, rest
+
+
+def read_prompts(bundle: Bundle, images: Sequence[Path]) -> list[Frames]:
+    """Pictures to prompt from at the model's size, (1, h, w, 3) uint8 each; DatasetError names one that is none."""
+    return [resize_frames(read_image(path), bundle.config.height, bundle.config.width) for path in images]
+
+
 def _films(bundle: Bundle, episodes: Sequence[Episode], options: EvaluationOptions) -> list[Film]:
     config = bundle.config
     films = (load_film(episode, config.height, config.width, config.fps, options) for episode in episodes)
     return [film for film in films if film is not None]
 
 
-__all__ = ["PARTS", "Part", "evaluate", "measure", "resolve_sampling"]
+__all__ = [
+    "PARTS",
+    "Part",
+    "evaluate",
+    "make_study",
+    "measure",
+    "part_rng",
+    "read_films",
+    "read_prompts",
+    "resolve_sampling",
+]

@@ -14,7 +14,9 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0; width: 100% }
 td, th { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+th.number { width: 5em } th.interval { width: 12em } .plots { display: flex; flex-wrap: wrap; gap: 1em }
+.row { display: inline-block; min-width: 4.5em } td.name { width: 1px; white-space: nowrap } svg { max-width: 100% }
 .met { color: #2a7a2a } .unmet { color: #b33 } .missing, .meaning { color: #777 }
 img { max-width: 100%; image-rendering: pixelated } figure { margin: 1.5em 0 } code { overflow-wrap: anywhere }
 """
@@ -48,8 +50,8 @@ def render_page(provenance: Mapping[str, object], findings: Findings, images: Ma
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Genie: evaluation of {name}</title>'
         f"<style>{_STYLE}</style><h1>Evaluation of {name}</h1>"
-        f"<p>{len(episodes)} episodes of <code>{escape(str(provenance['data']))}</code>. In brackets: 95% bootstrap "
-        f"intervals over episodes. Rollouts at temperature {sampling['temperature']}, "
+        f"<p>{len(episodes)} episodes of <code>{escape(str(provenance['data']))}</code>. Intervals: 95% bootstrap "
+        f"over episodes. Rollouts at temperature {sampling['temperature']}, "
         f"{sampling['maskgit_steps']} MaskGIT steps a frame.</p>"
         f"{''.join(tables)}{_curves(findings)}<h2>Pictures</h2>{''.join(pictures)}"
         f"<h2>How it was made</h2>{_facts(facts)}</html>\n"
@@ -58,7 +60,10 @@ def render_page(provenance: Mapping[str, object], findings: Findings, images: Ma
 
 def _table(entries: Sequence[Entry], findings: Findings, codes: int) -> str:
     rows = [_row(entry, findings.figures[entry.key], codes) for entry in entries if entry.key in findings.figures]
-    head = "<tr><th>figure</th><th>value</th><th>95% interval</th><th>n</th><th>target</th></tr>"
+    head = (
+        '<tr><th>figure</th><th class="number">value</th><th class="number interval">95% interval</th>'
+        '<th class="number">n</th><th class="number">target</th></tr>'
+    )
     return f"<table>{head}{''.join(rows)}</table>"
 
 
@@ -78,22 +83,27 @@ def _row(entry: Entry, figure: Measured, codes: int) -> str:
 
 
 def _plots(section: str, findings: Findings) -> str:
+    plots = ""
     if section == "Dynamics":
-        return horizon_plot(findings) + horizon_plot(findings, "ssim", "SSIM")
-    return code_share_plot(findings) if section == "Latent action model" else ""
+        plots = horizon_plot(findings) + horizon_plot(findings, "ssim", "SSIM")
+    if section == "Latent action model":
+        plots = code_share_plot(findings)
+    return f'<div class="plots">{plots}</div>' if plots else ""
 
 
 def _curves(findings: Findings) -> str:
-    """Every figure that comes in a row, as a table: a dimension, code or horizon a column."""
+    """Every figure that comes in a row: its numbers side by side, as many to a line as there is room for."""
     rows = []
     for name, curve in findings.curves.items():
-        cells = "".join(f'<td class="number">{_number(figure)}</td>' for figure in curve)
-        rows.append(f"<tr><td><code>{escape(name)}</code></td>{cells}</tr>")
+        numbers = " ".join(f'<span class="number row">{_number(figure)}</span>' for figure in curve)
+        rows.append(f'<tr><td class="name"><code>{escape(name)}</code></td><td>{numbers}</td></tr>')
     return f"<h2>By dimension, code and horizon</h2><table>{''.join(rows)}</table>"
 
 
 def _number(figure: Measured) -> str:
-    return f"{figure.value:.3g}" if isinstance(figure, Figure) else "–"
+    if not isinstance(figure, Figure):
+        return "–"
+    return f"{figure.value:.3f}" if abs(figure.value) < 10 else f"{figure.value:.1f}"
 
 
 def _facts(facts: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genie_core.data import Frames
+from genie_core.data import Frames, resize_frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Study, Take, read_codes
 from genie_core.evaluation.metrics import Array, perplexity, psnr_db
@@ -24,6 +24,8 @@ NOISE = 0.02
 """Standard deviation of the noise of every pixel, of a range of 1."""
 SHIFT = 2
 """Pixels that the whole picture moves, one way or the other."""
+CROP = 2
+"""Pixels cut off each side before the rest is enlarged to the old size."""
 
 Disturbance = Callable[[Frames, np.random.Generator], Frames]
 """The same small change to all (T, H, W, 3) frames of an episode."""
@@ -100,7 +102,13 @@ def shift(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
     return np.take(frames_THWC, np.clip(np.arange(length) - amount, 0, length - 1), axis=axis)
 
 
-DISTURBANCES: dict[str, Disturbance] = {"brightness": brighten, "noise": add_noise, "shift": shift}
+def crop(frames_THWC: Frames, _rng: np.random.Generator) -> Frames:
+    """`CROP` pixels less on each side, the rest enlarged: what another lens or a preprocessing step does."""
+    inner_THWC = np.ascontiguousarray(frames_THWC[:, CROP:-CROP, CROP:-CROP])
+    return resize_frames(inner_THWC, *frames_THWC.shape[1:3])
+
+
+DISTURBANCES: dict[str, Disturbance] = {"brightness": brighten, "noise": add_noise, "shift": shift, "crop": crop}
 
 
 def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
@@ -117,4 +125,4 @@ def _rounded(values: Array) -> Frames:
     return values.round().clip(0, 255).astype(np.uint8)
 
 
-__all__ = ["DISTURBANCES", "Disturbance", "add_noise", "brighten", "latent_action_findings", "shift"]
+__all__ = ["DISTURBANCES", "Disturbance", "add_noise", "brighten", "crop", "latent_action_findings", "shift"]

@@ -163,9 +163,26 @@ def read_codes(labeller: Labeller, frames_THWC: Frames) -> tuple[NDArray[np.int6
     return labels.code[labels.valid].astype(np.int64), labels.latent[labels.valid]
 
 
-def draw_starts(takes: Sequence[Take], count: int, after: int, rng: np.random.Generator) -> list[Start]:
-    """Draw up to `count` start frames that have `after` frames after them, spread evenly over the takes."""
-    orders = [rng.permutation(max(0, len(take.film.frames_THWC) - after)).tolist() for take in takes]
+def draw_starts(
+    takes: Sequence[Take], count: int, after: int, rng: np.random.Generator, *, wanted: int | None = None
+) -> list[Start]:
+    """Draw up to `count` start frames, spread evenly over the takes.
+
+    Args:
+        takes: to draw from.
+        count: of starts.
+        after: frames that there must be after a start.
+        rng: draws them.
+        wanted: frames after it that a start should have: in each take those that have them come first, the others
+            follow, those with the most frames first.
+
+    """
+    lengths = [len(take.film.frames_THWC) for take in takes]
+    full = after if wanted is None else wanted
+    orders = [
+        [*rng.permutation(max(0, length - full)).tolist(), *range(max(0, length - full), max(0, length - after))]
+        for length in lengths
+    ]
     rounds = max((len(order) for order in orders), default=0)
     by_turns = (Start(i, order[turn]) for turn in range(rounds) for i, order in enumerate(orders) if turn < len(order))
     return [start for start, _ in zip(by_turns, range(count), strict=False)]

@@ -11,7 +11,7 @@ END_EFFECTOR = "obs/robot0_eef_pos"
 
 
 class EvaluationOptions(BaseModel):
-    """Options of one evaluation; the defaults take about ten minutes on two CPU cores with the shipped model."""
+    """Options of one evaluation; the defaults take half an hour of one CPU core with the shipped model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,10 +25,11 @@ class EvaluationOptions(BaseModel):
     still: float = Field(0.015, ge=0, description="a change of the position shorter than this is `still`, its units")
     supervised_steps: int = Field(150, ge=0, description="training steps of the supervised bound; 0 leaves it out")
     rollouts: int = Field(20, gt=0, description="start frames of the rollouts that are compared with real video")
-    starts: int = Field(12, gt=0, description="start frames from which every code is applied (Fig. 13)")
+    starts: int = Field(100, gt=0, description="start frames from which every code is applied (Fig. 13)")
     applications: int = Field(5, gt=0, description="times that a code is applied from each of them")
     temperature: float | None = Field(None, description="sampling temperature; None: the bundle's")
     maskgit_steps: int | None = Field(None, description="a frame; None: 25, or the tokens a frame where fewer")
+    i3d: Path | None = Field(None, description="I3D's weights as TorchScript; None: no FVD")
     images: tuple[Path, ...] = Field((), description="PNG or JPEG files to prompt from (Fig. 10)")
     seed: int = Field(0, ge=0)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 16, 40
-_TICKS = 5
+_WIDTH, _HEIGHT = 520, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 120, 16, 40
+_TICKS = 6
+"""At most as many on the y axis."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ class _Axes:
     def frame(self, x_ticks: Sequence[float], x_label: str, y_label: str) -> str:
         bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
         parts = [f'<path d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none" stroke="#888"/>']
-        for i in range(_TICKS):
-            value = self.y_low + (self.y_high - self.y_low) * i / (_TICKS - 1)
+        for value in round_ticks(self.y_low, self.y_high):
             y = self.y(value)
             parts.append(f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#eee"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
@@ -104,6 +105,14 @@ class _Axes:
             f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
         )
         return "".join(parts)
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from low to high, low < high; 2 to `_TICKS` of them."""
+    least = (high - low) / (_TICKS - 1)
+    power = 10 ** math.floor(math.log10(least))
+    step = next(times * power for times in (1, 2, 5, 10) if times * power >= least * (1 - 1e-9))
+    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _band(axes: _Axes, line: Line) -> str:
@@ -125,4 +134,4 @@ def _svg(parts: Sequence[str]) -> str:
     )
 
 
-__all__ = ["Line", "Point", "bar_plot", "line_plot"]
+__all__ = ["Line", "Point", "bar_plot", "line_plot", "round_ticks"]

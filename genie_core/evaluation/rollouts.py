@@ -15,12 +15,16 @@ from genie_core.evaluation.material import Start, Study, by_take, draw_starts
 from genie_core.evaluation.metrics import Array, frame_mse, psnr_db, ssim
 from genie_core.evaluation.pictures import Cell, frame_grid
 from genie_core.evaluation.tokenizer import redraw
+from genie_core.evaluation.video_distance import KEYS as DISTANCES
+from genie_core.evaluation.video_distance import clip_reader, distance_findings
 from genie_core.inference import Simulator
 from genie_core.models.bundle import Bundle
 from genie_core.models.dynamics import previous_tokens
 
 HORIZON = 8
-"""Frames that are simulated from each start."""
+"""Frames after a start that figures are about; a start must have as many."""
+LENGTH = 16
+"""Frames that are simulated from a start where the episode has as many after it; else all that it has."""
 DELTA_T = 4
 """The t of the paper's delta-t PSNR."""
 
@@ -31,12 +35,16 @@ frame repeated, and the real frames as the tokenizer draws them (no rollout can 
 PICTURED = 4
 """Starts whose videos are kept to look at."""
 
+_METRICS = ("psnr_db", "ssim")
 _KEYS = ("dynamics.delta_t_psnr_4", "dynamics.psnr_4_db", "dynamics.worst_psnr_over_copy_db")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H; share of the H frames' tokens predicted right."""
+    """One start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H, with H the number of frames that were simulated.
+
+    `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right.
+    """
 
     mse_VH: Array
     ssim_VH: Array
@@ -44,19 +52,24 @@ class Comparison:
 
 
 def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Figures ``dynamics.*``, from start frames that have `HORIZON` real frames after them."""
-    starts = draw_starts(study.takes, study.options.rollouts, HORIZON, rng)
+    """Figures ``dynamics.*``, from start frames that have `HORIZON` real frames after them, `LENGTH` if possible."""
+    starts = draw_starts(study.takes, study.options.rollouts, HORIZON, rng, wanted=LENGTH)
     if not starts:
         reason = Missing(f"no episode has {HORIZON + 1} frames at the model's rate")
-        return Findings(dict.fromkeys((*_KEYS, "dynamics.next_token_accuracy"), reason))
+        return Findings(dict.fromkeys((*_KEYS, "dynamics.next_token_accuracy", *DISTANCES), reason))
     simulator = Simulator(study.bundle)
+    frames = [_frames_after(study, start) for start in starts]
+    reader = clip_reader(study, frames)
     found: list[Comparison] = []
+    clips: list[dict[str, Array]] = []
     videos: list[Video] = []
     rows: list[list[Cell]] = []
     for done, start in enumerate(starts):
         study.progress("rollouts", done, len(starts))
         comparison, video, codes = compare(study, simulator, start, rng)
         found.append(comparison)
+        if frames[done] >= reader.frames:
+            clips.append(reader.read(video.tracks))
         if done < PICTURED:
             videos.append(video)
             rows += [_row(video.tracks[track], codes.get(track)) for track in ("real", "inferred", "random")]
@@ -65,7 +78,14 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
         "the first frame on. A frame stands under the colour of the code that led there."
     )
     picture = Picture("rollouts", "Rollouts beside real video", caption, frame_grid(rows))
-    return Findings.merge([summarise(starts, found, rng), Findings(pictures=[picture], videos=videos)])
+    long_enough = [start for start, length in zip(starts, frames, strict=True) if length >= reader.frames]
+    distances = distance_findings(reader, long_enough, clips, rng)
+    return Findings.merge([summarise(starts, found, rng), distances, Findings(pictures=[picture], videos=videos)])
+
+
+def _frames_after(study: Study, start: Start) -> int:
+    """How many frames are simulated from a start."""
+    return min(LENGTH, len(study.takes[start.take].film.frames_THWC) - 1 - start.frame)
 
 
 def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[Cell]:
@@ -76,29 +96,30 @@ def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[Cell]:
 def compare(
     study: Study, simulator: Simulator, start: Start, rng: np.random.Generator
 ) -> tuple[Comparison, Video, dict[str, list[int]]]:
-    """Simulate from one real frame and compare with the `HORIZON` real frames after it.
+    """Simulate from one real frame and compare with the H real frames after it.
 
     Returns:
         The comparison, the videos compared (each with the start frame first), and the codes of each rollout.
 
     """
     take = study.takes[start.take]
-    stop = start.frame + HORIZON
+    length = _frames_after(study, start)
+    stop = start.frame + length
     real_THWC = take.film.frames_THWC[start.frame : stop + 1]
-    codes_2H = np.stack((take.code_S[start.frame : stop], rng.integers(simulator.num_codes, size=HORIZON)))
+    codes_2H = np.stack((take.code_S[start.frame : stop], rng.integers(simulator.num_codes, size=length)))
     rollout = simulator.start(real_THWC[:1], 2, study.draw_sampling(rng))
     drawn_H2HWC = np.stack([rollout.step(codes_2.tolist()) for codes_2 in codes_2H.T])
     redrawn_THWC, token_TN = redraw(study.bundle, real_THWC)
     tracks = {
         "inferred": np.concatenate((real_THWC[:1], drawn_H2HWC[:, 0])),
         "random": np.concatenate((real_THWC[:1], drawn_H2HWC[:, 1])),
-        "copy": np.repeat(real_THWC[:1], HORIZON + 1, axis=0),
+        "copy": np.repeat(real_THWC[:1], length + 1, axis=0),
         "tokenizer": redrawn_THWC,
     }
     comparison = Comparison(
         np.stack([frame_mse(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
         np.stack([ssim(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
-        token_accuracy(study.bundle, token_TN, codes_2H[0]),
+        token_accuracy(study.bundle, token_TN[: HORIZON + 1], codes_2H[0, :HORIZON]),
     )
     video = Video(f"{take.film.name} frame {start.frame}", {"real": real_THWC, **tracks})
     return comparison, video, {"inferred": codes_2H[0].tolist(), "random": codes_2H[1].tolist()}
@@ -125,15 +146,9 @@ def token_accuracy(bundle: Bundle, token_TN: NDArray[np.int64], code_S: NDArray[
 
 
 def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator) -> Findings:
-    """Figures and curves of what was compared."""
-    mse = by_take(starts, [c.mse_VH for c in found])
-    similarity = by_take(starts, [c.ssim_VH for c in found])
+    """Figures, of horizons 1 to `HORIZON`, and curves, as far as any rollout goes, of what was compared."""
+    mse = by_take(starts, [c.mse_VH[:, :HORIZON] for c in found])
     accuracy = by_take(starts, [np.array(c.token_accuracy) for c in found])
-    curves: dict[str, list[Measured]] = {}
-    for video in VIDEOS:
-        steps = range(HORIZON)
-        curves[f"dynamics.{video}_psnr_db_by_horizon"] = [of_means(mse, _psnr_at(video, h), rng) for h in steps]
-        curves[f"dynamics.{video}_ssim_by_horizon"] = [of_means(similarity, _at(video, h), rng) for h in steps]
     return Findings(
         {
             "dynamics.delta_t_psnr_4": mean_of([delta_t_psnr(group) for group in mse], rng),
@@ -141,8 +156,24 @@ def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.rand
             "dynamics.worst_psnr_over_copy_db": of_means(mse, _worst_over_copy, rng),
             "dynamics.next_token_accuracy": mean_of(accuracy, rng),
         },
-        curves,
+        _curves(starts, found, rng),
     )
+
+
+def _curves(
+    starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator
+) -> dict[str, list[Measured]]:
+    """PSNR and SSIM by horizon; far horizons are of those rollouts that get there."""
+    curves: dict[str, list[Measured]] = {f"dynamics.{v}_{m}_by_horizon": [] for v in VIDEOS for m in _METRICS}
+    for horizon in range(max(c.mse_VH.shape[1] for c in found)):
+        there = [i for i, c in enumerate(found) if c.mse_VH.shape[1] > horizon]
+        where = [starts[i] for i in there]
+        mse = by_take(where, [found[i].mse_VH[:, horizon] for i in there])
+        similarity = by_take(where, [found[i].ssim_VH[:, horizon] for i in there])
+        for v, video in enumerate(VIDEOS):
+            curves[f"dynamics.{video}_psnr_db_by_horizon"].append(of_means([g[:, v] for g in mse], psnr_db, rng))
+            curves[f"dynamics.{video}_ssim_by_horizon"].append(mean_of([g[:, v] for g in similarity], rng))
+    return curves
 
 
 def _at(video: str, horizon: int) -> Statistic:
@@ -167,4 +198,14 @@ def delta_t_psnr(mse_GVH: Array) -> Array:
     return delta
 
 
-__all__ = ["DELTA_T", "HORIZON", "VIDEOS", "Comparison", "compare", "delta_t_psnr", "rollout_findings", "summarise"]
+__all__ = [
+    "DELTA_T",
+    "HORIZON",
+    "LENGTH",
+    "VIDEOS",
+    "Comparison",
+    "compare",
+    "delta_t_psnr",
+    "rollout_findings",
+    "summarise",
+]

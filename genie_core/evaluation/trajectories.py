@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from genie_core.data import Frames
@@ -19,39 +21,76 @@ HELD = 4
 DIVERSE = 8
 PER_IMAGE = 2
 
+_SHOWN_WORDS = f"Left: the prompt; then frames {', '.join(map(str, SHOWN))}, in the colour of the code that led there."
 
-def trajectory_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Pictures ``fig10`` (where images are given; else from a frame of the data) and ``fig14``."""
-    simulator = Simulator(study.bundle)
-    films = [take.film.frames_THWC for take in study.takes]
-    first_1HWC = films[int(rng.integers(len(films)))][:1]
-    prompts = study.prompts or [first_1HWC]
+
+def prompted_findings(study: Study, rng: np.random.Generator) -> Findings:
+    """The picture ``fig10``, from the study's prompts where it has any, else from a frame of its takes."""
+    return Findings(pictures=[prompted_picture(study, rng)])
+
+
+def diverse_findings(study: Study, rng: np.random.Generator) -> Findings:
+    """The picture ``fig14``, from a frame of the study's takes."""
+    return Findings(pictures=[diverse_picture(study, rng)])
+
+
+def prompted_picture(
+    study: Study, rng: np.random.Generator, rollouts: int = PER_IMAGE, codes: Sequence[int] | None = None
+) -> Picture:
+    """Fig. 10: rows are rollouts from each picture.
+
+    Args:
+        study: without prompts, a frame of its takes is the one.
+        rng: draws the codes and, where needed, the frame.
+        rollouts: rows for each picture.
+        codes: those that sequences are drawn from; None for all.
+
+    """
+    prompts = study.prompts or [_held_out(study, rng)]
+    source = "the given images" if study.prompts else "a held-out frame (give any picture with --image)"
     rows: list[list[Cell]] = []
     for done, prompt_1HWC in enumerate(prompts):
-        study.progress("trajectories", done, len(prompts) + 1)
-        rows += _rows(study, simulator, prompt_1HWC, PER_IMAGE, rng)
-    study.progress("trajectories", len(prompts), len(prompts) + 1)
-    diverse = _rows(study, simulator, first_1HWC, DIVERSE, rng)
-    source = "the given images" if study.prompts else "a held-out frame (give any picture with --image)"
-    shown = f"Left: the prompt; then frames {', '.join(map(str, SHOWN))}, in the colour of the code that led there."
-    return Findings(
-        pictures=[
-            Picture("fig10", "From any image (Fig. 10)", f"Rollouts from {source}. {shown}", frame_grid(rows)),
-            Picture(
-                "fig14",
-                "Many ways on from one frame (Fig. 14)",
-                f"Rows: random sequences of codes, each held for {HELD} frames. {shown}",
-                frame_grid(diverse),
-            ),
-        ]
-    )
+        study.progress("from any image", done, len(prompts))
+        rows += _rows(study, prompt_1HWC, rollouts, codes, rng)
+    return Picture("fig10", "From any image (Fig. 10)", f"Rollouts from {source}. {_SHOWN_WORDS}", frame_grid(rows))
+
+
+def diverse_picture(
+    study: Study,
+    rng: np.random.Generator,
+    prompt_1HWC: Frames | None = None,
+    rollouts: int = DIVERSE,
+    codes: Sequence[int] | None = None,
+) -> Picture:
+    """Fig. 14: rows are sequences of codes from one frame.
+
+    Args:
+        study: whose bundle simulates.
+        rng: draws the codes and, where needed, the frame.
+        prompt_1HWC: the frame, at the model's size; None for one of the study's takes.
+        rollouts: rows.
+        codes: those that sequences are drawn from; None for all.
+
+    """
+    study.progress("many ways on", 0, 1)
+    first_1HWC = _held_out(study, rng) if prompt_1HWC is None else prompt_1HWC
+    caption = f"Rows: random sequences of codes, each held for {HELD} frames. {_SHOWN_WORDS}"
+    rows = _rows(study, first_1HWC, rollouts, codes, rng)
+    return Picture("fig14", "Many ways on from one frame (Fig. 14)", caption, frame_grid(rows))
+
+
+def _held_out(study: Study, rng: np.random.Generator) -> Frames:
+    """The first frame of one of the takes."""
+    return study.takes[int(rng.integers(len(study.takes)))].film.frames_THWC[:1]
 
 
 def _rows(
-    study: Study, simulator: Simulator, prompt_1HWC: Frames, count: int, rng: np.random.Generator
+    study: Study, prompt_1HWC: Frames, count: int, codes: Sequence[int] | None, rng: np.random.Generator
 ) -> list[list[Cell]]:
     """`count` rollouts from one prompt, each with its own random codes."""
-    codes_NT = rng.integers(simulator.num_codes, size=(count, LENGTH // HELD)).repeat(HELD, axis=1)
+    simulator = Simulator(study.bundle)
+    drawn_from = np.array(range(simulator.num_codes) if codes is None else codes)
+    codes_NT = drawn_from[rng.integers(len(drawn_from), size=(count, LENGTH // HELD))].repeat(HELD, axis=1)
     rollout = simulator.start(prompt_1HWC, count, study.draw_sampling(rng))
     drawn_TNHWC = np.stack([rollout.step(codes_N.tolist()) for codes_N in codes_NT.T])
     return [
@@ -60,4 +99,4 @@ def _rows(
     ]
 
 
-__all__ = ["trajectory_findings"]
+__all__ = ["diverse_findings", "diverse_picture", "prompted_findings", "prompted_picture"]

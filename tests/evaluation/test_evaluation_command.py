@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from factories import make_nano_bundle
 from factories_data import make_robomimic, make_video
+from factories_i3d import make_i3d
 from genie_core.data import encode_image, open_dataset, read_image
 from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.evaluation.catalogue import ENTRIES
@@ -56,7 +57,8 @@ def report(tmp_path_factory: pytest.TempPathFactory, bundle: Path, data: Path) -
     folder = tmp_path_factory.mktemp("out") / "deep" / "report"
     image = folder.parent.with_suffix(".png")
     image.write_bytes(encode_image(np.random.default_rng(0).integers(256, size=(50, 70, 3), dtype=np.uint8)))
-    return folder, run(bundle, data, "--out", folder, "--image", image, *SMALL)
+    i3d = make_i3d(folder.parent.with_suffix(".pt"))
+    return folder, run(bundle, data, "--out", folder, "--image", image, "--i3d", i3d, *SMALL)
 
 
 def test_the_report_states_every_figure(report: tuple[Path, str], bundle: Path) -> None:
@@ -68,7 +70,7 @@ def test_the_report_states_every_figure(report: tuple[Path, str], bundle: Path) 
         if figure is not None:
             low, high = figure["ci95"] or (0, 0)
             assert low <= high
-            assert (figure["ci95"] is None) == (entry.key == "tokenizer.codebook_use")
+            assert (figure["ci95"] is None) == (entry.key in ("tokenizer.codebook_use", "dynamics.clip_frames"))
             assert figure["n"] >= figure["episodes"] >= 2
             assert np.isfinite(figure["value"])
     stated = {f"{s}.{k}" for s in ("tokenizer", "lam", "probe", "dynamics", "consistency") for k in content[s]}
@@ -77,8 +79,10 @@ def test_the_report_states_every_figure(report: tuple[Path, str], bundle: Path) 
     assert content["bundle_id"] == load_bundle(bundle).bundle_id
     assert content["episodes"] == [f"demo_{i}" for i in range(5)]
     assert content["sampling"] == {"maskgit_steps": 2, "temperature": 1.0, "seed": 0}
-    assert len(content["dynamics"]["inferred_psnr_db_by_horizon"]) == 8
+    assert len(content["dynamics"]["inferred_psnr_db_by_horizon"]) == 11  # of 16: episodes have no more
     assert len(content["lam"]["code_share"]) == 8
+    assert content["dynamics"]["clip_frames"]["value"] == 11
+    assert content["dynamics"]["fvd"]["n"] == 2
 
 
 def test_the_page_needs_nothing_else(report: tuple[Path, str]) -> None:
@@ -128,7 +132,8 @@ def test_video_without_ground_truth_is_measured_as_far_as_it_goes(bundle: Path, 
     figures = report.findings.figures
     assert set(figures) == {entry.key for entry in ENTRIES}
     for name, figure in figures.items():
-        assert isinstance(figure, Missing) == name.startswith("probe."), name
+        # One clip is no distribution.
+        assert isinstance(figure, Missing) == ("probe." in name or "frechet" in name or "fvd" in name), name
     nmi, psnr = figures["probe.nmi"], figures["tokenizer.psnr_db"]
     assert isinstance(nmi, Missing)
     assert "obs/robot0_eef_pos" in nmi.reason
@@ -147,6 +152,7 @@ def test_video_without_ground_truth_is_measured_as_far_as_it_goes(bundle: Path, 
         (["--maskgit-steps", "17"], RequestError, "maskgit_steps: got 17, wanted 1 to 16"),
         (["--temperature", "0"], RequestError, "temperature: got 0.0"),
         (["--image", "/nowhere.png"], DatasetError, "/nowhere.png"),
+        (["--i3d", "/nowhere.pt"], ModelError, "/nowhere.pt: no such file"),
         (["--device", "quantum"], ModelError, "device 'quantum' cannot be used"),
         (["--out", __file__], DatasetError, "it is a file"),
     ],

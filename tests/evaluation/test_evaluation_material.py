@@ -101,6 +101,15 @@ def test_starts_are_different_have_room_and_spread_evenly(lengths: list[int], co
         assert used[i] >= min(max(used) - 1, max(0, n - after))
 
 
+def test_starts_with_as_many_frames_after_as_wanted_come_first() -> None:
+    """Of 12 and 4 frames, 5 wanted and 2 needed: the first 7 of the long one in any order, then what leaves most."""
+    starts = draw_starts([take(12), take(4)], 20, 2, np.random.default_rng(0), wanted=5)
+    long, short = ([s.frame for s in starts if s.take == i] for i in (0, 1))
+    assert sorted(long[:7]) == list(range(7))
+    assert long[7:] == [7, 8, 9]
+    assert short == [0, 1]
+
+
 def test_values_are_gathered_by_take() -> None:
     starts = [Start(2, 0), Start(0, 1), Start(2, 5)]
     groups = by_take(starts, [np.array([1.0]), np.array([2.0]), np.array([3.0])])

@@ -8,10 +8,11 @@ import torch
 
 from factories import make_nano_bundle
 from factories_data import make_frames
+from genie_core.evaluation import consistency
 from genie_core.evaluation.consistency import apply_codes, consistency_findings
 from genie_core.evaluation.figures import Figure, Findings, Missing
-from genie_core.evaluation.latent_actions import DISTURBANCES, add_noise, brighten, latent_action_findings, shift
-from genie_core.evaluation.material import Film, Start, Study, label_film
+from genie_core.evaluation.latent_actions import DISTURBANCES, add_noise, brighten, crop, latent_action_findings, shift
+from genie_core.evaluation.material import Film, Start, Study, label_film, read_codes
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import (
     DELTA_T,
@@ -103,20 +104,24 @@ def test_disturbances_by_hand() -> None:
     assert set(np.unique(brighten(frames, rng(0)))) <= {0, 13, 242, 255}
     moved = [np.argwhere(shift(frames, rng(seed))[0, ..., 0])[0].tolist() for seed in range(30)]
     assert {tuple(m) for m in moved} == {(2, 4), (6, 4), (4, 2), (4, 6)}
+    ring = np.full((2, 32, 48, 3), 90, np.uint8)
+    ring[:, 2:-2, 2:-2] = 180
+    assert (crop(ring, rng(0)) == 180).all()
     grey = np.full((20, 32, 32, 3), 128, np.uint8)
     assert add_noise(grey, rng(0)).std() == pytest.approx(0.02 * 255, rel=0.02)
 
 
 def test_a_comparison_is_of_the_right_frames(study: Study) -> None:
     comparison, video, codes = compare(study, Simulator(study.bundle), Start(1, 3), rng())
-    assert comparison.mse_VH.shape == comparison.ssim_VH.shape == (len(VIDEOS), HORIZON)
+    after = 14 - 1 - 3  # fewer than are simulated where there are more
+    assert comparison.mse_VH.shape == comparison.ssim_VH.shape == (len(VIDEOS), after)
     real = study.takes[1].film.frames_THWC / 255
-    copied = [np.square(real[3] - real[3 + h]).mean() for h in range(1, HORIZON + 1)]
+    copied = [np.square(real[3] - real[3 + h]).mean() for h in range(1, after + 1)]
     np.testing.assert_allclose(comparison.mse_VH[VIDEOS.index("copy")], copied)
-    assert codes["inferred"] == study.takes[1].code_S[3 : 3 + HORIZON].tolist()
-    np.testing.assert_array_equal(video.tracks["real"], study.takes[1].film.frames_THWC[3 : 4 + HORIZON])
+    assert codes["inferred"] == study.takes[1].code_S[3:].tolist()
+    np.testing.assert_array_equal(video.tracks["real"], study.takes[1].film.frames_THWC[3:])
     drawn = video.tracks["inferred"][1:] / 255
-    np.testing.assert_allclose(comparison.mse_VH[0], np.square(drawn - real[4 : 4 + HORIZON]).mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(comparison.mse_VH[0], np.square(drawn - real[4:]).mean(axis=(1, 2, 3)))
 
 
 def test_token_accuracy_is_that_of_one_forward_pass_a_frame(study: Study) -> None:
@@ -180,7 +185,23 @@ def test_consistency_counts_every_application(study: Study) -> None:
     figure = found.figures["consistency.round_trip_accuracy"]
     assert isinstance(figure, Figure)
     assert (figure.n, figure.episodes) == (3 * 8 * 2, 3)
+    by_application = found.curves["consistency.round_trip_accuracy_by_application"]
+    shares = [f.value for f in by_application if isinstance(f, Figure)]
+    assert len(shares) == 2
+    assert np.mean(shares) == pytest.approx(figure.value)
+    assert len(found.curves["consistency.round_trip_accuracy_by_code"]) == 8
+    assert len(found.curves["consistency.halted_by_application"]) == 2
     assert [p.name for p in found.pictures] == ["fig13"]
+
+
+def test_a_tokenizer_that_loses_everything_loses_the_labels(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of the round trip is of the labels of real video, read again off what the tokenizer draws."""
+    monkeypatch.setattr(consistency, "redraw", lambda bundle, frames_THWC: (frames_THWC, None))
+    assert value(consistency_findings(study, rng()), "consistency.round_trip_tokenizer") == 1
+    monkeypatch.setattr(consistency, "redraw", lambda bundle, frames_THWC: (0 * frames_THWC, None))
+    found = consistency_findings(study, rng())
+    black = [read_codes(study.labeller, 0 * t.film.frames_THWC)[0] == t.code_S for t in study.takes]
+    assert value(found, "consistency.round_trip_tokenizer") == pytest.approx(np.concatenate(black).mean())
 
 
 def test_the_supervised_bound_learns_and_leaves_the_bundle_alone(study: Study) -> None:

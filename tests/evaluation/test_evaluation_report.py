@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genie_core.data.palette import code_palette
 from genie_core.evaluation.catalogue import ENTRIES, Entry, Target
 from genie_core.evaluation.pictures import Cell, frame_grid
-from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot
+from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot, round_ticks
 
 
 def test_keys_that_scripts_rely_on_are_in_the_catalogue() -> None:
@@ -70,6 +72,20 @@ def test_plots_are_well_formed_and_escape_their_words() -> None:
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "nothing to show" in line_plot([], "", "")
     assert "nothing to show" in bar_plot([], "")
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-4, 1e4))
+def test_ticks_are_few_round_and_within(low: float, width: float) -> None:
+    ticks = round_ticks(low, low + width)
+    assert 2 <= len(ticks) <= 6
+    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in ticks)
+    step = ticks[1] - ticks[0]
+    assert float(f"{step:.2e}"[0]) in (1, 2, 5)
+
+
+def test_ticks_by_hand() -> None:
+    assert round_ticks(0.0, 1.0) == [i * 0.2 for i in range(6)]
+    assert round_ticks(12.2, 30.0) == [15, 20, 25, 30]
 
 
 def test_a_point_stands_where_its_value_says() -> None:
