@@ -1,0 +1,227 @@
+"""An ablation's outcome: ablation.json for scripts and for going on, ablation.md for people. Knows no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genie_core.errors import DatasetError
+from genie_core.evaluation.catalogue import ENTRIES
+from genie_core.evaluation.figures import Figure
+from genie_core.evaluation.options import EvaluationOptions
+
+FORMAT = 1
+"""Of ablation.json; grows when a script that reads it would have to change."""
+JSON, MARKDOWN = "ablation.json", "ablation.md"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Setting(_Frozen):
+    """What all rows have in common, for the record."""
+
+    format: int = FORMAT
+    genie_version: str
+    data: str = Field(description="name of the data set trained on")
+    eval_data: str = Field(description="name of the data set measured on")
+    train_episodes: int
+    eval_episodes: tuple[str, ...] = Field(description="names of the held-out episodes")
+    scale: float = Field(description="that multiplied the steps of the base")
+    seed: int
+    threads: int
+    device: str
+    options: EvaluationOptions
+    base: dict[str, object] = Field(description="model and training that rows are changes of")
+
+
+class RowResult(_Frozen):
+    """One row."""
+
+    name: str
+    table: Literal["tokenizer", "lam", "recipe"]
+    title: str
+    identity: str = Field(description="changes with everything that the figures depend on")
+    changes: dict[str, object] = Field(description="fields that are not the base's, by dotted name")
+    compared_parameters: int = Field(description="of the component that the table is about")
+    parameters: dict[str, int] = Field(description="by component")
+    steps: dict[str, int] = Field(description="by stage; 0: the stage is left out, its network random")
+    seconds: dict[str, float] = Field(description="wall time of training by stage, of whichever row trained it")
+    figures: dict[str, Figure]
+    missing: dict[str, str] = Field(description="why figures are not there")
+    curves: dict[str, list[Figure | None]]
+
+
+class Ablation(_Frozen):
+    """All rows measured so far, in the order of the tables."""
+
+    setting: Setting
+    rows: tuple[RowResult, ...]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """One table: its heading, what its rows are called, whose seconds it shows, and its figures."""
+
+    heading: str
+    first: str
+    stages: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+_LAYOUTS: dict[str, _Layout] = {
+    "tokenizer": _Layout(
+        "Tokenizer (the paper's Table 3)",
+        "tokenizer",
+        ("tokenizer", "dynamics"),
+        (
+            "tokenizer.psnr_db",
+            "tokenizer.ssim",
+            "tokenizer.codebook_use",
+            "dynamics.delta_t_psnr_4",
+            "dynamics.psnr_4_db",
+            "dynamics.worst_psnr_over_copy_db",
+            "dynamics.fvd",
+        ),
+    ),
+    "lam": _Layout(
+        "What the latent action model reads (the paper's Table 2)",
+        "input",
+        ("lam", "dynamics"),
+        (
+            "dynamics.delta_t_psnr_4",
+            "dynamics.worst_psnr_over_copy_db",
+            "lam.code_perplexity",
+            "probe.code_to_displacement_r2_mean",
+            "probe.latent_to_displacement_r2_mean",
+            "probe.nmi",
+            "dynamics.fvd",
+        ),
+    ),
+    "recipe": _Layout(
+        "From the paper's plain recipe to the shipped one",
+        "latent action model",
+        ("lam",),
+        (
+            "lam.psnr_over_copy_db",
+            "lam.psnr_over_random_db",
+            "lam.code_perplexity",
+            "probe.code_to_displacement_r2_mean",
+            "probe.latent_to_displacement_r2_mean",
+            "probe.nmi",
+            "lam.unchanged_brightness",
+            "lam.unchanged_noise",
+            "lam.unchanged_shift",
+            "lam.unchanged_crop",
+        ),
+    ),
+}
+_ENTRY = {entry.key: entry for entry in ENTRIES}
+_SHORT = {
+    "tokenizer.psnr_db": "PSNR",
+    "tokenizer.ssim": "SSIM",
+    "lam.psnr_over_copy_db": "over copying",
+    "lam.psnr_over_random_db": "over random codes",
+}
+"""Headings of figures whose titles lean on what stands above them."""
+
+
+def read_ablation(folder: Path) -> Ablation | None:
+    """What an ablation in this folder has found before; None where there is none.
+
+    Raises:
+        DatasetError: its ablation.json cannot be read, or is of another format.
+
+    """
+    path = folder / JSON
+    if not path.exists():
+        return None
+    try:
+        ablation = Ablation.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise DatasetError(f"{path} is not an ablation of this version; choose another --out: {error}") from error
+    if ablation.setting.format != FORMAT:
+        raise DatasetError(f"{path}: format {ablation.setting.format}, wanted {FORMAT}; choose another --out")
+    return ablation
+
+
+def write_ablation(folder: Path, ablation: Ablation) -> None:
+    """Write ablation.md and then ablation.json, each at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((MARKDOWN, render_ablation(ablation)), (JSON, ablation.model_dump_json(indent=2) + "\n")):
+        temporary = folder / f".{name}.tmp-{os.getpid()}"
+        temporary.write_text(text)
+        temporary.replace(folder / name)
+
+
+def render_ablation(ablation: Ablation) -> str:
+    """The tables as Markdown, and under each what its rows have in common."""
+    parts = []
+    for name, layout in _LAYOUTS.items():
+        rows = [row for row in ablation.rows if row.table == name]
+        if rows:
+            parts.append("\n".join(["### " + layout.heading, "", *_table(layout, rows), "", _common(ablation, rows)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(layout: _Layout, rows: Sequence[RowResult]) -> list[str]:
+    """Lines of one table; a figure that no row has makes no column."""
+    columns: list[tuple[str, Callable[[RowResult], str]]] = [
+        (layout.first, lambda row: row.title),
+        ("parameters", lambda row: f"{row.compared_parameters:,}"),
+        *((f"{stage}, s" if len(layout.stages) > 1 else "training, s", _seconds(stage)) for stage in layout.stages),
+        *(
+            (_SHORT.get(key, _ENTRY[key].title), _cell(key))
+            for key in layout.keys
+            if any(key in row.figures for row in rows)
+        ),
+    ]
+    lines = [_line(title for title, _ in columns), _line("---" for _ in columns)]
+    return [*lines, *(_line(cell(row) for _, cell in columns) for row in rows)]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(stage: str) -> Callable[[RowResult], str]:
+    return lambda row: f"{row.seconds[stage]:,.0f}" if stage in row.seconds else ""
+
+
+def _cell(key: str) -> Callable[[RowResult], str]:
+    def cell(row: RowResult) -> str:
+        figure = row.figures.get(key)
+        if figure is None:
+            return "not measured"
+        entry = _ENTRY[key]
+        interval = "" if figure.ci95 is None else f" ({entry.interval(*figure.ci95)})"
+        return entry.words(figure.value) + interval
+
+    return cell
+
+
+def _common(ablation: Ablation, rows: Sequence[RowResult]) -> str:
+    """One paragraph: data, budget and seed of a table's rows."""
+    setting = ablation.setting
+    training = setting.base["training"]
+    assert isinstance(training, dict)
+    budgets = [
+        f"{stage} {steps:,} steps of {training[stage]['batch']} clips of {training[stage]['clip_frames']} frames"
+        for stage, steps in rows[0].steps.items()
+        if steps
+    ]
+    return (
+        f"Trained on {setting.train_episodes} episodes of `{setting.data}`, measured on {len(setting.eval_episodes)} "
+        f"held-out episodes of `{setting.eval_data}`; in brackets 95% intervals over episodes. The same for all rows: "
+        f"{'; '.join(budgets)}; seed {setting.seed}. Wall seconds on {setting.device}, {setting.threads} threads. "
+        f"Genie {setting.genie_version}."
+    )
+
+
+__all__ = ["FORMAT", "Ablation", "RowResult", "Setting", "read_ablation", "render_ablation", "write_ablation"]
