@@ -84,6 +84,9 @@ class DynamicsConfig(_Frozen):
     previous_tokens: bool = Field(
         False, description="add the embedding of the previous frame's token at each place (beyond the paper)"
     )
+    copy_previous: bool = Field(
+        False, description="a learnt gate raises the logit of the previous frame's token, so that stillness comes free"
+    )
     group: int = Field(
         1,
         gt=0,

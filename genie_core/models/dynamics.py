@@ -13,6 +13,10 @@ from genie_core.models.config import DynamicsConfig
 from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
 
 
+COPY_LOGIT = 6.0
+"""Where the gate of `copy_previous` starts: of 1,024 tokens at first, the previous one has a probability of a quarter."""
+
+
 class DynamicsModel(nn.Module):
     """Next-frame tokens from past tokens and latent actions; `mask_token`, one past the last, is a hidden one.
 
@@ -33,6 +37,10 @@ class DynamicsModel(nn.Module):
         self.position_ND = nn.Parameter(0.02 * torch.randn(self.places, dim))
         self.transformer = SpatioTemporalTransformer(config.transformer)
         self.head = nn.Linear(dim, self.group**2 * codes, bias=False)
+        self.copy = nn.Linear(dim, self.group**2) if config.copy_previous else None
+        if self.copy is not None:  # start at "nothing changes", a good guess already
+            nn.init.zeros_(self.copy.weight)
+            nn.init.constant_(self.copy.bias, COPY_LOGIT)
         for table in (self.embed, self.embed_previous):
             if table is not None:
                 nn.init.trunc_normal_(table.weight, std=0.02)
@@ -68,7 +76,15 @@ class DynamicsModel(nn.Module):
             action_BTD: the latent action that led to each frame; zeros for the first frame.
 
         """
-        return self._ungrouped(self.head(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD))))
+        return self._logits(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD)), previous_BTN)
+
+    def _logits(self, y_BTPD: Tensor, previous_BTN: Tensor) -> Tensor:
+        logits_BTNK = self._ungrouped(self.head(y_BTPD))
+        if self.copy is None:
+            return logits_BTNK
+        there_BTN1 = (previous_BTN != self.mask_token)[..., None]
+        gate_BTN1 = self._ungrouped(self.copy(y_BTPD)) * there_BTN1
+        return logits_BTNK.scatter_add(-1, previous_BTN.clamp(max=self.codes - 1)[..., None], gate_BTN1)
 
     def initial_state(self, batch: int) -> TemporalState:
         """The state of `batch` streams that have seen nothing."""
@@ -79,7 +95,7 @@ class DynamicsModel(nn.Module):
     ) -> tuple[Tensor, TemporalState]:
         """As `forward` for the next T frames of B streams, and the state after them."""
         y_BTND, state = self.transformer.stream(self._embed(token_BTN, previous_BTN, action_BTD), state)
-        return self._ungrouped(self.head(y_BTND)), state
+        return self._logits(y_BTND, previous_BTN), state
 
 
 def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:

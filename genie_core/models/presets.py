@@ -69,7 +69,7 @@ def _tiny() -> ModelConfig:
             stem_width=48,
             pairs=True,
         ),
-        dynamics=DynamicsConfig(transformer=_stack(4, 256, 8, 6), previous_tokens=True, group=2),
+        dynamics=DynamicsConfig(transformer=_stack(4, 256, 8, 6), previous_tokens=True, copy_previous=True, group=2),
         temperature=0.3,
     )
 
@@ -100,7 +100,7 @@ def _base() -> ModelConfig:
             stem_width=64,
             pairs=True,
         ),
-        dynamics=DynamicsConfig(transformer=_stack(8, 512, 8, 8), previous_tokens=True, group=2),
+        dynamics=DynamicsConfig(transformer=_stack(8, 512, 8, 8), previous_tokens=True, copy_previous=True, group=2),
         temperature=0.3,
     )
 

@@ -74,7 +74,7 @@ class VectorQuantizer(nn.Module):
         return Quantized(latent + (vector - latent).detach(), code, loss)
 
     def pass_noisy(self, latent: Tensor, noise: float) -> Quantized:
-        """What `forward` gives before codes are learnt: (..., dim) latents with Gaussian noise of norm about `noise`."""
+        """What `forward` gives before codes: (..., dim) latents with Gaussian noise of norm about `noise`."""
         scale = noise * self.config.dim**-0.5
         vector = latent + scale * torch.randn_like(latent)
         return Quantized(vector, self.nearest(latent.detach()), latent.new_zeros(()))

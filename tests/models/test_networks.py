@@ -113,10 +113,11 @@ def test_gradients_reach_the_encoder_through_the_codes_alone() -> None:
     assert lam.to_latent.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("group", [1, 2])
 @torch.inference_mode()
-def test_dynamics_streams_exactly_and_sees_no_later_frame(group: int) -> None:
-    dynamics = genie(dynamics__group=group).dynamics
+def test_dynamics_streams_exactly_and_sees_no_later_frame(group: int, copy: bool) -> None:
+    dynamics = genie(dynamics__group=group, dynamics__copy_previous=copy).dynamics
     generator = torch.Generator().manual_seed(0)
     token = torch.randint(64, (2, 6, 16), generator=generator)
     action = torch.randn(2, 6, 8, generator=generator)
@@ -130,6 +131,16 @@ def test_dynamics_streams_exactly_and_sees_no_later_frame(group: int) -> None:
         logits, state = dynamics.stream(token[:, now], before[:, now], action[:, now], state)
         parts.append(logits)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_an_untrained_copying_dynamics_model_guesses_the_token_before() -> None:
+    dynamics = genie(dynamics__group=2, dynamics__copy_previous=True).dynamics
+    token = torch.randint(64, (2, 6, 16), generator=torch.Generator().manual_seed(0))
+    before = previous_tokens(token, dynamics.mask_token)
+    logits = dynamics(torch.full_like(token, dynamics.mask_token), before, torch.zeros(2, 6, 8))
+    assert torch.equal(logits[:, 1:].argmax(-1), before[:, 1:])
+    assert logits[:, 0].abs().max() < 5
 
 
 def test_a_token_keeps_its_place_among_the_grouped() -> None:
