@@ -7,6 +7,7 @@ Labels: `LabelWriter` writes them beside the frames, `open_labelled` and `read_l
 
 from genie_core.data.dataset import Dataset, Format, open_dataset
 from genie_core.data.episode import Episode, FrameReader
+from genie_core.data.hold_out import hold_out_episodes
 from genie_core.data.images import decode_image, encode_image, read_image
 from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
 from genie_core.data.label_output import Existing, default_output
@@ -42,6 +43,7 @@ __all__ = [
     "decode_image",
     "default_output",
     "encode_image",
+    "hold_out_episodes",
     "inspect_dataset",
     "open_dataset",
     "open_labelled",

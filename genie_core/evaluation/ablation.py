@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from genie_core.data import Dataset, Episode
+from genie_core.data import Dataset, Episode, hold_out_episodes
 from genie_core.errors import DatasetError
 from genie_core.evaluation.ablation_clock import STAGES, StageClock, read_clock, write_clock
 from genie_core.evaluation.ablation_plan import Base, Row, Table, make_plan, part_parameters, stage_key
@@ -106,7 +104,7 @@ def read_material(
         DatasetError: nothing is left to train or to measure on, an episode is in both, or films cannot be read.
 
     """
-    training, held_out = hold_out_episodes(data, 0.0 if evaluation else hold_out, options.seed)
+    training, held_out = split_episodes(data, 0.0 if evaluation else hold_out, options.seed)
     source = evaluation or replace(data, episodes=tuple(held_out), masks={})
     if not training or not source.episodes:
         raise DatasetError(f"{data.path}: too few episodes of 2 frames to hold some out and train on the others")
@@ -123,13 +121,12 @@ def read_material(
     return Material(training, chosen, there)
 
 
-def hold_out_episodes(data: Dataset, share: float, seed: int) -> tuple[list[Episode], list[Episode]]:
+def split_episodes(data: Dataset, share: float, seed: int) -> tuple[list[Episode], list[Episode]]:
     """Episodes to train on and episodes held out: the filter key ``valid``, else a share, at least one if any."""
-    usable = [e for e in data.episodes if e.num_frames > 1]
     kept = set(data.masks.get(HELD_OUT, ()))
-    if not kept and share:
-        count = max(1, round(len(usable) * share))
-        kept = {usable[i].name for i in np.random.default_rng(seed).permutation(len(usable))[:count].tolist()}
+    if not kept:
+        return hold_out_episodes(data.episodes, share, seed, least=1 if share else 0)
+    usable = [e for e in data.episodes if e.num_frames > 1]
     return [e for e in usable if e.name not in kept], [e for e in usable if e.name in kept]
 
 
@@ -259,7 +256,7 @@ __all__ = [
     "Measuring",
     "Reporting",
     "Work",
-    "hold_out_episodes",
     "read_material",
     "run_ablation",
+    "split_episodes",
 ]

@@ -45,6 +45,9 @@ def evaluate(
     subset: Annotated[
         str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
     ] = None,
+    hold_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Take what `genie train --hold-out` with this --seed kept out.")
+    ] = DEFAULTS.hold_out,
     position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = DEFAULTS.position,
     still: Annotated[
         float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")
@@ -68,6 +71,7 @@ def evaluate(
         episodes=episodes,
         frames=frames,
         subset=subset,
+        hold_out=hold_out,
         step=step,
         position=position,
         still=still,

@@ -28,7 +28,7 @@ from genie_core.inference.simulator import DEFAULT_MASKGIT_STEPS
 from genie_core.models.bundle import Bundle
 
 MOST_OTHERS = 200
-"""Episodes beside those looked at that the supervised bound may train on."""
+"""Episodes beside those looked at that probes and the supervised bound are fitted on."""
 
 Part = Callable[[Study, np.random.Generator], Findings]
 
@@ -76,8 +76,8 @@ def evaluate(
     if options.i3d is not None:
         load_i3d(options.i3d, bundle.device)  # checks it
     subset, films, rest = read_films(bundle, dataset, options)
-    bounded = options.supervised_steps and films[0].position_TK is not None
-    others = _films(bundle, rest[:MOST_OTHERS], options) if bounded else []
+    probed = films[0].position_TK is not None or films[0].action_SA is not None
+    others = _films(bundle, rest[:MOST_OTHERS], options) if probed else []
     findings = measure(bundle, films, options, others=others, prompts=prompts, progress=progress)
     provenance = Provenance(
         genie_version=__version__,
@@ -116,7 +116,7 @@ def measure(
         films: at least one.
         options: those that concern the parts.
         parts: what to measure; each draws random numbers of its own, so that it finds the same beside others or alone.
-        others: films that the supervised bound may train on.
+        others: films that nothing is scored on: probes and the supervised bound are fitted on them too.
         prompts: pictures of the model's size to prompt from, (1, h, w, 3) uint8 each.
         progress: told how it goes.
 
@@ -137,10 +137,11 @@ def make_study(
     """Label the films (none, where a part needs none) and put together what parts need; arguments as of `measure`."""
     labeller = Labeller(bundle)
     takes = []
-    for done, film in enumerate(films):
-        progress("labels", done, len(films))
+    for done, film in enumerate([*films, *others]):
+        progress("labels", done, len(films) + len(others))
         takes.append(label_film(labeller, film))
-    return Study(labeller, takes, others, prompts, options, resolve_sampling(bundle, options), progress)
+    seen, more = takes[: len(films)], takes[len(films) :]
+    return Study(labeller, seen, more, prompts, options, resolve_sampling(bundle, options), progress)
 
 
 def part_rng(part: Part, seed: int) -> np.random.Generator:

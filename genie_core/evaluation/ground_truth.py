@@ -1,6 +1,7 @@
 """What labels say about the robot's true motion, where the data holds it: probes, their frame of reference, and NMI.
 
-A probe is fitted on half of the episodes and scored on the other half. Labels never see the truth; only probes do.
+A probe is fitted on half of the episodes, and on what else the data set has, and scored on the other half. Labels never
+see the truth; only probes do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from genie_core.data import resize_frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
-from genie_core.evaluation.material import Film, Study
+from genie_core.evaluation.material import Film, Study, Take
 from genie_core.evaluation.metrics import Array, normalised_mse, normalised_mutual_information, r2, residual_sums
 from genie_core.evaluation.probes import Probe, fit_linear, fit_mlp
 from genie_core.evaluation.supervised import supervised_predictions
@@ -29,6 +30,9 @@ LEAST_BOUND = 0.05
 
 Truth = Sequence[Array] | Missing
 """What probes predict: one (S, K) array an episode."""
+
+Read = Callable[[Film], Array | None]
+"""Takes the truth from a film, (S, K)."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,32 @@ class Halves:
 def ground_truth_findings(study: Study, rng: np.random.Generator) -> Findings:
     """Figures ``probe.*``: displacement of the end effector, actions, and motion classes."""
     key = study.options.position
-    displacement = _everywhere([t.film.displacement_SK for t in study.takes], f"the array `{key}`")
-    action = _everywhere([t.film.action_SA for t in study.takes], "actions")
+    displacement = _everywhere([_displacement(t.film) for t in study.takes], f"the array `{key}`")
+    action = _everywhere([_action(t.film) for t in study.takes], "actions")
     halves = Halves.draw(len(study.takes), rng) if len(study.takes) > 1 else None
     return Findings.merge(
         [
-            _probe_findings(study, DISPLACEMENT, displacement, halves, rng),
-            _probe_findings(study, "action", action, halves, rng),
+            _probe_findings(study, DISPLACEMENT, displacement, _displacement, halves, rng),
+            _probe_findings(study, "action", action, _action, halves, rng),
             _motion_findings(study, displacement, rng),
         ]
     )
 
 
+def _displacement(film: Film) -> Array | None:
+    return film.displacement_SK
+
+
+def _action(film: Film) -> Array | None:
+    return film.action_SA
+
+
 def _probe_findings(
-    study: Study, target: str, truth: Truth, halves: Halves | None, rng: np.random.Generator
+    study: Study, target: str, truth: Truth, read: Read, halves: Halves | None, rng: np.random.Generator
 ) -> Findings:
     """Figures of all probes of one target; of displacement also of the supervised bound."""
     study.progress(f"probes of {target}", 0, 1)
-    scores = _scores(study, target, truth, halves, rng)
+    scores = _scores(study, target, truth, read, halves, rng)
     figures: dict[str, Measured] = {}
     curves: dict[str, Sequence[Measured]] = {}
     for name, score in scores.items():
@@ -80,7 +92,7 @@ def _probe_findings(
 
 
 def _scores(
-    study: Study, target: str, truth: Truth, halves: Halves | None, rng: np.random.Generator
+    study: Study, target: str, truth: Truth, read: Read, halves: Halves | None, rng: np.random.Generator
 ) -> dict[str, Array | Missing]:
     """Of every probe, sums (E, 4, K) of `residual_sums` over the scored episodes, or why there are none."""
     names = (*PROBES, SUPERVISED) if target == DISPLACEMENT else PROBES
@@ -88,24 +100,23 @@ def _scores(
         return dict.fromkeys(names, truth)
     if halves is None:
         return dict.fromkeys(names, Missing("it takes 2 episodes: one to fit on, one to score"))
-    scores: dict[str, Array | Missing] = {**probe_scores(study, truth, halves, rng)}
+    scores: dict[str, Array | Missing] = {**probe_scores(study, truth, read, halves, rng)}
     if SUPERVISED in names:
         left_out = Missing("it was left out: --supervised-steps 0")
         scores[SUPERVISED] = _supervised_score(study, truth, halves) if study.options.supervised_steps else left_out
     return scores
 
 
-def probe_scores(study: Study, truth: Sequence[Array], halves: Halves, rng: np.random.Generator) -> dict[str, Array]:
+def probe_scores(
+    study: Study, truth: Sequence[Array], read: Read, halves: Halves, rng: np.random.Generator
+) -> dict[str, Array]:
     """Sums (E, 4, K) of `residual_sums` over the scored episodes, for each of `PROBES`.
 
     A linear probe of a one-hot code predicts the code's mean: no other probe of a code alone can do better, so that
     there is no MLP for it. `shuffled` learns the latents with the truth in random order.
     """
-    takes, seed = study.takes, study.options.seed
+    seed = study.options.seed
     codes = np.eye(study.bundle.config.lam.quantizer.codes)
-    code = [codes[t.code_S] for t in takes]
-    latent = [t.latent_SD.astype(np.float64) for t in takes]
-    difference = [frame_differences(t.film) for t in takes]
 
     def mlp(x_NF: Array, y_NK: Array) -> Probe:
         return fit_mlp(x_NF, y_NK, seed)
@@ -113,18 +124,29 @@ def probe_scores(study: Study, truth: Sequence[Array], halves: Halves, rng: np.r
     def shuffled(x_NF: Array, y_NK: Array) -> Probe:
         return fit_mlp(x_NF, rng.permutation(y_NK), seed)
 
-    plan: Mapping[str, tuple[Sequence[Array], Callable[[Array, Array], Probe]]] = {
-        "code": (code, fit_linear),
+    def latent(take: Take) -> Array:
+        return take.latent_SD.astype(np.float64)
+
+    plan: Mapping[str, tuple[Callable[[Take], Array], Callable[[Array, Array], Probe]]] = {
+        "code": (lambda take: codes[take.code_S], fit_linear),
         "latent": (latent, mlp),
         "latent_linear": (latent, fit_linear),
-        "frame_difference": (difference, mlp),
+        "frame_difference": (lambda take: frame_differences(take.film), mlp),
         "shuffled": (latent, shuffled),
     }
+    fitted = [(study.takes[i], truth[i]) for i in halves.fit] + _others(study, read, truth[0].shape[1])
+    target_NK = np.concatenate([target for _, target in fitted])
     scores = {}
     for name, (features, fit) in plan.items():
-        probe = fit(np.concatenate([features[i] for i in halves.fit]), np.concatenate([truth[i] for i in halves.fit]))
-        scores[name] = np.stack([residual_sums(truth[i], probe(features[i])) for i in halves.score])
+        probe = fit(np.concatenate([features(take) for take, _ in fitted]), target_NK)
+        scores[name] = np.stack([residual_sums(truth[i], probe(features(study.takes[i]))) for i in halves.score])
     return scores
+
+
+def _others(study: Study, read: Read, width: int) -> list[tuple[Take, Array]]:
+    """Episodes that are not scored and their truth, where it is as wide."""
+    found = [(take, read(take.film)) for take in study.others]
+    return [(take, target) for take, target in found if target is not None and target.shape[1] == width]
 
 
 def frame_differences(film: Film) -> Array:
@@ -164,9 +186,8 @@ def _purity(count_EM: Array, rng: np.random.Generator) -> Measured:
 
 
 def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array:
-    """Trained on the half that probes are fitted on, and on all other episodes at hand."""
-    width = truth[0].shape[1]
-    others = [f for f in study.others if f.position_TK is not None and f.position_TK.shape[1] == width]
+    """Trained on the episodes that probes are fitted on."""
+    others = [take.film for take, _ in _others(study, _displacement, truth[0].shape[1])]
     train = [study.takes[i].film for i in halves.fit] + others
     test = [study.takes[i].film for i in halves.score]
     predictions = supervised_predictions(study, train, test)

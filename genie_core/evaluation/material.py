@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data import Dataset, Episode, Frames, Labels, resize_frames, resolve_step
+from genie_core.data import Dataset, Episode, Frames, Labels, hold_out_episodes, resize_frames, resolve_step
 from genie_core.errors import DatasetError
 from genie_core.evaluation.metrics import Array
 from genie_core.evaluation.options import EvaluationOptions
@@ -70,7 +70,7 @@ class Study:
     Attributes:
         labeller: of the bundle.
         takes: labelled episodes, at least one.
-        others: films of other episodes, which the supervised bound may train on.
+        others: labelled episodes that nothing is scored on: probes and the supervised bound are fitted on them too.
         prompts: the pictures given to prompt from, (1, h, w, 3) uint8 each.
         options: as the user gave them.
         sampling: of every rollout, but for the seed.
@@ -80,7 +80,7 @@ class Study:
 
     labeller: Labeller
     takes: Sequence[Take]
-    others: Sequence[Film]
+    others: Sequence[Take]
     prompts: Sequence[Frames]
     options: EvaluationOptions
     sampling: Sampling
@@ -103,6 +103,11 @@ def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, 
         DatasetError: the subset does not exist, or no episode of it has two frames.
 
     """
+    if options.hold_out:
+        if options.subset:
+            raise DatasetError(f"subset {options.subset} and hold_out {options.hold_out:g}: choose one of them")
+        training, held_out = hold_out_episodes(dataset.episodes, options.hold_out, options.seed)
+        return _drawn(dataset, f"held out {options.hold_out:g}", held_out, training, options)
     subset = options.subset or (HELD_OUT if HELD_OUT in dataset.masks else ALL)
     if subset != ALL and subset not in dataset.masks:
         there = ", ".join(sorted(dataset.masks)) or "none"
@@ -113,6 +118,13 @@ def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, 
         candidates = [e for e in usable if e.name in wanted]
     else:
         candidates = usable
+    return _drawn(dataset, subset, candidates, usable, options)
+
+
+def _drawn(
+    dataset: Dataset, subset: str, candidates: list[Episode], usable: list[Episode], options: EvaluationOptions
+) -> tuple[str, list[Episode], list[Episode]]:
+    """`choose_episodes` once the candidates are known; the others are those of `usable` that were not chosen."""
     if not candidates:
         raise DatasetError(f"{dataset.path}: no episode of `{subset}` has 2 frames or more")
     drawn = np.random.default_rng(options.seed).permutation(len(candidates))[: options.episodes]

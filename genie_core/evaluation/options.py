@@ -20,6 +20,9 @@ class EvaluationOptions(BaseModel):
     subset: str | None = Field(
         None, description="robomimic filter key to choose from; None: `valid` where there is one; `all`: every episode"
     )
+    hold_out: float = Field(
+        0.0, ge=0, le=0.9, description="above 0: choose from the share that training with this seed held out"
+    )
     step: int | None = Field(None, gt=0, description="transition length in frames; None: the nearest to the model's")
     position: str = Field(END_EFFECTOR, description="array whose change over a transition the probes predict")
     still: float = Field(0.015, ge=0, description="a change of the position shorter than this is `still`, its units")

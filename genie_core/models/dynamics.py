@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from genie_core.models.config import DynamicsConfig
 from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
 
-
 COPY_LOGIT = 6.0
-"""Where the gate of `copy_previous` starts: of 1,024 tokens at first, the previous one has a probability of a quarter."""
+"""Where the gate of `copy_previous` starts: of 1,024 tokens, the previous one is then drawn a quarter of the time."""
 
 
 class DynamicsModel(nn.Module):

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
 from pydantic import ValidationError
 
-from genie_core.data import Episode, open_dataset
+from genie_core.data import Episode, hold_out_episodes, open_dataset
 from genie_core.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
@@ -149,11 +148,9 @@ def _split(
     training: list[Episode] = []
     held_out: list[Episode] = []
     for path in data:
-        episodes = [e for e in open_dataset(path, camera=camera, fps=fps).episodes if e.num_frames > 1]
-        count = round(len(episodes) * hold_out)
-        chosen = set(np.random.default_rng(seed).permutation(len(episodes))[:count].tolist())
-        training += [e for i, e in enumerate(episodes) if i not in chosen]
-        held_out += [e for i, e in enumerate(episodes) if i in chosen]
+        kept, apart = hold_out_episodes(open_dataset(path, camera=camera, fps=fps).episodes, hold_out, seed)
+        training += kept
+        held_out += apart
     return training, held_out
 
 

@@ -18,7 +18,7 @@ from factories_data import make_robomimic, make_video
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError
 from genie_core.evaluation import ablation, ablation_plan
-from genie_core.evaluation.ablation import hold_out_episodes
+from genie_core.evaluation.ablation import split_episodes
 from genie_core.evaluation.ablation_clock import StageClock, read_clock
 from genie_core.evaluation.ablation_command import ablate
 from genie_core.evaluation.ablation_plan import Base
@@ -190,15 +190,15 @@ def test_video_without_ground_truth_has_no_probes(base: None, tmp_path: Path) ->
 
 
 def test_episodes_are_held_out(data: Path, tmp_path: Path) -> None:
-    names = [[e.name for e in part] for part in hold_out_episodes(open_dataset(data), 0.5, 0)]
+    names = [[e.name for e in part] for part in split_episodes(open_dataset(data), 0.5, 0)]
     assert names == [["demo_0", "demo_2", "demo_3"], ["demo_1", "demo_4"]]
     plain = make_robomimic(tmp_path / "plain.hdf5", episodes=4, frames=3, size=32)
     with h5py.File(plain, "a") as file:
         del file["mask"]
-    training, held_out = hold_out_episodes(open_dataset(plain), 0.01, 0)
+    training, held_out = split_episodes(open_dataset(plain), 0.01, 0)
     assert (len(training), len(held_out)) == (3, 1)
     assert not {e.name for e in training} & {e.name for e in held_out}
-    assert len(hold_out_episodes(open_dataset(plain), 0.0, 0)[0]) == 4
+    assert len(split_episodes(open_dataset(plain), 0.0, 0)[0]) == 4
 
 
 def test_nothing_is_measured_on_what_was_trained_on(base: None, data: Path, tmp_path: Path) -> None:

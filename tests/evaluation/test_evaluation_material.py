@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from factories import make_nano_bundle
 from factories_data import make_frames, make_robomimic
-from genie_core.data import open_dataset, resize_frames
+from genie_core.data import hold_out_episodes, open_dataset, resize_frames
 from genie_core.errors import DatasetError
 from genie_core.evaluation.material import (
     Film,
@@ -76,6 +76,15 @@ def test_held_out_episodes_are_chosen(tmp_path: Path) -> None:
     assert not {e.name for e in chosen} & {e.name for e in others}
     with pytest.raises(DatasetError, match="no filter key `test`; there are: train, valid"):
         choose_episodes(dataset, EvaluationOptions(subset="test"))
+
+
+def test_what_training_held_out_is_chosen(tmp_path: Path) -> None:
+    dataset = open_dataset(make_robomimic(tmp_path / "data.hdf5", episodes=7, frames=4))
+    training, held_out = hold_out_episodes(dataset.episodes, 0.4, 5)
+    subset, chosen, others = choose_episodes(dataset, EvaluationOptions(hold_out=0.4, seed=5))
+    assert (subset, chosen, others) == ("held out 0.4", held_out, training)
+    with pytest.raises(DatasetError, match=r"subset all and hold_out 0\.4: choose one"):
+        choose_episodes(dataset, EvaluationOptions(hold_out=0.4, subset="all"))
 
 
 def test_truth_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from genie_core.evaluation.ground_truth import Halves, frame_differences, motion_class, r2_mean
-from genie_core.evaluation.material import Film
+from factories import make_nano_bundle
+from genie_core.evaluation.ground_truth import Halves, frame_differences, motion_class, probe_scores, r2_mean
+from genie_core.evaluation.material import Film, Study, Take
 from genie_core.evaluation.metrics import r2, residual_sums
+from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.probes import Scale, fit_linear, fit_mlp
+from genie_core.inference import Labeller, Sampling
+from genie_core.models.bundle import load_bundle
 
 
 def features(rows: int = 400, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -88,3 +94,34 @@ def test_frame_differences_see_only_changes() -> None:
     assert not found[0].any()
     np.testing.assert_array_equal(np.flatnonzero(found[1]), [0, 1, 2])
     np.testing.assert_array_equal(found[1, :3], 20)
+
+
+def test_probes_are_fitted_on_the_other_episodes_too(tmp_path: Path) -> None:
+    """Two scored episodes show one code each; only the others say what the scored half's code means."""
+    labeller = Labeller(load_bundle(make_nano_bundle(tmp_path / "nano")))
+
+    def take(code: int, dx: float, frames: int = 9) -> Take:
+        position_TK = np.arange(frames)[:, None] * np.array([[dx, 0.0]])
+        film = Film("", np.zeros((frames, 32, 32, 3), np.uint8), position_TK, None)
+        return Take(film, np.full(frames - 1, code), np.zeros((frames - 1, 8), np.float32))
+
+    def study(others: list[Take]) -> Study:
+        sampling = Sampling(1, 1.0)
+        return Study(
+            labeller,
+            [take(0, 1), take(3, -1)],
+            others,
+            [],
+            EvaluationOptions(),
+            sampling,
+            lambda part, done, total: None,
+        )
+
+    def error(others: list[Take]) -> float:
+        truth = [t.film.displacement_SK for t in study(others).takes]
+        kept = [t for t in truth if t is not None]
+        rng = np.random.default_rng(0)
+        scores = probe_scores(study(others), kept, lambda film: film.displacement_SK, Halves((0,), (1,)), rng)
+        return float(scores["code"][0, 3].sum())
+
+    assert error([take(3, -1)]) < 0.1 * error([])
