@@ -45,63 +45,57 @@ def _nano() -> ModelConfig:
     )
 
 
-def _tiny() -> ModelConfig:
-    # Tokens of 4 x 4 pixels that see their surroundings alone: what stands still keeps its tokens from frame to frame.
+def _compact(
+    name: str,
+    side: int,
+    *,
+    tokens: TransformerConfig,
+    stems: tuple[int, int],
+    lam: TransformerConfig,
+    dynamics: TransformerConfig,
+) -> ModelConfig:
+    """The shipped model's shape at some size; `stems` are the widths of the tokenizer's and of the encoder's stem.
+
+    Tokens of 4 x 4 pixels see their surroundings alone: what stands still keeps its tokens from frame to frame.
+    """
     return ModelConfig(
-        name="tiny",
+        name=name,
+        height=side,
+        width=side,
         tokenizer=TokenizerConfig(
-            encoder=_stack(0, 192, 6, 1),
-            decoder=_stack(0, 192, 6, 1),
+            encoder=tokens,
+            decoder=tokens,
             quantizer=QuantizerConfig(codes=1024, dim=16),
             patch=4,
             temporal="none",
             stem="conv",
-            stem_width=96,
+            stem_width=stems[0],
             stem_skip=True,
         ),
         lam=LatentActionConfig(
-            encoder=_stack(3, 192, 4, 4),
-            decoder=_stack(3, 192, 4, 4),
+            encoder=lam,
+            decoder=lam,
             quantizer=QuantizerConfig(codes=8, dim=32),
             patch=16,
             residual=True,
             stem="conv",
-            stem_width=48,
+            stem_width=stems[1],
             pairs=True,
         ),
-        dynamics=DynamicsConfig(transformer=_stack(4, 256, 8, 6), previous_tokens=True, copy_previous=True, group=2),
+        dynamics=DynamicsConfig(transformer=dynamics, previous_tokens=True, copy_previous=True, group=2),
         temperature=0.3,
     )
 
 
+def _tiny() -> ModelConfig:
+    return _compact(
+        "tiny", 64, tokens=_stack(0, 192, 6, 1), stems=(96, 48), lam=_stack(3, 192, 4, 4), dynamics=_stack(4, 256, 8, 6)
+    )
+
+
 def _base() -> ModelConfig:
-    """The recipe of `tiny` for a GPU: four times the pixels."""
-    return ModelConfig(
-        name="base",
-        height=128,
-        width=128,
-        tokenizer=TokenizerConfig(
-            encoder=_stack(0, 256, 8, 1),
-            decoder=_stack(0, 256, 8, 1),
-            quantizer=QuantizerConfig(codes=1024, dim=16),
-            patch=4,
-            temporal="none",
-            stem="conv",
-            stem_width=128,
-            stem_skip=True,
-        ),
-        lam=LatentActionConfig(
-            encoder=_stack(4, 256, 8, 4),
-            decoder=_stack(4, 256, 8, 4),
-            quantizer=QuantizerConfig(codes=8, dim=32),
-            patch=16,
-            residual=True,
-            stem="conv",
-            stem_width=64,
-            pairs=True,
-        ),
-        dynamics=DynamicsConfig(transformer=_stack(8, 512, 8, 8), previous_tokens=True, copy_previous=True, group=2),
-        temperature=0.3,
+    return _compact(
+        "base", 128, tokens=_stack(0, 256, 8, 1), stems=(128, 64), lam=_stack(4, 256, 8, 4), dynamics=_stack(8, 512, 8)
     )
 
 
