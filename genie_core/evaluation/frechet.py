@@ -75,7 +75,8 @@ def estimate_distance(
     clips = sum(map(len, real))
     if clips < 2:
         return Missing(f"it compares distributions, which takes 2 clips at least, there is {clips or 'none'}")
-    real, other = _rotate_into_span(real, other)
+    if not shrink:  # shrinking is about the features as they are: their diagonal is another in another basis
+        real, other = _rotate_into_span(real, other)
 
     def distance(episodes: Sequence[int]) -> float:
         drawn = (np.concatenate([features[e] for e in episodes]) for features in (real, other))

@@ -91,12 +91,14 @@ def test_shrinking_keeps_the_diagonal() -> None:
     np.testing.assert_allclose(shrunk.covariance_DD[away], 0.75 * plain.covariance_DD[away])
 
 
-def test_more_numbers_than_clips_are_no_trouble() -> None:
-    """In the space that the clips span the distance is that of the whole space."""
+@pytest.mark.parametrize("shrink", [False, True])
+def test_more_numbers_than_clips_are_no_trouble(shrink: bool) -> None:
+    """However few the clips, the distance is that of the features as they are."""
     real, other = clips(3, 6, 50), clips(4, 6, 50)
-    found = estimate_distance(np.split(real, 3), np.split(other, 3), rng())
+    found = estimate_distance(np.split(real, 3), np.split(other, 3), rng(), shrink=shrink)
     assert isinstance(found, Figure)
-    assert found.value == pytest.approx(frechet_distance(Gaussian.fit(real), Gaussian.fit(other)))
+    whole = frechet_distance(Gaussian.fit(real, shrink=shrink), Gaussian.fit(other, shrink=shrink))
+    assert found.value == pytest.approx(whole)
     assert (found.n, found.episodes) == (6, 3)
 
 
