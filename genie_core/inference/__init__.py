@@ -1,6 +1,17 @@
 """What the service hosts, usable without it: `Labeller` and `Simulator`."""
 
-from genie_core.inference.labeller import BLOCK, Labeller, LabelStream
-from genie_core.inference.simulator import Rollout, Sampling, Simulator
+from genie_core.inference.labeller import BLOCK, Block, Encoded, Labeller, LabelStream
+from genie_core.inference.simulator import Rollout, Sampling, SimulatedStream, Simulator, draw_together
 
-__all__ = ["BLOCK", "LabelStream", "Labeller", "Rollout", "Sampling", "Simulator"]
+__all__ = [
+    "BLOCK",
+    "Block",
+    "Encoded",
+    "LabelStream",
+    "Labeller",
+    "Rollout",
+    "Sampling",
+    "SimulatedStream",
+    "Simulator",
+    "draw_together",
+]

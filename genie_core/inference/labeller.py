@@ -1,25 +1,59 @@
 """Labels video with latent actions. Streaming is the only implementation: a whole episode goes through a stream.
 
 A label is a function of the bundle and the episode alone. Frames are encoded in blocks of `BLOCK` frames at the model's
-rate, cut at fixed places counted from the episode's start and computed one block a call, with the keys and values of
-earlier frames carried along. So the numbers never depend on how frames arrived or on what else is computed.
+rate, cut at fixed places counted from the episode's start, with the keys and values of earlier frames carried along. So
+the numbers never depend on how frames arrived. Blocks of different streams may be encoded together; that this changes
+no bit either is what `genie_core.inference.shapes` makes sure of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from genie_core.data import Density, Labels, conform_frames, resize_frames
 from genie_core.errors import RequestError
 from genie_core.models.bundle import Bundle
 from genie_core.models.lam import LatentActionState
-from genie_core.models.patches import to_pixels
 
 BLOCK = 16
 """Frames at the model's rate that are encoded together."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is encoded at once of one stream at the model's rate.
+
+    Attributes:
+        frames_THWC: (BLOCK, H, W, 3) uint8 of the model's size.
+        state: what the stream remembers of the frames before.
+
+    """
+
+    frames_THWC: NDArray[np.uint8]
+    state: LatentActionState
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What encoding a block gives; row j describes frame j - 1 -> j of the stream.
+
+    Attributes:
+        latent: (BLOCK, D) float32.
+        code: (BLOCK,) uint16.
+        confidence: (BLOCK,) float32.
+        state: what the stream remembers now.
+
+    """
+
+    latent: NDArray[np.float32]
+    code: NDArray[np.uint16]
+    confidence: NDArray[np.float32]
+    state: LatentActionState
 
 
 class Labeller:
@@ -45,35 +79,61 @@ class Labeller:
 
     def label(self, frames_THWC: NDArray[np.uint8], step: int, density: Density = "dense") -> Labels:
         """Label a whole episode: (T, H, W, 3) uint8 frames of any size -> T labels."""
-        stream = self.stream(step, density)
-        return Labels.concatenate([stream.push(frames_THWC), stream.finish()])
+        return self.label_many([frames_THWC], step, density)[0]
+
+    def label_many(
+        self, episodes: Sequence[NDArray[np.uint8]], step: int, density: Density = "dense", *, batch: int = 1
+    ) -> list[Labels]:
+        """Label several episodes, `batch` blocks of frames at a time: each the same as by `label`.
+
+        Streams are cut to `BLOCK` frames at the model's rate; `batch` of them are encoded by one pass of the networks.
+        On a CPU the fastest is a batch of 1 or 2 in as many threads as there are cores, each computing in one.
+
+        Raises:
+            RequestError: frames of another shape or type, a step below 1, an unknown density.
+
+        """
+        streams = [self.stream(step, density) for _ in episodes]
+        for stream, frames_THWC in zip(streams, episodes, strict=True):
+            stream.feed(frames_THWC)
+            stream.end()
+        parts: list[list[Labels]] = [[] for _ in streams]
+        while ready := [(i, blocks) for i, stream in enumerate(streams) if (blocks := stream.work())]:
+            blocks = [block for _, some in ready for block in some]
+            encoded = [e for at in range(0, len(blocks), batch) for e in self.encode(blocks[at : at + batch])]
+            for i, some in ready:
+                parts[i].append(streams[i].take(encoded[: len(some)]))
+                del encoded[: len(some)]
+        return [Labels.concatenate([*part, stream.rest()]) for part, stream in zip(parts, streams, strict=True)]
 
     def initial_state(self) -> LatentActionState:
         """The state of one stream at the model's rate that has seen nothing."""
         return self.bundle.genie.lam.encoder_state(1)
 
     @torch.inference_mode()
-    def encode(self, block_THWC: NDArray[np.uint8], state: LatentActionState) -> tuple[Encoded, LatentActionState]:
-        """Encode one block of exactly BLOCK frames of the model's size; the row at j describes frame j - 1 -> j."""
+    def encode(self, blocks: Sequence[Block]) -> list[Encoded]:
+        """Encode one block each of several streams in one pass of the networks."""
         genie = self.bundle.genie
-        frames = torch.tensor(block_THWC, device=self.bundle.device)
-        latent_1TD, state = genie.lam.latents_stream(genie.lam_view(to_pixels(frames[None])), state)
-        return Encoded(
-            latent_1TD[0], genie.lam.quantizer.nearest(latent_1TD[0]), genie.lam.quantizer.confidence(latent_1TD[0])
-        ), state
-
-
-class Encoded:
-    """What encoding a block gives: latent (BLOCK, D) float32, code (BLOCK,) uint16, confidence (BLOCK,) float32."""
-
-    def __init__(self, latent_TD: Tensor, code_T: Tensor, confidence_T: Tensor) -> None:
-        self.latent: NDArray[np.float32] = latent_TD.cpu().numpy()
-        self.code: NDArray[np.uint16] = code_T.cpu().numpy().astype(np.uint16)
-        self.confidence: NDArray[np.float32] = confidence_T.cpu().numpy()
+        pixels_BTCHW = self.bundle.pixels(np.stack([block.frames_THWC for block in blocks]))
+        state = LatentActionState.join([block.state for block in blocks])
+        latent_BTD, state = genie.lam.latents_stream(genie.lam_view(pixels_BTCHW), state)
+        code_BT = genie.lam.quantizer.nearest(latent_BTD).cpu().numpy().astype(np.uint16)
+        confidence_BT = genie.lam.quantizer.confidence(latent_BTD).cpu().numpy()
+        return [
+            Encoded(*row) for row in zip(latent_BTD.cpu().numpy(), code_BT, confidence_BT, state.split(), strict=True)
+        ]
 
 
 class LabelStream:
-    """One episode on its way through a `Labeller`. Not for several threads at once."""
+    """One episode on its way through a `Labeller`. Not for several threads at once.
+
+    `push` and `finish` do everything. Whoever wants to encode blocks of many streams together goes round by hand::
+
+        stream.feed(frames)              # and stream.end() after the last
+        while blocks := stream.work():
+            labels = stream.take(labeller.encode(blocks))
+        labels = stream.rest()           # after the end
+    """
 
     def __init__(self, labeller: Labeller, step: int, density: Density) -> None:
         if step < 1:
@@ -86,12 +146,13 @@ class LabelStream:
         self._states = [labeller.initial_state() for _ in range(phases)]
         self._pending: list[NDArray[np.uint8]] = []
         self._pending_count = 0
-        self._encoded = 0
+        self._taken = 0
+        self._ended = False
 
     @property
     def frames(self) -> int:
         """Frames received so far."""
-        return self._encoded + self._pending_count
+        return self._taken + self._pending_count
 
     def push(self, frames_THWC: NDArray[np.uint8]) -> Labels:
         """Take the episode's next frames, (T, H, W, 3) uint8 of any size; return the labels that became final.
@@ -100,46 +161,52 @@ class LabelStream:
             RequestError: frames of another shape or type.
 
         """
-        frames = resize_frames(conform_frames(frames_THWC), self._labeller.height, self._labeller.width)
-        self._pending.append(frames)
-        self._pending_count += len(frames)
-        span = BLOCK * self._step
-        done: list[Labels] = []
-        while self._pending_count >= span:
-            joined = np.concatenate(self._pending)
-            self._pending = [joined[span:]]
-            self._pending_count -= span
-            done.append(self._encode(joined[:span], span))
-        return Labels.concatenate(done) if done else self._nothing()
+        self.feed(frames_THWC)
+        done = self._work_off()
+        return Labels.concatenate(done) if done else Labels.invalid(self._next_label, 0, self._labeller.latent_dim)
 
     def finish(self) -> Labels:
         """The labels still due; the last `step` of the episode are invalid."""
-        count, span = self._pending_count, BLOCK * self._step
-        parts: list[Labels] = []
-        if count:
-            rest = np.concatenate(self._pending)
-            padded = np.zeros((span, *rest.shape[1:]), np.uint8)
-            padded[:count] = rest  # what follows cannot be seen from before: attention is causal
-            self._pending, self._pending_count = [], 0
-            parts.append(self._encode(padded, count))
-        start = max(0, self._encoded - self._step)
-        parts.append(Labels.invalid(start, self._encoded - start, self._labeller.latent_dim))
-        return Labels.concatenate(parts)
+        self.end()
+        return Labels.concatenate([*self._work_off(), self.rest()])
 
-    def _nothing(self) -> Labels:
-        return Labels.invalid(max(0, self._encoded - self._step), 0, self._labeller.latent_dim)
+    def feed(self, frames_THWC: NDArray[np.uint8]) -> None:
+        """Take the episode's next frames, as `push` does, and compute nothing yet."""
+        frames = resize_frames(conform_frames(frames_THWC), self._labeller.height, self._labeller.width)
+        self._pending.append(frames)
+        self._pending_count += len(frames)
 
-    def _encode(self, frames_THWC: NDArray[np.uint8], count: int) -> Labels:
-        """Encode one span of BLOCK * step frames, of which the first `count` are real."""
-        step, first = self._step, self._encoded
-        out = Labels.invalid(first - step, len(frames_THWC), self._labeller.latent_dim)
-        for phase, state in enumerate(self._states[:count]):
-            encoded, self._states[phase] = self._labeller.encode(frames_THWC[phase::step], state)
-            out.code[phase::step] = encoded.code
-            out.latent[phase::step] = encoded.latent
-            out.confidence[phase::step] = encoded.confidence
+    def end(self) -> None:
+        """Say that no more frames come, so that `work` gives the last, incomplete blocks too."""
+        self._ended = True
+
+    def work(self) -> list[Block]:
+        """The blocks to encode next, whose results `take` wants in their order; none until there are enough frames."""
+        span = BLOCK * self._step
+        if self._pending_count < span and not (self._ended and self._pending_count):
+            return []
+        if len(self._pending) > 1:
+            self._pending = [np.concatenate(self._pending)]
+        frames = self._pending[0][:span]
+        if len(frames) < span:  # what follows cannot be seen from before: attention is causal
+            frames = np.concatenate((frames, np.zeros((span - len(frames), *frames.shape[1:]), np.uint8)))
+        begun = self._states[: self._pending_count]
+        return [Block(frames[phase :: self._step], state) for phase, state in enumerate(begun)]
+
+    def take(self, encoded: Sequence[Encoded]) -> Labels:
+        """The labels that became final with the blocks that `work` gave last."""
+        step, first = self._step, self._taken
+        count = min(BLOCK * step, self._pending_count)
+        out = Labels.invalid(first - step, BLOCK * step, self._labeller.latent_dim)
+        for phase, part in enumerate(encoded):
+            self._states[phase] = part.state
+            out.code[phase::step] = part.code
+            out.latent[phase::step] = part.latent
+            out.confidence[phase::step] = part.confidence
             out.valid[phase::step] = True
-        self._encoded += count
+        self._pending = [self._pending[0][count:]]
+        self._pending_count -= count
+        self._taken += count
         unborn = max(0, step - first)  # the first frames end no transition
         return Labels(
             out.start + unborn,
@@ -149,5 +216,19 @@ class LabelStream:
             out.valid[unborn:count],
         )
 
+    def rest(self) -> Labels:
+        """The labels of the last `step` frames, which are invalid; after the end, when there is no more work."""
+        return Labels.invalid(self._next_label, self._taken - self._next_label, self._labeller.latent_dim)
 
-__all__ = ["BLOCK", "Encoded", "LabelStream", "Labeller"]
+    @property
+    def _next_label(self) -> int:
+        return max(0, self._taken - self._step)
+
+    def _work_off(self) -> list[Labels]:
+        done: list[Labels] = []
+        while blocks := self.work():
+            done.append(self.take([e for block in blocks for e in self._labeller.encode([block])]))
+        return done
+
+
+__all__ = ["BLOCK", "Block", "Encoded", "LabelStream", "Labeller"]

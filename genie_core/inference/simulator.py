@@ -18,10 +18,11 @@ from torch import Tensor
 
 from genie_core.data import conform_frames, resize_frames
 from genie_core.errors import RequestError
-from genie_core.inference.sampler import sample_frame
+from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
 from genie_core.models.dynamics import previous_tokens
-from genie_core.models.patches import to_frames, to_pixels
+from genie_core.models.patches import to_frames
+from genie_core.models.transformer import TemporalState
 
 DEFAULT_MASKGIT_STEPS = 25
 
@@ -109,30 +110,42 @@ class Simulator:
 
 
 class Rollout:
-    """N simulations on their way, from one prompt. `step` takes one action each and draws one frame each."""
+    """N simulations on their way, from one prompt. `step` takes one action each and draws one frame each.
+
+    Attributes:
+        branches: the simulations, which share what they remember of the prompt.
+        maskgit_steps: a frame.
+
+    """
 
     @torch.inference_mode()
     def __init__(self, bundle: Bundle, prompt_PHWC: NDArray[np.uint8], branches: int, sampling: _Checked) -> None:
-        self._bundle, self._sampling, self.branches = bundle, sampling, branches
-        self.frames = 0
+        self._bundle, self.maskgit_steps = bundle, sampling.maskgit_steps
         config, genie = bundle.config, bundle.genie
-        small = resize_frames(prompt_PHWC, config.height, config.width)
-        pixels_1TCHW = to_pixels(torch.tensor(small, device=bundle.device)[None])
+        pixels_1TCHW = bundle.pixels(resize_frames(prompt_PHWC, config.height, config.width)[None])
         token_1TN = genie.tokenizer.encode(pixels_1TCHW)
         action_1TD = F.pad(self._read_actions(pixels_1TCHW), (0, 0, 1, 0))
         past_1TN = previous_tokens(token_1TN, genie.dynamics.mask_token)
         _, dynamics = genie.dynamics.stream(token_1TN, past_1TN, action_1TD, genie.dynamics.initial_state(1))
         _, decoder = genie.tokenizer.decode_stream(token_1TN, genie.tokenizer.decoder_state(1))
-        self._dynamics, self._decoder = dynamics.repeat(branches), decoder.repeat(branches)
-        self._token_BN = token_1TN[:, -1].repeat(branches, 1)
+        past = _Past(token_1TN[:, -1], dynamics, decoder)
+        self.branches = [SimulatedStream(bundle, past, sampling) for _ in range(branches)]
 
     def _read_actions(self, pixels_1TCHW: Tensor) -> Tensor:
         lam = self._bundle.genie.lam
         if pixels_1TCHW.shape[1] == 1:
-            return pixels_1TCHW.new_zeros(1, 0, self._bundle.config.lam.quantizer.dim)
+            return lam.quantizer.codebook.new_zeros(1, 0, self._bundle.config.lam.quantizer.dim)
         return lam.quantizer.lookup(lam.quantizer.nearest(lam.latents(self._bundle.genie.lam_view(pixels_1TCHW))))
 
-    @torch.inference_mode()
+    def check(self, codes: Sequence[int]) -> None:
+        """Raise RequestError unless there is one code a branch, and each is a code."""
+        if len(codes) != len(self.branches):
+            raise RequestError("actions", f"got {len(codes)} latent actions for {len(self.branches)} branches")
+        count = self._bundle.config.lam.quantizer.codes
+        for code in codes:
+            if not 0 <= code < count:
+                raise RequestError("actions", f"latent action {code} is out of range, wanted 0 to {count - 1}")
+
     def step(self, codes: Sequence[int]) -> NDArray[np.uint8]:
         """Take one action in each branch: N codes -> the frames after, (N, h, w, 3) uint8 at the model's size.
 
@@ -140,37 +153,74 @@ class Rollout:
             RequestError: not one code a branch, or a code out of range.
 
         """
-        config, genie, device = self._bundle.config, self._bundle.genie, self._bundle.device
-        if len(codes) != self.branches:
-            raise RequestError("actions", f"got {len(codes)} latent actions for {self.branches} branches")
-        for code in codes:
-            if not 0 <= code < config.lam.quantizer.codes:
-                raise RequestError(
-                    "actions", f"latent action {code} is out of range, wanted 0 to {config.lam.quantizer.codes - 1}"
-                )
-        action_B1D = genie.lam.quantizer.lookup(torch.tensor(list(codes), device=device))[:, None]
-        previous_B1N = self._token_BN[:, None]
+        self.check(codes)
+        return np.stack([draw_together([move])[0] for move in zip(self.branches, codes, strict=True)])
 
-        def logits(token_BN: Tensor) -> Tensor:
-            return genie.dynamics.stream(token_BN[:, None], previous_B1N, action_B1D, self._dynamics)[0][:, 0]
 
-        token_BN = sample_frame(
-            logits,
-            batch=self.branches,
-            tokens=config.tokens_per_frame,
-            codes=config.tokenizer.quantizer.codes,
-            steps=self._sampling.maskgit_steps,
-            temperature=self._sampling.temperature,
-            generator=_frame_generator(self._sampling.seed, self.frames),
-            device=device,
+@dataclass(frozen=True)
+class _Past:
+    """What B simulated streams remember: the tokens (B, N) of the newest frame, and the networks' states."""
+
+    token_BN: Tensor
+    dynamics: TemporalState
+    decoder: TemporalState
+
+    @staticmethod
+    def join(parts: list[_Past]) -> _Past:
+        return _Past(
+            torch.cat([p.token_BN for p in parts]),
+            TemporalState.join([p.dynamics for p in parts]),
+            TemporalState.join([p.decoder for p in parts]),
         )
-        # Once more with every token visible: what later frames will remember of this one.
-        _, self._dynamics = genie.dynamics.stream(token_BN[:, None], previous_B1N, action_B1D, self._dynamics)
-        pixels_B1CHW, self._decoder = genie.tokenizer.decode_stream(token_BN[:, None], self._decoder)
-        self._token_BN = token_BN
-        self.frames += 1
-        drawn: NDArray[np.uint8] = to_frames(pixels_B1CHW)[:, 0].cpu().numpy()
-        return drawn
+
+    def split(self) -> list[_Past]:
+        states = zip(torch.split(self.token_BN, 1), self.dynamics.split(), self.decoder.split(), strict=True)
+        return [_Past(*state) for state in states]
+
+
+class SimulatedStream:
+    """One simulation on its way: what it remembers, and how many frames it has drawn. Moved by `draw_together`."""
+
+    def __init__(self, bundle: Bundle, past: _Past, sampling: _Checked) -> None:
+        self.bundle = bundle
+        self.sampling = sampling
+        self.past = past
+        self.frames = 0
+
+    def chance(self) -> Chance:
+        """The random numbers of the next frame: a function of the seed and the frame's number alone."""
+        config = self.bundle.config
+        generator = _frame_generator(self.sampling.seed, self.frames)
+        return Chance.draw(config.tokens_per_frame, config.tokenizer.quantizer.codes, generator)
+
+
+@torch.inference_mode()
+def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[np.uint8]]:
+    """Take one action, in range, in each of several different streams of one bundle that agree in MaskGIT steps.
+
+    Returns:
+        The frame of each, (h, w, 3) uint8. If something fails, no stream has moved.
+
+    """
+    streams = [stream for stream, _ in moves]
+    genie, device = streams[0].bundle.genie, streams[0].bundle.device
+    past = _Past.join([stream.past for stream in streams])
+    action_BD = genie.lam.quantizer.lookup(torch.tensor([code for _, code in moves], device=device))
+    frame = genie.dynamics.next_frame(past.token_BN, action_BD, past.dynamics)
+    token_BN = sample_frame(
+        lambda token_BN, at_BM: genie.dynamics.reveal(frame, token_BN, at_BM),
+        Chance.join([stream.chance() for stream in streams], device),
+        steps=streams[0].sampling.maskgit_steps,
+        temperature_B=torch.tensor([stream.sampling.temperature for stream in streams], device=device),
+    )
+    # Once more with every token visible: what later frames will remember of this one.
+    dynamics = genie.dynamics.remember(frame, token_BN)
+    pixels_B1CHW, decoder = genie.tokenizer.decode_stream(token_BN[:, None], past.decoder)
+    drawn_BHWC: NDArray[np.uint8] = to_frames(pixels_B1CHW)[:, 0].cpu().numpy()
+    for stream, after in zip(streams, _Past(token_BN, dynamics, decoder).split(), strict=True):
+        stream.past = after
+        stream.frames += 1
+    return list(drawn_BHWC)
 
 
 def _frame_generator(seed: int, frame: int) -> torch.Generator:
@@ -179,4 +229,4 @@ def _frame_generator(seed: int, frame: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 
 
-__all__ = ["Rollout", "Sampling", "Simulator"]
+__all__ = ["Rollout", "Sampling", "SimulatedStream", "Simulator", "draw_together"]

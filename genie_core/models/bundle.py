@@ -12,6 +12,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -24,11 +25,16 @@ from torch import Tensor
 from genie_core.errors import ModelError
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
+from genie_core.models.patches import to_pixels
 
 CONFIG, CARD = "config.json", "card.md"
 COMPONENTS = ("tokenizer", "lam", "dynamics")
 # What the codebooks' averages need only while training.
 _TRAINING_ONLY = ("count_K", "sum_KD", "idle_K")
+
+
+Precision = Literal["float32", "bfloat16"]
+"""What networks compute in. ``bfloat16`` is faster where the device has it, and gives other labels near ties."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,16 @@ class BundleInfo:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle: its description and its networks in evaluation mode, on one device."""
+    """A loaded bundle: its description and its networks in evaluation mode, on one device, in one precision."""
 
     info: BundleInfo
     genie: Genie
     device: torch.device
+    precision: Precision = "float32"
+
+    def pixels(self, frames_BTHWC: NDArray[np.uint8]) -> Tensor:
+        """Frames of the model's size as the networks read them: (B, T, 3, H, W) float32 on the bundle's device."""
+        return to_pixels(torch.tensor(frames_BTHWC, device=self.device))
 
     @property
     def name(self) -> str:
@@ -138,13 +149,16 @@ def bundle_id(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_bundle(path: Path, device: str = "cpu") -> Bundle:
-    """Load a bundle for inference, in float32.
+def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32") -> Bundle:
+    """Load a bundle for inference. Codebooks, and the distances to their codes, stay float32 in any precision.
 
     Raises:
-        ModelError: the folder is not a bundle, a file is damaged, or weights and configuration disagree.
+        ModelError: the folder is not a bundle, a file is damaged, weights and configuration disagree, or there is no
+            such device or precision.
 
     """
+    if precision not in get_args(Precision):
+        raise ModelError(f"precision: got {precision!r}, wanted one of {', '.join(get_args(Precision))}")
     info = read_bundle_info(path)
     target = torch_device(device)
     genie = Genie(info.config)
@@ -159,7 +173,16 @@ def load_bundle(path: Path, device: str = "cpu") -> Bundle:
         if missing or unexpected:
             raise ModelError(f"{file} does not fit {path / CONFIG}: missing {missing}, unexpected {unexpected}")
     genie.requires_grad_(False)
-    return Bundle(info, genie.to(target).eval(), target)
+    return Bundle(info, _in_precision(genie, precision).to(target).eval(), target, precision)
+
+
+def _in_precision(genie: Genie, precision: Precision) -> Genie:
+    if precision == "float32":
+        return genie
+    codebooks = [genie.tokenizer.quantizer.codebook, genie.lam.quantizer.codebook]
+    genie.to(getattr(torch, precision))
+    genie.tokenizer.quantizer.codebook, genie.lam.quantizer.codebook = codebooks
+    return genie
 
 
 def torch_device(name: str) -> torch.device:
@@ -212,6 +235,7 @@ def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
 __all__ = [
     "Bundle",
     "BundleInfo",
+    "Precision",
     "bundle_id",
     "is_bundle",
     "load_bundle",

@@ -6,14 +6,32 @@ frames before, and the actions. Sampling is `genie_core.inference`'s work.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from genie_core.models.config import DynamicsConfig
-from genie_core.models.transformer import SpatioTemporalTransformer, TemporalState
+from genie_core.models.transformer import FramePast, SpatioTemporalTransformer, TemporalState
 
 COPY_LOGIT = 6.0
 """Where the gate of `copy_previous` starts: of 1,024 tokens, the previous one is then drawn a quarter of the time."""
+
+
+@dataclass(frozen=True)
+class NextFrame:
+    """A frame on its way to being drawn: all that does not change while its tokens are revealed.
+
+    Attributes:
+        previous_B1N: int64 tokens of the frame before.
+        action_B1D: the latent action that leads to the frame.
+        past: of the transformer.
+
+    """
+
+    previous_B1N: Tensor
+    action_B1D: Tensor
+    past: FramePast
 
 
 class DynamicsModel(nn.Module):
@@ -49,8 +67,12 @@ class DynamicsModel(nn.Module):
         x_BTND: Tensor = self.embed(token_BTN)
         if self.embed_previous is not None:
             x_BTND = x_BTND + self.embed_previous(previous_BTN)
-        placed_BTPD: Tensor = self._grouped(x_BTND) + self.position_ND + self.action(action_BTD)[:, :, None]
+        placed_BTPD: Tensor = self._grouped(x_BTND) + self.position_ND + self._acted(action_BTD)
         return placed_BTPD
+
+    def _acted(self, action_BTD: Tensor) -> Tensor:
+        acted_BTD: Tensor = self.action(action_BTD.to(self.action.weight.dtype))
+        return acted_BTD[:, :, None]
 
     def _grouped(self, x_BTND: Tensor) -> Tensor:
         """(B, T, N, D) -> (B, T, P, G * G * D): the tokens of each square side by side."""
@@ -81,9 +103,26 @@ class DynamicsModel(nn.Module):
         logits_BTNK = self._ungrouped(self.head(y_BTPD))
         if self.copy is None:
             return logits_BTNK
-        there_BTN1 = (previous_BTN != self.mask_token)[..., None]
-        gate_BTN1 = self._ungrouped(self.copy(y_BTPD)) * there_BTN1
-        return logits_BTNK.scatter_add(-1, previous_BTN.clamp(max=self.codes - 1)[..., None], gate_BTN1)
+        gate_BTN1 = self._ungrouped(self.copy(y_BTPD))
+        return self._raise_previous(logits_BTNK, gate_BTN1, previous_BTN)
+
+    def _raise_previous(self, logits: Tensor, gate: Tensor, previous: Tensor) -> Tensor:
+        """Add gate (..., 1) to the logits (..., K) of the previous frame's tokens (...)."""
+        gate = gate * (previous != self.mask_token)[..., None]
+        return logits.scatter_add(-1, previous.clamp(max=self.codes - 1)[..., None], gate.to(logits.dtype))
+
+    def _logits_at(self, y_BPD: Tensor, previous_BN: Tensor, token_BM: Tensor) -> Tensor:
+        """Logits (B, M, codes) of the tokens at indices (B, M) of a frame: the head runs for their places alone."""
+        g, width = self.group, self.token_grid[1]
+        row, column = token_BM // width, token_BM % width
+        place_BM = (row // g) * (width // g) + column // g
+        within_BM = (row % g) * g + column % g
+        y_BMD = y_BPD.gather(1, place_BM[..., None].expand(-1, -1, y_BPD.shape[-1]))
+        logits_BMK = _of_group(self.head(y_BMD), within_BM, g * g)
+        if self.copy is None:
+            return logits_BMK
+        gate_BM1 = _of_group(self.copy(y_BMD), within_BM, g * g)
+        return self._raise_previous(logits_BMK, gate_BM1, previous_BN.gather(1, token_BM))
 
     def initial_state(self, batch: int) -> TemporalState:
         """The state of `batch` streams that have seen nothing."""
@@ -96,6 +135,33 @@ class DynamicsModel(nn.Module):
         y_BTND, state = self.transformer.stream(self._embed(token_BTN, previous_BTN, action_BTD), state)
         return self._logits(y_BTND, previous_BTN), state
 
+    def next_frame(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> NextFrame:
+        """Begin the next frame of B streams, whose tokens `reveal` then gives the logits of, step by step."""
+        return NextFrame(previous_BN[:, None], action_BD[:, None], self.transformer.past(state))
+
+    def reveal(self, frame: NextFrame, token_BN: Tensor, at_BM: Tensor) -> Tensor:
+        """Logits (B, M, codes) at the token indices (B, M), where `token_BN` is what is visible of the frame so far."""
+        y_B1PD, _ = self.transformer.frame(self._embed(token_BN[:, None], *_context(frame)), frame.past)
+        return self._logits_at(y_B1PD[:, 0], frame.previous_B1N[:, 0], at_BM)
+
+    def remember(self, frame: NextFrame, token_BN: Tensor) -> TemporalState:
+        """The state after the frame, all of whose tokens are visible now."""
+        _, new = self.transformer.frame(self._embed(token_BN[:, None], *_context(frame)), frame.past)
+        return self.transformer.advance(frame.past, new)
+
+
+def _context(frame: NextFrame) -> tuple[Tensor, Tensor]:
+    return frame.previous_B1N, frame.action_B1D
+
+
+def _of_group(y_BMX: Tensor, within_BM: Tensor, members: int) -> Tensor:
+    """(B, M, members * X) -> (B, M, X): the part that belongs to one member of each square."""
+    if members == 1:
+        return y_BMX
+    parts_BMGX = y_BMX.view(*y_BMX.shape[:-1], members, -1)
+    index_BM1X = within_BM[..., None, None].expand(-1, -1, 1, parts_BMGX.shape[-1])
+    return parts_BMGX.gather(2, index_BM1X).squeeze(2)
+
 
 def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:
     """The tokens of the frame before each frame; `mask_token` before the first."""
@@ -103,4 +169,4 @@ def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:
     return torch.cat((first, token_BTN[:, :-1]), dim=1)
 
 
-__all__ = ["DynamicsModel", "previous_tokens"]
+__all__ = ["DynamicsModel", "NextFrame", "previous_tokens"]

@@ -39,10 +39,25 @@ class LatentActionOutput:
 
 @dataclass(frozen=True)
 class LatentActionState:
-    """What a labelling stream remembers: the encoder's past, and the last frame (B, C, H, W) if it sees pairs."""
+    """What B labelling streams remember: the encoder's past, and the last frame (B, C, H, W), in case it sees pairs."""
 
     temporal: TemporalState
-    last_BCHW: Tensor | None
+    last_BCHW: Tensor
+
+    def split(self) -> list[LatentActionState]:
+        """The state of each of B streams that were computed together, in memory of its own."""
+        if len(self.last_BCHW) == 1:
+            return [self]
+        lasts = (last.clone() for last in torch.split(self.last_BCHW, 1))
+        return [LatentActionState(t, last) for t, last in zip(self.temporal.split(), lasts, strict=True)]
+
+    @staticmethod
+    def join(states: list[LatentActionState]) -> LatentActionState:
+        """The states of streams as one batch, in order."""
+        if len(states) == 1:
+            return states[0]
+        temporal = TemporalState.join([state.temporal for state in states])
+        return LatentActionState(temporal, torch.cat([state.last_BCHW for state in states]))
 
 
 class LatentActionModel(nn.Module):
@@ -56,6 +71,7 @@ class LatentActionModel(nn.Module):
         patch = c.patch if patch is None else patch
         self.residual, self.from_pixels, self.pairs = c.residual, c.source == "pixels", c.pairs
         self.patch_count = (height // patch) * (width // patch)
+        self.view_shape = (channels, height, width)
         seen = channels * (2 if c.pairs else 1)
         self.encoder_patches: nn.Module = (
             ConvPatches(patch, seen, c.encoder.dim, c.stem_width)
@@ -86,23 +102,26 @@ class LatentActionModel(nn.Module):
 
     def encoder_state(self, batch: int) -> LatentActionState:
         """The state of `batch` labelling streams that have seen nothing."""
-        return LatentActionState(self.encoder.initial_state(batch, self.patch_count), None)
+        nothing = self.encoder_position_ND.new_zeros(batch, *self.view_shape, dtype=torch.float32)
+        return LatentActionState(self.encoder.initial_state(batch, self.patch_count), nothing)
 
     def latents_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, LatentActionState]:
         """The next T frames of B streams -> (B, T, D), and the state after; the vector at t describes x_{t-1} -> x_t.
 
         The vector of a stream's very first frame describes nothing.
         """
-        last_BCHW = x_BTCHW[:, 0] if state.last_BCHW is None else state.last_BCHW
+        begun_B = (state.temporal.frames_B > 0)[:, None, None, None]
+        last_BCHW = torch.where(begun_B, state.last_BCHW, x_BTCHW[:, 0])
         y_BTND, temporal = self.encoder.stream(self._see(x_BTCHW, last_BCHW), state.temporal)
-        return self._pool(y_BTND), LatentActionState(temporal, x_BTCHW[:, -1] if self.pairs else None)
+        return self._pool(y_BTND), LatentActionState(temporal, x_BTCHW[:, -1].clone())
 
     def _see(self, x_BTCHW: Tensor, last_BCHW: Tensor) -> Tensor:
         """The encoder's input (B, T, N, dim); `last_BCHW` is the frame before the first."""
         if self.pairs:
             before_BTCHW = torch.cat((last_BCHW[:, None], x_BTCHW[:, :-1]), dim=1)
             x_BTCHW = torch.cat((x_BTCHW, x_BTCHW - before_BTCHW), dim=2)
-        tokens_BTND: Tensor = self.encoder_patches(x_BTCHW)
+        # Only now to the networks' own precision: the difference of two frames in bfloat16 would be coarse.
+        tokens_BTND: Tensor = self.encoder_patches(x_BTCHW.to(self.encoder_position_ND.dtype))
         return tokens_BTND + self.encoder_position_ND
 
     def _pool(self, y_BTND: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class VideoTokenizer(nn.Module):
 
     def latents(self, pixels_BTCHW: Tensor) -> Tensor:
         """(B, T, 3, H, W) in [-0.5, 0.5] -> (B, T, N, dim) unit latents."""
-        y_BTND = self.encoder(self.patches(pixels_BTCHW) + self.encoder_position_ND)
+        y_BTND = self.encoder(self.patches(pixels_BTCHW.to(self.encoder_position_ND.dtype)) + self.encoder_position_ND)
         return F.normalize(self.to_latent(y_BTND).float(), dim=-1)
 
     def encode(self, pixels_BTCHW: Tensor) -> Tensor:
@@ -64,8 +64,12 @@ class VideoTokenizer(nn.Module):
         return self._draw(self.quantizer.lookup(token_BTN))
 
     def _draw(self, vector_BTND: Tensor) -> Tensor:
-        out: Tensor = self.pixels(self.decoder(self.from_latent(vector_BTND) + self.decoder_position_ND))
+        out: Tensor = self.pixels(self.decoder(self._to_draw(vector_BTND)))
         return out
+
+    def _to_draw(self, vector_BTND: Tensor) -> Tensor:
+        x_BTND: Tensor = self.from_latent(vector_BTND.to(self.from_latent.weight.dtype))
+        return x_BTND + self.decoder_position_ND
 
     def decoder_state(self, batch: int) -> TemporalState:
         """The state of `batch` decoding streams that have seen nothing."""
@@ -73,8 +77,7 @@ class VideoTokenizer(nn.Module):
 
     def decode_stream(self, token_BTN: Tensor, state: TemporalState) -> tuple[Tensor, TemporalState]:
         """The next T frames of B streams of tokens: as `decode` over the whole streams, and the state after."""
-        x_BTND = self.from_latent(self.quantizer.lookup(token_BTN)) + self.decoder_position_ND
-        y_BTND, state = self.decoder.stream(x_BTND, state)
+        y_BTND, state = self.decoder.stream(self._to_draw(self.quantizer.lookup(token_BTN)), state)
         return self.pixels(y_BTND), state
 
     def forward(self, pixels_BTCHW: Tensor, *, quantize: bool = True, noise: float = 0.0) -> TokenizerOutput:

@@ -11,7 +11,7 @@ Shape suffixes: B batch, T frames, N patches a frame, D width, H heads, E width 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from genie_core.models.config import TransformerConfig
 
 TemporalMode = Literal["st", "c", "none"]
+
+KeysAndValues = list[tuple[Tensor, Tensor]]
+"""Unrotated keys and values of one frame, (B, N, H, 1, E) each, for each block with temporal attention."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,45 @@ class TemporalState:
     values: tuple[Tensor, ...]
     frames_B: Tensor
 
-    def repeat(self, times: int) -> TemporalState:
-        """Copy every stream `times` times along the batch, so that branches share one past."""
+    def split(self) -> list[TemporalState]:
+        """The state of each of B streams that were computed together, in memory of its own."""
+        if len(self.frames_B) == 1:
+            return [self]
+        return [
+            TemporalState(
+                tuple(k[i : i + 1].clone() for k in self.keys), tuple(v[i : i + 1].clone() for v in self.values), frames
+            )
+            for i, frames in enumerate(torch.split(self.frames_B, 1))
+        ]
+
+    @staticmethod
+    def join(states: list[TemporalState]) -> TemporalState:
+        """The states of streams as one batch, in order."""
+        if len(states) == 1:
+            return states[0]
         return TemporalState(
-            tuple(k.repeat_interleave(times, dim=0) for k in self.keys),
-            tuple(v.repeat_interleave(times, dim=0) for v in self.values),
-            self.frames_B.repeat_interleave(times),
+            tuple(torch.cat(k) for k in zip(*(state.keys for state in states), strict=True)),
+            tuple(torch.cat(v) for v in zip(*(state.values for state in states), strict=True)),
+            torch.cat([state.frames_B for state in states]),
         )
+
+
+@dataclass(frozen=True)
+class FramePast:
+    """The past of a frame that is computed several times over, made ready once (`SpatioTemporalTransformer.past`).
+
+    Attributes:
+        state: what it was made of.
+        keys: one rotated (B, N, H, window, E) tensor a block with temporal attention; the last place is the frame's.
+        values: likewise.
+        mask: (B, 1, 1, 1, window) bool, which places are in use.
+
+    """
+
+    state: TemporalState
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -128,6 +163,18 @@ class TemporalAttention(Attention):
         out: Tensor = self.out(y_BNHTE.permute(0, 3, 1, 2, 4).flatten(3))
         return out, (k, v)
 
+    def frame(self, x_B1ND: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As `forward` for one frame whose past lies ready in `keys` and `values`, whose last place it overwrites.
+
+        Returns (B, 1, N, D), and the frame's own unrotated keys and values (B, N, H, 1, E).
+        """
+        q, k, v = (y.permute(0, 2, 3, 1, 4) for y in self.project(x_B1ND))  # (B, N, H, 1, E)
+        keys[:, :, :, -1:] = self.rotary(k, self.window - 1)
+        values[:, :, :, -1:] = v
+        y_BNH1E = attention(self.rotary(q, self.window - 1), keys, values, mask)
+        out: Tensor = self.out(y_BNH1E.permute(0, 3, 1, 2, 4).flatten(3))
+        return out, (k, v)
+
 
 class Block(nn.Module):
     """Spatial attention, temporal attention, feed-forward: pre-normalised, residual; an attention may be left out."""
@@ -154,6 +201,18 @@ class Block(nn.Module):
             y_BTND, kept = self.time(self.time_norm(x_BTND), past, mask)
             x_BTND = x_BTND + y_BTND
         return x_BTND + self.ffn(self.ffn_norm(x_BTND)), kept
+
+    def frame(
+        self, x_B1ND: Tensor, ready: tuple[Tensor, Tensor] | None, mask: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """As `forward` for one frame whose past lies ready, see `TemporalAttention.frame`."""
+        kept = None
+        if self.space is not None and self.space_norm is not None:
+            x_B1ND = x_B1ND + self.space(self.space_norm(x_B1ND))
+        if self.time is not None and self.time_norm is not None and ready is not None:
+            y_B1ND, kept = self.time.frame(self.time_norm(x_B1ND), *ready, mask)
+            x_B1ND = x_B1ND + y_B1ND
+        return x_B1ND + self.ffn(self.ffn_norm(x_B1ND)), kept
 
 
 def _plan(layers: int, mode: TemporalMode) -> list[tuple[bool, bool]]:
@@ -214,6 +273,37 @@ class SpatioTemporalTransformer(nn.Module):
                 values.append(kept[1][:, :, :, T:])
         return self.norm(x_BTND), TemporalState(tuple(keys), tuple(values), state.frames_B + T)
 
+    def past(self, state: TemporalState) -> FramePast:
+        """Make the past of the next frame ready for `frame`: rotated once, with room for the frame itself."""
+        times = [block.time for block in self.blocks if isinstance(block, Block) and block.time is not None]
+        # Rotated with the frame's place still empty, since positions count from the oldest key.
+        keys = tuple(F.pad(time.rotary(k, 0), (0, 0, 0, 1)) for time, k in zip(times, state.keys, strict=True))
+        values = tuple(F.pad(v, (0, 0, 0, 1)) for v in state.values)
+        slots_S = torch.arange(self.window, device=state.frames_B.device)
+        used_BS = slots_S >= (self.window - 1 - state.frames_B.clamp(max=self.window - 1))[:, None]
+        return FramePast(state, keys, values, used_BS[:, None, None, None, :])
+
+    def frame(self, x_B1ND: Tensor, past: FramePast) -> tuple[Tensor, KeysAndValues]:
+        """The next frame of B streams as `stream` gives it, for as many versions of that frame as are tried.
+
+        Not for two threads at once with one `past`. Returns (B, 1, N, D), and what `advance` takes once this version of
+        the frame is the one.
+        """
+        new: list[tuple[Tensor, Tensor]] = []
+        for block in self.blocks:
+            ready = (past.keys[len(new)], past.values[len(new)]) if len(new) < len(past.keys) else None
+            x_B1ND, kept = cast(Block, block).frame(x_B1ND, ready, past.mask)
+            if kept is not None:
+                new.append(kept)
+        return self.norm(x_B1ND), new
+
+    def advance(self, past: FramePast, new: KeysAndValues) -> TemporalState:
+        """The state after the frame that gave `new`."""
+        state = past.state
+        keys = tuple(torch.cat((old, k), dim=3)[:, :, :, 1:] for old, (k, _) in zip(state.keys, new, strict=True))
+        values = tuple(torch.cat((old, v), dim=3)[:, :, :, 1:] for old, (_, v) in zip(state.values, new, strict=True))
+        return TemporalState(keys, values, state.frames_B + 1)
+
 
 def _window_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
     """(queries, keys) bool: the last `queries` of `keys` frames see themselves and window - 1 frames before."""
@@ -231,4 +321,4 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
 
 
-__all__ = ["SpatioTemporalTransformer", "TemporalState", "attention"]
+__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "attention"]

@@ -1,20 +1,24 @@
-"""The one owner of the device: all calls' pieces of work wait in one queue and run on one thread, off the event loop.
+"""The one owner of the device: pieces of work of all calls become batches, run off the event loop, fair and bounded.
 
-A call hands in one piece at a time and waits for it, so the queue serves calls in turn and none starves another. Not
-here: what a piece computes. A piece is not interrupted once it runs, so callers keep pieces small.
+On a CPU there are several lanes, each computing a batch of its own in one thread, which is faster than one batch in
+many threads; a piece that is alone gets all threads. On a GPU there is one lane. Not here: what a piece computes, which
+is its `Operation`, and whose turn it is, which is the `FairQueue`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
 
 from genie_service.errors import BusyError
-
-T = TypeVar("T")
+from genie_service.fair_queue import FairQueue, Operation, Piece
 
 _MEAN_WEIGHT = 0.1
 """Weight of the newest piece in the running mean of what a piece costs."""
@@ -22,84 +26,275 @@ _MEAN_WEIGHT = 0.1
 _LEAST_RETRY_S = 0.1
 
 
-class Engine:
-    """Runs work on the device in order of arrival. Used from one event loop; `close` when done."""
+class Recorder(Protocol):
+    """Watches batches as they run (the profiler)."""
 
-    def __init__(self, queue_limit: int) -> None:
-        """`queue_limit`: number of pieces waiting or running past which calls that begin are refused."""
-        self._queue_limit = queue_limit
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genie-device")
-        self._pending = 0
+    def batch(self, name: str) -> AbstractContextManager[object]:
+        """Around each batch, in its lane's thread."""
+
+    def close(self) -> None:
+        """No more batches come."""
+
+
+@dataclass(frozen=True)
+class OperationStatistics:
+    """What has been done of one operation since the server began: pieces, batches, and seconds of a lane's time."""
+
+    pieces: int = 0
+    batches: int = 0
+    device_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class EngineStatistics:
+    """The engine's state and totals.
+
+    Attributes:
+        lanes: number of batches that can run at once.
+        busy_lanes: of these, running one now.
+        waiting: pieces that wait now.
+        dropped: pieces that nobody waited for any more when their turn would have come.
+        refused: calls refused because too many pieces waited.
+        uptime_s: since the engine began.
+        operations: by name.
+
+    """
+
+    lanes: int
+    busy_lanes: int
+    waiting: int
+    dropped: int
+    refused: int
+    uptime_s: float
+    operations: dict[str, OperationStatistics]
+
+
+class Engine:
+    """Runs work on the device. Used from one event loop; `close` when done."""
+
+    def __init__(
+        self,
+        queue_limit: int,
+        *,
+        lanes: int = 1,
+        threads: int = 1,
+        wait_s: float = 0.0,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Start the lanes.
+
+        Args:
+            queue_limit: number of pieces waiting or running past which calls that begin are refused.
+            lanes: batches that run at once.
+            threads: that a batch may compute in where it is alone; otherwise each lane has its share.
+            wait_s: how long a batch that is not full waits for more pieces, seconds.
+            recorder: watches every batch.
+
+        """
+        self.lanes, self.threads = lanes, threads
+        self._queue_limit, self._wait_s = queue_limit, wait_s
+        self._recorder = recorder
+        self._queue = FairQueue()
+        self._changed = threading.Condition()
+        self._busy = self._pending = self._dropped = self._refused = 0
+        self._closed = False
+        self._began = time.perf_counter()
         self._mean_piece_s = 0.0
+        self._done: dict[str, OperationStatistics] = {}
+        self._threads = [threading.Thread(target=self._work, name=f"genie-lane-{i}", daemon=True) for i in range(lanes)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def pending(self) -> int:
-        """Number of pieces that somebody waits for, the running one included."""
+        """Number of pieces that somebody waits for, those that run included."""
         return self._pending
 
-    def job(self, *, admitted: bool = False) -> Job:
+    def statistics(self) -> EngineStatistics:
+        """What the engine does, and has done."""
+        with self._changed:
+            return EngineStatistics(
+                lanes=self.lanes,
+                busy_lanes=self._busy,
+                waiting=len(self._queue),
+                dropped=self._dropped,
+                refused=self._refused,
+                uptime_s=time.perf_counter() - self._began,
+                operations=dict(self._done),
+            )
+
+    def job(self, client: str = "", *, admitted: bool = False) -> Job:
         """A call's way to the device. `admitted`: exempt from the queue's limit (the server's own work)."""
-        return Job(self, admitted)
+        return Job(self, client, admitted)
 
     def check_room(self) -> None:
         """Raise BusyError, with an estimate of when to come again, if the queue is full."""
         if self._pending >= self._queue_limit:
+            self._refused += 1
             raise BusyError(
                 f"the device is busy: {self._pending} pieces of work wait for it, the server's limit (queue_limit)",
-                retry_after_s=max(_LEAST_RETRY_S, self._pending * self._mean_piece_s),
+                retry_after_s=max(_LEAST_RETRY_S, self._pending * self._mean_piece_s / self.lanes),
             )
 
-    async def run(self, work: Callable[[], T]) -> tuple[T, float, float]:
-        """Run `work` on the device's thread: its result, seconds queued, seconds computed.
+    async def run(self, operation: Operation, payloads: Sequence[Any], client: str) -> tuple[list[Any], Piece]:
+        """Results of `operation` for each payload, in order, and the piece that was done last.
 
-        If the caller is cancelled (its client has gone or its deadline has passed) while the piece waits, the piece is
-        dropped and never runs.
+        If the caller is cancelled (its client has gone or its deadline has passed), its pieces that still wait are
+        dropped and never run. Raises what the operation raises.
         """
-        submitted = time.perf_counter()
-        wanted = [work]  # emptied when nobody waits any more, so that a dropped piece holds no frames
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in payloads]
+        now = time.perf_counter()
 
-        def measured() -> tuple[T, float, float]:
-            started = time.perf_counter()
-            result = wanted.pop()()
-            return result, started - submitted, time.perf_counter() - started
+        def deliver(piece: Piece, result: Any, error: BaseException | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, futures[pieces.index(piece)], result, error)
 
-        self._pending += 1
+        pieces = [Piece(operation, payload, client, deliver, submitted=now) for payload in payloads]
+        self._pending += len(pieces)
+        with self._changed:
+            for piece in pieces:
+                self._queue.put(piece)
+            self._changed.notify_all()
         try:
-            # Cancelling the awaited future cancels the executor's, and the executor skips cancelled futures.
-            result, queue_s, compute_s = await asyncio.wrap_future(self._thread.submit(measured))
+            results = await asyncio.gather(*futures)
         finally:
-            wanted.clear()
-            self._pending -= 1
-        self._mean_piece_s += _MEAN_WEIGHT * (compute_s - self._mean_piece_s)
-        return result, queue_s, compute_s
+            self._pending -= len(pieces)
+            self._drop(pieces)
+        last = max(pieces, key=lambda piece: piece.ended)
+        self._mean_piece_s += _MEAN_WEIGHT * ((last.ended - last.started) / last.batch - self._mean_piece_s)
+        return results, last
 
     def close(self) -> None:
-        """Drop what waits and return when the running piece is done."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Drop what waits and return when what runs is done."""
+        with self._changed:
+            self._closed = True
+            self._queue.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def _drop(self, pieces: list[Piece]) -> None:
+        with self._changed:
+            self._dropped += sum(self._queue.drop(piece) for piece in pieces)
+
+    def _work(self) -> None:
+        """What a lane does, until the engine closes."""
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Wait for a batch and run it; False once the engine is closed. Nothing of it is held on to afterwards."""
+        picked = self._pick()
+        if picked is None:
+            return False
+        pieces, threads = picked
+        started = time.perf_counter()
+        results, error = self._run(pieces, threads)
+        ended = time.perf_counter()
+        with self._changed:
+            self._busy -= 1
+            self._queue.done(pieces, ended - started)
+            self._count(pieces, ended - started)
+        for i, piece in enumerate(pieces):
+            piece.started, piece.ended, piece.batch = started, ended, len(pieces)
+            piece.deliver(piece, None if error else results[i], error)
+        return True
+
+    def _pick(self) -> tuple[list[Piece], int] | None:
+        """The next batch and the threads to run it in; None once the engine is closed."""
+        with self._changed:
+            while not self._closed:
+                head = self._queue.head()
+                if head is None:
+                    self._changed.wait()
+                    continue
+                picked = time.perf_counter()
+                self._gather(head.operation)
+                pieces = self._queue.take(head.operation, self.lanes - self._busy)
+                if not pieces:  # another lane was quicker
+                    continue
+                for piece in pieces:
+                    piece.picked = max(picked, piece.submitted)
+                self._busy += 1
+                alone = self._busy == 1 and not len(self._queue) and head.operation.shapes.any_threads
+                return pieces, self.threads if alone else max(1, self.threads // self.lanes)
+        return None
+
+    def _gather(self, operation: Operation) -> None:
+        """Wait a little for a batch to fill up."""
+        until = time.perf_counter() + self._wait_s
+        full = operation.shapes.sizes[-1]
+        while not self._closed and 0 < self._queue.waiting(operation) < full:
+            left = until - time.perf_counter()
+            if left <= 0 or not self._changed.wait(left):
+                return
+
+    def _run(self, pieces: list[Piece], threads: int) -> tuple[list[Any], BaseException | None]:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        operation = pieces[0].operation
+        payloads = [piece.payload for piece in pieces]
+        try:
+            if operation.filler is not None:
+                payloads += [operation.filler(payloads[0]) for _ in range(operation.shapes.sizes[0] - len(payloads))]
+            with nullcontext() if self._recorder is None else self._recorder.batch(operation.name):
+                return operation.run(payloads), None
+        except BaseException as error:
+            return [], error
+
+    def _count(self, pieces: list[Piece], seconds: float) -> None:
+        name = pieces[0].operation.name
+        past = self._done.get(name, OperationStatistics())
+        self._done[name] = replace(
+            past, pieces=past.pieces + len(pieces), batches=past.batches + 1, device_s=past.device_s + seconds
+        )
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():  # cancelled
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
 
 
 class Job:
-    """The pieces of one call, one after another, and what they cost in all: `queue_ms` waiting, `compute_ms` computing.
+    """The work of one call, and where its time on the way to the device and back went, in milliseconds.
 
-    The queue's limit holds for a call's first piece only: a call that has begun is never refused half way. The number
-    of calls, each with one piece at most, bounds the queue then.
+    The queue's limit holds for a call's first work only: a call that has begun is never refused half way. The number
+    of calls, each with a bounded number of pieces at a time, bounds the queue then.
+
+    Attributes:
+        queue_ms: waiting for a lane.
+        batch_ms: waiting for a batch to fill up.
+        device_ms: computing.
+
     """
 
-    def __init__(self, engine: Engine, admitted: bool) -> None:
+    def __init__(self, engine: Engine, client: str, admitted: bool) -> None:
         self._engine = engine
+        self._client = client
         self._admitted = admitted
-        self.queue_ms = 0.0
-        self.compute_ms = 0.0
+        self.queue_ms = self.batch_ms = self.device_ms = 0.0
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Result of `work`, run on the device. Raises BusyError, and what `work` raises."""
+    async def run(self, operation: Operation, payload: Any) -> Any:
+        """Result of one piece. Raises BusyError, and what the operation raises."""
+        return (await self.run_all(operation, [payload]))[0]
+
+    async def run_all(self, operation: Operation, payloads: Sequence[Any]) -> list[Any]:
+        """Results of several pieces at a time, in order; of their times, those of the one that was done last count."""
         if not self._admitted:
             self._engine.check_room()
             self._admitted = True
-        result, queue_s, compute_s = await self._engine.run(work)
-        self.queue_ms += queue_s * 1000
-        self.compute_ms += compute_s * 1000
-        return result
+        results, last = await self._engine.run(operation, payloads, self._client)
+        self.queue_ms += (last.picked - last.submitted) * 1000
+        self.batch_ms += (last.started - last.picked) * 1000
+        self.device_ms += (last.ended - last.started) * 1000
+        return results
 
 
-__all__ = ["Engine", "Job"]
+__all__ = ["Engine", "EngineStatistics", "Job", "OperationStatistics", "Recorder"]

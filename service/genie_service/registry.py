@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from genie_core.errors import GenieError, ModelError
-from genie_core.inference import Labeller, Sampling, Simulator
-from genie_core.models.bundle import Bundle, BundleInfo, is_bundle, load_bundle, read_bundle_info
+from genie_core.models.bundle import BundleInfo, Precision, is_bundle, load_bundle, read_bundle_info
 from genie_service.engine import Engine
 from genie_service.errors import ModelLoadingError, UnknownModelError
+from genie_service.fair_queue import Operation
+from genie_service.loaded_model import LoadedModel
 
 _log = logging.getLogger(__name__)
 
@@ -37,40 +36,13 @@ class State(enum.Enum):
     FAILED = "failed"
 
 
-class LoadedModel:
-    """A bundle in memory, what computes with it, and how many calls use it."""
+@dataclass(frozen=True)
+class Compute:
+    """How models compute: on which torch device, in what precision, and how many pieces of work at once at most."""
 
-    def __init__(self, name: str, bundle: Bundle) -> None:
-        self.name = name
-        self.bundle = bundle
-        self.labeller = Labeller(bundle)
-        self.simulator = Simulator(bundle)
-        self._users = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
-
-    def warm_up(self) -> None:
-        """Label and simulate a little, so that the first call finds everything allocated."""
-        config = self.bundle.config
-        frames_THWC = np.zeros((2, config.height, config.width, 3), np.uint8)
-        self.labeller.label(frames_THWC, step=1)
-        self.simulator.start(frames_THWC[:1], sampling=Sampling(maskgit_steps=1)).step([0])
-
-    @contextmanager
-    def in_use(self) -> Iterator[LoadedModel]:
-        """Count a user while the context lasts."""
-        self._users += 1
-        self._unused.clear()
-        try:
-            yield self
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._unused.set()
-
-    async def unused(self) -> None:
-        """Return when nobody uses it."""
-        await self._unused.wait()
+    device: str = "cpu"
+    precision: Precision = "float32"
+    largest_batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,14 +54,15 @@ class ModelStatus:
     message: str
     info: BundleInfo | None
     is_default: bool
+    precision: Precision
 
 
 class ModelRegistry:
     """Loads, lends and unloads models. Made by `open`; used from one event loop."""
 
-    def __init__(self, folder: Path, device: str, engine: Engine) -> None:
+    def __init__(self, folder: Path, compute: Compute, engine: Engine) -> None:
         self._folder = folder.absolute()
-        self._device = device
+        self._compute = compute
         self._engine = engine
         self._entries: dict[str, _Entry] = {}
         self._scanning = asyncio.Lock()
@@ -97,13 +70,13 @@ class ModelRegistry:
         self.default = ""
 
     @classmethod
-    async def open(cls, folder: Path, default: str | None, device: str, engine: Engine) -> ModelRegistry:
+    async def open(cls, folder: Path, default: str | None, compute: Compute, engine: Engine) -> ModelRegistry:
         """Look at `folder` (bundle folders, or one bundle) and load nothing yet.
 
         `default` names the model used where a request names none; None will do if there is only one. Raises ModelError
         if there is no bundle, or the default is not among them or not clear.
         """
-        registry = cls(folder, device, engine)
+        registry = cls(folder, compute, engine)
         await registry._scan()
         registry.default = registry._choose_default(default)
         return registry
@@ -170,9 +143,9 @@ class ModelRegistry:
         await self._set_state(entry, State.LOADING)
         try:
             await entry.retired()  # never two of one model in memory
-            bundle = await asyncio.to_thread(load_bundle, entry.path, self._device)
+            bundle = await asyncio.to_thread(load_bundle, entry.path, self._compute.device, self._compute.precision)
             model = LoadedModel(entry.name, bundle)
-            await self._engine.job(admitted=True).run(model.warm_up)
+            await self._prepare(model)
         except Exception as error:
             known = isinstance(error, GenieError)
             if not known:
@@ -183,6 +156,15 @@ class ModelRegistry:
         else:
             entry.loaded, entry.info, entry.loading = model, bundle.info, None
             await self._set_state(entry, State.READY)
+
+    async def _prepare(self, model: LoadedModel) -> None:
+        def prepare(_: list[None]) -> list[None]:
+            model.prepare(self._compute.largest_batch, self._engine.threads)
+            return [None]
+
+        await self._engine.job(admitted=True).run(Operation(f"{model.name}/prepare", prepare), None)
+        shapes = {name: (found.sizes, found.any_threads) for name, found in model.shapes.items()}
+        _log.info("model %s: batches of these sizes change no bit (nor do threads): %s", model.name, shapes)
 
     async def _set_state(self, entry: _Entry, state: State, message: str = "") -> None:
         entry.state, entry.message = state, message
@@ -224,7 +206,9 @@ class ModelRegistry:
         return named
 
     def _status(self, entry: _Entry) -> ModelStatus:
-        return ModelStatus(entry.name, entry.state, entry.message, entry.info, entry.name == self.default)
+        return ModelStatus(
+            entry.name, entry.state, entry.message, entry.info, entry.name == self.default, self._compute.precision
+        )
 
 
 class _Entry:
@@ -305,4 +289,4 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-__all__ = ["LoadedModel", "ModelRegistry", "ModelStatus", "State"]
+__all__ = ["Compute", "ModelRegistry", "ModelStatus", "State"]

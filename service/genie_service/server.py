@@ -10,6 +10,7 @@ import ipaddress
 import logging
 from contextlib import suppress
 
+import torch
 from grpc import aio
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
@@ -29,7 +30,8 @@ from genie_service.interceptors.access_log import AccessLog
 from genie_service.interceptors.admission import Admission
 from genie_service.interceptors.decoding import Decoding
 from genie_service.interceptors.error_status import ErrorStatus
-from genie_service.registry import ModelRegistry, State
+from genie_service.profiling import Profiler
+from genie_service.registry import Compute, ModelRegistry, State
 from genie_service.servicers.labelling import LabellingServicer
 from genie_service.servicers.models import ModelServicer
 from genie_service.servicers.simulation import SimulationServicer
@@ -69,8 +71,13 @@ class GenieServer:
 
         Raises ModelError if the models folder will not do, GenieError if the address cannot be listened on.
         """
-        engine = Engine(settings.queue_limit)
-        registry = await ModelRegistry.open(settings.models, settings.default_model, settings.device, engine)
+        engine = _engine(settings)
+        compute = Compute(settings.device, settings.precision, settings.largest_batch)
+        try:
+            registry = await ModelRegistry.open(settings.models, settings.default_model, compute, engine)
+        except BaseException:
+            engine.close()
+            raise
         server = cls(settings, engine, registry)
         registry.on_change(server._health.update)
         await server._listen()
@@ -135,10 +142,21 @@ class GenieServer:
         )
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
         simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulation, self._server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry), self._server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry, engine), self._server)
         self._health.add_to(self._server)
         names = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
+
+
+def _engine(settings: Settings) -> Engine:
+    threads = settings.threads or torch.get_num_threads()
+    return Engine(
+        settings.queue_limit,
+        lanes=settings.lanes or (threads if settings.on_cpu else 1),
+        threads=threads,
+        wait_s=settings.batch_wait_ms / 1000,
+        recorder=Profiler(settings.profile) if settings.profile is not None else None,
+    )
 
 
 def _channel_options(settings: Settings) -> list[tuple[str, int]]:

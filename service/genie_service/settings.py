@@ -42,7 +42,20 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; loopback unless told otherwise")
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 for a free one")
     device: str = Field("cpu", min_length=1, description="torch device: cpu, cuda, cuda:1 ...")
-    threads: int = Field(0, ge=0, le=1024, description="threads that torch computes with; 0 for torch's default")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what networks compute in; labels say which, and the two do not mix"
+    )
+    threads: int = Field(0, ge=0, le=1024, description="threads to compute in; 0 for as many as torch takes")
+    lanes: int = Field(
+        0, ge=0, le=256, description="batches computed at once; 0 for one a thread on a CPU, one on a GPU"
+    )
+    max_batch: int = Field(
+        0, ge=0, le=1024, description="most pieces of work in a batch; 0 for 4 on a CPU, 32 on a GPU"
+    )
+    batch_wait_ms: float = Field(
+        0.0, ge=0, le=1000, description="how long a batch that is not full waits for more work, milliseconds"
+    )
+    profile: Path | None = Field(None, description="folder to write a torch profiler trace of the first batches to")
     max_message_mib: int = Field(64, ge=1, le=1024, description="largest message, MiB")
     max_decoded_mib: int = Field(256, ge=1, le=65536, description="most pixels that one message may decode to, MiB")
     max_frames: int = Field(4096, ge=2, description="most frames in one message")
@@ -59,6 +72,16 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(30.0, ge=0, description="time that calls under way have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     exit_with_stdin: bool = Field(False, description="stop when standard input is closed (its parent has gone)")
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether models compute on the CPU."""
+        return self.device.split(":")[0] == "cpu"
+
+    @property
+    def largest_batch(self) -> int:
+        """Most pieces of work in a batch."""
+        return self.max_batch or (4 if self.on_cpu else 32)
 
     @property
     def frame_limits(self) -> FrameLimits:

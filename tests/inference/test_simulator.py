@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from factories import make_nano_bundle
 from genie_core.errors import RequestError
-from genie_core.inference import Sampling, Simulator
-from genie_core.inference.sampler import sample_frame
+from genie_core.inference import Sampling, Simulator, draw_together
+from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.inference.simulator import _frame_generator
 from genie_core.models.bundle import load_bundle
 from genie_core.models.dynamics import previous_tokens
@@ -45,6 +45,19 @@ def test_branches_are_what_single_rollouts_are(simulator: Simulator) -> None:
         np.testing.assert_array_equal(branch, simulator.rollout(prompt(), actions, FAST))
 
 
+def test_streams_drawn_together_are_what_they_are_alone(simulator: Simulator) -> None:
+    """Of different prompts, seeds, temperatures and ages, in one batch."""
+    samplings = [FAST, Sampling(4, 0.3, seed=8), Sampling(4, 2.0, seed=3)]
+    rollouts = [simulator.start(prompt(n + 1, seed=n), 1, sampling) for n, sampling in enumerate(samplings)]
+    rollouts[0].step([4])
+    for t in range(6):
+        frames = draw_together([(rollout.branches[0], t) for rollout in rollouts])
+    for n, (sampling, frame) in enumerate(zip(samplings, frames, strict=True)):
+        actions = [*([4] if n == 0 else []), *range(6)]
+        alone = simulator.rollout(prompt(n + 1, seed=n), actions, sampling)[-1]
+        assert (frame != alone).mean() < 0.01  # only rounding may differ: the engine batches what is exact alone
+
+
 @torch.inference_mode()
 def test_carried_state_gives_what_recomputing_the_whole_window_gives(simulator: Simulator) -> None:
     """Longer than the window, so that it slides: the plain way computes every frame of the past again at every step."""
@@ -59,20 +72,12 @@ def test_carried_state_gives_what_recomputing_the_whole_window_gives(simulator: 
         now = genie.lam.quantizer.lookup(torch.tensor([[code]]))
         action = torch.cat((action, now), dim=1)
 
-        def logits(token_BN: torch.Tensor) -> torch.Tensor:
+        def logits(token_BN: torch.Tensor, at_BM: torch.Tensor) -> torch.Tensor:
             everything = torch.cat((tokens, token_BN[:, None]), dim=1)  # noqa: B023 - used at once
-            return genie.dynamics(everything, previous_tokens(everything, 64), action)[:, -1]  # noqa: B023
+            return genie.dynamics(everything, previous_tokens(everything, 64), action)[:, -1, at_BM[0]]  # noqa: B023
 
-        drawn = sample_frame(
-            logits,
-            batch=1,
-            tokens=config.tokens_per_frame,
-            codes=64,
-            steps=4,
-            temperature=1.0,
-            generator=_frame_generator(3, t),
-            device=torch.device("cpu"),
-        )
+        chance = Chance.draw(config.tokens_per_frame, 64, _frame_generator(3, t))
+        drawn = sample_frame(logits, chance, steps=4, temperature_B=torch.ones(1))
         tokens = torch.cat((tokens, drawn[:, None]), dim=1)
     plain = to_frames(genie.tokenizer.decode(tokens))[0, 2:].numpy()
     assert np.abs(fast.astype(int) - plain.astype(int)).max() <= 1

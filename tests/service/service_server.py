@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from genie_api.v1 import labelling_pb2_grpc, models_pb2_grpc, simulation_pb2_grpc
+from genie_service.fair_queue import Operation
 from genie_service.server import GenieServer
 from genie_service.settings import load_settings
 
@@ -37,11 +38,14 @@ class Running:
         """The device computes for as long as the block lasts."""
         release, started = threading.Event(), threading.Event()
 
-        def work() -> None:
+        def work(payloads: list[None]) -> list[None]:
             started.set()
             release.wait(30)
+            return payloads
 
-        future = asyncio.run_coroutine_threadsafe(self.server.engine.run(work), self.loop)
+        engine = self.server.engine
+        busy = engine.run(Operation("busy", work), [None] * engine.lanes, "")
+        future = asyncio.run_coroutine_threadsafe(busy, self.loop)
         assert started.wait(10)
         try:
             yield

@@ -16,7 +16,7 @@ def test_every_setting_is_a_flag_and_nothing_else_is() -> None:
 
 
 def test_the_help_names_the_true_defaults() -> None:
-    in_words = {"models", "default_model", "config", "exit_with_stdin"}
+    in_words = {"profile", "models", "default_model", "config", "exit_with_stdin"}
     hints = get_type_hints(serve, include_extras=True)
     shown = {name: hints[name].__metadata__[0].show_default for name in Settings.model_fields}
     true = {name: str(field.default) for name, field in Settings.model_fields.items()}
@@ -33,10 +33,11 @@ def test_threads_reach_the_thread_that_computes() -> None:
     program = """
 import asyncio, torch
 from genie_service.engine import Engine
+from genie_service.fair_queue import Operation
 torch.set_num_threads(3)
 async def main():
-    engine = Engine(1)
-    print((await engine.run(torch.get_num_threads))[0])
+    engine = Engine(1, threads=torch.get_num_threads())
+    print(await engine.job().run(Operation("threads", lambda _: [torch.get_num_threads()]), None))
     engine.close()
 asyncio.run(main())
 """

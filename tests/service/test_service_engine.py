@@ -1,20 +1,38 @@
-"""The engine: one piece at a time, in order, measured, bounded, and nothing computed that nobody waits for."""
+"""The engine: batches of the right sizes, in turn, measured, bounded, and nothing computed that nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 
+from genie_core.inference.shapes import ExactShapes
 from genie_service.engine import Engine
 from genie_service.errors import BusyError
+from genie_service.fair_queue import Operation
 
 
-async def _until(condition: object) -> None:
-    while not condition():  # type: ignore[operator]
-        await asyncio.sleep(0.001)
+def each(function: Callable[[Any], Any], sizes: tuple[int, ...] = (1,), any_threads: bool = True) -> Operation:
+    return Operation("test", lambda payloads: [function(p) for p in payloads], ExactShapes(sizes, any_threads))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Blocker:
+    """Keeps a lane busy until released."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.operation = each(lambda _: self.release.wait(20))
 
 
 def test_pieces_run_in_order_one_at_a_time_off_the_event_loop() -> None:
@@ -29,91 +47,204 @@ def test_pieces_run_in_order_one_at_a_time_off_the_event_loop() -> None:
         return number * 10
 
     async def main() -> list[int]:
-        engine = Engine(queue_limit=100)
-        results = await asyncio.gather(*(engine.job().run(lambda n=n: piece(n)) for n in range(8)))
+        engine, operation = Engine(queue_limit=100), each(piece)
+        results = await asyncio.gather(*(engine.job("one client").run(operation, n) for n in range(8)))
         engine.close()
         return results
 
     assert asyncio.run(main()) == [n * 10 for n in range(8)]
     assert [number for number, _ in seen] == list(range(8))
-    assert {name for _, name in seen} == {"genie-device_0"}
+    assert {name for _, name in seen} == {"genie-lane-0"}
+
+
+def test_pieces_of_all_clients_become_batches_of_exact_sizes() -> None:
+    sizes: list[int] = []
+
+    def run(payloads: list[int]) -> list[int]:
+        sizes.append(len(payloads))
+        return [p * 10 for p in payloads]
+
+    async def main() -> tuple[list[int], dict[str, tuple[int, int]]]:
+        engine, blocker = Engine(queue_limit=100), Blocker()
+        operation = Operation("batched", run, ExactShapes((1, 2, 4), any_threads=True))
+        busy = asyncio.create_task(engine.job().run(blocker.operation, None))
+        await until(lambda: engine.statistics().busy_lanes == 1)
+        work = [asyncio.create_task(engine.job(f"client {n}").run(operation, n)) for n in range(7)]
+        await until(lambda: engine.statistics().waiting == 7)
+        blocker.release.set()
+        results = await asyncio.gather(*work)
+        await busy
+        found = engine.statistics().operations["batched"]
+        engine.close()
+        return results, {"batched": (found.pieces, found.batches)}
+
+    results, found = asyncio.run(main())
+    assert results == [n * 10 for n in range(7)]
+    assert sizes == [4, 2, 1]
+    assert found == {"batched": (7, 3)}
+
+
+def test_a_batch_with_no_small_size_is_filled_up_and_the_filling_is_nobodys() -> None:
+    seen: list[list[int]] = []
+
+    def run(payloads: list[int]) -> list[int]:
+        seen.append(payloads)
+        return payloads
+
+    async def main() -> list[int]:
+        engine = Engine(queue_limit=100)
+        operation = Operation("filled", run, ExactShapes((4,), any_threads=True), lambda payload: -payload)
+        results = await engine.job().run_all(operation, [5, 6])
+        engine.close()
+        return results
+
+    assert asyncio.run(main()) == [5, 6]
+    assert seen == [[5, 6, -5, -5]]
+
+
+def test_lanes_share_what_waits_and_a_lone_piece_gets_all_threads() -> None:
+    async def main() -> tuple[list[int], int, int]:
+        engine = Engine(queue_limit=100, lanes=2, threads=2)
+        together = threading.Barrier(2, timeout=20)
+
+        def both(_: int) -> int:
+            together.wait()  # passes only if two lanes run at once
+            return torch.get_num_threads()
+
+        alone = await engine.job().run(each(lambda _: torch.get_num_threads()), None)
+        inexact = await engine.job().run(each(lambda _: torch.get_num_threads(), any_threads=False), None)
+        shared = await engine.job().run_all(each(both, (1, 2)), [0, 1])
+        engine.close()
+        return shared, alone, inexact
+
+    shared, alone, inexact = asyncio.run(main())
+    assert shared == [1, 1]
+    assert alone == 2
+    assert inexact == 1
+
+
+def test_a_batch_waits_for_more_pieces_if_told_to() -> None:
+    sizes: list[int] = []
+
+    def run(payloads: list[int]) -> list[int]:
+        sizes.append(len(payloads))
+        return payloads
+
+    async def main() -> float:
+        engine = Engine(queue_limit=100, wait_s=10)
+        operation = Operation("patient", run, ExactShapes((1, 2), any_threads=True))
+        job = engine.job()
+        first = asyncio.create_task(job.run(operation, 1))
+        await asyncio.sleep(0.05)
+        await engine.job().run(operation, 2)
+        await first
+        engine.close()
+        return job.batch_ms
+
+    assert asyncio.run(main()) >= 40
+    assert sizes == [2]
 
 
 def test_a_job_sums_what_its_pieces_cost() -> None:
     async def main() -> tuple[float, float]:
-        engine = Engine(queue_limit=100)
-        blocker = asyncio.create_task(engine.job().run(lambda: time.sleep(0.05)))
-        await asyncio.sleep(0)
+        engine, sleep = Engine(queue_limit=100), each(time.sleep)
+        blocker = asyncio.create_task(engine.job().run(sleep, 0.05))
+        await until(lambda: engine.statistics().busy_lanes == 1)
         job = engine.job()
-        await job.run(lambda: time.sleep(0.02))
-        await job.run(lambda: time.sleep(0.02))
+        await job.run(sleep, 0.02)
+        await job.run(sleep, 0.02)
         await blocker
         engine.close()
-        return job.queue_ms, job.compute_ms
+        return job.queue_ms, job.device_ms
 
-    queue_ms, compute_ms = asyncio.run(main())
-    assert queue_ms > 30
-    assert 40 <= compute_ms < 200
+    queue_ms, device_ms = asyncio.run(main())
+    assert queue_ms > 10
+    assert 40 <= device_ms < 2000
 
 
 def test_a_full_queue_refuses_calls_that_begin_but_not_those_under_way() -> None:
     async def main() -> None:
-        engine = Engine(queue_limit=2)
+        engine, blocker = Engine(queue_limit=2), Blocker()
+        echo = each(lambda payload: payload)
         under_way = engine.job()
-        await under_way.run(lambda: time.sleep(0.3))  # teaches the engine what a piece costs
-        release = threading.Event()
-        waiting = [asyncio.create_task(engine.job().run(release.wait)) for _ in range(2)]
-        await _until(lambda: engine.pending == 2)
+        await under_way.run(each(time.sleep), 0.3)  # teaches the engine what a piece costs
+        waiting = [asyncio.create_task(engine.job().run(blocker.operation, None)) for _ in range(2)]
+        await until(lambda: engine.pending == 2)
         with pytest.raises(BusyError, match="2 pieces") as caught:
-            await engine.job().run(lambda: None)
+            await engine.job().run(echo, None)
         assert caught.value.retry_after_s >= 0.1
-        going_on = asyncio.create_task(under_way.run(lambda: "done"))
-        own = asyncio.create_task(engine.job(admitted=True).run(lambda: "own"))
-        await _until(lambda: engine.pending == 4)
-        release.set()
+        assert engine.statistics().refused == 1
+        going_on = asyncio.create_task(under_way.run(echo, "done"))
+        own = asyncio.create_task(engine.job(admitted=True).run(echo, "own"))
+        await until(lambda: engine.pending == 4)
+        blocker.release.set()
         assert [await going_on, await own] == ["done", "own"]
         await asyncio.gather(*waiting)
         assert engine.pending == 0
-        assert await engine.job().run(lambda: "room again") == "room again"
+        assert await engine.job().run(echo, "room again") == "room again"
         engine.close()
 
     asyncio.run(main())
 
 
-def test_a_cancelled_piece_that_waits_never_runs() -> None:
-    async def main() -> list[str]:
-        engine = Engine(queue_limit=10)
+def test_pieces_that_nobody_waits_for_never_run() -> None:
+    async def main() -> tuple[list[str], int]:
+        engine, blocker = Engine(queue_limit=10), Blocker()
         ran: list[str] = []
-        release = threading.Event()
-        first = asyncio.create_task(engine.job().run(release.wait))
-        dropped = asyncio.create_task(engine.job().run(lambda: ran.append("dropped")))
-        late = asyncio.create_task(_with_deadline(engine, lambda: ran.append("late")))
-        last = asyncio.create_task(engine.job().run(lambda: ran.append("last")))
-        await _until(lambda: engine.pending == 4)
+        append = each(ran.append)
+        first = asyncio.create_task(engine.job().run(blocker.operation, None))
+        await until(lambda: engine.statistics().busy_lanes == 1)
+        dropped = asyncio.create_task(engine.job().run_all(append, ["dropped", "dropped too"]))
+        late = asyncio.create_task(_with_deadline(engine, append))
+        last = asyncio.create_task(engine.job().run(append, "last"))
+        await until(lambda: engine.pending == 5)
         dropped.cancel()
-        await _until(lambda: engine.pending == 2)
-        release.set()
+        await until(lambda: engine.pending == 2)
+        blocker.release.set()
         await asyncio.gather(first, last)
         assert dropped.cancelled()
-        assert isinstance(await asyncio.gather(late, return_exceptions=True), list)
+        assert isinstance((await asyncio.gather(late, return_exceptions=True))[0], TimeoutError)
+        found = engine.statistics().dropped
         engine.close()
-        return ran
+        return ran, found
 
-    assert asyncio.run(main()) == ["last"]
+    assert asyncio.run(main()) == (["last"], 3)
 
 
-async def _with_deadline(engine: Engine, work: object) -> None:
+async def _with_deadline(engine: Engine, operation: Operation) -> None:
     async with asyncio.timeout(0.02):
-        await engine.job().run(work)  # type: ignore[arg-type]
+        await engine.job().run(operation, "late")
 
 
 def test_what_a_piece_raises_reaches_its_caller_and_the_engine_goes_on() -> None:
     async def main() -> str:
         engine = Engine(queue_limit=2)
         with pytest.raises(ZeroDivisionError):
-            await engine.job().run(lambda: 1 // 0)
-        result = await engine.job().run(lambda: "fine")
+            await engine.job().run(each(lambda _: 1 // 0), None)
+        result = await engine.job().run(each(lambda _: "fine"), None)
         engine.close()
         return result
 
     assert asyncio.run(main()) == "fine"
+
+
+def test_a_bulk_client_does_not_starve_an_interactive_one() -> None:
+    order: list[str] = []
+
+    def run(name: str) -> None:
+        time.sleep(0.005)
+        order.append(name)
+
+    async def main() -> None:
+        engine, operation = Engine(queue_limit=1000), each(run)
+        bulk = asyncio.create_task(engine.job("bulk").run_all(operation, ["bulk"] * 60))
+        await until(lambda: len(order) >= 3)
+        for _ in range(5):
+            before = len(order)
+            await engine.job("player").run(operation, "player")
+            assert order[before:].count("bulk") <= 3  # the one that ran, and at most one or two while answers travel
+        await bulk
+        engine.close()
+
+    asyncio.run(main())
+    assert order.index("player") < 20

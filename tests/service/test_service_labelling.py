@@ -66,7 +66,7 @@ def test_an_episode_has_the_labellers_own_labels(
     assert (header.latent_dim, header.num_codes) == (LATENT_DIM, 8)
     assert header.density == (2 if density == "strided" else 1)
     assert (summary.frames, summary.transitions) == (101, int(wanted.valid.sum()))
-    assert summary.timing.total_ms > summary.timing.compute_ms > 0
+    assert summary.timing.total_ms > summary.timing.device_ms > 0
 
 
 def test_a_clip_has_the_same_labels(genie: Running, labeller: Labeller) -> None:
@@ -74,7 +74,7 @@ def test_a_clip_has_the_same_labels(genie: Running, labeller: Labeller) -> None:
     response = genie.labelling.LabelClip(_clip(frames, fps=20))
     _assert_same(labels_of([response.labels], LATENT_DIM), labeller.label(frames, 2))
     assert response.provenance.step == 2
-    assert response.timing.total_ms > response.timing.compute_ms > 0
+    assert response.timing.total_ms > response.timing.device_ms > 0
 
 
 def test_clients_do_not_change_each_others_labels(genie: Running, labeller: Labeller) -> None:
@@ -196,7 +196,7 @@ def test_a_deadline_drops_the_work_before_it_runs(genie: Running) -> None:
             genie.labelling.LabelClip(_clip(video(20), fps=10), timeout=0.3)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert time.monotonic() - began < 5
-        _wait_until(lambda: genie.server.engine.pending == 1)
+        _wait_until(lambda: genie.server.engine.pending == genie.server.engine.lanes)
 
 
 def test_a_cancelled_stream_stops_and_gives_back_what_it_holds(genie: Running) -> None:

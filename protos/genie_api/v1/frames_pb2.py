@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19genie_api/v1/frames.proto\x12\x0cgenie_api.v1\"\xbf\x01\n\x06\x46rames\x12-\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x1b.genie_api.v1.FrameEncoding\x12)\n\tdata_type\x18\x02 \x01(\x0e\x32\x16.genie_api.v1.DataType\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\r\n\x05width\x18\x05 \x01(\r\x12\x10\n\x08\x63hannels\x18\x06 \x01(\r\x12\x0b\n\x03raw\x18\x07 \x01(\x0c\x12\x0e\n\x06images\x18\x08 \x03(\x0c\"@\n\x06Timing\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x12\n\ncompute_ms\x18\x02 \x01(\x01\x12\x10\n\x08total_ms\x18\x03 \x01(\x01*x\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46RAME_ENCODING_RAW\x10\x01\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x02\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x03*:\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19genie_api/v1/frames.proto\x12\x0cgenie_api.v1\"\xbf\x01\n\x06\x46rames\x12-\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x1b.genie_api.v1.FrameEncoding\x12)\n\tdata_type\x18\x02 \x01(\x0e\x32\x16.genie_api.v1.DataType\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\r\n\x05width\x18\x05 \x01(\r\x12\x10\n\x08\x63hannels\x18\x06 \x01(\r\x12\x0b\n\x03raw\x18\x07 \x01(\x0c\x12\x0e\n\x06images\x18\x08 \x03(\x0c\"g\n\x06Timing\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tdevice_ms\x18\x02 \x01(\x01\x12\x10\n\x08total_ms\x18\x03 \x01(\x01\x12\x10\n\x08\x62\x61tch_ms\x18\x04 \x01(\x01\x12\x14\n\x0ctransport_ms\x18\x05 \x01(\x01*x\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46RAME_ENCODING_RAW\x10\x01\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x02\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x03*:\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'genie_api.v1.frames_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEENCODING']._serialized_start=303
-  _globals['_FRAMEENCODING']._serialized_end=423
-  _globals['_DATATYPE']._serialized_start=425
-  _globals['_DATATYPE']._serialized_end=483
+  _globals['_FRAMEENCODING']._serialized_start=342
+  _globals['_FRAMEENCODING']._serialized_end=462
+  _globals['_DATATYPE']._serialized_start=464
+  _globals['_DATATYPE']._serialized_end=522
   _globals['_FRAMES']._serialized_start=44
   _globals['_FRAMES']._serialized_end=235
   _globals['_TIMING']._serialized_start=237
-  _globals['_TIMING']._serialized_end=301
+  _globals['_TIMING']._serialized_end=340
 # @@protoc_insertion_point(module_scope)

@@ -126,24 +126,32 @@ class Timing(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUE_MS_FIELD_NUMBER: _builtins.int
-    COMPUTE_MS_FIELD_NUMBER: _builtins.int
+    DEVICE_MS_FIELD_NUMBER: _builtins.int
     TOTAL_MS_FIELD_NUMBER: _builtins.int
+    BATCH_MS_FIELD_NUMBER: _builtins.int
+    TRANSPORT_MS_FIELD_NUMBER: _builtins.int
     queue_ms: _builtins.float
-    """Waiting for the device, summed over the request's pieces of work."""
-    compute_ms: _builtins.float
-    """Computing on the device, summed likewise."""
+    """Waiting for a turn on the device, summed over the request's pieces of work."""
+    device_ms: _builtins.float
+    """Computing on the device, summed likewise; other requests may have shared it."""
     total_ms: _builtins.float
     """From the first byte read to this message, as the server saw it; for a simulated frame, from the request for that frame."""
+    batch_ms: _builtins.float
+    """Waiting for a batch to fill up, summed likewise."""
+    transport_ms: _builtins.float
+    """The rest of `total_ms`: frames on their way, being decoded and resized, and the client's own pauses."""
     def __init__(
         self,
         *,
         queue_ms: _builtins.float = ...,
-        compute_ms: _builtins.float = ...,
+        device_ms: _builtins.float = ...,
         total_ms: _builtins.float = ...,
+        batch_ms: _builtins.float = ...,
+        transport_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_ms", b"compute_ms", "queue_ms", b"queue_ms", "total_ms", b"total_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_ms", b"batch_ms", "device_ms", b"device_ms", "queue_ms", b"queue_ms", "total_ms", b"total_ms", "transport_ms", b"transport_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

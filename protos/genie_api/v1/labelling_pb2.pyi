@@ -94,6 +94,7 @@ class LabelProvenance(_message.Message):
     LATENT_DIM_FIELD_NUMBER: _builtins.int
     NUM_CODES_FIELD_NUMBER: _builtins.int
     DENSITY_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`."""
     bundle_id: _builtins.str
@@ -110,6 +111,8 @@ class LabelProvenance(_message.Message):
     """Number of codes in the codebook."""
     density: Global___LabelDensity.ValueType
     """Which transitions are labelled."""
+    precision: _builtins.str
+    """What the networks computed in: "float32" or "bfloat16"."""
     def __init__(
         self,
         *,
@@ -121,10 +124,11 @@ class LabelProvenance(_message.Message):
         latent_dim: _builtins.int = ...,
         num_codes: _builtins.int = ...,
         density: Global___LabelDensity.ValueType = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "precision", b"precision", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

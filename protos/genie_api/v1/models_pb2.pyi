@@ -74,6 +74,7 @@ class Model(_message.Message):
     PALETTE_FIELD_NUMBER: _builtins.int
     CARD_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -106,6 +107,8 @@ class Model(_message.Message):
     """The model card, Markdown."""
     is_default: _builtins.bool
     """True for the model used where a request names none."""
+    precision: _builtins.str
+    """What the networks compute in on this server: "float32" or "bfloat16"; labels of the two do not mix."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One colour a code, 0xRRGGBB: every view of this model paints a code alike."""
@@ -130,10 +133,11 @@ class Model(_message.Message):
         palette: _abc.Iterable[_builtins.int] | None = ...,
         card: _builtins.str = ...,
         is_default: _builtins.bool = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,3 +334,104 @@ class UnloadModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
+
+@_typing.final
+class GetStatisticsRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class GetStatisticsResponse(_message.Message):
+    """The device, now and since the server began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANES_FIELD_NUMBER: _builtins.int
+    BUSY_LANES_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    UPTIME_S_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    lanes: _builtins.int
+    """Batches that can run at once."""
+    busy_lanes: _builtins.int
+    """Of these, how many run one now."""
+    waiting: _builtins.int
+    """Pieces of work that wait now."""
+    dropped: _builtins.int
+    """Pieces that nobody waited for any more when their turn would have come."""
+    refused: _builtins.int
+    """Calls refused because too many pieces waited."""
+    uptime_s: _builtins.float
+    """Since the server began, seconds."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationStatistics]:
+        """One each for every kind of work that has been done."""
+
+    def __init__(
+        self,
+        *,
+        lanes: _builtins.int = ...,
+        busy_lanes: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        uptime_s: _builtins.float = ...,
+        operations: _abc.Iterable[Global___OperationStatistics] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_lanes", b"busy_lanes", "dropped", b"dropped", "lanes", b"lanes", "operations", b"operations", "refused", b"refused", "uptime_s", b"uptime_s", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class OperationStatistics(_message.Message):
+    """One kind of work, since the server began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
+    DEVICE_S_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`{model}/encode` labels a block of frames, `{model}/start` begins a simulation, `{model}/draw-{steps}` draws one
+    simulated frame in as many MaskGIT steps.
+    """
+    pieces: _builtins.int
+    """Pieces of work done."""
+    batches: _builtins.int
+    """Batches that they were done in."""
+    device_s: _builtins.float
+    """Time that lanes spent on them, seconds."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        pieces: _builtins.int = ...,
+        batches: _builtins.int = ...,
+        device_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "device_s", b"device_s", "name", b"name", "pieces", b"pieces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationStatistics: _TypeAlias = OperationStatistics  # noqa: Y015

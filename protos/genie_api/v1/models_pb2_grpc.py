@@ -55,6 +55,11 @@ class ModelServiceStub:
                 request_serializer=genie__api_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
                 response_deserializer=genie__api_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
                 _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/genie_api.v1.ModelService/GetStatistics',
+                request_serializer=genie__api_dot_v1_dot_models__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=genie__api_dot_v1_dot_models__pb2.GetStatisticsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -89,6 +94,13 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatistics(self, request, context):
+        """What the device does, and has done since the server began.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.UnloadModel,
                     request_deserializer=genie__api_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
                     response_serializer=genie__api_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=genie__api_dot_v1_dot_models__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=genie__api_dot_v1_dot_models__pb2.GetStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class ModelService:
             '/genie_api.v1.ModelService/UnloadModel',
             genie__api_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
             genie__api_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/genie_api.v1.ModelService/GetStatistics',
+            genie__api_dot_v1_dot_models__pb2.GetStatisticsRequest.SerializeToString,
+            genie__api_dot_v1_dot_models__pb2.GetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class ModelServiceStub:
     """Loads a bundle and warms it up; answers when it is ready. Loading a loaded model does nothing."""
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
     """Unloads a model; requests under way finish first."""
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]
+    """What the device does, and has done since the server began."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -55,6 +57,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Loads a bundle and warms it up; answers when it is ready. Loading a loaded model does nothing."""
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Unloads a model; requests under way finish first."""
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """What the device does, and has done since the server began."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """The models that a server hosts."""
@@ -90,5 +94,13 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
         """Unloads a model; requests under way finish first."""
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _models_pb2.GetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.GetStatisticsResponse, _abc.Awaitable[_models_pb2.GetStatisticsResponse]]:
+        """What the device does, and has done since the server began."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

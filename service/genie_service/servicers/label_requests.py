@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genie_api.v1 import frames_pb2, labelling_pb2
+from genie_api.v1 import labelling_pb2
 from genie_core.data.labels import Density, Labels
 from genie_core.data.timing import resolve_step
 from genie_core.errors import RequestError
-from genie_service.calls import current_call
-from genie_service.engine import Job
-from genie_service.registry import LoadedModel
+from genie_service.loaded_model import LoadedModel
 from genie_service.servicers.names import resource_name
 
 MAX_STEP = 1024
@@ -73,6 +71,7 @@ def provenance_message(model: LoadedModel, plan: LabelPlan) -> labelling_pb2.Lab
         latent_dim=quantizer.dim,
         num_codes=quantizer.codes,
         density=_DENSITY_MESSAGES[plan.density],
+        precision=model.bundle.precision,
     )
 
 
@@ -92,11 +91,6 @@ def count_transitions(labels: Labels) -> int:
     return int(np.count_nonzero(labels.valid))
 
 
-def whole_call_timing(job: Job) -> frames_pb2.Timing:
-    """Where the time of the current call went."""
-    return frames_pb2.Timing(queue_ms=job.queue_ms, compute_ms=job.compute_ms, total_ms=current_call().elapsed_ms)
-
-
 __all__ = [
     "MAX_STEP",
     "LabelPlan",
@@ -104,5 +98,4 @@ __all__ = [
     "labels_message",
     "plan_labels",
     "provenance_message",
-    "whole_call_timing",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +18,17 @@ from genie_service.calls import current_call
 from genie_service.engine import Engine, Job
 from genie_service.frames import FrameLimits, decode_frames
 from genie_service.interceptors.wrapping import Context
+from genie_service.loaded_model import LoadedModel
 from genie_service.registry import ModelRegistry
 from genie_service.servicers.label_requests import (
     count_transitions,
     labels_message,
     plan_labels,
     provenance_message,
-    whole_call_timing,
 )
 from genie_service.servicers.names import model_name
+from genie_service.servicers.timing import Clock
 from genie_service.streams import next_or_none, part_of, read_ahead
-
-PIECE_FRAMES = 64
-"""Most frames that go to the device at once: others get their turn, and a cancelled call stops, in between."""
 
 LEAST_FRAMES = 2
 
@@ -58,13 +55,14 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
                 raise RequestError("frames.count", f"a clip needs at least 2 frames, got {request.frames.count}")
             frames = await self._read_frames(request.frames, model.labeller)
             current_call().frames = len(frames)
-            job, stream = self._engine.job(), model.labeller.stream(plan.step, plan.density)
-            parts = [part async for part in _labels(stream, job, frames)]
-            parts.append(await job.run(stream.finish))
+            job, stream = self._engine.job(current_call().peer), model.labeller.stream(plan.step, plan.density)
+            stream.feed(frames)
+            stream.end()
+            parts = [part async for part in _labels(stream, job, model)]
             return labelling_pb2.LabelClipResponse(
                 provenance=provenance_message(model, plan),
-                labels=labels_message(Labels.concatenate(parts)),
-                timing=whole_call_timing(job),
+                labels=labels_message(Labels.concatenate([*parts, stream.rest()])),
+                timing=Clock(job).lap(),
             )
 
     async def LabelEpisode(
@@ -79,15 +77,16 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
             plan = plan_labels(options, model.bundle.config.fps, "header")
             yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan))
-            job, stream = self._engine.job(), model.labeller.stream(plan.step, plan.density)
+            job, stream = self._engine.job(current_call().peer), model.labeller.stream(plan.step, plan.density)
             transitions = 0
-            async with aclosing(self._label(self._chunks(request_iterator, model.labeller), stream, job)) as parts:
+            chunks = self._chunks(request_iterator, model.labeller)
+            async with aclosing(self._label(chunks, stream, job, model)) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
                     if len(labels):
                         yield labelling_pb2.LabelEpisodeResponse(labels=labels_message(labels))
             summary = labelling_pb2.LabelSummary(
-                frames=current_call().frames, transitions=transitions, timing=whole_call_timing(job)
+                frames=current_call().frames, transitions=transitions, timing=Clock(job).lap()
             )
             yield labelling_pb2.LabelEpisodeResponse(summary=summary)
 
@@ -101,17 +100,23 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             raise RequestError("header", f"the first message holds {part_of(first)}, wanted the header")
         return first.header
 
-    async def _label(self, chunks: AsyncGenerator[Chunk], stream: LabelStream, job: Job) -> AsyncGenerator[Labels]:
+    async def _label(
+        self, chunks: AsyncGenerator[Chunk], stream: LabelStream, job: Job, model: LoadedModel
+    ) -> AsyncGenerator[Labels]:
         """Labels as they become final, to the last; the next chunk is read and made ready meanwhile."""
         call = current_call()
         async with aclosing(read_ahead(chunks, self._idle_seconds)) as chunks_ahead:
             async for frames in chunks_ahead:
                 call.frames += len(frames)
-                async for labels in _labels(stream, job, frames):
+                stream.feed(frames)
+                async for labels in _labels(stream, job, model):
                     yield labels
         if call.frames < LEAST_FRAMES:
             raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
-        yield await job.run(stream.finish)
+        stream.end()
+        async for labels in _labels(stream, job, model):
+            yield labels
+        yield stream.rest()
 
     async def _chunks(
         self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller
@@ -139,9 +144,10 @@ def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
     return RequestError(field, f"got frames of {came[0]} x {came[1]}, {wanted}")
 
 
-async def _labels(stream: LabelStream, job: Job, frames: Chunk) -> AsyncIterator[Labels]:
-    for start in range(0, len(frames), PIECE_FRAMES):
-        yield await job.run(partial(stream.push, frames[start : start + PIECE_FRAMES]))
+async def _labels(stream: LabelStream, job: Job, model: LoadedModel) -> AsyncIterator[Labels]:
+    """What has become final with the frames so far; in between others get their turn, and a cancelled call stops."""
+    while blocks := stream.work():
+        yield stream.take(await job.run_all(model.encode, blocks))
 
 
 __all__ = ["LabellingServicer"]

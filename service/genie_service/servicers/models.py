@@ -1,4 +1,4 @@
-"""ModelService: what the server hosts, and loading and unloading it."""
+"""ModelService: what the server hosts, loading and unloading it, and what its device does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from genie_api.v1 import models_pb2, models_pb2_grpc
 from genie_core.data.palette import code_palette
 from genie_core.errors import RequestError
 from genie_core.models.bundle import BundleInfo
+from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
 from genie_service.registry import ModelRegistry, ModelStatus, State
 from genie_service.servicers.names import model_name, resource_name
@@ -24,8 +25,9 @@ _STATES = {
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Shows the registry."""
 
-    def __init__(self, registry: ModelRegistry) -> None:
+    def __init__(self, registry: ModelRegistry, engine: Engine) -> None:
         self._registry = registry
+        self._engine = engine
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
@@ -60,6 +62,24 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         status = await self._registry.unload(model_name(request.name, "name", required=True))
         return models_pb2.UnloadModelResponse(model=_model_message(status))
 
+    async def GetStatistics(
+        self, request: models_pb2.GetStatisticsRequest, context: Context
+    ) -> models_pb2.GetStatisticsResponse:
+        """What the device does, and has done."""
+        found = self._engine.statistics()
+        return models_pb2.GetStatisticsResponse(
+            lanes=found.lanes,
+            busy_lanes=found.busy_lanes,
+            waiting=found.waiting,
+            dropped=found.dropped,
+            refused=found.refused,
+            uptime_s=found.uptime_s,
+            operations=[
+                models_pb2.OperationStatistics(name=name, pieces=o.pieces, batches=o.batches, device_s=o.device_s)
+                for name, o in sorted(found.operations.items())
+            ],
+        )
+
 
 def _model_message(status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
     message = models_pb2.Model(
@@ -67,6 +87,7 @@ def _model_message(status: ModelStatus, *, brief: bool = False) -> models_pb2.Mo
         state=_STATES[status.state],
         state_message=status.message,
         is_default=status.is_default,
+        precision=status.precision,
     )
     if status.info is not None:
         message.MergeFrom(_info_message(status.info, brief))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from functools import partial
+
+import numpy as np
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
 from genie_core.errors import RequestError
@@ -15,7 +15,8 @@ from genie_service.engine import Engine, Job
 from genie_service.errors import BusyError
 from genie_service.frames import FrameLimits, decode_frames, encode_frames
 from genie_service.interceptors.wrapping import Context
-from genie_service.registry import LoadedModel, ModelRegistry
+from genie_service.loaded_model import LoadedModel
+from genie_service.registry import ModelRegistry
 from genie_service.servicers.names import model_name
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
@@ -26,6 +27,7 @@ from genie_service.servicers.simulation_requests import (
     response_encoding,
     sampling_of,
 )
+from genie_service.servicers.timing import Clock
 from genie_service.streams import next_or_none, part_of, read_ahead
 
 _PLAY_RETRY_S = 10.0
@@ -95,9 +97,10 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         check_start(start, config, "start")
         sampling = sampling_of(start.sampling, config, "start.sampling")
         prompt = await decode_frames(start.prompt, "start.prompt", self._frame_limits)
-        job = self._engine.job()
-        rollout = await job.run(partial(model.simulator.start, prompt, branches, sampling))
-        return Simulation(rollout, job, response_encoding(start, "start"))
+        encoding = response_encoding(start, "start")
+        job = self._engine.job(current_call().peer)
+        rollout = await job.run(model.start, (prompt, branches, sampling))
+        return Simulation(rollout, model, rollout.maskgit_steps, job, encoding)
 
     async def _read_start(self, requests: AsyncIterator[simulation_pb2.PlayRequest]) -> simulation_pb2.SimulationStart:
         first = await next_or_none(requests, self._idle_seconds)
@@ -122,30 +125,22 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
 class Simulation:
     """A rollout under way: draws frames on the engine, as messages, and says where the time of each went."""
 
-    def __init__(self, rollout: Rollout, job: Job, encoding: frames_pb2.FrameEncoding.ValueType) -> None:
+    def __init__(
+        self, rollout: Rollout, model: LoadedModel, steps: int, job: Job, encoding: frames_pb2.FrameEncoding.ValueType
+    ) -> None:
         self._rollout = rollout
+        self._draw = model.draw(steps)
         self._job = job
         self._encoding = encoding
-        self._lap_started = current_call().started
-        self._lap_queue_ms = 0.0
-        self._lap_compute_ms = 0.0
+        self.lap = Clock(job).lap
 
     async def step(self, codes: Sequence[int]) -> frames_pb2.Frames:
         """Take one action in each branch: N codes -> N frames."""
-        frames_NHWC = await self._job.run(partial(self._rollout.step, codes))
+        self._rollout.check(codes)
+        moves = list(zip(self._rollout.branches, codes, strict=True))
+        frames_NHWC = np.stack(await self._job.run_all(self._draw, moves))
         current_call().frames += len(frames_NHWC)
         return await encode_frames(frames_NHWC, self._encoding)
-
-    def lap(self) -> frames_pb2.Timing:
-        """Where the time went since the lap before; the first one counts from the call's beginning."""
-        now, queue_ms, compute_ms = time.perf_counter(), self._job.queue_ms, self._job.compute_ms
-        timing = frames_pb2.Timing(
-            queue_ms=queue_ms - self._lap_queue_ms,
-            compute_ms=compute_ms - self._lap_compute_ms,
-            total_ms=(now - self._lap_started) * 1000,
-        )
-        self._lap_started, self._lap_queue_ms, self._lap_compute_ms = now, queue_ms, compute_ms
-        return timing
 
 
 async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncGenerator[int]:

@@ -1,0 +1,131 @@
+"""Which batch sizes and thread counts give the same bits: a label must not depend on what else is computed.
+
+Matrix kernels are chosen by the shapes that come, and another kernel may add up in another order. So no size is used
+before it has been tried against the reference, on this machine, with these weights: which kernel runs depends on shapes
+alone, so one trial of a size speaks for all data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from genie_core.inference.labeller import BLOCK, Block, Encoded, Labeller
+from genie_core.inference.simulator import Sampling, SimulatedStream, Simulator, draw_together
+from genie_core.models.transformer import TemporalState
+
+_SEED = 20240223
+"""Of the noise that sizes are tried on; any will do."""
+
+
+@dataclass(frozen=True)
+class ExactShapes:
+    """How work may be put together without a bit changing.
+
+    Attributes:
+        sizes: of batches, rising; a batch smaller than the first is filled up to it.
+        any_threads: whether computing in several threads gives the bits that computing in one gives.
+
+    """
+
+    sizes: tuple[int, ...]
+    any_threads: bool
+
+    def fit(self, count: int) -> int:
+        """The batch size to run next where `count` >= 1 pieces wait: no more than there are, or else the smallest."""
+        return max((size for size in self.sizes if size <= count), default=self.sizes[0])
+
+
+def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: float = 2.0) -> ExactShapes:
+    """Find the exact batch sizes of `Labeller.encode` among the powers of 2 up to `largest`.
+
+    On a CPU the reference is one block in one thread. On a GPU small batches waste it, so there the reference is the
+    largest size, to which batches are filled up.
+
+    Args:
+        labeller: what encodes.
+        largest: size of a batch, at least 1.
+        threads: the most that a batch may be computed in, at least 1.
+        within_s: larger sizes are no longer tried after this many seconds.
+
+    """
+    rng = np.random.default_rng(_SEED)
+    frames = rng.integers(256, size=(largest, BLOCK, labeller.height, labeller.width, 3), dtype=np.uint8)
+    seen = labeller.encode([Block(block, labeller.initial_state()) for block in frames])
+    # A second block each, so that there is a past.
+    blocks = [Block(block[::-1], done.state) for block, done in zip(frames, seen, strict=True)]
+    if labeller.bundle.device.type != "cpu":
+        return ExactShapes((largest,), any_threads=True)
+    began = time.perf_counter()
+    with threads_of_this_thread(1):
+        reference = [labeller.encode([block])[0] for block in blocks]
+        sizes = [1]
+        while sizes[-1] * 2 <= largest and time.perf_counter() - began < within_s:
+            size = sizes[-1] * 2
+            if not _same_labels(_in_batches(labeller.encode, blocks, size), reference):
+                break
+            sizes.append(size)
+    with threads_of_this_thread(threads):
+        same = all(_same_labels(_in_batches(labeller.encode, blocks[:n], n), reference[:n]) for n in sizes)
+    return ExactShapes(tuple(sizes), same)
+
+
+def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactShapes:
+    """How simulated streams are put together: one by one on a CPU, where a batch is no faster; filled up on a GPU."""
+    if simulator.bundle.device.type != "cpu":
+        return ExactShapes((largest,), any_threads=True)
+    config = simulator.bundle.config
+    frames = np.random.default_rng(_SEED).integers(256, size=(1, config.height, config.width, 3), dtype=np.uint8)
+
+    def draw(count: int) -> SimulatedStream:
+        with threads_of_this_thread(count):
+            (stream,) = simulator.start(frames, 1, Sampling(seed=_SEED)).branches
+            draw_together([(stream, 0)])
+        return stream
+
+    return ExactShapes((1,), any_threads=_same_streams(draw(1), draw(threads)))
+
+
+@contextmanager
+def threads_of_this_thread(count: int) -> Iterator[None]:
+    """Let what the calling thread computes use `count` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _in_batches(run: Callable[[Sequence[Block]], list[Encoded]], blocks: Sequence[Block], size: int) -> list[Encoded]:
+    return [done for at in range(0, len(blocks) - size + 1, size) for done in run(blocks[at : at + size])]
+
+
+def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
+    """Whether labels, and what the streams remember, agree bit for bit, as far as there are any of the former."""
+    return all(
+        np.array_equal(a.latent, b.latent)
+        and np.array_equal(a.confidence, b.confidence)
+        and _same_states(a.state.temporal, b.state.temporal)
+        for a, b in zip(some, reference, strict=False)
+    )
+
+
+def _same_streams(a: SimulatedStream, b: SimulatedStream) -> bool:
+    return (
+        torch.equal(a.past.token_BN, b.past.token_BN)
+        and _same_states(a.past.dynamics, b.past.dynamics)
+        and _same_states(a.past.decoder, b.past.decoder)
+    )
+
+
+def _same_states(a: TemporalState, b: TemporalState) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.keys + a.values, b.keys + b.values, strict=True))
+
+
+__all__ = ["ExactShapes", "draw_shapes", "label_shapes", "threads_of_this_thread"]

@@ -1,0 +1,82 @@
+"""A model in memory: what the device does with it, as operations of the engine, and how many calls use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from genie_core.inference import Labeller, SimulatedStream, Simulator, draw_together
+from genie_core.inference.shapes import ExactShapes, draw_shapes, label_shapes
+from genie_core.models.bundle import Bundle
+from genie_service.fair_queue import ONE_BY_ONE, Operation
+
+
+class LoadedModel:
+    """A bundle in memory. `prepare` it before its operations are used.
+
+    Attributes:
+        name: of the bundle's folder.
+        bundle: its networks.
+        labeller: labels with it.
+        simulator: simulates with it.
+        encode: operation that labels: `Block` -> `Encoded`.
+        start: operation that begins a simulation: arguments of `Simulator.start` -> `Rollout`.
+
+    """
+
+    def __init__(self, name: str, bundle: Bundle) -> None:
+        self.name = name
+        self.bundle = bundle
+        self.labeller = Labeller(bundle)
+        self.simulator = simulator = Simulator(bundle)
+        self.encode = Operation(f"{name}/encode", self.labeller.encode)
+        # No operation refers to this object: it goes from memory at once when nobody uses it.
+        self.start = Operation(f"{name}/start", lambda payloads: [simulator.start(*prompt) for prompt in payloads])
+        self._draws: dict[int, Operation] = {}
+        self._draw_shapes = ONE_BY_ONE
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def prepare(self, largest_batch: int, threads: int) -> None:
+        """Find the batches that change no bit, on the device's thread; everything is allocated and warm then."""
+        label = label_shapes(self.labeller, largest=largest_batch, threads=threads)
+        self.encode = Operation(self.encode.name, self.labeller.encode, label, lambda block: block)
+        self._draw_shapes = draw_shapes(self.simulator, largest=largest_batch, threads=threads)
+
+    @property
+    def shapes(self) -> dict[str, ExactShapes]:
+        """The batches that may be used, by what is done."""
+        return {"encode": self.encode.shapes, "draw": self._draw_shapes}
+
+    def draw(self, maskgit_steps: int) -> Operation:
+        """Operation that moves simulations of as many steps a frame: (`SimulatedStream`, code) -> frame (h, w, 3)."""
+        if maskgit_steps not in self._draws:
+            name = f"{self.name}/draw-{maskgit_steps}"
+            self._draws[maskgit_steps] = Operation(name, draw_together, self._draw_shapes, _another_stream)
+        return self._draws[maskgit_steps]
+
+    @contextmanager
+    def in_use(self) -> Iterator[LoadedModel]:
+        """Count a user while the context lasts."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def unused(self) -> None:
+        """Return when nobody uses it."""
+        await self._unused.wait()
+
+
+def _another_stream(move: tuple[SimulatedStream, int]) -> tuple[SimulatedStream, int]:
+    stream, code = move
+    return SimulatedStream(stream.bundle, stream.past, stream.sampling), code
+
+
+__all__ = ["LoadedModel"]

@@ -1,0 +1,35 @@
+"""Where the time of a request went, for its answer."""
+
+from __future__ import annotations
+
+import time
+
+from genie_api.v1 import frames_pb2
+from genie_service.calls import current_call
+from genie_service.engine import Job
+
+
+class Clock:
+    """Times the current call, whose work is `job`, in laps; the first lap counts from the call's beginning."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._started = current_call().started
+        self._before = (0.0, 0.0, 0.0)
+
+    def lap(self) -> frames_pb2.Timing:
+        """Where the time went since the lap before."""
+        now, so_far = time.perf_counter(), (self._job.queue_ms, self._job.batch_ms, self._job.device_ms)
+        queue_ms, batch_ms, device_ms = (after - before for after, before in zip(so_far, self._before, strict=True))
+        total_ms = (now - self._started) * 1000
+        self._started, self._before = now, so_far
+        return frames_pb2.Timing(
+            queue_ms=queue_ms,
+            batch_ms=batch_ms,
+            device_ms=device_ms,
+            transport_ms=max(0.0, total_ms - queue_ms - batch_ms - device_ms),
+            total_ms=total_ms,
+        )
+
+
+__all__ = ["Clock"]
