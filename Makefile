@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format protos sim data train-shipped clean
+.PHONY: help demo test check bench conformance format protos sim data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,12 @@ check: $(STAMP) ## style, types, import contracts, contract lint, stale generate
 	cd protos && ../$(BIN)/buf lint
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/hadolint Dockerfile
+
+bench: $(STAMP) ## measure the published figures (half an hour on an idle machine); NAMES="a b" for some rows only
+	$(BIN)/python -m benchmarks $(NAMES)
+
+conformance: $(STAMP) ## other projects' own loaders on what Genie writes, each in its own environment (up to 25 GB)
+	$(BIN)/python conformance/run.py $(TOOLS)
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,215 @@
+"""Which figures there are, what each should reach, and what measures it. Imports nothing heavy and measures nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+COMMAND = "python -m benchmarks"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row to be.
+
+    Attributes:
+        name: of the row.
+        target: what it should reach; None where there is none.
+        better: whether it should be at least or at most that.
+        unit: ``x`` for a ratio.
+        about: what it compares, a sentence or two.
+        parts: what each measured part is.
+
+    """
+
+    name: str
+    target: float | None
+    better: Literal["higher", "lower"]
+    unit: str
+    about: str
+    parts: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One measurement in a process of its own, which gives one row or several.
+
+    Attributes:
+        entry: ``module:function``, called with whether to be quick; gives a `Measured` for each figure.
+        threads: that matrices are multiplied with; None for all cores.
+        figures: rows that it gives, in order.
+        cuda: whether it needs a GPU, and is left out without one.
+
+    """
+
+    entry: str
+    threads: int | None
+    figures: tuple[Figure, ...]
+    cuda: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its rows."""
+        return tuple(figure.name for figure in self.figures)
+
+
+def _grpc(clients: int) -> Benchmark:
+    who = (
+        "one client, which has 8 episodes in flight"
+        if clients == 1
+        else f"{clients} clients, one episode each in flight"
+    )
+    figure = Figure(
+        f"grpc_over_inprocess_{clients}",
+        0.95,
+        "higher",
+        "x",
+        f"Labelling through the service over labelling without it: {who}, HDF5 in and HDF5 out over loopback, "
+        "against one `Labeller` that finds the same frames in memory.",
+        "`inprocess_lanes`: frames a second of the `Labeller` in as many threads as there are cores, each computing in "
+        "one, 4 blocks a batch. `inprocess_batches`: in one thread that computes in all cores, 16 blocks a batch. The "
+        "ratio is to the faster of the two in its round. `grpc`: frames a second of all clients "
+        "together, from the moment the first begins to read until the last file is written.",
+    )
+    return Benchmark(f"benchmarks.grpc_labelling:clients_{clients}", None, (figure,))
+
+
+def _encoder(threads: int | None) -> Benchmark:
+    words = "one thread" if threads == 1 else "all cores"
+    figure = Figure(
+        "encoder_over_plain_1_thread" if threads == 1 else "encoder_over_plain_all",
+        2.0,
+        "higher",
+        "x",
+        f"Frames a second of the latent action encoder over those of the plain one, on {words}: d 512, 8 blocks, "
+        "patch 16, frames of 64 x 64, 8 clips of 16 frames, the same weights.",
+        "`plain_fp32`, `plain_bf16`: the baseline in single precision, as public code runs it, and in bf16 autocast. "
+        "`ours_fp32`, `ours_bf16`: ours likewise, on several cores a lane each, as a server computes. "
+        "`ours_stream`: ours as a labelling stream, one episode at a time. "
+        "The ratio is of `ours_bf16`, which a server computes in when told to, to `plain_fp32`; in fp32, the default, "
+        "both sides spend their time in the same matrix products (`fp32_over_plain_fp32`)."
+        + (" Seconds are those of the CPU, so that other processes do not count." if threads == 1 else ""),
+    )
+    return Benchmark(f"benchmarks.encoder:{'one_thread' if threads == 1 else 'all_threads'}", threads, (figure,))
+
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    _grpc(1),
+    _grpc(8),
+    _grpc(32),
+    _encoder(1),
+    _encoder(None),
+    Benchmark(
+        "benchmarks.rollout:over_full_window",
+        None,
+        (
+            Figure(
+                "rollout_over_full_window",
+                12.0,
+                "higher",
+                "x",
+                "Frames a second of a rollout that carries its past along over one that computes the window of all 16 "
+                "frames at each of 25 steps: d 512, 12 blocks, 256 tokens a frame, both with the tokenizer's decoder.",
+                "`cached`: seconds a frame of `Simulator`. `full_window`: seconds a frame of the baseline. "
+                "`logits_difference`: largest difference of the two networks' logits for a half-drawn sixteenth frame, "
+                "fp32; it must stay under 1e-4. (Once a stream is longer than the window, carried keys and values "
+                "reach further back than a window computed afresh: there the two know different pasts.)",
+            ),
+        ),
+    ),
+    Benchmark(
+        "benchmarks.memory:growth",
+        None,
+        tuple(
+            Figure(
+                f"{side}_growth_mb",
+                50.0,
+                "lower",
+                "MB",
+                f"Peak memory of the {side} for labelling an episode of 100,000 frames, less that for one of 1,000.",
+                "`short`, `long`: peak resident memory of a fresh process that labelled one such episode with "
+                "`genie label` through `genie serve`, HDF5 in and HDF5 out.",
+            )
+            for side in ("client", "server")
+        ),
+    ),
+    Benchmark(
+        "benchmarks.share:encoder",
+        None,
+        (
+            Figure(
+                "encoder_share_of_matmul",
+                0.6,
+                "higher",
+                "x",
+                "Arithmetic a second of the latent action encoder over that of the fastest matrix product measured on "
+                "the same threads in the same precision.",
+                "`encoder`, `matmul`: operations a second. The share of the precision that we ship is the value.",
+            ),
+        ),
+    ),
+    Benchmark(
+        "benchmarks.share:sampler",
+        None,
+        (
+            Figure(
+                "sampler_share_of_matmul",
+                0.6,
+                "higher",
+                "x",
+                "Arithmetic a second of a rollout (25 MaskGIT steps a frame, and the decoder) over that of the fastest "
+                "matrix product measured on the same threads in the same precision.",
+                "`sampler`, `matmul`: operations a second.",
+            ),
+        ),
+    ),
+    Benchmark(
+        "benchmarks.start:start_to_first_label",
+        None,
+        (
+            Figure(
+                "start_to_first_label_s",
+                6.0,
+                "lower",
+                "s",
+                "From starting `genie serve` with the shipped model to the first label in a client's hands.",
+                "`ready`: until the server says so. `first_label`: until the labels of 17 frames are there.",
+            ),
+        ),
+    ),
+    Benchmark(
+        "benchmarks.robotics:rollout",
+        None,
+        (
+            Figure(
+                "robotics_rollout_frames_per_s",
+                None,
+                "higher",
+                "frames/s",
+                "Rollout of the `robotics` preset (2.5B parameters, random weights) on a GPU, 25 steps a frame.",
+                "`frame`: seconds a frame.",
+            ),
+        ),
+        cuda=True,
+    ),
+)
+"""Every benchmark, in the order in which they run and are shown."""
+
+FIGURES: dict[str, Figure] = {figure.name: figure for b in BENCHMARKS for figure in b.figures}
+"""Every figure by name."""
+
+
+def command(name: str, *, quick: bool = False) -> str:
+    """What to type to measure a row again."""
+    return f"{COMMAND} {name}" + (" --quick" if quick else "")
+
+
+def chosen(names: list[str]) -> list[Benchmark]:
+    """The benchmarks that give rows of these names; all for none. Raises ValueError, listing the names there are."""
+    for name in names:
+        if name not in FIGURES:
+            raise ValueError(f"there is no benchmark {name!r}; there are: {', '.join(FIGURES)}")
+    return [b for b in BENCHMARKS if not names or set(names) & set(b.names)]
+
+
+__all__ = ["BENCHMARKS", "FIGURES", "Benchmark", "Figure", "chosen", "command"]

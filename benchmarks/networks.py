@@ -1,0 +1,51 @@
+"""The networks that are timed: CoinRun's size in the paper's appendix, random weights, ours and the baseline's."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.baselines import PlainDynamics, PlainLatentActionEncoder, plain_dynamics, plain_encoder
+from genie_core.models.config import ModelConfig
+from genie_core.models.genie import Genie
+from genie_core.models.presets import preset
+
+WINDOW = 16
+"""Frames of a clip in the paper, and of the window that the public samplers compute."""
+
+STEPS = 25
+"""MaskGIT steps a frame in the paper."""
+
+BATCH = 8
+"""Clips that the encoder reads at once."""
+
+
+def coinrun() -> ModelConfig:
+    """Preset `coinrun` (d 512; encoder of 8 blocks, dynamics of 12) with temporal windows of 16 frames throughout."""
+    config = preset("coinrun")
+    wide = {"window": WINDOW}
+    lam = config.lam.model_copy(update={"encoder": config.lam.encoder.model_copy(update=wide)})
+    dynamics = config.dynamics.model_copy(update={"transformer": config.dynamics.transformer.model_copy(update=wide)})
+    return config.model_copy(update={"lam": lam, "dynamics": dynamics})
+
+
+def make_genie(config: ModelConfig, seed: int = 0) -> Genie:
+    """A model with random weights, for inference."""
+    torch.manual_seed(seed)
+    return Genie(config).eval().requires_grad_(False)
+
+
+def make_encoders() -> tuple[Genie, PlainLatentActionEncoder]:
+    """Our model, and the baseline's encoder with the same weights."""
+    config = coinrun()
+    genie = make_genie(config)
+    return genie, plain_encoder(genie.lam, config).requires_grad_(False)
+
+
+def make_dynamics() -> tuple[Genie, PlainDynamics]:
+    """Our model, and the baseline's dynamics with the same weights."""
+    config = coinrun()
+    genie = make_genie(config)
+    return genie, plain_dynamics(genie.dynamics, config).requires_grad_(False)
+
+
+__all__ = ["BATCH", "STEPS", "WINDOW", "coinrun", "make_dynamics", "make_encoders", "make_genie"]

@@ -1,0 +1,107 @@
+"""Renders ``docs/benchmarks.md`` from the rows. A pure function: the same rows give the same page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.catalogue import FIGURES
+from benchmarks.machine import Machine
+from benchmarks.row import Row, Samples
+
+_HEAD = """# Benchmarks
+
+Written by `make bench` from `benchmarks/results.json`; edit `benchmarks/report.py`, not this page.
+
+Every ratio compares two things that were timed in turn in one run of one process (A B B A ...), so that whatever else
+the machine did fell on both. A ratio is taken in each round and the median of the rounds is published; there are at
+least five. `spread` is the distance between the quartiles over the median. Absolute rates hold for the machine that is
+named and no other; every row has the command that measures it again, and `--quick` only tries whether it runs.
+"""
+
+_BASELINES = """## What is compared with
+
+The plain encoder and the full-window sampler (`benchmarks/baselines/`) are the same networks with the same weights, in
+the structure that public reimplementations of Genie share: a projection each for queries, keys and values, sequences
+folded into the batch before each attention and unfolded after, mask and positions made anew in every call, whole clips
+only, and a sampler that computes the window's 16 frames again at each of its 25 steps. They were written from reading
+AdaWorld (`lam/lam/modules`), tinyworlds (`models/st_transformer.py`, `models/dynamics.py`) and 1xgpt
+(`genie/st_mask_git.py`, `genie/st_transformer.py`); none of that code is in them. Where the three differ the faster was
+taken: attention is PyTorch's fused kernel. `tests/benchmarks` holds that they compute what our networks compute.
+"""
+
+
+def render(rows: Sequence[Row]) -> str:
+    """The page, Markdown."""
+    parts = [_HEAD, _summary(rows), _BASELINES]
+    parts += [_details(row) for row in rows]
+    parts.append(_machines(rows))
+    return "\n".join(parts)
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "Nothing has been measured yet.\n"
+    lines = ["| figure | value | target | reached |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        target, reached = _target(row), {True: "yes", False: "**no**", None: ""}[row.reached]
+        lines.append(f"| [`{row.name}`](#{row.name}) | {_number(row.value, row.parts.unit)} | {target} | {reached} |")
+    return "\n".join(lines) + "\n"
+
+
+def _details(row: Row) -> str:
+    figure, parts = FIGURES[row.name], row.parts
+    lines = [f"## {row.name}", "", figure.about, ""]
+    if parts.quick:
+        lines += ["**Measured with `--quick`: this says that it runs, not how fast.**", ""]
+    lines += [
+        f"**{_number(row.value, parts.unit)}**" + (f", target {_target(row)}" if parts.target is not None else ""),
+        "",
+    ]
+    lines += ["| part | median | spread | samples |", "| --- | --- | --- | --- |"]
+    lines += [_sample_line(name, samples) for name, samples in parts.measured.items()]
+    lines += ["", figure.parts, ""]
+    if parts.facts:
+        lines += ["; ".join(f"{name.replace('_', ' ')} {value}" for name, value in parts.facts.items()) + ".", ""]
+    lines += ["```", parts.command, "```", ""]
+    return "\n".join(lines)
+
+
+def _sample_line(name: str, samples: Samples) -> str:
+    median = _number(samples.median, samples.unit)
+    return f"| `{name}` | {median} | {samples.spread:.1%} | {len(samples.samples)} |"
+
+
+def _target(row: Row) -> str:
+    p = row.parts
+    if p.target is None:
+        return ""
+    return ("at least " if p.better == "higher" else "at most ") + _number(p.target, p.unit)
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "x":
+        return f"{value:.3g} x"
+    if unit == "FLOP/s":
+        return f"{value / 1e9:.4g} GFLOP/s"
+    return f"{value:.4g} {unit}"
+
+
+def _machines(rows: Sequence[Row]) -> str:
+    """The machines of all rows, each described once, with the load each row began under."""
+    lines = ["## Machine", ""]
+    by_machine: dict[Machine, list[Row]] = {}
+    for row in rows:
+        by_machine.setdefault(row.machine.model_copy(update={"load": 0.0}), []).append(row)
+    for machine, theirs in by_machine.items():
+        gpu = f", {machine.gpu}" if machine.gpu else ""
+        lines += [
+            f"- {machine.cpu}, {machine.cores} cores ({', '.join(machine.flags)}), {machine.memory_gib:g} GiB{gpu}; "
+            f"{machine.system}; Python {machine.python}, torch {machine.torch}, grpcio {machine.grpcio}.",
+            "  Processes running as each began: "
+            + ", ".join(f"`{row.name}` {row.machine.load:g}" for row in theirs)
+            + ".",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+__all__ = ["render"]

@@ -1,0 +1,56 @@
+"""Times rollouts of the paper's robotics model on a GPU. The weights are random: speed does not depend on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks.measured import Measured
+from benchmarks.networks import STEPS
+from benchmarks.row import Samples
+from benchmarks.timing import ROUNDS, interleaved
+from genie_core.inference import Sampling, Simulator
+from genie_core.models.bundle import Bundle, BundleInfo
+from genie_core.models.config import ModelConfig
+from genie_core.models.genie import Genie, count_parameters
+from genie_core.models.presets import preset
+
+_BRANCHES = 8
+
+
+def rollout(quick: bool) -> list[Measured]:
+    """Frames a second of one rollout of the `robotics` preset, on the first GPU."""
+    steps, rounds = (2, 2) if quick else (STEPS, 2 * ROUNDS)
+    return [time_rollouts(preset("robotics"), torch.device("cuda"), steps, rounds)]
+
+
+def time_rollouts(config: ModelConfig, device: torch.device, steps: int, rounds: int) -> Measured:
+    """One rollout, and several that branch from one prompt, on `device`; the window is full from the prompt on."""
+    torch.manual_seed(0)
+    with device:
+        genie = Genie(config).eval().requires_grad_(False)
+    info = BundleInfo(config.name, Path(), "0" * 64, config, "", genie.lam.quantizer.codebook.cpu().numpy(), 0)
+    simulator = Simulator(Bundle(info, genie, device))
+    size = (config.context_frames, config.height, config.width, 3)
+    prompt = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    sampling = Sampling(maskgit_steps=steps)
+    one, many = simulator.start(prompt, 1, sampling), simulator.start(prompt, _BRANCHES, sampling)
+    # `step` ends with the frames on the CPU, so that nothing is still running when the clock stops.
+    sides = {"frame": lambda: one.step([0]), f"frames_of_{_BRANCHES}_branches": lambda: many.step([0] * _BRANCHES)}
+    seconds = interleaved(sides, rounds)
+    facts: dict[str, float | int | str] = {
+        "parameters": count_parameters(config).total,
+        "maskgit_steps": steps,
+        "frame_size": f"{config.height} x {config.width}",
+        "precision": str(next(genie.parameters()).dtype).removeprefix("torch."),
+        "frames_per_s_of_branches": round(_BRANCHES / median(seconds[f"frames_of_{_BRANCHES}_branches"]), 3),
+    }
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    measured = {name: Samples.of(taken, "s") for name, taken in seconds.items()}
+    return Measured(value=1 / median(seconds["frame"]), measured=measured, facts=facts, gpu=gpu)
+
+
+__all__ = ["rollout", "time_rollouts"]

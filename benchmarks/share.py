@@ -1,0 +1,67 @@
+"""Compares the arithmetic that the networks do in a second with the fastest matrix product on the same threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import torch
+
+from benchmarks.encoder import in_precision, run_ours
+from benchmarks.flops import decoder_flops, encoder_flops, sampler_flops
+from benchmarks.matmul import matmul_sides
+from benchmarks.measured import Measured
+from benchmarks.networks import BATCH, STEPS, WINDOW, coinrun, make_genie
+from benchmarks.rollout import SAMPLER_PRECISION, start_rollout
+from benchmarks.row import Samples
+from benchmarks.timing import ROUNDS, interleaved, ratios
+
+_ENCODER_PRECISION = "fp32"
+
+
+def _measure(name: str, work: Callable[[], object], flops: int, precision: str, rounds: int) -> list[Measured]:
+    products = matmul_sides(precision)
+    seconds = interleaved({name: work, **{shape: side for shape, (side, _) in products.items()}}, rounds)
+    rates = {shape: [count / s for s in seconds[shape]] for shape, (_, count) in products.items()}
+    best = max(rates, key=lambda shape: median(rates[shape]))
+    ours = [flops / s for s in seconds[name]]
+    shares = ratios(ours, rates[best])
+    return [
+        Measured(
+            value=median(shares),
+            measured={
+                name: Samples.of(ours, "FLOP/s"),
+                "matmul": Samples.of(rates[best], "FLOP/s"),
+                "share": Samples.of(shares, "x"),
+            },
+            facts={
+                "precision": precision,
+                "threads": torch.get_num_threads(),
+                "gflop": round(flops / 1e9, 2),
+                "best_product": best,
+            },
+        )
+    ]
+
+
+def encoder(quick: bool) -> list[Measured]:
+    """The latent action encoder, at the batch of `benchmarks.encoder`, in the precision that labels have by default."""
+    config = coinrun()
+    lam = in_precision(make_genie(config).lam, _ENCODER_PRECISION)
+    batch = 2 if quick else BATCH
+    pixels = torch.rand(batch, WINDOW, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 0.5
+    flops = batch * encoder_flops(config.lam, 64, 64, WINDOW, WINDOW)
+    return _measure("encoder", partial(run_ours, lam, pixels), flops, _ENCODER_PRECISION, 2 if quick else ROUNDS)
+
+
+def sampler(quick: bool) -> list[Measured]:
+    """Drawing one frame of a rollout whose window is full: every MaskGIT step, the pass after, and the decoder."""
+    config = coinrun()
+    steps = 2 if quick else STEPS
+    rollout = start_rollout(make_genie(config), steps)
+    flops = sampler_flops(config, steps, WINDOW) + decoder_flops(config)
+    return _measure("sampler", partial(rollout.step, [0]), flops, SAMPLER_PRECISION, 2 if quick else ROUNDS)
+
+
+__all__ = ["encoder", "sampler"]
