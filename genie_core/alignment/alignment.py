@@ -1,0 +1,149 @@
+"""An alignment: what turns a bundle's labels into one robot's actions. Storing it is `store`'s work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from genie_core.alignment.dictionary import Dictionary
+from genie_core.alignment.observation import Observation
+from genie_core.alignment.regressor import Inputs, Kernel, Regressor
+from genie_core.alignment.transitions import Reduce
+from genie_core.data import Frames, conform_frames
+from genie_core.errors import RequestError
+
+How = Literal["regressor", "dictionary", "draw"]
+"""``regressor``: the small regressor. ``dictionary``: the mean of D[code]. ``draw``: a member of D[code] drawn at
+random, the paper's way."""
+
+
+class HeldOut(BaseModel):
+    """Errors on episodes that nothing was fitted on.
+
+    `nmse` is the mean squared error over the variance, averaged over those numbers of the action that vary: 0 is
+    perfect, 1 is as good as always saying the mean. `rmse` is in each number's own units.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    episodes: int
+    transitions: int
+    nmse: float | None
+    r2: tuple[float | None, ...]
+    rmse: tuple[float, ...]
+
+
+class AlignmentInfo(BaseModel):
+    """What is known of an alignment: what it belongs to, what it gives, what it was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    bundle_id: str = Field(description="SHA-256 of the bundle whose labels it reads")
+    bundle_name: str
+    codes: int = Field(gt=0)
+    latent_dim: int = Field(gt=0)
+    actions: tuple[str, ...] = Field(min_length=1, description="names of the A numbers of an action")
+    reduce: Reduce = Field(description="how one action was made of those over a transition")
+    step: int = Field(gt=0, description="frames of the transitions that it was fitted on")
+    fps: float | None = Field(description="frames a second of those")
+    camera: str
+    height: int = Field(gt=0, description="the model's frame size, pixels")
+    width: int = Field(gt=0)
+    kernels: tuple[Kernel, ...] = Field(min_length=1)
+    budget: int = Field(gt=0, description="labelled transitions that it was fitted on")
+    draw: Literal["transitions", "episodes"] = Field(description="how they were drawn")
+    seed: int = Field(ge=0)
+    labels: str = Field(description="name of the labelled file")
+    dataset: str = Field(description="name of the dataset that the actions came from")
+    created: str = Field(description="ISO 8601, UTC")
+    tool_version: str
+    held_out: dict[str, HeldOut] = Field(default_factory=dict, description="by ``regressor``, ``dictionary``, ``draw``")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A dictionary and a regressor, fitted on the same labelled transitions."""
+
+    info: AlignmentInfo
+    dictionary: Dictionary
+    regressor: Regressor
+    observation: Observation | None
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the regressor reads the frame x_t too; the dictionary never does."""
+        return self.regressor.needs_observation
+
+    def decode(
+        self,
+        latent_TD: ArrayLike,
+        code_T: ArrayLike,
+        frames_THWC: Frames | None = None,
+        *,
+        how: How = "regressor",
+        seed: int = 0,
+        start: int = 0,
+    ) -> NDArray[np.float32]:
+        """The robot's action over each transition, in the units of the data that this was fitted on.
+
+        The action at t is a function of the label at t and frame x_t alone (and of `seed` and t, where it is drawn),
+        so that chunks give what the whole gives, to the rounding of float32. Rows of invalid labels mean nothing.
+
+        Args:
+            latent_TD: (T, D) latents before quantization; where only codes are known, ``codebook[code]``.
+            code_T: (T,) codes.
+            frames_THWC: (T, H, W, 3) uint8, frame x_t of each label, at the model's size (or any other).
+            how: see `How`.
+            seed: of ``draw``, 0 .. 2^64 - 1.
+            start: of ``draw``: index in the episode of the first label.
+
+        Returns:
+            (T, A) float32.
+
+        Raises:
+            RequestError: naming the argument: a wrong shape, a code out of range, a latent that is not finite, or
+                frames that are needed and missing.
+
+        """
+        inputs = self._inputs(latent_TD, code_T)
+        if how == "dictionary":
+            return self.dictionary.mean(inputs.code_N).astype(np.float32)
+        if how == "draw":
+            if not 0 <= seed < 2**64 or start < 0:
+                raise RequestError("seed", f"got {seed} from {start} on, wanted 0 to 2^64 - 1 from 0 or later on")
+            return self.dictionary.draw(inputs.code_N, seed, start).astype(np.float32)
+        if how != "regressor":
+            raise RequestError("how", f"got {how!r}, wanted 'regressor', 'dictionary' or 'draw'")
+        return self.regressor.predict(self._see(inputs, frames_THWC)).astype(np.float32)
+
+    def _inputs(self, latent_TD: ArrayLike, code_T: ArrayLike) -> Inputs:
+        latent, code = np.asarray(latent_TD), np.asarray(code_T)
+        if code.ndim != 1 or code.dtype.kind not in "iu":
+            raise RequestError("code", f"got {code.dtype} of shape {code.shape}, wanted whole numbers of shape (T,)")
+        shape = (len(code), self.info.latent_dim)
+        if latent.shape != shape or latent.dtype.kind != "f":
+            raise RequestError("latent", f"got {latent.dtype} of shape {latent.shape}, wanted floats of shape {shape}")
+        if len(code) and not 0 <= int(code.min()) <= int(code.max()) < self.info.codes:
+            raise RequestError("code", f"got {code.min()} to {code.max()}, wanted 0 to {self.info.codes - 1}")
+        if not np.isfinite(latent).all():
+            raise RequestError("latent", "got numbers that are not finite, wanted finite ones")
+        return Inputs(code.astype(np.int64), latent.astype(np.float64), None)
+
+    def _see(self, inputs: Inputs, frames_THWC: Frames | None) -> Inputs:
+        if not self.needs_frames:
+            return inputs
+        assert self.observation is not None
+        if frames_THWC is None:
+            raise RequestError("frames", "got none, wanted the frame of each label: this alignment reads them")
+        frames = conform_frames(frames_THWC)
+        if len(frames) != len(inputs):
+            raise RequestError("frames", f"got {len(frames)} for {len(inputs)} labels, wanted one for each")
+        return Inputs(inputs.code_N, inputs.latent_ND, self.observation.of(frames))
+
+
+__all__ = ["Alignment", "AlignmentInfo", "HeldOut", "How"]

@@ -1,0 +1,171 @@
+"""Makes an alignment of labelled transitions, states how good it is on episodes held out, and reports it by budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from genie_core import __version__
+from genie_core.alignment.alignment import Alignment, AlignmentInfo
+from genie_core.alignment.bound import supervised_score
+from genie_core.alignment.dictionary import Dictionary
+from genie_core.alignment.regressor import Regressor
+from genie_core.alignment.report import Report, held_out
+from genie_core.alignment.study import (
+    Progress,
+    Sample,
+    Score,
+    Split,
+    StudyOptions,
+    draw_rows,
+    fit_both,
+    score,
+    split_episodes,
+    sweep,
+)
+from genie_core.alignment.transitions import Material, Wanted, read_material
+from genie_core.data import LabelledFile
+from genie_core.errors import ModelError
+from genie_core.models.bundle import Bundle, BundleInfo
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to fit and what to measure.
+
+    Attributes:
+        wanted: what is read, without what follows from `supervised_steps`.
+        budget: labelled transitions to fit on; None: all of the episodes that are not held out.
+        hold_out: share of the episodes that is scored on; 0: none, and there is no report.
+        study: what is compared.
+        supervised_steps: training steps of the bound; 0 leaves it out.
+
+    """
+
+    wanted: Wanted
+    budget: int | None
+    hold_out: float
+    study: StudyOptions
+    supervised_steps: int
+
+
+def check_bundle(labelled: LabelledFile, bundle: BundleInfo) -> None:
+    """Raise ModelError unless the labels are of that bundle."""
+    if labelled.model.bundle_id != bundle.bundle_id:
+        raise ModelError(
+            f"{labelled.path} was labelled with bundle {labelled.model.bundle_name} {labelled.model.bundle_id[:12]}, "
+            f"came {bundle.name} {bundle.bundle_id[:12]} ({bundle.path}): give that bundle, or label with this one"
+        )
+
+
+def align(labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress) -> tuple[Alignment, Report | None]:
+    """Fit an alignment, and measure it where episodes are held out.
+
+    Raises:
+        DatasetError: see `read_material`; or there are fewer labelled transitions than the budget.
+        ModelError: the labels are of another bundle.
+
+    """
+    check_bundle(labelled, bundle.info)
+    material = read_material(labelled, plan.wanted, progress)
+    study, codes = plan.study, bundle.config.lam.quantizer.codes
+    size = (bundle.config.height, bundle.config.width)
+    split = split_episodes(material, plan.hold_out, codes, study.seed, size)
+    everything = split.sample()
+    budget = len(everything.inputs) if plan.budget is None else plan.budget
+    progress(f"fitting on {budget} labelled transitions", 0, 1)
+    sample = everything.take(draw_rows(everything, budget, study.draw, study.seed))
+    fitted = fit_both(split, sample, study.seed)
+    info = _info(bundle.info, material, sample, study, fitted)
+    alignment = Alignment(info, *fitted, split.observation)
+    if not split.held_out:
+        return alignment, None
+    own = own_scores(split, alignment)
+    stated = {way: held_out(found) for way, found in own.items()}
+    alignment = Alignment(info.model_copy(update={"held_out": stated}), *fitted, split.observation)
+    scores = sweep(split, study, progress)
+    if budget not in scores:
+        scores[budget] = own
+    bound = None
+    if plan.supervised_steps:
+        bound = supervised_score(bundle, split, material.step, plan.supervised_steps, study.seed, progress)
+    names = [episode.name for episode in split.held_out]
+    facts = _facts(alignment.info, material, split, everything, plan)
+    return alignment, Report(facts, info.actions, scores, bound, names, study.seed)
+
+
+def own_scores(split: Split, alignment: Alignment) -> dict[str, Score]:
+    """Of one alignment's ways, the scores on the held-out episodes."""
+    dictionary, regressor, seed = alignment.dictionary, alignment.regressor, alignment.info.seed
+    return {
+        "draw": Score(score(split, lambda inputs: dictionary.draw(inputs.code_N, seed))[None]),
+        "dictionary": Score(score(split, lambda inputs: dictionary.mean(inputs.code_N))[None]),
+        "regressor": Score(score(split, regressor.predict)[None]),
+    }
+
+
+def _info(
+    bundle: BundleInfo, material: Material, sample: Sample, study: StudyOptions, fitted: tuple[Dictionary, Regressor]
+) -> AlignmentInfo:
+    return AlignmentInfo(
+        bundle_id=bundle.bundle_id,
+        bundle_name=bundle.name,
+        codes=bundle.config.lam.quantizer.codes,
+        latent_dim=bundle.config.lam.quantizer.dim,
+        actions=material.actions,
+        reduce=material.reduce,
+        step=material.step,
+        fps=material.fps,
+        camera=material.camera,
+        height=bundle.config.height,
+        width=bundle.config.width,
+        kernels=fitted[1].kernels,
+        budget=len(sample.inputs),
+        draw=study.draw,
+        seed=study.seed,
+        labels=material.labelled.path.name,
+        dataset=material.actions_from.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+    )
+
+
+def _facts(info: AlignmentInfo, material: Material, split: Split, everything: Sample, plan: Plan) -> dict[str, object]:
+    """What report.json says of how it was made."""
+    return {
+        "bundle": info.bundle_name,
+        "bundle_id": info.bundle_id,
+        "labels": info.labels,
+        "dataset": info.dataset,
+        "reduce": info.reduce,
+        "step": info.step,
+        "fps": info.fps,
+        "camera": info.camera,
+        "budget": info.budget,
+        "draw": info.draw,
+        "seed": info.seed,
+        "draws": plan.study.seeds,
+        "episodes_to_fit_on": len(split.fit),
+        "episodes_held_out": len(split.held_out),
+        "episodes_without_actions": len(material.without_actions),
+        "labelled_transitions": len(everything.inputs),
+        "budgets_without_labels": [b for b in plan.study.budgets if b > len(everything.inputs)],
+        "supervised_steps": plan.supervised_steps,
+        "kernels": _words(info),
+        "created": info.created,
+        "tool_version": info.tool_version,
+    }
+
+
+def _words(info: AlignmentInfo) -> Sequence[str]:
+    """The kernels in use."""
+    return [
+        k.kind
+        + (f" {k.latent_scale:g}" if k.kind == "smooth" else "")
+        + (f", observation {k.observation_scale:g}" if k.observation_scale is not None else "")
+        for k in info.kernels
+    ]
+
+
+__all__ = ["Plan", "align", "check_bundle", "own_scores"]

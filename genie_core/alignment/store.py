@@ -1,0 +1,212 @@
+"""Alignments on disk: one .safetensors each, with its description as JSON in the header, beside the bundle. No pickle.
+
+``<bundle>/alignments/<name>.safetensors`` is no part of the bundle's identity, which covers configuration and weights.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from genie_core.alignment.alignment import Alignment, AlignmentInfo
+from genie_core.alignment.dictionary import Dictionary
+from genie_core.alignment.observation import Observation
+from genie_core.alignment.regressor import Inputs, Regressor
+from genie_core.errors import ModelError
+
+if TYPE_CHECKING:
+    from genie_core.models.bundle import BundleInfo
+
+FOLDER, SUFFIX = "alignments", ".safetensors"
+_HEADER = "genie_alignment"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class AlignmentEntry:
+    """One alignment beside a bundle. `info` is None where its file cannot be used; then `problem` says why."""
+
+    name: str
+    path: Path
+    info: AlignmentInfo | None
+    problem: str | None
+
+
+def alignment_path(bundle: Path, name: str) -> Path:
+    """Where the alignment of that name lies. Raises ModelError where `name` cannot be a file's name."""
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"alignment name {name!r}: wanted letters, digits, '.', '_' and '-', at most 100")
+    return bundle / FOLDER / (name + SUFFIX)
+
+
+def save_alignment(path: Path, alignment: Alignment, *, overwrite: bool = False) -> None:
+    """Write it whole or not at all; folders are made.
+
+    Raises:
+        ModelError: the file exists, unless `overwrite`.
+
+    """
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path} exists: choose another name, or --overwrite it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = save(_tensors(alignment), {_HEADER: alignment.info.model_dump_json()})
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def load_alignment(path: Path, bundle: BundleInfo) -> Alignment:
+    """Read an alignment of that bundle.
+
+    Raises:
+        ModelError: the file is missing, damaged or no alignment, or it belongs to another bundle.
+
+    """
+    info = read_alignment_info(path)
+    _check_bundle(path, info, bundle)
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+        return _alignment(info, tensors)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is a damaged alignment: {error}") from error
+
+
+def read_alignment_info(path: Path) -> AlignmentInfo:
+    """Read only the description. Raises ModelError where the file is missing, damaged or no alignment."""
+    try:
+        with safe_open(path, framework="np") as file:
+            header = (file.metadata() or {}).get(_HEADER)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if header is None:
+        raise ModelError(f"{path} is no alignment, wanted a file that `genie align` wrote")
+    try:
+        return AlignmentInfo.model_validate_json(header)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ModelError(f"{path} is no alignment that this version reads: {wrong}") from error
+
+
+def list_alignments(bundle: BundleInfo) -> list[AlignmentEntry]:
+    """The alignments that lie beside a bundle, by name; those that cannot be used say why."""
+    entries = []
+    for path in sorted((bundle.path / FOLDER).glob("*" + SUFFIX)):
+        if path.name.startswith("."):  # one that is being written
+            continue
+        try:
+            info = read_alignment_info(path)
+            _check_bundle(path, info, bundle)
+        except ModelError as error:
+            entries.append(AlignmentEntry(path.stem, path, None, str(error)))
+        else:
+            entries.append(AlignmentEntry(path.stem, path, info, None))
+    return entries
+
+
+def _check_bundle(path: Path, info: AlignmentInfo, bundle: BundleInfo) -> None:
+    if info.bundle_id != bundle.bundle_id:
+        raise ModelError(
+            f"{path} belongs to bundle {info.bundle_name} {info.bundle_id[:12]}, wanted {bundle.name} "
+            f"{bundle.bundle_id[:12]}: codes of different bundles mean different things"
+        )
+
+
+def _tensors(alignment: Alignment) -> dict[str, NDArray[Any]]:
+    regressor, seen = alignment.regressor, alignment.regressor.centres.observation_NP
+    tensors: dict[str, NDArray[Any]] = {
+        "dictionary.action": alignment.dictionary.action_NA,
+        "dictionary.start": alignment.dictionary.start_K,
+        "regressor.code": regressor.centres.code_N,
+        "regressor.latent": regressor.centres.latent_ND,
+        "regressor.weights": regressor.weights_CMA,
+        "action.mean": regressor.mean_A,
+        "action.deviation": regressor.deviation_A,
+    }
+    if alignment.needs_frames and alignment.observation is not None and seen is not None:
+        tensors |= {
+            "regressor.observation": seen,
+            "observation.mean": alignment.observation.mean_F,
+            "observation.axes": alignment.observation.axes_FP,
+        }
+    return {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+
+
+def _alignment(info: AlignmentInfo, tensors: Tensors) -> Alignment:
+    """Put it together again. Raises KeyError or ValueError where the parts do not fit."""
+    for key, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{key} holds numbers that are not finite")
+    numbers, centres = len(info.actions), len(tensors["regressor.code"])
+    seeing = any(kernel.observation_scale is not None for kernel in info.kernels)
+    _check_shapes(
+        tensors,
+        {
+            "dictionary.action": (info.budget, numbers),
+            "dictionary.start": (info.codes + 1,),
+            "regressor.latent": (centres, info.latent_dim),
+            "regressor.weights": (len(info.kernels), centres, numbers),
+            "action.mean": (numbers,),
+            "action.deviation": (numbers,),
+        },
+    )
+    start_K = tensors["dictionary.start"]
+    if start_K[0] != 0 or start_K[-1] != info.budget or (np.diff(start_K) < 0).any():
+        raise ValueError("dictionary.start does not divide dictionary.action")
+    observation = None
+    if seeing:
+        seen, mean_F = tensors["regressor.observation"], tensors["observation.mean"]
+        axes_FP = tensors["observation.axes"]
+        _check_shapes(
+            tensors,
+            {"regressor.observation": (centres, seen.shape[-1]), "observation.axes": (len(mean_F), seen.shape[-1])},
+        )
+        observation = Observation(info.height, info.width, mean_F, axes_FP)
+    return Alignment(
+        info,
+        Dictionary(tensors["dictionary.action"], start_K),
+        Regressor(
+            info.kernels,
+            Inputs(tensors["regressor.code"], tensors["regressor.latent"], tensors.get("regressor.observation")),
+            tensors["regressor.weights"],
+            tensors["action.mean"],
+            tensors["action.deviation"],
+        ),
+        observation,
+    )
+
+
+def _check_shapes(tensors: Tensors, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    for key, shape in wanted.items():
+        if tensors[key].shape != shape:
+            raise ValueError(f"{key} is of shape {tensors[key].shape}, wanted {shape}")
+
+
+__all__ = [
+    "AlignmentEntry",
+    "alignment_path",
+    "list_alignments",
+    "load_alignment",
+    "read_alignment_info",
+    "save_alignment",
+]

@@ -1,0 +1,254 @@
+"""How good an alignment is for how many labelled transitions: fitted on some episodes, scored on others.
+
+Every way to read actions off labels is fitted on the same transitions, drawn anew for each seed; beside them stands
+supervised inverse dynamics with all labels, the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from genie_core.alignment.dictionary import Dictionary
+from genie_core.alignment.observation import Observation
+from genie_core.alignment.regressor import (
+    LINEAR,
+    OBSERVATION_ALONE,
+    WITH_OBSERVATION,
+    WITHOUT_OBSERVATION,
+    Array,
+    Inputs,
+    Kernel,
+    Regressor,
+    fit_regressor,
+)
+from genie_core.alignment.transitions import AlignedEpisode, Material
+from genie_core.errors import DatasetError
+from genie_core.evaluation.metrics import r2, residual_sums
+from genie_core.evaluation.probes import fit_mlp
+
+BUDGETS = (10, 50, 200, 1000)
+RESAMPLES = 1000
+
+Draw = Literal["transitions", "episodes"]
+"""``transitions``: at random from all. ``episodes``: whole episodes, one after another, until there are enough."""
+
+Progress = Callable[[str, int, int], None]
+Method = Callable[["Sample", int], Callable[[Inputs], Array]]
+"""From labelled transitions and a seed to a function that reads actions (N, A) off inputs."""
+
+
+class StudyOptions(BaseModel):
+    """What is compared, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    budgets: tuple[int, ...] = Field(BUDGETS, description="labelled transitions; those that there are not are left out")
+    seeds: int = Field(5, gt=0, description="draws of the labelled transitions for each budget")
+    draw: Draw = "transitions"
+    mlp: bool = Field(True, description="whether to compare with a small network, which costs most of the time")
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """N labelled transitions."""
+
+    inputs: Inputs
+    action_NA: Array
+    episode_N: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> Sample:
+        """Those rows."""
+        return Sample(self.inputs.take(rows), self.action_NA[rows], self.episode_N[rows])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Whole episodes to fit on and to score on; `observation` was found on the frames of those to fit on."""
+
+    fit: Sequence[AlignedEpisode]
+    held_out: Sequence[AlignedEpisode]
+    observation: Observation | None
+    codes: int
+
+    def sample(self) -> Sample:
+        """All labelled transitions of the episodes to fit on."""
+        return Sample(
+            Inputs.concatenate([inputs_of(e, self.observation) for e in self.fit]),
+            np.concatenate([e.action_SA for e in self.fit]),
+            np.concatenate([np.full(len(e.frame_S), i) for i, e in enumerate(self.fit)]),
+        )
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of one way on the held-out episodes: `sums_SE4A` of `residual_sums` by seed and episode."""
+
+    sums_SE4A: Array
+
+    @property
+    def pooled_4A(self) -> Array:
+        """Over all episodes, the mean of the seeds."""
+        pooled: Array = self.sums_SE4A.sum(axis=1).mean(axis=0)
+        return pooled
+
+
+def split_episodes(material: Material, hold_out: float, codes: int, seed: int, size: tuple[int, int]) -> Split:
+    """Hold out a share of the episodes, at least one where the share is above 0.
+
+    Raises:
+        DatasetError: there is a single episode and it should be held out.
+
+    """
+    count = len(material.episodes)
+    aside = min(count - 1, max(1, round(count * hold_out))) if hold_out else 0
+    if hold_out and not aside:
+        raise DatasetError(
+            f"{material.labelled.path}: 1 episode with labels and actions, wanted 2 or more to hold one out for "
+            "scoring; --hold-out 0 fits without scoring"
+        )
+    held = set(np.random.default_rng(seed).permutation(count)[:aside].tolist())
+    fit = [e for i, e in enumerate(material.episodes) if i not in held]
+    seen = [e.thumbnail_TF for e in fit if e.thumbnail_TF is not None]
+    observation = Observation.find(np.concatenate(seen), *size) if len(seen) == len(fit) else None
+    return Split(fit, [e for i, e in enumerate(material.episodes) if i in held], observation, codes)
+
+
+def inputs_of(episode: AlignedEpisode, observation: Observation | None) -> Inputs:
+    """What actions are read off, for each labelled transition of an episode."""
+    seen = None
+    if observation is not None and episode.thumbnail_TF is not None:
+        seen = observation.project(episode.thumbnail_TF[episode.frame_S])
+    return Inputs(episode.code_S, episode.latent_SD, seen)
+
+
+def draw_rows(sample: Sample, budget: int, draw: Draw, seed: int) -> NDArray[np.int64]:
+    """Which transitions are labelled: a larger budget contains the smaller ones of the same seed.
+
+    Raises:
+        DatasetError: there are fewer.
+
+    """
+    there = len(sample.inputs)
+    if budget > there:
+        raise DatasetError(
+            f"budget: came {budget}, there are {there} labelled transitions with actions in the "
+            f"{len(np.unique(sample.episode_N))} episodes to fit on"
+        )
+    rng = np.random.default_rng([seed, 1])
+    order = rng.permutation(there)
+    if draw == "episodes":
+        rank = rng.permutation(int(sample.episode_N.max()) + 1)
+        order = np.argsort(rank[sample.episode_N], kind="stable")
+    return np.sort(order[:budget])
+
+
+def fit_both(split: Split, sample: Sample, seed: int) -> tuple[Dictionary, Regressor]:
+    """What an alignment consists of, fitted on all of `sample`."""
+    dictionary = Dictionary.fill(sample.inputs.code_N, sample.action_NA, split.codes)
+    kernels = WITHOUT_OBSERVATION if split.observation is None else WITH_OBSERVATION
+    return dictionary, fit_regressor(sample.inputs, sample.action_NA, sample.episode_N, kernels, seed)
+
+
+def methods(split: Split, mlp: bool) -> dict[str, Method]:
+    """Every way that is compared, by name."""
+
+    def filled(sample: Sample) -> Dictionary:
+        return Dictionary.fill(sample.inputs.code_N, sample.action_NA, split.codes)
+
+    def ridge(kernels: Sequence[Kernel]) -> Method:
+        return lambda s, seed: fit_regressor(s.inputs, s.action_NA, s.episode_N, kernels, seed).predict
+
+    def network(sample: Sample, seed: int) -> Callable[[Inputs], Array]:
+        probe = fit_mlp(_columns(sample.inputs, split.codes), sample.action_NA, seed)
+        return lambda inputs: probe(_columns(inputs, split.codes))
+
+    ways: dict[str, Method] = {
+        "draw": lambda sample, seed: lambda inputs: filled(sample).draw(inputs.code_N, seed),
+        "dictionary": lambda sample, _: lambda inputs: filled(sample).mean(inputs.code_N),
+        "linear": ridge([LINEAR]),
+    }
+    if split.observation is not None:
+        ways["observation_alone"] = ridge(OBSERVATION_ALONE)
+    if mlp:
+        ways["mlp"] = network
+    ways["regressor"] = lambda sample, seed: fit_both(split, sample, seed)[1].predict
+    return ways
+
+
+def sweep(split: Split, options: StudyOptions, progress: Progress) -> dict[int, dict[str, Score]]:
+    """Scores by budget and by way, for the budgets that there are labels for."""
+    everything, ways = split.sample(), methods(split, options.mlp)
+    budgets = sorted({b for b in options.budgets if b <= len(everything.inputs)})
+    scores: dict[int, dict[str, Score]] = {}
+    for done, budget in enumerate(budgets):
+        sums: dict[str, list[Array]] = {name: [] for name in ways}
+        for seed in range(options.seed, options.seed + options.seeds):
+            drawn = done * options.seeds + seed - options.seed
+            progress(f"{budget} labelled transitions", drawn, len(budgets) * options.seeds)
+            sample = everything.take(draw_rows(everything, budget, options.draw, seed))
+            for name, way in ways.items():
+                sums[name].append(score(split, way(sample, seed)))
+        scores[budget] = {name: Score(np.stack(of)) for name, of in sums.items()}
+    return scores
+
+
+def score(split: Split, read: Callable[[Inputs], Array]) -> Array:
+    """Sums (E, 4, A) of `residual_sums` over the held-out episodes."""
+    return np.stack([residual_sums(e.action_SA, read(inputs_of(e, split.observation))) for e in split.held_out])
+
+
+def nmse(sums_X4A: Array) -> Array:
+    """Squared error over variance, averaged over the numbers that vary: (..., 4, A) -> (...); 0 perfect, 1 the mean."""
+    share = 1 - r2(sums_X4A)
+    varies = np.isfinite(share)
+    with np.errstate(invalid="ignore"):
+        mean: Array = np.where(varies, share, 0).sum(axis=-1) / varies.sum(axis=-1)
+    return mean
+
+
+def nmse_interval(score: Score, rng: np.random.Generator) -> tuple[float, float] | None:
+    """95% percentile bootstrap interval over episodes and over seeds; None where there is one episode only."""
+    seeds, episodes = score.sums_SE4A.shape[:2]
+    if episodes < 2:
+        return None
+    weight_RE = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES).astype(np.float64)
+    by_seed_RS = np.stack([nmse(np.einsum("re,eka->rka", weight_RE, of_E4A)) for of_E4A in score.sums_SE4A], axis=1)
+    chosen_RS = rng.integers(seeds, size=(RESAMPLES, seeds))
+    mean_R = np.take_along_axis(by_seed_RS, chosen_RS, axis=1).mean(axis=1)
+    low, high = np.nanpercentile(mean_R, (2.5, 97.5)).tolist()
+    return low, high
+
+
+def _columns(inputs: Inputs, codes: int) -> Array:
+    """Latent, code and observation side by side, for a network."""
+    seen = [] if inputs.observation_NP is None else [inputs.observation_NP]
+    return np.concatenate([inputs.latent_ND, np.eye(codes)[inputs.code_N], *seen], axis=1)
+
+
+Scores = Mapping[int, Mapping[str, Score]]
+
+__all__ = [
+    "BUDGETS",
+    "Draw",
+    "Sample",
+    "Score",
+    "Scores",
+    "Split",
+    "StudyOptions",
+    "draw_rows",
+    "fit_both",
+    "inputs_of",
+    "methods",
+    "nmse",
+    "nmse_interval",
+    "score",
+    "split_episodes",
+    "sweep",
+]

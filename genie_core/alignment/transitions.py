@@ -1,0 +1,325 @@
+"""Labelled transitions with the robot's actions: labels of one file, actions of it or of another dataset, matched.
+
+Fitting is `regressor`'s and `dictionary`'s work; which transitions are fitted on and which scored is `study`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.alignment.observation import thumbnails
+from genie_core.alignment.regressor import Array
+from genie_core.data import Dataset, Episode, Frames, LabelAttrs, LabelledFile, Labels, open_dataset, resize_frames
+from genie_core.data.lerobot_meta import is_lerobot, read_lerobot_meta
+from genie_core.data.location import SourcePath, source_path
+from genie_core.errors import DatasetError
+
+Reduce = Literal["mean", "first", "last", "change"]
+"""One action for a transition of k frames from the k actions a_t .. a_{t+k-1} over it.
+
+``mean``: their mean, for velocities and small displacements. ``first``: a_t. ``last``: a_{t+k-1}. ``change``: a_{t+k} -
+a_t, for absolute targets: how the command changes over the transition.
+"""
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class AlignedEpisode:
+    """One labelled episode with the robot's actions.
+
+    Attributes:
+        name: in the labelled file.
+        frame_S: (S,) int64, the frame t that each labelled transition starts at.
+        code_S: (S,) int64.
+        latent_SD: (S, D).
+        action_TA: (T - step, A) the robot's action over every transition x_t -> x_{t+step}, labelled or not.
+        thumbnail_TF: (T, 192) of every frame; None where there are no frames, or they are not wanted.
+        frames_THWC: at the model's size; None where they are not kept.
+
+    """
+
+    name: str
+    frame_S: NDArray[np.int64]
+    code_S: NDArray[np.int64]
+    latent_SD: Array
+    action_TA: Array
+    thumbnail_TF: Array | None
+    frames_THWC: Frames | None
+
+    @property
+    def action_SA(self) -> Array:
+        """The robot's action over each labelled transition."""
+        return self.action_TA[self.frame_S]
+
+
+@dataclass(frozen=True)
+class Material:
+    """All episodes that have both labels and actions, and what is the same for all.
+
+    Attributes:
+        labelled: the file that the labels are from.
+        actions_from: what the actions were read from.
+        actions: names of the A numbers of an action.
+        reduce: how one action was made of those over a transition.
+        step: frames from x_t to x_{t+step}.
+        fps: frames a second; None where only the step is known.
+        camera: that was labelled.
+        episodes: at least one.
+        without_actions: names of labelled episodes that have no actions.
+
+    """
+
+    labelled: LabelledFile
+    actions_from: SourcePath
+    actions: tuple[str, ...]
+    reduce: Reduce
+    step: int
+    fps: float | None
+    camera: str
+    episodes: Sequence[AlignedEpisode]
+    without_actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to read.
+
+    Attributes:
+        actions_from: a dataset with actions; None: the labelled file, else the source that it names.
+        height, width: the model's frame size.
+        reduce: see `Reduce`.
+        camera: of `actions_from`, where frames are read there; None: the one that was labelled.
+        observations: whether to make thumbnails.
+        keep_frames: whether to keep frames at the model's size.
+
+    """
+
+    actions_from: SourcePath | None
+    height: int
+    width: int
+    reduce: Reduce = "mean"
+    camera: str | None = None
+    observations: bool = True
+    keep_frames: bool = False
+
+
+def read_material(labelled: LabelledFile, wanted: Wanted, progress: Callable[[str, int, int], None]) -> Material:
+    """Read labels, actions and what is wanted of the frames.
+
+    Raises:
+        DatasetError: no episode has actions, or none a valid label; lengths of labels, actions and frames disagree;
+            actions are no finite numbers, or not equally many in each episode; or episodes are labelled with different
+            bundles or steps.
+
+    """
+    labels = {name: labelled.labels(name) for name in labelled.episodes}
+    attrs = _same_for_all(labelled, {name: attrs for name, (_, attrs) in labels.items()})
+    where, sources = _sources(labelled, attrs, wanted)
+    episodes: list[AlignedEpisode] = []
+    for done, (name, (label, label_attrs)) in enumerate(labels.items()):
+        progress("reading labels and actions", done, len(labels))
+        action_TA = (
+            _actions(sources[name], len(label), where, wanted.reduce, label_attrs.step) if sources[name] else None
+        )
+        if action_TA is not None and label.valid.any():
+            _check_width(where, name, action_TA, episodes)
+            episodes.append(_episode(labelled, name, label, action_TA, sources[name], wanted))
+    if not episodes:
+        raise DatasetError(f"{labelled.path}: no episode with both actions and a valid label; {where} has the actions")
+    found = {episode.name for episode in episodes}
+    first = attrs[episodes[0].name]
+    names = _action_names(where, episodes[0].action_TA.shape[1])
+    without = tuple(name for name in labelled.episodes if name not in found)
+    return Material(labelled, where, names, wanted.reduce, first.step, first.fps, first.camera, episodes, without)
+
+
+def reduce_actions(action_TA: Array, step: int, reduce: Reduce) -> Array:
+    """One action for each transition x_t -> x_{t+step}: (T, A) -> (max(0, T - step), A)."""
+    count = max(0, len(action_TA) - step)
+    if reduce == "first":
+        return action_TA[:count]
+    if reduce == "last":
+        return action_TA[step - 1 : step - 1 + count]
+    if reduce == "change":
+        return action_TA[step : step + count] - action_TA[:count]
+    mean_TA: Array = np.mean([action_TA[j : j + count] for j in range(step)], axis=0)
+    return mean_TA
+
+
+def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, LabelAttrs]) -> Mapping[str, LabelAttrs]:
+    """The attributes as they are, once it is sure that one bundle and one step made all labels."""
+    if not attrs:
+        raise DatasetError(f"{labelled.path}: no episode carries labels")
+    for name, of in attrs.items():
+        if of.bundle_id != labelled.model.bundle_id:
+            raise DatasetError(
+                f"{labelled.path}: {name} was labelled with bundle {of.bundle_id[:12]}, the file says "
+                f"{labelled.model.bundle_id[:12]}: label it again with one bundle"
+            )
+    steps = sorted({of.step for of in attrs.values()})
+    if len(steps) > 1:
+        raise DatasetError(
+            f"{labelled.path}: transitions of {', '.join(map(str, steps))} frames, wanted one length: an action over "
+            "another time is another action"
+        )
+    return attrs
+
+
+def _sources(
+    labelled: LabelledFile, attrs: Mapping[str, LabelAttrs], wanted: Wanted
+) -> tuple[SourcePath, Mapping[str, Episode | None]]:
+    """Where the actions are, and by the labelled episode's name the episode that has them (None where none does).
+
+    Raises DatasetError where there are no actions, or no episode is called as those that are labelled.
+    """
+    if wanted.actions_from is None:
+        own = {name: labelled.episode(name) for name in labelled.episodes}
+        if any(episode is not None and episode.array("actions") is not None for episode in own.values()):
+            return labelled.path, own
+    first = next(iter(attrs.values()))
+    path = wanted.actions_from or _dataset_of(source_path(first.source))
+    if path is None:
+        raise DatasetError(
+            f"{labelled.path}: has no actions, and neither has its source {first.source}: name a dataset that has them "
+            "with --actions-from"
+        )
+    dataset = _open(path, wanted.camera, first.camera)
+    there = {episode.name: episode for episode in dataset.episodes}
+    # An episode has the name that it had when it was labelled, of which a folder's file keeps only the end.
+    namings: tuple[Callable[[str], str], ...] = (
+        lambda name: attrs[name].source_name,
+        lambda name: attrs[name].source_name.rpartition("/")[2],
+        lambda name: name,
+    )
+    for naming in namings:
+        matched = {name: there.get(naming(name)) for name in labelled.episodes}
+        if any(matched.values()):
+            break
+    else:
+        raise DatasetError(
+            f"{path}: no episode is called as those of {labelled.path}: came {', '.join(list(there)[:3])}, ..., "
+            f"wanted {', '.join(of.source_name for of in list(attrs.values())[:3])}, ..."
+        )
+    if all(episode is None or episode.array("actions") is None for episode in matched.values()):
+        raise DatasetError(f"{path}: has no actions, wanted a dataset with the robot's actions: see --actions-from")
+    return path, matched
+
+
+def _dataset_of(source: SourcePath) -> SourcePath | None:
+    """The dataset that labelled frames came from, where it is still there: a file, or LeRobot's folder."""
+    if not source.exists():
+        return None
+    around: list[SourcePath] = [*source.parents]
+    return next((folder for folder in around if is_lerobot(folder)), source)
+
+
+def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset:
+    """The dataset seen by the camera asked for, else by that which was labelled, else by its only one."""
+    if camera is not None:
+        return open_dataset(path, camera=camera)
+    try:
+        return open_dataset(path, camera=labelled_camera)
+    except DatasetError:
+        return open_dataset(path)
+
+
+def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Reduce, step: int) -> Array | None:
+    """The action over each transition of an episode of `frames` labels; None where the file has no actions for it."""
+    raw = None if episode is None else episode.array("actions")
+    if episode is None or raw is None:
+        return None
+    if raw.dtype.kind not in "fiub" or raw.ndim not in (1, 2):
+        raise DatasetError(
+            f"{where}: actions of {episode.name} are {raw.dtype} of shape {raw.shape}, wanted numbers of shape (T, A)"
+        )
+    if len(raw) != frames:
+        raise DatasetError(
+            f"{where}: {episode.name} has {len(raw)} actions, its labels are of {frames} frames: wanted one each"
+        )
+    action_TA = raw.astype(np.float64).reshape(len(raw), -1)
+    wrong = np.argwhere(~np.isfinite(action_TA))
+    if len(wrong):
+        t, a = wrong[0]
+        raise DatasetError(
+            f"{where}: actions of {episode.name} hold {len(wrong)} numbers that are not finite, the first "
+            f"({action_TA[t, a]}) in frame {t}, number {a}: wanted finite numbers"
+        )
+    return reduce_actions(action_TA, step, reduce)
+
+
+def _check_width(where: SourcePath, name: str, action_TA: Array, before: Sequence[AlignedEpisode]) -> None:
+    if before and before[0].action_TA.shape[1] != action_TA.shape[1]:
+        raise DatasetError(
+            f"{where}: actions of {name} have {action_TA.shape[1]} numbers, those of {before[0].name} "
+            f"{before[0].action_TA.shape[1]}: wanted as many in each"
+        )
+
+
+def _episode(
+    labelled: LabelledFile, name: str, labels: Labels, action_TA: Array, source: Episode | None, wanted: Wanted
+) -> AlignedEpisode:
+    frame_S = np.flatnonzero(labels.valid).astype(np.int64)
+    if frame_S[-1] >= len(action_TA):
+        raise DatasetError(
+            f"{labelled.path}: {name}: the transition at frame {frame_S[-1]} is marked valid and ends behind the last "
+            f"of {len(labels)} frames"
+        )
+    thumbnail_TF, frames_THWC = None, None
+    if wanted.observations or wanted.keep_frames:
+        # The frames that were labelled, where the file has them: they are seen by the camera that was labelled.
+        seen = labelled.episode(name) or source
+        assert seen is not None
+        if seen.num_frames != len(labels):
+            raise DatasetError(
+                f"{seen.source}: {seen.name} has {seen.num_frames} frames, its labels are of {len(labels)}"
+            )
+        thumbnail_TF, frames_THWC = _look(seen, wanted)
+    return AlignedEpisode(
+        name,
+        frame_S,
+        labels.code[frame_S].astype(np.int64),
+        labels.latent[frame_S].astype(np.float64),
+        action_TA,
+        thumbnail_TF,
+        frames_THWC,
+    )
+
+
+def _look(episode: Episode, wanted: Wanted) -> tuple[Array | None, Frames | None]:
+    """Thumbnails of all frames, and the frames themselves, as far as they are wanted."""
+    small, kept = [], []
+    for chunk_THWC in episode.chunks(_CHUNK):
+        frames_THWC = resize_frames(chunk_THWC, wanted.height, wanted.width)
+        if wanted.observations:
+            small.append(thumbnails(frames_THWC, wanted.height, wanted.width))
+        if wanted.keep_frames:
+            kept.append(frames_THWC)
+    return (np.concatenate(small) if small else None), (np.concatenate(kept) if kept else None)
+
+
+def _action_names(where: SourcePath, width: int) -> tuple[str, ...]:
+    """What LeRobot calls the numbers of an action; ``action[0]``, ``action[1]`` ... where nobody names them."""
+    if is_lerobot(where):
+        feature = read_lerobot_meta(where).info.features.get("action")
+        names = tuple(_flatten(feature.names)) if feature is not None else ()
+        if len(names) == width and len(set(names)) == width:
+            return names
+    return tuple(f"action[{a}]" for a in range(width))
+
+
+def _flatten(names: object) -> list[str]:
+    """Names in the lists and dictionaries that datasets wrap them in."""
+    if isinstance(names, str):
+        return [names]
+    if isinstance(names, Mapping):
+        names = list(names.values())
+    return [name for part in names for name in _flatten(part)] if isinstance(names, Sequence) else []
+
+
+__all__ = ["AlignedEpisode", "Material", "Reduce", "Wanted", "read_material", "reduce_actions"]
