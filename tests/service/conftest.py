@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_server import Running, serving
 
 from factories import make_nano_bundle
+from service_server import Running, serving
 
 
 @pytest.fixture(scope="package")

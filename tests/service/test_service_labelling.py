@@ -13,12 +13,12 @@ import grpc
 import numpy as np
 import pytest
 from service_messages import Episode, assert_invalid, details, episode, labels_of, raw, video
-from service_server import Running
 
 from genie_api.v1 import labelling_pb2
 from genie_core.data.labels import Labels
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
+from service_server import Running
 
 LATENT_DIM = 8
 Request = labelling_pb2.LabelEpisodeRequest

@@ -14,7 +14,6 @@ import grpc
 import numpy as np
 import pytest
 from service_messages import assert_invalid, episode, raw, video
-from service_server import Running
 
 from factories import make_nano_bundle
 from genie_api.v1 import labelling_pb2, models_pb2
@@ -22,6 +21,7 @@ from genie_core.errors import ModelError
 from genie_core.models.bundle import read_bundle_info
 from genie_service.engine import Engine
 from genie_service.registry import Compute, ModelRegistry, State
+from service_server import Running
 
 
 def _list(genie: Running, **request: object) -> models_pb2.ListModelsResponse:

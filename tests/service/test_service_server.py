@@ -19,12 +19,12 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from service_messages import episode, raw, video
-from service_server import Running
 
 from genie_api.v1 import labelling_pb2, models_pb2
 from genie_core.errors import GenieError, ModelError
 from genie_service.server import LABELLING, MODELS, SIMULATION, GenieServer
 from genie_service.settings import load_settings
+from service_server import Running
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -12,12 +12,12 @@ import grpc
 import numpy as np
 import pytest
 from service_messages import Episode, assert_invalid, details, pixels, raw, rollout, video
-from service_server import Running
 
 from genie_api.v1 import frames_pb2, simulation_pb2
 from genie_core.data.images import decode_image, encode_image
 from genie_core.inference import Sampling, Simulator
 from genie_core.models.bundle import load_bundle
+from service_server import Running
 
 PlayRequest = simulation_pb2.PlayRequest
 SAMPLING = simulation_pb2.SamplingOptions(maskgit_steps=4, seed=7)
