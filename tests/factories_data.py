@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from genie_core.data import LabelModel, Labels
+from genie_core.data import LabelModel, Labels, encode_image
 
 PIXEL_FORMATS = {"gif": "rgb8", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
 
@@ -104,3 +104,78 @@ def make_labels(frames: int, step: int = 1, seed: int = 0, codes: int = 8, laten
     confidence = rng.uniform(size=labelled).astype(np.float32)
     valid = Labels(0, code, latent, confidence, np.ones(labelled, np.bool_))
     return Labels.concatenate([valid, Labels.invalid(labelled, frames - labelled, latent_dim)])
+
+
+def make_aloha(
+    path: Path,
+    frames: int = 8,
+    size: tuple[int, int] = (24, 32),
+    cameras: tuple[str, ...] = ("top",),
+    *,
+    compressed: bool = False,
+    seed: int = 0,
+) -> Path:
+    """One episode as ACT's ``record_sim_episodes.py`` writes it, or as ALOHA's recorder compresses it.
+
+    Compressed: OpenCV is given the RGB arrays and takes them for BGR, so the JPEG itself has red and blue exchanged;
+    rows are padded to the longest, and ``compress_len`` has the lengths, a row for each camera.
+    """
+    rng = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        file.attrs["sim"] = True
+        images = file.create_group("observations/images")
+        lengths = np.zeros((len(cameras), frames))
+        for number, camera in enumerate(cameras):
+            frames_THWC = make_frames(frames, *size, seed=seed + number)
+            if not compressed:
+                images.create_dataset(camera, data=frames_THWC, chunks=(1, *size, 3))
+                continue
+            rows = [encode_image(frame_HWC[..., ::-1], "jpeg") for frame_HWC in frames_THWC]
+            lengths[number] = [len(row) for row in rows]
+            longest = max(map(len, rows))
+            padded = np.stack([np.frombuffer(row.ljust(longest, b"\0"), np.uint8) for row in rows])
+            images.create_dataset(camera, data=padded, chunks=(1, longest))
+        if compressed:
+            file.attrs["compress"] = True
+            file["compress_len"] = lengths
+        for key in ("observations/qpos", "observations/qvel", "action"):
+            file[key] = rng.normal(size=(frames, 14)).astype(np.float32)
+    return path
+
+
+def make_libero(path: Path, convention: str | None = "opengl", episodes: int = 2, frames: int = 8) -> Path:
+    """A file as LIBERO writes it: robomimic's layout and names, attributes of its own, pictures as OpenGL has them."""
+    make_robomimic(path, episodes=episodes, frames=frames, size=16, fps=20, camera="agentview_rgb")
+    with h5py.File(path, "r+") as file:
+        del file["mask"]
+        data = file["data"]
+        data.attrs["num_demos"] = np.int64(episodes)
+        data.attrs["bddl_file_name"] = "libero_spatial/pick_up_the_black_bowl.bddl"
+        data.attrs["problem_info"] = json.dumps({"language_instruction": "pick up the black bowl"})
+        if convention is not None:
+            data.attrs["macros_image_convention"] = convention
+        for index, demo in enumerate(data.values()):
+            demo["obs/eye_in_hand_rgb"] = make_frames(frames, 16, 16, seed=100 + index)
+            if convention == "opengl":
+                demo["obs/agentview_rgb"][...] = demo["obs/agentview_rgb"][()][:, ::-1]
+    return path
+
+
+def make_nested(path: Path, episodes: int = 3, frames: int = 6, storage: str = "last") -> Path:
+    """An HDF5 file of no known layout: ``trajectories/<number>/images/front``, not numbered without gaps."""
+    with h5py.File(path, "w") as file:
+        file["trajectories/about"] = "nothing"
+        for index in range(episodes):
+            group = file.create_group(f"trajectories/{7 * index + 2}")
+            frames_THWC = make_frames(frames, 16, 20, seed=index)
+            images = [encode_image(frame_HWC, "png") for frame_HWC in frames_THWC]
+            if storage == "vlen":
+                rows = group.create_dataset("images/front", (frames,), h5py.vlen_dtype(np.uint8))
+                for number, image in enumerate(images):
+                    rows[number] = np.frombuffer(image, np.uint8)
+            elif storage == "bytes":
+                group["images/front"] = np.array(images, f"V{max(map(len, images))}")
+            else:
+                group["images/front"] = frames_THWC if storage == "last" else frames_THWC.transpose(0, 3, 1, 2)
+            group["robot/command"] = np.random.default_rng(index).normal(size=(frames, 7))
+    return path

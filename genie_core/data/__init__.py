@@ -5,22 +5,27 @@ Frames: `resize_frames` is the one way to resize; `conform_frames` refuses what 
 Labels: `LabelWriter` writes them beside the frames, `open_labelled` and `read_labels` read them back.
 """
 
-from genie_core.data.dataset import Dataset, Format, open_dataset
+from genie_core.data.convention import Colour, Convention
+from genie_core.data.dataset import Dataset, Format, ReadOptions
 from genie_core.data.episode import Episode, FrameReader
+from genie_core.data.formats import open_dataset
 from genie_core.data.hold_out import hold_out_episodes
 from genie_core.data.images import decode_image, encode_image, read_image
 from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
 from genie_core.data.label_output import Existing, default_output
 from genie_core.data.label_part import EpisodePart
-from genie_core.data.label_schema import FramesMode, LabelAttrs, LabelModel, ModelAttrs
+from genie_core.data.label_schema import FramesMode, LabelAttrs, LabelModel, ModelAttrs, Precision, Transport
 from genie_core.data.label_writer import LabelWriter
 from genie_core.data.labelled import LabelledFile, open_labelled, read_labels
 from genie_core.data.labels import Density, Labels
+from genie_core.data.location import RemotePath, SourcePath, source_path
 from genie_core.data.resize import Frames, conform_frames, resize_frames
 from genie_core.data.timing import Step, resolve_step
 from genie_core.data.video_write import write_video
 
 __all__ = [
+    "Colour",
+    "Convention",
     "Dataset",
     "DatasetReport",
     "Density",
@@ -38,7 +43,12 @@ __all__ = [
     "LabelledFile",
     "Labels",
     "ModelAttrs",
+    "Precision",
+    "ReadOptions",
+    "RemotePath",
+    "SourcePath",
     "Step",
+    "Transport",
     "conform_frames",
     "decode_image",
     "default_output",
@@ -51,5 +61,6 @@ __all__ = [
     "read_labels",
     "resize_frames",
     "resolve_step",
+    "source_path",
     "write_video",
 ]

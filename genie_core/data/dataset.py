@@ -1,38 +1,79 @@
-"""A dataset: the episodes of a file or folder of robot video, whatever its format, and the camera they are seen by."""
+"""A dataset: the episodes of a file or folder of robot video, whatever its format, and the camera they are seen by.
+
+Which format it is, and how each is read, is `formats` and the modules that it lists; this one holds what they share.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
-import h5py
-
+from genie_core.data.convention import Colour, Convention
 from genie_core.data.episode import Episode
-from genie_core.data.lerobot import lerobot_readers
-from genie_core.data.lerobot_meta import INFO, LeRobotMeta, is_lerobot, read_lerobot_meta
-from genie_core.data.robomimic import RobomimicFile, read_robomimic
+from genie_core.data.location import SourcePath, path_within
 from genie_core.data.timing import check_rate
-from genie_core.data.video import VIDEO_CAMERA, VideoReader
 from genie_core.errors import DatasetError
 
-Format = Literal["lerobot", "robomimic", "video"]
+Format = Literal["aloha", "hdf5", "lerobot", "libero", "rlds", "robomimic", "video"]
 """How a dataset stores frames.
 
-``lerobot``: a folder in one of LeRobot's formats. ``robomimic``: HDF5 files in robomimic's layout. ``video``: video
-files, one episode each.
+``aloha``: HDF5 files of ALOHA / ACT, one episode each. ``hdf5``: HDF5 files whose frames the user has named.
+``lerobot``: a folder in one of LeRobot's formats. ``libero``: robomimic's layout with LIBERO's attributes. ``rlds``:
+TFRecords of RLDS / Open X-Embodiment. ``robomimic``: HDF5 files in robomimic's layout. ``video``: video files, one
+episode each.
 """
+
+ROBOMIMIC_LAYOUT: frozenset[Format] = frozenset({"libero", "robomimic"})
+"""Formats whose files are in robomimic's layout, ``data/demo_N``."""
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
 VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm"})
 LABELLED_SUFFIX = ".labelled.hdf5"
 """How the name of a labelled file ends by default; inside a folder such files are outputs and never read as input."""
 
-DEFAULT_CAMERA = "agentview_image"
-"""Robomimic's usual camera, taken where a file has several and none is asked for."""
+
+LABELLED_FOLDER = ".labelled"
+"""The same of a folder of labelled files."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user says of the data, in place of what the data say of themselves. None: what they say.
+
+    Attributes:
+        camera: which camera, where there are several.
+        fps: frames a second, above 0.
+        colour: order of the channels in the stored pictures (of JPEG and PNG, as their standards decode them).
+        flip: whether stored pictures are upside down, so that reading turns them over.
+        frames_path: where an HDF5 file of no known layout has its frames: a path in the file, ``*`` for any name.
+        actions_path: where it has its actions; each ``*`` stands for what it stood for in `frames_path`.
+        channels: where the channels of its arrays are: ``first`` (T, 3, H, W) or ``last`` (T, H, W, 3).
+
+    """
+
+    camera: str | None = None
+    fps: float | None = None
+    colour: Colour | None = None
+    flip: bool | None = None
+    frames_path: str | None = None
+    actions_path: str | None = None
+    channels: Literal["first", "last"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None:
+            check_rate("fps", self.fps)
+        if self.actions_path is not None and self.frames_path is None:
+            raise DatasetError("actions path: came one without a path of frames, wanted both")
+
+    def convention(self, stored: Convention) -> Convention:
+        """How pictures are read that their file, or its format, says are `stored` so."""
+        return Convention(
+            stored.colour if self.colour is None else self.colour,
+            stored.upside_down if self.flip is None else self.flip,
+        )
 
 
 @dataclass(frozen=True)
@@ -45,19 +86,26 @@ class Dataset:
         cameras: cameras there are; of several files, those that all have.
         camera: the camera `episodes` are seen by.
         episodes: in a fixed order: demos by number, files by name.
-        fps_override: frames a second as the user gave it, in place of what the files say.
+        options: what the user said of the data.
         masks: names of episodes by the name of robomimic's filter key or LeRobot's split (``train``, ``valid``); empty
-            for video.
+            for most formats.
+        facts: what was detected and is acted on, or what the format is taken to mean, in sentences.
 
     """
 
     format: Format
-    path: Path
+    path: SourcePath
     cameras: tuple[str, ...]
     camera: str
     episodes: Sequence[Episode]
-    fps_override: float | None
-    masks: Mapping[str, tuple[str, ...]]
+    options: ReadOptions = ReadOptions()
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
+
+    @property
+    def fps_override(self) -> float | None:
+        """Frames a second as the user gave it, in place of what the files say."""
+        return self.options.fps
 
     @cached_property
     def fps(self) -> float | None:
@@ -76,202 +124,107 @@ class Sources:
     Attributes:
         format: how the files store frames.
         path: file or folder that was asked for.
-        files: at least one, sorted by path; of a LeRobot dataset its ``meta/info.json``.
+        files: at least one, sorted by path; the folder itself where that is one dataset as a whole (LeRobot, RLDS).
+        why: by what the format was recognised, in words.
 
     """
 
     format: Format
-    path: Path
-    files: tuple[Path, ...]
+    path: SourcePath
+    files: tuple[SourcePath, ...]
+    why: str = ""
 
 
-def open_dataset(path: Path, *, camera: str | None = None, fps: float | None = None) -> Dataset:
-    """Open robot video to read: a LeRobot dataset, a robomimic HDF5 file, a video file, or a folder of such files.
+@dataclass(frozen=True)
+class Survey:
+    """What a look into a dataset has found, as far as names, shapes and metadata tell.
 
-    A folder is a LeRobot dataset if its ``meta/info.json`` says so, otherwise it is searched recursively. Opening is
-    quick: of HDF5 files only names and shapes are read, of LeRobot datasets only what lies in ``meta``; video files
-    are not opened before they are used.
-    Episodes of 0 or 1 frames are listed; what to do about them is the reader's decision.
+    Attributes:
+        dataset: None where an obstacle makes it impossible. It may hold episodes that cannot be read (`Unreadable`).
+        cameras: names of the cameras that every file has.
+        files: number of files that hold frames.
+        fps_source: where the frame rate comes from, in words; None where the data say nothing.
+        facts: what was detected and will be acted on, or what the format is taken to mean; a sentence each.
+        obstacles: why it cannot be read as things are; the first is what opening raises.
+        warnings: what is odd but stops nothing.
 
-    Args:
-        path: file or folder.
-        camera: which camera; None: the only one there is, or ``agentview_image`` of several.
-        fps: frames a second, in place of what the files say.
+    """
+
+    dataset: Dataset | None
+    cameras: tuple[str, ...] = ()
+    files: int = 1
+    fps_source: str | None = None
+    facts: tuple[str, ...] = ()
+    obstacles: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Layout(Protocol):
+    """One format: how to tell it, and how to look into it. `formats.LAYOUTS` lists all there are."""
+
+    @property
+    def name(self) -> Format:
+        """What the format is called."""
+
+    @property
+    def looks_for(self) -> str:
+        """What `recognise` looks for, in words, for the user whose file is none of these."""
+
+    def recognise(self, path: SourcePath) -> str | None:
+        """By what the file or folder `path` is of this format, in words; None where it is not.
+
+        It is quick, and raises DatasetError only where `path` says that it is of this format but is damaged.
+        """
+
+    def survey(self, sources: Sources, options: ReadOptions) -> Survey:
+        """Look into files of this format without reading frames. What is wrong with them is reported, not raised."""
+
+
+def choose_camera(path: SourcePath, cameras: Sequence[str], camera: str | None, default: str | None = None) -> str:
+    """Return the camera to read by: `camera`, else the only one, else `default` if it is one of several.
 
     Raises:
-        DatasetError: there is no such path or nothing readable in it, formats are mixed, the camera does not exist or
-            is not clear (the message lists those that do), a demo's frames are not (T, H, W, 3) uint8, or what lies in
-            ``meta`` is damaged.
+        DatasetError: `camera` does not exist, or the choice is not clear; the message lists those that do.
 
     """
-    if fps is not None:
-        check_rate("fps", fps)
-    sources = find_sources(path)
-    if sources.format == "video":
-        return video_dataset(sources, camera, fps)
-    if sources.format == "lerobot":
-        return lerobot_dataset(read_lerobot_meta(path), camera, fps)
-    files = [read_robomimic(file) for file in sources.files]
-    dataset = robomimic_dataset(sources, files, choose_camera(path, files, camera), fps)
-    for episode in dataset.episodes:
-        _ = episode.num_frames  # raises where the demo is not what it should be
-    return dataset
-
-
-def find_sources(path: Path) -> Sources:
-    """Find the files at `path` that hold robot video. Raises DatasetError where there are none, or of two formats."""
-    if path.is_file():
-        return Sources(_format_of(path), path, (path,))
-    if not path.is_dir():
-        raise DatasetError(f"{path}: no such file or folder")
-    if is_lerobot(path):
-        return Sources("lerobot", path, (path / INFO,))
-    files = sorted(file for file in path.rglob("*") if _is_source(file.relative_to(path)) and file.is_file())
-    _refuse_lerobot_below(path, files)
-    hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)
-    video = tuple(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
-    if hdf5 and video:
-        raise DatasetError(
-            f"{path}: the folder mixes HDF5 ({hdf5[0].name}, ...) and video ({video[0].name}, ...), wanted one format: "
-            "give a file, or a folder that holds only one of them"
-        )
-    if not hdf5 and not video:
-        raise DatasetError(f"{path}: the folder holds no robot video, wanted files that end in {_suffixes()}")
-    return Sources("robomimic" if hdf5 else "video", path, hdf5 or video)
-
-
-def choose_camera(path: Path, files: Sequence[RobomimicFile], camera: str | None) -> str:
-    """Return the camera to read `files` by. Raises DatasetError where it does not exist or the choice is not clear."""
-    cameras = common_cameras(files)
-    if camera is not None and camera in cameras:
-        return camera
     if camera is None and len(cameras) == 1:
         return cameras[0]
-    if camera is None and DEFAULT_CAMERA in cameras:
-        return DEFAULT_CAMERA
+    if camera is None and default in cameras:
+        return str(default)
+    if camera in cameras:
+        return str(camera)
     exist = ", ".join(cameras) or "none"
-    refused = {key: problem for file in files for key, problem in file.refused.items()}
     if camera is not None:
-        detail = f" (obs/{camera}: {refused[camera]})" if camera in refused else ""
-        raise DatasetError(f"{path}: no camera `{camera}`{detail}; the cameras are: {exist}")
+        raise DatasetError(f"{path}: no camera `{camera}`; the cameras are: {exist}")
     if cameras:
         raise DatasetError(f"{path}: several cameras, wanted a choice of one: {exist}")
-    if refused:
-        details = "; ".join(f"obs/{key}: {problem}" for key, problem in refused.items())
-        raise DatasetError(f"{path}: no camera that can be read: {details}")
-    raise DatasetError(
-        f"{path}: no camera images in {'obs' if len(files) == 1 else 'the observations that all files share'}, wanted "
-        "(T, H, W, 3) uint8; for a low-dimensional dataset render them with robomimic's dataset_states_to_obs.py"
-    )
+    raise DatasetError(f"{path}: no camera images")
 
 
-def common_cameras(files: Sequence[RobomimicFile]) -> tuple[str, ...]:
-    """The cameras that all files have, in the order of the first."""
-    return tuple(camera for camera in files[0].cameras if all(camera in file.cameras for file in files))
-
-
-def robomimic_dataset(sources: Sources, files: Sequence[RobomimicFile], camera: str, fps: float | None) -> Dataset:
-    """Return the dataset of robomimic files without looking at its demos.
-
-    An episode bears its demo's name; in a folder, behind the file's path in it without suffix (``lift/demo_3``).
-    """
-    episodes: list[Episode] = []
-    masks: dict[str, tuple[str, ...]] = {}
-    for name, file in zip(_file_names(sources), files, strict=True):
-        prefix = "" if file.path == sources.path else f"{name}/"
-        for demo in file.demos:
-            episodes.append(Episode(prefix + demo, file.path, camera, file.reader(demo, camera), fps))
-        for key, names in file.masks.items():
-            masks[key] = (*masks.get(key, ()), *(prefix + name for name in names))
-    return Dataset("robomimic", sources.path, common_cameras(files), camera, tuple(episodes), fps, masks)
-
-
-def video_dataset(sources: Sources, camera: str | None, fps: float | None) -> Dataset:
-    """Return the dataset of video files without opening them. Raises DatasetError where `camera` does not exist."""
-    if camera not in (None, VIDEO_CAMERA):
-        raise DatasetError(f"{sources.path}: no camera `{camera}`; a video has one camera, {VIDEO_CAMERA}")
-    episodes = tuple(
-        Episode(name, file, VIDEO_CAMERA, VideoReader(file), fps)
-        for name, file in zip(_file_names(sources), sources.files, strict=True)
-    )
-    return Dataset("video", sources.path, (VIDEO_CAMERA,), VIDEO_CAMERA, episodes, fps, {})
-
-
-def lerobot_dataset(meta: LeRobotMeta, camera: str | None, fps: float | None) -> Dataset:
-    """Return the dataset that `meta` describes without opening its episodes.
-
-    Raises DatasetError where `camera` does not exist or is not clear.
-    """
-    camera = _choose_lerobot_camera(meta, camera)
-    episodes = tuple(
-        Episode(reader.entry.name, reader.pictures.path, camera, reader, fps)
-        for reader in lerobot_readers(meta, camera)
-    )
-    return Dataset("lerobot", meta.path, meta.cameras, camera, episodes, fps, meta.masks)
-
-
-def _choose_lerobot_camera(meta: LeRobotMeta, camera: str | None) -> str:
-    if camera is not None and camera in meta.cameras:
-        return camera
-    if camera is None and len(meta.cameras) == 1:
-        return meta.cameras[0]
-    exist = ", ".join(meta.cameras) or "none"
-    if camera is not None:
-        detail = " (it is depth)" if camera in meta.depths else ""
-        raise DatasetError(f"{meta.path}: no camera `{camera}`{detail}; the cameras are: {exist}")
-    if meta.cameras:
-        raise DatasetError(f"{meta.path}: several cameras, wanted a choice of one: {exist}")
-    raise DatasetError(f"{meta.path}: no camera, wanted a feature of dtype video or image in {INFO}")
-
-
-def _refuse_lerobot_below(path: Path, files: Sequence[Path]) -> None:
-    """Raise DatasetError where `files` belong to datasets within the folder, whose shared videos are no episodes."""
-    folders = {parent for file in files for parent in file.parents if parent.is_relative_to(path)}
-    datasets = sorted(folder.relative_to(path).as_posix() for folder in folders if is_lerobot(folder))
-    if datasets:
-        raise DatasetError(f"{path}: the folder holds LeRobot datasets, wanted one of them: {', '.join(datasets[:8])}")
-
-
-def _file_names(sources: Sources) -> list[str]:
+def file_names(sources: Sources) -> list[str]:
     """What to call each file: its path in the folder without the suffix, or with it where that alone tells two apart.
 
     So a file's name stays the same when others join the folder.
     """
     if sources.files == (sources.path,):
         return [sources.path.stem]
-    paths = [file.relative_to(sources.path) for file in sources.files]
+    paths = [path_within(file, sources.path) for file in sources.files]
     without_suffix = Counter(path.with_suffix("") for path in paths)
     return [(path if without_suffix[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix() for path in paths]
 
 
-def _is_source(path_in_folder: Path) -> bool:
-    """Whether a file may be input: not hidden, not a labelled output, not a part of one."""
-    hidden = any(part.startswith(".") or part.endswith(".parts") for part in path_in_folder.parts)
-    return not hidden and not path_in_folder.name.endswith(LABELLED_SUFFIX)
-
-
-def _format_of(file: Path) -> Format:
-    if file.suffix.lower() in HDF5_SUFFIXES or h5py.is_hdf5(file):
-        return "robomimic"
-    if file.suffix.lower() in VIDEO_SUFFIXES:
-        return "video"
-    raise DatasetError(f"{file}: came a file that ends in `{file.suffix}`, wanted {_suffixes()}")
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(HDF5_SUFFIXES | VIDEO_SUFFIXES))
-
-
 __all__ = [
+    "HDF5_SUFFIXES",
+    "LABELLED_FOLDER",
     "LABELLED_SUFFIX",
+    "ROBOMIMIC_LAYOUT",
+    "VIDEO_SUFFIXES",
     "Dataset",
     "Format",
+    "Layout",
+    "ReadOptions",
     "Sources",
+    "Survey",
     "choose_camera",
-    "common_cameras",
-    "find_sources",
-    "lerobot_dataset",
-    "open_dataset",
-    "robomimic_dataset",
-    "video_dataset",
+    "file_names",
 ]

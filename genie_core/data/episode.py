@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.convention import Convention
+from genie_core.data.location import SourcePath
 from genie_core.data.resize import Frames
+from genie_core.errors import DatasetError
 
 
 class FrameReader(Protocol):
@@ -42,6 +44,9 @@ class FrameReader(Protocol):
         """What the file stores under `key` beside the frames, None where there is no such array."""
 
 
+_AS_IT_IS = Convention()
+
+
 @dataclass(frozen=True)
 class Episode:
     """One episode seen by one camera. Making one reads nothing; its members raise DatasetError where they fail.
@@ -52,14 +57,16 @@ class Episode:
         camera: which of the file's cameras.
         reader: where the frames come from.
         fps_override: frames a second as the user gave it, in place of what the file says.
+        convention: how the pictures are stored; `frames` and `chunks` undo it, so that all see upright RGB.
 
     """
 
     name: str
-    source: Path
+    source: SourcePath
     camera: str
     reader: FrameReader = field(repr=False)
     fps_override: float | None = None
+    convention: Convention = _AS_IT_IS
 
     @property
     def num_frames(self) -> int:
@@ -84,13 +91,13 @@ class Episode:
     def frames(self, start: int = 0, stop: int | None = None) -> Frames:
         """Return frames start .. stop - 1 as (n, H, W, 3) uint8; the bounds are those of a Python slice."""
         begin, end, _ = slice(start, stop).indices(self.num_frames)
-        return self.reader.read(begin, max(begin, end))
+        return self.convention.undone(self.reader.read(begin, max(begin, end)))
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Yield all frames in order as (n, H, W, 3) uint8, n = `size` >= 1 but for the last, at constant memory."""
         if size < 1:
             raise ValueError(f"chunk size: came {size}, wanted 1 or more frames")
-        return self.reader.chunks(size)
+        return map(self.convention.undone, self.reader.chunks(size))
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return what is stored beside the frames under `key` (``states``, ``obs/object``); None where it is not."""
@@ -102,4 +109,41 @@ class Episode:
         return None if actions is None else actions.astype(np.float64)
 
 
-__all__ = ["Episode", "FrameReader"]
+@dataclass(frozen=True)
+class Unreadable:
+    """A `FrameReader` for what cannot be read: every member raises DatasetError with the reason.
+
+    With it a damaged file among good ones is an episode too, so that it is named, and left out only if so asked.
+    """
+
+    reason: str
+
+    @property
+    def num_frames(self) -> int:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    @property
+    def fps(self) -> float | None:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+
+__all__ = ["Episode", "FrameReader", "Unreadable"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import h5py
 
+from genie_core.data.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def read_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open `path` for reading, for as short as the block lasts.
+def read_hdf5(path: SourcePath) -> Iterator[h5py.File]:
+    """Open `path` for reading, for as short as the block lasts; a remote file through the cache.
 
     Raises:
         DatasetError: `path` is missing, truncated, damaged or not HDF5; also where a read inside the block fails.
 
     """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(local_file(path), "r") as file:
             yield file
     except OSError as error:
         raise DatasetError(f"{path}: {_reason(error)}") from error

@@ -22,6 +22,7 @@ ImageFormat = Literal["png", "jpeg"]
 MAX_PIXELS = 4096 * 4096
 """Largest image decoded, so that a small file cannot fill the memory."""
 
+_JPEG_END = b"\xff\xd9"
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "mjpeg"}
 
 
@@ -40,6 +41,11 @@ def read_image(path: Path) -> Frames:
         raise DatasetError(f"{path}: {error}") from error
 
 
+def is_image(data: bytes) -> bool:
+    """Whether bytes begin as a PNG or JPEG does."""
+    return any(data.startswith(magic) for magic in _MAGIC)
+
+
 def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     """Decode the bytes of a PNG or JPEG file to (H, W, 3) uint8 RGB.
 
@@ -53,6 +59,8 @@ def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     codec = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
     if codec is None:
         raise RequestError(field, f"came {len(data)} bytes that are no PNG or JPEG, wanted one of the two")
+    if codec == "mjpeg" and _JPEG_END not in data:
+        raise RequestError(field, "came a damaged image: a JPEG that is cut off")
     picture = _decode(codec, data, field)
     components = picture.format.components
     if any(component.bits > 8 for component in components):
@@ -89,7 +97,7 @@ def encode_image(frame_HWC: ArrayLike, image_format: ImageFormat = "png") -> byt
 
 def _decode(codec: str, data: bytes, field: str) -> VideoFrame:
     context = _context(codec, "r")
-    context.options = {"max_pixels": str(MAX_PIXELS)}
+    context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}  # by default damage is hidden
     try:
         pictures = [*context.decode(Packet(data)), *context.decode(None)]
     except av.error.FFmpegError as error:
@@ -106,4 +114,4 @@ def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     return context
 
 
-__all__ = ["MAX_PIXELS", "ImageFormat", "decode_image", "encode_image", "read_image"]
+__all__ = ["MAX_PIXELS", "ImageFormat", "decode_image", "encode_image", "is_image", "read_image"]

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from genie_core.data.dataset import (
-    Dataset,
-    Format,
-    Sources,
-    choose_camera,
-    common_cameras,
-    find_sources,
-    lerobot_dataset,
-    robomimic_dataset,
-    video_dataset,
-)
+from genie_core.data.convention import Colour, Convention
+from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset, Format, ReadOptions, Sources, Survey
 from genie_core.data.episode import Episode
+from genie_core.data.formats import find_sources, merged_options, survey_dataset
 from genie_core.data.label_output import is_labelled
 from genie_core.data.labelled import open_labelled
-from genie_core.data.lerobot import LeRobotReader
-from genie_core.data.lerobot_meta import INFO, read_lerobot_meta
-from genie_core.data.robomimic import RobomimicFile, read_robomimic
-from genie_core.data.timing import check_rate
-from genie_core.data.video import VideoReader
+from genie_core.data.location import SourcePath
 from genie_core.errors import DatasetError
 
 
@@ -58,11 +47,15 @@ class DatasetReport(BaseModel):
     Attributes:
         path: what was inspected.
         format: how frames are stored.
+        why: by what the format was recognised, in words.
         files: number of files that hold frames.
         cameras: names of the cameras that every file has.
         camera: the camera that would be labelled, None where one has to be named.
         fps: frames a second, None where unknown or not the same for all episodes.
         fps_source: where the frame rate comes from, in words, None where there is none.
+        colour: order of the channels in the stored pictures, ``rgb`` or ``bgr``, as it is taken when reading.
+        upside_down: whether stored pictures are turned over when read.
+        facts: what was detected and is acted on, or what the format is taken to mean, in sentences.
         frames: number of frames of all episodes that can be read.
         labelled_by: names of the bundles whose labels the files carry already.
         can_label: whether every episode can be labelled as things are.
@@ -76,11 +69,15 @@ class DatasetReport(BaseModel):
 
     path: str
     format: Format
+    why: str = ""
     files: int
     cameras: tuple[str, ...] = ()
     camera: str | None = None
     fps: float | None = None
     fps_source: str | None = None
+    colour: Colour = "rgb"
+    upside_down: bool = False
+    facts: tuple[str, ...] = ()
     frames: int = 0
     labelled_by: tuple[str, ...] = ()
     can_label: bool = False
@@ -90,7 +87,12 @@ class DatasetReport(BaseModel):
 
 
 def inspect_dataset(
-    path: Path, *, camera: str | None = None, fps: float | None = None, thorough: bool = False
+    path: str | SourcePath,
+    *,
+    camera: str | None = None,
+    fps: float | None = None,
+    options: ReadOptions | None = None,
+    thorough: bool = False,
 ) -> DatasetReport:
     """Look into a file or folder of robot video; problems of its files are reported, not raised.
 
@@ -98,104 +100,58 @@ def inspect_dataset(
         path: what `open_dataset` takes.
         camera: which camera would be labelled; None: the one that `open_dataset` takes.
         fps: frames a second, in place of what the files say.
+        options: all that can be said of the data; `camera` and `fps` count for more.
         thorough: read every frame; otherwise only headers and indexes, in which damaged pictures do not show.
 
     Raises:
-        DatasetError: there is no robot video at `path`, its formats are mixed, or `fps` is not above 0.
+        DatasetError: there is no robot video at `path`, its formats are mixed or unknown, or `fps` is not above 0.
 
     """
-    if fps is not None:
-        check_rate("fps", fps)
-    sources = find_sources(path)
-    report = DatasetReport(path=str(path), format=sources.format, files=len(sources.files))
-    if sources.format == "video":
-        return _inspect_video(report, sources, camera, fps, thorough)
-    if sources.format == "lerobot":
-        return _inspect_lerobot(report, sources, camera, fps, thorough)
-    return _inspect_robomimic(report, sources, camera, fps, thorough)
+    options = merged_options(options, camera, fps)
+    sources = find_sources(path, options)
+    survey = survey_dataset(sources, options)
+    report = DatasetReport(
+        path=str(path),
+        format=sources.format,
+        why=sources.why,
+        files=survey.files,
+        cameras=survey.cameras,
+        facts=survey.facts,
+        obstacles=survey.obstacles,
+        warnings=survey.warnings,
+        labelled_by=_labelled_by(sources),
+    )
+    return report if survey.dataset is None else _inspect_episodes(report, survey, survey.dataset, thorough)
 
 
-def _inspect_video(
-    report: DatasetReport, sources: Sources, camera: str | None, fps: float | None, thorough: bool
-) -> DatasetReport:
-    try:
-        dataset = video_dataset(sources, camera, fps)
-    except DatasetError as error:
-        return report.model_copy(update={"obstacles": (str(error),)})
-    source = "average rate of the video" if fps is None else "given"
-    return _inspect_episodes(report, dataset, source, [], [], thorough)
-
-
-def _inspect_lerobot(
-    report: DatasetReport, sources: Sources, camera: str | None, fps: float | None, thorough: bool
-) -> DatasetReport:
-    try:
-        meta = read_lerobot_meta(sources.path)
-        report = report.model_copy(update={"cameras": meta.cameras})
-        dataset = lerobot_dataset(meta, camera, fps)
-    except DatasetError as error:
-        return report.model_copy(update={"obstacles": (str(error),)})
-    report = report.model_copy(update={"files": len({episode.source for episode in dataset.episodes})})
-    source = f"fps of {INFO}, {meta.info.codebase_version}" if fps is None else "given"
-    return _inspect_episodes(report, dataset, source, [], meta.warnings, thorough)
-
-
-def _inspect_robomimic(
-    report: DatasetReport, sources: Sources, camera: str | None, fps: float | None, thorough: bool
-) -> DatasetReport:
-    files, obstacles = _read_files(sources)
-    if not files:
-        return report.model_copy(update={"obstacles": tuple(obstacles)})
-    report = report.model_copy(update={"cameras": common_cameras(files), "labelled_by": _labelled_by(files)})
-    try:
-        chosen = choose_camera(sources.path, files, camera)
-    except DatasetError as error:
-        return report.model_copy(update={"obstacles": (*obstacles, str(error))})
-    warnings = [f"{file.path}: ignored, not a demo: {', '.join(file.ignored)}" for file in files if file.ignored]
-    warnings += [f"{file.path}: obs/{key}: {why}" for file in files for key, why in file.refused.items()]
-    dataset = robomimic_dataset(sources, files, chosen, fps)
-    source = files[0].fps_source if fps is None else "given"
-    return _inspect_episodes(report, dataset, source, obstacles, warnings, thorough)
-
-
-def _read_files(sources: Sources) -> tuple[list[RobomimicFile], list[str]]:
-    """The files that can be read, and what is wrong with the others."""
-    files, problems = [], []
-    for path in sources.files:
-        try:
-            files.append(read_robomimic(path))
-        except DatasetError as error:
-            problems.append(str(error))
-    return files, problems
-
-
-def _labelled_by(files: Sequence[RobomimicFile]) -> tuple[str, ...]:
-    names = {open_labelled(file.path).model.bundle_name for file in files if is_labelled(file.path)}
+def _labelled_by(sources: Sources) -> tuple[str, ...]:
+    names = set()
+    if sources.format in ROBOMIMIC_LAYOUT or (sources.format in ("aloha", "hdf5") and isinstance(sources.path, Path)):
+        for path in sources.files:
+            with suppress(DatasetError):  # reported as what it is elsewhere
+                if is_labelled(path):
+                    names.add(open_labelled(path).model.bundle_name)
     return tuple(sorted(names))
 
 
-def _inspect_episodes(
-    report: DatasetReport,
-    dataset: Dataset,
-    fps_source: str | None,
-    obstacles: Sequence[str],
-    warnings: Sequence[str],
-    thorough: bool,
-) -> DatasetReport:
+def _inspect_episodes(report: DatasetReport, survey: Survey, dataset: Dataset, thorough: bool) -> DatasetReport:
     episodes = tuple(_inspect_episode(episode, thorough) for episode in dataset.episodes)
     rates = {episode.fps for episode in episodes if episode.frames is not None}
     fps = next(iter(rates)) if len(rates) == 1 else None
-    obstacles = [*obstacles, *_obstacles(episodes)]
+    obstacles = (*report.obstacles, *_obstacles(episodes))
+    source = survey.fps_source if dataset.fps_override is None else "given"
+    convention = next(iter(episode.convention for episode in dataset.episodes), Convention())
     return report.model_copy(
         update={
-            "cameras": dataset.cameras,
             "camera": dataset.camera,
             "fps": fps,
-            "fps_source": fps_source if rates - {None} else None,
+            "fps_source": source if rates - {None} else None,
+            "colour": convention.colour,
+            "upside_down": convention.upside_down,
             "frames": sum(episode.frames or 0 for episode in episodes),
             "can_label": not obstacles,
-            "obstacles": tuple(obstacles),
-            "warnings": (*warnings, *_warnings(dataset, episodes)),
+            "obstacles": obstacles,
+            "warnings": (*report.warnings, *_warnings(dataset, episodes)),
             "episodes": episodes,
         }
     )
@@ -210,10 +166,14 @@ def _inspect_episode(episode: Episode, thorough: bool) -> EpisodeReport:
             height=episode.height,
             width=episode.width,
             fps=episode.fps,
-            problem=None if frames > 1 else f"has {frames} frames, a transition needs 2",
+            problem=None if frames > 1 else _too_short(frames),
         )
     except DatasetError as error:
         return EpisodeReport(name=episode.name, problem=str(error))
+
+
+def _too_short(frames: int) -> str:
+    return f"has {frames} frame{'' if frames == 1 else 's'} and so no transition, which needs 2"
 
 
 def _obstacles(episodes: Sequence[EpisodeReport]) -> list[str]:
@@ -238,9 +198,14 @@ def _warnings(dataset: Dataset, episodes: Sequence[EpisodeReport]) -> list[str]:
         warnings.append(
             f"frame rates differ, {rates[0]:g} to {rates[-1]:g} frames a second: each episode has its own step"
         )
+    sizes = sorted({(episode.height, episode.width) for episode in episodes if episode.height and episode.width})
+    if len(sizes) > 1:
+        named = ", ".join(f"{height} x {width}" for height, width in sizes[:8])
+        warnings.append(
+            f"frame sizes differ: {named}: each episode is resized to the model's size by itself, so shapes may differ"
+        )
     for episode, report in zip(dataset.episodes, episodes, strict=True):
-        reader = episode.reader
-        if isinstance(reader, VideoReader | LeRobotReader) and report.frames is not None and reader.is_uneven:
+        if report.frames is not None and getattr(episode.reader, "is_uneven", False):
             warnings.append(
                 f"{episode.name}: frames are not evenly spaced in time: a step is a number of frames, not a time"
             )

@@ -10,11 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from genie_core.data.dataset import Dataset
+from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.label_schema import FramesMode, LabelModel, ModelAttrs, write_model
+from genie_core.data.location import SourcePath
 from genie_core.data.robomimic import LABEL_GROUP, demo_names, require_link
+from genie_core.errors import DatasetError
 
 _GYM_TYPE = 2
 """Robomimic's number for environments that it knows nothing special of."""
@@ -24,7 +26,7 @@ _GYM_TYPE = 2
 class StoredLabels:
     """A finished episode: a group of an HDF5 file that holds its labels, and frames if kept, the way a demo does."""
 
-    path: Path
+    path: SourcePath
     group: str
 
 
@@ -38,6 +40,7 @@ def assemble(
 
     """
     names = {name: demo for name, demo in _output_names(dataset).items() if name in stored}
+    is_robomimic = dataset.format in ROBOMIMIC_LAYOUT
     with write_hdf5(output) as atomic:
         for episode in dataset.episodes:
             if episode.name not in names:
@@ -45,13 +48,14 @@ def assemble(
             with atomic.writing() as file:
                 demo = file.create_group(f"data/{names[episode.name]}")
                 _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
-                if dataset.format == "robomimic":
+                if is_robomimic:
                     _add_demo(demo, episode, attrs.frames, output)
                 else:
                     _describe_video(demo, episode)
         with atomic.writing() as file:
-            if dataset.format == "robomimic":
-                _copy_file_attributes(dataset.episodes[0].source, file)
+            if is_robomimic:
+                first = next(episode for episode in dataset.episodes if episode.name in names)
+                _copy_file_attributes(first.source, file)
             else:
                 _describe_videos(file["data"])
             total = sum(int(demo.attrs["num_samples"]) for demo in file["data"].values())
@@ -88,9 +92,14 @@ def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelM
 def _output_names(dataset: Dataset) -> dict[str, str]:
     """What each episode is called in the output: its own name if of one HDF5 file, else its number in the dataset."""
     episodes = [episode.name for episode in dataset.episodes]
-    if dataset.format == "robomimic" and dataset.path.is_file():
+    if dataset.format in ROBOMIMIC_LAYOUT and dataset.path.is_file():
         return {name: name for name in episodes}
     return {name: f"demo_{index}" for index, name in enumerate(episodes)}
+
+
+def copy_labels(stored: StoredLabels, group: h5py.Group) -> None:
+    """Copy the labels of a finished episode into its group."""
+    _copy_stored(stored, group, with_frames=False)
 
 
 def _copy_stored(stored: StoredLabels, demo: h5py.Group, *, with_frames: bool) -> None:
@@ -115,15 +124,17 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
                 require_link(source, key, f"{episode.source}: {name}")
                 file.copy(source[key], demo, name=key, expand_external=True)
             else:
-                demo[key] = h5py.ExternalLink(_link_target(episode.source, output), f"/data/{name}/{key}")
+                demo[key] = h5py.ExternalLink(link_target(episode.source, output), f"/data/{name}/{key}")
     demo.attrs.setdefault("num_samples", np.int64(episode.num_frames))
     if name != episode.name:
         demo.attrs["source"] = str(episode.source.resolve())
         demo.attrs["source_name"] = episode.name
 
 
-def _link_target(source: Path, output: Path) -> str:
+def link_target(source: SourcePath, output: Path) -> str:
     """How a link names its file: relative where the source lies beside or below the output, so that both can move."""
+    if not isinstance(source, Path):
+        raise DatasetError(f"{source}: cannot be linked to, wanted a local file: copy the frames")
     source, folder = source.resolve(), output.resolve().parent
     return str(source.relative_to(folder) if source.is_relative_to(folder) else source)
 
@@ -149,11 +160,11 @@ def _describe_videos(data: h5py.Group) -> None:
         data.attrs["fps"] = fps
 
 
-def _copy_file_attributes(source: Path, output: h5py.File) -> None:
+def _copy_file_attributes(source: SourcePath, output: h5py.File) -> None:
     with read_hdf5(source) as file:
         for group in ("/", "data"):
             for key, value in file[group].attrs.items():
                 output[group].attrs[key] = value
 
 
-__all__ = ["StoredLabels", "assemble", "label_in_place"]
+__all__ = ["StoredLabels", "assemble", "copy_labels", "label_in_place", "link_target"]

@@ -9,13 +9,14 @@ import hashlib
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from genie_core.data.convention import Colour
 from genie_core.data.dataset import Format
 from genie_core.data.hdf5 import write_bytes
-from genie_core.data.label_schema import FramesMode
+from genie_core.data.label_schema import FramesMode, Precision
 from genie_core.data.labels import Density
 from genie_core.errors import DatasetError
 
@@ -35,7 +36,12 @@ class Manifest(BaseModel):
         camera: the camera whose frames are labelled.
         frames: where the output has its frames.
         format: of the source.
-        source: path of the source, absolute.
+        source: path of the source, absolute, or its URL.
+        colour: order of the channels as the user gave it.
+        flip: whether pictures are turned over, as the user gave it.
+        frames_path: where in an HDF5 file the frames are, as the user gave it.
+        precision: what the networks compute in.
+        transport: ``jpeg`` where frames go to the model as JPEG.
 
     """
 
@@ -51,6 +57,11 @@ class Manifest(BaseModel):
     frames: FramesMode
     format: Format
     source: str
+    colour: Colour | None = None
+    flip: bool | None = None
+    frames_path: str | None = None
+    precision: Precision = "float32"
+    transport: Literal["jpeg"] | None = None
 
     def difference(self, wanted: Self) -> str | None:
         """The first field in which this manifest is not `wanted`, in words; None where there is none."""
@@ -68,14 +79,15 @@ class Journal:
         """Open the journal of `output`, or begin one.
 
         Raises:
-            DatasetError: there is one with another manifest, and `start_over` is not set; or it cannot be written.
+            DatasetError: there is one with another manifest and a finished episode, and `start_over` is not set; or it
+                cannot be written.
 
         """
         self.folder = output.with_name(f"{output.name}.parts")
         self._unfinished = f"{escape(output.name)}.tmp-*"
         there = self._read_manifest()
         difference = None if there is None else there.difference(manifest)
-        if difference and not start_over:
+        if difference and not start_over and any(self.folder.glob("*.hdf5")):
             raise DatasetError(
                 f"{self.folder}: holds episodes of an unfinished run with other settings ({difference}); "
                 "finish that run with its own settings, or overwrite it"

@@ -17,12 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from genie_core.data.convention import Colour, Convention
 from genie_core.data.labels import Density, Labels
 from genie_core.data.robomimic import LABEL_GROUP
 from genie_core.errors import DatasetError
 
 MODEL_GROUP = "latent_action_model"
 SCHEMA_VERSION: Literal[1] = 1
+
+Precision = Literal["float32", "bfloat16"]
+"""What the networks computed in: labels of one precision are the same everywhere, of two they differ near ties."""
+
+Transport = Literal["raw", "png", "jpeg"]
+"""How frames went to the model: as they are, packed without loss, or as JPEG, which changes pixels and so labels."""
 
 FramesMode = Literal["link", "copy", "in_place", "model", "none"]
 """Where the frames of a labelled file are.
@@ -42,6 +49,7 @@ class LabelModel:
         bundle_name: what the bundle is called.
         model_fps: frames a second at which the model was trained.
         codebook: (codes, D) float32; ``codebook[code]`` is the quantized latent.
+        precision: what the networks compute in.
 
     """
 
@@ -49,6 +57,7 @@ class LabelModel:
     bundle_name: str
     model_fps: float
     codebook: NDArray[np.float32]
+    precision: Precision = "float32"
 
     @property
     def codebook_sha256(self) -> str:
@@ -88,9 +97,15 @@ class LabelAttrs(_Attributes):
         density: which frames are labelled.
         camera: the camera whose frames were labelled.
         fps: frames a second of the episode; None where only the step was given.
+        colour: order of the channels in the stored pictures; None: ``rgb``.
+        upside_down: whether the stored pictures are upside down; None: they are not.
+        frames_path: where in the source the frames are, as the user gave it; None: where the format has them.
+        actions_path: where in it the robot's actions of this episode are, where the user has said so.
+        precision: what the networks computed in.
+        transport: ``jpeg`` where the frames went to the model as JPEG; None: unchanged.
         created: when the labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
-        source: file that held the frames, as an absolute path.
+        source: file that held the frames, as an absolute path or a URL.
         source_name: the episode's name in the dataset that was labelled.
         source_size: bytes of `source`.
         source_mtime_ns: when `source` was last changed, nanoseconds of Unix time.
@@ -104,12 +119,23 @@ class LabelAttrs(_Attributes):
     density: Density
     camera: str
     fps: float | None = None
+    colour: Colour | None = None
+    upside_down: bool | None = None
+    frames_path: str | None = None
+    actions_path: str | None = None
+    precision: Precision = "float32"
+    transport: Literal["jpeg"] | None = None
     created: str
     tool_version: str
     source: str
     source_name: str
     source_size: int
     source_mtime_ns: int
+
+    @property
+    def convention(self) -> Convention:
+        """How the pictures of the source are stored."""
+        return Convention(self.colour or "rgb", bool(self.upside_down))
 
 
 class ModelAttrs(_Attributes):
@@ -123,6 +149,7 @@ class ModelAttrs(_Attributes):
         frames: where the frames are.
         created: when the labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
+        layout: the format in whose layout the labels are, where that is not robomimic's.
         schema_version: of this schema.
 
     """
@@ -134,6 +161,7 @@ class ModelAttrs(_Attributes):
     frames: FramesMode
     created: str
     tool_version: str
+    layout: Literal["aloha", "hdf5"] | None = None
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
@@ -194,6 +222,8 @@ __all__ = [
     "LabelAttrs",
     "LabelModel",
     "ModelAttrs",
+    "Precision",
+    "Transport",
     "read_attrs_of",
     "read_labels_of",
     "read_model",

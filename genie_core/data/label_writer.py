@@ -5,27 +5,41 @@ Each finished episode goes to the journal at once; the output appears, complete,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from genie_core import __version__
 from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
+from genie_core.data.file_cache import fresh_stamp
 from genie_core.data.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.hdf5_frames import Hdf5Reader
 from genie_core.data.label_assembly import StoredLabels, assemble, label_in_place
 from genie_core.data.label_journal import Journal, Manifest
-from genie_core.data.label_output import Existing, check_output, default_frames, is_labelled
+from genie_core.data.label_output import Existing, check_output, default_frames, keeps_layout
+from genie_core.data.label_own_layout import write_own_layout
 from genie_core.data.label_part import EpisodePart
-from genie_core.data.label_schema import FramesMode, LabelAttrs, LabelModel, ModelAttrs, read_attrs_of, write_labels
-from genie_core.data.labelled import open_labelled
+from genie_core.data.label_schema import (
+    FramesMode,
+    LabelAttrs,
+    LabelModel,
+    ModelAttrs,
+    Transport,
+    read_attrs_of,
+    write_labels,
+)
+from genie_core.data.labelled import carries_labels, open_labelled
 from genie_core.data.labels import Density, Labels
+from genie_core.data.location import RemotePath, SourcePath
 from genie_core.data.resize import Frames
 from genie_core.data.timing import Step, resolve_step
 from genie_core.errors import DatasetError
 
-_OF_THE_MODEL = ("bundle_id", "step", "density", "camera", "fps")
+_OF_THE_MODEL = ("bundle_id", "step", "density", "camera", "fps", "colour", "upside_down", "precision", "transport")
 _OF_THE_SOURCE = ("source_size", "source_mtime_ns")
 """Attributes that must agree for labels of an earlier run to be taken over; labelling in place changes the source."""
 
@@ -50,6 +64,7 @@ class LabelWriter:
         step: int | None = None,
         density: Density = "dense",
         frames: FramesMode | None = None,
+        transport: Transport = "raw",
         existing: Existing = "refuse",
         created: datetime | None = None,
     ) -> None:
@@ -62,6 +77,7 @@ class LabelWriter:
             step: transition length in frames; None: from each episode's frame rate and the model's.
             density: which frames are labelled.
             frames: where the output has its frames; None: ``link`` for HDF5 sources, ``model`` for all others.
+            transport: how frames go to the model.
             existing: what to do where the output exists (in place: carries labels) already.
             created: the time that the labels bear; None: now.
 
@@ -74,14 +90,18 @@ class LabelWriter:
         self._model = model
         self._step = step
         self._density: Density = density
+        self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
         self._existing: Existing = existing
         self._frames: FramesMode = frames or default_frames(dataset)
         self._output = output.resolve() if self._frames == "in_place" else output
         check_output(self._output, dataset, self._frames, existing)
+        self._layout = _own_layout(dataset, self._frames)
         self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
-        # One that is missing stops its own episodes only: those may be left out.
+        # One that is missing stops its own episodes only: those may be left out. One behind a URL is asked for later.
         sources = {episode.source for episode in dataset.episodes}
-        self._stamps = {source: _stamp(source) for source in sources if source.exists()}
+        self._stamps: dict[SourcePath, tuple[int, int]] = {
+            source: _stamp(source) for source in sources if isinstance(source, Path) and source.exists()
+        }
         self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
         self._stored = self._find_labelled()
         self._stored |= self._find_parts(self.pending())
@@ -135,7 +155,7 @@ class LabelWriter:
         for source, stamp in self._stamps.items():
             if _stamp(source) != stamp:
                 raise DatasetError(f"{source}: the file has changed while it was labelled; label it again")
-        if any(stored.path != self._output for stored in self._stored.values()):
+        if self._layout or any(stored.path != self._output for stored in self._stored.values()):
             self._write_output()
         self._journal.remove()
         return self._output
@@ -149,8 +169,11 @@ class LabelWriter:
             frames=self._frames,
             created=self._created,
             tool_version=__version__,
+            layout=self._layout,
         )
-        if self._frames == "in_place":
+        if self._layout:
+            write_own_layout(self._output, self._dataset, self._stored, self._model, attrs)
+        elif self._frames == "in_place":
             label_in_place(self._output, self._stored, self._model, attrs)
         else:
             assemble(self._output, self._dataset, self._stored, self._model, attrs)
@@ -171,7 +194,9 @@ class LabelWriter:
     def _find_labelled(self) -> dict[str, StoredLabels]:
         """Episodes that the output of an earlier run holds, where it is to be resumed."""
         in_place = self._frames == "in_place"
-        if self._existing != "resume" or not self._output.exists() or (in_place and not is_labelled(self._output)):
+        if self._existing != "resume" or not self._output.exists():
+            return {}
+        if (in_place or _is_empty(self._output)) and not carries_labels(self._output):
             return {}
         labelled = open_labelled(self._output)
         if labelled.attrs.frames != self._frames:
@@ -183,7 +208,7 @@ class LabelWriter:
             episode = episodes.get(attrs.source_name)
             fields = _OF_THE_MODEL if in_place else (*_OF_THE_MODEL, *_OF_THE_SOURCE)
             if episode is not None and self._may_take_over(self._output, episode, attrs, fields):
-                found[episode.name] = StoredLabels(self._output, f"data/{demo}")
+                found[episode.name] = labelled.places[demo]
         return found
 
     def _may_take_over(self, path: Path, episode: Episode, there: LabelAttrs, fields: tuple[str, ...]) -> bool:
@@ -211,19 +236,32 @@ class LabelWriter:
             camera=self._dataset.camera,
             frames=self._frames,
             format=self._dataset.format,
+            colour=self._dataset.options.colour,
+            flip=self._dataset.options.flip,
+            frames_path=self._dataset.options.frames_path,
+            precision=self._model.precision,
+            transport=self._transport,
             source=str(self._dataset.path.resolve()),
         )
 
     def _attrs(self, episode: Episode) -> LabelAttrs:
-        size, mtime_ns = self._stamps.get(episode.source) or _stamp(episode.source)
+        if episode.source not in self._stamps:
+            self._stamps[episode.source] = _stamp(episode.source)
+        size, mtime_ns = self._stamps[episode.source]
         return LabelAttrs(
             bundle_id=self._model.bundle_id,
             bundle_name=self._model.bundle_name,
             model_fps=self._model.model_fps,
             step=self.step(episode).step,
             density=self._density,
+            precision=self._model.precision,
+            transport=self._transport,
             camera=episode.camera,
             fps=episode.fps,
+            colour=None if episode.convention.colour == "rgb" else episode.convention.colour,
+            upside_down=episode.convention.upside_down or None,
+            frames_path=self._dataset.options.frames_path,
+            actions_path=_actions_path(self._dataset, episode),
             created=self._created,
             tool_version=__version__,
             source=str(episode.source.resolve()),
@@ -233,8 +271,28 @@ class LabelWriter:
         )
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds."""
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _own_layout(dataset: Dataset, frames: FramesMode) -> Literal["aloha", "hdf5"] | None:
+    """The format in whose layout labels are written; None: robomimic's."""
+    if not keeps_layout(dataset, frames):
+        return None
+    return "aloha" if dataset.format == "aloha" else "hdf5"
+
+
+def _actions_path(dataset: Dataset, episode: Episode) -> str | None:
+    """Where in its file an episode has the actions that the user has named."""
+    is_named = dataset.options.actions_path is not None and isinstance(episode.reader, Hdf5Reader)
+    return episode.reader.actions if is_named and isinstance(episode.reader, Hdf5Reader) else None
+
+
+def _stamp(path: SourcePath) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds; for a URL a number made of its tag or time."""
+    if isinstance(path, RemotePath):
+        size, version = fresh_stamp(path)
+        return size, int.from_bytes(hashlib.sha256(version.encode()).digest()[:7]) if version else 0
     try:
         status = path.stat()
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -26,6 +26,7 @@ class Labels:
         latent: (T, D) float32, the encoder's vector before quantization.
         confidence: (T,) float32 in [0, 1]: (d2 - d1) / (d2 + d1) of the distances to the nearest two codes.
         valid: (T,) bool.
+        action: (T, A) float32, the robot's action over each transition, where an alignment has decoded it.
 
     """
 
@@ -34,6 +35,7 @@ class Labels:
     latent: NDArray[np.float32]
     confidence: NDArray[np.float32]
     valid: NDArray[np.bool_]
+    action: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.code)
@@ -43,6 +45,8 @@ class Labels:
                 f"labels disagree: code {self.code.shape}, latent {self.latent.shape}, "
                 f"confidence {self.confidence.shape}, valid {self.valid.shape}"
             )
+        if self.action is not None and (self.action.ndim, len(self.action)) != (2, n):
+            raise ValueError(f"labels disagree: code {self.code.shape}, action {self.action.shape}")
 
     def __len__(self) -> int:
         return len(self.code)
@@ -60,16 +64,23 @@ class Labels:
 
     @staticmethod
     def concatenate(parts: list[Labels]) -> Labels:
-        """Join consecutive parts (at least one); raises ValueError where one does not start where the last ended."""
+        """Join consecutive parts (at least one).
+
+        Raises ValueError where one does not start where the last ended, or only some have actions.
+        """
         for before, after in pairwise(parts):
             if after.start != before.start + len(before):
                 raise ValueError(f"labels start at {after.start}, wanted {before.start + len(before)}")
+        actions = [p.action for p in parts if p.action is not None]
+        if actions and len(actions) != len(parts):
+            raise ValueError(f"{len(actions)} of {len(parts)} parts have actions, wanted all or none")
         return Labels(
             parts[0].start,
             np.concatenate([p.code for p in parts]),
             np.concatenate([p.latent for p in parts]),
             np.concatenate([p.confidence for p in parts]),
             np.concatenate([p.valid for p in parts]),
+            action=np.concatenate(actions) if actions else None,
         )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 
 from genie_core.data.images import decode_image
 from genie_core.data.lerobot_meta import INFO, Entry, LeRobotMeta
+from genie_core.data.location import SourcePath
 from genie_core.data.parquet import ParquetTable
 from genie_core.data.resize import Frames
+from genie_core.data.timing import is_rate
 from genie_core.data.video import VideoReader, are_uneven
 from genie_core.errors import DatasetError, RequestError
 
@@ -30,7 +31,7 @@ class Pictures(Protocol):
     """Where the frames of one episode are stored."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> SourcePath:
         """The file that holds them."""
 
     @property
@@ -131,7 +132,7 @@ class VideoPictures:
     between_s: tuple[float, float] | None
 
     @property
-    def path(self) -> Path:
+    def path(self) -> SourcePath:
         """The video."""
         return self.video.path
 
@@ -188,7 +189,7 @@ class ImagePictures:
     camera: str
 
     @property
-    def path(self) -> Path:
+    def path(self) -> SourcePath:
         """The Parquet file."""
         return self.rows.table.path
 
@@ -258,11 +259,11 @@ def _rate(times_s: NDArray[np.float64]) -> float | None:
 class LeRobotReader:
     """Reads one episode through one camera; the `FrameReader` of LeRobot datasets."""
 
-    meta_path: Path
+    meta_path: SourcePath
     entry: Entry
     rows: EpisodeRows
     pictures: Pictures
-    file_fps: float
+    file_fps: float | None
     declared_size: tuple[int, int]
 
     @property
@@ -276,8 +277,13 @@ class LeRobotReader:
         return self.pictures.frame_size if self.entry.length else self.declared_size
 
     @property
-    def fps(self) -> float | None:
-        """Frames a second as ``info.json`` says. Raises DatasetError where the frames are stored at another rate."""
+    def fps(self) -> float:
+        """Frames a second as ``info.json`` says. Raises where that can be none, or the frames are stored at another."""
+        if self.file_fps is None or not is_rate(self.file_fps):
+            raise DatasetError(
+                f"{self.meta_path}: fps: came {self.file_fps}, wanted frames a second above 0; "
+                "give the frame rate that is true (fps)"
+            )
         stored = self.pictures.fps if self.num_frames > 1 else None
         if stored is not None and abs(stored / self.file_fps - 1) > _RATE_TOLERANCE:
             raise DatasetError(
@@ -327,7 +333,7 @@ def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
     """
 
     @cache
-    def data_file(path: Path) -> DataFile:
+    def data_file(path: SourcePath) -> DataFile:
         return DataFile(ParquetTable(path), meta.is_shared)
 
     video = cache(VideoReader)

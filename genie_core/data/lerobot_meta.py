@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genie_core.data.location import SourcePath
 from genie_core.data.parquet import ParquetTable
 from genie_core.errors import DatasetError
 
@@ -66,7 +67,7 @@ class Info(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     codebase_version: str
-    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    fps: float | None = None
     features: Mapping[str, Feature]
     data_path: str
     video_path: str | None = None
@@ -108,7 +109,7 @@ class LeRobotMeta:
 
     """
 
-    path: Path
+    path: SourcePath
     info: Info
     entries: tuple[Entry, ...]
 
@@ -149,7 +150,7 @@ class LeRobotMeta:
                 odd.append(f"{self.path / INFO}: {key} is {said}, the list of episodes has {count} and is followed")
         return tuple(odd)
 
-    def data_file(self, entry: Entry, *, following: bool = False) -> Path:
+    def data_file(self, entry: Entry, *, following: bool = False) -> SourcePath:
         """The Parquet file that holds the numbers of `entry`, or the file `following` it."""
         chunk, file = entry.where.get("data/chunk_index"), entry.where.get("data/file_index")
         if following and chunk is not None and file is not None:
@@ -157,7 +158,7 @@ class LeRobotMeta:
             chunk += carry
         return self._file("data_path", self.info.data_path, entry, chunk_index=chunk, file_index=file)
 
-    def video_file(self, entry: Entry, camera: str) -> Path:
+    def video_file(self, entry: Entry, camera: str) -> SourcePath:
         """The video that holds the frames of `entry` seen by `camera`."""
         if self.info.video_path is None:
             raise DatasetError(f"{self.path / INFO}: `{camera}` is a video, but there is no video_path")
@@ -172,7 +173,7 @@ class LeRobotMeta:
         begin, end = (entry.where[f"videos/{camera}/{part}_timestamp"] for part in ("from", "to"))
         return begin, end
 
-    def _file(self, field: str, template: str, entry: Entry, **names: str | float | None) -> Path:
+    def _file(self, field: str, template: str, entry: Entry, **names: str | float | None) -> SourcePath:
         """Fill a template of ``info.json``; a dataset may be anybody's, so it must not lead out of the folder."""
         numbers = {key: int(value) if isinstance(value, float) else value for key, value in names.items()}
         chunk = entry.index // self.info.chunks_size
@@ -185,7 +186,7 @@ class LeRobotMeta:
         return self.path / name
 
 
-def is_lerobot(path: Path) -> bool:
+def is_lerobot(path: SourcePath) -> bool:
     """Whether a folder is a LeRobot dataset: its ``meta/info.json`` names a version, or is damaged."""
     try:
         values = json.loads((path / INFO).read_bytes())
@@ -196,7 +197,7 @@ def is_lerobot(path: Path) -> bool:
     return isinstance(values, dict) and "codebase_version" in values
 
 
-def read_lerobot_meta(path: Path) -> LeRobotMeta:
+def read_lerobot_meta(path: SourcePath) -> LeRobotMeta:
     """Read the metadata of the dataset in the folder `path`.
 
     Raises:
@@ -216,7 +217,7 @@ def read_lerobot_meta(path: Path) -> LeRobotMeta:
     return LeRobotMeta(path, info, tuple(entries))
 
 
-def _read_info(path: Path) -> Info:
+def _read_info(path: SourcePath) -> Info:
     try:
         values = json.loads(path.read_bytes())
     except OSError as error:
@@ -236,7 +237,7 @@ def _read_info(path: Path) -> Info:
         raise DatasetError(f"{path}: {problems}") from error
 
 
-def _read_episode_lines(path: Path) -> list[Entry]:
+def _read_episode_lines(path: SourcePath) -> list[Entry]:
     """The entries of ``episodes.jsonl``."""
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -258,13 +259,14 @@ def _read_episode_lines(path: Path) -> list[Entry]:
     return entries
 
 
-def _read_episode_tables(path: Path, info: Info) -> list[Entry]:
+def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
     """The entries of ``meta/episodes/chunk-*/file-*.parquet``, without the statistics that are most of their bytes."""
     wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     videos = [key for key, feature in info.features.items() if feature.dtype == "video"]
     for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
         wanted += [f"videos/{key}/{part}" for key in videos]
-    files = sorted((path / _LISTS["v3.0"]).glob("*/*.parquet"))
+    folder = path / _LISTS["v3.0"]
+    files: list[SourcePath] = sorted(folder.glob("*/*.parquet"), key=str)
     if not files:
         raise DatasetError(f"{path / _LISTS['v3.0']}: holds no list of episodes, wanted chunk-000/file-000.parquet")
     entries = []

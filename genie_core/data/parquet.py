@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _Layout:
 class ParquetTable:
     """One Parquet file. Nothing is kept open between calls; every member raises DatasetError naming the file."""
 
-    path: Path
+    path: SourcePath
 
     @property
     def num_rows(self) -> int:
@@ -114,7 +114,10 @@ class ParquetTable:
         from pyarrow.parquet import ParquetFile
 
         try:
-            with self.path.open("rb") as opened, ParquetFile(opened, pre_buffer=False, buffer_size=2**20) as file:
+            with (
+                local_file(self.path).open("rb") as opened,
+                ParquetFile(opened, pre_buffer=False, buffer_size=2**20) as file,
+            ):
                 yield file
         except (pa.ArrowException, OSError) as error:
             reason = getattr(error, "strerror", None) or f"not a Parquet file, or damaged: {error}"

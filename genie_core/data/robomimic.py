@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -19,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.hdf5 import read_hdf5
+from genie_core.data.location import SourcePath
 from genie_core.data.resize import Frames, frames_problem
 from genie_core.data.timing import is_rate
 from genie_core.errors import DatasetError
 
 LABEL_GROUP = "latent_actions"
 """Group in a demo that holds Genie's labels; see `label_schema`."""
+
+_IMAGE_CONVENTION = "macros_image_convention"
+_LIBERO = (_IMAGE_CONVENTION, "bddl_file_name", "problem_info")
+"""Attributes of ``data`` that LIBERO writes and robomimic does not."""
 
 _DEMO_NAME = re.compile(r"demo_(\d+)")
 
@@ -42,10 +46,13 @@ class RobomimicFile:
         fps: frames a second, None where the file does not say.
         fps_source: where `fps` was found, in words.
         masks: names of demos by the name of the filter key (``train``, ``valid``).
+        rate_problem: a frame rate that the file states and that can be none, in words; None where there is none such.
+        is_libero: whether its attributes are those that LIBERO adds.
+        image_convention: its attribute ``macros_image_convention``: ``opengl`` (upside down) or ``opencv``.
 
     """
 
-    path: Path
+    path: SourcePath
     demos: tuple[str, ...]
     ignored: tuple[str, ...]
     cameras: tuple[str, ...]
@@ -53,23 +60,29 @@ class RobomimicFile:
     fps: float | None
     fps_source: str | None
     masks: Mapping[str, tuple[str, ...]]
+    rate_problem: str | None
+    is_libero: bool
+    image_convention: str | None
 
     def reader(self, demo: str, camera: str) -> RobomimicReader:
         """Return the reader of one of `demos`; nothing is read yet."""
-        return RobomimicReader(self.path, demo, camera, self.fps)
+        problem = None if self.fps is not None else self.rate_problem
+        return RobomimicReader(self.path, demo, camera, self.fps, problem)
 
 
-def read_robomimic(path: Path) -> RobomimicFile:
+def read_robomimic(path: SourcePath) -> RobomimicFile:
     """Look into a robomimic file. Raises DatasetError where `path` is no such file or holds no demo."""
     with read_hdf5(path) as file:
         data = file.get("data")
         if not isinstance(data, h5py.Group):
-            raise DatasetError(f"{path}: {_other_layout(file)}, wanted robomimic's layout (data/demo_0/obs/<camera>)")
+            raise DatasetError(
+                f"{path}: came a file that holds {_names(file)}, wanted robomimic's layout (data/demo_0/obs/<camera>)"
+            )
         demos = demo_names(file)
         if not demos:
             raise DatasetError(f"{path}: the group `data` holds {_names(data)}, wanted demo_0, demo_1, ...")
         cameras, refused = _find_cameras(path, data, demos)
-        fps, fps_source = _find_fps(data)
+        fps, fps_source, rate_problem = _find_fps(data)
         return RobomimicFile(
             path=path,
             demos=demos,
@@ -79,6 +92,9 @@ def read_robomimic(path: Path) -> RobomimicFile:
             fps=fps,
             fps_source=fps_source,
             masks=_read_masks(file),
+            rate_problem=rate_problem,
+            is_libero=is_libero(data),
+            image_convention=_text(data.attrs.get(_IMAGE_CONVENTION)),
         )
 
 
@@ -88,21 +104,27 @@ def demo_names(file: h5py.File) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: int(name.removeprefix("demo_"))))
 
 
+def is_libero(data: h5py.Group) -> bool:
+    """Whether the group ``data`` carries attributes that only LIBERO writes."""
+    return any(key in data.attrs for key in _LIBERO)
+
+
 @dataclass(frozen=True)
 class _DemoFacts:
     num_frames: int
     frame_size: tuple[int, int]
-    fps: float | None
+    fps: Any
 
 
 @dataclass(frozen=True)
 class RobomimicReader:
     """Reads one demo through one camera; the `FrameReader` of robomimic files."""
 
-    path: Path
+    path: SourcePath
     demo: str
     camera: str
     file_fps: float | None
+    rate_problem: str | None = None
 
     @property
     def num_frames(self) -> int:
@@ -116,15 +138,22 @@ class RobomimicReader:
 
     @property
     def fps(self) -> float | None:
-        """Frames a second: the demo's attribute ``fps``, else the file's rate, else None."""
-        return self._facts.fps
+        """Frames a second: the demo's attribute ``fps``, else the file's, else None. Raises where it can be none."""
+        own = self._facts.fps
+        if own is None:
+            fps, problem = self.file_fps, self.rate_problem
+        else:
+            fps, problem = _rate(own), f"attribute fps of the demo: came {own}, wanted frames a second above 0"
+        if fps is None and problem is not None:
+            raise DatasetError(f"{self._where}: {problem}; give the frame rate that is true (fps)")
+        return fps
 
     @cached_property
     def _facts(self) -> _DemoFacts:
         with self._open() as demo:
             num_frames, height, width, _ = self._frames_of(demo).shape
-            fps = _rate(demo.attrs.get("fps"))
-        return _DemoFacts(num_frames, (height, width), self.file_fps if fps is None else fps)
+            fps = demo.attrs.get("fps")
+        return _DemoFacts(num_frames, (height, width), fps)
 
     def read(self, start: int, stop: int) -> Frames:
         """Frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
@@ -192,7 +221,7 @@ def require_link(group: h5py.Group, key: str, where: str) -> None:
         raise DatasetError(f"{where}: `{key}` is a link to {link.path}, which is not there")
 
 
-def _find_cameras(path: Path, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _find_cameras(path: SourcePath, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Cameras, and refused images, of the first demo that has either."""
     for name in demos:
         if "obs" not in data[name]:
@@ -211,16 +240,26 @@ def _find_cameras(path: Path, data: h5py.Group, demos: tuple[str, ...]) -> tuple
     return (), {}
 
 
-def _find_fps(data: h5py.Group) -> tuple[float | None, str | None]:
-    """Frame rate of a file and where it was found."""
-    fps = _rate(data.attrs.get("fps"))
-    if fps is not None:
-        return fps, "attribute fps of the group data"
-    try:
-        fps = _rate(json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"])
-    except (KeyError, TypeError, ValueError):
-        return None, None
-    return fps, None if fps is None else "control_freq in the attribute env_args"
+def _find_fps(data: h5py.Group) -> tuple[float | None, str | None, str | None]:
+    """Frame rate of a file, where it was found, and what is wrong with one that can be none."""
+    places = {"attribute fps of the group data": data.attrs.get("fps")}
+    with suppress(KeyError, TypeError, ValueError):
+        freq = json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"]
+        places["control_freq in the attribute env_args"] = freq
+    problem = None
+    for place, value in places.items():
+        fps = _rate(value)
+        if fps is not None:
+            return fps, place, problem
+        if value is not None:
+            problem = f"{place}: came {value}, wanted frames a second above 0"
+    return None, None, problem
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return None if value is None else str(value)
 
 
 def _rate(value: Any) -> float | None:
@@ -238,16 +277,18 @@ def _read_masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
     return {key: tuple(np.asarray(names).astype(str).ravel().tolist()) for key, names in masks.items()}
 
 
-def _other_layout(file: h5py.File) -> str:
-    if "observations" in file:
-        return "came the layout of ALOHA / ACT (observations/images), which Genie does not read"
-    return f"came a file that holds {_names(file)}"
-
-
 def _names(group: h5py.Group) -> str:
     """The first keys of a group, for an error message."""
     keys = list(group)
     return (", ".join(f"`{key}`" for key in keys[:8]) + (", ..." if len(keys) > 8 else "")) or "nothing"
 
 
-__all__ = ["LABEL_GROUP", "RobomimicFile", "RobomimicReader", "demo_names", "read_robomimic", "require_link"]
+__all__ = [
+    "LABEL_GROUP",
+    "RobomimicFile",
+    "RobomimicReader",
+    "demo_names",
+    "is_libero",
+    "read_robomimic",
+    "require_link",
+]

@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from genie_core.data.location import SourcePath, local_file
 from genie_core.data.resize import Frames
 from genie_core.data.rgb import RgbConverter
 from genie_core.data.timing import is_rate
@@ -55,7 +56,7 @@ class _Index:
 class VideoReader:
     """Reads one video file; the `FrameReader` of video."""
 
-    path: Path
+    path: SourcePath
 
     @property
     def num_frames(self) -> int:
@@ -194,7 +195,7 @@ class VideoReader:
             if time is not None and stream.time_base is not None:
                 last = max(last, float(time * stream.time_base))
         self._check_length(_promised_seconds(container, stream), last, len(timestamps))
-        if container.format.name == "gif" and not _ends_as_gif(self.path):
+        if container.format.name == "gif" and not _ends_as_gif(local_file(self.path)):
             raise DatasetError(f"{self.path}: the file is truncated: the mark that ends a GIF is missing")
         return timestamps, is_regular
 
@@ -234,7 +235,9 @@ class VideoReader:
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """Open the file and its best video stream; FFmpeg's errors, also those in the block, become DatasetError."""
         try:
-            with av.open(str(self.path), metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
+            with av.open(
+                str(local_file(self.path)), metadata_errors="ignore", options={"protocol_whitelist": "file"}
+            ) as container:
                 stream = container.streams.best("video")
                 if not isinstance(stream, VideoStream):
                     raise DatasetError(f"{self.path}: the file holds no video stream")

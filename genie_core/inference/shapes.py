@@ -22,6 +22,12 @@ from genie_core.models.transformer import TemporalState
 _SEED = 20240223
 """Of the noise that sizes are tried on; any will do."""
 
+_SMALL_PARAMETERS, _SMALL_BATCH = 200_000_000, 8
+"""Of a model one of whose frames is too little work for a GPU, and how many are drawn together then.
+
+A rule, not a measurement: the numbers must be the same after a restart.
+"""
+
 
 @dataclass(frozen=True)
 class ExactShapes:
@@ -76,9 +82,10 @@ def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: fl
 
 
 def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactShapes:
-    """How simulated streams are put together: one by one on a CPU, where a batch is no faster; filled up on a GPU."""
+    """How simulated streams are put together: one by one, unless a small model would leave most of a GPU idle."""
     if simulator.bundle.device.type != "cpu":
-        return ExactShapes((largest,), any_threads=True)
+        small = simulator.bundle.parameters <= _SMALL_PARAMETERS
+        return ExactShapes((min(largest, _SMALL_BATCH) if small else 1,), any_threads=True)
     config = simulator.bundle.config
     frames = np.random.default_rng(_SEED).integers(256, size=(1, config.height, config.width, 3), dtype=np.uint8)
 

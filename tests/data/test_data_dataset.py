@@ -1,10 +1,12 @@
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from factories_data import make_robomimic, make_video
-from genie_core.data import open_dataset
+from genie_core.data import Format, open_dataset
+from genie_core.data.formats import LAYOUTS
 from genie_core.errors import DatasetError
 
 
@@ -104,3 +106,18 @@ def test_a_video_has_one_camera(tmp_path: Path) -> None:
 def test_refuses_what_is_no_rate(tmp_path: Path, fps: float) -> None:
     with pytest.raises(DatasetError, match="fps: came"):
         open_dataset(make_video(tmp_path / "b.mp4", frames=2), fps=fps)
+
+
+def test_a_shard_of_rlds_alone_is_sent_to_its_folder(tmp_path: Path) -> None:
+    shard = tmp_path / "bridge-train.tfrecord-00000-of-00001"
+    shard.write_bytes(b"")
+    with pytest.raises(DatasetError, match="one shard of an RLDS dataset, wanted the folder"):
+        open_dataset(shard)
+
+
+def test_every_layout_is_listed_once_and_says_what_it_looks_for(tmp_path: Path) -> None:
+    names = [layout.name for layout in LAYOUTS]
+    assert sorted(names) == sorted(get_args(Format))
+    assert all(layout.looks_for for layout in LAYOUTS)
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert [layout.recognise(tmp_path) for layout in LAYOUTS] == [None] * len(LAYOUTS)

@@ -59,7 +59,7 @@ def test_short_episodes_are_warned_of(tmp_path: Path, frames: int) -> None:
         file["data/demo_1/obs/agentview_image"] = make_frames(frames, 8, 8)
     report = inspect_dataset(path)
     assert report.can_label
-    assert report.warnings == (f"demo_1 has {frames} frames, a transition needs 2",)
+    assert report.warnings == (f"demo_1 has {'1 frame' if frames else '0 frames'} and so no transition, which needs 2",)
     assert report.episodes[1].problem
 
 

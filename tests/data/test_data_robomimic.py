@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from factories_data import make_frames, make_robomimic
-from genie_core.data import Episode, open_dataset
+from genie_core.data import Episode, inspect_dataset, open_dataset
 from genie_core.errors import DatasetError
 
 
@@ -64,8 +64,7 @@ def test_orders_demos_by_number_and_ignores_other_keys(tmp_path: Path) -> None:
         ({"env_args": json.dumps({"env_kwargs": {"control_freq": 20}})}, 20),
         ({"env_args": "not JSON"}, None),
         ({"env_args": json.dumps({"env_kwargs": None})}, None),
-        ({"fps": "fast"}, None),
-        ({"fps": 0.0}, None),
+        ({"fps": 0.0, "env_args": json.dumps({"env_kwargs": {"control_freq": 20}})}, 20),
         ({}, None),
     ],
 )
@@ -75,6 +74,32 @@ def test_finds_the_frame_rate_or_none(tmp_path: Path, attributes: dict[str, obje
         file["data"].attrs.clear()
         file["data"].attrs.update(attributes)
     assert open_dataset(path).fps == fps
+
+
+@pytest.mark.parametrize("wrong", ["fast", 0.0, -5, float("nan")])
+def test_a_rate_that_can_be_none_is_named_until_the_true_one_is_given(tmp_path: Path, wrong: object) -> None:
+    path = make_robomimic(tmp_path / "a.hdf5", size=8, fps=None)
+    with h5py.File(path, "r+") as file:
+        file["data/demo_1"].attrs["fps"] = wrong
+    good, bad = open_dataset(path).episodes
+    assert good.fps is None
+    with pytest.raises(DatasetError, match=rf"demo_1: attribute fps of the demo: came {wrong}.*give the frame rate"):
+        _ = bad.fps
+    assert open_dataset(path, fps=10).episodes[1].fps == 10
+    with h5py.File(path, "r+") as file:
+        file["data"].attrs["fps"] = wrong
+    with pytest.raises(DatasetError, match=f"attribute fps of the group data: came {wrong}"):
+        _ = open_dataset(path).episodes[0].fps
+
+
+def test_demos_need_not_be_numbered_without_gaps(tmp_path: Path) -> None:
+    path = make_robomimic(tmp_path / "a.hdf5", episodes=3, size=8)
+    with h5py.File(path, "r+") as file:
+        file.move("data/demo_1", "data/demo_120")
+        file.move("data/demo_0", "data/take_0")
+    assert [episode.name for episode in open_dataset(path).episodes] == ["demo_2", "demo_120"]
+    (warning,) = inspect_dataset(path).warnings
+    assert "ignored, not a demo: take_0" in warning
 
 
 def test_a_demo_may_have_a_rate_of_its_own(tmp_path: Path) -> None:
@@ -166,14 +191,19 @@ def test_an_episode_of_hardly_any_frames_is_listed(tmp_path: Path, frames: int) 
 
 @pytest.mark.parametrize(
     ("key", "message"),
-    [("observations/images/top", "ALOHA"), ("frames", "holds `frames`"), (None, "holds nothing")],
+    [
+        ("runs/7/front", r"say where the frames are \(--frames 'runs/\*/front'\)"),
+        ("frames", "--frames 'frames'"),
+        (None, "nothing that looks like frames"),
+    ],
 )
-def test_another_layout_is_named(tmp_path: Path, key: str | None, message: str) -> None:
+def test_a_file_of_no_layout_is_told_what_was_looked_for(tmp_path: Path, key: str | None, message: str) -> None:
     path = tmp_path / "a.hdf5"
     with h5py.File(path, "w") as file:
         if key is not None:
             file[key] = np.zeros((2, 8, 8, 3), np.uint8)
-    with pytest.raises(DatasetError, match=f"{message}.*wanted robomimic's layout"):
+    looked_for = "looked for libero: .*robomimic: `data/demo_0.*aloha: `observations/images"
+    with pytest.raises(DatasetError, match=f"{looked_for}.*{message}"):
         open_dataset(path)
 
 
@@ -181,7 +211,7 @@ def test_a_file_without_demos_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     with h5py.File(path, "w") as file:
         file.create_group("data/episode_0")
-    with pytest.raises(DatasetError, match="`data` holds `episode_0`, wanted demo_0"):
+    with pytest.raises(DatasetError, match="of no layout that is known"):
         open_dataset(path)
 
 

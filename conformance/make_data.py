@@ -1,0 +1,80 @@
+"""Makes what the checks read, by the command line that users run: the sample labelled by the shipped model, exported.
+
+    python conformance/make_data.py FOLDER
+
+FOLDER then holds ``labelled.hdf5`` (links to ``lift.hdf5``), ``robomimic.hdf5``, ``lerobot``, ``aloha/episode_N.hdf5``
+(ALOHA's layout, labelled in place) and ``expected.npz``: what a loader must find, all episodes one after another.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from genie_core.data import open_labelled
+
+SAMPLE = Path(str(files("genie_core.data") / "samples" / "panda_lift.hdf5"))
+ALOHA_JOINTS = 14
+
+
+def main(folder: Path) -> None:
+    """Make everything anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "aloha").mkdir(parents=True)
+    shutil.copy(SAMPLE, folder / "lift.hdf5")
+    genie("label", folder / "lift.hdf5", "--out", folder / "labelled.hdf5")
+    genie("export", folder / "labelled.hdf5", folder / "robomimic.hdf5", "--to", "robomimic")
+    genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", "--task", "Lift the cube.")
+    labelled = open_labelled(folder / "labelled.hdf5")
+    found: dict[str, list[np.ndarray]] = {}
+    for number, name in enumerate(labelled.episodes):
+        labels, _ = labelled.labels(name)
+        episode = labelled.episode(name)
+        assert episode is not None
+        parts = {
+            "code": labels.code,
+            "latent": labels.latent,
+            "confidence": labels.confidence,
+            "valid": labels.valid,
+            "frames": episode.frames(),
+            "actions": episode.actions(),
+            "episode": np.full(len(labels), number),
+        }
+        for key, values in parts.items():
+            found.setdefault(key, []).append(values)
+        make_aloha(folder / "aloha" / f"episode_{number}.hdf5", parts["frames"], parts["actions"])
+    np.savez(folder / "expected.npz", **{key: np.concatenate(values) for key, values in found.items()})
+
+
+def make_aloha(path: Path, frames_THWC: np.ndarray, actions: np.ndarray) -> None:
+    """Write an episode and label it in place."""
+    write_aloha(path, frames_THWC, actions)
+    genie("label", path, "--fps", "10", "--in-place")
+
+
+def write_aloha(path: Path, frames_THWC: np.ndarray, actions: np.ndarray) -> None:
+    """An episode as ACT's ``record_sim_episodes.py`` writes it; joints beyond the robot's own stand still."""
+    joints = np.zeros((len(actions), ALOHA_JOINTS))
+    joints[:, : actions.shape[1]] = actions
+    with h5py.File(path, "w") as file:
+        file.attrs["sim"] = True
+        file.create_dataset("observations/images/top", data=frames_THWC, chunks=(1, *frames_THWC.shape[1:]))
+        file["observations/qpos"] = np.cumsum(joints, axis=0)
+        file["observations/qvel"] = joints
+        file["action"] = joints
+
+
+def genie(*words: str | Path) -> None:
+    """Run the command line in a process of its own."""
+    command = "from genie_client.cli import main; main()"
+    subprocess.run([sys.executable, "-c", command, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

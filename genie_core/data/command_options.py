@@ -1,0 +1,105 @@
+"""The command-line options that say what data are, the same for every command that reads data. Imports no reader.
+
+A command takes one parameter ``reading: ReadOptions`` and is decorated with `reads_data`; Typer then sees the options.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from genie_core.data.dataset import ReadOptions
+
+
+class Colour(StrEnum):
+    """Order of the channels in stored pictures."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+
+
+class Channels(StrEnum):
+    """Where the channels of stored arrays are."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
+_PANEL = "What the data are, where they do not say it themselves, or say it wrongly"
+_PARAMETER = "reading"
+
+
+def reads_data(*, short: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a Typer command so that its parameter ``reading`` is made of options: camera, fps, colour and so on.
+
+    Args:
+        short: call the paths in HDF5 files ``--frames`` and ``--actions`` too, where the command has no such options.
+
+    """
+    options = {name: _option(annotation, short) for name, annotation in _OPTIONS.items()}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name != _PARAMETER]
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in options.items()
+        ]
+        of_files = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            said = {name: values.pop(name) for name in options}
+            command(**values, reading=_read_options(**said))
+
+        run.__signature__ = signature.replace(parameters=[*of_files, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*of_files, *added]}
+        return run
+
+    return decorate
+
+
+def said_words(options: ReadOptions) -> list[str]:
+    """The words on the command line that say `options`, by their long names."""
+    words: list[str] = []
+    for name, (_, names, _, _) in _OPTIONS.items():
+        value = getattr(options, name)
+        if isinstance(value, bool):
+            words.append(names[0].split("/")[0 if value else 1])
+        elif value is not None:
+            words += [names[0], f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def _read_options(**said: Any) -> ReadOptions:
+    enums = {key: value.value for key, value in said.items() if isinstance(value, StrEnum)}
+    return ReadOptions(**{**said, **enums})
+
+
+def _option(annotation: tuple[Any, tuple[str, ...], tuple[str, ...], str], short: bool) -> Any:
+    kind, names, short_names, words = annotation
+    called = (*names, *short_names) if short else names
+    return Annotated[kind | None, typer.Option(*called, help=words, show_default=False, rich_help_panel=_PANEL)]
+
+
+_OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
+    "camera": (str, ("--camera",), (), "Camera to read, where there are several."),
+    "fps": (float, ("--fps",), (), "Frames a second of the data."),
+    "colour": (Colour, ("--colour",), (), "Order of the channels in the stored pictures."),
+    "flip": (bool, ("--flip/--no-flip",), (), "Whether the stored pictures are upside down."),
+    "frames_path": (
+        str,
+        ("--frames-path",),
+        ("--frames",),
+        "HDF5 of no known layout: path of the frames in the file, with `*` for the episodes' names.",
+    ),
+    "actions_path": (str, ("--actions-path",), ("--actions",), "The same for the robot's actions."),
+    "channels": (Channels, ("--channels",), (), "The same: where the channels of arrays are."),
+}
+
+__all__ = ["Channels", "Colour", "reads_data", "said_words"]

@@ -1,0 +1,356 @@
+"""What can be exported: labels from a labelled HDF5 file, or from an earlier export, with the frames they belong to.
+
+Writing is the work of `export`. Nothing is kept open between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.dataset import Dataset, ReadOptions
+from genie_core.data.episode import Episode
+from genie_core.data.export_provenance import EpisodeProvenance, Provenance, read_provenance
+from genie_core.data.export_tasks import lerobot_tasks
+from genie_core.data.formats import dataset_around, open_dataset
+from genie_core.data.hdf5 import read_hdf5
+from genie_core.data.labelled import LabelledFile, carries_labels, open_labelled
+from genie_core.data.labels import Labels
+from genie_core.data.lerobot_meta import is_lerobot
+from genie_core.data.lerobot_write import PROVENANCE, camera_key
+from genie_core.data.location import SourcePath, source_path
+from genie_core.data.parquet_labels import ParquetLabels, is_parquet, open_parquet_labels
+from genie_core.errors import DatasetError
+
+ACTIONS = "actions"
+"""What `FrameReader.array` calls the robot's actions, in every format."""
+
+_STATES: tuple[tuple[str, ...], ...] = (
+    ("observation.state",),
+    ("obs/observation.state",),
+    ("observations/qpos",),
+    ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
+    ("obs/ee_pos", "obs/ee_ori", "obs/gripper_states"),
+    ("obs/robot0_eef_pos",),
+)
+"""Where proprioception is stored: LeRobot, our own export of it, ALOHA, robomimic, LIBERO; the first that is there."""
+
+_OWN_FRAMES = frozenset({"link", "copy", "in_place"})
+"""Labelled files whose frames are the source's, not made smaller."""
+
+
+class LabelStore(Protocol):
+    """Where labels are stored. Every member raises DatasetError where the file is not what it should be."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made the labels, and of which episodes there are any."""
+
+    @property
+    def has_original_frames(self) -> bool:
+        """Whether the frames in it are of the size of those that were labelled."""
+
+    def labels(self, name: str) -> Labels:
+        """Labels of all frames of an episode."""
+
+    def episode(self, name: str) -> Episode | None:
+        """The frames in the store; None where it keeps none."""
+
+    def array(self, name: str, key: str) -> NDArray[Any] | None:
+        """What is stored beside the labels under `key`."""
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What is known of the robot in an episode.
+
+    Attributes:
+        action: (T, A) its actions; None where they are not known.
+        state: (T, S) proprioception; None where it is not known.
+        state_names: where the columns of `state` come from, one name each.
+
+    """
+
+    action: NDArray[Any] | None
+    state: NDArray[Any] | None
+    state_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """A labelled set to export: its store, and the dataset that was labelled, as far as it is still there."""
+
+    path: Path
+    store: LabelStore
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """What made the labels."""
+        return self.store.provenance
+
+    @cached_property
+    def _datasets(self) -> dict[tuple[SourcePath, ReadOptions], Dataset]:
+        return {}
+
+    def labels(self, episode: EpisodeProvenance) -> Labels:
+        """Labels of all frames of an episode."""
+        return self.store.labels(episode.name)
+
+    def stored_frames(self, episode: EpisodeProvenance) -> Episode:
+        """The frames that lie beside the labels. Raises DatasetError where there are none."""
+        stored = self.store.episode(episode.name)
+        if stored is None:
+            raise DatasetError(f"{self.path}: keeps no frames: take them from the source, or export labels only")
+        return self._checked(episode, stored)
+
+    def source_frames(self, episode: EpisodeProvenance) -> Episode:
+        """The frames as they were recorded. Raises DatasetError where they are not to be found any more."""
+        if self.store.has_original_frames:
+            return self.stored_frames(episode)
+        return self._checked(episode, self._in_source(episode))
+
+    def robot(self, episode: EpisodeProvenance) -> Robot:
+        """Actions and proprioception, from beside the labels or else from the source."""
+        action, keys = self._array(episode, ACTIONS), self._state_keys(episode)
+        parts = [part for key in keys if (part := self._array(episode, key)) is not None]
+        names = tuple(name for key, part in zip(keys, parts, strict=True) for name in _names(key, part.shape[1]))
+        return Robot(action, np.concatenate(parts, axis=1) if parts else None, names)
+
+    def task(self, episode: EpisodeProvenance) -> str | None:
+        """What the robot was to do, in words, if the LeRobot dataset that was labelled says so and is still there."""
+        store = self.store
+        if isinstance(store, LeRobotStore):
+            return self._tasks_of(self.path).get(store.episodes[episode.name].name)
+        folder = dataset_around(episode.attrs.source)
+        if not isinstance(folder, Path) or not is_lerobot(folder):
+            return None
+        return self._tasks_of(folder).get(episode.attrs.source_name)
+
+    def _tasks_of(self, folder: Path) -> dict[str, str]:
+        if folder not in self._tasks:
+            self._tasks[folder] = lerobot_tasks(folder)
+        return self._tasks[folder]
+
+    @cached_property
+    def _tasks(self) -> dict[Path, dict[str, str]]:
+        return {}
+
+    def _state_keys(self, episode: EpisodeProvenance) -> tuple[str, ...]:
+        there = (keys for keys in _STATES if all(self._array(episode, key) is not None for key in keys))
+        return next(there, ())
+
+    def _array(self, episode: EpisodeProvenance, key: str) -> NDArray[Any] | None:
+        """A (T, A) array of numbers; None where there is none."""
+        values = self.store.array(episode.name, key)
+        if values is None and not self.store.has_original_frames:
+            try:
+                values = self._in_source(episode).array(key)
+            except DatasetError:  # the source is gone, and the robot's numbers with it
+                return None
+        if values is None:
+            return None
+        if values.ndim == 1:
+            values = values[:, None]
+        if values.ndim != 2 or len(values) != episode.num_frames or values.dtype.kind not in "fiub":
+            raise DatasetError(
+                f"{self.path}: {episode.name}: `{key}` is {values.shape} {values.dtype}, "
+                f"wanted numbers for each of {episode.num_frames} frames"
+            )
+        return values
+
+    def _in_source(self, episode: EpisodeProvenance) -> Episode:
+        attrs = episode.attrs
+        path = source_path(attrs.source)
+        if isinstance(path, Path) and not path.exists():
+            raise DatasetError(f"{path}: is not there any more; {episode.name} of {self.path} was labelled from it")
+        convention = attrs.convention
+        options = ReadOptions(
+            camera=None if attrs.frames_path else attrs.camera,
+            fps=attrs.fps,
+            colour=convention.colour,
+            flip=convention.upside_down,
+            frames_path=attrs.frames_path,
+        )
+        key = (dataset_around(attrs.source), options)
+        if key not in self._datasets:
+            self._datasets[key] = open_dataset(key[0], options=options, check=False)
+        dataset = self._datasets[key]
+        for found in dataset.episodes:
+            if dataset.format == "video" or f"/{attrs.source_name}".endswith(f"/{found.name}"):
+                return found
+        raise DatasetError(
+            f"{path}: has no episode {attrs.source_name}; {episode.name} of {self.path} was labelled from it"
+        )
+
+    def _checked(self, episode: EpisodeProvenance, frames: Episode) -> Episode:
+        if frames.num_frames != episode.num_frames:
+            raise DatasetError(
+                f"{frames.source}: {frames.name} has {frames.num_frames} frames, "
+                f"wanted {episode.num_frames}, as many as {episode.name} of {self.path} has labels"
+            )
+        return frames
+
+
+@dataclass(frozen=True)
+class Hdf5Labels:
+    """The `LabelStore` of what `genie label` has written. Episodes in their source's own layout go by their number."""
+
+    file: LabelledFile
+
+    @property
+    def provenance(self) -> Provenance:
+        """From the attributes, and the length of every array of codes."""
+        episodes = []
+        for name, own in self._names.items():
+            labels, attrs = self.file.labels(own)
+            episodes.append(EpisodeProvenance(name, len(labels), attrs))
+        made = self.file.attrs
+        return Provenance(self.file.model, made.created, made.tool_version, tuple(episodes), self._masks())
+
+    @property
+    def has_original_frames(self) -> bool:
+        """Unless it keeps them at the model's size, or none."""
+        return self.file.attrs.frames in _OWN_FRAMES
+
+    @property
+    def is_robomimic(self) -> bool:
+        """Whether it is one file in robomimic's layout."""
+        return self.file.attrs.layout is None
+
+    def labels(self, name: str) -> Labels:
+        """Labels of an episode."""
+        return self.file.labels(self._names[name])[0]
+
+    def episode(self, name: str) -> Episode | None:
+        """Frames in the file, or behind its links."""
+        return self.file.episode(self._names[name])
+
+    def array(self, name: str, key: str) -> NDArray[Any] | None:
+        """An array of the demo."""
+        episode = self.episode(name)
+        return None if episode is None else episode.array(key)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """What the file calls each episode."""
+        if self.is_robomimic:
+            return {name: name for name in self.file.episodes}
+        return {f"demo_{number}": name for number, name in enumerate(self.file.episodes)}
+
+    def _masks(self) -> dict[str, tuple[str, ...]]:
+        if not self.is_robomimic:
+            return {}
+        with read_hdf5(self.file.path) as file:
+            return {
+                key: tuple(name for name in np.asarray(names).astype(str).ravel().tolist() if name in self._names)
+                for key, names in file.get("mask", {}).items()
+            }
+
+
+@dataclass(frozen=True)
+class ParquetStore:
+    """The `LabelStore` of a Parquet file that `genie export` has written."""
+
+    file: ParquetLabels
+    has_original_frames: bool = False
+
+    @property
+    def provenance(self) -> Provenance:
+        """From the file's metadata."""
+        return self.file.provenance
+
+    def labels(self, name: str) -> Labels:
+        """Labels of an episode."""
+        return self.file.labels(name)
+
+    def episode(self, name: str) -> None:
+        """It keeps no frames."""
+
+    def array(self, name: str, key: str) -> NDArray[Any] | None:
+        """A column of numbers."""
+        return self.file.array(name, "action" if key == ACTIONS else key)
+
+
+@dataclass(frozen=True)
+class LeRobotStore:
+    """The `LabelStore` of a LeRobot dataset that `genie export` has written."""
+
+    provenance: Provenance
+    episodes: Mapping[str, Episode]
+    has_original_frames: bool = True
+
+    def labels(self, name: str) -> Labels:
+        """Labels of an episode, from the features that carry them."""
+        code, latent, confidence, valid = (
+            self._feature(name, key)
+            for key in ("latent_action", "latent_action.latent", "latent_action.confidence", "latent_action.valid")
+        )
+        return Labels(
+            0,
+            code.astype(np.uint16),
+            latent.reshape(len(code), -1).astype(np.float32),
+            confidence.astype(np.float32),
+            valid.astype(np.bool_),
+        )
+
+    def episode(self, name: str) -> Episode:
+        """Frames of the dataset's videos."""
+        return self.episodes[name]
+
+    def array(self, name: str, key: str) -> NDArray[Any] | None:
+        """A feature of numbers."""
+        return self.episodes[name].array(key)
+
+    def _feature(self, name: str, key: str) -> NDArray[Any]:
+        values = self.episodes[name].array(key)
+        if values is None:
+            raise DatasetError(f"{self.episodes[name].source}: {name} has no feature `{key}`")
+        return values
+
+
+def open_export_source(path: Path) -> ExportSource:
+    """Open labels to export: labelled HDF5, a file or a folder of files, or what `genie export` has written.
+
+    Raises:
+        DatasetError: there is nothing at `path`, it carries no labels of ours, or is damaged.
+
+    """
+    if path.is_dir() and ((path / PROVENANCE).is_file() or not carries_labels(path)):
+        return ExportSource(path, _open_lerobot(path))
+    if is_parquet(path):
+        return ExportSource(path, ParquetStore(open_parquet_labels(path)))
+    return ExportSource(path, Hdf5Labels(open_labelled(path)))
+
+
+def _open_lerobot(path: Path) -> LeRobotStore:
+    document = path / PROVENANCE
+    if not document.is_file():
+        raise DatasetError(
+            f"{path}: a folder without {PROVENANCE}, wanted a labelled HDF5 file, or what `genie export` has written"
+        )
+    provenance = read_provenance(document.read_bytes(), str(document))
+    cameras = {camera_key(episode.attrs.camera) for episode in provenance.episodes}
+    if len(cameras) != 1:
+        raise DatasetError(f"{document}: names {len(cameras)} cameras, wanted one")
+    dataset = open_dataset(path, camera=cameras.pop())
+    if len(dataset.episodes) != len(provenance.episodes):
+        raise DatasetError(
+            f"{path}: has {len(dataset.episodes)} episodes, "
+            f"wanted the {len(provenance.episodes)} that {PROVENANCE} names"
+        )
+    names = (episode.name for episode in provenance.episodes)
+    return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)))
+
+
+def _names(key: str, width: int) -> Sequence[str]:
+    stem = key.removeprefix("obs/")
+    return [stem] if width == 1 else [f"{stem}_{index}" for index in range(width)]
+
+
+__all__ = ["ACTIONS", "ExportSource", "LabelStore", "Robot", "open_export_source"]
