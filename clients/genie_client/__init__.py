@@ -6,12 +6,22 @@
 from genie_client.aio import AsyncClient, AsyncLabelStream, AsyncPlaySession
 from genie_client.client import Client
 from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
-from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
+from genie_client.records import (
+    Alignment,
+    EpisodeLabels,
+    LabelSummary,
+    ModelInfo,
+    OperationStatistics,
+    Provenance,
+    ServerStatistics,
+    Timing,
+)
 from genie_client.streams import LabelStream, PlaySession
 from genie_core.data import Labels
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 
 __all__ = [
+    "Alignment",
     "AsyncClient",
     "AsyncLabelStream",
     "AsyncPlaySession",
@@ -24,11 +34,14 @@ __all__ = [
     "Labels",
     "ModelError",
     "ModelInfo",
+    "OperationStatistics",
     "PlaySession",
     "Provenance",
     "RequestError",
     "ServerBusyError",
     "ServerError",
+    "ServerStatistics",
     "ServerTimeoutError",
     "ServerUnavailableError",
+    "Timing",
 ]

@@ -22,8 +22,8 @@ from genie_client import messages
 from genie_client.arguments import Labelling, Sampling
 from genie_client.channel import CHANNEL_OPTIONS, RETRY_WAITS_S, check_address
 from genie_client.errors import Peer, ServerBusyError, ServerError, ServerUnavailableError
-from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
-from genie_core.data import Frames, Labels
+from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance, ServerStatistics, Timing
+from genie_core.data import Frames, Labels, Transport
 
 _T = TypeVar("_T")
 _Request = TypeVar("_Request")
@@ -93,19 +93,34 @@ class AsyncClient:
             answer = await self._models.UnloadModel(request, timeout=timeout_s, wait_for_ready=self._wait)
         return messages.model_info(answer.model)
 
+    async def statistics(self) -> ServerStatistics:
+        """What the server's device does, and has done."""
+        with self._peer.explaining("asking for statistics"):
+            answer = await self._models.GetStatistics(
+                models_pb2.GetStatisticsRequest(), timeout=self._timeout_s, wait_for_ready=self._wait
+            )
+        return messages.server_statistics(answer)
+
     async def label(
         self,
         frames_THWC: Frames,
         *,
         model: str | None = None,
         resize: bool = True,
+        transport: Transport = "raw",
         about: str = "the episode",
         timeout_s: float | None = None,
         **labelling: Unpack[Labelling],
     ) -> EpisodeLabels:
         """Label one episode, one label a frame; see `Client.label`."""
         stream = await self.label_stream(
-            [frames_THWC], model=model, resize=resize, about=about, timeout_s=timeout_s, **labelling
+            [frames_THWC],
+            model=model,
+            resize=resize,
+            transport=transport,
+            about=about,
+            timeout_s=timeout_s,
+            **labelling,
         )
         async with stream:
             return await stream.read_all()
@@ -116,6 +131,7 @@ class AsyncClient:
         *,
         model: str | None = None,
         resize: bool = True,
+        transport: Transport = "raw",
         about: str = "the episode",
         timeout_s: float | None = None,
         **labelling: Unpack[Labelling],
@@ -123,7 +139,7 @@ class AsyncClient:
         """Label an episode of any length; see `Client.label_stream`. A plain iterable is read in a thread."""
         header = messages.header_request(messages.label_options(model, **labelling))
         size = (await self.model(model)).frame_size if resize else None
-        feed = _Feed(chunks, size)
+        feed = _Feed(chunks, size, transport)
         for wait_s in RETRY_WAITS_S:
             try:
                 return await self._begin_labelling(header, feed, about, timeout_s)
@@ -299,13 +315,19 @@ class AsyncLabelStream(AsyncIterator[Labels]):
 
 
 class AsyncPlaySession:
-    """An interactive simulation whose state the server keeps; an async context manager. Not for several tasks."""
+    """An interactive simulation whose state the server keeps; an async context manager. Not for several tasks.
+
+    Attributes:
+        timing: where the time of the newest frame went, as the server saw it.
+
+    """
 
     def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer) -> None:
         self._call = call
         self._info = info
         self._peer = peer
         self._reader = messages.StepReader()
+        self.timing = Timing()
 
     async def __aenter__(self) -> Self:
         return self
@@ -327,6 +349,7 @@ class AsyncPlaySession:
             answer = await self._call.read()
         if not isinstance(answer, simulation_pb2.PlayResponse):
             raise ServerError("the server ended the session")
+        self.timing = messages.read_timing(answer.timing)
         frames_NHWC = self._reader.read(answer.index, answer.frame)
         return frames_NHWC.squeeze(0)
 
@@ -338,9 +361,14 @@ class AsyncPlaySession:
 class _Feed:
     """The requests of one labelling stream. gRPC only cancels the call where making one fails; `error` says why."""
 
-    def __init__(self, chunks: Iterable[Frames] | AsyncIterable[Frames], size: messages.FrameSize | None) -> None:
+    def __init__(
+        self,
+        chunks: Iterable[Frames] | AsyncIterable[Frames],
+        size: messages.FrameSize | None,
+        transport: Transport,
+    ) -> None:
         self._chunks = chunks if isinstance(chunks, AsyncIterable) else _in_thread(chunks)
-        self._packer = messages.FramePacker(size)
+        self._packer = messages.FramePacker(size, transport)
         self.error: Exception | None = None
 
     async def requests(

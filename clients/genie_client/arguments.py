@@ -14,12 +14,15 @@ class Labelling(TypedDict, total=False):
         fps: the video's frame rate, frames a second, above 0; needed unless `step` is given.
         step: transition length in frames, 1 or more; by default the server's max(1, round(fps / model fps)).
         density: ``dense`` (the default) labels every frame, ``strided`` every step-th.
+        alignment: name of one of the model's alignments, made by ``genie align`` for labels of this step: labels come
+            with the robot's actions that it reads off them.
 
     """
 
     fps: float | None
     step: int | None
     density: Density
+    alignment: str | None
 
 
 class Sampling(TypedDict, total=False):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genie_client.client import Client
 from genie_client.reading import read_chunks
-from genie_client.records import ModelInfo
+from genie_client.records import ModelInfo, Timing
 from genie_client.streams import LabelStream
 from genie_core.data import (
     Dataset,
@@ -31,6 +31,7 @@ from genie_core.data import (
     Labels,
     LabelWriter,
     Step,
+    Transport,
     resize_frames,
 )
 from genie_core.errors import DatasetError, GenieError, ModelError
@@ -51,7 +52,8 @@ class LabelPlan:
         density: which frames are labelled.
         frames: where the frames of the output are; see `FramesMode`, None for the format's default.
         existing: what to do where the output exists.
-        jobs: episodes in flight, 1 or more.
+        transport: how frames are sent; see `Client.label`.
+        jobs: episodes in flight, 1 or more: the server labels that many at once, each in order.
         skip_bad: leave out episodes that cannot be labelled, and say so, instead of stopping.
 
     """
@@ -62,7 +64,8 @@ class LabelPlan:
     density: Density = "dense"
     frames: FramesMode | None = None
     existing: Existing = "refuse"
-    jobs: int = 1
+    transport: Transport = "raw"
+    jobs: int = 8
     skip_bad: bool = False
 
 
@@ -82,6 +85,7 @@ class LabelReport:
         confidence_sum: (codes,) float64, sum of the confidences with which it did.
         steps: each transition length that this run used, with the effective frame rate.
         skipped: name and reason of each episode that was left out.
+        timing: where the server's time for each episode went, summed over the episodes of this run.
         seconds: wall time of this run.
 
     """
@@ -97,6 +101,7 @@ class LabelReport:
     confidence_sum: NDArray[np.float64] = field(init=False)
     steps: set[Step] = field(default_factory=set)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
 
     @property
@@ -108,8 +113,9 @@ class LabelReport:
         self.histogram = np.zeros(self.model.num_codes, np.int64)
         self.confidence_sum = np.zeros(self.model.num_codes)
 
-    def add(self, labels: Labels, step: Step) -> None:
+    def add(self, labels: Labels, step: Step, timing: Timing) -> None:
         """Count one more episode."""
+        self.timing += timing
         codes, confidence = labels.code[labels.valid], labels.confidence[labels.valid]
         self.labelled += 1
         self.frames += len(labels)
@@ -117,6 +123,17 @@ class LabelReport:
         self.histogram += np.bincount(codes, minlength=self.model.num_codes)
         self.confidence_sum += np.bincount(codes, confidence, minlength=self.model.num_codes)
         self.steps.add(step)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished episode."""
+
+    labels: Labels
+    timing: Timing
+
+
+_Outcome = tuple[Episode, _Done | Exception]
 
 
 class BadEpisodeError(DatasetError):
@@ -135,7 +152,7 @@ def label_dataset(
     frames or whose file is damaged, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
     """
     info = client.model(plan.model)
-    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook)
+    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.precision)
     writer = LabelWriter(
         plan.output,
         dataset,
@@ -143,6 +160,7 @@ def label_dataset(
         step=plan.step,
         density=plan.density,
         frames=plan.frames,
+        transport=plan.transport,
         existing=plan.existing,
     )
     pending = writer.pending()
@@ -152,6 +170,7 @@ def label_dataset(
     began = time.monotonic()
     try:
         _label_all(run, pending, report)
+        _refuse_nothing(report)
         writer.finish(allow_missing=plan.skip_bad)
     except (GenieError, KeyboardInterrupt) as error:
         done = report.episodes - len(writer.pending())
@@ -162,10 +181,17 @@ def label_dataset(
     return report
 
 
+def _refuse_nothing(report: LabelReport) -> None:
+    """Raise DatasetError where every episode was left out: a file of no episodes is not what anybody asked for."""
+    if report.skipped and not report.found and not report.labelled:
+        name, reason = report.skipped[0]
+        raise DatasetError(f"none of {report.episodes} episodes can be labelled; {name}: {reason}")
+
+
 def _label_all(run: _Run, pending: list[Episode], report: LabelReport) -> None:
     """Label the episodes, `jobs` at a time, begun in the order of the dataset."""
     todo: SimpleQueue[Episode] = SimpleQueue()
-    done: SimpleQueue[tuple[Episode, Labels | Exception]] = SimpleQueue()
+    done: SimpleQueue[_Outcome] = SimpleQueue()
     for episode in pending:
         todo.put(episode)
     workers = [threading.Thread(target=run.work, args=(todo, done), name="genie-label") for _ in range(run.plan.jobs)]
@@ -181,9 +207,9 @@ def _label_all(run: _Run, pending: list[Episode], report: LabelReport) -> None:
             worker.join()
 
 
-def _count(run: _Run, report: LabelReport, episode: Episode, outcome: Labels | Exception) -> None:
-    if isinstance(outcome, Labels):
-        report.add(outcome, run.writer.step(episode))
+def _count(run: _Run, report: LabelReport, episode: Episode, outcome: _Done | Exception) -> None:
+    if isinstance(outcome, _Done):
+        report.add(outcome.labels, run.writer.step(episode), outcome.timing)
     elif isinstance(outcome, BadEpisodeError) and run.plan.skip_bad:
         report.skipped.append((episode.name, str(outcome)))
         run.advance(1.0)
@@ -214,7 +240,7 @@ class _Run:
         for stream in streams:
             stream.close()
 
-    def work(self, todo: SimpleQueue[Episode], done: SimpleQueue[tuple[Episode, Labels | Exception]]) -> None:
+    def work(self, todo: SimpleQueue[Episode], done: SimpleQueue[_Outcome]) -> None:
         """Label what is to be done until there is no more, or `stop`; for a thread of its own."""
         while not self._stopped.is_set():
             try:
@@ -222,16 +248,17 @@ class _Run:
             except Empty:
                 return
             try:
-                outcome: Labels | Exception = self.label(episode)
+                outcome: _Done | Exception = self.label(episode)
             except Exception as error:
                 outcome = error
             done.put((episode, outcome))
 
-    def label(self, episode: Episode) -> Labels:
+    def label(self, episode: Episode) -> _Done:
         """Label one episode and finish it in the output."""
         count = _count_frames(episode)
+        _check_step(self.writer, episode)
         with _entered_under(self._lock, self.writer.episode(episode)) as part, self._stream(episode, part) as stream:
-            if stream.provenance.bundle_id != self.info.bundle_id:
+            if (stream.provenance.bundle_id, stream.provenance.precision) != (self.info.bundle_id, self.info.precision):
                 raise ModelError(f"{self.info.name}: the server has replaced the model during this run")
             parts = []
             for labels in stream:
@@ -240,7 +267,7 @@ class _Run:
             whole = Labels.concatenate(parts)
             with self._lock:
                 part.add_labels(whole)
-        return whole
+        return _Done(whole, stream.summary.timing)
 
     @contextmanager
     def _stream(self, episode: Episode, part: EpisodePart) -> Iterator[LabelStream]:
@@ -254,6 +281,7 @@ class _Run:
             fps=episode.fps,
             step=step,
             density=self.plan.density,
+            transport=self.plan.transport,
         ) as stream:
             with self._lock:
                 self._streams.add(stream)
@@ -284,6 +312,14 @@ def _count_frames(episode: Episode) -> int:
         frames = "1 frame" if count == 1 else f"{count} frames"
         raise BadEpisodeError(f"{episode.source}: {episode.name} has {frames}, wanted 2 or more")
     return count
+
+
+def _check_step(writer: LabelWriter, episode: Episode) -> None:
+    """Raise BadEpisodeError where nothing says how long a transition is, or the data state a rate that can be none."""
+    try:
+        writer.step(episode)
+    except DatasetError as error:
+        raise BadEpisodeError(str(error)) from error
 
 
 def _read(episode: Episode) -> Iterator[Frames]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Unpack
+from typing import Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,27 @@ from numpy.typing import NDArray
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from genie_client.arguments import Sampling
 from genie_client.errors import ServerError
-from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, ModelState, Provenance
-from genie_core.data import Density, Frames, Labels, conform_frames, resize_frames
+from genie_client.records import (
+    Alignment,
+    EpisodeLabels,
+    LabelSummary,
+    ModelInfo,
+    ModelState,
+    OperationStatistics,
+    Provenance,
+    ServerStatistics,
+    Timing,
+)
+from genie_core.data import (
+    Density,
+    Frames,
+    Labels,
+    Precision,
+    Transport,
+    conform_frames,
+    encode_image,
+    resize_frames,
+)
 from genie_core.errors import RequestError
 
 MESSAGE_BYTES = 512 * 1024
@@ -31,6 +50,7 @@ _STATES: dict[int, ModelState] = {
     models_pb2.MODEL_STATE_READY: "ready",
     models_pb2.MODEL_STATE_FAILED: "failed",
 }
+_ENCODINGS = {"png": frames_pb2.FRAME_ENCODING_PNG, "jpeg": frames_pb2.FRAME_ENCODING_JPEG}
 _MODELS = "models/"
 
 
@@ -60,12 +80,56 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         palette=tuple(message.palette),
         card=message.card,
         is_default=message.is_default,
+        precision=_precision(message.precision),
+        alignments=tuple(map(_alignment, message.alignments)),
     )
 
 
-def frames_message(frames_THWC: Frames) -> frames_pb2.Frames:
-    """Raw frames as one message."""
+def _alignment(message: models_pb2.Alignment) -> Alignment:
+    names = tuple(message.action_names)
+    if len(names) != message.action_dim:
+        raise ServerError(
+            f"alignment {message.name}: the server sent {len(names)} names of {message.action_dim} numbers"
+        )
+    return Alignment(message.name, message.alignment_id, names, message.step, message.problem)
+
+
+def _precision(sent: str) -> Precision:
+    if sent not in get_args(Precision):
+        raise ServerError(f"the server computes in {sent!r}, wanted one of {', '.join(get_args(Precision))}")
+    return cast(Precision, sent)
+
+
+def read_timing(message: frames_pb2.Timing) -> Timing:
+    """Read where the time of a request went."""
+    return Timing(message.queue_ms, message.batch_ms, message.device_ms, message.transport_ms, message.total_ms)
+
+
+def server_statistics(message: models_pb2.GetStatisticsResponse) -> ServerStatistics:
+    """Read what a server's device does, and has done."""
+    return ServerStatistics(
+        lanes=message.lanes,
+        busy_lanes=message.busy_lanes,
+        waiting=message.waiting,
+        dropped=message.dropped,
+        refused=message.refused,
+        uptime_s=message.uptime_s,
+        operations={o.name: OperationStatistics(o.pieces, o.batches, o.device_s) for o in message.operations},
+    )
+
+
+def frames_message(frames_THWC: Frames, transport: Transport = "raw") -> frames_pb2.Frames:
+    """Frames as one message: raw, or each a PNG or JPEG file."""
     count, height, width, channels = frames_THWC.shape
+    if transport != "raw":
+        return frames_pb2.Frames(
+            encoding=_ENCODINGS[transport],
+            count=count,
+            height=height,
+            width=width,
+            channels=channels,
+            images=[encode_image(frame_HWC, transport) for frame_HWC in frames_THWC],
+        )
     return frames_pb2.Frames(
         encoding=frames_pb2.FRAME_ENCODING_RAW,
         data_type=frames_pb2.DATA_TYPE_UINT8,
@@ -86,7 +150,12 @@ def read_frames(message: frames_pb2.Frames) -> Frames:
 
 
 def label_options(
-    model: str | None, *, fps: float | None = None, step: int | None = None, density: Density = "dense"
+    model: str | None,
+    *,
+    fps: float | None = None,
+    step: int | None = None,
+    density: Density = "dense",
+    alignment: str | None = None,
 ) -> labelling_pb2.LabelOptions:
     """The header of a labelling stream; raises RequestError where neither `fps` nor `step` is given."""
     if fps is None and step is None:
@@ -98,16 +167,27 @@ def label_options(
     if density not in _DENSITIES:
         raise RequestError("density", f"got {density!r}, wanted one of {', '.join(_DENSITIES)}")
     return labelling_pb2.LabelOptions(
-        model=resource_name(model), fps=fps or 0.0, step=step or 0, density=_DENSITIES[density]
+        model=resource_name(model),
+        fps=fps or 0.0,
+        step=step or 0,
+        density=_DENSITIES[density],
+        alignment=alignment or "",
     )
 
 
 class FramePacker:
     """Checks, resizes and cuts the frames of one episode into requests; their size may not change on the way."""
 
-    def __init__(self, size: FrameSize | None) -> None:
-        """`size`: what to resize to; None sends the frames as they are, and the server resizes."""
+    def __init__(self, size: FrameSize | None, transport: Transport = "raw") -> None:
+        """Make ready.
+
+        Args:
+            size: what to resize to; None sends the frames at their own size, and the server resizes.
+            transport: how they are sent.
+
+        """
         self._size = size
+        self._transport: Transport = transport
         self._seen: FrameSize | None = None
 
     def pack(self, frames: NDArray[np.generic]) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
@@ -121,7 +201,7 @@ class FramePacker:
         count = max(1, MESSAGE_BYTES // (target_height * target_width * channels))
         for start in range(0, len(frames_THWC), count):
             part = resize_frames(frames_THWC[start : start + count], target_height, target_width)
-            yield labelling_pb2.LabelEpisodeRequest(frames=frames_message(part))
+            yield labelling_pb2.LabelEpisodeRequest(frames=frames_message(part, self._transport))
 
 
 def header_request(header: labelling_pb2.LabelOptions) -> labelling_pb2.LabelEpisodeRequest:
@@ -130,10 +210,10 @@ def header_request(header: labelling_pb2.LabelOptions) -> labelling_pb2.LabelEpi
 
 
 def frame_requests(
-    chunks: Iterable[NDArray[np.generic]], size: FrameSize | None
+    chunks: Iterable[NDArray[np.generic]], size: FrameSize | None, transport: Transport = "raw"
 ) -> Generator[labelling_pb2.LabelEpisodeRequest, None, None]:
     """The requests after the first: the frames of all chunks, see `FramePacker`."""
-    packer = FramePacker(size)
+    packer = FramePacker(size, transport)
     for chunk in chunks:
         yield from packer.pack(chunk)
 
@@ -162,7 +242,7 @@ class LabelReader:
         if response.WhichOneof("part") == "summary":
             self.summary = self._read_summary(response.summary)
             return None
-        labels = _labels(response.labels, self.provenance.latent_dim)
+        labels = _labels(response.labels, self.provenance)
         if labels.start != self._next_index:
             raise ServerError(f"the server sent the labels from frame {labels.start} on, wanted {self._next_index}")
         self._next_index += len(labels)
@@ -177,8 +257,7 @@ class LabelReader:
     def _read_summary(self, message: labelling_pb2.LabelSummary) -> LabelSummary:
         if message.frames != self._next_index:
             raise ServerError(f"the server read {message.frames} frames but labelled {self._next_index}")
-        timing = message.timing
-        return LabelSummary(message.frames, message.transitions, timing.queue_ms, timing.compute_ms, timing.total_ms)
+        return LabelSummary(message.frames, message.transitions, read_timing(message.timing))
 
 
 def _provenance(message: labelling_pb2.LabelProvenance) -> Provenance:
@@ -192,20 +271,28 @@ def _provenance(message: labelling_pb2.LabelProvenance) -> Provenance:
         latent_dim=message.latent_dim,
         num_codes=message.num_codes,
         density=densities.get(message.density, "dense"),
+        precision=_precision(message.precision),
+        alignment=_alignment(message.alignment) if message.HasField("alignment") else None,
     )
 
 
-def _labels(message: labelling_pb2.Labels, latent_dim: int) -> Labels:
+def _labels(message: labelling_pb2.Labels, provenance: Provenance) -> Labels:
+    alignment = provenance.alignment
     try:
         return Labels(
             start=message.start_index,
             code=np.array(message.code, np.uint16),
-            latent=np.frombuffer(message.latent, "<f4").reshape(-1, latent_dim).astype(np.float32),
+            latent=_rows(message.latent, provenance.latent_dim),
             confidence=np.array(message.confidence, np.float32),
             valid=np.array(message.valid, np.bool_),
+            action=None if alignment is None else _rows(message.action, len(alignment.action_names)),
         )
     except ValueError as error:
         raise ServerError(f"the server sent labels that do not fit together: {error}") from error
+
+
+def _rows(sent: bytes, width: int) -> NDArray[np.float32]:
+    return np.frombuffer(sent, "<f4").reshape(-1, width).astype(np.float32)
 
 
 def simulation_start(
@@ -296,7 +383,9 @@ __all__ = [
     "label_options",
     "model_info",
     "read_frames",
+    "read_timing",
     "resource_name",
     "rollout_request",
+    "server_statistics",
     "simulation_start",
 ]

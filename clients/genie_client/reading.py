@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from genie_core.data import Episode, Frames, LabelledFile, open_dataset
+from genie_core.data import Episode, Frames, LabelledFile
+from genie_core.data.label_source import source_dataset, source_episode
 from genie_core.errors import DatasetError
 
 _CHUNK_BYTES = 8 * 1024 * 1024
@@ -25,16 +25,10 @@ def frames_of(labelled: LabelledFile, name: str) -> Episode | None:
         return episode
     _, attrs = labelled.labels(name)
     try:
-        source = open_dataset(dataset_of(Path(attrs.source)), camera=attrs.camera, fps=attrs.fps)
+        source = source_dataset(attrs)
     except DatasetError:
         return None
-    wanted = attrs.source_name.rpartition("/")[2]
-    return next((episode for episode in source.episodes if source.format == "video" or episode.name == wanted), None)
+    return source_episode(source, attrs)
 
 
-def dataset_of(source: Path) -> Path:
-    """The dataset that a file of frames belongs to: the LeRobot folder around it, or else the file itself."""
-    return next((folder for folder in source.parents if (folder / "meta" / "info.json").is_file()), source)
-
-
-__all__ = ["dataset_of", "frames_of", "read_chunks"]
+__all__ = ["frames_of", "read_chunks"]

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data import Density, Labels
+from genie_core.data import Density, Labels, Precision
 
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What decodes one model's latent actions into one robot's, as `genie align` made it.
+
+    Attributes:
+        name: what to pass as ``alignment=``.
+        alignment_id: SHA-256 of its file, 64 hexadecimal digits.
+        action_names: names of the A numbers of an action.
+        step: transition length in frames of the labels that it decodes.
+        problem: why it cannot be used, and then only `name` is known; empty otherwise.
+
+    """
+
+    name: str
+    alignment_id: str
+    action_names: tuple[str, ...]
+    step: int
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,8 @@ class Provenance:
         latent_dim: size D of a latent.
         num_codes: number of codes in the codebook.
         density: which transitions are labelled.
+        precision: what the networks computed in.
+        alignment: what decoded the robot's actions; None where none was asked for.
 
     """
 
@@ -37,25 +59,82 @@ class Provenance:
     latent_dim: int
     num_codes: int
     density: Density
+    precision: Precision
+    alignment: Alignment | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of a request went, milliseconds.
+
+    Attributes:
+        queue_ms: waiting for a turn on the device.
+        batch_ms: waiting for a batch to fill up.
+        device_ms: computing.
+        transport_ms: the rest: frames on their way, being decoded and resized, and the client's own pauses.
+        total_ms: all of it.
+
+    """
+
+    queue_ms: float = 0.0
+    batch_ms: float = 0.0
+    device_ms: float = 0.0
+    transport_ms: float = 0.0
+    total_ms: float = 0.0
+
+    def __add__(self, other: Timing) -> Timing:
+        return Timing(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Totals of one labelled episode: frames, valid labels, and where the server's time went in milliseconds."""
+    """Totals of one labelled episode: frames, valid labels, and where the time went, as the server saw it."""
 
     frames: int
     transitions: int
-    queue_ms: float
-    compute_ms: float
-    total_ms: float
+    timing: Timing
 
 
 @dataclass(frozen=True)
 class EpisodeLabels(Labels):
-    """The labels of a whole episode, with what they were made with."""
+    """The labels of a whole episode, with what they were made with; `action` is None where no alignment was named."""
 
     provenance: Provenance
     summary: LabelSummary
+
+
+@dataclass(frozen=True)
+class OperationStatistics:
+    """One kind of work since the server began: pieces of it, batches they were done in, and seconds of device time."""
+
+    pieces: int
+    batches: int
+    device_s: float
+
+
+@dataclass(frozen=True)
+class ServerStatistics:
+    """What a server's device does, and has done since the server began.
+
+    Attributes:
+        lanes: batches that can run at once.
+        busy_lanes: of these, running one now.
+        waiting: pieces of work that wait now.
+        dropped: pieces that nobody waited for any more when their turn would have come.
+        refused: calls refused because too many pieces waited.
+        uptime_s: since the server began, seconds.
+        operations: by name: ``tiny/encode`` labels a block of frames, ``tiny/start`` begins a simulation,
+            ``tiny/draw-25`` draws a simulated frame in 25 MaskGIT steps.
+
+    """
+
+    lanes: int
+    busy_lanes: int
+    waiting: int
+    dropped: int
+    refused: int
+    uptime_s: float
+    operations: dict[str, OperationStatistics]
 
 
 @dataclass(frozen=True)
@@ -80,6 +159,8 @@ class ModelInfo:
         palette: one colour a code, 0xRRGGBB.
         card: the model card, Markdown; empty in a listing.
         is_default: True for the model used where a request names none.
+        precision: what its networks compute in on this server.
+        alignments: what there is to decode its latent actions into a robot's, ordered by name.
 
     """
 
@@ -100,6 +181,8 @@ class ModelInfo:
     palette: tuple[int, ...]
     card: str
     is_default: bool
+    precision: Precision
+    alignments: tuple[Alignment, ...] = ()
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -107,4 +190,14 @@ class ModelInfo:
         return self.frame_height, self.frame_width
 
 
-__all__ = ["EpisodeLabels", "LabelSummary", "ModelInfo", "ModelState", "Provenance"]
+__all__ = [
+    "Alignment",
+    "EpisodeLabels",
+    "LabelSummary",
+    "ModelInfo",
+    "ModelState",
+    "OperationStatistics",
+    "Provenance",
+    "ServerStatistics",
+    "Timing",
+]

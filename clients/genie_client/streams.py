@@ -13,7 +13,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client.errors import Peer, ServerError
-from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance
+from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance, Timing
 from genie_core.data import Frames, Labels
 
 _Request = TypeVar("_Request")
@@ -202,7 +202,12 @@ class LabelStream(Iterator[Labels]):
 
 
 class PlaySession:
-    """An interactive simulation whose state the server keeps; a context manager. Not for use by several threads."""
+    """An interactive simulation whose state the server keeps; a context manager. Not for use by several threads.
+
+    Attributes:
+        timing: where the time of the newest frame went, as the server saw it.
+
+    """
 
     def __init__(
         self,
@@ -216,6 +221,7 @@ class PlaySession:
         self._info = info
         self._peer = peer
         self._reader = messages.StepReader()
+        self.timing = Timing()
 
     def __enter__(self) -> Self:
         return self
@@ -232,6 +238,7 @@ class PlaySession:
             answer = next(self._call, None)
         if answer is None:
             raise ServerError("the server ended the session")
+        self.timing = messages.read_timing(answer.timing)
         frames_NHWC = self._reader.read(answer.index, answer.frame)
         return frames_NHWC.squeeze(0)
 

@@ -81,7 +81,7 @@ def test_contradictions_are_refused_before_anything_starts(run: Run, tmp_path: P
         ("--in-place", "--out", "x.hdf5"): "--in-place",
         ("--resume", "--overwrite"): "choose one",
         ("--server", "localhost:1", "--models", "folder"): "--models is for the embedded server",
-        ("--frames", "model"): "robomimic source",
+        ("--keep-frames", "model"): "robomimic source",
         ("--camera", "wrist"): "the cameras are: agentview_image",
     }.items():
         code, _, err = run("label", data, *words)
@@ -127,7 +127,7 @@ def test_errors_are_one_line_and_an_exit_code(
 
 
 def report_of(steps: set[Step]) -> LabelReport:
-    info = messages.model_info(models_pb2.Model(name="models/tiny", model_fps=10, num_codes=8))
+    info = messages.model_info(models_pb2.Model(name="models/tiny", model_fps=10, num_codes=8, precision="float32"))
     report = LabelReport(info, Path("x.hdf5"), episodes=3, found=1, labelled=1, frames=30, seconds=2.0, steps=steps)
     report.skipped.append(("demo_2", "has 1 frame [sic]"))
     report.transitions = 4

@@ -23,6 +23,7 @@ def info() -> ModelInfo:
         frame_width=32,
         model_fps=10,
         num_codes=8,
+        precision="float32",
         latent_dim=4,
         codebook=codebook.tobytes(),
         palette=range(8),
@@ -116,7 +117,9 @@ def summary(frames: int) -> labelling_pb2.LabelEpisodeResponse:
 @pytest.fixture
 def reader() -> messages.LabelReader:
     """A reader that has read the header."""
-    header = labelling_pb2.LabelProvenance(model="models/tiny", step=2, model_fps=10, latent_dim=2, num_codes=8)
+    header = labelling_pb2.LabelProvenance(
+        model="models/tiny", step=2, model_fps=10, latent_dim=2, num_codes=8, precision="float32"
+    )
     reader = messages.LabelReader()
     reader.begin(labelling_pb2.LabelEpisodeResponse(header=header))
     return reader

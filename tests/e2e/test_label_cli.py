@@ -68,7 +68,9 @@ def test_labels_lie_beside_the_source_and_the_summary_says_what_was_done(
 
 def test_several_episodes_in_flight_give_the_same_labels(genie: Genie, server: str, data: Path, tmp_path: Path) -> None:
     genie.run("label", data, "--server", server, "--out", tmp_path / "one.hdf5")
-    genie.run("label", data, "--server", server, "--out", tmp_path / "three.hdf5", "--jobs", "3", "--frames", "copy")
+    genie.run(
+        "label", data, "--server", server, "--out", tmp_path / "three.hdf5", "--jobs", "3", "--keep-frames", "copy"
+    )
     assert_same_labels(tmp_path / "three.hdf5", tmp_path / "one.hdf5")
 
 

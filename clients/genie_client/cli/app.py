@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from genie_client.cli.demo import demo
+from genie_client.cli.export import export
 from genie_client.cli.inspect import inspect
 from genie_client.cli.label import label
 from genie_client.cli.models import models
@@ -63,7 +64,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
-    for command in (demo, inspect, label, view, simulate, models):
+    for command in (demo, inspect, label, export, view, simulate, models):
         app.command()(command)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         _add_entry_point(app, point)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genie_client.cli.server import ModelOption, ModelsOption, ServerOption, connected
+from genie_core.data.command_options import reads_data
+from genie_core.data.dataset import ReadOptions
 
 if TYPE_CHECKING:
-    from genie_core.data import Existing, FramesMode
+    from genie_core.data import Dataset, Existing, FramesMode, SourcePath
 
 
 class Frames(StrEnum):
@@ -33,31 +35,47 @@ class Density(StrEnum):
     STRIDED = "strided"
 
 
+class Transport(StrEnum):
+    """How frames travel to the server."""
+
+    RAW = "raw"
+    PNG = "png"
+    JPEG = "jpeg"
+
+
+@reads_data(short=True)
 def label(
     data: Annotated[
-        Path, typer.Argument(help="HDF5 in robomimic's layout, a LeRobot folder, a video, or a folder of files.")
+        str,
+        typer.Argument(
+            help="A file, folder or URL: robomimic, LIBERO, ALOHA or other HDF5, LeRobot, RLDS, or video.",
+            metavar="DATA",
+        ),
     ],
+    reading: ReadOptions,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write. [default: X.labelled.hdf5 beside the data]")
     ] = None,
     server: ServerOption = None,
     models: ModelsOption = None,
     model: ModelOption = None,
-    camera: Annotated[str | None, typer.Option(help="Camera to label, where there are several.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second of the data, in place of what it says.")] = None,
     step: Annotated[
         int | None,
         typer.Option(min=1, help="Frames that a transition spans. [default: from the frame rate]"),
     ] = None,
     density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = Density.DENSE,
-    frames: Annotated[
+    keep_frames: Annotated[
         Frames | None,
-        typer.Option(help="Frames in the output: linked or copied (HDF5), at the model's size (video), or none."),
+        typer.Option(help="Frames in the output: linked, copied, at the model's size, or none; see docs/formats.md."),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Add the labels to the data file itself.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, if there is one.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Episodes in flight.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Episodes in flight.")] = 8,
+    transport: Annotated[
+        Transport,
+        typer.Option(help="How frames travel: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."),
+    ] = Transport.RAW,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
 ) -> None:
     """Label every transition of a dataset with a latent action.
@@ -66,11 +84,14 @@ def label(
     """
     from genie_client.bulk import LabelPlan, label_dataset
     from genie_client.cli.label_report import print_report
-    from genie_core.data import open_dataset
+    from genie_core.data import open_dataset, source_path
     from genie_core.data.label_output import check_output, default_frames
 
-    output, frames_mode = _output(data, out, in_place, frames)
-    dataset = open_dataset(data, camera=camera, fps=fps)
+    frames_mode = _frames_mode(source_path(data), out, in_place, keep_frames)
+    dataset = open_dataset(data, options=reading, check=not skip_bad)
+    output = _output(dataset, out, frames_mode)
+    for fact in dataset.facts:
+        print(f"note: {fact}", flush=True)
     existing = _existing(resume, overwrite)
     check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
     plan = LabelPlan(
@@ -80,6 +101,7 @@ def label(
         density=density.value,
         frames=frames_mode,
         existing=existing,
+        transport=transport.value,
         jobs=jobs,
         skip_bad=skip_bad,
     )
@@ -88,16 +110,28 @@ def label(
     print_report(report)
 
 
-def _output(data: Path, out: Path | None, in_place: bool, frames: Frames | None) -> tuple[Path, FramesMode | None]:
-    """The file to write and where its frames are; raises GenieError where the options contradict each other."""
-    from genie_core.data import default_output
+def _frames_mode(data: SourcePath, out: Path | None, in_place: bool, keep_frames: Frames | None) -> FramesMode | None:
+    """Where the frames are; raises GenieError where the options contradict each other."""
     from genie_core.errors import GenieError
 
-    if in_place and (out is not None or frames is not None):
-        raise GenieError("--in-place writes into the data itself: it goes with neither --out nor --frames")
+    if in_place and (out is not None or keep_frames is not None):
+        raise GenieError("--in-place writes into the data itself: it goes with neither --out nor --keep-frames")
+    if in_place and not isinstance(data, Path):
+        raise GenieError(f"--in-place writes into the data itself, wanted a local file: came {data}")
     if in_place:
-        return data, "in_place"
-    return out or default_output(data), frames.value if frames else None
+        return "in_place"
+    return keep_frames.value if keep_frames else None
+
+
+def _output(dataset: Dataset, out: Path | None, frames_mode: FramesMode | None) -> Path:
+    """The file to write, or the folder."""
+    from genie_core.data import default_output
+    from genie_core.data.label_output import keeps_layout
+
+    if frames_mode == "in_place" and isinstance(dataset.path, Path):
+        return dataset.path
+    own_layout = frames_mode is not None and keeps_layout(dataset, frames_mode)
+    return out or default_output(dataset.path, own_layout=own_layout)
 
 
 def _existing(resume: bool, overwrite: bool) -> Existing:

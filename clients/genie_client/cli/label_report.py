@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genie_client.bulk import LabelReport
+from genie_client.records import Timing
 from genie_core.data import Step
 from genie_core.data.palette import code_palette
 
@@ -48,12 +49,21 @@ def _totals(report: LabelReport) -> Table:
     table.add_row("episodes", f"{report.found + report.labelled} of {report.episodes} labelled{earlier}")
     rate = report.frames / report.seconds if report.seconds else 0.0
     table.add_row("frames", f"{report.frames:,} in {report.seconds:.1f} s: {rate:,.0f} frames/s")
+    table.add_row("time", _times(report.timing))
     table.add_row("transitions", f"{report.transitions:,}")
     for step in _ordered(report):
         rate_words = "" if step.effective_fps is None else f", {step.effective_fps:.3g} frames/s"
         table.add_row("step", f"{step.step}{rate_words} (model: {report.model.fps:g} frames/s)")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
     return table
+
+
+def _times(timing: Timing) -> str:
+    """Where the time of the episodes went, in shares: many run at once, so their sum says little."""
+    total = timing.total_ms or 1.0
+    shares = {"computing": timing.device_ms, "waiting for the device": timing.queue_ms + timing.batch_ms}
+    shares["on the way"] = timing.transport_ms
+    return ", ".join(f"{ms / total:.0%} {what}" for what, ms in shares.items())
 
 
 def _histogram(report: LabelReport) -> Table:

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from genie_client.cli.server import ModelsOption, ServerOption, connected
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from genie_client.records import ModelInfo
+    from genie_client.records import ModelInfo, ServerStatistics
 
 
-def models(server: ServerOption = None, models: ModelsOption = None) -> None:
+def models(
+    server: ServerOption = None,
+    models: ModelsOption = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Show what the server's device has done too.")
+    ] = False,
+) -> None:
     """List the models of a server: frame size and rate, codes, parameters, state."""
     from rich.console import Console
 
     with connected(server, models) as client:
         Console().print(_table(client.models()))
+        if statistics:
+            found = client.statistics()
+            Console().print(_work(found))
+            print(
+                f"up {found.uptime_s:.0f} s; {found.busy_lanes} of {found.lanes} lanes busy, {found.waiting} pieces "
+                f"waiting; {found.dropped} dropped that nobody waited for, {found.refused} calls refused"
+            )
+
+
+def _work(found: ServerStatistics) -> Table:
+    from rich.table import Table
+
+    table = Table("work", "pieces", "a batch", "device s", "ms a piece")
+    for name, done in found.operations.items():
+        a_batch, each_ms = done.pieces / done.batches, done.device_s / done.pieces * 1000
+        table.add_row(name, f"{done.pieces:,}", f"{a_batch:.1f}", f"{done.device_s:.1f}", f"{each_ms:.1f}")
+    return table
 
 
 def _table(found: list[ModelInfo]) -> Table:
