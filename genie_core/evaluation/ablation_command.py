@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genie_core import __version__
-from genie_core.data import Dataset, open_dataset
+from genie_core.data import Dataset, ReadOptions, open_dataset
+from genie_core.data.command_options import reads_data
 from genie_core.errors import DatasetError
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.progress_bar import shown_progress
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 DEFAULTS = EvaluationOptions(supervised_steps=0)
 
 
+@reads_data(short=False)
 def ablate(
-    data: Annotated[Path, typer.Argument(help="Robot video to train on: HDF5, video, LeRobot or a folder.")],
+    data: Annotated[str, typer.Argument(help="Robot video to train on: HDF5, video, LeRobot or a folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the tables and of every run; the same one goes on.")],
     eval_data: Annotated[
-        Path | None, typer.Option(help="Robot video to measure on, in place of held-out episodes of DATA.")
+        str | None, typer.Option(help="Robot video to measure on, in place of held-out episodes of DATA.")
     ] = None,
     only: Annotated[str, typer.Option(help="Tables to make, with commas between.")] = "tokenizer,lam,recipe",
     scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
@@ -47,9 +49,9 @@ def ablate(
     i3d: Annotated[
         Path | None, typer.Option(metavar="FILE", help="I3D's weights, i3d_torchscript.pt; no FVD without them.")
     ] = None,
-    camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate of the data, where it states none.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    *,
+    reading: ReadOptions,
 ) -> None:
     """Train small models that differ in one choice each, with one budget, and tabulate what it does."""
     options = EvaluationOptions(
@@ -61,8 +63,8 @@ def ablate(
         seed=seed,
         supervised_steps=DEFAULTS.supervised_steps,
     )
-    dataset = open_dataset(data, camera=camera, fps=fps)
-    evaluation = None if eval_data is None else open_dataset(eval_data, camera=camera, fps=fps)
+    dataset = open_dataset(data, options=reading)
+    evaluation = None if eval_data is None else open_dataset(eval_data, options=reading)
     import torch
 
     from genie_core.evaluation.ablation import Work, read_material, run_ablation

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genie_core.data import open_dataset
+from genie_core.data import ReadOptions, open_dataset
+from genie_core.data.command_options import reads_data
 from genie_core.errors import DatasetError
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.progress_bar import shown_progress
@@ -22,9 +23,10 @@ TABLE_WIDTH = 100
 """Least characters a line: the table is not squeezed where there is no terminal."""
 
 
+@reads_data(short=False)
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    data: Annotated[Path, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")],
+    data: Annotated[str, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the report; evaluation-<bundle> where not given.")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at.")] = DEFAULTS.episodes,
     frames: Annotated[
@@ -56,17 +58,17 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="I3D's weights, i3d_torchscript.pt; no FVD without them.")
     ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Picture to prompt from (Fig. 10); may be repeated.")] = None,
-    camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate of the data, where it states none.")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; the bundle's if not given.")] = None,
     maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps a frame; 25 if not given.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = DEFAULTS.seed,
+    *,
+    reading: ReadOptions,
 ) -> None:
     """Measure how good a bundle is on held-out episodes: a table, report.json and a page with pictures."""
-    dataset = open_dataset(data, camera=camera, fps=fps)
+    dataset = open_dataset(data, options=reading)
     options = EvaluationOptions(
         episodes=episodes,
         frames=frames,

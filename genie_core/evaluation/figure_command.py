@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genie_core.data import Frames, encode_image, open_dataset
+from genie_core.data import Frames, ReadOptions, encode_image, open_dataset
+from genie_core.data.command_options import reads_data
 from genie_core.errors import DatasetError, RequestError
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.progress_bar import shown_progress
@@ -34,6 +35,7 @@ _WANTED = {
 }
 
 
+@reads_data(short=False)
 def figure(
     name: Annotated[
         FigureName,
@@ -64,16 +66,16 @@ def figure(
     subset: Annotated[
         str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
     ] = None,
-    camera: Annotated[str | None, typer.Option(help="Camera of the data, where there are several.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate of the data, where it states none.")] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
+    *,
+    reading: ReadOptions,
 ) -> None:
     """Draw one of the paper's pictures with a bundle, as `genie evaluate` does for its report."""
     target = _checked_target(out or Path(f"{name}.png"), overwrite)
-    images, dataset = _open_inputs(name, inputs, camera, fps)
+    images, dataset = _open_inputs(name, inputs, reading)
     options = EvaluationOptions(
         episodes=episodes,
         subset=subset,
@@ -113,9 +115,7 @@ def _checked_target(path: Path, overwrite: bool) -> Path:
     return path
 
 
-def _open_inputs(
-    name: FigureName, inputs: Sequence[Path], camera: str | None, fps: float | None
-) -> tuple[list[Path], Dataset | None]:
+def _open_inputs(name: FigureName, inputs: Sequence[Path], reading: ReadOptions) -> tuple[list[Path], Dataset | None]:
     """The pictures to prompt from, or the data set; DatasetError where the figure takes other things."""
     images = [path for path in inputs if path.suffix.lower() in IMAGE_SUFFIXES]
     kinds = {"fig10": (True,), "fig13": (False,), "fig14": (True, False)}[name]
@@ -123,7 +123,7 @@ def _open_inputs(
     if (images and not are_images) or are_images not in kinds or (name != "fig10" and len(inputs) != 1):
         came = ", ".join(str(path) for path in inputs)
         raise DatasetError(f"{name} takes {_WANTED[name]}, got: {came}")
-    return images, None if are_images else open_dataset(inputs[0], camera=camera, fps=fps)
+    return images, None if are_images else open_dataset(inputs[0], options=reading)
 
 
 def _parse_codes(text: str) -> list[int]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from genie_core.data import Episode, hold_out_episodes, open_dataset
+from genie_core.data import Episode, ReadOptions, hold_out_episodes, open_dataset
+from genie_core.data.command_options import reads_data
 from genie_core.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from genie_core.training.config import TrainingConfig
 
 
+@reads_data(short=False)
 def train(
-    data: Annotated[
-        list[Path] | None, typer.Argument(help="Datasets to train on: HDF5 files, videos, folders.")
-    ] = None,
+    data: Annotated[list[str] | None, typer.Argument(help="Datasets to train on: files, folders or URLs.")] = None,
     preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, base, coinrun or robotics.")] = "tiny",
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
@@ -30,14 +30,10 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     lam_data: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="More data for the latent action model alone; may be given several times."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and masks.")] = 0,
-    camera: Annotated[str | None, typer.Option(help="Camera to read, where there are several.")] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frame rate of the data, where it states none (or a wrong one).")
-    ] = None,
     hold_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes kept for validation.")
     ] = 0.1,
@@ -54,6 +50,8 @@ def train(
     ] = None,
     half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print configuration and parameter counts, and stop.")] = False,
+    *,
+    reading: ReadOptions,
 ) -> None:
     """Train tokenizer, latent action model and dynamics model, and write a bundle. Run again to resume."""
     from genie_core.models.genie import count_parameters
@@ -83,8 +81,8 @@ def train(
     job = TrainingJob(
         model,
         training,
-        data=Split(*_split(data, camera, fps, hold_out, seed)),
-        lam_data=Split(*_split(lam_data or [], camera, fps, hold_out, seed)),
+        data=Split(*_split(data, reading, hold_out, seed)),
+        lam_data=Split(*_split(lam_data or [], reading, hold_out, seed)),
         out=out,
         device=device,
         half=half,
@@ -141,14 +139,12 @@ def _merge(values: dict[str, object], changes: dict[str, object]) -> None:
             values[key] = change
 
 
-def _split(
-    data: list[Path], camera: str | None, fps: float | None, hold_out: float, seed: int
-) -> tuple[list[Episode], list[Episode]]:
+def _split(data: list[str], reading: ReadOptions, hold_out: float, seed: int) -> tuple[list[Episode], list[Episode]]:
     """Episodes to train on and episodes held out, drawn from each dataset by the seed; ones too short are left out."""
     training: list[Episode] = []
     held_out: list[Episode] = []
     for path in data:
-        kept, apart = hold_out_episodes(open_dataset(path, camera=camera, fps=fps).episodes, hold_out, seed)
+        kept, apart = hold_out_episodes(open_dataset(path, options=reading).episodes, hold_out, seed)
         training += kept
         held_out += apart
     return training, held_out

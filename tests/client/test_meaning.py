@@ -22,7 +22,9 @@ from genie_core.errors import DatasetError, GenieError
 @pytest.fixture
 def info() -> ModelInfo:
     return messages.model_info(
-        models_pb2.Model(name="models/tiny", frame_height=32, frame_width=32, model_fps=10, context_frames=4)
+        models_pb2.Model(
+            name="models/tiny", frame_height=32, frame_width=32, model_fps=10, context_frames=4, precision="float32"
+        )
     )
 
 
