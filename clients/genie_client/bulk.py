@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genie_client.client import Client
 from genie_client.reading import read_chunks
-from genie_client.records import ModelInfo, Timing
+from genie_client.records import Alignment, ModelInfo, Timing
 from genie_client.streams import LabelStream
 from genie_core.data import (
     Dataset,
@@ -27,6 +27,7 @@ from genie_core.data import (
     Existing,
     Frames,
     FramesMode,
+    LabelAlignment,
     LabelModel,
     Labels,
     LabelWriter,
@@ -53,6 +54,7 @@ class LabelPlan:
         frames: where the frames of the output are; see `FramesMode`, None for the format's default.
         existing: what to do where the output exists.
         transport: how frames are sent; see `Client.label`.
+        alignment: name of the model's alignment whose actions are written beside the labels; None: none are.
         jobs: episodes in flight, 1 or more: the server labels that many at once, each in order.
         skip_bad: leave out episodes that cannot be labelled, and say so, instead of stopping.
 
@@ -65,6 +67,7 @@ class LabelPlan:
     frames: FramesMode | None = None
     existing: Existing = "refuse"
     transport: Transport = "raw"
+    alignment: str | None = None
     jobs: int = 8
     skip_bad: bool = False
 
@@ -87,6 +90,7 @@ class LabelReport:
         skipped: name and reason of each episode that was left out.
         timing: where the server's time for each episode went, summed over the episodes of this run.
         seconds: wall time of this run.
+        alignment: what decoded the robot's actions; None: nothing did.
 
     """
 
@@ -103,6 +107,7 @@ class LabelReport:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
+    alignment: Alignment | None = None
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -152,6 +157,7 @@ def label_dataset(
     frames or whose file is damaged, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
     """
     info = client.model(plan.model)
+    alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
     model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.precision)
     writer = LabelWriter(
         plan.output,
@@ -161,11 +167,13 @@ def label_dataset(
         density=plan.density,
         frames=plan.frames,
         transport=plan.transport,
+        alignment=_label_alignment(alignment),
         existing=plan.existing,
     )
     pending = writer.pending()
-    report = LabelReport(info, plan.output, len(dataset.episodes), found=len(dataset.episodes) - len(pending))
-    run = _Run(client, writer, info, plan, advance)
+    found = len(dataset.episodes) - len(pending)
+    report = LabelReport(info, plan.output, len(dataset.episodes), found, alignment=alignment)
+    run = _Run(client, writer, info, alignment, plan, advance)
     advance(report.found)
     began = time.monotonic()
     try:
@@ -221,11 +229,18 @@ class _Run:
     """What the episodes of one run share. The writer takes one thread at a time, so it is used under a lock."""
 
     def __init__(
-        self, client: Client, writer: LabelWriter, info: ModelInfo, plan: LabelPlan, advance: Callable[[float], None]
+        self,
+        client: Client,
+        writer: LabelWriter,
+        info: ModelInfo,
+        alignment: Alignment | None,
+        plan: LabelPlan,
+        advance: Callable[[float], None],
     ) -> None:
         self.client = client
         self.writer = writer
         self.info = info
+        self.alignment = alignment
         self.plan = plan
         self.advance = advance
         self._lock = threading.Lock()
@@ -256,10 +271,12 @@ class _Run:
     def label(self, episode: Episode) -> _Done:
         """Label one episode and finish it in the output."""
         count = _count_frames(episode)
-        _check_step(self.writer, episode)
+        _check_step(self.writer, episode, self.alignment)
         with _entered_under(self._lock, self.writer.episode(episode)) as part, self._stream(episode, part) as stream:
             if (stream.provenance.bundle_id, stream.provenance.precision) != (self.info.bundle_id, self.info.precision):
                 raise ModelError(f"{self.info.name}: the server has replaced the model during this run")
+            if stream.provenance.alignment != self.alignment:
+                raise ModelError(f"{self.info.name}: alignment {self.plan.alignment} was replaced during this run")
             parts = []
             for labels in stream:
                 parts.append(labels)
@@ -282,6 +299,7 @@ class _Run:
             step=step,
             density=self.plan.density,
             transport=self.plan.transport,
+            alignment=self.plan.alignment,
         ) as stream:
             with self._lock:
                 self._streams.add(stream)
@@ -314,12 +332,36 @@ def _count_frames(episode: Episode) -> int:
     return count
 
 
-def _check_step(writer: LabelWriter, episode: Episode) -> None:
-    """Raise BadEpisodeError where nothing says how long a transition is, or the data state a rate that can be none."""
+def find_alignment(info: ModelInfo, name: str) -> Alignment:
+    """The model's alignment of that name. Raises ModelError, naming those there are, where it cannot be used."""
+    for alignment in info.alignments:
+        if alignment.name == name and alignment.problem:
+            raise ModelError(f"alignment {name} cannot be used: {alignment.problem}")
+        if alignment.name == name:
+            return alignment
+    there = ", ".join(alignment.name for alignment in info.alignments) or "none; `genie align` makes them"
+    raise ModelError(f"{info.name} has no alignment {name}; there are: {there}")
+
+
+def _label_alignment(alignment: Alignment | None) -> LabelAlignment | None:
+    if alignment is None:
+        return None
+    return LabelAlignment(alignment.name, alignment.alignment_id, alignment.action_names)
+
+
+def _check_step(writer: LabelWriter, episode: Episode, alignment: Alignment | None) -> None:
+    """Raise BadEpisodeError where nothing says how long a transition is, the data state a rate that can be none, or
+    the alignment is for transitions of another length.
+    """
     try:
-        writer.step(episode)
+        step = writer.step(episode).step
     except DatasetError as error:
         raise BadEpisodeError(str(error)) from error
+    if alignment is not None and alignment.step != step:
+        raise BadEpisodeError(
+            f"{episode.source}: transitions of {episode.name} are {step} frames long, "
+            f"those that alignment {alignment.name} decodes {alignment.step}"
+        )
 
 
 def _read(episode: Episode) -> Iterator[Frames]:
@@ -344,4 +386,4 @@ def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) ->
         context.__exit__(None, None, None)
 
 
-__all__ = ["BadEpisodeError", "LabelPlan", "LabelReport", "label_dataset"]
+__all__ = ["BadEpisodeError", "LabelPlan", "LabelReport", "find_alignment", "label_dataset"]

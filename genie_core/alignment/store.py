@@ -111,7 +111,7 @@ def read_alignment_info(path: Path) -> AlignmentInfo:
 def list_alignments(bundle: BundleInfo) -> list[AlignmentEntry]:
     """The alignments that lie beside a bundle, by name; those that cannot be used say why."""
     entries = []
-    for path in sorted((bundle.path / FOLDER).glob("*" + SUFFIX)):
+    for path in sorted((bundle.path / FOLDER).glob("*" + SUFFIX), key=lambda path: path.stem):
         if path.name.startswith("."):  # one that is being written
             continue
         try:

@@ -14,7 +14,15 @@ from genie_core.data.images import decode_image, encode_image, read_image
 from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
 from genie_core.data.label_output import Existing, default_output
 from genie_core.data.label_part import EpisodePart
-from genie_core.data.label_schema import FramesMode, LabelAttrs, LabelModel, ModelAttrs, Precision, Transport
+from genie_core.data.label_schema import (
+    FramesMode,
+    LabelAlignment,
+    LabelAttrs,
+    LabelModel,
+    ModelAttrs,
+    Precision,
+    Transport,
+)
 from genie_core.data.label_writer import LabelWriter
 from genie_core.data.labelled import LabelledFile, open_labelled, read_labels
 from genie_core.data.labels import Density, Labels
@@ -37,6 +45,7 @@ __all__ = [
     "FrameReader",
     "Frames",
     "FramesMode",
+    "LabelAlignment",
     "LabelAttrs",
     "LabelModel",
     "LabelWriter",

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from genie_core import __version__
-from genie_core.data.label_schema import LabelAttrs, LabelModel
+from genie_core.data.label_schema import ALIGNMENT_FIELDS, LabelAttrs, LabelModel
 from genie_core.errors import DatasetError
 
 DOCUMENT_VERSION = 1
@@ -61,7 +61,9 @@ class Provenance:
 def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]:
     """The document as JSON knows it; `exported` is the time of the export, ISO 8601, UTC."""
     model = provenance.model
-    described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
+    # The actions that an alignment has decoded are no part of what is exported with this document.
+    without = set(ALIGNMENT_FIELDS)
+    described = [episode.attrs.model_dump(exclude_none=True, exclude=without) for episode in provenance.episodes]
     shared = _shared(described)
     return {
         "kind": _KIND,

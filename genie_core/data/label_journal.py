@@ -42,6 +42,7 @@ class Manifest(BaseModel):
         frames_path: where in an HDF5 file the frames are, as the user gave it.
         precision: what the networks compute in.
         transport: ``jpeg`` where frames go to the model as JPEG.
+        alignment_id: SHA-256 of what decodes the robot's actions; None: nothing does.
 
     """
 
@@ -62,6 +63,7 @@ class Manifest(BaseModel):
     frames_path: str | None = None
     precision: Precision = "float32"
     transport: Literal["jpeg"] | None = None
+    alignment_id: str | None = None
 
     def difference(self, wanted: Self) -> str | None:
         """The first field in which this manifest is not `wanted`, in words; None where there is none."""

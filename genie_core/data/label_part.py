@@ -7,6 +7,7 @@ import numpy as np
 
 from genie_core.data.episode import Episode
 from genie_core.data.hdf5 import AtomicFile
+from genie_core.data.label_schema import LabelAlignment
 from genie_core.data.labels import Labels
 from genie_core.data.resize import Frames, conform_frames
 from genie_core.errors import DatasetError
@@ -19,12 +20,22 @@ class EpisodePart:
     """Takes one episode's labels and frames in order, in pieces of any length; made by `LabelWriter.episode`."""
 
     def __init__(
-        self, output: AtomicFile, episode: Episode, codebook_shape: tuple[int, ...], *, keep_frames: bool
+        self,
+        output: AtomicFile,
+        episode: Episode,
+        codebook_shape: tuple[int, ...],
+        alignment: LabelAlignment | None,
+        *,
+        keep_frames: bool,
     ) -> None:
-        """Frames go to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are wanted."""
+        """Frames go to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are wanted.
+
+        Labels must come with actions where there is an `alignment`, and else without.
+        """
         self._output = output
         self._episode = episode
         self._num_codes, self._latent_dim = codebook_shape
+        self._action_dim = None if alignment is None else len(alignment.action_names)
         self._keep_frames = keep_frames
         self._size: tuple[int, ...] | None = None
         self._kept = 0
@@ -34,7 +45,7 @@ class EpisodePart:
         """Take the labels of the next frames.
 
         Raises:
-            DatasetError: they do not start where the last ended, or are not of the model's codebook.
+            DatasetError: they do not start where the last ended, are not of the model's codebook, or lack actions.
 
         """
         expected = sum(len(part) for part in self._labels)
@@ -45,6 +56,11 @@ class EpisodePart:
             raise DatasetError(
                 f"{self._episode.name}: latents of {latent_dim} and codes up to {highest} came, "
                 f"wanted {self._latent_dim} and at most {self._num_codes - 1}"
+            )
+        action_dim = None if labels.action is None else labels.action.shape[1]
+        if action_dim != self._action_dim:
+            raise DatasetError(
+                f"{self._episode.name}: labels with {_actions(action_dim)} came, wanted {_actions(self._action_dim)}"
             )
         self._labels.append(labels)
 
@@ -81,6 +97,10 @@ class EpisodePart:
         if self._keep_frames and self._kept != wanted:
             raise DatasetError(f"{self._episode.name}: {self._kept} frames came to be kept, wanted all {wanted}")
         return labels
+
+
+def _actions(dim: int | None) -> str:
+    return "no actions" if dim is None else f"actions of {dim} numbers"
 
 
 def _create_frames(file: h5py.File, key: str, size: tuple[int, ...]) -> h5py.Dataset:

@@ -1,6 +1,7 @@
 """The schema of labels on disk: an HDF5 group for the labels of an episode, and one for the model that made them.
 
     <demo>/latent_actions/{code (T,), latent (T, D), confidence (T,), valid (T,)}    attributes: `LabelAttrs`
+    <demo>/latent_actions/action (T, A)                  where an alignment has decoded the robot's actions
     /latent_action_model/codebook (codes, D)                                        attributes: `ModelAttrs`
 
 The model's group lies at the root, since robomimic takes every key of ``data`` for a demo.
@@ -9,6 +10,7 @@ The model's group lies at the root, since robomimic takes every key of ``data`` 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -23,6 +25,8 @@ from genie_core.data.robomimic import LABEL_GROUP
 from genie_core.errors import DatasetError
 
 MODEL_GROUP = "latent_action_model"
+ALIGNMENT_FIELDS = ("alignment", "alignment_id", "action_names")
+"""Attributes that only labels with decoded actions have."""
 SCHEMA_VERSION: Literal[1] = 1
 
 Precision = Literal["float32", "bfloat16"]
@@ -65,6 +69,22 @@ class LabelModel:
         return hashlib.sha256(np.ascontiguousarray(self.codebook, "<f4").tobytes()).hexdigest()
 
 
+@dataclass(frozen=True)
+class LabelAlignment:
+    """What decodes the robot's actions beside the labels, as far as a label carries it.
+
+    Attributes:
+        name: what it is called.
+        alignment_id: SHA-256 of its file, 64 hexadecimal digits.
+        action_names: names of the A numbers of an action.
+
+    """
+
+    name: str
+    alignment_id: str
+    action_names: tuple[str, ...]
+
+
 class _Attributes(BaseModel):
     """HDF5 attributes as a pydantic model; a field that is None has no attribute."""
 
@@ -103,6 +123,9 @@ class LabelAttrs(_Attributes):
         actions_path: where in it the robot's actions of this episode are, where the user has said so.
         precision: what the networks computed in.
         transport: ``jpeg`` where the frames went to the model as JPEG; None: unchanged.
+        alignment: name of what decoded the robot's actions; None: there are none.
+        alignment_id: SHA-256 of its file.
+        action_names: names of the A numbers of an action, a JSON list.
         created: when the labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
         source: file that held the frames, as an absolute path or a URL.
@@ -125,12 +148,22 @@ class LabelAttrs(_Attributes):
     actions_path: str | None = None
     precision: Precision = "float32"
     transport: Literal["jpeg"] | None = None
+    alignment: str | None = None
+    alignment_id: str | None = None
+    action_names: str | None = None
     created: str
     tool_version: str
     source: str
     source_name: str
     source_size: int
     source_mtime_ns: int
+
+    @property
+    def aligned_by(self) -> LabelAlignment | None:
+        """What decoded the robot's actions; None: there are none."""
+        if self.alignment_id is None:
+            return None
+        return LabelAlignment(self.alignment or "", self.alignment_id, tuple(json.loads(self.action_names or "[]")))
 
     @property
     def convention(self) -> Convention:
@@ -173,6 +206,8 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: LabelAttrs) -> None:
     group["latent"] = labels.latent.astype(np.float32, copy=False)
     group["confidence"] = labels.confidence.astype(np.float32, copy=False)
     group["valid"] = labels.valid.astype(np.bool_, copy=False)
+    if labels.action is not None:
+        group["action"] = labels.action.astype(np.float32, copy=False)
 
 
 def read_labels_of(demo: h5py.Group) -> tuple[Labels, LabelAttrs]:
@@ -180,7 +215,8 @@ def read_labels_of(demo: h5py.Group) -> tuple[Labels, LabelAttrs]:
     attrs = read_attrs_of(demo)
     group = demo[LABEL_GROUP]
     try:
-        labels = Labels(0, group["code"][()], group["latent"][()], group["confidence"][()], group["valid"][()])
+        arrays = (group[key][()] for key in ("code", "latent", "confidence", "valid"))
+        labels = Labels(0, *arrays, action=None if attrs.alignment_id is None else group["action"][()])
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{group.file.filename}: {group.name}: not as Genie writes it: {error}") from error
     return labels, attrs
@@ -217,8 +253,10 @@ def _python_value(value: Any) -> Any:
 
 
 __all__ = [
+    "ALIGNMENT_FIELDS",
     "MODEL_GROUP",
     "FramesMode",
+    "LabelAlignment",
     "LabelAttrs",
     "LabelModel",
     "ModelAttrs",

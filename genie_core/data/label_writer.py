@@ -6,6 +6,7 @@ Each finished episode goes to the journal at once; the output appears, complete,
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from genie_core.data.label_own_layout import write_own_layout
 from genie_core.data.label_part import EpisodePart
 from genie_core.data.label_schema import (
     FramesMode,
+    LabelAlignment,
     LabelAttrs,
     LabelModel,
     ModelAttrs,
@@ -39,7 +41,8 @@ from genie_core.data.resize import Frames
 from genie_core.data.timing import Step, resolve_step
 from genie_core.errors import DatasetError
 
-_OF_THE_MODEL = ("bundle_id", "step", "density", "camera", "fps", "colour", "upside_down", "precision", "transport")
+_SETTINGS = ("step", "density", "camera", "fps", "colour", "upside_down", "precision", "transport")
+_OF_THE_MODEL = ("bundle_id", "alignment_id", *_SETTINGS)
 _OF_THE_SOURCE = ("source_size", "source_mtime_ns")
 """Attributes that must agree for labels of an earlier run to be taken over; labelling in place changes the source."""
 
@@ -65,6 +68,7 @@ class LabelWriter:
         density: Density = "dense",
         frames: FramesMode | None = None,
         transport: Transport = "raw",
+        alignment: LabelAlignment | None = None,
         existing: Existing = "refuse",
         created: datetime | None = None,
     ) -> None:
@@ -78,6 +82,7 @@ class LabelWriter:
             density: which frames are labelled.
             frames: where the output has its frames; None: ``link`` for HDF5 sources, ``model`` for all others.
             transport: how frames go to the model.
+            alignment: what decodes the robot's actions that come with the labels; None: none come.
             existing: what to do where the output exists (in place: carries labels) already.
             created: the time that the labels bear; None: now.
 
@@ -91,6 +96,7 @@ class LabelWriter:
         self._step = step
         self._density: Density = density
         self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
+        self._alignment = alignment
         self._existing: Existing = existing
         self._frames: FramesMode = frames or default_frames(dataset)
         self._output = output.resolve() if self._frames == "in_place" else output
@@ -126,7 +132,7 @@ class LabelWriter:
         path = self._journal.part(episode.name)
         with write_hdf5(path) as atomic:
             keep_frames = self._frames == "model"
-            part = EpisodePart(atomic, episode, self._model.codebook.shape, keep_frames=keep_frames)
+            part = EpisodePart(atomic, episode, self._model.codebook.shape, self._alignment, keep_frames=keep_frames)
             yield part
             labels = part.complete_labels()
             with atomic.writing() as file:
@@ -241,6 +247,7 @@ class LabelWriter:
             frames_path=self._dataset.options.frames_path,
             precision=self._model.precision,
             transport=self._transport,
+            alignment_id=self._alignment and self._alignment.alignment_id,
             source=str(self._dataset.path.resolve()),
         )
 
@@ -256,6 +263,9 @@ class LabelWriter:
             density=self._density,
             precision=self._model.precision,
             transport=self._transport,
+            alignment=self._alignment and self._alignment.name,
+            alignment_id=self._alignment and self._alignment.alignment_id,
+            action_names=self._alignment and json.dumps(self._alignment.action_names),
             camera=episode.camera,
             fps=episode.fps,
             colour=None if episode.convention.colour == "rgb" else episode.convention.colour,

@@ -29,6 +29,9 @@ from genie_core.models.patches import to_pixels
 
 CONFIG, CARD = "config.json", "card.md"
 COMPONENTS = ("tokenizer", "lam", "dynamics")
+ALIGNMENTS = "alignments"
+"""Folder of what `genie_core.alignment` keeps beside a bundle: of its identity, and no part of it."""
+
 # What the codebooks' averages need only while training.
 _TRAINING_ONLY = ("count_K", "sum_KD", "idle_K")
 
@@ -198,6 +201,9 @@ def torch_device(name: str) -> torch.device:
 def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> BundleInfo:
     """Write a bundle atomically: a complete new folder takes the place of an older one of that name, if any.
 
+    Alignments beside the older one stay where configuration and weights are the same; else they go with it, since they
+    belong to another bundle.
+
     Args:
         path: the bundle's folder; its parent is made.
         genie: the networks.
@@ -213,7 +219,10 @@ def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> B
     for component in COMPONENTS:
         state = getattr(genie, component).state_dict()
         save_file(_stored(state, half), staging / f"{component}.safetensors")
-    for file in staging.iterdir():
+    if is_bundle(path) and bundle_id(path) == bundle_id(staging) and (path / ALIGNMENTS).is_dir():
+        unfinished = shutil.ignore_patterns(".*")
+        shutil.copytree(path / ALIGNMENTS, staging / ALIGNMENTS, ignore=unfinished, copy_function=shutil.copyfile)
+    for file in filter(Path.is_file, staging.rglob("*")):
         with file.open("rb+") as handle:
             os.fsync(handle.fileno())
     if path.exists():

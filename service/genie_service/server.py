@@ -24,6 +24,7 @@ from genie_api.v1 import (
     simulation_pb2_grpc,
 )
 from genie_core.errors import GenieError
+from genie_service.alignments import Alignments
 from genie_service.engine import Engine
 from genie_service.health import Health
 from genie_service.interceptors.access_log import AccessLog
@@ -131,7 +132,8 @@ class GenieServer:
 
     def _add_services(self) -> None:
         settings, registry, engine = self._settings, self.registry, self.engine
-        labelling = LabellingServicer(registry, engine, settings.frame_limits, settings.idle_seconds)
+        alignments = Alignments()
+        labelling = LabellingServicer(registry, alignments, engine, settings.frame_limits, settings.idle_seconds)
         simulation = SimulationServicer(
             registry,
             engine,
@@ -142,7 +144,7 @@ class GenieServer:
         )
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
         simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulation, self._server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry, engine), self._server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry, alignments, engine), self._server)
         self._health.add_to(self._server)
         names = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

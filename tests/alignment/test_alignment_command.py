@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 import typer
-from alignment_factories import make_aligned
 from typer.testing import CliRunner
 
 from factories import make_nano_bundle
+from factories_alignment import make_aligned
 from genie_core.alignment import list_alignments, load_alignment
 from genie_core.alignment.command import align as command
 from genie_core.data import open_labelled

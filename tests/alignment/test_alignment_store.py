@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alignment_factories import make_alignment
 from safetensors.numpy import load_file, save_file
 
 from factories import make_nano_bundle
+from factories_alignment import make_alignment
 from factories_data import make_frames
 from genie_core.alignment import (
     Alignment,

@@ -5,11 +5,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from alignment_factories import NUMBERS, make_aligned
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import make_nano_bundle
+from factories_alignment import NUMBERS, make_aligned
 from factories_data import make_robomimic
 from genie_core.alignment.transitions import Material, Reduce, Wanted, read_material, reduce_actions
 from genie_core.data import open_labelled

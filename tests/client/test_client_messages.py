@@ -7,7 +7,7 @@ import pytest
 
 from factories_data import make_frames
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
-from genie_client import ModelInfo, RequestError, ServerError, messages
+from genie_client import Alignment, ModelInfo, RequestError, ServerError, messages
 from genie_core.data import resize_frames
 
 SIZE = (32, 32)
@@ -123,6 +123,46 @@ def reader() -> messages.LabelReader:
     reader = messages.LabelReader()
     reader.begin(labelling_pb2.LabelEpisodeResponse(header=header))
     return reader
+
+
+def test_a_models_alignments_are_read_with_it() -> None:
+    good = models_pb2.Alignment(name="lift", alignment_id="a" * 64, action_dim=2, action_names=["x", "y"], step=3)
+    bad = models_pb2.Alignment(name="old", problem="belongs to another bundle")
+    message = models_pb2.Model(precision="float32", latent_dim=4, alignments=[good, bad])
+    assert messages.model_info(message).alignments == (
+        Alignment("lift", "a" * 64, ("x", "y"), 3),
+        Alignment("old", "", (), 0, "belongs to another bundle"),
+    )
+    message.alignments[0].action_dim = 3
+    with pytest.raises(ServerError, match="2 names of 3 numbers"):
+        messages.model_info(message)
+
+
+def test_actions_are_read_where_an_alignment_has_decoded_them() -> None:
+    alignment = models_pb2.Alignment(name="lift", alignment_id="a" * 64, action_dim=3, action_names="xyz", step=2)
+    header = labelling_pb2.LabelProvenance(step=2, latent_dim=2, precision="float32", alignment=alignment)
+    reader = messages.LabelReader()
+    reader.begin(labelling_pb2.LabelEpisodeResponse(header=header))
+    parts = []
+    for start, count in ((0, 3), (3, 2)):
+        response = labels(start, count)
+        response.labels.action = np.arange(3 * count, dtype="<f4").tobytes()
+        parts.append(reader.read(response))
+    reader.read(summary(5))
+    whole = reader.whole([part for part in parts if part is not None])
+    assert whole.provenance.alignment == Alignment("lift", "a" * 64, ("x", "y", "z"), 2)
+    assert whole.action is not None
+    np.testing.assert_array_equal(whole.action, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 1, 2], [3, 4, 5]])
+    for missing in (b"", bytes(12), bytes(13)):
+        response = labels(5, 2)
+        response.labels.action = missing
+        with pytest.raises(ServerError, match="do not fit together"):
+            reader.read(response)
+
+
+def test_an_alignment_is_asked_for_by_name() -> None:
+    assert messages.label_options("tiny", step=1, alignment="lift").alignment == "lift"
+    assert messages.label_options("tiny", step=1).alignment == ""
 
 
 def test_labels_are_read_with_what_made_them(reader: messages.LabelReader) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from genie_core.data import (
     Dataset,
     Existing,
     FramesMode,
+    LabelAlignment,
     Labels,
     LabelWriter,
     default_output,
@@ -22,18 +24,24 @@ from genie_core.data import (
 from genie_core.errors import DatasetError
 
 MODEL = make_label_model()
+ALIGNMENT = LabelAlignment("lift-200", "a" * 64, ("x", "gripper ü"))
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def label(
-    dataset: Dataset, output: Path, frames: FramesMode | None = None, existing: Existing = "refuse"
+    dataset: Dataset,
+    output: Path,
+    frames: FramesMode | None = None,
+    existing: Existing = "refuse",
+    alignment: LabelAlignment | None = None,
 ) -> dict[str, Labels]:
     """Label a whole dataset; what was written, by the episode's name."""
-    writer = LabelWriter(output, dataset, MODEL, frames=frames, existing=existing, created=NOON)
+    writer = LabelWriter(output, dataset, MODEL, frames=frames, alignment=alignment, existing=existing, created=NOON)
     written = {}
     for seed, episode in enumerate(writer.pending()):
-        written[episode.name] = make_labels(episode.num_frames, writer.step(episode).step, seed=seed)
+        made = make_labels(episode.num_frames, writer.step(episode).step, seed=seed)
+        written[episode.name] = made if alignment is None else replace(made, action=made.latent[:, :2])
         chunks = (resize_frames(chunk, 16, 24) for chunk in episode.chunks(5))
         writer.add(episode, written[episode.name], chunks)
     writer.finish()
@@ -146,6 +154,49 @@ def test_the_schema_is_the_one_of_the_snapshot(tmp_path: Path, frames: FramesMod
     source = make_video(tmp_path / "a.mp4") if frames == "model" else make_robomimic(tmp_path / "a.hdf5", size=8)
     label(open_dataset(source), tmp_path / "out.hdf5", frames)
     assert describe(tmp_path / "out.hdf5") == (SNAPSHOTS / f"labelled_{frames}.txt").read_text()
+
+
+def test_actions_lie_beside_the_labels_and_say_what_decoded_them(tmp_path: Path) -> None:
+    source = make_robomimic(tmp_path / "a.hdf5", size=8)
+    written = label(open_dataset(source), tmp_path / "out.hdf5", alignment=ALIGNMENT)
+    labels, attrs = open_labelled(tmp_path / "out.hdf5").labels("demo_1")
+    assert_equal(labels, written["demo_1"])
+    assert labels.action is not None
+    assert labels.action.dtype == np.float32
+    np.testing.assert_array_equal(labels.action, written["demo_1"].latent[:, :2])
+    assert attrs.aligned_by == ALIGNMENT
+    assert describe(tmp_path / "out.hdf5") == (SNAPSHOTS / "labelled_actions.txt").read_text()
+    label(open_dataset(source), tmp_path / "without.hdf5")
+    labels, attrs = open_labelled(tmp_path / "without.hdf5").labels("demo_1")
+    assert (labels.action, attrs.aligned_by) == (None, None)
+
+
+def test_labels_of_two_alignments_never_mix(tmp_path: Path) -> None:
+    dataset = open_dataset(make_robomimic(tmp_path / "a.hdf5", size=8))
+    label(dataset, tmp_path / "out.hdf5", alignment=ALIGNMENT)
+    for other in (None, replace(ALIGNMENT, alignment_id="c" * 64)):
+        with pytest.raises(DatasetError, match=r"with alignment_id aaa.*keep their settings"):
+            label(dataset, tmp_path / "out.hdf5", existing="resume", alignment=other)
+    assert label(dataset, tmp_path / "out.hdf5", existing="resume", alignment=ALIGNMENT) == {}
+    # Nor do those of an unfinished run.
+    writer = LabelWriter(tmp_path / "half.hdf5", dataset, MODEL, alignment=ALIGNMENT)
+    first = writer.pending()[0]
+    labels = make_labels(first.num_frames)
+    for wrong, came in ((labels, "no actions"), (replace(labels, action=labels.latent), "actions of 4 numbers")):
+        with pytest.raises(DatasetError, match=f"labels with {came} came, wanted actions of 2 numbers"):
+            writer.add(first, wrong)
+    writer.add(first, replace(labels, action=labels.latent[:, :2]))
+    with pytest.raises(DatasetError, match=r"alignment_id: there is aaa.*, wanted None"):
+        LabelWriter(tmp_path / "half.hdf5", dataset, MODEL)
+    assert len(LabelWriter(tmp_path / "half.hdf5", dataset, MODEL, alignment=ALIGNMENT).pending()) == 1
+
+
+def test_actions_that_are_missing_from_a_file_are_missed(tmp_path: Path) -> None:
+    label(open_dataset(make_robomimic(tmp_path / "a.hdf5", size=8)), tmp_path / "out.hdf5", alignment=ALIGNMENT)
+    with h5py.File(tmp_path / "out.hdf5", "a") as file:
+        del file["data/demo_0/latent_actions/action"]
+    with pytest.raises(DatasetError, match=r"not as Genie writes it.*action"):
+        open_labelled(tmp_path / "out.hdf5").labels("demo_0")
 
 
 def test_links_are_relative_where_both_files_can_move(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from factories_data import make_aloha, make_frames, make_label_model, make_labels, make_robomimic, make_video
 from factories_labelled import label_file
 from factories_lerobot import TOP, action_of, make_lerobot_v30, state_of
-from genie_core.data import FramesMode, Labels, LabelWriter, open_dataset, open_labelled, resize_frames
+from genie_core.data import FramesMode, LabelAlignment, Labels, LabelWriter, open_dataset, open_labelled, resize_frames
 from genie_core.data.export import ExportFormat, ExportFrames, ExportPlan, export_labels
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -213,6 +214,25 @@ def test_the_schema_of_robomimic_is_the_one_of_the_snapshot(tmp_path: Path) -> N
     labelled = label_file(make_video(tmp_path / "v.mp4", frames=5))
     export_labels(labelled.path, tmp_path / "out.hdf5", ExportPlan("robomimic"))
     assert describe_hdf5(tmp_path / "out.hdf5") == (SNAPSHOTS / "export_robomimic.txt").read_text()
+
+
+def test_decoded_actions_go_to_robomimic_and_are_named_nowhere_else(tmp_path: Path) -> None:
+    source = make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8)
+    alignment = LabelAlignment("lift", "a" * 64, ("x", "y"))
+    writer = LabelWriter(tmp_path / "a.labelled.hdf5", open_dataset(source), make_label_model(), alignment=alignment)
+    labels = make_labels(5)
+    writer.add(writer.pending()[0], replace(labels, action=labels.latent[:, 2:]))
+    labelled = writer.finish()
+    export_labels(labelled, tmp_path / "out.hdf5", ExportPlan("robomimic"))
+    exported, attrs = open_labelled(tmp_path / "out.hdf5").labels("demo_0")
+    assert exported.action is not None
+    assert attrs.aligned_by == alignment
+    np.testing.assert_array_equal(exported.action, labels.latent[:, 2:])
+    export_labels(labelled, tmp_path / "a.parquet", ExportPlan("parquet"))
+    export_labels(tmp_path / "a.parquet", tmp_path / "back.hdf5", ExportPlan("robomimic"))
+    exported, attrs = open_labelled(tmp_path / "back.hdf5").labels("demo_0")
+    assert (exported.action, attrs.aligned_by) == (None, None)
+    np.testing.assert_array_equal(exported.latent, labels.latent)
 
 
 def describe(value: object) -> str:

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from factories import make_nano_bundle
+from factories_alignment import make_alignment
+from genie_core.alignment import alignment_path, list_alignments, save_alignment
 from genie_core.errors import ModelError
 from genie_core.models.bundle import is_bundle, load_bundle, read_bundle_info, save_bundle
 from genie_core.models.genie import Genie, count_parameters
@@ -64,6 +66,25 @@ def test_a_bundle_replaces_a_bundle_but_nothing_else(tmp_path: Path, bundle: Pat
         save_bundle(precious, Genie(preset("nano")), "")
     assert (precious / "thesis.txt").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["nano", "precious"]
+
+
+def test_alignments_stay_with_the_bundle_that_they_belong_to_and_go_with_another(bundle: Path) -> None:
+    made = make_alignment(read_bundle_info(bundle), observe=False)
+    save_alignment(alignment_path(bundle, "lift"), made)
+    (bundle / "alignments" / ".half.tmp-1").write_bytes(b"being written")
+    kept = alignment_path(bundle, "lift").read_bytes()
+
+    same = save_bundle(bundle, load_bundle(bundle).genie, "a better card")
+    assert same.card == "a better card"
+    assert [file.name for file in (bundle / "alignments").iterdir()] == ["lift.safetensors"]
+    assert alignment_path(bundle, "lift").read_bytes() == kept
+    assert [entry.problem for entry in list_alignments(same)] == [None]
+
+    torch.manual_seed(5)
+    other = save_bundle(bundle, Genie(preset("nano")), "")
+    assert other.bundle_id != same.bundle_id
+    assert list_alignments(other) == []
+    assert not (bundle / "alignments").exists()
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path: Path, bundle: Path) -> None:

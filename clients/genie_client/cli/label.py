@@ -76,6 +76,10 @@ def label(
         Transport,
         typer.Option(help="How frames travel: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."),
     ] = Transport.RAW,
+    alignment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Write the robot's actions too, as this alignment of the model reads them."),
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
 ) -> None:
     """Label every transition of a dataset with a latent action.
@@ -102,6 +106,7 @@ def label(
         frames=frames_mode,
         existing=existing,
         transport=transport.value,
+        alignment=alignment,
         jobs=jobs,
         skip_bad=skip_bad,
     )

@@ -55,6 +55,9 @@ def _totals(report: LabelReport) -> Table:
         rate_words = "" if step.effective_fps is None else f", {step.effective_fps:.3g} frames/s"
         table.add_row("step", f"{step.step}{rate_words} (model: {report.model.fps:g} frames/s)")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
+    if report.alignment is not None:
+        numbers = len(report.alignment.action_names)
+        table.add_row("actions", f"{numbers} numbers by {report.alignment.name} {report.alignment.alignment_id[:12]}")
     return table
 
 

@@ -21,11 +21,14 @@ def models(
         bool, typer.Option("--statistics", help="Show what the server's device has done too.")
     ] = False,
 ) -> None:
-    """List the models of a server: frame size and rate, codes, parameters, state."""
+    """List the models of a server: frame size and rate, codes, parameters, state; and their alignments."""
     from rich.console import Console
 
     with connected(server, models) as client:
-        Console().print(_table(client.models()))
+        found_models = client.models()
+        Console().print(_table(found_models))
+        if any(info.alignments for info in found_models):
+            Console().print(_alignments(found_models))
         if statistics:
             found = client.statistics()
             Console().print(_work(found))
@@ -55,6 +58,19 @@ def _table(found: list[ModelInfo]) -> Table:
         size = f"{info.frame_height} x {info.frame_width}"
         row = (name, state, size, f"{info.fps:g}", str(info.num_codes), f"{info.parameters:,}", info.bundle_id[:12])
         table.add_row(*row)
+    return table
+
+
+def _alignments(found: list[ModelInfo]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("alignment", "of model", "step", "actions")
+    for info in found:
+        for alignment in info.alignments:
+            step = "" if alignment.problem else str(alignment.step)
+            actions = alignment.problem or f"{len(alignment.action_names)}: {', '.join(alignment.action_names)}"
+            table.add_row(escape(alignment.name), info.name, step, escape(actions))
     return table
 
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from genie_api.v1 import frames_pb2 as _frames_pb2
+from genie_api.v1 import models_pb2 as _models_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -54,6 +55,7 @@ class LabelOptions(_message.Message):
     FPS_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     DENSITY_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`; empty for the server's default model."""
     fps: _builtins.float
@@ -64,6 +66,8 @@ class LabelOptions(_message.Message):
     """
     density: Global___LabelDensity.ValueType
     """Which transitions are labelled."""
+    alignment: _builtins.str
+    """Name of one of the model's alignments: labels then carry the robot's actions that it reads off them. Empty: none."""
     def __init__(
         self,
         *,
@@ -71,10 +75,11 @@ class LabelOptions(_message.Message):
         fps: _builtins.float = ...,
         step: _builtins.int = ...,
         density: Global___LabelDensity.ValueType = ...,
+        alignment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["density", b"density", "fps", b"fps", "model", b"model", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "density", b"density", "fps", b"fps", "model", b"model", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,6 +100,7 @@ class LabelProvenance(_message.Message):
     NUM_CODES_FIELD_NUMBER: _builtins.int
     DENSITY_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`."""
     bundle_id: _builtins.str
@@ -113,6 +119,10 @@ class LabelProvenance(_message.Message):
     """Which transitions are labelled."""
     precision: _builtins.str
     """What the networks computed in: "float32" or "bfloat16"."""
+    @_builtins.property
+    def alignment(self) -> _models_pb2.Alignment:
+        """What `Labels.action` was decoded with; not set where no alignment was asked for."""
+
     def __init__(
         self,
         *,
@@ -125,10 +135,11 @@ class LabelProvenance(_message.Message):
         num_codes: _builtins.int = ...,
         density: Global___LabelDensity.ValueType = ...,
         precision: _builtins.str = ...,
+        alignment: _models_pb2.Alignment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "precision", b"precision", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "precision", b"precision", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,11 +156,16 @@ class Labels(_message.Message):
     LATENT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     VALID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
     """Index in the episode of the first frame described."""
     latent: _builtins.bytes
     """n * latent_dim float32, little-endian, row-major (n, latent_dim): the encoder's vector before quantization; zeros
     where not valid.
+    """
+    action: _builtins.bytes
+    """n * A float32, little-endian, row-major (n, A): the robot's action over each transition, in the units of the data
+    that the alignment was made from; zeros where not valid. Empty where no alignment was asked for.
     """
     @_builtins.property
     def code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -171,10 +187,11 @@ class Labels(_message.Message):
         latent: _builtins.bytes = ...,
         confidence: _abc.Iterable[_builtins.float] | None = ...,
         valid: _abc.Iterable[_builtins.bool] | None = ...,
+        action: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "confidence", b"confidence", "latent", b"latent", "start_index", b"start_index", "valid", b"valid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "code", b"code", "confidence", b"confidence", "latent", b"latent", "start_index", b"start_index", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

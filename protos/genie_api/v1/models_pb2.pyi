@@ -75,6 +75,7 @@ class Model(_message.Message):
     CARD_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
+    ALIGNMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -113,6 +114,10 @@ class Model(_message.Message):
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One colour a code, 0xRRGGBB: every view of this model paints a code alike."""
 
+    @_builtins.property
+    def alignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alignment]:
+        """What there is beside the bundle to decode its latent actions into a robot's, ordered by name."""
+
     def __init__(
         self,
         *,
@@ -134,14 +139,59 @@ class Model(_message.Message):
         card: _builtins.str = ...,
         is_default: _builtins.bool = ...,
         precision: _builtins.str = ...,
+        alignments: _abc.Iterable[Global___Alignment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Alignment(_message.Message):
+    """What decodes one model's latent actions into one robot's actions; made by `genie align`, it lies beside the bundle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_ID_FIELD_NUMBER: _builtins.int
+    ACTION_DIM_FIELD_NUMBER: _builtins.int
+    ACTION_NAMES_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What to pass in `LabelOptions.alignment`."""
+    alignment_id: _builtins.str
+    """SHA-256 of its file, 64 hexadecimal digits."""
+    action_dim: _builtins.int
+    """Number A of numbers of an action."""
+    step: _builtins.int
+    """Transition length in frames of the labels that it decodes; no other is accepted."""
+    problem: _builtins.str
+    """Why it cannot be used, and then only `name` is set beside it; empty otherwise."""
+    @_builtins.property
+    def action_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A names, as the dataset has them that it was made from."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        alignment_id: _builtins.str = ...,
+        action_dim: _builtins.int = ...,
+        action_names: _abc.Iterable[_builtins.str] | None = ...,
+        step: _builtins.int = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_dim", b"action_dim", "action_names", b"action_names", "alignment_id", b"alignment_id", "name", b"name", "problem", b"problem", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alignment: _TypeAlias = Alignment  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):

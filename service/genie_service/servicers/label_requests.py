@@ -11,7 +11,9 @@ from genie_api.v1 import labelling_pb2
 from genie_core.data.labels import Density, Labels
 from genie_core.data.timing import resolve_step
 from genie_core.errors import RequestError
+from genie_service.alignments import LoadedAlignment
 from genie_service.loaded_model import LoadedModel
+from genie_service.servicers.alignment_messages import alignment_message
 from genie_service.servicers.names import resource_name
 
 MAX_STEP = 1024
@@ -59,8 +61,10 @@ def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | Non
     return options.fps or None
 
 
-def provenance_message(model: LoadedModel, plan: LabelPlan) -> labelling_pb2.LabelProvenance:
-    """What the labels of `plan` by `model` are made with."""
+def provenance_message(
+    model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None
+) -> labelling_pb2.LabelProvenance:
+    """What the labels of `plan` by `model`, and their actions by `aligned`, are made with."""
     quantizer = model.bundle.config.lam.quantizer
     return labelling_pb2.LabelProvenance(
         model=resource_name(model.name),
@@ -72,6 +76,9 @@ def provenance_message(model: LoadedModel, plan: LabelPlan) -> labelling_pb2.Lab
         num_codes=quantizer.codes,
         density=_DENSITY_MESSAGES[plan.density],
         precision=model.bundle.precision,
+        alignment=None
+        if aligned is None
+        else alignment_message(aligned.name, aligned.alignment_id, aligned.alignment.info),
     )
 
 
@@ -83,6 +90,7 @@ def labels_message(labels: Labels) -> labelling_pb2.Labels:
         latent=labels.latent.astype("<f4", copy=False).tobytes(),
         confidence=labels.confidence.tolist(),
         valid=labels.valid.tolist(),
+        action=b"" if labels.action is None else labels.action.astype("<f4", copy=False).tobytes(),
     )
 
 

@@ -1,4 +1,4 @@
-"""LabellingService: episodes and clips of frames in, latent-action labels out."""
+"""LabellingService: episodes and clips of frames in, latent-action labels out, with the robot's actions where asked."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
+from genie_core.alignment import ActionStream
 from genie_core.data.labels import Labels
 from genie_core.data.resize import resize_frames
 from genie_core.errors import RequestError
-from genie_core.inference import Labeller, LabelStream
+from genie_core.inference import Labeller
+from genie_service.alignments import Alignments, LoadedAlignment
 from genie_service.calls import current_call
 from genie_service.engine import Engine, Job
 from genie_service.frames import FrameLimits, decode_frames
@@ -21,6 +23,7 @@ from genie_service.interceptors.wrapping import Context
 from genie_service.loaded_model import LoadedModel
 from genie_service.registry import ModelRegistry
 from genie_service.servicers.label_requests import (
+    LabelPlan,
     count_transitions,
     labels_message,
     plan_labels,
@@ -39,8 +42,16 @@ Chunk = NDArray[np.uint8]
 class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     """Labels with the registry's models on the engine."""
 
-    def __init__(self, registry: ModelRegistry, engine: Engine, limits: FrameLimits, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        alignments: Alignments,
+        engine: Engine,
+        limits: FrameLimits,
+        idle_seconds: float,
+    ) -> None:
         self._registry = registry
+        self._alignments = alignments
         self._engine = engine
         self._limits = limits
         self._idle_seconds = idle_seconds
@@ -51,17 +62,19 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         """Label one clip."""
         async with self._registry.lease(model_name(request.options.model, "options.model")) as model:
             plan = plan_labels(request.options, model.bundle.config.fps, "options")
+            aligned = await self._alignment(request.options, model, plan, "options")
             if request.frames.count < LEAST_FRAMES:
                 raise RequestError("frames.count", f"a clip needs at least 2 frames, got {request.frames.count}")
             frames = await self._read_frames(request.frames, model.labeller)
             current_call().frames = len(frames)
-            job, stream = self._engine.job(current_call().peer), model.labeller.stream(plan.step, plan.density)
-            stream.feed(frames)
-            stream.end()
-            parts = [part async for part in _labels(stream, job, model)]
+            job = self._engine.job(current_call().peer)
+            episode = _Episode(model, plan, aligned, job)
+            episode.feed(frames)
+            episode.end()
+            parts = [part async for part in episode.final()]
             return labelling_pb2.LabelClipResponse(
-                provenance=provenance_message(model, plan),
-                labels=labels_message(Labels.concatenate([*parts, stream.rest()])),
+                provenance=provenance_message(model, plan, aligned),
+                labels=labels_message(Labels.concatenate([*parts, await episode.rest()])),
                 timing=Clock(job).lap(),
             )
 
@@ -76,11 +89,11 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         options = await self._read_header(request_iterator)
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
             plan = plan_labels(options, model.bundle.config.fps, "header")
-            yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan))
-            job, stream = self._engine.job(current_call().peer), model.labeller.stream(plan.step, plan.density)
-            transitions = 0
+            aligned = await self._alignment(options, model, plan, "header")
+            yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan, aligned))
+            job, transitions = self._engine.job(current_call().peer), 0
             chunks = self._chunks(request_iterator, model.labeller)
-            async with aclosing(self._label(chunks, stream, job, model)) as parts:
+            async with aclosing(self._label(chunks, _Episode(model, plan, aligned, job))) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
                     if len(labels):
@@ -100,23 +113,29 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             raise RequestError("header", f"the first message holds {part_of(first)}, wanted the header")
         return first.header
 
-    async def _label(
-        self, chunks: AsyncGenerator[Chunk], stream: LabelStream, job: Job, model: LoadedModel
-    ) -> AsyncGenerator[Labels]:
+    async def _alignment(
+        self, options: labelling_pb2.LabelOptions, model: LoadedModel, plan: LabelPlan, field: str
+    ) -> LoadedAlignment | None:
+        """What the request wants its labels decoded with."""
+        if not options.alignment:
+            return None
+        return await self._alignments.load(model.bundle.info, options.alignment, plan.step, f"{field}.alignment")
+
+    async def _label(self, chunks: AsyncGenerator[Chunk], episode: _Episode) -> AsyncGenerator[Labels]:
         """Labels as they become final, to the last; the next chunk is read and made ready meanwhile."""
         call = current_call()
         async with aclosing(read_ahead(chunks, self._idle_seconds)) as chunks_ahead:
             async for frames in chunks_ahead:
                 call.frames += len(frames)
-                stream.feed(frames)
-                async for labels in _labels(stream, job, model):
+                episode.feed(frames)
+                async for labels in episode.final():
                     yield labels
         if call.frames < LEAST_FRAMES:
             raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
-        stream.end()
-        async for labels in _labels(stream, job, model):
+        episode.end()
+        async for labels in episode.final():
             yield labels
-        yield stream.rest()
+        yield await episode.rest()
 
     async def _chunks(
         self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller
@@ -144,10 +163,38 @@ def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
     return RequestError(field, f"got frames of {came[0]} x {came[1]}, {wanted}")
 
 
-async def _labels(stream: LabelStream, job: Job, model: LoadedModel) -> AsyncIterator[Labels]:
-    """What has become final with the frames so far; in between others get their turn, and a cancelled call stops."""
-    while blocks := stream.work():
-        yield stream.take(await job.run_all(model.encode, blocks))
+class _Episode:
+    """One episode: frames in, labels out, with the robot's actions where an alignment was asked for."""
+
+    def __init__(self, model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None, job: Job) -> None:
+        self._model = model
+        self._job = job
+        self._stream = model.labeller.stream(plan.step, plan.density)
+        self._actions = None if aligned is None else ActionStream(aligned.alignment)
+
+    def feed(self, frames: Chunk) -> None:
+        """Take the next frames, of the model's size."""
+        self._stream.feed(frames)
+        if self._actions is not None:
+            self._actions.feed(frames)
+
+    def end(self) -> None:
+        """Say that no more frames come."""
+        self._stream.end()
+
+    async def final(self) -> AsyncIterator[Labels]:
+        """What has become final with the frames so far; in between others get a turn, and a cancelled call stops."""
+        while blocks := self._stream.work():
+            encoded = await self._job.run_all(self._model.encode, blocks)
+            yield await self._decoded(self._stream.take(encoded))
+
+    async def rest(self) -> Labels:
+        """The labels of the last frames, which are invalid."""
+        return await self._decoded(self._stream.rest())
+
+    async def _decoded(self, labels: Labels) -> Labels:
+        """Labels with actions, computed off the event loop and off the device, a bounded part at a time."""
+        return labels if self._actions is None else await asyncio.to_thread(self._actions.decode, labels)
 
 
 __all__ = ["LabellingServicer"]

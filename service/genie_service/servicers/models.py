@@ -6,9 +6,11 @@ from genie_api.v1 import models_pb2, models_pb2_grpc
 from genie_core.data.palette import code_palette
 from genie_core.errors import RequestError
 from genie_core.models.bundle import BundleInfo
+from genie_service.alignments import Alignments, FoundAlignment
 from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
 from genie_service.registry import ModelRegistry, ModelStatus, State
+from genie_service.servicers.alignment_messages import alignment_message
 from genie_service.servicers.names import model_name, resource_name
 
 DEFAULT_PAGE = 100
@@ -25,8 +27,9 @@ _STATES = {
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Shows the registry."""
 
-    def __init__(self, registry: ModelRegistry, engine: Engine) -> None:
+    def __init__(self, registry: ModelRegistry, alignments: Alignments, engine: Engine) -> None:
         self._registry = registry
+        self._alignments = alignments
         self._engine = engine
 
     async def ListModels(
@@ -41,26 +44,26 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         rest = [status for status in await self._registry.statuses() if status.name > request.page_token]
         page = rest[:size]
         return models_pb2.ListModelsResponse(
-            models=[_model_message(status, brief=True) for status in page],
+            models=[await self._message(status, brief=True) for status in page],
             next_page_token=page[-1].name if len(rest) > size else "",
         )
 
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.GetModelResponse:
         """One model."""
         status = await self._registry.status(model_name(request.name, "name"))
-        return models_pb2.GetModelResponse(model=_model_message(status))
+        return models_pb2.GetModelResponse(model=await self._message(status))
 
     async def LoadModel(self, request: models_pb2.LoadModelRequest, context: Context) -> models_pb2.LoadModelResponse:
         """Load a model; answers when it is ready."""
         status = await self._registry.load(model_name(request.name, "name", required=True))
-        return models_pb2.LoadModelResponse(model=_model_message(status))
+        return models_pb2.LoadModelResponse(model=await self._message(status))
 
     async def UnloadModel(
         self, request: models_pb2.UnloadModelRequest, context: Context
     ) -> models_pb2.UnloadModelResponse:
         """Unload a model; answers when the calls that use it are done."""
         status = await self._registry.unload(model_name(request.name, "name", required=True))
-        return models_pb2.UnloadModelResponse(model=_model_message(status))
+        return models_pb2.UnloadModelResponse(model=await self._message(status))
 
     async def GetStatistics(
         self, request: models_pb2.GetStatisticsRequest, context: Context
@@ -80,14 +83,19 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             ],
         )
 
+    async def _message(self, status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
+        found = [] if status.info is None else await self._alignments.find(status.info)
+        return _model_message(status, found, brief)
 
-def _model_message(status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
+
+def _model_message(status: ModelStatus, found: list[FoundAlignment], brief: bool) -> models_pb2.Model:
     message = models_pb2.Model(
         name=resource_name(status.name),
         state=_STATES[status.state],
         state_message=status.message,
         is_default=status.is_default,
         precision=status.precision,
+        alignments=[alignment_message(a.name, a.alignment_id, a.info, a.problem) for a in found],
     )
     if status.info is not None:
         message.MergeFrom(_info_message(status.info, brief))

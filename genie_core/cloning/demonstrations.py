@@ -1,0 +1,102 @@
+"""The expert's episodes, in two halves that are read apart: videos, and actions.
+
+What trains on latent actions calls `read_videos` alone; actions are read where they are meant to be seen, and of a
+policy with N labelled transitions no others than those N leave `labelled_rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data import Frames, open_dataset
+from genie_core.data.hdf5 import read_hdf5, write_hdf5
+from genie_core.errors import DatasetError
+from genie_core.inference import Labeller
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+def read_videos(path: Path) -> list[Frames]:
+    """The frames of every demonstration, (T, H, W, 3) uint8 each. Actions are not read."""
+    return [episode.frames() for episode in open_dataset(path).episodes]
+
+
+def transition_counts(path: Path) -> list[int]:
+    """Transitions of every demonstration."""
+    return [episode.num_frames - 1 for episode in open_dataset(path).episodes]
+
+
+def read_actions(path: Path) -> Array:
+    """The actions of all transitions, (M, A): of each demonstration all but the last, which leads to no frame.
+
+    Raises:
+        DatasetError: a demonstration has none.
+
+    """
+    rows = []
+    for episode in open_dataset(path).episodes:
+        actions_TA = episode.actions()
+        if actions_TA is None:
+            raise DatasetError(f"{path}: {episode.name} has no actions, wanted `actions` (T, A)")
+        rows.append(actions_TA[:-1])
+    return np.concatenate(rows)
+
+
+def label_videos(labeller: Labeller, videos: Sequence[Frames]) -> tuple[Rows, Array]:
+    """What the frozen latent action model makes of videos: codes (M,) and latents (M, D) of all transitions."""
+    labels = [labeller.label(video, step=1) for video in videos]
+    codes = np.concatenate([label.code[:-1] for label in labels]).astype(np.int64)
+    return codes, np.concatenate([label.latent[:-1] for label in labels]).astype(np.float64)
+
+
+def labelled_rows(lengths: Sequence[int], count: int, seed: int) -> Rows:
+    """Which `count` of all transitions are labelled: whole demonstrations in an order drawn by the seed, the last cut.
+
+    Args:
+        lengths: transitions of each demonstration.
+        count: N.
+        seed: of the order; for a seed, more labels contain fewer.
+
+    Raises:
+        DatasetError: there are fewer than `count`.
+
+    """
+    if count > sum(lengths):
+        raise DatasetError(f"labelled: got {count}, the demonstrations have {sum(lengths)} transitions")
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    order = np.random.default_rng([seed, 0]).permutation(len(lengths))
+    return np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])[:count]
+
+
+def write_labels(path: Path, codes_M: Rows, latents_MD: Array) -> None:
+    """Keep what `label_videos` made, for all processes."""
+    with write_hdf5(path) as atomic, atomic.writing() as file:
+        file["code"] = codes_M
+        file["latent"] = latents_MD
+
+
+def read_labels(path: Path) -> tuple[Rows, Array]:
+    """The way back: codes (M,) and latents (M, D)."""
+    with read_hdf5(path) as file:
+        code, latent = file["code"], file["latent"]
+        assert isinstance(code, h5py.Dataset)
+        assert isinstance(latent, h5py.Dataset)
+        return code[:], latent[:]
+
+
+__all__ = [
+    "Rows",
+    "label_videos",
+    "labelled_rows",
+    "read_actions",
+    "read_labels",
+    "read_videos",
+    "transition_counts",
+    "write_labels",
+]

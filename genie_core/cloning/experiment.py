@@ -1,0 +1,248 @@
+"""Running the experiment: demonstrations, labels, then one job a policy (train it, roll its conditions out).
+
+A job is a function of the task, the bundle's labels and its own name; jobs run in processes of their own, one thread
+each, and whatever is finished stays.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import connection
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genie_core.alignment.dictionary import Dictionary
+from genie_core.cloning.demonstrations import (
+    Array,
+    Rows,
+    label_videos,
+    labelled_rows,
+    read_actions,
+    read_labels,
+    read_videos,
+    transition_counts,
+    write_labels,
+)
+from genie_core.cloning.meaning import Labelled, fit_reader
+from genie_core.cloning.plan import CloningConfig, Condition, Extent, conditions, units
+from genie_core.cloning.policy import Moments, Policy, moments, train_policy
+from genie_core.cloning.rollout import Agent, Blind, Coded, Direct, Expected, Latent, roll_out
+from genie_core.cloning.store import Store
+from genie_core.cloning.task import Environment, Task
+from genie_core.errors import DatasetError, ModelError
+from genie_core.inference import Labeller
+from genie_core.models.bundle import Bundle
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Conditions that share a policy, and all that a worker needs for them."""
+
+    task: Task
+    config: CloningConfig
+    folder: Path
+    codebook_KD: Array
+    conditions: tuple[Condition, ...]
+    episodes: int
+
+
+def run_experiment(
+    task: Task, bundle: Bundle, config: CloningConfig, extent: Extent, folder: Path, jobs: int, progress: Progress
+) -> Store:
+    """Do what is missing of an experiment in `folder`.
+
+    Args:
+        task: makes demonstrations and counts success.
+        bundle: whose frozen latent action model labels the videos.
+        config: what the results depend on.
+        extent: how much of it to run.
+        folder: of everything that is made; the same one goes on where it stopped.
+        jobs: processes at work.
+        progress: told the part at work and how much of it is done.
+
+    Raises:
+        DatasetError: the folder holds another experiment, more steps are to be labelled than there are, or a job fails.
+        ModelError: the bundle's frame rate is not the task's.
+
+    """
+    todo = prepare(task, bundle, config, extent, folder, jobs, progress)
+    store, wanted = Store(folder), conditions(extent)
+
+    def report() -> None:
+        progress("conditions", sum(len(store.results(c)) >= extent.episodes for c in wanted), len(wanted))
+
+    _run_jobs(todo, jobs, report)
+    return store
+
+
+def prepare(
+    task: Task, bundle: Bundle, config: CloningConfig, extent: Extent, folder: Path, jobs: int, progress: Progress
+) -> list[Job]:
+    """Make demonstrations and labels if need be, and say which jobs are left; see `run_experiment`."""
+    if bundle.config.fps != task.fps:
+        raise ModelError(
+            f"{bundle.name} reads {bundle.config.fps:g} frames/s, the task has {task.fps:g}: wanted that rate"
+        )
+    store = Store(folder)
+    store.open({"task": task.identity(), "bundle_id": bundle.bundle_id, **config.model_dump(mode="json")})
+    if not store.demonstrations.exists():
+        task.demonstrate(
+            config.demonstrations, store.demonstrations, jobs, lambda d, n: progress("demonstrations", d, n)
+        )
+    transitions = sum(transition_counts(store.demonstrations))
+    if max(extent.labelled) > transitions:
+        raise DatasetError(f"labelled: got {max(extent.labelled)}, the demonstrations have {transitions} transitions")
+    if not store.labels.exists():
+        progress("labels", 0, 1)
+        write_labels(store.labels, *label_videos(Labeller(bundle), read_videos(store.demonstrations)))
+    return [
+        Job(task, config, folder, bundle.codebook.astype(np.float64), tuple(missing), extent.episodes)
+        for unit in units(extent)
+        if (missing := [c for c in unit if len(store.results(c)) < extent.episodes])
+    ]
+
+
+def _run_jobs(todo: Sequence[Job], jobs: int, report: Callable[[], None]) -> None:
+    """Run all jobs, `jobs` at a time; the first error ends those under way."""
+    report()
+    if not todo:
+        return
+    with _pool(min(jobs, len(todo))) as pool:
+        waiting: set[Future[None]] = {pool.submit(run_job, job) for job in todo}
+        while waiting:
+            done, waiting = wait(waiting, timeout=2.0, return_when=FIRST_COMPLETED)
+            for future in done:
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    raise DatasetError("A worker ended in the middle of its job (killed for memory?)") from None
+            report()
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """New interpreters: renderers do not survive a fork. An error or Ctrl-C ends them at once."""
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()  # nothing is lost: what is finished is in the folder
+        raise
+    pool.shutdown()
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """However the parent ends: a pool's workers would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+@lru_cache(maxsize=1)
+def _environment(task: Task) -> Environment:
+    """One for all jobs of a process: making a simulated one takes seconds."""
+    return task.environment()
+
+
+def run_job(job: Job) -> None:
+    """Train what is not trained yet, then roll every condition out and keep its results."""
+    store = Store(job.folder)
+    environment = _environment(job.task)
+    for condition in job.conditions:
+        agent = make_agent(condition, job, store)
+        steps = store.results(condition)
+        for number in range(len(steps), job.episodes):
+            rng = np.random.default_rng([condition.seed, number, 1])
+            steps.append(roll_out(environment, agent, number, job.task.max_steps, rng))
+        store.write_results(condition, steps)
+
+
+def make_agent(condition: Condition, job: Job, store: Store) -> Agent:
+    """Whoever acts under a condition, trained if need be."""
+    match condition.method:
+        case "random":
+            return Blind(job.task.action_size)
+        case "oracle" | "labels":
+            return Direct(_policy(condition, job, store, _train_on_actions))
+        case "codes" | "expected":
+            policy = _policy(condition, job, store, _train_on_latent_actions)
+            labelled = _labelled(condition, store)
+            dictionary = Dictionary.fill(labelled.codes_N, labelled.actions_NA, len(job.codebook_KD))
+            return (Coded if condition.method == "codes" else Expected)(policy, dictionary)
+        case "latents":
+            policy = _policy(condition, job, store, _train_on_latent_actions)
+            labelled = _labelled(condition, store)
+            return Latent(policy, fit_reader(labelled, job.codebook_KD, condition.seed))
+
+
+def _policy(
+    condition: Condition, job: Job, store: Store, train: Callable[[Condition, Job, Store, Moments], Policy]
+) -> Policy:
+    """The condition's policy, from the folder or trained and kept there."""
+    policy = store.load_policy(condition.policy_key)
+    if policy is None:
+        seen = moments(read_videos(store.demonstrations), job.config.policy.frames)
+        policy = train(condition, job, store, seen)
+        store.save_policy(condition.policy_key, policy)
+    return policy
+
+
+def _train_on_latent_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
+    """Frames and what the latent action model makes of them, and nothing else: no action is read here."""
+    codes_M, latents_MD = read_labels(store.labels)
+    config, seed = job.config.policy, condition.seed
+    if condition.method != "latents":
+        return train_policy(seen, codes_M, "codes", len(job.codebook_KD), config, seed)
+    return train_policy(seen, latents_MD, "numbers", latents_MD.shape[1], config, seed)
+
+
+def _train_on_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
+    """The real actions: of all transitions, or of the labelled ones alone, of which alone the frames are seen too."""
+    actions_MA = read_actions(store.demonstrations)
+    if condition.method == "labels":
+        rows = _labelled_rows(condition, store)
+        seen, actions_MA = seen.take(rows), actions_MA[rows]
+    return train_policy(seen, actions_MA, "numbers", actions_MA.shape[1], job.config.policy, condition.seed)
+
+
+def _labelled_rows(condition: Condition, store: Store) -> Rows:
+    return labelled_rows(transition_counts(store.demonstrations), condition.labelled, condition.seed)
+
+
+def _labelled(condition: Condition, store: Store) -> Labelled:
+    """The N labelled transitions of a condition: the same for all methods of its seed."""
+    counts = transition_counts(store.demonstrations)
+    rows = _labelled_rows(condition, store)
+    codes_M, latents_MD = read_labels(store.labels)
+    return Labelled(
+        codes_N=codes_M[rows],
+        latents_ND=latents_MD[rows],
+        actions_NA=read_actions(store.demonstrations)[rows],
+        episode_N=np.repeat(np.arange(len(counts)), counts)[rows],
+    )
+
+
+__all__ = ["Job", "Progress", "make_agent", "prepare", "run_experiment", "run_job"]

@@ -1,0 +1,84 @@
+"""What an experiment consists of: conditions, the policies that they need, and what their results depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from genie_core.cloning.policy import PolicyConfig
+
+Method = Literal["oracle", "codes", "expected", "latents", "labels", "random"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+TITLES: dict[Method, str] = {
+    "oracle": "oracle cloning (all actions)",
+    "codes": "codes, drawn from the dictionary (the paper's)",
+    "expected": "codes, the dictionary's expected action",
+    "latents": "latents before quantization, regressor",
+    "labels": "cloning the labelled steps alone",
+    "random": "random actions",
+}
+WITH_LABELS: tuple[Method, ...] = ("codes", "expected", "latents", "labels")
+
+
+class CloningConfig(BaseModel):
+    """What results depend on, beside the task and the bundle: a folder of results has one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    demonstrations: int = Field(400, ge=2, description="the expert's episodes, as video")
+    policy: PolicyConfig = PolicyConfig()
+
+
+class Extent(BaseModel):
+    """How much is run: a folder may be gone on with at another extent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    methods: tuple[Method, ...] = METHODS
+    labelled: tuple[int, ...] = Field((10, 50, 200, 1000), description="N, in ascending order")
+    seeds: int = Field(5, ge=1)
+    episodes: int = Field(100, ge=1, description="the same starts for all conditions")
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """One method at one number of labelled steps (0 where it has no say) and one seed."""
+
+    method: Method
+    labelled: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its name in file names."""
+        return f"{self.method}-{self.labelled}-{self.seed}" if self.labelled else f"{self.method}-{self.seed}"
+
+    @property
+    def policy_key(self) -> str:
+        """The policy's name in file names: for all N the one that learnt from latent actions is the same."""
+        learnt = "codes" if self.method == "expected" else self.method
+        return self.key if self.method == "labels" else f"{learnt}-{self.seed}"
+
+
+def conditions(extent: Extent) -> list[Condition]:
+    """All conditions, seed by seed."""
+    return [
+        Condition(method, labelled, seed)
+        for seed in range(extent.seeds)
+        for method in extent.methods
+        for labelled in (extent.labelled if method in WITH_LABELS else (0,))
+    ]
+
+
+def units(extent: Extent) -> list[list[Condition]]:
+    """The conditions in groups that share a policy: a group is one worker's job."""
+    groups: dict[str, list[Condition]] = {}
+    for condition in conditions(extent):
+        groups.setdefault(condition.policy_key, []).append(condition)
+    return list(groups.values())
+
+
+__all__ = ["METHODS", "TITLES", "WITH_LABELS", "CloningConfig", "Condition", "Extent", "Method", "conditions", "units"]

@@ -1,0 +1,190 @@
+"""The policy: a small network from the last frames to a target, and its training. It knows no actions and no robot.
+
+Targets are rows of numbers or codes, whoever made them: so one function trains the oracle, on actions, and the policy
+that never sees any, on labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from genie_core.data import Frames
+
+Kind = Literal["numbers", "codes"]
+Array = NDArray[np.float64]
+
+_WARM_UP = 50
+"""Steps in which the learning rate rises."""
+_GRID = 8
+"""Places a side that the convolutions tell apart: as many as they have of 64 x 64 pixels."""
+
+
+class PolicyConfig(BaseModel):
+    """How policies are built and trained: the same for all that are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int = Field(2, ge=1, le=16, description="last frames that a policy sees")
+    steps: int = Field(1000, ge=1, description="training steps")
+    batch: int = Field(64, ge=1, description="transitions a step, or all there are if fewer")
+    rate: float = Field(2e-3, gt=0, description="highest learning rate; it falls to nothing along a cosine")
+    weight_decay: float = Field(0.05, ge=0)
+    shift: int = Field(2, ge=0, description="pictures are moved by up to so many pixels in training")
+
+
+class PolicyNetwork(nn.Module):
+    """Convolutions and three linear layers.
+
+    All convolutions are normalised: without, it takes thrice the steps to see the arm, and with the last one left out
+    some seeds die at the start (all its outputs below 0).
+    """
+
+    def __init__(self, frames: int, outputs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for into, out, kernel, stride in ((3 * frames, 16, 5, 2), (16, 32, 3, 2), (32, 32, 3, 2), (32, 32, 3, 1)):
+            layers += [
+                nn.Conv2d(into, out, kernel, stride, padding=kernel // 2),
+                nn.GroupNorm(8, out),
+                nn.ReLU(),
+            ]
+        layers += [nn.AdaptiveAvgPool2d(_GRID), nn.Flatten()]
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.Linear(32 * _GRID**2, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, outputs)
+        )
+
+    def forward(self, seen_BCHW: Tensor) -> Tensor:
+        """Frames side by side along the channels (B, 3 F, H, W) in [-0.5, 0.5] -> (B, outputs)."""
+        out: Tensor = self.head(self.convolutions(seen_BCHW))
+        return out
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a policy sees at every moment that it learns from.
+
+    Attributes:
+        frames_NHWC: the frames of all videos one after another, (N, H, W, 3) uint8.
+        seen_MF: (M, F) for each moment, which of them are its last F frames, the present one last.
+
+    """
+
+    frames_NHWC: Frames
+    seen_MF: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.seen_MF)
+
+    def take(self, rows_N: NDArray[np.int64]) -> Moments:
+        """Those moments, and no frame that is not seen in them."""
+        used, place = np.unique(self.seen_MF[rows_N], return_inverse=True)
+        return Moments(self.frames_NHWC[used], place.reshape(len(rows_N), -1))
+
+
+def moments(videos: Sequence[Frames], frames: int) -> Moments:
+    """Every moment of some videos but each one's last, which no action follows.
+
+    At a video's start its first frame stands for those before it.
+    """
+    seen, first = [], 0
+    for video_THWC in videos:
+        now_T1 = np.arange(len(video_THWC) - 1)[:, None]
+        seen.append(first + np.maximum(0, now_T1 - np.arange(frames)[::-1]))
+        first += len(video_THWC)
+    return Moments(np.concatenate(videos), np.concatenate(seen))
+
+
+class Policy:
+    """A trained network and the scale of its targets."""
+
+    def __init__(self, network: PolicyNetwork, kind: Kind, frames: int, mean_K: Array, deviation_K: Array) -> None:
+        self.network, self.kind, self.frames = network.eval(), kind, frames
+        self.mean_K, self.deviation_K = mean_K, deviation_K
+
+    @torch.inference_mode()
+    def predict(self, last_FHWC: Frames) -> Array:
+        """The last F frames (F, H, W, 3) -> K numbers, or the probabilities of K codes."""
+        out_K = self.network(_stack(last_FHWC[None]))[0]
+        if self.kind == "codes":
+            share: Array = out_K.double().softmax(dim=0).numpy()
+            return share
+        number: Array = out_K.double().numpy() * self.deviation_K + self.mean_K
+        return number
+
+
+def train_policy(
+    seen: Moments,
+    targets: NDArray[np.float64] | NDArray[np.int64],
+    kind: Kind,
+    outputs: int,
+    config: PolicyConfig,
+    seed: int,
+) -> Policy:
+    """Train on moments and what follows each of them.
+
+    Args:
+        seen: M moments.
+        targets: (M, K) numbers, or (M,) codes below K.
+        kind: which of the two.
+        outputs: K.
+        config: how long and how fast.
+        seed: of the first weights and of what is drawn; torch's own random state is left as it is.
+
+    """
+    if len(seen) != len(targets):
+        raise ValueError(f"got {len(seen)} moments and {len(targets)} targets, wanted one each")
+    if kind == "codes":
+        mean_K, deviation_K = np.zeros(outputs), np.ones(outputs)
+        target = torch.from_numpy(targets)
+    else:
+        mean_K, deviation_K = targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6)
+        target = torch.from_numpy((targets - mean_K) / deviation_K).float()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = PolicyNetwork(seen.seen_MF.shape[1], outputs)
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+    for step in range(config.steps):
+        falling = 0.5 * (1 + np.cos(np.pi * step / config.steps))
+        optimizer.param_groups[0]["lr"] = config.rate * min(falling, (step + 1) / _WARM_UP)
+        rows = rng.permutation(len(seen))[: config.batch]
+        shown = _shifted(seen.frames_NHWC[seen.seen_MF[rows]], config.shift, rng)
+        out = network(_stack(shown))
+        loss = F.cross_entropy(out, target[rows]) if kind == "codes" else F.mse_loss(out, target[rows])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    return Policy(network, kind, seen.seen_MF.shape[1], mean_K, deviation_K)
+
+
+def _stack(frames_BFHWC: Frames) -> Tensor:
+    """(B, F, H, W, 3) uint8 -> (B, 3 F, H, W) in [-0.5, 0.5]."""
+    x = torch.from_numpy(np.ascontiguousarray(frames_BFHWC.transpose(0, 1, 4, 2, 3)))
+    return x.flatten(1, 2).float() / 255 - 0.5
+
+
+def _shifted(frames_BFHWC: Frames, by: int, rng: np.random.Generator) -> Frames:
+    """Each row's frames moved alike by up to `by` pixels, edges repeated."""
+    if by == 0:
+        return frames_BFHWC
+    height, width = frames_BFHWC.shape[2:4]
+    moves = rng.integers(-by, by + 1, (len(frames_BFHWC), 2))
+    rows = np.clip(np.arange(height) + moves[:, :1], 0, height - 1)
+    columns = np.clip(np.arange(width) + moves[:, 1:], 0, width - 1)
+    batch = np.arange(len(frames_BFHWC))[:, None, None]
+    moved: Frames = frames_BFHWC.transpose(0, 2, 3, 1, 4)[batch, rows[:, :, None], columns[:, None, :]]
+    return moved.transpose(0, 3, 1, 2, 4)
+
+
+__all__ = ["Kind", "Moments", "Policy", "PolicyConfig", "PolicyNetwork", "moments", "train_policy"]

@@ -1,0 +1,182 @@
+"""What an experiment found, from the files of its folder: report.json, a table and the paper's plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from genie_core import __version__
+from genie_core.cloning.intervals import Rate, difference, success_rate
+from genie_core.cloning.plan import METHODS, TITLES, WITH_LABELS, Condition, Extent, Method
+from genie_core.cloning.plot import Curve, success_plot
+from genie_core.cloning.store import Store, write_whole
+
+Steps = NDArray[np.int64]
+"""Steps to success, -1 for none."""
+
+REPORT, TABLE, PLOT = "report.json", "bc.md", "bc.svg"
+TARGET_LABELLED = 200
+"""The paper's policy equals the oracle from here on."""
+
+_COLOURS: dict[Method, str] = {
+    "oracle": "#444444",
+    "codes": "#c0392b",
+    "expected": "#2471a3",
+    "latents": "#7d3c98",
+    "labels": "#b7950b",
+    "random": "#909090",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Row(_Frozen):
+    """One method at one number of labelled steps (0: it has no say).
+
+    `against_oracle` is its success minus the oracle's, on the same seeds and starts.
+    """
+
+    method: Method
+    labelled: int
+    success: float
+    ci95: tuple[float, float]
+    seeds: int
+    episodes: int
+    by_seed: tuple[float, ...]
+    mean_steps: float | None
+    against_oracle: float | None = None
+    against_oracle_ci95: tuple[float, float] | None = None
+
+
+class CloningReport(_Frozen):
+    """All rows that are finished, and what they were made with (`plan.json`)."""
+
+    genie_version: str
+    plan: dict[str, object]
+    max_steps: int
+    rows: tuple[Row, ...]
+
+    def row(self, method: Method, labelled: int = 0) -> Row | None:
+        """The row of a method at N, if it is finished."""
+        return next((r for r in self.rows if (r.method, r.labelled) == (method, labelled)), None)
+
+
+def make_report(store: Store, max_steps: int, extent: Extent) -> CloningReport:
+    """Gather the results of all conditions that have as many as asked for, whichever methods this run was asked for."""
+    oracle_SE = _successes(store, extent, "oracle", 0)
+    rows = []
+    for method in METHODS:
+        for labelled in extent.labelled if method in WITH_LABELS else (0,):
+            steps_SE = _successes(store, extent, method, labelled)
+            if len(steps_SE):
+                rows.append(_row(method, labelled, steps_SE, None if method == "oracle" else oracle_SE))
+    return CloningReport(genie_version=__version__, plan=store.plan(), max_steps=max_steps, rows=tuple(rows))
+
+
+def _successes(store: Store, extent: Extent, method: Method, labelled: int) -> Steps:
+    """The results (S, E) of the seeds that are finished, in order from the first; S may be 0."""
+    found = []
+    for seed in range(extent.seeds):
+        steps = store.results(Condition(method, labelled, seed))
+        if len(steps) < extent.episodes:
+            break
+        found.append(steps[: extent.episodes])
+    return np.array(found, np.int64).reshape(len(found), extent.episodes)
+
+
+def _row(method: Method, labelled: int, steps_SE: Steps, oracle_SE: Steps | None) -> Row:
+    success_SE = steps_SE > 0
+    rate = success_rate(success_SE, seed=0)
+    gap = None
+    if oracle_SE is not None and len(oracle_SE):
+        shared = min(len(oracle_SE), len(success_SE))
+        gap = difference(success_SE[:shared], oracle_SE[:shared] > 0, seed=0)
+    return Row(
+        method=method,
+        labelled=labelled,
+        success=rate.value,
+        ci95=(rate.low, rate.high),
+        seeds=success_SE.shape[0],
+        episodes=success_SE.shape[1],
+        by_seed=tuple(success_SE.mean(axis=1).tolist()),
+        mean_steps=float(steps_SE[success_SE].mean()) if success_SE.any() else None,
+        against_oracle=None if gap is None else gap.value,
+        against_oracle_ci95=None if gap is None else (gap.low, gap.high),
+    )
+
+
+def write_report(folder: Path, report: CloningReport) -> None:
+    """Write report.json, the table and the plot."""
+    write_whole(folder / REPORT, (report.model_dump_json(indent=2) + "\n").encode())
+    write_whole(folder / TABLE, (render_table(report) + "\n").encode())
+    write_whole(folder / PLOT, render_plot(report).encode())
+
+
+def render_plot(report: CloningReport) -> str:
+    """Figure 15: success over labelled steps."""
+    labelled = sorted({row.labelled for row in report.rows if row.labelled})
+    curves = []
+    for method, title in TITLES.items():
+        rates = {r.labelled: Rate(r.success, *r.ci95) for r in report.rows if r.method == method}
+        if rates:
+            curves.append(Curve(title, _COLOURS[method], rates if method in WITH_LABELS else rates[0]))
+    return success_plot(curves, labelled or [0])
+
+
+def render_table(report: CloningReport) -> str:
+    """A Markdown table and, under it, whether the target is met."""
+    heads = (
+        "policy",
+        "labelled steps",
+        "success",
+        "95% interval",
+        "minus oracle, paired",
+        "steps taken",
+        "seeds x starts",
+    )
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
+    for row in report.rows:
+        gap = (
+            ""
+            if row.against_oracle is None or row.against_oracle_ci95 is None
+            else (
+                f"{100 * row.against_oracle:+.1f} ({100 * row.against_oracle_ci95[0]:+.1f} to "
+                f"{100 * row.against_oracle_ci95[1]:+.1f})"
+            )
+        )
+        cells = (
+            TITLES[row.method],
+            f"{row.labelled:,}" if row.labelled else "",
+            f"{100 * row.success:.1f}%",
+            f"{100 * row.ci95[0]:.1f} to {100 * row.ci95[1]:.1f}%",
+            gap,
+            "" if row.mean_steps is None else f"{row.mean_steps:.1f}",
+            f"{row.seeds} x {row.episodes}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_verdicts(report)])
+
+
+def _verdicts(report: CloningReport) -> list[str]:
+    oracle = report.row("oracle")
+    if oracle is None:
+        return []
+    low, high = oracle.ci95
+    words = []
+    for method in ("codes", "expected", "latents"):
+        row = report.row(method, TARGET_LABELLED)
+        if row is not None:
+            met = "within" if low <= row.success <= high else "above" if row.success > high else "below"
+            words.append(
+                f"At {TARGET_LABELLED} labelled steps {TITLES[method]} is {met} the oracle's interval"
+                f" ({100 * row.success:.1f}%; {100 * low:.1f} to {100 * high:.1f}%)."
+            )
+    return words
+
+
+__all__ = ["CloningReport", "Row", "make_report", "render_plot", "render_table", "write_report"]

@@ -1,0 +1,174 @@
+"""The task of reaching: the open gripper is brought above a cube that lies anywhere on the table.
+
+Starts, success and a scripted expert; what acts in it is somebody else's. Importing this needs no simulator, making a
+`Reach` does: call `backend.prepare` first, in a process of its own.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.sim.config import SimConfig
+from genie_core.sim.episode import PRE_ROLL_STEPS, Episode, Recorder
+from genie_core.sim.geometry import Vector
+from genie_core.sim.looks import Cube, Looks, draw_cubes, draw_looks
+from genie_core.sim.meshes import cache_dir
+from genie_core.sim.motion import OPEN, PRIMITIVES, WORKSPACE, Hand, reach, turn
+from genie_core.sim.picture import CAMERA, Picture
+from genie_core.sim.scene import Scene
+
+ACTION_SIZE = 3
+"""An action is a translation in [-1, 1] of `motion.STEP_M`; the gripper stays open and pointing down."""
+ABOVE_M = 0.05
+"""The goal is this far above the cube's centre: the fingertips stop short of its top."""
+REACHED_M = 0.03
+"""A hand no further than this from the goal has reached it."""
+LEAST_WAY_M = 0.12
+"""No episode starts nearer to its goal than this."""
+EXPERT_SPEED, HALF_SPEED = (0.8, 1.0), 0.5
+"""Of the expert's keys: one drawn for each episode, and one for what is nearer than `FULL_SPEED_M`."""
+FULL_SPEED_M, NEAR_ENOUGH_M = 0.04, 0.015
+"""Along one axis: from where on the expert goes at full speed, and down to where it goes at all."""
+EXPERT_NOISE = 0.1
+"""Standard deviation of what is added to the expert's commands: its videos also show how to come back to the way."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How an episode begins: what is seen, where the cube lies and where above the table the hand stands (3,)."""
+
+    looks: Looks
+    cubes: list[Cube]
+    hand: Vector
+
+
+def goal(hand: Hand) -> Vector:
+    """Where the hand should go, (3,) in metres."""
+    above: Vector = hand.cube + np.array([0.0, 0.0, ABOVE_M])
+    return above
+
+
+def draw_start(config: SimConfig, number: int) -> tuple[Start, np.random.Generator]:
+    """The start of episode `number`, and the generator that its motion may be drawn from."""
+    streams = np.random.SeedSequence([config.seed, number]).spawn(2)
+    looks_rng, motion_rng = (np.random.default_rng(stream) for stream in streams)
+    looks = draw_looks(looks_rng, config.looks, config.jitter, 1)
+    cubes = draw_cubes(motion_rng, config.looks, 1)
+    low, high = WORKSPACE
+    there = np.array([*cubes[0].xy, low[2] + ABOVE_M])
+    while True:
+        hand = motion_rng.uniform(low + np.array([0.0, 0.0, 0.05]), high)
+        if np.linalg.norm(hand - there) > LEAST_WAY_M + REACHED_M:  # the hand comes to a stop 2 cm from where it should
+            return Start(looks, cubes, hand), motion_rng
+
+
+class Expert:
+    """Presses one key at a time, as on a crane: the axis that is furthest off, at half speed when it is near."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._speed = float(rng.uniform(*EXPERT_SPEED))
+
+    def act(self, hand: Hand) -> Vector:
+        """The next action (3,), within [-1, 1]."""
+        off = goal(hand) - hand.position
+        axis = int(np.abs(off).argmax())
+        far = float(abs(off[axis]))
+        command = self._rng.normal(0.0, EXPERT_NOISE, ACTION_SIZE)
+        if far > NEAR_ENOUGH_M:
+            command[axis] += np.sign(off[axis]) * (self._speed if far > FULL_SPEED_M else HALF_SPEED)
+        action: Vector = np.clip(command, -1.0, 1.0)
+        return action
+
+
+class Reach:
+    """The simulated task. Episodes are a function of (config, number) and of the actions taken in them."""
+
+    action_size = ACTION_SIZE
+
+    def __init__(self, config: SimConfig) -> None:
+        if config.task != "Lift":
+            raise ValueError(f"reaching has one cube, got task {config.task!r}, wanted 'Lift'")
+        self._config = config
+        self.rng = np.random.default_rng(config.seed)
+        """What whoever moves the hand may draw from; anew in every episode."""
+        self.scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir())
+        self._picture = Picture(self.scene, config.robot, config.size, config.supersample, config.shadows)
+
+    def reset(self, number: int) -> None:
+        """Begin episode `number`."""
+        start, self.rng = draw_start(self._config, number)
+        self._picture.dress(start.looks)
+        self.scene.reset(start.cubes)
+        for _ in range(PRE_ROLL_STEPS):
+            self.step(reach(self.scene.hand(), start.hand, 1.0))
+            if np.linalg.norm(start.hand - self.scene.hand().position) < 0.02:
+                break
+
+    def frame(self) -> NDArray[np.uint8]:
+        """What the camera sees now, (S, S, 3)."""
+        return self._picture.frame()
+
+    def step(self, action: Vector) -> None:
+        """Carry `action` (3,) out for a tenth of a second; what is beyond [-1, 1] is cut off."""
+        rotation = turn(self.scene.hand(), 0.0)  # upright, whatever the arm does on its way
+        self.scene.step(np.clip(np.concatenate([action, rotation, [OPEN]]), -1.0, 1.0))
+
+    def distance_m(self) -> float:
+        """How far the hand is from its goal, in the simulator's state."""
+        hand = self.scene.hand()
+        return float(np.linalg.norm(goal(hand) - hand.position))
+
+    def succeeded(self) -> bool:
+        """Whether the hand is at its goal now."""
+        return self.distance_m() <= REACHED_M
+
+    def camera_json(self) -> str:
+        """See `Picture.camera_json`."""
+        return self._picture.camera_json()
+
+    def close(self) -> None:
+        """Give the OpenGL context back."""
+        self._picture.close()
+
+
+def demonstrate(task: Reach, config: SimConfig, number: int) -> Episode:
+    """The expert's episode `number`: row t of `actions` (T, 3) was chosen at frame t and leads to frame t + 1."""
+    task.reset(number)
+    expert = Expert(task.rng)
+    rows: dict[str, list[Any]] = {}
+    for _ in range(config.frames):
+        row: dict[str, Any] = {f"obs/{CAMERA}_image": task.frame(), **task.scene.sense()}
+        action = expert.act(task.scene.hand())
+        task.step(action)
+        row |= {"actions": action, "primitive": np.int8(PRIMITIVES.index("script")), "rewards": float(task.succeeded())}
+        for name, value in row.items():
+            rows.setdefault(name, []).append(value)
+    arrays = {name: np.stack(values) for name, values in rows.items()}
+    arrays["dones"] = np.eye(1, config.frames, config.frames - 1, dtype=np.int64)[0]
+    attrs = {"mode": "reach", "camera": task.camera_json()}
+    return Episode(arrays=arrays, attrs=attrs, env_args=json.dumps(task.scene.env_args))
+
+
+def make_demonstrator(config: SimConfig) -> Recorder:
+    """The task, made once, as a function from episode number to the expert's episode."""
+    task = Reach(config)
+    return lambda number: demonstrate(task, config, number)
+
+
+__all__ = [
+    "ABOVE_M",
+    "ACTION_SIZE",
+    "LEAST_WAY_M",
+    "REACHED_M",
+    "Expert",
+    "Reach",
+    "Start",
+    "demonstrate",
+    "draw_start",
+    "goal",
+    "make_demonstrator",
+]

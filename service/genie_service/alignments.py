@@ -1,0 +1,158 @@
+"""The alignments that lie beside the hosted bundles: which there are, and reading them when one is first asked for.
+
+The folder is looked at whenever somebody asks, so an alignment that is made later can be used without a restart. Not
+here: what an alignment does with labels, which is `genie_core.alignment`'s work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from genie_core.alignment import Alignment, AlignmentInfo, list_alignments, load_alignment
+from genie_core.errors import ModelError, RequestError
+from genie_core.models.bundle import BundleInfo
+
+_KEPT = 32
+"""Most alignments that are kept in memory, and most whose identity is remembered."""
+
+_NAMES_LISTED = 20
+"""Most names that an error text lists."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class FoundAlignment:
+    """One alignment beside a bundle. `info` is None where it cannot be used; then `problem` says why.
+
+    Attributes:
+        name: what a request calls it.
+        path: its file.
+        alignment_id: SHA-256 of the file; empty where it cannot be used.
+        info: what is known of it.
+        problem: empty where it can be used.
+
+    """
+
+    name: str
+    path: Path
+    alignment_id: str
+    info: AlignmentInfo | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class LoadedAlignment:
+    """An alignment in memory. `alignment_id` is the SHA-256 of the file that it was read from."""
+
+    name: str
+    alignment_id: str
+    alignment: Alignment
+
+
+class Alignments:
+    """Finds and reads alignments, off the event loop; those that were used last stay in memory."""
+
+    def __init__(self) -> None:
+        self._ids = _Kept[str](_KEPT)
+        self._loaded = _Kept[Alignment](_KEPT)
+
+    async def find(self, bundle: BundleInfo) -> list[FoundAlignment]:
+        """Every alignment beside the bundle, ordered by name."""
+        return await asyncio.to_thread(self._find, bundle)
+
+    async def load(self, bundle: BundleInfo, name: str, step: int, field: str) -> LoadedAlignment:
+        """The alignment that a request names in `field`, for transitions of `step` frames.
+
+        Raises:
+            RequestError: there is none of that name, or it is for transitions of another length.
+            ModelError: it cannot be used.
+
+        """
+        found = {entry.name: entry for entry in await self.find(bundle)}
+        entry = found.get(name)
+        if entry is None:
+            raise RequestError(field, f"got {name!r}; model {bundle.path.name!r} has {_listed(list(found))}")
+        if entry.info is None:
+            raise ModelError(f"alignment {name!r} cannot be used: {entry.problem}")
+        loaded = await asyncio.to_thread(self._load, bundle, entry)
+        fitted = loaded.alignment.info.step
+        if fitted != step:
+            raise RequestError(
+                field, f"{name!r} decodes transitions of step {fitted}, those to be labelled have {step}"
+            )
+        return loaded
+
+    def _find(self, bundle: BundleInfo) -> list[FoundAlignment]:
+        found = []
+        for entry in list_alignments(bundle):
+            identity, problem = "", entry.problem or ""
+            if entry.info is not None:
+                try:
+                    identity = self._ids.get(entry.path, _sha256)
+                except OSError as error:  # gone, or taken away from us, since it was listed
+                    problem = f"{entry.path} cannot be read: {error.strerror}"
+            info = entry.info if identity else None
+            found.append(FoundAlignment(entry.name, entry.path, identity, info, problem))
+        return found
+
+    def _load(self, bundle: BundleInfo, entry: FoundAlignment) -> LoadedAlignment:
+        try:
+            while True:
+                stamp = _stamp(entry.path)
+                alignment = self._loaded.get(entry.path, lambda path: load_alignment(path, bundle))
+                identity = self._ids.get(entry.path, _sha256)
+                if _stamp(entry.path) == stamp:  # else it was replaced meanwhile: the two may not belong together
+                    return LoadedAlignment(entry.name, identity, alignment)
+        except OSError as error:
+            raise ModelError(f"alignment {entry.name!r} cannot be used: {entry.path}: {error.strerror}") from error
+
+
+class _Kept(Generic[_T]):
+    """What was read from files, as long as they do not change; for several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: dict[Path, tuple[_Stamp, _T]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, read: Callable[[Path], _T]) -> _T:
+        """What `read` gives, now or earlier. Raises OSError where there is no such file, and what `read` raises."""
+        stamp = _stamp(path)
+        with self._lock:
+            kept = self._values.pop(path, None)
+            if kept is None or kept[0] != stamp:
+                kept = (stamp, read(path))
+            self._values[path] = kept  # the last of them is the one used last
+            while len(self._values) > self._most:
+                del self._values[next(iter(self._values))]
+            return kept[1]
+
+
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "no alignments (`genie align` makes them)"
+    more = len(names) - _NAMES_LISTED
+    return "the alignments " + ", ".join(names[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+__all__ = ["Alignments", "FoundAlignment", "LoadedAlignment"]
