@@ -55,7 +55,7 @@ class Benchmark:
 
 def _grpc(clients: int) -> Benchmark:
     who = (
-        "one client, which has 8 episodes in flight"
+        "one client, which has 16 episodes in flight"
         if clients == 1
         else f"{clients} clients, one episode each in flight"
     )
@@ -101,7 +101,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _encoder(None),
     Benchmark(
         "benchmarks.rollout:over_full_window",
-        None,
+        1,
         (
             Figure(
                 "rollout_over_full_window",
@@ -109,7 +109,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 "higher",
                 "x",
                 "Frames a second of a rollout that carries its past along over one that computes the window of all 16 "
-                "frames at each of 25 steps: d 512, 12 blocks, 256 tokens a frame, both with the tokenizer's decoder.",
+                "frames at each of 25 steps: d 512, 12 blocks, 256 tokens a frame, both with the tokenizer's decoder, "
+                "on one thread, in seconds of the CPU, so that other processes do not count.",
                 "`cached`: seconds a frame of `Simulator`. `full_window`: seconds a frame of the baseline. "
                 "`logits_difference`: largest difference of the two networks' logits for a half-drawn sixteenth frame, "
                 "fp32; it must stay under 1e-4. (Once a stream is longer than the window, carried keys and values "
@@ -142,8 +143,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 0.6,
                 "higher",
                 "x",
-                "Arithmetic a second of the latent action encoder over that of the fastest matrix product measured on "
-                "the same threads in the same precision.",
+                "Arithmetic a second of the latent action encoder, computed as a server does in a lane a core, over "
+                "that of the fastest matrix product measured on the same cores in the same precision.",
                 "`encoder`, `matmul`: operations a second. The share of the precision that we ship is the value.",
             ),
         ),
@@ -157,8 +158,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 0.6,
                 "higher",
                 "x",
-                "Arithmetic a second of a rollout (25 MaskGIT steps a frame, and the decoder) over that of the fastest "
-                "matrix product measured on the same threads in the same precision.",
+                "Arithmetic a second of rollouts (25 MaskGIT steps a frame, and the decoder), one a core, over that of "
+                "the fastest matrix product measured on the same cores in the same precision.",
                 "`sampler`, `matmul`: operations a second.",
             ),
         ),

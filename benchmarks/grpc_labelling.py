@@ -30,7 +30,7 @@ EPISODES, FRAMES = 64, 128
 SMALL_BATCH, LARGE_BATCH = 4, 16
 """Blocks a batch: the best for one core and for all of them."""
 
-JOBS_OF_ONE_CLIENT = 8
+JOBS_OF_ONE_CLIENT = 16
 """Episodes that a client which is alone has in flight; clients in company have one each."""
 
 

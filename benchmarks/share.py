@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
 
 import torch
 
-from benchmarks.encoder import in_precision, run_ours
+from benchmarks.encoder import in_precision, run_in_lanes
 from benchmarks.flops import decoder_flops, encoder_flops, sampler_flops
 from benchmarks.matmul import matmul_sides
 from benchmarks.measured import Measured
@@ -16,6 +17,8 @@ from benchmarks.networks import BATCH, STEPS, WINDOW, coinrun, make_genie
 from benchmarks.rollout import SAMPLER_PRECISION, start_rollout
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, interleaved, ratios
+from genie_core.inference import Rollout
+from genie_core.inference.shapes import threads_of_this_thread
 
 _ENCODER_PRECISION = "fp32"
 
@@ -47,21 +50,32 @@ def _measure(name: str, work: Callable[[], object], flops: int, precision: str, 
 
 def encoder(quick: bool) -> list[Measured]:
     """The latent action encoder, at the batch of `benchmarks.encoder`, in the precision that labels have by default."""
-    config = coinrun()
+    config, lanes = coinrun(), torch.get_num_threads()
     lam = in_precision(make_genie(config).lam, _ENCODER_PRECISION)
-    batch = 2 if quick else BATCH
+    batch = lanes if quick else max(lanes, BATCH)
     pixels = torch.rand(batch, WINDOW, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 0.5
     flops = batch * encoder_flops(config.lam, 64, 64, WINDOW, WINDOW)
-    return _measure("encoder", partial(run_ours, lam, pixels), flops, _ENCODER_PRECISION, 2 if quick else ROUNDS)
+    with ThreadPoolExecutor(lanes) as pool:
+        work = partial(run_in_lanes, lam, pixels, pool, lanes)
+        return _measure("encoder", work, flops, _ENCODER_PRECISION, 2 if quick else ROUNDS)
 
 
 def sampler(quick: bool) -> list[Measured]:
-    """Drawing one frame of a rollout whose window is full: every MaskGIT step, the pass after, and the decoder."""
-    config = coinrun()
+    """Drawing a frame of a rollout in each lane, its window full: every MaskGIT step, the pass after, the decoder."""
+    config, lanes = coinrun(), torch.get_num_threads()
     steps = 2 if quick else STEPS
-    rollout = start_rollout(make_genie(config), steps)
-    flops = sampler_flops(config, steps, WINDOW) + decoder_flops(config)
-    return _measure("sampler", partial(rollout.step, [0]), flops, SAMPLER_PRECISION, 2 if quick else ROUNDS)
+    genie = make_genie(config)
+    rollouts = [start_rollout(genie, steps) for _ in range(lanes)]
+    flops = lanes * (sampler_flops(config, steps, WINDOW) + decoder_flops(config))
+
+    def step(rollout: Rollout) -> object:
+        with threads_of_this_thread(1):
+            return rollout.step([0])
+
+    with ThreadPoolExecutor(lanes) as pool:
+        return _measure(
+            "sampler", lambda: list(pool.map(step, rollouts)), flops, SAMPLER_PRECISION, 2 if quick else ROUNDS
+        )
 
 
 __all__ = ["encoder", "sampler"]

@@ -68,7 +68,7 @@ class LabelPlan:
     existing: Existing = "refuse"
     transport: Transport = "raw"
     alignment: str | None = None
-    jobs: int = 8
+    jobs: int = 16
     skip_bad: bool = False
 
 

@@ -71,7 +71,7 @@ def label(
     in_place: Annotated[bool, typer.Option("--in-place", help="Add the labels to the data file itself.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, if there is one.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Episodes in flight.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Episodes in flight.")] = 16,
     transport: Annotated[
         Transport,
         typer.Option(help="How frames travel: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."),
