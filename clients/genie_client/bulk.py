@@ -315,8 +315,9 @@ class _Run:
         """The frames at the model's size, kept on the way where the output wants them; read in the sender's thread."""
         for chunk in _read(episode):
             frames_THWC = resize_frames(chunk, *self.info.frame_size)
-            with self._lock:
-                part.add_frames(frames_THWC)
+            if part.keeps_frames:  # otherwise there is nothing to wait for another episode's disk for
+                with self._lock:
+                    part.add_frames(frames_THWC)
             yield frames_THWC
 
 

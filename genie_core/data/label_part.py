@@ -64,6 +64,11 @@ class EpisodePart:
             )
         self._labels.append(labels)
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether frames are wanted; otherwise `add_frames` does nothing."""
+        return self._keep_frames
+
     def add_frames(self, frames_THWC: Frames) -> None:
         """Take the next frames, (n, H, W, 3) uint8 of one size through the episode; not kept where not wanted.
 
