@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,17 +23,18 @@ def growth(quick: bool) -> list[Measured]:
     peaks: dict[str, dict[str, list[float]]] = {side: {name: [] for name in frames} for side in ("client", "server")}
     with tempfile.TemporaryDirectory() as folder:
         data = {name: write_episodes(Path(folder) / f"{name}.hdf5", 1, count) for name, count in frames.items()}
-        for _ in range(1 if quick else ROUNDS):
+        rounds = range(1 if quick else ROUNDS)
+        with ThreadPoolExecutor(len(rounds)) as pool:  # memory does not depend on what runs beside
             for name, path in data.items():
-                client, server = _label(path)
-                peaks["client"][name].append(client)
-                peaks["server"][name].append(server)
+                for client, server in pool.map(partial(_label, path), rounds):
+                    peaks["client"][name].append(client)
+                    peaks["server"][name].append(server)
     return [_growth(peaks[side], frames) for side in ("client", "server")]
 
 
-def _label(path: Path) -> tuple[float, float]:
-    """Peak memory of a fresh client and a fresh server that label one file, MB."""
-    out = path.with_suffix(".labelled.hdf5")
+def _label(path: Path, index: int) -> tuple[float, float]:
+    """Peak memory of a fresh client and a fresh server that label one file, MB; `index` tells outputs apart."""
+    out = path.with_suffix(f".{index}.labelled.hdf5")
     with serving() as server:
         client = label_peak_mb(str(path), "--server", server.address, "--out", str(out), "--overwrite")
         return client, peak_mb(server.pid)
