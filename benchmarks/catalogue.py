@@ -101,7 +101,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _encoder(None),
     Benchmark(
         "benchmarks.rollout:over_full_window",
-        1,
+        None,
         (
             Figure(
                 "rollout_over_full_window",
@@ -110,7 +110,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 "x",
                 "Frames a second of a rollout that carries its past along over one that computes the window of all 16 "
                 "frames at each of 25 steps: d 512, 12 blocks, 256 tokens a frame, both with the tokenizer's decoder, "
-                "on one thread, in seconds of the CPU, so that other processes do not count.",
+                "on all cores.",
                 "`cached`: seconds a frame of `Simulator`. `full_window`: seconds a frame of the baseline. "
                 "`logits_difference`: largest difference of the two networks' logits for a half-drawn sixteenth frame, "
                 "fp32; it must stay under 1e-4. (Once a stream is longer than the window, carried keys and values "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -91,7 +90,7 @@ def start_rollout(genie: Genie, steps: int) -> Rollout:
 
 
 def over_full_window(quick: bool) -> list[Measured]:
-    """Seconds of CPU time a frame of both, on one thread."""
+    """Seconds a frame of both."""
     genie, plain = make_dynamics()
     steps = 2 if quick else STEPS
     difference = logits_difference(genie, plain)
@@ -103,8 +102,7 @@ def over_full_window(quick: bool) -> list[Measured]:
     FullWindowRollout(genie, plain, 1).draw()  # warms up; a whole frame of it would take minutes
     rollout.step([0])
     sides: dict[str, Action] = {"full_window": baseline.draw, "cached": partial(rollout.step, [0])}
-    torch.set_num_threads(1)
-    seconds = interleaved(sides, 2 if quick else ROUNDS, warm_ups=0, clock=time.process_time)
+    seconds = interleaved(sides, 2 if quick else ROUNDS, warm_ups=0)
     by_round = ratios(seconds["full_window"], seconds["cached"])
     samples = {name: Samples.of(taken, "s") for name, taken in seconds.items()}
     facts: dict[str, float | int | str] = {
