@@ -42,6 +42,7 @@ from genie_core.cloning.store import Store
 from genie_core.cloning.task import Environment, Task
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller
+from genie_core.inference.shapes import threads_of_this_thread
 from genie_core.models.bundle import Bundle
 
 Progress = Callable[[str, int, int], None]
@@ -169,15 +170,17 @@ def _environment(task: Task) -> Environment:
 
 def run_job(job: Job) -> None:
     """Train what is not trained yet, then roll every condition out and keep its results."""
-    store = Store(job.folder)
-    environment = _environment(job.task)
-    for condition in job.conditions:
-        agent = make_agent(condition, job, store)
-        steps = store.results(condition)
-        for number in range(len(steps), job.episodes):
-            rng = np.random.default_rng([condition.seed, number, 1])
-            steps.append(roll_out(environment, agent, number, job.task.max_steps, rng))
-        store.write_results(condition, steps)
+    # Training in another number of threads would round otherwise: the same bytes however the jobs are shared out.
+    with threads_of_this_thread(1):
+        store = Store(job.folder)
+        environment = _environment(job.task)
+        for condition in job.conditions:
+            agent = make_agent(condition, job, store)
+            steps = store.results(condition)
+            for number in range(len(steps), job.episodes):
+                rng = np.random.default_rng([condition.seed, number, 1])
+                steps.append(roll_out(environment, agent, number, job.task.max_steps, rng))
+            store.write_results(condition, steps)
 
 
 def make_agent(condition: Condition, job: Job, store: Store) -> Agent:
