@@ -86,7 +86,7 @@ class Engine:
         Args:
             queue_limit: number of pieces waiting or running past which calls that begin are refused.
             lanes: batches that run at once.
-            threads: that a batch may compute in where it is alone; otherwise each lane has its share.
+            threads: that a batch computes in where it is alone, or there is one lane; otherwise each computes in one.
             wait_s: how long a batch that is not full waits for more pieces, seconds.
             recorder: watches every batch.
 
@@ -219,9 +219,13 @@ class Engine:
                 for piece in pieces:
                     piece.picked = max(picked, piece.submitted)
                 self._busy += 1
-                alone = self._busy == 1 and not len(self._queue) and head.operation.shapes.any_threads
-                return pieces, self.threads if alone else max(1, self.threads // self.lanes)
+                return pieces, self._threads_for(head.operation)
         return None
+
+    def _threads_for(self, operation: Operation) -> int:
+        """One thread or all of them: no other number was tried for changing no bit."""
+        alone = self.lanes == 1 or (self._busy == 1 and not len(self._queue))
+        return self.threads if alone and operation.shapes.any_threads else 1
 
     def _gather(self, operation: Operation) -> None:
         """Wait a little for a batch to fill up."""

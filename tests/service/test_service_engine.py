@@ -123,6 +123,20 @@ def test_lanes_share_what_waits_and_a_lone_piece_gets_all_threads() -> None:
     assert inexact == 1
 
 
+def test_one_lane_computes_in_all_threads_only_where_that_changes_no_bit() -> None:
+    async def main() -> tuple[int, int]:
+        engine = Engine(queue_limit=100, lanes=1, threads=3)
+        count = [
+            engine.job().run(each(lambda _: torch.get_num_threads(), any_threads=exact), None)
+            for exact in (True, False)
+        ]
+        found = await asyncio.gather(*count)
+        engine.close()
+        return found[0], found[1]
+
+    assert asyncio.run(main()) == (3, 1)
+
+
 def test_a_batch_waits_for_more_pieces_if_told_to() -> None:
     sizes: list[int] = []
 
