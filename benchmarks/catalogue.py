@@ -66,9 +66,9 @@ def _grpc(clients: int) -> Benchmark:
         "x",
         f"Labelling through the service over labelling without it: {who}, HDF5 in and HDF5 out over loopback, "
         "against one `Labeller` that finds the same frames in memory.",
-        "`inprocess_lanes`: frames a second of the `Labeller` in as many threads as there are cores, each computing in "
-        "one, 4 blocks a batch. `inprocess_batches`: in one thread that computes in all cores, 16 blocks a batch. The "
-        "ratio is to the faster of the two in its round. `grpc`: frames a second of all clients "
+        "`inprocess`: frames a second of the `Labeller` in its best way, tried first on a third of the episodes: large "
+        "batches in all cores, or smaller ones in as many threads as there are cores, each computing in one (figures "
+        "in the row). `grpc`: frames a second of all clients "
         "together, from the moment the first begins to read until the last file is written.",
     )
     return Benchmark(f"benchmarks.grpc_labelling:clients_{clients}", None, (figure,))

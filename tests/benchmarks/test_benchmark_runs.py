@@ -55,7 +55,7 @@ def test_clients_label_what_the_process_labels() -> None:
     """Two real clients and the real server with the shipped model; `measure` itself checks that the codes are equal."""
     (measured,) = measure(2, quick=True)
     assert measured.value > 0
-    assert set(measured.measured) == {"inprocess_lanes", "inprocess_batches", "grpc", "ratio"}
+    assert set(measured.measured) == {"inprocess", "grpc", "ratio"}
 
 
 def test_peak_memory_is_seen(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from genie_core.data.labels import Labels
 from genie_core.data.resize import resize_frames
 from genie_core.errors import RequestError
 from genie_core.inference import Labeller
+from genie_core.inference.labeller import Encoded
 from genie_service.alignments import Alignments, LoadedAlignment
 from genie_service.calls import current_call
 from genie_service.engine import Engine, Job
@@ -71,7 +72,8 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             episode = _Episode(model, plan, aligned, job)
             episode.feed(frames)
             episode.end()
-            parts = [part async for part in episode.final()]
+            async with aclosing(episode.final()) as final:
+                parts = [part async for part in final]
             return labelling_pb2.LabelClipResponse(
                 provenance=provenance_message(model, plan, aligned),
                 labels=labels_message(Labels.concatenate([*parts, await episode.rest()])),
@@ -128,13 +130,15 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             async for frames in chunks_ahead:
                 call.frames += len(frames)
                 episode.feed(frames)
-                async for labels in episode.final():
-                    yield labels
+                async with aclosing(episode.final()) as parts:
+                    async for labels in parts:
+                        yield labels
         if call.frames < LEAST_FRAMES:
             raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
         episode.end()
-        async for labels in episode.final():
-            yield labels
+        async with aclosing(episode.final()) as parts:
+            async for labels in parts:
+                yield labels
         yield await episode.rest()
 
     async def _chunks(
@@ -182,11 +186,26 @@ class _Episode:
         """Say that no more frames come."""
         self._stream.end()
 
-    async def final(self) -> AsyncIterator[Labels]:
-        """What has become final with the frames so far; in between others get a turn, and a cancelled call stops."""
-        while blocks := self._stream.work():
-            encoded = await self._job.run_all(self._model.encode, blocks)
-            yield await self._decoded(self._stream.take(encoded))
+    async def final(self) -> AsyncGenerator[Labels]:
+        """What has become final with the frames so far; in between others get a turn, and a cancelled call stops.
+
+        The device has the next blocks before the labels go out, so that it need not wait for the sending.
+        """
+        coming = self._begin()
+        try:
+            while coming is not None:
+                labels = self._stream.take(await coming)
+                coming = self._begin()
+                yield await self._decoded(labels)
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+    def _begin(self) -> asyncio.Task[list[Encoded]] | None:
+        """Give the device the next blocks, if there are any."""
+        blocks = self._stream.work()
+        return asyncio.create_task(self._job.run_all(self._model.encode, blocks)) if blocks else None
 
     async def rest(self) -> Labels:
         """The labels of the last frames, which are invalid."""
