@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,8 +17,8 @@ from genie_core.data.convention import Convention
 from genie_core.data.episode import Episode
 from genie_core.data.export_provenance import EpisodeProvenance, Provenance, provenance_bytes
 from genie_core.data.export_robomimic import write_robomimic
-from genie_core.data.export_source import ACTIONS, ExportSource, Hdf5Labels, Robot, open_export_source
-from genie_core.data.lerobot_write import PROVENANCE, Column, FileLimits, camera_key, write_lerobot
+from genie_core.data.export_source import ACTIONS, DECODED_FEATURE, ExportSource, Hdf5Labels, Robot, open_export_source
+from genie_core.data.lerobot_write import ACTION_OF, PROVENANCE, Column, FileLimits, camera_key, write_lerobot
 from genie_core.data.parquet_labels import RobotColumns, write_parquet_labels
 from genie_core.data.resize import Frames, resize_frames
 from genie_core.data.timing import check_rate
@@ -38,6 +38,9 @@ ExportFrames = Literal["source", "labelled", "none"] | tuple[int, int]
 the source's, resized.
 """
 
+ExportActions = Literal["robot", "decoded"]
+"""What LeRobot's ``action`` is: the robot's own actions, or those that an alignment decoded from the latent ones."""
+
 _CHUNK_FRAMES = 32
 _STATE = "observation.state"
 
@@ -51,6 +54,7 @@ class ExportPlan:
         frames: which frames; Parquet holds none in any case.
         fps: frames a second, for LeRobot, where the labels do not say; None: theirs.
         task: what the robot was to do, in words, for LeRobot; None: what a LeRobot source says, else nothing.
+        actions: which actions LeRobot's policies are to learn.
         limits: past which sizes LeRobot's files end.
         exported: the time that the export bears; None: now.
 
@@ -60,6 +64,7 @@ class ExportPlan:
     frames: ExportFrames = "source"
     fps: float | None = None
     task: str | None = None
+    actions: ExportActions = "robot"
     limits: FileLimits = field(default_factory=FileLimits)
     exported: datetime | None = None
 
@@ -101,7 +106,8 @@ def export_labels(
 
     Raises:
         DatasetError: there are no labels at `labelled`, `output` exists or cannot be written, or the format asks for
-            what the labels do not have: frames that are gone, of several sizes, or without a frame rate.
+            what the labels do not have: frames that are gone, of several sizes, or without a frame rate, or decoded
+            actions.
 
     """
     if plan.to not in get_args(ExportFormat):
@@ -113,6 +119,7 @@ def export_labels(
     source = open_export_source(labelled)
     if not source.provenance.episodes:
         raise DatasetError(f"{labelled}: no episode carries labels")
+    _check_actions(source, plan)
     export = {"lerobot": _to_lerobot, "parquet": _to_parquet, "robomimic": _to_robomimic}[plan.to]
     size, robot = export(source, output, plan, advance)
     episodes = source.provenance.episodes
@@ -165,14 +172,17 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
     provenance = source.provenance
     fps, size, camera = _common_fps(source, plan), _common_size(source, plan), _common_camera(source)
     robot_columns, state_names = _survey_robot(source, may_miss=False)
+    action_names = provenance.action_names if plan.actions == "decoded" else None
+    if action_names is not None:
+        robot_columns = replace(robot_columns, action=(np.dtype(np.float32), len(action_names)))
     with write_lerobot(
         output,
         camera=camera,
         size=size,
         fps=fps,
-        columns=_features(provenance, robot_columns, state_names),
+        columns=_features(provenance, robot_columns, state_names, action_names),
         document=provenance_bytes(provenance, _time(plan)),
-        summary=_summary(provenance),
+        summary={**_summary(provenance), ACTION_OF: plan.actions},
         robot_type=None,
         limits=plan.limits,
     ) as writer:
@@ -183,7 +193,8 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
                 "latent_action.latent": labels.latent,
                 "latent_action.confidence": labels.confidence,
                 "latent_action.valid": labels.valid,
-                "action": robot.action,
+                DECODED_FEATURE: labels.action,
+                "action": labels.action if plan.actions == "decoded" else robot.action,
                 _STATE: robot.state,
             }
             there = {key: value for key, value in values.items() if value is not None}
@@ -193,18 +204,39 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
     return size, robot_columns
 
 
-def _features(provenance: Provenance, robot: RobotColumns, state_names: tuple[str, ...]) -> dict[str, Column]:
+def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
+    """Raise DatasetError where decoded actions are wanted and there are none, or the format has a place for them."""
+    if plan.actions not in get_args(ExportActions):
+        raise DatasetError(f"actions: came {plan.actions}, wanted one of {', '.join(get_args(ExportActions))}")
+    if plan.actions == "robot":
+        return
+    if plan.to != "lerobot":
+        place = {"parquet": "column `decoded_action`", "robomimic": "`latent_actions/action`"}[plan.to]
+        raise DatasetError(f"actions: came decoded, which is for lerobot: a {plan.to} export has them as {place}")
+    if source.provenance.action_names is None:
+        raise DatasetError(f"{source.path}: holds no decoded actions (`genie label --alignment NAME` makes them)")
+
+
+def _features(
+    provenance: Provenance,
+    robot: RobotColumns,
+    state_names: tuple[str, ...],
+    action_names: tuple[str, ...] | None,
+) -> dict[str, Column]:
     features = {}
     if robot.state:
         features[_STATE] = Column("float32", robot.state[1], state_names)
     if robot.action:
-        features["action"] = Column("float32", robot.action[1], tuple(f"action_{i}" for i in range(robot.action[1])))
+        numbered = tuple(f"action_{i}" for i in range(robot.action[1]))
+        features["action"] = Column("float32", robot.action[1], action_names or numbered)
+    decoded = provenance.action_names
     return {
         **features,
         "latent_action": Column("int64", 1, ("code",)),
         "latent_action.latent": Column("float32", provenance.model.codebook.shape[1]),
         "latent_action.confidence": Column("float32", 1),
         "latent_action.valid": Column("bool", 1),
+        **({} if decoded is None else {DECODED_FEATURE: Column("float32", len(decoded), decoded)}),
     }
 
 
@@ -319,4 +351,4 @@ def _time(plan: ExportPlan) -> str:
     return (plan.exported or datetime.now(UTC)).isoformat(timespec="seconds")
 
 
-__all__ = ["ExportFormat", "ExportFrames", "ExportPlan", "ExportReport", "export_labels"]
+__all__ = ["ExportActions", "ExportFormat", "ExportFrames", "ExportPlan", "ExportReport", "export_labels"]

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from genie_core import __version__
-from genie_core.data.label_schema import ALIGNMENT_FIELDS, LabelAttrs, LabelModel
+from genie_core.data.label_schema import LabelAttrs, LabelModel
 from genie_core.errors import DatasetError
 
 DOCUMENT_VERSION = 1
@@ -57,13 +57,17 @@ class Provenance:
     episodes: tuple[EpisodeProvenance, ...]
     masks: Mapping[str, tuple[str, ...]]
 
+    @property
+    def action_names(self) -> tuple[str, ...] | None:
+        """Names of the numbers of the actions that were decoded, the same for all labels; None: none were."""
+        decoded = (episode.attrs.aligned_by for episode in self.episodes)
+        return next((alignment.action_names for alignment in decoded if alignment is not None), None)
+
 
 def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]:
     """The document as JSON knows it; `exported` is the time of the export, ISO 8601, UTC."""
     model = provenance.model
-    # The actions that an alignment has decoded are no part of what is exported with this document.
-    without = set(ALIGNMENT_FIELDS)
-    described = [episode.attrs.model_dump(exclude_none=True, exclude=without) for episode in provenance.episodes]
+    described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
     shared = _shared(described)
     return {
         "kind": _KIND,

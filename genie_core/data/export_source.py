@@ -5,6 +5,7 @@ Writing is the work of `export`. Nothing is kept open between calls.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,13 +24,16 @@ from genie_core.data.hdf5 import read_hdf5
 from genie_core.data.labelled import LabelledFile, carries_labels, open_labelled
 from genie_core.data.labels import Labels
 from genie_core.data.lerobot_meta import is_lerobot
-from genie_core.data.lerobot_write import PROVENANCE, camera_key
+from genie_core.data.lerobot_write import ACTION_OF, PROVENANCE, camera_key
 from genie_core.data.location import SourcePath, source_path
 from genie_core.data.parquet_labels import ParquetLabels, is_parquet, open_parquet_labels
 from genie_core.errors import DatasetError
 
 ACTIONS = "actions"
 """What `FrameReader.array` calls the robot's actions, in every format."""
+
+DECODED_FEATURE = "latent_action.action"
+"""The LeRobot feature of the actions that an alignment has decoded."""
 
 _STATES: tuple[tuple[str, ...], ...] = (
     ("observation.state",),
@@ -283,6 +287,7 @@ class LeRobotStore:
 
     provenance: Provenance
     episodes: Mapping[str, Episode]
+    robot_actions: bool = True
     has_original_frames: bool = True
 
     def labels(self, name: str) -> Labels:
@@ -291,12 +296,14 @@ class LeRobotStore:
             self._feature(name, key)
             for key in ("latent_action", "latent_action.latent", "latent_action.confidence", "latent_action.valid")
         )
+        decoded = None if self.provenance.action_names is None else self._feature(name, DECODED_FEATURE)
         return Labels(
             0,
             code.astype(np.uint16),
             latent.reshape(len(code), -1).astype(np.float32),
             confidence.astype(np.float32),
             valid.astype(np.bool_),
+            action=None if decoded is None else decoded.reshape(len(code), -1).astype(np.float32),
         )
 
     def episode(self, name: str) -> Episode:
@@ -304,8 +311,8 @@ class LeRobotStore:
         return self.episodes[name]
 
     def array(self, name: str, key: str) -> NDArray[Any] | None:
-        """A feature of numbers."""
-        return self.episodes[name].array(key)
+        """A feature of numbers; `robot_actions` tells whether those called ``action`` are the robot's own."""
+        return None if key == ACTIONS and not self.robot_actions else self.episodes[name].array(key)
 
     def _feature(self, name: str, key: str) -> NDArray[Any]:
         values = self.episodes[name].array(key)
@@ -345,7 +352,9 @@ def _open_lerobot(path: Path) -> LeRobotStore:
             f"wanted the {len(provenance.episodes)} that {PROVENANCE} names"
         )
     names = (episode.name for episode in provenance.episodes)
-    return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)))
+    said = json.loads((path / "meta/info.json").read_text()).get("genie", {})
+    robot_actions = said.get(ACTION_OF, "robot") == "robot"
+    return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
 
 def _names(key: str, width: int) -> Sequence[str]:
@@ -353,4 +362,4 @@ def _names(key: str, width: int) -> Sequence[str]:
     return [stem] if width == 1 else [f"{stem}_{index}" for index in range(width)]
 
 
-__all__ = ["ACTIONS", "ExportSource", "LabelStore", "Robot", "open_export_source"]
+__all__ = ["ACTIONS", "DECODED_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]

@@ -25,8 +25,6 @@ from genie_core.data.robomimic import LABEL_GROUP
 from genie_core.errors import DatasetError
 
 MODEL_GROUP = "latent_action_model"
-ALIGNMENT_FIELDS = ("alignment", "alignment_id", "action_names")
-"""Attributes that only labels with decoded actions have."""
 SCHEMA_VERSION: Literal[1] = 1
 
 Precision = Literal["float32", "bfloat16"]
@@ -253,7 +251,6 @@ def _python_value(value: Any) -> Any:
 
 
 __all__ = [
-    "ALIGNMENT_FIELDS",
     "MODEL_GROUP",
     "FramesMode",
     "LabelAlignment",

@@ -32,6 +32,9 @@ from genie_core.errors import DatasetError
 PROVENANCE = "meta/genie.json"
 """Where the document of `export_provenance` is, in the dataset's folder. LeRobot itself never looks at it."""
 
+ACTION_OF = "action"
+"""Key under ``genie`` in ``info.json`` that says whether ``action`` is the robot's own, or decoded."""
+
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -332,4 +335,4 @@ def _commit(temporary: Path, folder: Path) -> None:
     os.rename(temporary, folder)
 
 
-__all__ = ["PROVENANCE", "Column", "FileLimits", "LeRobotWriter", "camera_key", "write_lerobot"]
+__all__ = ["ACTION_OF", "PROVENANCE", "Column", "FileLimits", "LeRobotWriter", "camera_key", "write_lerobot"]

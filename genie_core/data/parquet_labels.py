@@ -25,6 +25,9 @@ from genie_core.errors import DatasetError
 METADATA_KEY = b"genie"
 """Key of the file's metadata that holds the document of `export_provenance`."""
 
+DECODED = "decoded_action"
+"""The column of the actions that an alignment has decoded."""
+
 _MAGIC = b"PAR1"
 
 
@@ -50,7 +53,7 @@ class ParquetLabelWriter:
         from pyarrow.parquet import ParquetWriter
 
         metadata = {METADATA_KEY: provenance_bytes(provenance, exported)}
-        self._schema = pa.schema(_fields(provenance.model.codebook.shape[1], robot), metadata)
+        self._schema = pa.schema(_fields(provenance, robot), metadata)
         self._writer = ParquetWriter(path, self._schema, compression="zstd")
         self._count = 0
 
@@ -75,6 +78,7 @@ class ParquetLabelWriter:
             "latent": labels.latent,
             "confidence": labels.confidence,
             "valid": labels.valid,
+            DECODED: labels.action,
             "action": action,
             "observation.state": state,
         }
@@ -131,7 +135,8 @@ class ParquetLabels:
 
         """
         columns = (self._column(name, key) for key in ("code", "latent", "confidence", "valid"))
-        return Labels(0, *columns)
+        decoded = None if self.provenance.action_names is None else self._column(name, DECODED)
+        return Labels(0, *columns, action=decoded)
 
     def array(self, name: str, key: str) -> NDArray[Any] | None:
         """Numbers of an episode, (T,) or (T, D); None where there is no such column, or it is empty there."""
@@ -189,9 +194,10 @@ def open_parquet_labels(path: Path) -> ParquetLabels:
     return ParquetLabels(path, read_provenance(metadata[METADATA_KEY], str(path)))
 
 
-def _fields(latent_dim: int, robot: RobotColumns) -> list[Any]:
+def _fields(provenance: Provenance, robot: RobotColumns) -> list[Any]:
     import pyarrow as pa
 
+    latent_dim, action_names = provenance.model.codebook.shape[1], provenance.action_names
     fields = [
         pa.field("episode_index", pa.int64(), nullable=False),
         pa.field("episode", pa.dictionary(pa.int32(), pa.string()), nullable=False),
@@ -202,6 +208,9 @@ def _fields(latent_dim: int, robot: RobotColumns) -> list[Any]:
         pa.field("confidence", pa.float32(), nullable=False),
         pa.field("valid", pa.bool_(), nullable=False),
     ]
+    if action_names is not None:
+        numbers = pa.list_(pa.field("item", pa.float32(), nullable=False), len(action_names))
+        fields.append(pa.field(DECODED, numbers, nullable=False))
     for key, column in (("action", robot.action), ("observation.state", robot.state)):
         if column is not None:
             dtype, width = column

@@ -16,6 +16,7 @@ from factories_labelled import label_file
 from factories_lerobot import TOP, action_of, make_lerobot_v30, state_of
 from genie_core.data import FramesMode, LabelAlignment, Labels, LabelWriter, open_dataset, open_labelled, resize_frames
 from genie_core.data.export import ExportFormat, ExportFrames, ExportPlan, export_labels
+from genie_core.errors import DatasetError
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -36,6 +37,9 @@ def assert_same_labels(path: Path, other: Path) -> None:
             mine, theirs = getattr(labels, field), getattr(expected, field)
             assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
             assert mine.tobytes() == theirs.tobytes()
+        assert (labels.action is None) == (expected.action is None)
+        if labels.action is not None and expected.action is not None:
+            assert labels.action.tobytes() == expected.action.tobytes()
 
 
 def write_labelled(folder: Path, labels: list[Labels]) -> Path:
@@ -216,23 +220,63 @@ def test_the_schema_of_robomimic_is_the_one_of_the_snapshot(tmp_path: Path) -> N
     assert describe_hdf5(tmp_path / "out.hdf5") == (SNAPSHOTS / "export_robomimic.txt").read_text()
 
 
-def test_decoded_actions_go_to_robomimic_and_are_named_nowhere_else(tmp_path: Path) -> None:
-    source = make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8)
+def write_decoded(folder: Path, source: Path) -> Path:
+    """A labelled file of one episode whose labels hold decoded actions: two of their latents' numbers."""
     alignment = LabelAlignment("lift", "a" * 64, ("x", "y"))
-    writer = LabelWriter(tmp_path / "a.labelled.hdf5", open_dataset(source), make_label_model(), alignment=alignment)
+    dataset = open_dataset(source, fps=10)
+    writer = LabelWriter(folder / "a.labelled.hdf5", dataset, make_label_model(), alignment=alignment, step=2)
     labels = make_labels(5)
     writer.add(writer.pending()[0], replace(labels, action=labels.latent[:, 2:]))
-    labelled = writer.finish()
-    export_labels(labelled, tmp_path / "out.hdf5", ExportPlan("robomimic"))
-    exported, attrs = open_labelled(tmp_path / "out.hdf5").labels("demo_0")
-    assert exported.action is not None
-    assert attrs.aligned_by == alignment
-    np.testing.assert_array_equal(exported.action, labels.latent[:, 2:])
-    export_labels(labelled, tmp_path / "a.parquet", ExportPlan("parquet"))
-    export_labels(tmp_path / "a.parquet", tmp_path / "back.hdf5", ExportPlan("robomimic"))
+    return writer.finish()
+
+
+@pytest.mark.parametrize("to", ["lerobot", "parquet", "robomimic"])
+def test_decoded_actions_go_with_their_labels_and_come_back(tmp_path: Path, to: ExportFormat) -> None:
+    source = make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8)
+    labelled = write_decoded(tmp_path, source)
+    export_labels(labelled, tmp_path / "out", ExportPlan(to))
+    export_labels(tmp_path / "out", tmp_path / "back.hdf5", ExportPlan("robomimic"))
+    assert_same_labels(tmp_path / "back.hdf5", labelled)
     exported, attrs = open_labelled(tmp_path / "back.hdf5").labels("demo_0")
-    assert (exported.action, attrs.aligned_by) == (None, None)
-    np.testing.assert_array_equal(exported.latent, labels.latent)
+    assert exported.action is not None
+    assert attrs.aligned_by == LabelAlignment("lift", "a" * 64, ("x", "y"))
+    np.testing.assert_array_equal(exported.action, exported.latent[:, 2:])
+    with h5py.File(tmp_path / "back.hdf5") as file:
+        own = h5py.File(source)["data/demo_0/actions"][()]
+        np.testing.assert_array_equal(file["data/demo_0/actions"], own.astype(np.float32) if to == "lerobot" else own)
+
+
+def test_policies_of_lerobot_may_learn_the_decoded_actions(tmp_path: Path) -> None:
+    source = make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8)
+    labelled = write_decoded(tmp_path, source)
+    report = export_labels(labelled, tmp_path / "set", ExportPlan("lerobot", actions="decoded"))
+    assert report.action_dim == 2
+    info = json.loads((tmp_path / "set/meta/info.json").read_text())
+    assert info["genie"]["action"] == "decoded"
+    assert info["features"]["action"]["names"] == info["features"]["latent_action.action"]["names"] == ["x", "y"]
+    (episode,) = open_dataset(tmp_path / "set").episodes
+    labels, _ = open_labelled(labelled).labels("demo_0")
+    np.testing.assert_array_equal(episode.actions(), labels.action)
+    # Nobody takes them for the robot's own afterwards.
+    export_labels(tmp_path / "set", tmp_path / "back.hdf5", ExportPlan("robomimic"))
+    assert_same_labels(tmp_path / "back.hdf5", labelled)
+    with h5py.File(tmp_path / "back.hdf5") as file:
+        assert "actions" not in file["data/demo_0"]
+
+
+@pytest.mark.parametrize(("to", "message"), [("parquet", "column `decoded_action`"), ("robomimic", "as `latent_act")])
+def test_only_lerobot_is_asked_which_actions_it_is_to_learn(tmp_path: Path, to: ExportFormat, message: str) -> None:
+    labelled = write_decoded(tmp_path, make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8))
+    with pytest.raises(DatasetError, match=message):
+        export_labels(labelled, tmp_path / "out", ExportPlan(to, actions="decoded"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_decoded_actions_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    labelled = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8))
+    with pytest.raises(DatasetError, match=r"no decoded actions .*--alignment"):
+        export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot", actions="decoded"))
+    assert not (tmp_path / "out").exists()
 
 
 def describe(value: object) -> str:

@@ -23,6 +23,13 @@ class To(StrEnum):
     ROBOMIMIC = "robomimic"
 
 
+class Actions(StrEnum):
+    """What LeRobot's ``action`` is."""
+
+    ROBOT = "robot"
+    DECODED = "decoded"
+
+
 def export(
     labelled: Annotated[
         Path, typer.Argument(help="File that `genie label` has written, or what `genie export` made of one.")
@@ -37,11 +44,14 @@ def export(
     task: Annotated[
         str | None, typer.Option(help="What the robot was to do, in words (lerobot). [default: the LeRobot source's]")
     ] = None,
+    actions: Annotated[
+        Actions, typer.Option(help="What `action` is (lerobot): the robot's own, or those an alignment has decoded.")
+    ] = Actions.ROBOT,
 ) -> None:
     """Turn labels into another format, with their provenance, or an export back into labelled HDF5."""
     from genie_core.data.export import ExportPlan, export_labels
 
-    plan = ExportPlan(to=to.value, frames=_frames(size, labels_only), fps=fps, task=task)
+    plan = ExportPlan(to=to.value, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions.value)
     with _progress() as advance:
         report = export_labels(labelled, out, plan, advance)
     _print(report)
