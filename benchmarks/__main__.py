@@ -69,7 +69,7 @@ def _run(benchmark: Benchmark, *, quick: bool) -> list[Row]:
     """The rows of one benchmark, run in a fresh process; raises CalledProcessError where it fails."""
     machine = describe_machine()
     threads = str(benchmark.threads or machine.cores)
-    environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "measured.json"
         words = [sys.executable, "-m", "benchmarks.worker", benchmark.entry, str(out), *(["--quick"] if quick else [])]

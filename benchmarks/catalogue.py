@@ -7,6 +7,17 @@ from typing import Literal
 
 COMMAND = "python -m benchmarks"
 
+JOBS = 16
+"""Episodes in flight that `genie label` has where it is not told."""
+
+JOBS_IN_COMPANY = 32
+"""Episodes in flight of several clients together: the server takes a bounded number of calls."""
+
+
+def jobs_each(clients: int) -> int:
+    """Episodes that each of several clients has in flight."""
+    return min(JOBS, max(1, JOBS_IN_COMPANY // clients))
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -54,11 +65,7 @@ class Benchmark:
 
 
 def _grpc(clients: int) -> Benchmark:
-    who = (
-        "one client, which has 16 episodes in flight"
-        if clients == 1
-        else f"{clients} clients, one episode each in flight"
-    )
+    who = f"{clients} client{'s' if clients > 1 else ''} with {jobs_each(clients)} episodes in flight each"
     figure = Figure(
         f"grpc_over_inprocess_{clients}",
         0.95,
@@ -213,4 +220,4 @@ def chosen(names: list[str]) -> list[Benchmark]:
     return [b for b in BENCHMARKS if not names or set(names) & set(b.names)]
 
 
-__all__ = ["BENCHMARKS", "FIGURES", "Benchmark", "Figure", "chosen", "command"]
+__all__ = ["BENCHMARKS", "FIGURES", "JOBS", "Benchmark", "Figure", "chosen", "command", "jobs_each"]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.catalogue import JOBS, jobs_each
 from benchmarks.episodes import make_clip, write_episodes
 from benchmarks.label_client import labelled_path, waiting_clients
 from benchmarks.measured import Measured
@@ -34,9 +35,6 @@ LANE_BATCHES, LARGE_BATCHES = (2, 4, 8), (16, 32)
 
 TRIALS = 3
 """Rounds in which the best way without a service is found."""
-
-JOBS_OF_ONE_CLIENT = 16
-"""Episodes that a client which is alone has in flight; clients in company have one each."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,10 @@ def ways(threads: int) -> list[Way]:
 
 def measure(clients: int, quick: bool) -> list[Measured]:
     """Label the same frames through `clients` clients and without any, in turn."""
-    count = max(JOBS_OF_ONE_CLIENT, clients) if quick else EPISODES
+    count = max(JOBS, clients) if quick else EPISODES
     frames = 32 if quick else FRAMES
     each = count // clients
-    jobs = JOBS_OF_ONE_CLIENT if clients == 1 else 1
+    jobs = jobs_each(clients)
     keep_freed_memory()  # as the server does
     labeller = Labeller(load_bundle(models_dir() / "tiny"))
     episodes = [make_clip(frames, seed) for seed in range(count)]
