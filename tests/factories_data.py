@@ -77,6 +77,7 @@ def make_video(
         stream.height, stream.width = height, width
         stream.pix_fmt = PIXEL_FORMATS.get(codec, "yuv420p")
         stream.options = options or {}
+        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
         if times_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for index, frame_HWC in enumerate(make_frames(frames, height, width, seed=seed)):

@@ -100,6 +100,7 @@ class SharedVideos:
         stream.height, stream.width = self.size
         stream.pix_fmt = "yuv420p"
         stream.options = {**_OPTIONS}
+        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
         self._container, self._stream = container, stream
 
     def _encode(self, frames_THWC: Frames) -> None:

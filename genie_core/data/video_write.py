@@ -54,6 +54,7 @@ def _encode(path: Path, frames_THWC: Frames, fps: float) -> None:
         stream.height, stream.width = frames_THWC.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": _QUALITY}
+        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
         for frame_HWC in frames_THWC:
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
             container.mux(stream.encode(frame))
