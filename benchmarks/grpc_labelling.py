@@ -23,7 +23,6 @@ from benchmarks.timing import ROUNDS, Action, interleaved, ratios
 from genie_core.bundles import models_dir
 from genie_core.data import Frames, read_labels
 from genie_core.inference import Labeller
-from genie_core.inference.memory import keep_freed_memory
 from genie_core.inference.shapes import threads_of_this_thread
 from genie_core.models.bundle import load_bundle
 
@@ -75,7 +74,6 @@ def measure(clients: int, quick: bool) -> list[Measured]:
     frames = 32 if quick else FRAMES
     each = count // clients
     jobs = jobs_each(clients)
-    keep_freed_memory()  # as the server does
     labeller = Labeller(load_bundle(models_dir() / "tiny"))
     episodes = [make_clip(frames, seed) for seed in range(count)]
     trial = episodes[: count // 3]

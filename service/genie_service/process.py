@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import torch
 
-from genie_core.inference.memory import keep_freed_memory
 from genie_service.server import GenieServer
 from genie_service.settings import Settings
 
@@ -28,8 +27,6 @@ def run(settings: Settings) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    if settings.on_cpu:
-        keep_freed_memory()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     return asyncio.run(_serve(settings))
