@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from genie_core.inference import Labeller, SimulatedStream, Simulator, draw_together
+import numpy as np
+
+from genie_core.inference import BLOCK, Block, Labeller, SimulatedStream, Simulator, draw_together
 from genie_core.inference.shapes import ExactShapes, draw_shapes, label_shapes
 from genie_core.models.bundle import Bundle
 from genie_service.fair_queue import ONE_BY_ONE, Operation
@@ -40,10 +42,15 @@ class LoadedModel:
         self._unused.set()
 
     def prepare(self, largest_batch: int, threads: int) -> None:
-        """Find the batches that change no bit, on the device's thread; everything is allocated and warm then."""
+        """Find the batches that change no bit, on the device's thread; the model is warm then."""
         label = label_shapes(self.labeller, largest=largest_batch, threads=threads)
         self.encode = Operation(self.encode.name, self.labeller.encode, label, lambda block: block)
         self._draw_shapes = draw_shapes(self.simulator, largest=largest_batch, threads=threads)
+
+    def warm(self) -> None:
+        """Compute one batch of the largest size, so that the calling lane has its memory from the start."""
+        block = np.zeros((BLOCK, self.labeller.height, self.labeller.width, 3), np.uint8)
+        self.labeller.encode([Block(block, self.labeller.initial_state())] * self.encode.shapes.sizes[-1])
 
     @property
     def shapes(self) -> dict[str, ExactShapes]:

@@ -162,7 +162,13 @@ class ModelRegistry:
             model.prepare(self._compute.largest_batch, self._engine.threads)
             return [None]
 
-        await self._engine.job(admitted=True).run(Operation(f"{model.name}/prepare", prepare), None)
+        def warm(_: list[None]) -> list[None]:
+            model.warm()
+            return [None]
+
+        job = self._engine.job(admitted=True)
+        await job.run(Operation(f"{model.name}/prepare", prepare), None)
+        await job.run_all(Operation(f"{model.name}/warm", warm), [None] * self._engine.lanes)
         shapes = {name: (found.sizes, found.any_threads) for name, found in model.shapes.items()}
         _log.info("model %s: batches of these sizes change no bit (nor do threads): %s", model.name, shapes)
 
