@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import av
@@ -72,6 +73,12 @@ def test_models_are_listed(genie: Genie, server: str) -> None:
     said = genie.run("models", "--server", server)
     for words in ("nano (default)", "ready", "32 x 32", "213,552"):
         assert words in said
+
+
+def test_what_the_device_has_done_is_shown(genie: Genie, server: str) -> None:
+    said = genie.run("models", "--statistics", "--server", server)
+    assert "nano/prepare" in said
+    assert re.search(r"up \d+ s; 0 of \d+ lanes? busy, 0 pieces waiting; 0 dropped", said)
 
 
 def test_a_server_that_cannot_start_says_why(genie: Genie, tmp_path: Path) -> None:

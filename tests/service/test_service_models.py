@@ -62,6 +62,24 @@ def test_every_bundle_is_listed_in_order_with_its_state(genie: Running) -> None:
     assert listed.next_page_token == ""
 
 
+def test_every_lane_is_warm_before_anybody_comes_and_statistics_count_what_is_done(
+    start: Callable[..., Running],
+) -> None:
+    genie = start(lanes=3)
+    found = genie.models.GetStatistics(models_pb2.GetStatisticsRequest())
+    assert (found.lanes, found.busy_lanes, found.waiting, found.dropped, found.refused) == (3, 0, 0, 0, 0)
+    assert found.uptime_s > 0
+    done = {operation.name: operation for operation in found.operations}
+    assert (done["alpha/warm"].pieces, done["alpha/warm"].batches) == (3, 3)
+    assert "alpha/encode" not in done
+    request = labelling_pb2.LabelClipRequest(options=labelling_pb2.LabelOptions(step=1), frames=raw(video(40)))
+    genie.labelling.LabelClip(request)
+    found = genie.models.GetStatistics(models_pb2.GetStatisticsRequest())
+    done = {operation.name: operation for operation in found.operations}
+    assert done["alpha/encode"].pieces == 3  # blocks of 16 frames
+    assert done["alpha/encode"].device_s > 0
+
+
 def test_models_come_in_pages(genie: Running) -> None:
     names, token = [], ""
     while True:

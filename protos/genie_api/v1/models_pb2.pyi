@@ -462,7 +462,7 @@ class OperationStatistics(_message.Message):
     DEVICE_S_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`{model}/encode` labels a block of frames, `{model}/start` begins a simulation, `{model}/draw-{steps}` draws one
-    simulated frame in as many MaskGIT steps.
+    simulated frame in as many MaskGIT steps; `{model}/prepare` and `{model}/warm` are the server's own as it loads.
     """
     pieces: _builtins.int
     """Pieces of work done."""
