@@ -32,8 +32,8 @@ class Agent(Protocol):
 
 
 @dataclass(frozen=True)
-class Direct:
-    """A policy whose targets were actions: the oracle, and cloning of the labelled transitions alone."""
+class _Sighted:
+    """An agent that sees what its policy reads."""
 
     policy: Policy
 
@@ -41,6 +41,11 @@ class Direct:
     def frames(self) -> int:
         """See `Agent`."""
         return self.policy.frames
+
+
+@dataclass(frozen=True)
+class Direct(_Sighted):
+    """A policy whose targets were actions: the oracle, and cloning of the labelled transitions alone."""
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
         """What the policy says."""
@@ -48,16 +53,10 @@ class Direct:
 
 
 @dataclass(frozen=True)
-class Coded:
+class Coded(_Sighted):
     """The paper's: the likeliest code, and an action drawn from the dictionary."""
 
-    policy: Policy
     dictionary: Dictionary
-
-    @property
-    def frames(self) -> int:
-        """See `Agent`."""
-        return self.policy.frames
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
         """An action seen with the code."""
@@ -67,16 +66,10 @@ class Coded:
 
 
 @dataclass(frozen=True)
-class Expected:
+class Expected(_Sighted):
     """The same policy and dictionary without drawing: each code's mean action, weighted by how likely the code is."""
 
-    policy: Policy
     dictionary: Dictionary
-
-    @property
-    def frames(self) -> int:
-        """See `Agent`."""
-        return self.policy.frames
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
         """The expected action."""
@@ -86,16 +79,10 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Latent:
+class Latent(_Sighted):
     """The latent before quantization, and the action that the regressor reads off it."""
 
-    policy: Policy
     reader: Reader
-
-    @property
-    def frames(self) -> int:
-        """See `Agent`."""
-        return self.policy.frames
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
         """What the latent says."""

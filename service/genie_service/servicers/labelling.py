@@ -72,8 +72,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             episode = _Episode(model, plan, aligned, job)
             episode.feed(frames)
             episode.end()
-            async with aclosing(episode.final()) as final:
-                parts = [part async for part in final]
+            parts = [part async for part in episode.final()]
             return labelling_pb2.LabelClipResponse(
                 provenance=provenance_message(model, plan, aligned),
                 labels=labels_message(Labels.concatenate([*parts, await episode.rest()])),
