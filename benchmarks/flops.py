@@ -5,16 +5,25 @@ Normalisation, softmax, activation and embedding are left out, as is usual: they
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from genie_core.inference.sampler import revealed_after
 from genie_core.models.config import LatentActionConfig, ModelConfig, TransformerConfig
+from genie_core.models.dynamics import REVEAL_ROWS
 
 
 def transformer_flops(config: TransformerConfig, frames: int, patches: int, keys: int) -> int:
     """Operations of a stack over `frames` frames of `patches` patches, each frame attending to `keys` frames."""
+    return config.layers * _block_flops(config, frames * patches, patches, keys)
+
+
+def _block_flops(config: TransformerConfig, queries: int, patches: int, keys: int) -> int:
+    """Operations of one block for each of `queries` patches, keys and values in space included."""
     c = config
     hidden = int(c.dim * c.ffn_ratio)
     linear = 2 * (4 * c.dim * c.dim) + 2 * c.dim * hidden  # two attentions of four maps each, one feed-forward
     attention = 2 * c.dim * (patches + keys)  # scores and mixing, in space and in time
-    return 2 * c.layers * frames * patches * (linear + attention)
+    return 2 * queries * (linear + attention)
 
 
 def encoder_flops(config: LatentActionConfig, height: int, width: int, frames: int, keys: int) -> int:
@@ -26,19 +35,22 @@ def encoder_flops(config: LatentActionConfig, height: int, width: int, frames: i
     return embed + transformer_flops(c.encoder, frames, patches, keys) + latent
 
 
-def dynamics_flops(config: ModelConfig, frames: int, keys: int) -> int:
-    """Operations of one pass of the dynamics model (group 1) over `frames` frames, logits of all tokens included."""
-    c = config.dynamics.transformer
-    tokens = config.tokens_per_frame
-    action = 2 * frames * config.lam.quantizer.dim * c.dim
-    head = 2 * frames * tokens * c.dim * config.tokenizer.quantizer.codes
-    return action + transformer_flops(c, frames, tokens, keys) + head
-
-
 def sampler_flops(config: ModelConfig, steps: int, window: int) -> int:
-    """Operations that drawing one frame takes with its past at hand: `steps` passes, and one that remembers it."""
-    head = 2 * config.tokens_per_frame * config.dynamics.transformer.dim * config.tokenizer.quantizer.codes
-    return (steps + 1) * dynamics_flops(config, 1, window) - head  # the last pass needs no logits
+    """Operations that drawing one frame takes (group 1) with its past at hand.
+
+    `steps` passes, in which the last block and the head run for the tokens that are revealed alone, and one pass that
+    remembers the frame and needs no head.
+    """
+    c, tokens = config.dynamics.transformer, config.tokens_per_frame
+    action = 2 * config.lam.quantizer.dim * c.dim
+    shown = [0, *revealed_after(steps, tokens)]
+    rows = [-(-(after - before) // REVEAL_ROWS) * REVEAL_ROWS for before, after in pairwise(shown) if after > before]
+    full = transformer_flops(c, 1, tokens, window)
+    but_last = full * (c.layers - 1) // c.layers
+    others_keys = [2 * 2 * (tokens - n) * c.dim * c.dim for n in rows]
+    heads = [2 * n * c.dim * config.tokenizer.quantizer.codes for n in rows]
+    last = [_block_flops(c, n, tokens, window) for n in rows]
+    return len(rows) * (action + but_last) + sum(others_keys) + sum(last) + sum(heads) + action + full
 
 
 def decoder_flops(config: ModelConfig) -> int:
@@ -48,4 +60,4 @@ def decoder_flops(config: ModelConfig) -> int:
     return ends + transformer_flops(c.decoder, 1, tokens, c.decoder.window)
 
 
-__all__ = ["decoder_flops", "dynamics_flops", "encoder_flops", "sampler_flops", "transformer_flops"]
+__all__ = ["decoder_flops", "encoder_flops", "sampler_flops", "transformer_flops"]

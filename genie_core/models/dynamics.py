@@ -17,6 +17,10 @@ from genie_core.models.transformer import FramePast, SpatioTemporalTransformer, 
 COPY_LOGIT = 6.0
 """Where the gate of `copy_previous` starts: of 1,024 tokens, the previous one is then drawn a quarter of the time."""
 
+REVEAL_ROWS = 16
+"""Tokens are revealed in multiples of this many: matrix kernels add up fewer than a dozen rows in another order when
+two threads share them (MKL), and then the bits of a rollout would depend on how busy the machine is."""
+
 
 @dataclass(frozen=True)
 class NextFrame:
@@ -111,18 +115,11 @@ class DynamicsModel(nn.Module):
         gate = gate * (previous != self.mask_token)[..., None]
         return logits.scatter_add(-1, previous.clamp(max=self.codes - 1)[..., None], gate.to(logits.dtype))
 
-    def _logits_at(self, y_BPD: Tensor, previous_BN: Tensor, token_BM: Tensor) -> Tensor:
-        """Logits (B, M, codes) of the tokens at indices (B, M) of a frame: the head runs for their places alone."""
+    def _places(self, at_BM: Tensor) -> tuple[Tensor, Tensor]:
+        """The place of each token at indices (B, M) of a frame, and which of the place's group it is."""
         g, width = self.group, self.token_grid[1]
-        row, column = token_BM // width, token_BM % width
-        place_BM = (row // g) * (width // g) + column // g
-        within_BM = (row % g) * g + column % g
-        y_BMD = y_BPD.gather(1, place_BM[..., None].expand(-1, -1, y_BPD.shape[-1]))
-        logits_BMK = _of_group(self.head(y_BMD), within_BM, g * g)
-        if self.copy is None:
-            return logits_BMK
-        gate_BM1 = _of_group(self.copy(y_BMD), within_BM, g * g)
-        return self._raise_previous(logits_BMK, gate_BM1, previous_BN.gather(1, token_BM))
+        row, column = at_BM // width, at_BM % width
+        return (row // g) * (width // g) + column // g, (row % g) * g + column % g
 
     def initial_state(self, batch: int) -> TemporalState:
         """The state of `batch` streams that have seen nothing."""
@@ -141,13 +138,20 @@ class DynamicsModel(nn.Module):
 
     def reveal(self, frame: NextFrame, token_BN: Tensor, at_BM: Tensor) -> Tensor:
         """Logits (B, M, codes) at the token indices (B, M), where `token_BN` is what is visible of the frame so far."""
-        y_B1PD, _ = self.transformer.frame(self._embed(token_BN[:, None], *_context(frame)), frame.past)
-        return self._logits_at(y_B1PD[:, 0], frame.previous_B1N[:, 0], at_BM)
+        count = at_BM.shape[1]
+        at_BM = torch.cat((at_BM, at_BM[:, -1:].expand(-1, -count % REVEAL_ROWS)), dim=1)
+        place_BM, within_BM = self._places(at_BM)
+        x_B1PD = self._embed(token_BN[:, None], *_context(frame))
+        y_BMD = self.transformer.frame_at(x_B1PD, frame.past, place_BM)[:, 0]
+        logits_BMK = _of_group(self.head(y_BMD), within_BM, self.group**2)
+        if self.copy is not None:
+            gate_BM1 = _of_group(self.copy(y_BMD), within_BM, self.group**2)
+            logits_BMK = self._raise_previous(logits_BMK, gate_BM1, frame.previous_B1N[:, 0].gather(1, at_BM))
+        return logits_BMK[:, :count]
 
     def remember(self, frame: NextFrame, token_BN: Tensor) -> TemporalState:
         """The state after the frame, all of whose tokens are visible now."""
-        _, new = self.transformer.frame(self._embed(token_BN[:, None], *_context(frame)), frame.past)
-        return self.transformer.advance(frame.past, new)
+        return self.transformer.advance(self._embed(token_BN[:, None], *_context(frame)), frame.past)
 
 
 def _context(frame: NextFrame) -> tuple[Tensor, Tensor]:
@@ -169,4 +173,4 @@ def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:
     return torch.cat((first, token_BTN[:, :-1]), dim=1)
 
 
-__all__ = ["DynamicsModel", "NextFrame", "previous_tokens"]
+__all__ = ["REVEAL_ROWS", "DynamicsModel", "NextFrame", "previous_tokens"]

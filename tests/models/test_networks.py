@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genie_core.errors import ModelError
+from genie_core.inference.shapes import threads_of_this_thread
 from genie_core.models.config import ModelConfig
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.genie import Genie, count_parameters
@@ -131,6 +132,35 @@ def test_dynamics_streams_exactly_and_sees_no_later_frame(group: int, copy: bool
         logits, state = dynamics.stream(token[:, now], before[:, now], action[:, now], state)
         parts.append(logits)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("group", [1, 2])
+@torch.inference_mode()
+def test_revealed_tokens_have_the_logits_of_the_whole_frame(group: int, copy: bool) -> None:
+    dynamics = genie(dynamics__group=group, dynamics__copy_previous=copy).dynamics
+    generator = torch.Generator().manual_seed(0)
+    token, before = torch.randint(64, (2, 2, 16), generator=generator)
+    action = torch.randn(2, 8, generator=generator)
+    whole = dynamics(token[:, None], before[:, None], action[:, None])[:, 0]
+    frame = dynamics.next_frame(before, action, dynamics.initial_state(2))
+    for count in (1, 5, 16):
+        at = torch.stack([torch.randperm(16, generator=generator)[:count] for _ in range(2)])
+        wanted = torch.stack([whole[b, at[b]] for b in range(2)])
+        torch.testing.assert_close(dynamics.reveal(frame, token, at), wanted, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_threads_do_not_change_the_logits_of_however_few_tokens() -> None:
+    dynamics = genie().dynamics
+    token, before = torch.randint(64, (2, 1, 16), generator=torch.Generator().manual_seed(0))
+    frame = dynamics.next_frame(before, torch.ones(1, 8), dynamics.initial_state(1))
+    for count in range(1, 17):
+        logits = []
+        for threads in (1, 2):
+            with threads_of_this_thread(threads):
+                logits.append(dynamics.reveal(frame, token, torch.arange(count)[None]))
+        assert torch.equal(*logits), f"{count} tokens"
 
 
 @torch.inference_mode()

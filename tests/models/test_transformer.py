@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genie_core.models.config import TransformerConfig
-from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode
+from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode, attention
 
 CONFIG = TransformerConfig(layers=3, dim=16, heads=2, window=3)
 T, N = 9, 4
@@ -76,6 +76,34 @@ def test_the_same_frames_later_in_an_endless_stream_give_the_same_numbers() -> N
     torch.testing.assert_close(second, third, rtol=0, atol=1e-12)
     assert not torch.allclose(first[:, 0], third[:, 0])
     torch.testing.assert_close(first[:, reach:], third[:, reach:], rtol=0, atol=1e-12)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("mode", ["st", "c", "none"])
+@pytest.mark.parametrize("seen", [0, 1, 5])
+def test_some_places_of_a_frame_are_what_the_stream_gives_there(mode: TemporalMode, seen: int) -> None:
+    transformer, x = network(mode), clip()
+    state = transformer.initial_state(2, N)
+    if seen:
+        _, state = transformer.stream(x[:, :seen], state)
+    whole, after = transformer.stream(x[:, seen : seen + 1], state)
+    past, at = transformer.past(state), torch.tensor([[2, 0, 2], [3, 3, 1]])
+    transformer.frame_at(-x[:, seen : seen + 1], past, at)  # another version of the frame leaves nothing behind
+    some = transformer.frame_at(x[:, seen : seen + 1], past, at)
+    wanted = torch.stack([whole[b, :, at[b]] for b in range(2)])
+    torch.testing.assert_close(some, wanted, rtol=0, atol=1e-12)
+    state = transformer.advance(x[:, seen : seen + 1], past)
+    for name in ("keys", "values", "frames_B"):
+        torch.testing.assert_close(getattr(state, name), getattr(after, name), rtol=0, atol=1e-12)
+
+
+def test_attention_is_the_same_with_gradients_and_without() -> None:
+    q, k, v = torch.randn(3, 2, 3, 4, 5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        fused = attention(q, k, v)
+    torch.testing.assert_close(fused, attention(q, k, v), rtol=0, atol=1e-12)
+    everything = torch.ones(5, 5, dtype=torch.bool)
+    torch.testing.assert_close(fused, attention(q, k, v, everything), rtol=0, atol=1e-12)
 
 
 def test_heads_must_divide_the_width() -> None:
