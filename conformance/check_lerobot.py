@@ -24,6 +24,13 @@ LABELS = {
     "latent_action.valid": "valid",
     "action": "actions",
 }
+"""Features, and what `expected.npz` calls what must be in them."""
+DECODED = "latent_action.action"
+EXPORTS = {
+    "lerobot": LABELS,
+    "lerobot-aligned": LABELS | {DECODED: "decoded"},
+    "lerobot-decoded": LABELS | {DECODED: "decoded", "action": "decoded"},
+}
 PSNR_DB = 30
 
 
@@ -32,20 +39,23 @@ def main(data: Path, folder: Path) -> None:
     packages = ("lerobot", "torch", "torchcodec", "av", "datasets", "pyarrow", "numpy")
     print(*(f"{name} {version(name)}" for name in packages))
     expected = dict(np.load(data / "expected.npz"))
-    for backend in ("torchcodec", "pyav"):
-        check_items(data / "lerobot", backend, expected)
-    check_windows(data / "lerobot", expected)
-    check_statistics(data / "lerobot", expected)
-    check_layout(data / "lerobot", folder / "written", expected)
+    for name, labels in EXPORTS.items():
+        print(f"{name}:")
+        for backend in ("torchcodec", "pyav"):
+            check_items(data / name, backend, expected, labels)
+        check_windows(data / name, expected)
+        check_statistics(data / name, expected)
+        check_layout(data / name, folder / "written", expected)
 
 
-def check_items(root: Path, backend: str, expected: dict[str, np.ndarray]) -> None:
+def check_items(root: Path, backend: str, expected: dict[str, np.ndarray], labels: dict[str, str]) -> None:
     """Iterate over all items in batches: labels to the bit, pictures but for the video's compression."""
     dataset = LeRobotDataset("genie/conformance", root=root, video_backend=backend)
     assert len(dataset) == len(expected["code"])
     assert dataset.num_episodes == expected["episode"].max() + 1
     batches = list(DataLoader(dataset, batch_size=16))
-    for key, name in LABELS.items():
+    assert (DECODED in dataset.features) == (DECODED in labels)
+    for key, name in labels.items():
         found = np.concatenate([batch[key].numpy() for batch in batches])
         np.testing.assert_array_equal(found, expected[name].astype(found.dtype))
     pictures = np.concatenate([batch[CAMERA].numpy() for batch in batches]).transpose(0, 2, 3, 1)

@@ -2,8 +2,13 @@
 
     python conformance/make_data.py FOLDER
 
-FOLDER then holds ``labelled.hdf5`` (links to ``lift.hdf5``), ``robomimic.hdf5``, ``lerobot``, ``aloha/episode_N.hdf5``
-(ALOHA's layout, labelled in place) and ``expected.npz``: what a loader must find, all episodes one after another.
+FOLDER then holds
+
+- ``labelled.hdf5`` (links to ``lift.hdf5``) and its exports ``robomimic.hdf5`` and ``lerobot``;
+- ``aligned.hdf5``, the same with actions that an alignment decoded, and its exports ``robomimic-aligned.hdf5``,
+  ``lerobot-aligned`` (decoded actions beside the robot's) and ``lerobot-decoded`` (in place of them);
+- ``aloha/episode_N.hdf5``, ALOHA's layout, labelled in place;
+- ``expected.npz``: what a loader must find, all episodes one after another.
 """
 
 from __future__ import annotations
@@ -17,9 +22,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from genie_core.data import open_labelled
+from genie_core.bundles import shipped
+from genie_core.data import LabelledFile, open_labelled
 
 SAMPLE = Path(str(files("genie_core.data") / "samples" / "panda_lift.hdf5"))
+ALIGNMENT = "lift"
+TASK = ("--task", "Lift the cube.")
 ALOHA_JOINTS = 14
 
 
@@ -30,26 +38,50 @@ def main(folder: Path) -> None:
     shutil.copy(SAMPLE, folder / "lift.hdf5")
     genie("label", folder / "lift.hdf5", "--out", folder / "labelled.hdf5")
     genie("export", folder / "labelled.hdf5", folder / "robomimic.hdf5", "--to", "robomimic")
-    genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", "--task", "Lift the cube.")
-    labelled = open_labelled(folder / "labelled.hdf5")
+    genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", *TASK)
+    make_aligned(folder)
+    found = everything(open_labelled(folder / "labelled.hdf5"), open_labelled(folder / "aligned.hdf5"))
+    for number in range(found["episode"].max() + 1):
+        chosen = found["episode"] == number
+        make_aloha(folder / "aloha" / f"episode_{number}.hdf5", found["frames"][chosen], found["actions"][chosen])
+    np.savez(folder / "expected.npz", **found)
+
+
+def make_aligned(folder: Path) -> None:
+    """Label the sample with decoded actions, by an alignment to its own, and export them both ways."""
+    bundle = folder / "models" / shipped().name  # a copy: an alignment lies beside its bundle
+    shutil.copytree(shipped(), bundle)
+    fitted = ("--name", ALIGNMENT, "--hold-out", "0", "--threads", "1")
+    genie("align", folder / "labelled.hdf5", "--bundle", bundle, *fitted)
+    aligned = folder / "aligned.hdf5"
+    genie("label", folder / "lift.hdf5", "--out", aligned, "--models", bundle.parent, "--alignment", ALIGNMENT)
+    genie("export", aligned, folder / "robomimic-aligned.hdf5", "--to", "robomimic")
+    genie("export", aligned, folder / "lerobot-aligned", "--to", "lerobot", *TASK)
+    genie("export", aligned, folder / "lerobot-decoded", "--to", "lerobot", *TASK, "--actions", "decoded")
+
+
+def everything(labelled: LabelledFile, aligned: LabelledFile) -> dict[str, np.ndarray]:
+    """What the files hold, all episodes one after another: labels, ``decoded`` actions, and the source's own arrays."""
     found: dict[str, list[np.ndarray]] = {}
     for number, name in enumerate(labelled.episodes):
         labels, _ = labelled.labels(name)
+        decoded = aligned.labels(name)[0].action
         episode = labelled.episode(name)
+        assert decoded is not None
         assert episode is not None
         parts = {
             "code": labels.code,
             "latent": labels.latent,
             "confidence": labels.confidence,
             "valid": labels.valid,
+            "decoded": decoded,
             "frames": episode.frames(),
             "actions": episode.actions(),
             "episode": np.full(len(labels), number),
         }
         for key, values in parts.items():
             found.setdefault(key, []).append(values)
-        make_aloha(folder / "aloha" / f"episode_{number}.hdf5", parts["frames"], parts["actions"])
-    np.savez(folder / "expected.npz", **{key: np.concatenate(values) for key, values in found.items()})
+    return {key: np.concatenate(values) for key, values in found.items()}
 
 
 def make_aloha(path: Path, frames_THWC: np.ndarray, actions: np.ndarray) -> None:

@@ -34,6 +34,9 @@ _PACKAGES = {
 }
 """What to install for a kind of URL, where that is not fsspec alone."""
 
+_GONE = (404, 410)
+"""What a web server answers where there is nothing."""
+
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
@@ -103,16 +106,17 @@ class RemotePath:
     def is_file(self) -> bool:
         """Whether there is a file."""
         if self._is_web:
-            return self.exists() and not self.is_dir()
-        with self.reported():
-            return bool(self.system.isfile(self.key))
+            return self._kind() is not None and not self.is_dir()
+        return self._kind() == "file"
 
     def is_dir(self) -> bool:
         """Whether there is a folder; on the web a page of links whose name does not end as a file's does."""
         if self._is_web and re.search(r"[A-Za-z]", self.suffix):
             return False  # asking would fetch the file
-        with self.reported():
-            return bool(self.system.isdir(self.key))
+        if self._is_web:
+            with self.reported():
+                return bool(self.system.isdir(self.key))
+        return self._kind() == "directory"
 
     def files(self) -> list[RemotePath]:
         """All files below this folder, however deep, sorted."""
@@ -171,6 +175,21 @@ class RemotePath:
             system, key = fsspec.core.url_to_fs(self.url)
             return system, key
 
+    def _kind(self) -> str | None:
+        """``file`` or ``directory``, of the web always ``file``; None where there is neither.
+
+        Not by the store's own `isfile` and `isdir`: they take whatever fails, refused access too, for a No.
+        """
+        try:
+            with self.reported(missing=True):
+                return str(self.system.info(self.key)["type"])
+        except FileNotFoundError as error:
+            cause = error.__cause__
+            if self._is_web and cause is not None and getattr(cause, "status", None) not in _GONE:
+                # fsspec says so of a server that refuses or does not answer, too
+                raise DatasetError(f"{self.url}: cannot be read: {type(cause).__name__}: {cause}") from cause
+            return None
+
     @property
     def _is_web(self) -> bool:
         return self.url.startswith(("http://", "https://"))
@@ -213,7 +232,7 @@ SourcePath = Path | RemotePath
 def source_path(place: str | SourcePath) -> SourcePath:
     """Return the path that a user means by `place`: a URL if it has a scheme, otherwise a local path.
 
-    ``file://`` is a local path.
+    ``file://`` is a local path. Raises DatasetError where a URL is a scheme and nothing else.
     """
     if not isinstance(place, str):
         return place
@@ -222,6 +241,8 @@ def source_path(place: str | SourcePath) -> SourcePath:
         return Path(place)
     if scheme in LOCAL_SCHEMES:
         return Path(unquote(rest))
+    if not rest.strip("/"):
+        raise DatasetError(f"{place}: the URL names no bucket, host or folder")
     return RemotePath(place.rstrip("/"))
 
 

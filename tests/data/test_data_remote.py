@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from factories_data import (
     make_aloha,
@@ -138,6 +141,7 @@ def test_the_cache_keeps_to_its_bound(tmp_path: Path, memory: Any, monkeypatch: 
     [
         ("memory://bucket/gone.hdf5", "memory://bucket/gone.hdf5: no such file or folder"),
         ("memory://bucket", "memory://bucket: the folder holds no robot video"),
+        ("memory://", "memory://: the URL names no bucket, host or folder"),
         ("nowhere://bucket/set", "nowhere://bucket/set: cannot be read: ValueError: Protocol not known"),
     ],
 )
@@ -145,6 +149,24 @@ def test_what_is_not_there_is_named(memory: Any, url: str, message: str) -> None
     memory.pipe("/bucket/readme.txt", b"nothing")
     with pytest.raises(DatasetError, match=message):
         open_dataset(url)
+
+
+class RefusingFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """A store that lists what it holds and lets nobody open it, as a bucket does whose policy says so."""
+
+    protocol = "refusing"
+
+    def info(self, path: str, **kwargs: Any) -> Any:
+        raise PermissionError("Forbidden")
+
+
+@pytest.mark.parametrize("place", ["set.hdf5", "set", "gone"])
+def test_refused_access_is_not_taken_for_a_missing_file(memory: Any, place: str) -> None:
+    memory.pipe("/bucket/set.hdf5", b"secret")
+    memory.pipe("/bucket/set/0.hdf5", b"secret")
+    fsspec.register_implementation("refusing", RefusingFileSystem, clobber=True)
+    with pytest.raises(DatasetError, match=rf"refusing://bucket/{place}: cannot be read: PermissionError: Forbidden"):
+        open_dataset(f"refusing://bucket/{place}")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,12 +224,17 @@ def test_a_remote_source_that_changes_is_never_labelled_half_and_half(tmp_path: 
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
-    """A web server over a folder, which lists its folders as pages of links."""
+    """A web server over a folder, which lists its folders as pages of links, and refuses what is in ``refused``."""
     pytest.importorskip("aiohttp")
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             return
+
+        def send_head(self) -> Any:
+            if self.path.startswith("/refused/"):
+                return self.send_error(HTTPStatus.FORBIDDEN)
+            return super().send_head()
 
     (tmp_path / "web").mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "web"))) as server:
@@ -216,6 +243,20 @@ def web(tmp_path: Path) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+def test_a_server_that_does_not_answer_or_refuses_is_not_a_missing_file(tmp_path: Path, web: str) -> None:
+    make_robomimic(tmp_path / "web" / "set.hdf5", size=8)
+    assert len(open_dataset(f"{web}/set.hdf5").episodes) == 2
+    with pytest.raises(DatasetError, match=rf"{web}/gone\.hdf5: no such file or folder"):
+        open_dataset(f"{web}/gone.hdf5")
+    with pytest.raises(DatasetError, match=r"set\.hdf5: cannot be read: ClientResponseError: 403"):
+        open_dataset(f"{web}/refused/set.hdf5")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        nobody = f"http://127.0.0.1:{unused.getsockname()[1]}/set.hdf5"
+        with pytest.raises(DatasetError, match=rf"{nobody}: cannot be read: ClientConnectorError: Cannot connect"):
+            open_dataset(nobody)
 
 
 def checksums(episode: Episode) -> tuple[str, list[int]]:
