@@ -186,6 +186,26 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         ),
     ),
     Benchmark(
+        "benchmarks.play_latency:under_bulk",
+        None,
+        (
+            Figure(
+                "play_latency_under_bulk",
+                None,
+                "lower",
+                "x",
+                "Time from sending an action to having its frame, in a `Play` beside one client that labels with "
+                f"{JOBS} episodes or more in flight, over that with the server to itself: `genie serve` with the "
+                "shipped model, an action as soon as the frame of the last is there.",
+                "`idle`, `beside`: milliseconds an action with the server to itself and beside the labeller; median "
+                "and 95th percentile of each round's actions, and the medians of what the server says of them: "
+                "`waiting` for a lane, and `computing`. "
+                "`labeller_alone`, `labeller_beside`: frames a second that are labelled without and with the `Play`. "
+                "The ratio is of the medians.",
+            ),
+        ),
+    ),
+    Benchmark(
         "benchmarks.robotics:rollout",
         None,
         (

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,18 +30,25 @@ A rule, not a measurement: the numbers must be the same after a restart.
 """
 
 
+_TRIED_STEPS = (2, 6)
+"""MaskGIT steps a frame: the fewer, the more tokens each reveals, so that most numbers of tokens are tried."""
+
+_T = TypeVar("_T")
+
+
 @dataclass(frozen=True)
 class ExactShapes:
     """How work may be put together without a bit changing.
 
     Attributes:
         sizes: of batches, rising; a batch smaller than the first is filled up to it.
-        any_threads: whether computing in several threads gives the bits that computing in one gives.
+        in_threads: whether work that is alone is best computed in several threads: that gives the bits that one thread
+            gives, and sooner. (Small work is done before other threads have woken up.)
 
     """
 
     sizes: tuple[int, ...]
-    any_threads: bool
+    in_threads: bool
 
     def fit(self, count: int) -> int:
         """The batch size to run next where `count` >= 1 pieces wait: no more than there are, or else the smallest."""
@@ -66,10 +74,10 @@ def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: fl
     # A second block each, so that there is a past.
     blocks = [Block(block[::-1], done.state) for block, done in zip(frames, seen, strict=True)]
     if labeller.bundle.device.type != "cpu":
-        return ExactShapes((largest,), any_threads=True)
+        return ExactShapes((largest,), in_threads=True)
     began = time.perf_counter()
     with threads_of_this_thread(1):
-        reference = [labeller.encode([block])[0] for block in blocks]
+        reference, in_one = _timed(lambda: [labeller.encode([block])[0] for block in blocks])
         sizes = [1]
         while sizes[-1] * 2 <= largest and time.perf_counter() - began < within_s:
             size = sizes[-1] * 2
@@ -77,27 +85,38 @@ def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: fl
                 break
             sizes.append(size)
     with threads_of_this_thread(threads):
-        same = all(_same_labels(_in_batches(labeller.encode, blocks[:n], n), reference[:n]) for n in sizes)
-    return ExactShapes(tuple(sizes), same)
+        alone, in_all = _timed(lambda: [labeller.encode([block])[0] for block in blocks])
+        batches = (_in_batches(labeller.encode, blocks[:n], n) for n in sizes[1:])
+        same = all(_same_labels(found, reference) for found in (alone, *batches))
+    return ExactShapes(tuple(sizes), in_threads=same and in_all < in_one)
 
 
 def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactShapes:
     """How simulated streams are put together: one by one, unless a small model would leave most of a GPU idle."""
     if simulator.bundle.device.type != "cpu":
         small = simulator.bundle.parameters <= _SMALL_PARAMETERS
-        return ExactShapes((min(largest, _SMALL_BATCH) if small else 1,), any_threads=True)
+        return ExactShapes((min(largest, _SMALL_BATCH) if small else 1,), in_threads=True)
     config = simulator.bundle.config
     frames = np.random.default_rng(_SEED).integers(256, size=(1, config.height, config.width, 3), dtype=np.uint8)
 
-    def draw(count: int, steps: int | None) -> SimulatedStream:
+    def draw(count: int) -> list[SimulatedStream]:
         with threads_of_this_thread(count):
-            (stream,) = simulator.start(frames, 1, Sampling(steps, seed=_SEED)).branches
-            draw_together([(stream, 0)])
+            return [drawn(min(steps, config.tokens_per_frame)) for steps in _TRIED_STEPS]
+
+    def drawn(steps: int) -> SimulatedStream:
+        (stream,) = simulator.start(frames, 1, Sampling(steps, seed=_SEED)).branches
+        draw_together([(stream, 0)])
         return stream
 
-    # The fewer steps, the more tokens each reveals.
-    same = all(_same_streams(draw(1, steps), draw(threads, steps)) for steps in (1, 2, 5, None))
-    return ExactShapes((1,), any_threads=same)
+    drawn(1)  # warms up
+    (reference, in_one), (some, in_all) = _timed(lambda: draw(1)), _timed(lambda: draw(threads))
+    return ExactShapes((1,), in_threads=all(map(_same_streams, some, reference)) and in_all < in_one)
+
+
+def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
+    """What `work` gives, and the seconds that it took."""
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
 
 
 @contextmanager

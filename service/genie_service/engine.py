@@ -225,7 +225,7 @@ class Engine:
     def _threads_for(self, operation: Operation) -> int:
         """One thread or all of them: no other number was tried for changing no bit."""
         alone = self.lanes == 1 or (self._busy == 1 and not len(self._queue))
-        return self.threads if alone and operation.shapes.any_threads else 1
+        return self.threads if alone and operation.shapes.in_threads else 1
 
     def _gather(self, operation: Operation) -> None:
         """Wait a little for a batch to fill up."""

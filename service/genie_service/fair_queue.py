@@ -18,7 +18,7 @@ from genie_core.inference.shapes import ExactShapes
 _FIRST_ESTIMATE_S = 0.01
 """What a piece is taken to cost before one has been done."""
 
-ONE_BY_ONE = ExactShapes((1,), any_threads=True)
+ONE_BY_ONE = ExactShapes((1,), in_threads=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from benchmarks.grpc_labelling import measure
 from benchmarks.machine import describe_machine
 from benchmarks.matmul import matmul_sides
 from benchmarks.measured import Measured, make_row
+from benchmarks.play_latency import QUICK_ACTIONS, under_bulk
 from benchmarks.processes import label_peak_mb, peak_mb, serving
 from benchmarks.robotics import time_rollouts
 from benchmarks.row import read_rows, write_rows
@@ -56,6 +57,19 @@ def test_clients_label_what_the_process_labels() -> None:
     (measured,) = measure(2, quick=True)
     assert measured.value > 0
     assert set(measured.measured) == {"inprocess", "grpc", "ratio"}
+
+
+def test_play_goes_on_beside_a_labeller() -> None:
+    """A real `Play` and a real labeller on one real server; that every lane is busy `under_bulk` itself sees to."""
+    (measured,) = under_bulk(quick=True)
+    parts = {name: samples.median for name, samples in measured.measured.items()}
+    for side in ("idle", "beside"):
+        assert 0 < parts[f"{side}_waiting"] + parts[f"{side}_computing"] < parts[f"{side}_p95"]
+        assert parts[f"{side}_p50"] <= parts[f"{side}_p95"]
+    assert measured.value == pytest.approx(parts["beside_p50"] / parts["idle_p50"])
+    assert parts["labeller_alone"] > 0
+    assert parts["labeller_beside"] > 0
+    assert measured.facts["actions_a_round"] == QUICK_ACTIONS
 
 
 def test_peak_memory_is_seen(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -39,7 +40,24 @@ def test_threads_that_change_a_bit_are_found_out(bundle: Bundle) -> None:
     labeller = Sensitive(bundle)
     labeller.by_threads = True
     found = label_shapes(labeller, largest=2, threads=2)
-    assert found == ExactShapes((1, 2), any_threads=False)
+    assert found == ExactShapes((1, 2), in_threads=False)
+
+
+class Slow(Labeller):
+    """Labels take long where there are as many threads as `slow_in`."""
+
+    slow_in = 1
+
+    def encode(self, blocks: list[Block]) -> list[Encoded]:  # type: ignore[override]
+        time.sleep(0.2 * (torch.get_num_threads() == self.slow_in))
+        return super().encode(blocks)
+
+
+@pytest.mark.parametrize("slow_in", [1, 2])
+def test_threads_are_used_where_they_pay(bundle: Bundle, slow_in: int) -> None:
+    labeller = Slow(bundle)
+    labeller.slow_in = slow_in
+    assert label_shapes(labeller, largest=1, threads=2).in_threads == (slow_in == 1)
 
 
 def test_the_first_size_is_always_there_and_none_is_above_the_largest(bundle: Bundle) -> None:
@@ -64,8 +82,8 @@ def test_streams_are_drawn_one_by_one_on_a_cpu(bundle: Bundle) -> None:
 
 
 def test_a_batch_is_as_large_as_fits_and_no_smaller_than_the_smallest() -> None:
-    assert [ExactShapes((1, 2, 4), any_threads=True).fit(n) for n in (1, 2, 3, 4, 9)] == [1, 2, 2, 4, 4]
-    assert [ExactShapes((8,), any_threads=True).fit(n) for n in (1, 8, 9)] == [8, 8, 8]
+    assert [ExactShapes((1, 2, 4), in_threads=True).fit(n) for n in (1, 2, 3, 4, 9)] == [1, 2, 2, 4, 4]
+    assert [ExactShapes((8,), in_threads=True).fit(n) for n in (1, 8, 9)] == [8, 8, 8]
 
 
 def test_threads_are_given_back() -> None:

@@ -17,8 +17,8 @@ from genie_service.errors import BusyError
 from genie_service.fair_queue import Operation
 
 
-def each(function: Callable[[Any], Any], sizes: tuple[int, ...] = (1,), any_threads: bool = True) -> Operation:
-    return Operation("test", lambda payloads: [function(p) for p in payloads], ExactShapes(sizes, any_threads))
+def each(function: Callable[[Any], Any], sizes: tuple[int, ...] = (1,), in_threads: bool = True) -> Operation:
+    return Operation("test", lambda payloads: [function(p) for p in payloads], ExactShapes(sizes, in_threads))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -66,7 +66,7 @@ def test_pieces_of_all_clients_become_batches_of_exact_sizes() -> None:
 
     async def main() -> tuple[list[int], dict[str, tuple[int, int]]]:
         engine, blocker = Engine(queue_limit=100), Blocker()
-        operation = Operation("batched", run, ExactShapes((1, 2, 4), any_threads=True))
+        operation = Operation("batched", run, ExactShapes((1, 2, 4), in_threads=True))
         busy = asyncio.create_task(engine.job().run(blocker.operation, None))
         await until(lambda: engine.statistics().busy_lanes == 1)
         work = [asyncio.create_task(engine.job(f"client {n}").run(operation, n)) for n in range(7)]
@@ -93,7 +93,7 @@ def test_a_batch_with_no_small_size_is_filled_up_and_the_filling_is_nobodys() ->
 
     async def main() -> list[int]:
         engine = Engine(queue_limit=100)
-        operation = Operation("filled", run, ExactShapes((4,), any_threads=True), lambda payload: -payload)
+        operation = Operation("filled", run, ExactShapes((4,), in_threads=True), lambda payload: -payload)
         results = await engine.job().run_all(operation, [5, 6])
         engine.close()
         return results
@@ -112,7 +112,7 @@ def test_lanes_share_what_waits_and_a_lone_piece_gets_all_threads() -> None:
             return torch.get_num_threads()
 
         alone = await engine.job().run(each(lambda _: torch.get_num_threads()), None)
-        inexact = await engine.job().run(each(lambda _: torch.get_num_threads(), any_threads=False), None)
+        inexact = await engine.job().run(each(lambda _: torch.get_num_threads(), in_threads=False), None)
         shared = await engine.job().run_all(each(both, (1, 2)), [0, 1])
         engine.close()
         return shared, alone, inexact
@@ -127,7 +127,7 @@ def test_one_lane_computes_in_all_threads_only_where_that_changes_no_bit() -> No
     async def main() -> tuple[int, int]:
         engine = Engine(queue_limit=100, lanes=1, threads=3)
         count = [
-            engine.job().run(each(lambda _: torch.get_num_threads(), any_threads=exact), None)
+            engine.job().run(each(lambda _: torch.get_num_threads(), in_threads=exact), None)
             for exact in (True, False)
         ]
         found = await asyncio.gather(*count)
@@ -146,7 +146,7 @@ def test_a_batch_waits_for_more_pieces_if_told_to() -> None:
 
     async def main() -> float:
         engine = Engine(queue_limit=100, wait_s=10)
-        operation = Operation("patient", run, ExactShapes((1, 2), any_threads=True))
+        operation = Operation("patient", run, ExactShapes((1, 2), in_threads=True))
         job = engine.job()
         first = asyncio.create_task(job.run(operation, 1))
         await asyncio.sleep(0.05)

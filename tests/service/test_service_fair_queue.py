@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from genie_core.inference.shapes import ExactShapes
 from genie_service.fair_queue import FairQueue, Operation, Piece
 
-ONE = Operation("one", lambda payloads: payloads, ExactShapes((1,), any_threads=True))
-FOUR = Operation("four", lambda payloads: payloads, ExactShapes((1, 2, 4), any_threads=True))
+ONE = Operation("one", lambda payloads: payloads, ExactShapes((1,), in_threads=True))
+FOUR = Operation("four", lambda payloads: payloads, ExactShapes((1, 2, 4), in_threads=True))
 
 
 def piece(client: str, operation: Operation = ONE, payload: object = None) -> Piece:
