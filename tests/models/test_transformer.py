@@ -98,12 +98,12 @@ def test_some_places_of_a_frame_are_what_the_stream_gives_there(mode: TemporalMo
 
 
 def test_attention_is_the_same_with_gradients_and_without() -> None:
-    q, k, v = torch.randn(3, 2, 3, 4, 5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    q, k, v = torch.randn(3, 2, 3, 4, 5, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         fused = attention(q, k, v)
-    torch.testing.assert_close(fused, attention(q, k, v), rtol=0, atol=1e-12)
+    torch.testing.assert_close(fused, attention(q, k, v), rtol=0, atol=1e-6)
     everything = torch.ones(5, 5, dtype=torch.bool)
-    torch.testing.assert_close(fused, attention(q, k, v, everything), rtol=0, atol=1e-12)
+    torch.testing.assert_close(fused, attention(q, k, v, everything), rtol=0, atol=1e-6)
 
 
 def test_heads_must_divide_the_width() -> None:
