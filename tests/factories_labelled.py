@@ -6,7 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from genie_core.data import FramesMode, LabelledFile, LabelModel, Labels, LabelWriter, open_dataset, open_labelled
+from genie_core.data import (
+    FramesMode,
+    LabelledFile,
+    LabelModel,
+    Labels,
+    LabelWriter,
+    ReadOptions,
+    open_dataset,
+    open_labelled,
+)
 
 CODES, LATENT_DIM = 8, 4
 
@@ -26,10 +35,15 @@ def make_labels(count: int, step: int = 1, code: int | None = None) -> Labels:
 
 
 def label_file(
-    source: Path, *, step: int | None = None, code: int | None = None, frames: FramesMode | None = None
+    source: Path,
+    *,
+    step: int | None = None,
+    code: int | None = None,
+    frames: FramesMode | None = None,
+    options: ReadOptions | None = None,
 ) -> LabelledFile:
     """Label the robot video at `source` into ``X.labelled.hdf5`` beside it."""
-    dataset = open_dataset(source)
+    dataset = open_dataset(source, options=options)
     codebook = np.zeros((CODES, LATENT_DIM), np.float32)
     output = source.with_name(f"{source.stem}.labelled.hdf5")
     writer = LabelWriter(output, dataset, LabelModel("ab" * 32, "fake", 10.0, codebook), step=step, frames=frames)

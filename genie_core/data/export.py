@@ -53,7 +53,7 @@ class ExportPlan:
         to: what to write.
         frames: which frames; Parquet holds none in any case.
         fps: frames a second, for LeRobot, where the labels do not say; None: theirs.
-        task: what the robot was to do, in words, for LeRobot; None: what a LeRobot source says, else nothing.
+        task: what the robot was to do, in words, for LeRobot; None: what a LeRobot or RLDS source says, else nothing.
         actions: which actions LeRobot's policies are to learn.
         limits: past which sizes LeRobot's files end.
         exported: the time that the export bears; None: now.

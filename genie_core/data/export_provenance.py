@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Provenance:
     episodes: tuple[EpisodeProvenance, ...]
     masks: Mapping[str, tuple[str, ...]]
 
-    @property
+    @cached_property
     def action_names(self) -> tuple[str, ...] | None:
         """Names of the numbers of the actions that were decoded, the same for all labels; None: none were."""
         decoded = (episode.attrs.aligned_by for episode in self.episodes)

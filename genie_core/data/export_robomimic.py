@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -124,15 +124,18 @@ def _copy_demo(path: Path, name: str, demo: h5py.Group, without: str | None) -> 
         for key in source:
             require_link(source, key, f"{path}: {name}")
             if key == "obs":
-                _copy_all(source[key], demo.require_group(key), without)
+                _copy_all(source[key], demo.require_group(key), PurePosixPath(without).parts if without else ())
             elif key != LABEL_GROUP:
                 file.copy(source[key], demo, name=key, expand_external=True)
 
 
-def _copy_all(source: h5py.Group, output: h5py.Group, without: str | None) -> None:
+def _copy_all(source: h5py.Group, output: h5py.Group, without: tuple[str, ...]) -> None:
+    """Copy what a group holds, but what lies at the path `without` in it; a camera's name may be one (RLDS)."""
     for key in source:
-        if key != without:
+        if without[:1] != (key,):
             source.copy(source[key], output, name=key, expand_external=True)
+        elif without[1:]:
+            _copy_all(source[key], output.require_group(key), without[1:])
 
 
 def _copy_file_attributes(path: Path, output: h5py.File) -> None:

@@ -6,7 +6,7 @@ Writing is the work of `export`. Nothing is kept open between calls.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +15,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.dataset import Dataset, ReadOptions
 from genie_core.data.episode import Episode
+from genie_core.data.export_original import Originals, is_shard
 from genie_core.data.export_provenance import EpisodeProvenance, Provenance, read_provenance
-from genie_core.data.export_tasks import lerobot_tasks
-from genie_core.data.formats import dataset_around, open_dataset
+from genie_core.data.export_tasks import lerobot_tasks, rlds_task
+from genie_core.data.formats import open_dataset
 from genie_core.data.hdf5 import read_hdf5
 from genie_core.data.labelled import LabelledFile, carries_labels, open_labelled
 from genie_core.data.labels import Labels
 from genie_core.data.lerobot_meta import is_lerobot
 from genie_core.data.lerobot_write import ACTION_OF, PROVENANCE, camera_key
-from genie_core.data.location import SourcePath, source_path
+from genie_core.data.location import source_path
 from genie_core.data.parquet_labels import ParquetLabels, is_parquet, open_parquet_labels
 from genie_core.errors import DatasetError
 
@@ -42,11 +42,27 @@ _STATES: tuple[tuple[str, ...], ...] = (
     ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
     ("obs/ee_pos", "obs/ee_ori", "obs/gripper_states"),
     ("obs/robot0_eef_pos",),
+    ("observation/state",),
+    ("observation/proprio",),
+    ("observation/robot_state",),
+    ("observation/robot_obs",),
+    ("observation/cartesian_position", "observation/gripper_position"),
+    ("observation/base_pose_tool_reached", "observation/gripper_closed"),
+    ("observation/joint_states", "observation/gripper_states"),
+    ("observation/effector_translation",),
 )
-"""Where proprioception is stored: LeRobot, our own export of it, ALOHA, robomimic, LIBERO; the first that is there."""
+"""Where proprioception is stored: LeRobot, our own export of it, ALOHA, robomimic, LIBERO, Open X-Embodiment (its usual
+names, then DROID's, RT-1's, VIOLA's and Language Table's); the first that is there as a whole."""
+
+_RLDS = "observation/"
+"""How those of RLDS begin."""
 
 _OWN_FRAMES = frozenset({"link", "copy", "in_place"})
 """Labelled files whose frames are the source's, not made smaller."""
+
+
+Arrays = Callable[[str], NDArray[Any] | None]
+"""Reads what an episode has under a key; None where it has nothing."""
 
 
 class LabelStore(Protocol):
@@ -66,8 +82,8 @@ class LabelStore(Protocol):
     def episode(self, name: str) -> Episode | None:
         """The frames in the store; None where it keeps none."""
 
-    def array(self, name: str, key: str) -> NDArray[Any] | None:
-        """What is stored beside the labels under `key`."""
+    def arrays(self, name: str) -> Arrays:
+        """What is stored beside the labels of an episode, to be read key by key."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,8 @@ class ExportSource:
         return self.store.provenance
 
     @cached_property
-    def _datasets(self) -> dict[tuple[SourcePath, ReadOptions], Dataset]:
-        return {}
+    def _originals(self) -> Originals:
+        return Originals()
 
     def labels(self, episode: EpisodeProvenance) -> Labels:
         """Labels of all frames of an episode."""
@@ -121,20 +137,32 @@ class ExportSource:
 
     def robot(self, episode: EpisodeProvenance) -> Robot:
         """Actions and proprioception, from beside the labels or else from the source."""
-        action, keys = self._array(episode, ACTIONS), self._state_keys(episode)
-        parts = [part for key in keys if (part := self._array(episode, key)) is not None]
+        read = self._arrays(episode)
+        action = read(ACTIONS)
+        keys, parts = _first_state(read)
         names = tuple(name for key, part in zip(keys, parts, strict=True) for name in _names(key, part.shape[1]))
         return Robot(action, np.concatenate(parts, axis=1) if parts else None, names)
 
     def task(self, episode: EpisodeProvenance) -> str | None:
-        """What the robot was to do, in words, if the LeRobot dataset that was labelled says so and is still there."""
+        """What the robot was to do, in words, if what was labelled is LeRobot or RLDS, says so and is still there."""
         store = self.store
         if isinstance(store, LeRobotStore):
             return self._tasks_of(self.path).get(store.episodes[episode.name].name)
-        folder = dataset_around(episode.attrs.source)
+        if is_shard(source_path(episode.attrs.source)):
+            return self._instruction(episode)
+        folder = self._originals.around(episode.attrs.source)
+        if folder in self._tasks:
+            return self._tasks[folder].get(episode.attrs.source_name)
         if not isinstance(folder, Path) or not is_lerobot(folder):
             return None
         return self._tasks_of(folder).get(episode.attrs.source_name)
+
+    def _instruction(self, episode: EpisodeProvenance) -> str | None:
+        try:
+            source = self._in_source(episode)
+        except DatasetError:  # the source is gone, and its words with it
+            return None
+        return rlds_task(source)
 
     def _tasks_of(self, folder: Path) -> dict[str, str]:
         if folder not in self._tasks:
@@ -145,22 +173,26 @@ class ExportSource:
     def _tasks(self) -> dict[Path, dict[str, str]]:
         return {}
 
-    def _state_keys(self, episode: EpisodeProvenance) -> tuple[str, ...]:
-        there = (keys for keys in _STATES if all(self._array(episode, key) is not None for key in keys))
-        return next(there, ())
+    def _arrays(self, episode: EpisodeProvenance) -> Arrays:
+        """Reads (T, A) arrays of numbers; None where there is none."""
+        stored = self.store.arrays(episode.name)
 
-    def _array(self, episode: EpisodeProvenance, key: str) -> NDArray[Any] | None:
-        """A (T, A) array of numbers; None where there is none."""
-        values = self.store.array(episode.name, key)
-        if values is None and not self.store.has_original_frames:
-            try:
-                values = self._in_source(episode).array(key)
-            except DatasetError:  # the source is gone, and the robot's numbers with it
-                return None
-        if values is None:
-            return None
+        def read(key: str) -> NDArray[Any] | None:
+            values = stored(key)
+            if values is None and not self.store.has_original_frames:
+                try:
+                    values = self._in_source(episode).array(key)
+                except DatasetError:  # the source is gone, and the robot's numbers with it
+                    return None
+            return None if values is None else self._numbers(episode, key, values)
+
+        return read
+
+    def _numbers(self, episode: EpisodeProvenance, key: str, values: NDArray[Any]) -> NDArray[Any] | None:
         if values.ndim == 1:
             values = values[:, None]
+        if key.startswith(_RLDS) and (values.ndim != 2 or values.dtype.kind != "f"):
+            return None  # a name that anybody may use for anything
         if values.ndim != 2 or len(values) != episode.num_frames or values.dtype.kind not in "fiub":
             raise DatasetError(
                 f"{self.path}: {episode.name}: `{key}` is {values.shape} {values.dtype}, "
@@ -169,28 +201,7 @@ class ExportSource:
         return values
 
     def _in_source(self, episode: EpisodeProvenance) -> Episode:
-        attrs = episode.attrs
-        path = source_path(attrs.source)
-        if isinstance(path, Path) and not path.exists():
-            raise DatasetError(f"{path}: is not there any more; {episode.name} of {self.path} was labelled from it")
-        convention = attrs.convention
-        options = ReadOptions(
-            camera=None if attrs.frames_path else attrs.camera,
-            fps=attrs.fps,
-            colour=convention.colour,
-            flip=convention.upside_down,
-            frames_path=attrs.frames_path,
-        )
-        key = (dataset_around(attrs.source), options)
-        if key not in self._datasets:
-            self._datasets[key] = open_dataset(key[0], options=options, check=False)
-        dataset = self._datasets[key]
-        for found in dataset.episodes:
-            if dataset.format == "video" or f"/{attrs.source_name}".endswith(f"/{found.name}"):
-                return found
-        raise DatasetError(
-            f"{path}: has no episode {attrs.source_name}; {episode.name} of {self.path} was labelled from it"
-        )
+        return self._originals.episode(episode.attrs, f"{episode.name} of {self.path}")
 
     def _checked(self, episode: EpisodeProvenance, frames: Episode) -> Episode:
         if frames.num_frames != episode.num_frames:
@@ -235,10 +246,10 @@ class Hdf5Labels:
         """Frames in the file, or behind its links."""
         return self.file.episode(self._names[name])
 
-    def array(self, name: str, key: str) -> NDArray[Any] | None:
-        """An array of the demo."""
+    def arrays(self, name: str) -> Arrays:
+        """Arrays of the demo, which is looked up once."""
         episode = self.episode(name)
-        return None if episode is None else episode.array(key)
+        return _nothing if episode is None else episode.array
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -276,9 +287,9 @@ class ParquetStore:
     def episode(self, name: str) -> None:
         """It keeps no frames."""
 
-    def array(self, name: str, key: str) -> NDArray[Any] | None:
-        """A column of numbers."""
-        return self.file.array(name, "action" if key == ACTIONS else key)
+    def arrays(self, name: str) -> Arrays:
+        """Columns of numbers."""
+        return lambda key: self.file.array(name, "action" if key == ACTIONS else key)
 
 
 @dataclass(frozen=True)
@@ -310,9 +321,10 @@ class LeRobotStore:
         """Frames of the dataset's videos."""
         return self.episodes[name]
 
-    def array(self, name: str, key: str) -> NDArray[Any] | None:
-        """A feature of numbers; `robot_actions` tells whether those called ``action`` are the robot's own."""
-        return None if key == ACTIONS and not self.robot_actions else self.episodes[name].array(key)
+    def arrays(self, name: str) -> Arrays:
+        """Features of numbers; `robot_actions` tells whether those called ``action`` are the robot's own."""
+        read = self.episodes[name].array
+        return lambda key: None if key == ACTIONS and not self.robot_actions else read(key)
 
     def _feature(self, name: str, key: str) -> NDArray[Any]:
         values = self.episodes[name].array(key)
@@ -357,8 +369,26 @@ def _open_lerobot(path: Path) -> LeRobotStore:
     return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
 
+def _nothing(key: str) -> None:
+    """What a store without anything beside its labels has under `key`."""
+
+
+def _first_state(read: Arrays) -> tuple[tuple[str, ...], list[NDArray[Any]]]:
+    """The keys of the first known place of proprioception that is there as a whole, and what they hold."""
+    for keys in _STATES:
+        parts = []
+        for key in keys:
+            part = read(key)
+            if part is None:
+                break
+            parts.append(part)
+        else:
+            return keys, parts
+    return (), []
+
+
 def _names(key: str, width: int) -> Sequence[str]:
-    stem = key.removeprefix("obs/")
+    stem = key.removeprefix("obs/").removeprefix(_RLDS)
     return [stem] if width == 1 else [f"{stem}_{index}" for index in range(width)]
 
 

@@ -1,4 +1,4 @@
-"""What the robot was to do, in words, where a LeRobot dataset says so: v2.0 and v2.1 (JSON lines) and v3.0 (Parquet).
+"""What the robot was to do, in words: of LeRobot v2.0 and v2.1 (JSON lines) and v3.0 (Parquet), and of RLDS.
 
 Reading frames and labels is the work of others; other formats' words are not looked for.
 """
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from genie_core.data.episode import Episode
 from genie_core.data.parquet import ParquetTable
+from genie_core.data.rlds import RldsReader
 from genie_core.errors import DatasetError
 
 
@@ -23,6 +25,11 @@ def lerobot_tasks(folder: Path) -> dict[str, str]:
         return {f"episode_{index:06d}": str(tasks[0]) for index, tasks in _episodes(folder) if tasks}
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DatasetError(f"{folder}: its list of episodes is not as LeRobot writes it: {error}") from error
+
+
+def rlds_task(episode: Episode) -> str | None:
+    """The instruction of an RLDS episode; None of one without, and of any other. Raises DatasetError where damaged."""
+    return episode.reader.instruction if isinstance(episode.reader, RldsReader) else None
 
 
 def _episodes(folder: Path) -> Iterator[tuple[int, Any]]:
@@ -42,4 +49,4 @@ def _episodes(folder: Path) -> Iterator[tuple[int, Any]]:
             yield from zip(map(int, indices), tasks, strict=True)
 
 
-__all__ = ["lerobot_tasks"]
+__all__ = ["lerobot_tasks", "rlds_task"]

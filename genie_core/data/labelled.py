@@ -27,7 +27,7 @@ from genie_core.data.label_schema import (
 )
 from genie_core.data.labels import Labels
 from genie_core.data.location import SourcePath
-from genie_core.data.robomimic import LABEL_GROUP, demo_names, read_robomimic
+from genie_core.data.robomimic import LABEL_GROUP, demo_names, read_demo
 from genie_core.errors import DatasetError
 
 
@@ -65,15 +65,15 @@ class LabelledFile:
         """
         with self._open(episode) as group:
             attrs = read_attrs_of(group)
-        if self.attrs.frames == "none":
-            return None
-        if self.attrs.layout is not None:
+            if self.attrs.frames == "none":
+                return None
             place = self.places[episode]
-            own = _own_reader(place, episode, attrs)
-            return Episode(episode, place.path, attrs.camera, own, attrs.fps, attrs.convention)
-        reader = read_robomimic(self.path).reader(episode, attrs.camera)
+            if self.attrs.layout is not None:
+                own = _own_reader(place, episode, attrs)
+                return Episode(episode, place.path, attrs.camera, own, attrs.fps, attrs.convention)
+            reader = read_demo(place.path, group.parent, episode, attrs.camera)
         convention = Convention() if self.attrs.frames == "model" else attrs.convention
-        return Episode(episode, self.path, attrs.camera, reader, attrs.fps, convention)
+        return Episode(episode, place.path, attrs.camera, reader, attrs.fps, convention)
 
     @contextmanager
     def _open(self, episode: str) -> Iterator[h5py.Group]:

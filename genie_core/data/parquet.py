@@ -5,11 +5,12 @@ PyArrow takes a quarter of a second to import, so it is imported when the first 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,10 @@ from genie_core.errors import DatasetError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
+    from pyarrow.parquet import FileMetaData, ParquetFile
+
+_Stamp = tuple[int, int, int]
+"""Number, size and time of change of a file: the same as long as it is."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,11 @@ class _Layout:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """One Parquet file. Nothing is kept open between calls; every member raises DatasetError naming the file."""
+    """One Parquet file. Nothing is kept open between calls; every member raises DatasetError naming the file.
+
+    Of a file of several row groups its footer is kept, which describes them all: reading it for every row group anew
+    would take as long as their number squared.
+    """
 
     path: SourcePath
 
@@ -44,6 +52,14 @@ class ParquetTable:
     def columns(self) -> frozenset[str]:
         """Names of the columns; what a name holds behind a dot is part of it."""
         return self._layout.columns
+
+    @cached_property
+    def _footers(self) -> dict[_Stamp, FileMetaData]:
+        """The footer, once it was read; not of a file that has changed since."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_footers"}  # soon read again, and large
 
     @cached_property
     def _layout(self) -> _Layout:
@@ -114,14 +130,23 @@ class ParquetTable:
         from pyarrow.parquet import ParquetFile
 
         try:
-            with (
-                local_file(self.path).open("rb") as opened,
-                ParquetFile(opened, pre_buffer=False, buffer_size=2**20) as file,
-            ):
-                yield file
+            with local_file(self.path).open("rb") as opened:
+                stamp = _stamp(opened)
+                footer = self._footers.get(stamp)
+                with ParquetFile(opened, metadata=footer, pre_buffer=False, buffer_size=2**20) as file:
+                    if footer is None:
+                        self._footers.clear()
+                        if file.num_row_groups > 1:
+                            self._footers[stamp] = file.metadata
+                    yield file
         except (pa.ArrowException, OSError) as error:
             reason = getattr(error, "strerror", None) or f"not a Parquet file, or damaged: {error}"
             raise DatasetError(f"{self.path}: {reason}") from error
+
+
+def _stamp(file: IO[bytes]) -> _Stamp:
+    facts = os.fstat(file.fileno())
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _numbers(column: pa.Array) -> NDArray[Any]:

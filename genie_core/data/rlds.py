@@ -19,11 +19,9 @@ from genie_core.data.images import decode_image
 from genie_core.data.resize import Frames
 from genie_core.data.rlds_example import Values
 from genie_core.data.rlds_features import FLAT, STEPS, StepFeature, step_count
+from genie_core.data.rlds_instruction import find_instruction
 from genie_core.data.rlds_meta import RldsEntry, RldsMeta, action_parts, is_rlds, read_rlds_meta, rlds_reason
 from genie_core.errors import DatasetError, RequestError
-
-_INSTRUCTIONS = ("language_instruction", "observation/natural_language_instruction", "instruction")
-"""What the task in words is called, most usual first."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ class RldsReader:
 
     @property
     def instruction(self) -> str | None:
-        """The task in words, as the first step has it; None where there is none."""
-        return self._load().instruction()
+        """The task in words, as `find_instruction` finds it; None where there is none."""
+        return find_instruction(self._load().values)
 
     @cached_property
     def _extent(self) -> tuple[int, tuple[int, int]]:
@@ -171,12 +169,6 @@ class Steps:
         if len(arrays) == 1:
             return arrays[0]
         return np.concatenate([array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays], axis=1)
-
-    def instruction(self) -> str | None:
-        """The task in words, None where there is none."""
-        texts = (self.values.get(STEPS + key) for key in _INSTRUCTIONS)
-        first = next((held[0] for held in texts if held and isinstance(held[0], bytes)), None)
-        return first.decode("utf-8", "replace") if isinstance(first, bytes) and first else None
 
 
 def rlds_readers(meta: RldsMeta, camera: str) -> Iterator[RldsReader]:

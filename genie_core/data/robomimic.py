@@ -66,8 +66,7 @@ class RobomimicFile:
 
     def reader(self, demo: str, camera: str) -> RobomimicReader:
         """Return the reader of one of `demos`; nothing is read yet."""
-        problem = None if self.fps is not None else self.rate_problem
-        return RobomimicReader(self.path, demo, camera, self.fps, problem)
+        return _reader(self.path, demo, camera, self.fps, self.rate_problem)
 
 
 def read_robomimic(path: SourcePath) -> RobomimicFile:
@@ -96,6 +95,16 @@ def read_robomimic(path: SourcePath) -> RobomimicFile:
             is_libero=is_libero(data),
             image_convention=_text(data.attrs.get(_IMAGE_CONVENTION)),
         )
+
+
+def read_demo(path: SourcePath, data: h5py.Group, demo: str, camera: str) -> RobomimicReader:
+    """Return the reader of one demo of an open file's group `data`, without a look at the others.
+
+    Raises DatasetError where its observations are a link that leads nowhere.
+    """
+    require_link(data[demo], "obs", f"{path}: {demo}")
+    fps, _, rate_problem = _find_fps(data)
+    return _reader(path, demo, camera, fps, rate_problem)
 
 
 def demo_names(file: h5py.File) -> tuple[str, ...]:
@@ -204,6 +213,10 @@ class RobomimicReader:
         return dataset
 
 
+def _reader(path: SourcePath, demo: str, camera: str, fps: float | None, problem: str | None) -> RobomimicReader:
+    return RobomimicReader(path, demo, camera, fps, None if fps is not None else problem)
+
+
 def _observations(demo: h5py.Group, where: str) -> h5py.Group:
     observations = demo.get("obs")
     if isinstance(observations, h5py.Group):
@@ -289,6 +302,7 @@ __all__ = [
     "RobomimicReader",
     "demo_names",
     "is_libero",
+    "read_demo",
     "read_robomimic",
     "require_link",
 ]

@@ -42,7 +42,8 @@ def export(
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Leave the frames out (robomimic).")] = False,
     fps: Annotated[float | None, typer.Option(help="Frames a second (lerobot), where the labels do not say.")] = None,
     task: Annotated[
-        str | None, typer.Option(help="What the robot was to do, in words (lerobot). [default: the LeRobot source's]")
+        str | None,
+        typer.Option(help="What the robot was to do, in words (lerobot). [default: a LeRobot or RLDS source's]"),
     ] = None,
     actions: Annotated[
         Actions, typer.Option(help="What `action` is (lerobot): the robot's own, or those an alignment has decoded.")

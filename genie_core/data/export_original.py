@@ -1,0 +1,89 @@
+"""Finds again the episodes that labels were made from, for one export: every dataset is opened once, however many.
+
+What was found is kept for as long as the object, so make one for each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from genie_core.data.dataset import ReadOptions
+from genie_core.data.episode import Episode
+from genie_core.data.formats import dataset_around, open_dataset
+from genie_core.data.label_schema import LabelAttrs
+from genie_core.data.label_source import source_options
+from genie_core.data.location import SourcePath, source_path
+from genie_core.errors import DatasetError
+
+_Place = tuple[SourcePath, ReadOptions]
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The datasets that labels were made from, as far as they are still there."""
+
+    _folders: dict[tuple[SourcePath, bool], SourcePath | None] = field(default_factory=dict, init=False, repr=False)
+    _opened: dict[_Place, Mapping[str, Episode] | DatasetError] = field(default_factory=dict, init=False, repr=False)
+
+    def around(self, source: str) -> SourcePath:
+        """The dataset that a file of frames belongs to, as `dataset_around` says: a folder, or else the file."""
+        file = source_path(source)
+        beside = file.parent, is_shard(file)  # files that agree in these belong to the same dataset, or to none
+        if beside not in self._folders:
+            found = dataset_around(source)
+            self._folders[beside] = None if found == file else found
+        return self._folders[beside] or file
+
+    def episode(self, attrs: LabelAttrs, labels: str) -> Episode:
+        """The episode that was labelled; `labels` is what errors call its labels.
+
+        Raises:
+            DatasetError: the dataset is not there any more, cannot be read, or has no episode of that name.
+
+        """
+        path = source_path(attrs.source)
+        if isinstance(path, Path) and not path.exists():
+            raise DatasetError(f"{path}: is not there any more; {labels} was labelled from it")
+        options = replace(source_options(attrs), actions_path=None)  # it would be right for one episode only
+        episodes = self._episodes((self.around(attrs.source), options))
+        found = next((episodes[name] for name in _ends(attrs.source_name) if name in episodes), None)
+        if found is None:
+            raise DatasetError(f"{path}: has no episode {attrs.source_name}; {labels} was labelled from it")
+        return found
+
+    def _episodes(self, place: _Place) -> Mapping[str, Episode]:
+        """Episodes by name. A dataset that cannot be opened is not tried again."""
+        if place not in self._opened:
+            try:
+                self._opened[place] = _by_name(*place)
+            except DatasetError as error:
+                self._opened[place] = error
+        found = self._opened[place]
+        if isinstance(found, DatasetError):
+            raise DatasetError(str(found)) from found
+        return found
+
+
+def is_shard(file: SourcePath) -> bool:
+    """Whether a file is one of RLDS, by its name."""
+    return ".tfrecord" in file.name
+
+
+def _by_name(path: SourcePath, options: ReadOptions) -> dict[str, Episode]:
+    dataset = open_dataset(path, options=options, check=False)
+    if dataset.format == "video":
+        return {"": dataset.episodes[0]}  # the one it is, whatever it was called in the folder that was labelled
+    return {episode.name: episode for episode in reversed(dataset.episodes)}  # of one name the first counts
+
+
+def _ends(name: str) -> Iterator[str]:
+    """``lift/demo_3``, ``demo_3`` and the empty name: a file knows its episodes without the folders around it."""
+    while name:
+        yield name
+        name = name.partition("/")[2]
+    yield ""
+
+
+__all__ = ["Originals", "is_shard"]
