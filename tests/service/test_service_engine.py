@@ -127,8 +127,7 @@ def test_one_lane_computes_in_all_threads_only_where_that_changes_no_bit() -> No
     async def main() -> tuple[int, int]:
         engine = Engine(queue_limit=100, lanes=1, threads=3)
         count = [
-            engine.job().run(each(lambda _: torch.get_num_threads(), in_threads=exact), None)
-            for exact in (True, False)
+            engine.job().run(each(lambda _: torch.get_num_threads(), in_threads=exact), None) for exact in (True, False)
         ]
         found = await asyncio.gather(*count)
         engine.close()
