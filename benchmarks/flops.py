@@ -53,6 +53,14 @@ def sampler_flops(config: ModelConfig, steps: int, window: int) -> int:
     return len(rows) * (action + but_last) + sum(others_keys) + sum(last) + sum(heads) + action + full
 
 
+def full_window_flops(config: ModelConfig, steps: int, window: int) -> int:
+    """Operations that drawing one frame takes (group 1) where `steps` passes compute a whole window and its logits."""
+    c, tokens = config.dynamics.transformer, config.tokens_per_frame
+    action = 2 * window * config.lam.quantizer.dim * c.dim
+    head = 2 * window * tokens * c.dim * config.tokenizer.quantizer.codes
+    return steps * (action + transformer_flops(c, window, tokens, window) + head)
+
+
 def decoder_flops(config: ModelConfig) -> int:
     """Operations that turning one frame's tokens into pixels takes, with linear patches and the past at hand."""
     c, tokens = config.tokenizer, config.tokens_per_frame
@@ -60,4 +68,4 @@ def decoder_flops(config: ModelConfig) -> int:
     return ends + transformer_flops(c.decoder, 1, tokens, c.decoder.window)
 
 
-__all__ = ["decoder_flops", "encoder_flops", "sampler_flops", "transformer_flops"]
+__all__ = ["decoder_flops", "encoder_flops", "full_window_flops", "sampler_flops", "transformer_flops"]

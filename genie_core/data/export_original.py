@@ -12,6 +12,7 @@ from pathlib import Path
 from genie_core.data.dataset import ReadOptions
 from genie_core.data.episode import Episode
 from genie_core.data.formats import dataset_around, open_dataset
+from genie_core.data.hdf5_frames import Hdf5Reader
 from genie_core.data.label_schema import LabelAttrs
 from genie_core.data.label_source import source_options
 from genie_core.data.location import SourcePath, source_path
@@ -46,11 +47,13 @@ class Originals:
         path = source_path(attrs.source)
         if isinstance(path, Path) and not path.exists():
             raise DatasetError(f"{path}: is not there any more; {labels} was labelled from it")
-        options = replace(source_options(attrs), actions_path=None)  # it would be right for one episode only
+        options = replace(source_options(attrs), actions_path=None)  # it names one episode's actions
         episodes = self._episodes((self.around(attrs.source), options))
         found = next((episodes[name] for name in _ends(attrs.source_name) if name in episodes), None)
         if found is None:
             raise DatasetError(f"{path}: has no episode {attrs.source_name}; {labels} was labelled from it")
+        if attrs.actions_path is not None and isinstance(found.reader, Hdf5Reader):
+            return replace(found, reader=replace(found.reader, actions=attrs.actions_path))
         return found
 
     def _episodes(self, place: _Place) -> Mapping[str, Episode]:

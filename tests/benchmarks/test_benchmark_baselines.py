@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.baselines import plain_dynamics, plain_encoder, sample_frame_full_window
-from benchmarks.flops import decoder_flops, encoder_flops, sampler_flops
+from benchmarks.flops import decoder_flops, encoder_flops, full_window_flops, sampler_flops
 from benchmarks.networks import coinrun, make_genie
 from benchmarks.rollout import FullWindowRollout, logits_difference, random_window, start_rollout
 from genie_core.inference.sampler import Chance, sample_frame
@@ -113,6 +113,9 @@ def test_flops_are_those_that_torch_counts(genie: Genie) -> None:
     decoder = genie.tokenizer.decoder_state(1)
     assert _counted(lambda: genie.tokenizer.decode_stream(token_1TN, decoder)) == decoder_flops(config)
     assert _counted(draw) == sampler_flops(config, 3, WINDOW)
+    plain = plain_dynamics(genie.dynamics, config)
+    window = random_window(genie)
+    assert _counted(lambda: plain(*window)) == full_window_flops(config, 1, WINDOW)
 
 
 @torch.no_grad()

@@ -11,10 +11,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from factories_data import make_aloha, make_frames, make_label_model, make_labels, make_robomimic, make_video
+from factories_data import (
+    make_aloha,
+    make_frames,
+    make_label_model,
+    make_labels,
+    make_nested,
+    make_robomimic,
+    make_video,
+)
 from factories_labelled import label_file
 from factories_lerobot import TOP, action_of, make_lerobot_v30, state_of
-from genie_core.data import FramesMode, LabelAlignment, Labels, LabelWriter, open_dataset, open_labelled, resize_frames
+from genie_core.data import (
+    FramesMode,
+    LabelAlignment,
+    Labels,
+    LabelWriter,
+    ReadOptions,
+    open_dataset,
+    open_labelled,
+    resize_frames,
+)
 from genie_core.data.export import ExportFormat, ExportFrames, ExportPlan, export_labels
 from genie_core.errors import DatasetError
 
@@ -187,6 +204,18 @@ def test_actions_and_states_of_a_lerobot_source_are_kept(tmp_path: Path) -> None
         np.testing.assert_array_equal(file["data/demo_1/actions"], action_of(1, 5))
         np.testing.assert_array_equal(file["data/demo_1/obs/observation.state"], state_of(1, 5))
         assert file[f"data/demo_1/obs/{TOP}"].shape == (5, 48, 64, 3)
+
+
+@pytest.mark.parametrize("frames", [None, "model", "none"])
+def test_actions_whose_path_the_user_gave_are_exported(tmp_path: Path, frames: FramesMode | None) -> None:
+    source = make_nested(tmp_path / "a.h5")
+    paths = ReadOptions(fps=15, frames_path="trajectories/*/images/front", actions_path="trajectories/*/robot/command")
+    labelled = label_file(source, frames=frames, options=paths)
+    export_labels(labelled.path, tmp_path / "out.parquet", ExportPlan("parquet"))
+    found = np.array(pq.read_table(tmp_path / "out.parquet")["action"].to_pylist())
+    with h5py.File(source) as file:
+        stored = [file[f"trajectories/{number}/robot/command"][()] for number in (2, 9, 16)]
+    np.testing.assert_allclose(found, np.concatenate(stored), rtol=1e-6)
 
 
 def describe_hdf5(path: Path) -> str:
