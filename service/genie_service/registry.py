@@ -170,7 +170,11 @@ class ModelRegistry:
         await job.run(Operation(f"{model.name}/prepare", prepare), None)
         await job.run_all(Operation(f"{model.name}/warm", warm), [None] * self._engine.lanes)
         shapes = {name: (found.sizes, found.in_threads) for name, found in model.shapes.items()}
-        _log.info("model %s: batches of these sizes change no bit (nor do threads): %s", model.name, shapes)
+        _log.info(
+            "model %s: batches of these sizes change no bit (and whether lone work uses all threads): %s",
+            model.name,
+            shapes,
+        )
 
     async def _set_state(self, entry: _Entry, state: State, message: str = "") -> None:
         entry.state, entry.message = state, message
