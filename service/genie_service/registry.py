@@ -171,7 +171,7 @@ class ModelRegistry:
         await job.run_all(Operation(f"{model.name}/warm", warm), [None] * self._engine.lanes)
         shapes = {name: (found.sizes, found.in_threads) for name, found in model.shapes.items()}
         _log.info(
-            "model %s: batches of these sizes change no bit (and whether lone work uses all threads): %s",
+            "model %s: batches of these sizes change no bit (and if lone work uses all threads): %s",
             model.name,
             shapes,
         )
