@@ -13,7 +13,7 @@ from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
 from genie_core.alignment.regressor import Inputs, Kernel, Regressor
 from genie_core.alignment.transitions import Reduce
-from genie_core.data import Frames, conform_frames
+from genie_core.data import Frames, Precision, conform_frames
 from genie_core.errors import RequestError
 
 How = Literal["regressor", "dictionary", "draw"]
@@ -52,6 +52,9 @@ class AlignmentInfo(BaseModel):
     step: int = Field(gt=0, description="frames of the transitions that it was fitted on")
     fps: float | None = Field(description="frames a second of those")
     camera: str
+    precision: Precision | None = Field(
+        None, description="what the networks computed those labels in; None in files of earlier versions"
+    )
     height: int = Field(gt=0, description="the model's frame size, pixels")
     width: int = Field(gt=0)
     kernels: tuple[Kernel, ...] = Field(min_length=1)

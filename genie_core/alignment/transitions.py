@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from genie_core.alignment.observation import thumbnails
 from genie_core.alignment.regressor import Array
-from genie_core.data import Dataset, Episode, Frames, LabelAttrs, LabelledFile, Labels, open_dataset, resize_frames
+from genie_core.data import (
+    Dataset,
+    Episode,
+    Frames,
+    LabelAttrs,
+    LabelledFile,
+    Labels,
+    Precision,
+    open_dataset,
+    resize_frames,
+)
 from genie_core.data.lerobot_meta import is_lerobot, read_lerobot_meta
 from genie_core.data.location import SourcePath, source_path
 from genie_core.errors import DatasetError
@@ -70,6 +80,7 @@ class Material:
         step: frames from x_t to x_{t+step}.
         fps: frames a second; None where only the step is known.
         camera: that was labelled.
+        precision: what the networks computed the labels in.
         episodes: at least one.
         without_actions: names of labelled episodes that have no actions.
 
@@ -82,6 +93,7 @@ class Material:
     step: int
     fps: float | None
     camera: str
+    precision: Precision
     episodes: Sequence[AlignedEpisode]
     without_actions: tuple[str, ...]
 
@@ -115,7 +127,7 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Callable[[st
     Raises:
         DatasetError: no episode has actions, or none a valid label; lengths of labels, actions and frames disagree;
             actions are no finite numbers, or not equally many in each episode; or episodes are labelled with different
-            bundles or steps.
+            bundles, steps or precisions.
 
     """
     labels = {name: labelled.labels(name) for name in labelled.episodes}
@@ -136,7 +148,18 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Callable[[st
     first = attrs[episodes[0].name]
     names = _action_names(where, episodes[0].action_TA.shape[1])
     without = tuple(name for name in labelled.episodes if name not in found)
-    return Material(labelled, where, names, wanted.reduce, first.step, first.fps, first.camera, episodes, without)
+    return Material(
+        labelled,
+        where,
+        names,
+        wanted.reduce,
+        first.step,
+        first.fps,
+        first.camera,
+        first.precision,
+        episodes,
+        without,
+    )
 
 
 def reduce_actions(action_TA: Array, step: int, reduce: Reduce) -> Array:
@@ -153,7 +176,7 @@ def reduce_actions(action_TA: Array, step: int, reduce: Reduce) -> Array:
 
 
 def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, LabelAttrs]) -> Mapping[str, LabelAttrs]:
-    """The attributes as they are, once it is sure that one bundle and one step made all labels."""
+    """The attributes as they are, once it is sure that all labels were made in one way."""
     if not attrs:
         raise DatasetError(f"{labelled.path}: no episode carries labels")
     for name, of in attrs.items():
@@ -168,6 +191,9 @@ def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, LabelAttrs]) -> Ma
             f"{labelled.path}: transitions of {', '.join(map(str, steps))} frames, wanted one length: an action over "
             "another time is another action"
         )
+    precisions = sorted({of.precision for of in attrs.values()})
+    if len(precisions) > 1:
+        raise DatasetError(f"{labelled.path}: labels of {' and '.join(precisions)}, wanted one: label it again in one")
     return attrs
 
 

@@ -64,6 +64,15 @@ def test_an_alignment_is_fitted_measured_saved_and_served(bundle: BundleInfo, la
         assert "supervised inverse dynamics, all labels" in text
 
 
+def test_the_precision_of_the_labels_is_kept(bundle: BundleInfo, labelled: Path) -> None:
+    with h5py.File(labelled, "a") as file:
+        for demo in file["data"].values():
+            demo["latent_actions"].attrs["precision"] = "bfloat16"
+    run(labelled, "--bundle", bundle.path, "--report", "rep", *SMALL)
+    assert load_alignment(list_alignments(bundle)[0].path, bundle).info.precision == "bfloat16"
+    assert json.loads(Path("rep/report.json").read_text())["precision"] == "bfloat16"
+
+
 def test_what_is_stated_is_what_the_saved_file_does(bundle: BundleInfo, labelled: Path) -> None:
     run(labelled, "--bundle", bundle.path, "--budget", "60", "--report", "rep", *SMALL)
     alignment = load_alignment(list_alignments(bundle)[0].path, bundle)

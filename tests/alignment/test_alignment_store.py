@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from factories import make_nano_bundle
@@ -53,6 +54,17 @@ def test_what_is_loaded_decodes_as_what_was_saved(bundle: BundleInfo, observe: b
         assert decoded.shape == (12, 2)
         assert decoded.dtype == np.float32
         np.testing.assert_array_equal(decoded, alignment.decode(latent_TD, code_T, frames_THWC, how=how, seed=5))
+
+
+def test_an_alignment_of_an_earlier_version_is_read(bundle: BundleInfo, tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    save_alignment(path, make_alignment(bundle, observe=False))
+    with safe_open(path, "np") as file:
+        header = json.loads(file.metadata()["genie_alignment"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+    del header["precision"]  # which was not written then
+    save_file(tensors, path, {"genie_alignment": json.dumps(header)})
+    assert load_alignment(path, bundle).info.precision is None
 
 
 def test_chunks_decode_as_the_whole(bundle: BundleInfo) -> None:

@@ -149,6 +149,11 @@ def test_a_file_of_mixed_labels_is_refused(bundle: BundleInfo, tmp_path: Path) -
         file["data/demo_3/latent_actions"].attrs["bundle_id"] = "f" * 64
     with pytest.raises(DatasetError, match="demo_3 was labelled with bundle ffffffffffff"):
         read(path)
+    with h5py.File(path, "a") as file:
+        file["data/demo_3/latent_actions"].attrs["bundle_id"] = bundle.bundle_id
+        file["data/demo_3/latent_actions"].attrs["precision"] = "bfloat16"
+    with pytest.raises(DatasetError, match="labels of bfloat16 and float32, wanted one"):
+        read(path)
 
 
 def test_a_file_without_any_valid_label_is_refused(bundle: BundleInfo, tmp_path: Path) -> None:
