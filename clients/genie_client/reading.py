@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from genie_core.data import Episode, Frames, LabelledFile
-from genie_core.data.label_source import source_dataset, source_episode
+from genie_core.data.label_source import Originals
 from genie_core.errors import DatasetError
 
 _CHUNK_BYTES = 8 * 1024 * 1024
@@ -18,17 +18,16 @@ def read_chunks(episode: Episode) -> Iterator[Frames]:
     return episode.chunks(max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // frame_bytes)))
 
 
-def frames_of(labelled: LabelledFile, name: str) -> Episode | None:
+def frames_of(labelled: LabelledFile, name: str, originals: Originals) -> Episode | None:
     """The frames of a labelled episode, from the file itself or else its source; None where neither has them."""
     episode = labelled.episode(name)
     if episode is not None:
         return episode
     _, attrs = labelled.labels(name)
     try:
-        source = source_dataset(attrs)
+        return originals.episode(attrs, name)
     except DatasetError:
         return None
-    return source_episode(source, attrs)
 
 
 __all__ = ["frames_of", "read_chunks"]

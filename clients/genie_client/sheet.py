@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from genie_client import font
 from genie_client.reading import frames_of
 from genie_core.data import Frames, LabelledFile, resize_frames
+from genie_core.data.label_source import Originals
 from genie_core.data.palette import code_palette
 from genie_core.errors import DatasetError
 
@@ -89,10 +90,10 @@ def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int
 
     Raises DatasetError where an episode has no labels or its frames are not there to be shown.
     """
-    rows = []
+    rows, originals = [], Originals()
     for name in names:
         labels, attrs = labelled.labels(name)
-        episode, valid = frames_of(labelled, name), np.flatnonzero(labels.valid)
+        episode, valid = frames_of(labelled, name, originals), np.flatnonzero(labels.valid)
         if episode is None or not len(valid):
             raise DatasetError(f"{labelled.path}: {name}: there are no labelled frames to be shown")
         shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from genie_client.reading import frames_of, read_chunks
 from genie_client.recording import Clock, Recording, Scene, log_frames
 from genie_core.data import Frames, LabelledFile, Labels
+from genie_core.data.label_source import Originals
 from genie_core.data.palette import code_palette
 
 _NO_CODE = "-"
@@ -70,10 +71,13 @@ class SimulationView:
     clock: Clock
 
 
-def labelled_view(labelled: LabelledFile, name: str) -> LabelledView:
-    """One episode of a labelled file; without frames where neither the file nor its source has them."""
+def labelled_view(labelled: LabelledFile, name: str, originals: Originals | None = None) -> LabelledView:
+    """One episode of a labelled file; without frames where neither the file nor its source has them.
+
+    Views of several episodes share their `originals`, so that no dataset is opened twice.
+    """
     labels, attrs = labelled.labels(name)
-    episode = frames_of(labelled, name)
+    episode = frames_of(labelled, name, originals or Originals())
     return LabelledView(
         name=name,
         chunks=None if episode is None else lambda: read_chunks(episode),

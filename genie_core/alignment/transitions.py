@@ -25,8 +25,9 @@ from genie_core.data import (
     open_dataset,
     resize_frames,
 )
+from genie_core.data.label_source import Originals
 from genie_core.data.lerobot_meta import is_lerobot, read_lerobot_meta
-from genie_core.data.location import SourcePath, source_path
+from genie_core.data.location import SourcePath
 from genie_core.errors import DatasetError
 
 Reduce = Literal["mean", "first", "last", "change"]
@@ -208,14 +209,9 @@ def _sources(
         own = {name: labelled.episode(name) for name in labelled.episodes}
         if any(episode is not None and episode.array("actions") is not None for episode in own.values()):
             return labelled.path, own
-    first = next(iter(attrs.values()))
-    path = wanted.actions_from or _dataset_of(source_path(first.source))
-    if path is None:
-        raise DatasetError(
-            f"{labelled.path}: has no actions, and neither has its source {first.source}: name a dataset that has them "
-            "with --actions-from"
-        )
-    dataset = _open(path, wanted.camera, first.camera)
+        return _originals(labelled, attrs, wanted.camera)
+    path = wanted.actions_from
+    dataset = _open(path, wanted.camera, next(iter(attrs.values())).camera)
     there = {episode.name: episode for episode in dataset.episodes}
     # An episode has the name that it had when it was labelled, of which a folder's file keeps only the end.
     namings: tuple[Callable[[str], str], ...] = (
@@ -237,12 +233,25 @@ def _sources(
     return path, matched
 
 
-def _dataset_of(source: SourcePath) -> SourcePath | None:
-    """The dataset that labelled frames came from, where it is still there: a file, or LeRobot's folder."""
-    if not source.exists():
-        return None
-    around: list[SourcePath] = [*source.parents]
-    return next((folder for folder in around if is_lerobot(folder)), source)
+def _originals(
+    labelled: LabelledFile, attrs: Mapping[str, LabelAttrs], camera: str | None
+) -> tuple[SourcePath, Mapping[str, Episode | None]]:
+    """As `_sources`, what was labelled; None where an episode is not there any more. `camera`: in place of its own."""
+    originals, found, why = Originals(), dict[str, Episode | None](), "it has none"
+    for name, of in attrs.items():
+        seen = of if camera is None else of.model_copy(update={"camera": camera})
+        try:
+            found[name] = originals.episode(seen, name)
+        except DatasetError as error:
+            found[name], why = None, str(error)
+    places = {originals.around(of.source): None for of in attrs.values()}  # in order
+    where = next(iter(places))
+    if all(episode is None or episode.array("actions") is None for episode in found.values()):
+        raise DatasetError(
+            f"{labelled.path}: has no actions, and neither has its source {where} ({why}): name a dataset that has "
+            "them with --actions-from"
+        )
+    return where if len(places) == 1 else where.parent, found
 
 
 def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset:

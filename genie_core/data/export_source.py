@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
-from genie_core.data.export_original import Originals, is_shard
 from genie_core.data.export_provenance import EpisodeProvenance, Provenance, read_provenance
 from genie_core.data.export_tasks import lerobot_tasks, rlds_task
-from genie_core.data.formats import open_dataset
+from genie_core.data.formats import is_shard, open_dataset
 from genie_core.data.hdf5 import read_hdf5
+from genie_core.data.label_source import Originals
 from genie_core.data.labelled import LabelledFile, carries_labels, open_labelled
 from genie_core.data.labels import Labels
 from genie_core.data.lerobot_meta import is_lerobot

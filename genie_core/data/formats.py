@@ -108,8 +108,13 @@ def dataset_around(source: str) -> SourcePath:
     return next((folder for folder in around[:_DEEPEST] if _may_hold(folder, file)), file)
 
 
+def is_shard(file: SourcePath) -> bool:
+    """Whether a file is one of RLDS, by its name."""
+    return ".tfrecord" in file.name
+
+
 def _may_hold(folder: SourcePath, file: SourcePath) -> bool:
-    if ".tfrecord" in file.name:
+    if is_shard(file):
         return any(layout.recognise(folder) is not None for layout in FOLDER_LAYOUTS)
     return FOLDER_LAYOUTS[0].recognise(folder) is not None
 
@@ -164,7 +169,7 @@ def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str
     """The format of a file and why. Raises DatasetError where it has none."""
     if file.suffix.lower() in VIDEO_SUFFIXES:
         return _VIDEO, str(_VIDEO.recognise(file))
-    if ".tfrecord" in file.name:
+    if is_shard(file):
         raise DatasetError(f"{file}: came one shard of an RLDS dataset, wanted the folder that holds all of it")
     if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):
         raise DatasetError(f"{file}: came a file that ends in `{file.suffix}`, wanted {_suffixes()}")
@@ -211,4 +216,4 @@ def _suffixes() -> str:
     return ", ".join(sorted(HDF5_SUFFIXES | VIDEO_SUFFIXES))
 
 
-__all__ = ["LAYOUTS", "dataset_around", "find_sources", "merged_options", "open_dataset", "survey_dataset"]
+__all__ = ["LAYOUTS", "dataset_around", "find_sources", "is_shard", "merged_options", "open_dataset", "survey_dataset"]

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from factories import make_nano_bundle
 from factories_alignment import NUMBERS, make_aligned
-from factories_data import make_robomimic
+from factories_data import make_aloha, make_nested, make_robomimic
+from factories_labelled import label_file
+from factories_rlds import IMAGE, make_rlds
+from genie_core.alignment.observation import thumbnails
 from genie_core.alignment.transitions import Material, Reduce, Wanted, read_material, reduce_actions
-from genie_core.data import open_labelled
+from genie_core.data import ReadOptions, open_dataset, open_labelled
 from genie_core.errors import DatasetError
 from genie_core.models.bundle import BundleInfo, read_bundle_info
 
@@ -74,6 +77,45 @@ def test_actions_are_found_in_the_source_that_the_labels_name(bundle: BundleInfo
         read(path)
     again = read(path, tmp_path / "b.hdf5")
     np.testing.assert_array_equal(again.episodes[3].action_TA, material.episodes[3].action_TA)
+
+
+def rlds(folder: Path) -> tuple[Path, ReadOptions]:
+    return make_rlds(folder / "arm", {"train": [[4], [5], [6]]}), ReadOptions(camera=IMAGE, fps=10)
+
+
+def aloha(folder: Path) -> tuple[Path, ReadOptions]:
+    (folder / "runs").mkdir()
+    for number in range(3):
+        make_aloha(folder / "runs" / f"episode_{number}.hdf5", 5, seed=number, size=(8, 8), cameras=("top", "low"))
+    return folder / "runs", ReadOptions(camera="low", fps=10, colour="bgr")
+
+
+def described(folder: Path) -> tuple[Path, ReadOptions]:
+    paths = {"frames_path": "trajectories/*/images/front", "actions_path": "trajectories/*/robot/command"}
+    return make_nested(folder / "a.h5"), ReadOptions(fps=10, flip=True, **paths)
+
+
+@pytest.mark.parametrize("make", [rlds, aloha, described])
+@pytest.mark.parametrize("frames", ["none", "model"])
+def test_every_episode_is_found_in_its_source_read_as_it_was_labelled(tmp_path: Path, make, frames) -> None:
+    source, options = make(tmp_path)
+    material = read(label_file(source, options=options, frames=frames).path)
+    assert (material.actions_from, material.without_actions) == (source, ())
+    for found, original in zip(material.episodes, open_dataset(source, options=options).episodes, strict=True):
+        actions = original.actions()
+        assert actions is not None
+        np.testing.assert_allclose(found.action_TA, actions[:-1])
+        if frames == "none":
+            np.testing.assert_array_equal(found.thumbnail_TF, thumbnails(original.frames(), 32, 32))
+
+
+def test_episodes_whose_source_is_gone_are_left_out_and_named(tmp_path: Path) -> None:
+    source, options = aloha(tmp_path)
+    path = label_file(source, options=options, frames="model").path
+    (source / "episode_1.hdf5").unlink()
+    material = read(path)
+    assert [e.name for e in material.episodes] == ["demo_0", "demo_2"]
+    assert material.without_actions == ("demo_1",)
 
 
 def test_episodes_without_actions_are_left_out_and_named(bundle: BundleInfo, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from factories_labelled import make_labels
 from factories_lerobot import make_lerobot_v21, make_lerobot_v30
 from genie_client.reading import frames_of
 from genie_core.data import LabelWriter, ReadOptions, open_dataset, open_labelled
+from genie_core.data.label_source import Originals
 
 
 @pytest.mark.parametrize("make", [make_lerobot_v21, make_lerobot_v30])
@@ -20,8 +21,9 @@ def test_labels_without_frames_find_them_in_their_lerobot_dataset(tmp_path: Path
     for episode in dataset.episodes:
         writer.add(episode, make_labels(episode.num_frames))
     labelled = open_labelled(writer.finish())
+    originals = Originals()
     for name, episode in zip(labelled.episodes, dataset.episodes, strict=True):
-        found = frames_of(labelled, name)
+        found = frames_of(labelled, name, originals)
         assert found is not None
         np.testing.assert_array_equal(found.frames(), episode.frames())
 
@@ -44,8 +46,9 @@ def test_frames_are_found_again_the_way_they_were_labelled(tmp_path: Path) -> No
         for episode in dataset.episodes:
             writer.add(episode, make_labels(episode.num_frames, writer.step(episode).step))
         labelled = open_labelled(writer.finish())
+        originals = Originals()
         for demo, episode in zip(labelled.episodes, dataset.episodes, strict=True):
-            found = frames_of(labelled, demo)
+            found = frames_of(labelled, demo, originals)
             assert found is not None
             np.testing.assert_array_equal(found.frames(), episode.frames())
             np.testing.assert_array_equal(found.actions(), episode.actions())

@@ -67,9 +67,11 @@ def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None
 
     from genie_client.recording import open_viewer, write_recordings
     from genie_client.views import labelled_view, labels_recording
+    from genie_core.data.label_source import Originals
     from genie_core.errors import GenieError
 
-    recordings = [labels_recording(labelled_view(labelled, name)) for name in names]
+    originals = Originals()
+    recordings = [labels_recording(labelled_view(labelled, name, originals)) for name in names]
     if path is not None:
         write_recordings(path, recordings)
         typer.echo(f"wrote {path}; look at it with: rerun {path}")
