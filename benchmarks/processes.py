@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-GENIE = (sys.executable, "-c", "from genie_client.cli import main; main()")
+GENIE = (sys.executable, "-c", "from genie_cli import main; main()")
 """The `genie` command of this environment."""
 
 _STOP_WITHIN_S = 30.0
@@ -77,7 +77,7 @@ def label_peak_mb(*words: str) -> float:
     script = (
         "import sys\n"
         "from benchmarks.processes import peak_mb\n"
-        "from genie_client.cli import main\n"
+        "from genie_cli import main\n"
         "try:\n    main(['label', *sys.argv[1:]])\n"
         "finally:\n    print(f'peak_mb {peak_mb()}', flush=True)\n"
     )

@@ -104,7 +104,7 @@ def write_aloha(path: Path, frames_THWC: np.ndarray, actions: np.ndarray) -> Non
 
 def genie(*words: str | Path) -> None:
     """Run the command line in a process of its own."""
-    command = "from genie_client.cli import main; main()"
+    command = "from genie_cli import main; main()"
     subprocess.run([sys.executable, "-c", command, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 

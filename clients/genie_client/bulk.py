@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_client.client import Client
-from genie_client.reading import read_chunks
 from genie_client.records import Alignment, ModelInfo, Timing
 from genie_client.streams import LabelStream
 from genie_core.data import (
@@ -367,7 +366,7 @@ def _check_step(writer: LabelWriter, episode: Episode, alignment: Alignment | No
 
 def _read(episode: Episode) -> Iterator[Frames]:
     try:
-        yield from read_chunks(episode)
+        yield from episode.chunks()
     except DatasetError as error:
         raise BadEpisodeError(str(error)) from error
 

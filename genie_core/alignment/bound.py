@@ -10,11 +10,11 @@ from genie_core.alignment.regressor import Array
 from genie_core.alignment.study import Progress, Score, Split
 from genie_core.alignment.transitions import AlignedEpisode
 from genie_core.evaluation.material import Film, Study
-from genie_core.evaluation.metrics import residual_sums
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.supervised import supervised_predictions
 from genie_core.inference import Labeller, Sampling
 from genie_core.models.bundle import Bundle
+from genie_core.statistics.metrics import residual_sums
 
 
 def supervised_score(bundle: Bundle, split: Split, step: int, steps: int, seed: int, progress: Progress) -> Score:

@@ -14,7 +14,7 @@ import numpy as np
 
 from genie_core.alignment.alignment import HeldOut
 from genie_core.alignment.study import Score, Scores, nmse, nmse_interval
-from genie_core.evaluation.metrics import r2
+from genie_core.statistics.metrics import r2
 
 WAYS = {
     "draw": "dictionary, drawn (the paper's)",

@@ -29,8 +29,8 @@ from genie_core.alignment.regressor import (
 )
 from genie_core.alignment.transitions import AlignedEpisode, Material
 from genie_core.errors import DatasetError
-from genie_core.evaluation.metrics import r2, residual_sums
-from genie_core.evaluation.probes import fit_mlp
+from genie_core.statistics.metrics import r2, residual_sums
+from genie_core.statistics.probes import fit_mlp
 
 BUDGETS = (10, 50, 200, 1000)
 RESAMPLES = 1000

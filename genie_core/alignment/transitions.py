@@ -25,9 +25,9 @@ from genie_core.data import (
     open_dataset,
     resize_frames,
 )
-from genie_core.data.label_source import Originals
-from genie_core.data.lerobot_meta import is_lerobot, read_lerobot_meta
-from genie_core.data.location import SourcePath
+from genie_core.data.formats.lerobot.meta import is_lerobot, read_lerobot_meta
+from genie_core.data.labelled.originals import Originals
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 Reduce = Literal["mean", "first", "last", "change"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames, open_dataset
-from genie_core.data.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.errors import DatasetError
 from genie_core.inference import Labeller
 

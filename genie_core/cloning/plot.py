@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from genie_core.cloning.intervals import Rate
+from genie_core.statistics.intervals import Rate
 
 _WIDTH, _HEIGHT = 780, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 330, 16, 46

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from genie_core import __version__
-from genie_core.cloning.intervals import Rate, difference, success_rate
 from genie_core.cloning.plan import METHODS, TITLES, WITH_LABELS, Condition, Extent, Method
 from genie_core.cloning.plot import Curve, success_plot
 from genie_core.cloning.store import Store, write_whole
+from genie_core.statistics.intervals import Rate, difference, success_rate
 
 Steps = NDArray[np.int64]
 """Steps to success, -1 for none."""

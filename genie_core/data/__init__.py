@@ -5,16 +5,20 @@ Frames: `resize_frames` is the one way to resize; `conform_frames` refuses what 
 Labels: `LabelWriter` writes them beside the frames, `open_labelled` and `read_labels` read them back.
 """
 
-from genie_core.data.convention import Colour, Convention
 from genie_core.data.dataset import Dataset, Format, ReadOptions
 from genie_core.data.episode import Episode, FrameReader
-from genie_core.data.formats import open_dataset
+from genie_core.data.frames.convention import Colour, Convention
+from genie_core.data.frames.images import decode_image, encode_image, read_image
+from genie_core.data.frames.resize import Frames, conform_frames, resize_frames
+from genie_core.data.frames.timing import Step, resolve_step
+from genie_core.data.frames.video_write import write_video
 from genie_core.data.hold_out import hold_out_episodes
-from genie_core.data.images import decode_image, encode_image, read_image
 from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
-from genie_core.data.label_output import Existing, default_output
-from genie_core.data.label_part import EpisodePart
-from genie_core.data.label_schema import (
+from genie_core.data.labelled.labels import Density, Labels
+from genie_core.data.labelled.output import Existing, default_output
+from genie_core.data.labelled.part import EpisodePart
+from genie_core.data.labelled.reading import LabelledFile, open_labelled, read_labels
+from genie_core.data.labelled.schema import (
     FramesMode,
     LabelAlignment,
     LabelAttrs,
@@ -23,13 +27,9 @@ from genie_core.data.label_schema import (
     Precision,
     Transport,
 )
-from genie_core.data.label_writer import LabelWriter
-from genie_core.data.labelled import LabelledFile, open_labelled, read_labels
-from genie_core.data.labels import Density, Labels
-from genie_core.data.location import RemotePath, SourcePath, source_path
-from genie_core.data.resize import Frames, conform_frames, resize_frames
-from genie_core.data.timing import Step, resolve_step
-from genie_core.data.video_write import write_video
+from genie_core.data.labelled.writer import LabelWriter
+from genie_core.data.opening import open_dataset
+from genie_core.data.storage.location import RemotePath, SourcePath, source_path
 
 __all__ = [
     "Colour",

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
-from genie_core.data.convention import Colour, Convention
 from genie_core.data.episode import Episode
-from genie_core.data.location import SourcePath, path_within
-from genie_core.data.timing import check_rate
+from genie_core.data.frames.convention import Colour, Convention
+from genie_core.data.frames.timing import check_rate
+from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
 
 Format = Literal["aloha", "hdf5", "lerobot", "libero", "rlds", "robomimic", "video"]

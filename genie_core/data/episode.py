@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.convention import Convention
-from genie_core.data.location import SourcePath
-from genie_core.data.resize import Frames
+from genie_core.data.frames.convention import Convention
+from genie_core.data.frames.resize import Frames
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 
@@ -45,6 +45,9 @@ class FrameReader(Protocol):
 
 
 _AS_IT_IS = Convention()
+
+_CHUNK_BYTES = 8 * 1024 * 1024
+_CHUNK_FRAMES = 256
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,13 @@ class Episode:
         begin, end, _ = slice(start, stop).indices(self.num_frames)
         return self.convention.undone(self.reader.read(begin, max(begin, end)))
 
-    def chunks(self, size: int) -> Iterator[Frames]:
-        """Yield all frames in order as (n, H, W, 3) uint8, n = `size` >= 1 but for the last, at constant memory."""
+    def chunks(self, size: int | None = None) -> Iterator[Frames]:
+        """Yield all frames in order as (n, H, W, 3) uint8, n = `size` >= 1 but for the last, at constant memory.
+
+        Without a size a chunk is about 8 MiB, at most 256 frames.
+        """
+        if size is None:
+            size = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // (self.height * self.width * 3)))
         if size < 1:
             raise ValueError(f"chunk size: came {size}, wanted 1 or more frames")
         return map(self.convention.undone, self.reader.chunks(size))

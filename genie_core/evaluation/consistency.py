@@ -17,10 +17,10 @@ from genie_core.data import Frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Picture, mean_of
 from genie_core.evaluation.image_motion import image_motion
 from genie_core.evaluation.material import Start, Study, by_take, draw_starts, read_codes
-from genie_core.evaluation.metrics import Array
 from genie_core.evaluation.pictures import Cell, frame_grid
 from genie_core.evaluation.tokenizer import redraw
 from genie_core.inference import Simulator
+from genie_core.statistics.metrics import Array
 
 MOST_CODES = 16
 """Of a larger codebook only the codes that occur most often are applied."""

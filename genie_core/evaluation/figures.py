@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from genie_core.data import Frames
-from genie_core.evaluation.metrics import Array
+from genie_core.statistics.metrics import Array
 
 RESAMPLES = 2000
 

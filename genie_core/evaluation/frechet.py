@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genie_core.evaluation.figures import Figure, Measured, Missing
-from genie_core.evaluation.metrics import Array
+from genie_core.statistics.metrics import Array
 
 RESAMPLES = 200
 """Enough for a standard deviation; a quantile would take more."""

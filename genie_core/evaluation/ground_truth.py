@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from genie_core.data import resize_frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Film, Study, Take
-from genie_core.evaluation.metrics import Array, normalised_mse, normalised_mutual_information, r2, residual_sums
-from genie_core.evaluation.probes import Probe, fit_linear, fit_mlp
 from genie_core.evaluation.supervised import supervised_predictions
+from genie_core.statistics.metrics import Array, normalised_mse, normalised_mutual_information, r2, residual_sums
+from genie_core.statistics.probes import Probe, fit_linear, fit_mlp
 
 _DIFFERENCE_SIDE = 8
 """Pixels a side of the shrunken frames whose difference is the baseline."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genie_core.data import Frames
 from genie_core.errors import ModelError
-from genie_core.evaluation.metrics import Array
+from genie_core.statistics.metrics import Array
 
 LEAST_FRAMES = 10
 """Of shorter clips too little is left for the last pool, over 2 frames of one in 8: the architecture bears 9 frames,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.gaussian import gaussian_kernel, smooth_same
+from genie_core.statistics.gaussian import gaussian_kernel, smooth_same
 
 CHANGED = 0.06
 """A pixel has changed where a colour differs by more than this, of a range of 1."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from genie_core.data import Frames, resize_frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Study, Take, read_codes
-from genie_core.evaluation.metrics import Array, perplexity, psnr_db
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
+from genie_core.statistics.metrics import Array, perplexity, psnr_db
 
 BRIGHTNESS = 0.05
 """Added to every colour, of a range of 1."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from genie_core.data import Dataset, Episode, Frames, Labels, hold_out_episodes, resize_frames, resolve_step
 from genie_core.errors import DatasetError
-from genie_core.evaluation.metrics import Array
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller, Sampling
 from genie_core.models.bundle import Bundle
+from genie_core.statistics.metrics import Array
 
 ALL = "all"
 HELD_OUT = "valid"

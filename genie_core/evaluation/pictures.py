@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genie_core.data import Frames
-from genie_core.data.palette import code_palette
+from genie_core.data.frames.palette import code_palette
 
 _GAP = 4
 _CHIP = 5

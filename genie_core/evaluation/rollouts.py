@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from genie_core.data import Frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Picture, Statistic, Video, mean_of, of_means
 from genie_core.evaluation.material import Start, Study, by_take, draw_starts
-from genie_core.evaluation.metrics import Array, frame_mse, psnr_db, ssim
 from genie_core.evaluation.pictures import Cell, frame_grid
 from genie_core.evaluation.tokenizer import redraw
 from genie_core.evaluation.video_distance import KEYS as DISTANCES
@@ -20,6 +19,7 @@ from genie_core.evaluation.video_distance import clip_reader, distance_findings
 from genie_core.inference import Simulator
 from genie_core.models.bundle import Bundle
 from genie_core.models.dynamics import previous_tokens
+from genie_core.statistics.metrics import Array, frame_mse, psnr_db, ssim
 
 HORIZON = 8
 """Frames after a start that figures are about; a start must have as many."""

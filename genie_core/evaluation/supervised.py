@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from genie_core.data import Frames
 from genie_core.evaluation.material import Film, Study
-from genie_core.evaluation.metrics import Array
-from genie_core.evaluation.probes import Scale
 from genie_core.models.bundle import Bundle
 from genie_core.models.lam import LatentActionModel
 from genie_core.models.patches import to_pixels
+from genie_core.statistics.metrics import Array
+from genie_core.statistics.probes import Scale
 
 BATCH, CLIP_FRAMES, RATE = 16, 6, 4e-4
 

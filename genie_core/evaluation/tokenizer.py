@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from genie_core.data import Frames
 from genie_core.evaluation.figures import Figure, Findings, mean_of, of_means
 from genie_core.evaluation.material import Study
-from genie_core.evaluation.metrics import frame_mse, psnr_db, ssim
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_frames, to_pixels
+from genie_core.statistics.metrics import frame_mse, psnr_db, ssim
 
 
 def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:

@@ -16,9 +16,9 @@ from genie_core.evaluation.figures import Figure, Findings, Measured, Missing
 from genie_core.evaluation.frechet import estimate_distance
 from genie_core.evaluation.i3d import LEAST_FRAMES, load_i3d
 from genie_core.evaluation.material import Start, Study, by_take
-from genie_core.evaluation.metrics import Array
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
+from genie_core.statistics.metrics import Array
 
 COMPARED = {"inferred": "", "tokenizer": "_redrawn", "copy": "_copy"}
 """Videos held against the real ones, and what their figures' names end in."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genie_core.data.palette import code_palette
+from genie_core.data.frames.palette import code_palette
 from genie_core.evaluation.figures import Figure, Findings, Measured
 from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot
 from genie_core.evaluation.rollouts import VIDEOS

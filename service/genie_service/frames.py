@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_api.v1 import frames_pb2
-from genie_core.data.images import decode_image, encode_image
+from genie_core.data.frames.images import decode_image, encode_image
 from genie_core.errors import RequestError
 
 CHANNELS = 3

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from factories_data import make_robomimic
 from genie_core.data import hold_out_episodes, open_dataset
+from tests.factories.data import make_robomimic
 
 
 @pytest.mark.parametrize(("share", "least", "count"), [(0.0, 0, 0), (0.2, 0, 1), (0.5, 0, 2), (0.01, 1, 1)])

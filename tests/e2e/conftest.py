@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from factories import make_nano_bundle
 from genie_client.embedded import embedded_server
-from processes import Genie, GenieHere
+from tests.factories.bundles import make_nano_bundle
+from tests.support.processes import Genie, GenieHere
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factories import make_nano_bundle
-from factories_data import make_robomimic
 from genie_client import AsyncClient, Client, EpisodeLabels, RequestError
 from genie_client.embedded import embedded_server
 from genie_core.alignment import load_alignment
 from genie_core.data import open_dataset, open_labelled
 from genie_core.models.bundle import read_bundle_info
-from processes import Genie
+from tests.factories.bundles import make_nano_bundle
+from tests.factories.data import make_robomimic
+from tests.support.processes import Genie
 
 SMALL = ("--budgets", "10", "--seeds", "1", "--supervised-steps", "0", "--no-mlp")
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factories_data import make_frames
 from genie_client import (
     AsyncClient,
     Client,
@@ -21,7 +20,8 @@ from genie_client import (
     ServerTimeoutError,
     ServerUnavailableError,
 )
-from processes import server_process
+from tests.factories.data import make_frames
+from tests.support.processes import server_process
 
 FRAMES = make_frames(70, 48, 64)
 NOBODY = "127.0.0.1:1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genie_core.data import decode_image, open_dataset, open_labelled
 from genie_core.data.samples import sample_path
-from processes import Genie
+from tests.support.processes import Genie
 
 
 def test_the_demo_labels_simulates_draws_and_says_what_happened(

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from factories import make_nano_bundle
 from genie_client import Client
 from genie_client.bulk import LabelPlan, label_dataset
 from genie_client.embedded import embedded_server
@@ -23,7 +22,8 @@ from genie_core.data import Density, Labels, open_dataset, open_labelled
 from genie_core.errors import GenieError
 from genie_core.inference import Labeller, Sampling, Simulator
 from genie_core.models.bundle import load_bundle
-from service_server import serving
+from tests.factories.bundles import make_nano_bundle
+from tests.support.service_server import serving
 
 FIELDS = ("code", "latent", "confidence", "valid")
 LEAST_TRANSITIONS = 100_000

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from factories_data import make_video
 from genie_core.data import open_dataset
+from tests.factories.data import make_video
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from factories_data import make_robomimic, make_video
-from factories_labelled import label_file
 from genie_core.data import open_dataset, open_labelled
-from processes import Genie
+from tests.factories.data import make_robomimic, make_video
+from tests.factories.labelled import label_file
+from tests.support.processes import Genie
 
 
 @pytest.mark.parametrize("to", ["lerobot", "parquet", "robomimic"])

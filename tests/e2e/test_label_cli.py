@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from factories_data import make_robomimic, make_video
 from genie_core.data import open_labelled
-from processes import Genie, free_port, server_process
+from tests.factories.data import make_robomimic, make_video
+from tests.support.processes import Genie, free_port, server_process
 
 NOBODY = "127.0.0.1:1"
 

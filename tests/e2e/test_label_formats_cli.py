@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from factories_data import make_aloha, make_frames, make_libero, make_nested, make_robomimic
 from genie_core.data import open_labelled, resize_frames
-from processes import Genie
+from tests.factories.data import make_aloha, make_frames, make_libero, make_nested, make_robomimic
+from tests.support.processes import Genie
 
 
 def one_line(text: str) -> str:

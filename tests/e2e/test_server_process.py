@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from factories import make_nano_bundle
 from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
+from tests.factories.bundles import make_nano_bundle
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from factories_data import make_frames, make_robomimic, make_video
 from genie_core.data import encode_image, open_dataset
-from processes import Genie
+from tests.factories.data import make_frames, make_robomimic, make_video
+from tests.support.processes import Genie
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from factories import make_nano_bundle
 from genie_core.data import Labels
 from genie_core.errors import RequestError
 from genie_core.inference import BLOCK, Labeller
 from genie_core.models.bundle import load_bundle
 from genie_core.models.patches import to_pixels
+from tests.factories.bundles import make_nano_bundle
 
 FRAMES = 75
 

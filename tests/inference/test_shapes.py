@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from factories import make_nano_bundle
 from genie_core.inference import Block, Encoded, Labeller, Simulator
 from genie_core.inference.shapes import ExactShapes, draw_shapes, label_shapes, threads_of_this_thread
 from genie_core.models.bundle import Bundle, load_bundle
+from tests.factories.bundles import make_nano_bundle
 
 
 @pytest.fixture(scope="module")

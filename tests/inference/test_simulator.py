@@ -7,7 +7,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from factories import make_nano_bundle
 from genie_core.errors import RequestError
 from genie_core.inference import Sampling, Simulator, draw_together
 from genie_core.inference.sampler import Chance, sample_frame
@@ -15,6 +14,7 @@ from genie_core.inference.simulator import _frame_generator
 from genie_core.models.bundle import load_bundle
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.patches import to_frames, to_pixels
+from tests.factories.bundles import make_nano_bundle
 
 FAST = Sampling(maskgit_steps=4, temperature=1.0, seed=3)
 

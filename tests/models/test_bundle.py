@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from factories import make_nano_bundle
-from factories_alignment import make_alignment
 from genie_core.alignment import alignment_path, list_alignments, save_alignment
 from genie_core.errors import ModelError
 from genie_core.models.bundle import is_bundle, load_bundle, read_bundle_info, save_bundle
 from genie_core.models.genie import Genie, count_parameters
 from genie_core.models.presets import preset
+from tests.factories.alignment import make_alignment
+from tests.factories.bundles import make_nano_bundle
 
 
 @pytest.fixture

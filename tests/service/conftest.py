@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from factories import make_nano_bundle
-from service_server import Running, serving
+from tests.factories.bundles import make_nano_bundle
+from tests.support.service_server import Running, serving
 
 
 @pytest.fixture(scope="package")

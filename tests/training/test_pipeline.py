@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from factories_data import make_robomimic
+from genie_cli.train import adjusted
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError
 from genie_core.models.bundle import load_bundle
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
-from genie_core.training.command import adjusted
 from genie_core.training.config import TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, Split, TrainingJob, train, train_alone
+from tests.factories.data import make_robomimic
 
 
 class Recorder:
@@ -194,7 +194,7 @@ def test_data_without_a_frame_rate_is_refused(tmp_path: Path) -> None:
 def test_the_command_trains_and_dry_runs(data: Path, tmp_path: Path) -> None:
     import typer
 
-    from genie_core.training.command import train as command
+    from genie_cli.train import train as command
 
     app = typer.Typer()
     app.command()(command)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from genie_api.v1 import labelling_pb2
-from genie_core.data.labels import Density, Labels
-from genie_core.data.timing import resolve_step
+from genie_core.data.frames.timing import resolve_step
+from genie_core.data.labelled.labels import Density, Labels
 from genie_core.errors import RequestError
 from genie_service.alignments import LoadedAlignment
 from genie_service.loaded_model import LoadedModel

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
 from genie_core.alignment import ActionStream
-from genie_core.data.labels import Labels
-from genie_core.data.resize import resize_frames
+from genie_core.data.frames.resize import resize_frames
+from genie_core.data.labelled.labels import Labels
 from genie_core.errors import RequestError
 from genie_core.inference import Labeller
 from genie_core.inference.labeller import Encoded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genie_api.v1 import models_pb2, models_pb2_grpc
-from genie_core.data.palette import code_palette
+from genie_core.data.frames.palette import code_palette
 from genie_core.errors import RequestError
 from genie_core.models.bundle import BundleInfo
 from genie_service.alignments import Alignments, FoundAlignment

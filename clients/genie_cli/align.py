@@ -1,0 +1,173 @@
+"""The command `genie align`. Imports torch only when it runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genie_cli.progress import shown_progress
+from genie_core.bundles import shipped
+from genie_core.data import open_labelled
+from genie_core.data.storage.location import source_path
+from genie_core.errors import DatasetError, ModelError
+
+if TYPE_CHECKING:
+    from genie_core.alignment.alignment import Alignment
+    from genie_core.alignment.report import Report
+
+TABLE_WIDTH = 100
+"""Least characters a line: the table is not squeezed where there is no terminal."""
+
+
+def align(
+    labelled: Annotated[str, typer.Argument(metavar="LABELLED", help="A file that `genie label` wrote.")],
+    actions_from: Annotated[
+        str | None,
+        typer.Option(metavar="REAL", help="Dataset with the robot's actions; else LABELLED, or the source it names."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Labelled transitions to fit on; all there are if not given.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="The bundle that made the labels; the shipped one of that name if not given.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the alignment; REAL's name and the budget if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write it, in place of <bundle>/alignments/.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the report; alignment-<name> where not given.")
+    ] = None,
+    reduce: Annotated[
+        Literal["mean", "first", "last", "change"],
+        typer.Option(help="One action of those over a transition; `change` is that of absolute targets."),
+    ] = "mean",
+    observation: Annotated[
+        bool, typer.Option(help="Whether the regressor may look at the frame too; without, it needs labels alone.")
+    ] = True,
+    draw: Annotated[
+        Literal["transitions", "episodes"], typer.Option(help="Label transitions at random, or whole episodes.")
+    ] = "transitions",
+    hold_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the episodes to score on; 0: none, and no report.")
+    ] = 0.25,
+    budgets: Annotated[str, typer.Option(help="Budgets that the report compares.")] = "10,50,200,1000",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled transitions for each of them.")] = 5,
+    mlp: Annotated[bool, typer.Option(help="Whether to compare with a small network.")] = True,
+    supervised_steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of supervised inverse dynamics; 0 leaves it out.")
+    ] = 300,
+    camera: Annotated[str | None, typer.Option(help="Camera of REAL, where LABELLED holds no frames.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an alignment of that name.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+) -> None:
+    """Learn which robot actions a bundle's latent actions are, from a few transitions with known actions."""
+    wanted_budgets = _numbers(budgets)
+    labels = open_labelled(source_path(labelled))
+    folder = bundle if bundle is not None else _shipped(labels.model.bundle_name)
+    import torch
+
+    from genie_core.alignment.fit import Plan, check_bundle
+    from genie_core.alignment.fit import align as run
+    from genie_core.alignment.store import alignment_path, save_alignment
+    from genie_core.alignment.study import StudyOptions
+    from genie_core.alignment.transitions import Wanted
+    from genie_core.models.bundle import load_bundle, read_bundle_info
+
+    if threads:
+        torch.set_num_threads(threads)
+    info = read_bundle_info(folder)
+    check_bundle(labels, info)
+    chosen = name or _default_name(actions_from or labelled, budget)
+    target = out or alignment_path(folder, chosen)
+    if target.exists() and not overwrite:
+        raise ModelError(f"{target} exists: choose another --name, or --overwrite it")
+    plan = Plan(
+        Wanted(
+            None if actions_from is None else source_path(actions_from),
+            info.config.height,
+            info.config.width,
+            reduce,
+            camera,
+            observations=observation,
+            keep_frames=bool(supervised_steps and hold_out),
+        ),
+        budget,
+        hold_out,
+        StudyOptions(budgets=wanted_budgets, seeds=seeds, draw=draw, mlp=mlp, seed=seed),
+        supervised_steps,
+    )
+    with shown_progress() as progress:
+        alignment, found = run(labels, load_bundle(folder, device), plan, progress)
+    save_alignment(target, alignment, overwrite=overwrite)
+    console = Console(highlight=False, width=max(Console().width, TABLE_WIDTH))
+    if found is not None:
+        where = report or Path(f"alignment-{chosen}")
+        found.write(where)
+        print_report(found, console)
+        typer.echo(f"wrote {where / 'report.json'} and {where / 'report.md'}")
+    typer.echo(_summary(alignment))
+    typer.echo(f"wrote {target}")
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the error of every way by number of labels; the best of each number is bold."""
+    table = Table(box=None)
+    for heading, side in (("labels", "right"), ("way", "left"), ("error", "right"), ("95% interval", "right")):
+        table.add_column(heading, justify="right" if side == "right" else "left", no_wrap=True)
+    rows = report.rows()
+    best = {labels: min(error for of, _, error, _ in rows if of == labels) for labels, *_ in rows}
+    before = ""
+    for labels, way, error, interval in rows:
+        style = "bold" if error == best[labels] else ""
+        table.add_row("" if labels == before else labels, way, error, interval, style=style)
+        before = labels
+    console.print(table)
+    console.print(
+        "error: squared error over variance on episodes held out, mean of the action's numbers; 1 is the mean"
+    )
+
+
+def _summary(alignment: Alignment) -> str:
+    """What was fitted, in a line."""
+    info = alignment.info
+    reads = "label and frame" if alignment.needs_frames else "the label alone"
+    scored = info.held_out.get("regressor")
+    error = "not scored" if scored is None or scored.nmse is None else f"error {scored.nmse:.3f}"
+    return (
+        f"alignment to {len(info.actions)} numbers from {info.budget:,} labelled transitions (step {info.step}), "
+        f"reads {reads}, {error}"
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise DatasetError(f"--budgets: came {text!r}, wanted whole numbers above 0 with commas between them")
+    return tuple(int(part) for part in parts)
+
+
+def _shipped(name: str) -> Path:
+    try:
+        return shipped(name)
+    except ModelError as error:
+        raise ModelError(
+            f"the labels are of bundle {name}, which does not ship with Genie: give it with --bundle"
+        ) from error
+
+
+def _default_name(data: str, budget: int | None) -> str:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name.removesuffix(".hdf5").removesuffix(".labelled")).strip(
+        "-._"
+    )
+    return f"{stem or 'actions'}-{budget or 'all'}"
+
+
+__all__ = ["align", "print_report"]

@@ -1,0 +1,121 @@
+"""Puts the `genie` command together, and turns every error into one line and an exit code.
+
+Exit codes: 0 done, 2 the user can put it right (``error: ...`` on stderr), 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, NoReturn
+
+import typer
+
+from genie_cli.demo import demo
+from genie_cli.export import export
+from genie_cli.inspect import inspect
+from genie_cli.label import label
+from genie_cli.models import models
+from genie_cli.simulate import simulate
+from genie_cli.view import view
+from genie_core import __version__
+from genie_core.errors import GenieError
+
+DISTRIBUTION = "genie-latent"
+ENTRY_POINTS = "genie.commands"
+
+_EXTRAS = {
+    "grpc_health": "service",
+    "grpc_reflection": "service",
+    "mujoco": "sim",
+    "pydantic_settings": "service",
+    "rerun": "view",
+    "robosuite": "sim",
+    "safetensors": "core",
+    "tensorboard": "core",
+    "torch": "core",
+}
+"""Which extra of the distribution brings a package."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit; `arguments` are the words after ``genie``, the process's own where None."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        build_app()(args=words, prog_name="genie")
+    except GenieError as error:
+        _fail("\n".join([str(error), *getattr(error, "__notes__", ())]))
+    except ModuleNotFoundError as error:
+        _fail(_missing_extra(error, words))
+    except OSError as error:
+        _fail(str(error))
+    sys.exit(0)
+
+
+def build_app() -> typer.Typer:
+    """The command with all its subcommands: our own, then those that installed packages declare as entry points."""
+    app = typer.Typer(
+        name="genie",
+        help="Label robot video with latent actions, and simulate what actions would have done.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",  # help texts hold words in [brackets]
+    )
+    app.callback()(_root)
+    for command in (demo, inspect, label, export, view, simulate, models):
+        app.command()(command)
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        _add_entry_point(app, point)
+    return app
+
+
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda wanted: _print_version(wanted), is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Label robot video with latent actions, and simulate what actions would have done."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"genie {__version__}")
+        raise typer.Exit
+
+
+def _add_entry_point(app: typer.Typer, point: EntryPoint) -> None:
+    """Add another package's command; where that package is not installed, one that says so when it is called."""
+    try:
+        app.command(point.name)(point.load())
+    except ModuleNotFoundError as error:
+        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+        app.command(point.name, context_settings=anything, add_help_option=False)(_unavailable(error))
+
+
+def _unavailable(error: ModuleNotFoundError) -> Callable[[typer.Context], None]:
+    def command(_context: typer.Context) -> None:
+        """Not installed here; calling it says what to install."""
+        raise error
+
+    return command
+
+
+def _missing_extra(error: ModuleNotFoundError, words: Sequence[str]) -> str:
+    """What to install for a command; raises `error` again where it is not one of ours to explain."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        raise error
+    return f"`genie {words[0]}` needs `pip install '{DISTRIBUTION}[{extra}]'` (there is no {error.name} here)"
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+__all__ = ["build_app", "main"]

@@ -1,0 +1,166 @@
+"""The main job on the shipped sample: label it, simulate what its actions and all others would do, draw it all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genie_client.bulk import LabelPlan, LabelReport, label_dataset
+from genie_client.client import Client
+from genie_client.records import ModelInfo
+from genie_core.data import Frames, LabelledFile, encode_image, open_dataset, open_labelled, resize_frames, write_video
+from genie_core.errors import GenieError
+from genie_view.meaning import Motion, code_motions
+from genie_view.sheet import Row, contact_sheet
+
+HORIZON = 9
+"""Latent actions that are simulated."""
+
+_VIDEO_PX = 256
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the simulation starts, and what really followed.
+
+    Attributes:
+        episode: name of the episode.
+        frame: index of the frame that it starts from.
+        step: frames from one action to the next.
+        frames_THWC: that frame and those after each action, HORIZON + 1 at the model's size.
+        codes: the HORIZON latent actions that were labelled there.
+
+    """
+
+    episode: str
+    frame: int
+    step: int
+    frames_THWC: Frames
+    codes: list[int]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What followed from the moment's first frame under the true codes, and under each code: HORIZON frames each."""
+
+    true_THWC: Frames
+    by_code_NTHWC: Frames
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo has done; `recording` is None where Rerun is not installed, `motions` where nobody recorded any."""
+
+    report: LabelReport
+    moment: Moment
+    simulated: Simulated
+    motions: list[Motion] | None
+    labelled: Path
+    video: Path
+    sheet: Path
+    recording: Path | None
+
+
+def run_demo(client: Client, sample: Path, out: Path, say: Callable[[str], None] = lambda what: None) -> DemoResult:
+    """Label `sample`, simulate from one of its frames, and write four files into the folder `out`, replacing them.
+
+    `say` is told what is being done. Raises a `GenieError` as `label_dataset` and `Client.branch_stream` do.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    say("labelling the sample")
+    plan = LabelPlan(out / "labelled.hdf5", frames="copy", existing="overwrite", jobs=2)
+    report = label_dataset(client, open_dataset(sample), plan)
+    labelled = open_labelled(report.output)
+    info, motions = report.model, code_motions(labelled)
+    moment = liveliest_moment(labelled, info)
+    say(f"simulating {1 + info.num_codes} futures of one frame")
+    simulated = _simulate(client, info, moment)
+    say("drawing")
+    sheet, video = out / "demo.png", out / "rollout.mp4"
+    sheet.write_bytes(encode_image(_sheet(info, moment, simulated, motions), "png"))
+    write_video(video, _video(info, moment, simulated), info.fps)
+    recording = _record(out / "demo.rrd", labelled, info, moment, simulated)
+    return DemoResult(report, moment, simulated, motions, report.output, video, sheet, recording)
+
+
+def liveliest_moment(labelled: LabelledFile, info: ModelInfo) -> Moment:
+    """The first stretch of HORIZON transitions in which the most different codes occur.
+
+    Raises GenieError where no episode is long enough.
+    """
+    best: tuple[int, str, int, int] | None = None
+    for name in labelled.episodes:
+        labels, attrs = labelled.labels(name)
+        for start in range(len(labels) - HORIZON * attrs.step):
+            variety = len(set(labels.code[start : start + HORIZON * attrs.step : attrs.step].tolist()))
+            if best is None or variety > best[0]:
+                best = (variety, name, start, attrs.step)
+    if best is None:
+        raise GenieError(f"{labelled.path}: no episode has {HORIZON} transitions in a row")
+    _, name, start, step = best
+    labels, _ = labelled.labels(name)
+    episode = labelled.episode(name)
+    assert episode is not None
+    stop = start + HORIZON * step
+    frames_THWC = resize_frames(episode.frames(start, stop + 1)[::step], *info.frame_size)
+    return Moment(name, start, step, frames_THWC, labels.code[start:stop:step].tolist())
+
+
+def _simulate(client: Client, info: ModelInfo, moment: Moment) -> Simulated:
+    """One call: the true codes and one counterfactual a code, all from the moment's first frame."""
+    branches = [moment.codes, *([code] * HORIZON for code in range(info.num_codes))]
+    began = time.monotonic()
+    frames_NTHWC = client.branch(moment.frames_THWC[0], branches, model=info.name)
+    return Simulated(frames_NTHWC[0], frames_NTHWC[1:], time.monotonic() - began)
+
+
+def _sheet(info: ModelInfo, moment: Moment, simulated: Simulated, motions: list[Motion] | None) -> Frames:
+    prompt = moment.frames_THWC[:1]
+    rows = [
+        Row("real", "what was recorded", moment.frames_THWC, [*moment.codes, None]),
+        Row("simulated", "same actions", np.concatenate([prompt, simulated.true_THWC]), [*moment.codes, None]),
+    ]
+    for code, frames_THWC in enumerate(simulated.by_code_NTHWC):
+        note = str(motions[code]) if motions else ""
+        codes = [code] * HORIZON + [None]
+        rows.append(Row(f"action {code}", note, np.concatenate([prompt, frames_THWC]), codes, chip=code))
+    heading = f"Genie: latent actions of {moment.episode}, frame {moment.frame}, and what every other would have done"
+    return contact_sheet(heading, rows, info.palette)
+
+
+def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
+    """The real and the simulated video side by side, over the codes."""
+    simulated_THWC = np.concatenate([moment.frames_THWC[:1], simulated.true_THWC])
+    pictures = []
+    for real_HWC, made_HWC, code in zip(moment.frames_THWC, simulated_THWC, [*moment.codes, None], strict=True):
+        row = Row("", "", np.stack([real_HWC, made_HWC]), [code, code])
+        pictures.append(contact_sheet("real, simulated", [row], info.palette, frame_px=_VIDEO_PX))
+    return np.stack(pictures)
+
+
+def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment, simulated: Simulated) -> Path | None:
+    """A recording of the moment's episode, simulation and labels on one timeline; None where there is no Rerun."""
+    try:
+        from genie_view.recording import Clock, Recording, write_recordings
+        from genie_view.views import SimulationView, Track, labelled_view, labels_scene, simulation_scene
+    except GenieError:
+        return None
+    tracks = [
+        Track("real", moment.frames_THWC[1:], moment.codes),
+        Track("simulated", simulated.true_THWC, moment.codes),
+        *(Track(f"action {code}", frames, [code] * HORIZON) for code, frames in enumerate(simulated.by_code_NTHWC)),
+    ]
+    labels = labelled_view(labelled, moment.episode)
+    clock = Clock(labels.fps, moment.frame, moment.step)
+    simulation = SimulationView(moment.frames_THWC[:1], tracks, info.palette, clock)
+    scenes = [simulation_scene(simulation), labels_scene(labels)]
+    write_recordings(path, [Recording("genie demo", moment.episode, scenes, labels.fps)])
+    return path
+
+
+__all__ = ["HORIZON", "DemoResult", "Moment", "Simulated", "liveliest_moment", "run_demo"]

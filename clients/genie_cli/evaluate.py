@@ -1,0 +1,137 @@
+"""The command `genie evaluate`. Imports torch only when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genie_cli.progress import shown_progress
+from genie_cli.reading_options import reads_data
+from genie_core.data import ReadOptions, open_dataset
+from genie_core.errors import DatasetError
+from genie_core.evaluation.options import EvaluationOptions
+
+if TYPE_CHECKING:
+    from genie_core.evaluation.report import Report
+
+DEFAULTS = EvaluationOptions()
+TABLE_WIDTH = 100
+"""Least characters a line: the table is not squeezed where there is no terminal."""
+
+
+@reads_data(short=False)
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    data: Annotated[str, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; evaluation-<bundle> where not given.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at.")] = DEFAULTS.episodes,
+    frames: Annotated[
+        int, typer.Option(min=2, help="Most frames of an episode, at the model's rate.")
+    ] = DEFAULTS.frames,
+    rollouts: Annotated[
+        int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")
+    ] = DEFAULTS.rollouts,
+    starts: Annotated[
+        int, typer.Option(min=1, help="Start frames that every code is applied from (Fig. 13).")
+    ] = DEFAULTS.starts,
+    applications: Annotated[
+        int, typer.Option(min=1, help="Times that a code is applied from each.")
+    ] = DEFAULTS.applications,
+    supervised_steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of the supervised bound; 0 leaves it out.")
+    ] = DEFAULTS.supervised_steps,
+    subset: Annotated[
+        str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
+    ] = None,
+    hold_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Take what `genie train --hold-out` with this --seed kept out.")
+    ] = DEFAULTS.hold_out,
+    position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = DEFAULTS.position,
+    still: Annotated[
+        float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")
+    ] = DEFAULTS.still,
+    i3d: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="I3D's weights, i3d_torchscript.pt; no FVD without them.")
+    ] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="Picture to prompt from (Fig. 10); may be repeated.")] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; the bundle's if not given.")] = None,
+    maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps a frame; 25 if not given.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = DEFAULTS.seed,
+    *,
+    reading: ReadOptions,
+) -> None:
+    """Measure how good a bundle is on held-out episodes: a table, report.json and a page with pictures."""
+    dataset = open_dataset(data, options=reading)
+    options = EvaluationOptions(
+        episodes=episodes,
+        frames=frames,
+        subset=subset,
+        hold_out=hold_out,
+        step=step,
+        position=position,
+        still=still,
+        supervised_steps=supervised_steps,
+        rollouts=rollouts,
+        starts=starts,
+        applications=applications,
+        temperature=temperature,
+        maskgit_steps=maskgit_steps,
+        i3d=i3d,
+        images=tuple(image or ()),
+        seed=seed,
+    )
+    import torch
+
+    from genie_core.evaluation.evaluation import evaluate as run_evaluation
+    from genie_core.models.bundle import load_bundle
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = load_bundle(bundle, device)
+    folder = out or Path(f"evaluation-{loaded.name}")
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
+    with shown_progress() as progress:
+        report = run_evaluation(loaded, dataset, options, progress)
+    report.write(folder)
+    print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
+    typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print every figure beside its interval and its target, then why those that are missing are."""
+    from genie_core.evaluation.catalogue import ENTRIES
+    from genie_core.evaluation.figures import Missing
+
+    table = Table(box=None)
+    table.add_column("figure", no_wrap=True)
+    for heading in ("value", "95% interval", "n", "target"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    missing = {}
+    for entry in ENTRIES:
+        figure = report.findings.figures[entry.key]
+        if isinstance(figure, Missing):
+            missing[entry.title] = figure.reason
+            continue
+        target = entry.target(report.provenance.codes)
+        style = "" if target is None else "green" if figure.value >= target else "red"
+        table.add_row(
+            entry.title,
+            f"[{style}]{entry.words(figure.value)}[/]" if style else entry.words(figure.value),
+            "" if figure.ci95 is None else entry.interval(*figure.ci95),
+            f"{figure.n:,}",
+            "" if target is None else f">= {entry.words(target)}",
+        )
+    console.print(table)
+    for title, reason in missing.items():
+        console.print(f"not measured: {title}: {reason}", style="yellow", soft_wrap=True, markup=False)
+
+
+__all__ = ["evaluate", "print_report"]

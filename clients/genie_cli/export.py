@@ -1,0 +1,105 @@
+"""``genie export``: labels as a LeRobot dataset, a Parquet file, or robomimic HDF5 that needs no other; and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from genie_core.data.export.run import ExportFrames, ExportReport
+
+
+class To(StrEnum):
+    """What to write."""
+
+    LEROBOT = "lerobot"
+    PARQUET = "parquet"
+    ROBOMIMIC = "robomimic"
+
+
+class Actions(StrEnum):
+    """What LeRobot's ``action`` is."""
+
+    ROBOT = "robot"
+    DECODED = "decoded"
+
+
+def export(
+    labelled: Annotated[
+        Path, typer.Argument(help="File that `genie label` has written, or what `genie export` made of one.")
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot; must not exist.")],
+    to: Annotated[To, typer.Option(help="LeRobot v3.0 dataset, Parquet file, or labelled HDF5 that needs no other.")],
+    size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Frames at their source's size, as in the labelled file, or as HxW.")
+    ] = "source",
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="Leave the frames out (robomimic).")] = False,
+    fps: Annotated[float | None, typer.Option(help="Frames a second (lerobot), where the labels do not say.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What the robot was to do, in words (lerobot). [default: a LeRobot or RLDS source's]"),
+    ] = None,
+    actions: Annotated[
+        Actions, typer.Option(help="What `action` is (lerobot): the robot's own, or those an alignment has decoded.")
+    ] = Actions.ROBOT,
+) -> None:
+    """Turn labels into another format, with their provenance, or an export back into labelled HDF5."""
+    from genie_core.data.export.run import ExportPlan, export_labels
+
+    plan = ExportPlan(to=to.value, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions.value)
+    with _progress() as advance:
+        report = export_labels(labelled, out, plan, advance)
+    _print(report)
+
+
+def _frames(size: str, labels_only: bool) -> ExportFrames:
+    """Raise GenieError for a size that is none."""
+    from genie_core.errors import GenieError
+
+    if labels_only and size != "source":
+        raise GenieError("--labels-only leaves the frames out: it does not go with --size")
+    if labels_only:
+        return "none"
+    if size == "source":
+        return "source"
+    if size == "labelled":
+        return "labelled"
+    numbers = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
+    if numbers is None:
+        raise GenieError(f"--size: came {size}, wanted source, labelled, or a height and width such as 240x320")
+    return int(numbers[1]), int(numbers[2])
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """A count of episodes on stderr; gives what to call with each that is done."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("exporting, {task.completed:.0f} episodes done"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("exporting", total=None)
+        yield lambda episodes: progress.advance(task, episodes)
+
+
+def _print(report: ExportReport) -> None:
+    frames = "no frames" if report.size is None else f"frames {report.size[0]}x{report.size[1]}"
+    known = [
+        f"{what} ({width})"
+        for what, width in (("actions", report.action_dim), ("proprioception", report.state_dim))
+        if width is not None
+    ]
+    typer.echo(
+        f"wrote {report.path}: {report.episodes} episodes, {report.frames} labels, {frames}, "
+        f"of the robot {' and '.join(known) or 'nothing known'}"
+    )
+
+
+__all__ = ["export"]

@@ -1,0 +1,192 @@
+"""``genie label``: a whole dataset into a labelled file, with progress, a summary, and a way to go on after a stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genie_cli.reading_options import reads_data
+from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
+from genie_core.data.dataset import ReadOptions
+
+if TYPE_CHECKING:
+    from genie_core.data import Dataset, Existing, FramesMode, SourcePath
+
+
+class Frames(StrEnum):
+    """Where the frames of the output are."""
+
+    LINK = "link"
+    COPY = "copy"
+    MODEL = "model"
+    NONE = "none"
+
+
+class Density(StrEnum):
+    """Which frames are labelled."""
+
+    DENSE = "dense"
+    STRIDED = "strided"
+
+
+class Transport(StrEnum):
+    """How frames travel to the server."""
+
+    RAW = "raw"
+    PNG = "png"
+    JPEG = "jpeg"
+
+
+@reads_data(short=True)
+def label(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A file, folder or URL: robomimic, LIBERO, ALOHA or other HDF5, LeRobot, RLDS, or video.",
+            metavar="DATA",
+        ),
+    ],
+    reading: ReadOptions,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write. [default: X.labelled.hdf5 beside the data]")
+    ] = None,
+    server: ServerOption = None,
+    models: ModelsOption = None,
+    model: ModelOption = None,
+    step: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames that a transition spans. [default: from the frame rate]"),
+    ] = None,
+    density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = Density.DENSE,
+    keep_frames: Annotated[
+        Frames | None,
+        typer.Option(help="Frames in the output: linked, copied, at the model's size, or none; see docs/formats.md."),
+    ] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Add the labels to the data file itself.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, if there is one.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Episodes in flight.")] = 16,
+    transport: Annotated[
+        Transport,
+        typer.Option(help="How frames travel: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."),
+    ] = Transport.RAW,
+    alignment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Write the robot's actions too, as this alignment of the model reads them."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
+) -> None:
+    """Label every transition of a dataset with a latent action.
+
+    Finished episodes are kept whatever happens: run the same command again and it goes on from there.
+    """
+    from genie_cli.label_report import print_report
+    from genie_client.bulk import LabelPlan, label_dataset
+    from genie_core.data import open_dataset, source_path
+    from genie_core.data.labelled.output import check_output, default_frames
+
+    frames_mode = _frames_mode(source_path(data), out, in_place, keep_frames)
+    dataset = open_dataset(data, options=reading, check=not skip_bad)
+    output = _output(dataset, out, frames_mode)
+    for fact in dataset.facts:
+        print(f"note: {fact}", flush=True)
+    existing = _existing(resume, overwrite)
+    check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
+    plan = LabelPlan(
+        output=output,
+        model=model,
+        step=step,
+        density=density.value,
+        frames=frames_mode,
+        existing=existing,
+        transport=transport.value,
+        alignment=alignment,
+        jobs=jobs,
+        skip_bad=skip_bad,
+    )
+    with connected(server, models) as client, _progress(len(dataset.episodes)) as advance, _explaining_stops():
+        report = label_dataset(client, dataset, plan, advance)
+    print_report(report)
+
+
+def _frames_mode(data: SourcePath, out: Path | None, in_place: bool, keep_frames: Frames | None) -> FramesMode | None:
+    """Where the frames are; raises GenieError where the options contradict each other."""
+    from genie_core.errors import GenieError
+
+    if in_place and (out is not None or keep_frames is not None):
+        raise GenieError("--in-place writes into the data itself: it goes with neither --out nor --keep-frames")
+    if in_place and not isinstance(data, Path):
+        raise GenieError(f"--in-place writes into the data itself, wanted a local file: came {data}")
+    if in_place:
+        return "in_place"
+    return keep_frames.value if keep_frames else None
+
+
+def _output(dataset: Dataset, out: Path | None, frames_mode: FramesMode | None) -> Path:
+    """The file to write, or the folder."""
+    from genie_core.data import default_output
+    from genie_core.data.labelled.output import keeps_layout
+
+    if frames_mode == "in_place" and isinstance(dataset.path, Path):
+        return dataset.path
+    own_layout = frames_mode is not None and keeps_layout(dataset, frames_mode)
+    return out or default_output(dataset.path, own_layout=own_layout)
+
+
+def _existing(resume: bool, overwrite: bool) -> Existing:
+    from genie_core.errors import GenieError
+
+    if resume and overwrite:
+        raise GenieError("--resume keeps what the output holds and --overwrite replaces it: choose one")
+    return "resume" if resume else "overwrite" if overwrite else "refuse"
+
+
+@contextmanager
+def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr; gives what to call with each fraction of an episode that is done."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("labelling"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} episodes"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("labelling", total=episodes)
+        yield lambda fraction: progress.advance(task, fraction)
+
+
+@contextmanager
+def _explaining_stops() -> Iterator[None]:
+    """Say what can be done about a bad episode, and after Ctrl-C how far the run came."""
+    from genie_client.bulk import BadEpisodeError
+
+    try:
+        yield
+    except BadEpisodeError as error:
+        error.add_note("--skip-bad leaves such episodes out")
+        raise
+    except KeyboardInterrupt as stop:
+        print("stopped:", *getattr(stop, "__notes__", ()), file=sys.stderr)
+        raise
+
+
+__all__ = ["label"]

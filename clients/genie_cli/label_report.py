@@ -1,0 +1,88 @@
+"""What `genie label` says when it is done: totals, how often each code came, and how the frame rates agree."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from genie_client.bulk import LabelReport
+from genie_client.records import Timing
+from genie_core.data import Step
+from genie_core.data.frames.palette import code_palette
+
+_LARGE_MISMATCH = 0.1
+"""Deviation from the model's frame rate that is warned of, as a fraction."""
+
+_BAR = 40
+"""Characters of the longest bar."""
+
+
+def print_report(report: LabelReport) -> None:
+    """Print everything about a finished run."""
+    console = Console(highlight=False)
+    console.print(_totals(report))
+    if report.transitions:
+        console.print(_histogram(report))
+    for name, reason in report.skipped:
+        console.print(f"[yellow]left out[/] {escape(f'{name}: {reason}')}")
+    for step in _ordered(report):
+        mismatch = step.mismatch(report.model.fps)
+        if mismatch is not None and abs(mismatch) > _LARGE_MISMATCH:
+            console.print(f"[yellow]warning:[/] {mismatch_words(mismatch, step, report.model.fps)}")
+    console.print(f"wrote {report.output}", soft_wrap=True, markup=False)
+
+
+def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:
+    """How far the data's frame rate is from the model's, and what can be done."""
+    direction = "faster" if mismatch > 0 else "slower"
+    return (
+        f"with step {step.step} the model sees {step.effective_fps:.3g} frames/s, {abs(mismatch):.0%} {direction} than "
+        f"the {model_fps:g} of its training: the same motion looks {'smaller' if mismatch > 0 else 'larger'} to it"
+    )
+
+
+def _totals(report: LabelReport) -> Table:
+    table = Table.grid(padding=(0, 2))
+    earlier = f", {report.found} of them by an earlier run" if report.found else ""
+    table.add_row("episodes", f"{report.found + report.labelled} of {report.episodes} labelled{earlier}")
+    rate = report.frames / report.seconds if report.seconds else 0.0
+    table.add_row("frames", f"{report.frames:,} in {report.seconds:.1f} s: {rate:,.0f} frames/s")
+    table.add_row("time", _times(report.timing))
+    table.add_row("transitions", f"{report.transitions:,}")
+    for step in _ordered(report):
+        rate_words = "" if step.effective_fps is None else f", {step.effective_fps:.3g} frames/s"
+        table.add_row("step", f"{step.step}{rate_words} (model: {report.model.fps:g} frames/s)")
+    table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
+    if report.alignment is not None:
+        numbers = len(report.alignment.action_names)
+        table.add_row("actions", f"{numbers} numbers by {report.alignment.name} {report.alignment.alignment_id[:12]}")
+    return table
+
+
+def _times(timing: Timing) -> str:
+    """Where the time of the episodes went, in shares: many run at once, so their sum says little."""
+    total = timing.total_ms or 1.0
+    shares = {"computing": timing.device_ms, "waiting for the device": timing.queue_ms + timing.batch_ms}
+    shares["on the way"] = timing.transport_ms
+    return ", ".join(f"{ms / total:.0%} {what}" for what, ms in shares.items())
+
+
+def _histogram(report: LabelReport) -> Table:
+    """One bar a code in the code's colour."""
+    table = Table("code", "transitions", "share", "confidence", "", box=None)
+    colors, most = code_palette(report.model.num_codes), int(report.histogram.max())
+    for code, count in enumerate(report.histogram.tolist()):
+        bar = Text("█" * round(_BAR * count / most), style=f"#{colors[code]:06x}")
+        table.add_row(
+            str(code), f"{count:,}", f"{count / report.transitions:.1%}", f"{report.confidence[code]:.2f}", bar
+        )
+    return table
+
+
+def _ordered(report: LabelReport) -> list[Step]:
+    return sorted(report.steps, key=lambda step: (step.step, step.effective_fps or 0.0))
+
+
+__all__ = ["mismatch_words", "print_report"]

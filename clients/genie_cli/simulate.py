@@ -1,0 +1,107 @@
+"""``genie simulate``: the video that a sequence of latent actions would have produced from a picture or a moment."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
+
+if TYPE_CHECKING:
+    from genie_client.client import Client
+    from genie_client.records import ModelInfo
+    from genie_core.data import Frames
+
+
+def simulate(
+    prompt: Annotated[Path, typer.Option(metavar="IMG|VIDEO|HDF5", help="Where to start: a PNG, JPEG, video or HDF5.")],
+    actions: Annotated[str, typer.Option(metavar="3,3,3,1", help="Latent action codes, one a frame to simulate.")],
+    out: Annotated[Path, typer.Option(metavar="X.mp4", help="Video to write: the prompt, then what was simulated.")],
+    server: ServerOption = None,
+    models: ModelsOption = None,
+    model: ModelOption = None,
+    episode: Annotated[str | None, typer.Option(help="Episode of a dataset to start in. [default: the first]")] = None,
+    frame: Annotated[int, typer.Option(min=0, help="Frame of a video or episode to start from.")] = 0,
+    camera: Annotated[str | None, typer.Option(help="Camera of a dataset, where there are several.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same video.")] = 0,
+    temperature: Annotated[float | None, typer.Option(help="Of the sampling. [default: the model's]")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps a frame. [default: 25, or all]")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+) -> None:
+    """Simulate what a sequence of latent actions would have done."""
+    import numpy as np
+
+    from genie_client.prompt import Moment, read_prompt
+    from genie_core.data import resize_frames, write_video
+
+    codes = _parse_actions(actions)
+    if not overwrite:
+        _refuse_existing(out, save)
+    with connected(server, models) as client:
+        info = client.model(model)
+        prompt_PHWC = resize_frames(read_prompt(prompt, info, Moment(episode, frame, camera)), *info.frame_size)
+        began = time.monotonic()
+        frames_THWC = _simulate(client, info, prompt_PHWC, codes, seed, temperature, steps)
+        seconds = time.monotonic() - began
+    write_video(out, np.concatenate([prompt_PHWC, frames_THWC]), info.fps)
+    typer.echo(f"{len(codes)} frames in {seconds:.1f} s ({len(codes) / seconds:.1f} frames/s), wrote {out}")
+    if save is not None:
+        _record(save, info, prompt_PHWC, frames_THWC, codes)
+
+
+def _parse_actions(text: str) -> list[int]:
+    from genie_core.errors import RequestError
+
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise RequestError("actions", f"got {text!r}, wanted latent action codes, e.g. 3,3,3,1") from None
+
+
+def _refuse_existing(*paths: Path | None) -> None:
+    from genie_core.errors import GenieError
+
+    for path in paths:
+        if path is not None and path.exists():
+            raise GenieError(f"{path} exists; replace it with --overwrite, or choose another name")
+
+
+def _simulate(
+    client: Client,
+    info: ModelInfo,
+    prompt_PHWC: Frames,
+    codes: list[int],
+    seed: int,
+    temperature: float | None,
+    steps: int | None,
+) -> Frames:
+    """The simulated frames, with a progress bar on stderr while they are made."""
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import track
+
+    stream = client.rollout_stream(
+        prompt_PHWC, codes, model=info.name, seed=seed, temperature=temperature, maskgit_steps=steps
+    )
+    console = Console(stderr=True)
+    shown = track(
+        stream, "simulating", total=len(codes), console=console, transient=True, disable=not console.is_terminal
+    )
+    return np.stack(list(shown))
+
+
+def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: list[int]) -> None:
+    from genie_view.recording import Clock, write_recordings
+    from genie_view.views import SimulationView, Track, simulation_recording
+
+    track = Track("simulated", frames_THWC, codes)
+    view = SimulationView(prompt_PHWC, [track], info.palette, Clock(info.fps))
+    write_recordings(path, [simulation_recording(path.stem, view)])
+    typer.echo(f"wrote {path}; look at it with: rerun {path}")
+
+
+__all__ = ["simulate"]

@@ -1,0 +1,153 @@
+"""The command `genie train`. Imports torch only when it runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+
+from genie_cli.reading_options import reads_data
+from genie_core.data import Episode, ReadOptions, hold_out_episodes, open_dataset
+from genie_core.errors import DatasetError, ModelError
+
+if TYPE_CHECKING:
+    from genie_core.models.config import ModelConfig
+    from genie_core.training.config import TrainingConfig
+
+
+@reads_data(short=False)
+def train(
+    data: Annotated[list[str] | None, typer.Argument(help="Datasets to train on: files, folders or URLs.")] = None,
+    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, base, coinrun or robotics.")] = "tiny",
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    lam_data: Annotated[
+        list[str] | None,
+        typer.Option(help="More data for the latent action model alone; may be given several times."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and masks.")] = 0,
+    hold_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes kept for validation.")
+    ] = 0.1,
+    scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="JSON that changes fields of the recipe, and under `model` those of the networks."),
+    ] = None,
+    only: Annotated[
+        Literal["tokenizer", "lam"] | None,
+        typer.Option(
+            help="Train this stage alone and stop: two processes train two at a time, for a whole run to use."
+        ),
+    ] = None,
+    half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print configuration and parameter counts, and stop.")] = False,
+    *,
+    reading: ReadOptions,
+) -> None:
+    """Train tokenizer, latent action model and dynamics model, and write a bundle. Run again to resume."""
+    from genie_core.models.genie import count_parameters
+    from genie_core.models.presets import preset as model_preset
+    from genie_core.training.config import training_preset
+
+    model, training = adjusted(model_preset(preset), training_preset(preset), scale, seed, recipe)
+    count = count_parameters(model)
+    typer.echo(
+        f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
+        f"total {count.total:,} parameters"
+    )
+    if dry_run:
+        typer.echo(model.model_dump_json(indent=2))
+        typer.echo(training.model_dump_json(indent=2))
+        return
+    if not data or out is None:
+        raise DatasetError("training needs DATA and --out BUNDLE (or --dry-run)")
+    import torch
+
+    from genie_core.training.pipeline import Split, TrainingJob, train_alone
+    from genie_core.training.pipeline import train as run_training
+    from genie_core.training.reporting import TerminalReporter
+
+    if threads:
+        torch.set_num_threads(threads)
+    job = TrainingJob(
+        model,
+        training,
+        data=Split(*_split(data, reading, hold_out, seed)),
+        lam_data=Split(*_split(lam_data or [], reading, hold_out, seed)),
+        out=out,
+        device=device,
+        half=half,
+        command=shlex.join(["genie", *sys.argv[1:]]),
+    )
+    with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
+        if only is not None:
+            train_alone(job, only, reporter)
+            return
+        info = run_training(job, reporter)
+    typer.echo(info.card)
+    typer.echo(f"bundle {info.bundle_id[:12]} written to {out}")
+
+
+def adjusted(
+    model: ModelConfig, training: TrainingConfig, scale: float, seed: int, recipe: Path | None
+) -> tuple[ModelConfig, TrainingConfig]:
+    """Steps scaled, the seed set, and fields changed as the JSON file says; under ``model`` it changes the networks.
+
+    Raises:
+        ModelError: the file cannot be read, or says what does not fit.
+
+    """
+    networks, values = model.model_dump(), training.model_dump()
+    if recipe is not None:
+        try:
+            changes = json.loads(recipe.read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"--recipe {recipe} cannot be read: {error}") from error
+        if not isinstance(changes, dict):
+            raise ModelError(f"--recipe {recipe} holds a {type(changes).__name__}, wanted an object")
+        of_networks = changes.pop("model", {})
+        if not isinstance(of_networks, dict):
+            raise ModelError(f"`model` of --recipe {recipe} is a {type(of_networks).__name__}, wanted an object")
+        _merge(networks, of_networks)
+        _merge(values, changes)
+    for stage in ("tokenizer", "lam", "dynamics"):
+        values[stage]["steps"] = round(values[stage]["steps"] * scale)
+    for part in ("tokenizer_training", "lam_training"):
+        values[part]["continuous_steps"] = round(values[part]["continuous_steps"] * scale)
+    values["seed"] = seed
+    try:
+        return type(model).model_validate(networks), type(training).model_validate(values)
+    except ValidationError as error:
+        raise ModelError(f"--recipe {recipe} does not fit: {error}") from error
+
+
+def _merge(values: dict[str, object], changes: dict[str, object]) -> None:
+    for key, change in changes.items():
+        inner = values.get(key)
+        if isinstance(inner, dict) and isinstance(change, dict):
+            _merge(inner, change)
+        else:
+            values[key] = change
+
+
+def _split(data: list[str], reading: ReadOptions, hold_out: float, seed: int) -> tuple[list[Episode], list[Episode]]:
+    """Episodes to train on and episodes held out, drawn from each dataset by the seed; ones too short are left out."""
+    training: list[Episode] = []
+    held_out: list[Episode] = []
+    for path in data:
+        kept, apart = hold_out_episodes(open_dataset(path, options=reading).episodes, hold_out, seed)
+        training += kept
+        held_out += apart
+    return training, held_out
+
+
+__all__ = ["adjusted", "train"]

@@ -1,0 +1,139 @@
+"""Writing Rerun recordings: several, of one file, and opening them. What is in one is `views`'s work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data import Frames, encode_image
+from genie_core.data.frames.images import ImageFormat
+from genie_core.errors import GenieError
+
+try:
+    import rerun as rr
+    import rerun.blueprint as rrb
+except ModuleNotFoundError as error:
+    raise GenieError("looking at recordings needs Rerun: pip install 'genie-latent[view]'") from error
+
+LOOPBACK = "127.0.0.1"
+
+_SMALL_PX = 128
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Something to look at: `log` writes its data, `layout` shows it under its name."""
+
+    layout: rrb.Container
+    log: Callable[[rr.RecordingStream], None]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording to be written.
+
+    Attributes:
+        application: recordings of one application share their layout in the viewer; a file holds those of one.
+        name: what the viewer lists it as.
+        scenes: one, or several behind tabs.
+        fps: frames a second to play it at; the viewer's choice where None.
+
+    """
+
+    application: str
+    name: str
+    scenes: Sequence[Scene]
+    fps: float | None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where a video's frames lie on the timelines ``frame`` and, if `fps` is known, ``time``: at start + step * n."""
+
+    fps: float | None
+    start: int = 0
+    step: int = 1
+
+    def columns(self, index_T: NDArray[np.int64]) -> list[rr.TimeColumn]:
+        """The timelines of the video's frames `index_T`."""
+        frame_T = self.start + self.step * index_T
+        columns = [rr.TimeColumn("frame", sequence=frame_T)]
+        if self.fps:
+            columns.append(rr.TimeColumn("time", duration=frame_T / self.fps))
+        return columns
+
+
+def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
+    """Write `recordings`, at least one, to one .rrd file, replacing it in one step.
+
+    Raises GenieError where Rerun fails, OSError where the file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".genie-view-") as folder:
+        parts = [_write_part(Path(folder) / f"{i}.rrd", recording) for i, recording in enumerate(recordings)]
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = Path(folder) / "whole.rrd"
+            _run_rerun("merging recordings", "rrd", "merge", *map(str, parts), "-o", str(whole))
+        os.replace(whole, path)
+
+
+def open_viewer(path: Path) -> None:
+    """Show an .rrd file in the Rerun viewer, listening on loopback only; returns when its window is closed.
+
+    Raises GenieError where there is no display, say.
+    """
+    _run_rerun("opening the Rerun viewer", "--bind", LOOPBACK, "--port", "auto", str(path))
+
+
+def log_frames(
+    recording: rr.RecordingStream, entity: str, chunks: Iterable[Frames], clock: Clock, *, first: int = 0
+) -> None:
+    """Log frames, (n, H, W, 3) a chunk, as the clock's frames from `first` on; one chunk is held at a time."""
+    for chunk in chunks:
+        for begin in range(0, len(chunk), _BATCH):
+            frames = chunk[begin : begin + _BATCH]
+            kind: ImageFormat = "png" if max(frames.shape[1:3]) <= _SMALL_PX else "jpeg"
+            blobs = [encode_image(frame, kind) for frame in frames]
+            columns = rr.EncodedImage.columns(blob=blobs, media_type=[f"image/{kind}"] * len(blobs))
+            recording.send_columns(entity, clock.columns(np.arange(first, first + len(frames))), columns)
+            first += len(frames)
+
+
+def _write_part(path: Path, recording: Recording) -> Path:
+    stream = rr.RecordingStream(recording.application)
+    stream.save(path, default_blueprint=_blueprint(recording))
+    stream.send_recording_name(recording.name)
+    for scene in recording.scenes:
+        scene.log(stream)
+    stream.disconnect()
+    return path
+
+
+def _blueprint(recording: Recording) -> rrb.Blueprint:
+    layouts = [scene.layout for scene in recording.scenes]
+    return rrb.Blueprint(
+        layouts[0] if len(layouts) == 1 else rrb.Tabs(*layouts),
+        rrb.BlueprintPanel(state="expanded"),  # lists the recordings
+        rrb.SelectionPanel(state="collapsed"),
+        rrb.TimePanel(state="collapsed", timeline="frame", fps=recording.fps),
+    )
+
+
+def _run_rerun(what: str, *arguments: str) -> None:
+    environment = {**os.environ, "RERUN_ANALYTICS": "0", "RUST_LOG": os.environ.get("RUST_LOG", "error")}
+    command = [sys.executable, "-m", "rerun", *arguments]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise GenieError(f"{what} failed: {done.stderr.strip()[-2000:]}")
+
+
+__all__ = ["LOOPBACK", "Clock", "Recording", "Scene", "log_frames", "open_viewer", "write_recordings"]

@@ -1,0 +1,144 @@
+"""Contact sheets: rows of frames, each over a strip in the colour of the code that is taken from it. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data import Frames, LabelledFile, resize_frames
+from genie_core.data.frames.palette import code_palette
+from genie_core.data.labelled.originals import Originals
+from genie_core.errors import DatasetError
+from genie_view import font
+from genie_view.reading import frames_of
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+Color = tuple[int, int, int]
+
+_BACKGROUND: Color = (22, 24, 29)
+_EMPTY: Color = (44, 47, 54)
+_TEXT: Color = (232, 234, 237)
+_FAINT: Color = (150, 155, 165)
+_MARGIN = 18
+_GAP = 6
+_STRIP = 18
+_ROW_GAP = 12
+_CHIP = 14
+_TEXT_SCALE = 2
+_LINE = (font.HEIGHT + 4) * _TEXT_SCALE
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a sheet.
+
+    Attributes:
+        title: first line of the label on the left.
+        note: second line, fainter.
+        frames_THWC: the frames, uint8, all rows' of one size.
+        codes: for each frame the code taken from it, None where there is none.
+        chip: a code whose colour is shown beside the title, None for no chip.
+
+    """
+
+    title: str
+    note: str
+    frames_THWC: Frames
+    codes: Sequence[int | None]
+    chip: int | None = None
+
+
+def rgb(color: int) -> Color:
+    """0xRRGGBB as three channels."""
+    return color >> 16 & 255, color >> 8 & 255, color & 255
+
+
+def contact_sheet(heading: str, rows: Sequence[Row], palette: Sequence[int], *, frame_px: int = 128) -> Picture:
+    """Draw `rows` under `heading`; frames are scaled so that they are `frame_px` pixels high.
+
+    `palette` holds one colour 0xRRGGBB a code. Raises ValueError where there is nothing to draw.
+    """
+    if not rows or not all(len(row.frames_THWC) for row in rows):
+        raise ValueError("a contact sheet needs at least one row, and each row a frame")
+    _, height, width, _ = rows[0].frames_THWC.shape
+    cell_h, cell_w = frame_px, max(1, round(frame_px * width / height))
+    label_w = _label_width(rows)
+    columns = max(len(row.frames_THWC) for row in rows)
+    row_h = cell_h + _STRIP + _ROW_GAP
+    top = _MARGIN + 2 * _LINE
+    canvas_h, canvas_w = top + len(rows) * row_h + _MARGIN, 2 * _MARGIN + label_w + columns * (cell_w + _GAP)
+    canvas = np.full((canvas_h, canvas_w, 3), _BACKGROUND, np.uint8)
+    _draw_text(canvas, _MARGIN, _MARGIN, heading, _TEXT, _TEXT_SCALE)
+    for index, row in enumerate(rows):
+        y = top + index * row_h
+        _draw_label(canvas, y + cell_h // 2 - _LINE, row, palette)
+        frames_THWC = resize_frames(row.frames_THWC, cell_h, cell_w)
+        for column, (frame_HWC, code) in enumerate(zip(frames_THWC, row.codes, strict=True)):
+            x = _MARGIN + label_w + column * (cell_w + _GAP)
+            canvas[y : y + cell_h, x : x + cell_w] = frame_HWC
+            _draw_strip(canvas[y + cell_h : y + cell_h + _STRIP, x : x + cell_w], code, palette)
+    return canvas
+
+
+def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int = 12) -> Picture:
+    """A contact sheet with one row an episode: `columns` frames, evenly spaced over those that start a transition.
+
+    Raises DatasetError where an episode has no labels or its frames are not there to be shown.
+    """
+    rows, originals = [], Originals()
+    for name in names:
+        labels, attrs = labelled.labels(name)
+        episode, valid = frames_of(labelled, name, originals), np.flatnonzero(labels.valid)
+        if episode is None or not len(valid):
+            raise DatasetError(f"{labelled.path}: {name}: there are no labelled frames to be shown")
+        shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]
+        frames_THWC = np.concatenate([episode.frames(index, index + 1) for index in shown.tolist()])
+        note = f"{len(labels)} frames, step {attrs.step}"
+        rows.append(Row(name, note, frames_THWC, labels.code[shown].tolist()))
+    palette = code_palette(len(labelled.model.codebook))
+    return contact_sheet(f"{labelled.path.name}: latent actions of {labelled.model.bundle_name}", rows, palette)
+
+
+def _label_width(rows: Sequence[Row]) -> int:
+    longest = max(len(text) for row in rows for text in (row.title, row.note))
+    return _CHIP + _GAP + longest * (font.WIDTH + font.SPACING) * _TEXT_SCALE + _GAP
+
+
+def _draw_label(canvas: Picture, y: int, row: Row, palette: Sequence[int]) -> None:
+    if row.chip is not None:
+        canvas[y : y + _CHIP, _MARGIN : _MARGIN + _CHIP] = rgb(palette[row.chip])
+    x = _MARGIN + _CHIP + _GAP
+    _draw_text(canvas, y, x, row.title, _TEXT, _TEXT_SCALE)
+    _draw_text(canvas, y + _LINE, x, row.note, _FAINT, _TEXT_SCALE)
+
+
+def _draw_strip(strip: Picture, code: int | None, palette: Sequence[int]) -> None:
+    """A bar in the code's colour with its number in the middle."""
+    if code is None:
+        strip[:] = _EMPTY
+        return
+    strip[:] = rgb(palette[code])
+    mask = font.text_mask(str(code), _TEXT_SCALE)
+    y, x = (strip.shape[0] - mask.shape[0]) // 2, (strip.shape[1] - mask.shape[1]) // 2
+    _draw_text(strip, max(0, y), max(0, x), str(code), _ink_on(rgb(palette[code])), _TEXT_SCALE)
+
+
+def _ink_on(color: Color) -> Color:
+    """Black or white, whichever is read more easily on `color`."""
+    red, green, blue = color
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else (255, 255, 255)
+
+
+def _draw_text(canvas: Picture, y: int, x: int, text: str, color: Color, scale: int) -> None:
+    """Draw `text` with its upper left corner at (y, x); what does not fit is cut off."""
+    mask = font.text_mask(text, scale)
+    region = canvas[y : y + mask.shape[0], x : x + mask.shape[1]]
+    region[mask[: region.shape[0], : region.shape[1]]] = color
+
+
+__all__ = ["Picture", "Row", "contact_sheet", "labelled_sheet", "rgb"]

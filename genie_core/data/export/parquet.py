@@ -1,0 +1,233 @@
+"""Labels as a plain Parquet file: one row a frame, one row group an episode, provenance in the file's metadata.
+
+Frames are not in it; Pandas, Polars, DuckDB and the like read it as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.export.provenance import EpisodeProvenance, Provenance, provenance_bytes, read_provenance
+from genie_core.data.labelled.labels import Labels
+from genie_core.data.storage.hdf5 import commit
+from genie_core.data.storage.parquet import ParquetTable
+from genie_core.errors import DatasetError
+
+METADATA_KEY = b"genie"
+"""Key of the file's metadata that holds the document of `export_provenance`."""
+
+DECODED = "decoded_action"
+"""The column of the actions that an alignment has decoded."""
+
+_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class RobotColumns:
+    """Which numbers of the robot a file has beside the labels: their type and width, None where they are in no episode.
+
+    Attributes:
+        action: of the column ``action``.
+        state: of the column ``observation.state``.
+
+    """
+
+    action: tuple[np.dtype[Any], int] | None = None
+    state: tuple[np.dtype[Any], int] | None = None
+
+
+class ParquetLabelWriter:
+    """Appends episodes to a Parquet file; made by `write_parquet_labels`."""
+
+    def __init__(self, path: Path, provenance: Provenance, exported: str, robot: RobotColumns) -> None:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+
+        metadata = {METADATA_KEY: provenance_bytes(provenance, exported)}
+        self._schema = pa.schema(_fields(provenance, robot), metadata)
+        self._writer = ParquetWriter(path, self._schema, compression="zstd")
+        self._count = 0
+
+    def add(
+        self,
+        episode: EpisodeProvenance,
+        labels: Labels,
+        action: NDArray[Any] | None = None,
+        state: NDArray[Any] | None = None,
+    ) -> None:
+        """Write one episode as a row group: its labels, and (T, A) actions and (T, S) states where they are known."""
+        import pyarrow as pa
+
+        count, fps = len(labels), episode.attrs.fps
+        frame_index = np.arange(count)
+        columns: dict[str, Any] = {
+            "episode_index": np.full(count, self._count),
+            "episode": pa.array([episode.name] * count, pa.string()).dictionary_encode(),
+            "frame_index": frame_index,
+            "timestamp": None if fps is None else frame_index / fps,
+            "code": labels.code,
+            "latent": labels.latent,
+            "confidence": labels.confidence,
+            "valid": labels.valid,
+            DECODED: labels.action,
+            "action": action,
+            "observation.state": state,
+        }
+        arrays = [_array(columns[field.name], field.type, count) for field in self._schema]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=max(1, count))
+        self._count += 1
+
+    def close(self) -> None:
+        """Write the footer."""
+        self._writer.close()
+
+
+@contextmanager
+def write_parquet_labels(
+    path: Path, provenance: Provenance, exported: str, robot: RobotColumns
+) -> Iterator[ParquetLabelWriter]:
+    """Write `path` whole or not at all: the block adds every episode of `provenance`, in that order.
+
+    Raises:
+        DatasetError: the disk is full or cannot be written; there is no `path` then.
+
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        writer = ParquetLabelWriter(temporary, provenance, exported, robot)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(OSError):  # what went wrong first counts
+                writer.close()
+            raise
+        writer.close()
+        commit(temporary, path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise DatasetError(f"{path}: cannot be written: {reason}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@dataclass(frozen=True)
+class ParquetLabels:
+    """A file that `write_parquet_labels` has written; labels are read when asked for."""
+
+    path: Path
+    provenance: Provenance
+
+    def labels(self, name: str) -> Labels:
+        """Labels of all frames of an episode, bit for bit as they were written.
+
+        Raises:
+            DatasetError: the file is damaged, or its columns are not those of labels.
+
+        """
+        columns = (self._column(name, key) for key in ("code", "latent", "confidence", "valid"))
+        decoded = None if self.provenance.action_names is None else self._column(name, DECODED)
+        return Labels(0, *columns, action=decoded)
+
+    def array(self, name: str, key: str) -> NDArray[Any] | None:
+        """Numbers of an episode, (T,) or (T, D); None where there is no such column, or it is empty there."""
+        rows = self._rows[name]
+        if key not in self._table.columns or next(self._table.cells(key, rows[:1], 1), [None]) == [None]:
+            return None
+        return self._table.array(key, rows)
+
+    @cached_property
+    def _table(self) -> ParquetTable:
+        return ParquetTable(self.path)
+
+    @cached_property
+    def _rows(self) -> dict[str, range]:
+        """The rows of each episode, by its name. Raises DatasetError where the file has not as many as it says."""
+        start, rows = 0, {}
+        for episode in self.provenance.episodes:
+            rows[episode.name] = range(start, start + episode.num_frames)
+            start += episode.num_frames
+        if start != self._table.num_rows:
+            raise DatasetError(f"{self.path}: has {self._table.num_rows} rows, its provenance names {start} frames")
+        index = self._table.array("episode_index")
+        expected = np.repeat(np.arange(len(rows)), [len(span) for span in rows.values()])
+        if index is None or not np.array_equal(index, expected):
+            raise DatasetError(f"{self.path}: the rows are not in the order of the episodes that its provenance names")
+        return rows
+
+    def _column(self, name: str, key: str) -> NDArray[Any]:
+        values = self._table.array(key, self._rows[name])
+        if values is None:
+            raise DatasetError(f"{self.path}: there is no column `{key}`")
+        return values
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet does. False where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def open_parquet_labels(path: Path) -> ParquetLabels:
+    """Open a Parquet file of labels. Raises DatasetError where it is damaged, or not one that Genie has written."""
+    import pyarrow as pa
+    from pyarrow.parquet import read_metadata
+
+    try:
+        metadata = read_metadata(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path}: not a Parquet file, or damaged: {error}") from error
+    if METADATA_KEY not in metadata:
+        raise DatasetError(f"{path}: carries no latent actions, wanted a Parquet file that `genie export` has written")
+    return ParquetLabels(path, read_provenance(metadata[METADATA_KEY], str(path)))
+
+
+def _fields(provenance: Provenance, robot: RobotColumns) -> list[Any]:
+    import pyarrow as pa
+
+    latent_dim, action_names = provenance.model.codebook.shape[1], provenance.action_names
+    fields = [
+        pa.field("episode_index", pa.int64(), nullable=False),
+        pa.field("episode", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("frame_index", pa.int64(), nullable=False),
+        pa.field("timestamp", pa.float64()),
+        pa.field("code", pa.uint16(), nullable=False),
+        pa.field("latent", pa.list_(pa.field("item", pa.float32(), nullable=False), latent_dim), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("valid", pa.bool_(), nullable=False),
+    ]
+    if action_names is not None:
+        numbers = pa.list_(pa.field("item", pa.float32(), nullable=False), len(action_names))
+        fields.append(pa.field(DECODED, numbers, nullable=False))
+    for key, column in (("action", robot.action), ("observation.state", robot.state)):
+        if column is not None:
+            dtype, width = column
+            fields.append(pa.field(key, pa.list_(pa.from_numpy_dtype(dtype), width)))
+    return fields
+
+
+def _array(values: Any, kind: Any, count: int) -> Any:
+    """An Arrow array of `count` cells; of nulls where `values` is None."""
+    import pyarrow as pa
+
+    if values is None:
+        return pa.nulls(count, kind)
+    if isinstance(values, np.ndarray) and pa.types.is_fixed_size_list(kind):
+        flat = pa.array(np.ascontiguousarray(values, kind.value_type.to_pandas_dtype()).ravel())
+        return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    return pa.array(values, kind) if isinstance(values, np.ndarray) else values
+
+
+__all__ = ["METADATA_KEY", "ParquetLabels", "RobotColumns", "is_parquet", "open_parquet_labels", "write_parquet_labels"]

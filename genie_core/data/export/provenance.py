@@ -1,0 +1,159 @@
+"""The provenance of labels as one JSON document, for formats that have no attributes of their own. Touches no file.
+
+The document holds what `label_schema` keeps in HDF5 attributes, and the codebook, so that nothing is lost on the way
+to another format and back. What all episodes share is said once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from genie_core import __version__
+from genie_core.data.labelled.schema import LabelAttrs, LabelModel
+from genie_core.errors import DatasetError
+
+DOCUMENT_VERSION = 1
+_KIND = "genie latent actions"
+
+
+@dataclass(frozen=True)
+class EpisodeProvenance:
+    """One labelled episode.
+
+    Attributes:
+        name: ``demo_3``, as in a labelled file.
+        num_frames: how many labels it has, valid or not.
+        attrs: what its labels were made with and from.
+
+    """
+
+    name: str
+    num_frames: int
+    attrs: LabelAttrs
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a set of labels.
+
+    Attributes:
+        model: the model, with its codebook.
+        created: when the labelling began, ISO 8601, UTC.
+        tool_version: version of Genie that labelled.
+        episodes: in their order.
+        masks: names of episodes by the name of a filter key (``train``, ``valid``).
+
+    """
+
+    model: LabelModel
+    created: str
+    tool_version: str
+    episodes: tuple[EpisodeProvenance, ...]
+    masks: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def action_names(self) -> tuple[str, ...] | None:
+        """Names of the numbers of the actions that were decoded, the same for all labels; None: none were."""
+        decoded = (episode.attrs.aligned_by for episode in self.episodes)
+        return next((alignment.action_names for alignment in decoded if alignment is not None), None)
+
+
+def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]:
+    """The document as JSON knows it; `exported` is the time of the export, ISO 8601, UTC."""
+    model = provenance.model
+    described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
+    shared = _shared(described)
+    return {
+        "kind": _KIND,
+        "version": DOCUMENT_VERSION,
+        "exported": exported,
+        "exported_by": __version__,
+        "created": provenance.created,
+        "tool_version": provenance.tool_version,
+        "model": {
+            **{field.name: getattr(model, field.name) for field in fields(model) if field.name != "codebook"},
+            "codebook_sha256": model.codebook_sha256,
+            "codebook": model.codebook.tolist(),
+        },
+        "labels": shared,
+        "episodes": [
+            {
+                "name": episode.name,
+                "num_frames": episode.num_frames,
+                **{key: value for key, value in attrs.items() if key not in shared},
+            }
+            for episode, attrs in zip(provenance.episodes, described, strict=True)
+        ],
+        "masks": {key: list(names) for key, names in provenance.masks.items()},
+    }
+
+
+def provenance_bytes(provenance: Provenance, exported: str) -> bytes:
+    """The document as UTF-8."""
+    return json.dumps(provenance_document(provenance, exported), ensure_ascii=False).encode()
+
+
+def read_provenance(document: bytes, where: str) -> Provenance:
+    """Read what `provenance_bytes` wrote; `where` names its place in errors.
+
+    Raises:
+        DatasetError: it is not such a document, of a version that this Genie does not know, or its codebook is not
+            the one that it says it is.
+
+    """
+    try:
+        content = json.loads(document)
+        if content["kind"] != _KIND or content["version"] != DOCUMENT_VERSION:
+            came = f"{content['kind']} of version {content['version']}"
+            raise DatasetError(f"{where}: came {came}, wanted {_KIND} of version {DOCUMENT_VERSION}")
+        return _parse(content, where)
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise DatasetError(f"{where}: not the provenance that Genie writes: {type(error).__name__} {error}") from error
+
+
+def _parse(content: dict[str, Any], where: str) -> Provenance:
+    described = content["model"]
+    codebook = np.array(described["codebook"], np.float32).reshape(len(described["codebook"]), -1)
+    named = {field.name: described[field.name] for field in fields(LabelModel) if field.name in described}
+    model = LabelModel(**{**named, "codebook": codebook})
+    if model.codebook_sha256 != described["codebook_sha256"]:
+        raise DatasetError(f"{where}: the codebook's hash is {model.codebook_sha256}, not the one written beside it")
+    return Provenance(
+        model=model,
+        created=str(content["created"]),
+        tool_version=str(content["tool_version"]),
+        episodes=tuple(
+            EpisodeProvenance(
+                name=str(episode["name"]),
+                num_frames=int(episode["num_frames"]),
+                attrs=LabelAttrs.model_validate({**content["labels"], **episode}),
+            )
+            for episode in content["episodes"]
+        ),
+        masks={str(key): tuple(map(str, names)) for key, names in content["masks"].items()},
+    )
+
+
+def _shared(described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Those attributes that all episodes have with the same value."""
+    if not described:
+        return {}
+    first, *others = described
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+__all__ = [
+    "DOCUMENT_VERSION",
+    "EpisodeProvenance",
+    "Provenance",
+    "provenance_bytes",
+    "provenance_document",
+    "read_provenance",
+]

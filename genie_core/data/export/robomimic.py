@@ -1,0 +1,163 @@
+"""Writes a labelled set as one self-contained HDF5 file in robomimic's layout, whatever it comes from.
+
+`label_assembly` makes labelled files of fresh labels; here labels, frames and all else are copied from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.export.provenance import EpisodeProvenance, Provenance
+from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
+from genie_core.data.frames.resize import Frames
+from genie_core.data.labelled.labels import Labels
+from genie_core.data.labelled.schema import FramesMode, ModelAttrs, write_labels, write_model
+from genie_core.data.storage.hdf5 import AtomicFile, read_hdf5, write_hdf5
+
+_GYM_TYPE = 2
+"""Robomimic's number for environments that it knows nothing special of."""
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class RobomimicWriter:
+    """Appends episodes to a labelled file; made by `write_robomimic`."""
+
+    def __init__(self, output: AtomicFile, provenance: Provenance, original: Path | None) -> None:
+        self._output, self._provenance, self._original = output, provenance, original
+
+    def add(
+        self, episode: EpisodeProvenance, labels: Labels, arrays: dict[str, NDArray[Any]], *, with_frames: bool
+    ) -> None:
+        """Write an episode's labels and, where it is known of an HDF5 file, everything else that its demo holds.
+
+        Args:
+            episode: which one.
+            labels: of all its frames.
+            arrays: what to store beside them where the demo has no such array, ``actions``, ``obs/robot0_eef_pos``.
+            with_frames: whether the frames of the camera that was labelled are copied with the demo; if not, and they
+                are wanted, `add_frames` writes them.
+
+        """
+        with self._output.writing() as file:
+            demo = file.create_group(f"data/{episode.name}")
+            if self._original is not None:
+                _copy_demo(self._original, episode.name, demo, None if with_frames else episode.attrs.camera)
+            attrs = episode.attrs
+            if not with_frames:  # `add_frames` is given pictures that reading has put right already
+                attrs = attrs.model_copy(update={"colour": None, "upside_down": None})
+            write_labels(demo, labels, attrs)
+            for key, values in arrays.items():
+                if key not in demo:
+                    demo[key] = values
+            demo.attrs["num_samples"] = np.int64(episode.num_frames)
+            if episode.attrs.fps is not None:
+                demo.attrs.setdefault("fps", episode.attrs.fps)
+
+    def add_frames(self, episode: EpisodeProvenance, chunks: Iterator[Frames]) -> None:
+        """Write the frames of an episode that was added without."""
+        key = f"data/{episode.name}/obs/{episode.attrs.camera}"
+        start = 0
+        for frames_THWC in chunks:
+            with self._output.writing() as file:
+                if start == 0:
+                    _create_frames(file, key, (episode.num_frames, *frames_THWC.shape[1:]))
+                file[key][start : start + len(frames_THWC)] = frames_THWC
+            start += len(frames_THWC)
+
+    def finish(self, frames: FramesMode) -> None:
+        """Write what is said once a file: the model, the environment, the filter keys."""
+        provenance = self._provenance
+        attrs = ModelAttrs(
+            bundle_id=provenance.model.bundle_id,
+            bundle_name=provenance.model.bundle_name,
+            model_fps=provenance.model.model_fps,
+            codebook_sha256=provenance.model.codebook_sha256,
+            frames=frames,
+            created=provenance.created,
+            tool_version=provenance.tool_version,
+        )
+        with self._output.writing() as file:
+            if self._original is not None:
+                _copy_file_attributes(self._original, file)
+            if "env_args" not in file["data"].attrs:
+                _describe(file["data"], provenance)
+            file["data"].attrs["total"] = np.int64(sum(episode.num_frames for episode in provenance.episodes))
+            for key, names in provenance.masks.items():
+                file[f"mask/{key}"] = np.array(names, "S")
+            write_model(file, provenance.model, attrs)
+
+
+@contextmanager
+def write_robomimic(path: Path, provenance: Provenance, original: Path | None) -> Iterator[RobomimicWriter]:
+    """Write `path` whole or not at all; the block adds every episode of `provenance`, and calls `finish`.
+
+    Args:
+        path: file to write.
+        provenance: what made the labels.
+        original: the labelled HDF5 file that they come from, to copy what else its demos hold; None: there is none.
+
+    Raises:
+        DatasetError: the disk is full or cannot be written; there is no `path` then.
+
+    """
+    with write_hdf5(path) as output:
+        yield RobomimicWriter(output, provenance, original)
+
+
+def _copy_demo(path: Path, name: str, demo: h5py.Group, without: str | None) -> None:
+    """Copy a demo, if the file has it, also what lies behind links, but not its labels and one camera's frames."""
+    with read_hdf5(path) as file:
+        source = file.get(f"data/{name}")
+        if not isinstance(source, h5py.Group):
+            return
+        for key, value in source.attrs.items():
+            demo.attrs[key] = value
+        for key in source:
+            require_link(source, key, f"{path}: {name}")
+            if key == "obs":
+                _copy_all(source[key], demo.require_group(key), PurePosixPath(without).parts if without else ())
+            elif key != LABEL_GROUP:
+                file.copy(source[key], demo, name=key, expand_external=True)
+
+
+def _copy_all(source: h5py.Group, output: h5py.Group, without: tuple[str, ...]) -> None:
+    """Copy what a group holds, but what lies at the path `without` in it; a camera's name may be one (RLDS)."""
+    for key in source:
+        if without[:1] != (key,):
+            source.copy(source[key], output, name=key, expand_external=True)
+        elif without[1:]:
+            _copy_all(source[key], output.require_group(key), without[1:])
+
+
+def _copy_file_attributes(path: Path, output: h5py.File) -> None:
+    with read_hdf5(path) as file:
+        for group in ("/", "data"):
+            for key, value in file[group].attrs.items() if group in file else ():
+                output[group].attrs[key] = value
+
+
+def _describe(data: h5py.Group, provenance: Provenance) -> None:
+    """Say what robomimic's tools ask of every file, where there is no environment to make of it."""
+    rates = {episode.attrs.fps for episode in provenance.episodes}
+    fps = rates.pop() if len(rates) == 1 else None
+    kwargs = {} if fps is None else {"control_freq": float(fps)}
+    data.attrs["env_args"] = json.dumps({"env_name": "video", "type": _GYM_TYPE, "env_kwargs": kwargs})
+    if fps is not None:
+        data.attrs["fps"] = fps
+
+
+def _create_frames(file: h5py.File, key: str, shape: tuple[int, ...]) -> None:
+    chunk = (max(1, min(16, shape[0], _CHUNK_BYTES // int(np.prod(shape[1:])))), *shape[1:])
+    file.create_dataset(key, shape, np.uint8, chunks=chunk, compression="gzip", compression_opts=1)
+
+
+__all__ = ["RobomimicWriter", "write_robomimic"]

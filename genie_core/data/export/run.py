@@ -1,0 +1,354 @@
+"""Turns labelled sets into other formats and back: LeRobot v3.0, plain Parquet, self-contained robomimic HDF5.
+
+`export_source` reads, the module of each format writes; what is decided here is what goes where, and what is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from genie_core.data.episode import Episode
+from genie_core.data.export.parquet import RobotColumns, write_parquet_labels
+from genie_core.data.export.provenance import EpisodeProvenance, Provenance, provenance_bytes
+from genie_core.data.export.robomimic import write_robomimic
+from genie_core.data.export.source import ACTIONS, DECODED_FEATURE, ExportSource, Hdf5Labels, Robot, open_export_source
+from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, Column, FileLimits, camera_key, write_lerobot
+from genie_core.data.frames.convention import Convention
+from genie_core.data.frames.resize import Frames, resize_frames
+from genie_core.data.frames.timing import check_rate
+from genie_core.errors import DatasetError
+
+ExportFormat = Literal["lerobot", "parquet", "robomimic"]
+"""What can be written.
+
+``lerobot``: a LeRobot v3.0 folder. ``parquet``: one file, labels without frames. ``robomimic``: one labelled HDF5 file
+that needs no other.
+"""
+
+ExportFrames = Literal["source", "labelled", "none"] | tuple[int, int]
+"""Which frames an export holds.
+
+``source``: as they were recorded. ``labelled``: those in the labelled file. ``none``: labels only. A height and width:
+the source's, resized.
+"""
+
+ExportActions = Literal["robot", "decoded"]
+"""What LeRobot's ``action`` is: the robot's own actions, or those that an alignment decoded from the latent ones."""
+
+_CHUNK_FRAMES = 32
+_STATE = "observation.state"
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """How to export.
+
+    Attributes:
+        to: what to write.
+        frames: which frames; Parquet holds none in any case.
+        fps: frames a second, for LeRobot, where the labels do not say; None: theirs.
+        task: what the robot was to do, in words, for LeRobot; None: what a LeRobot or RLDS source says, else nothing.
+        actions: which actions LeRobot's policies are to learn.
+        limits: past which sizes LeRobot's files end.
+        exported: the time that the export bears; None: now.
+
+    """
+
+    to: ExportFormat
+    frames: ExportFrames = "source"
+    fps: float | None = None
+    task: str | None = None
+    actions: ExportActions = "robot"
+    limits: FileLimits = field(default_factory=FileLimits)
+    exported: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        path: file or folder.
+        to: in which format.
+        episodes: how many.
+        frames: how many in all.
+        size: height and width of the frames; None where there are none, or they differ.
+        action_dim: numbers in an action of the robot; None where they are not known.
+        state_dim: numbers of proprioception; None where it is not known.
+
+    """
+
+    path: Path
+    to: ExportFormat
+    episodes: int
+    frames: int
+    size: tuple[int, int] | None
+    action_dim: int | None
+    state_dim: int | None
+
+
+def export_labels(
+    labelled: Path, output: Path, plan: ExportPlan, advance: Callable[[float], None] = lambda episodes: None
+) -> ExportReport:
+    """Write the labelled set at `labelled` to `output` in another format, whole or not at all.
+
+    Args:
+        labelled: a labelled HDF5 file, or what this function has written.
+        output: file or folder to write; must not exist.
+        plan: how.
+        advance: is told of every episode that is done.
+
+    Raises:
+        DatasetError: there are no labels at `labelled`, `output` exists or cannot be written, or the format asks for
+            what the labels do not have: frames that are gone, of several sizes, or without a frame rate, or decoded
+            actions.
+
+    """
+    if plan.to not in get_args(ExportFormat):
+        raise DatasetError(f"format: came {plan.to}, wanted one of {', '.join(get_args(ExportFormat))}")
+    if output.exists():
+        raise DatasetError(f"{output}: exists already; choose another name, or remove it")
+    if not output.parent.is_dir():
+        raise DatasetError(f"{output}: cannot be written: {output.parent} is no folder")
+    source = open_export_source(labelled)
+    if not source.provenance.episodes:
+        raise DatasetError(f"{labelled}: no episode carries labels")
+    _check_actions(source, plan)
+    export = {"lerobot": _to_lerobot, "parquet": _to_parquet, "robomimic": _to_robomimic}[plan.to]
+    size, robot = export(source, output, plan, advance)
+    episodes = source.provenance.episodes
+    return ExportReport(
+        path=output,
+        to=plan.to,
+        episodes=len(episodes),
+        frames=sum(episode.num_frames for episode in episodes),
+        size=size,
+        action_dim=robot.action[1] if robot.action else None,
+        state_dim=robot.state[1] if robot.state else None,
+    )
+
+
+_Outcome = tuple[tuple[int, int] | None, RobotColumns]
+
+
+def _to_parquet(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
+    columns, _ = _survey_robot(source, may_miss=True)
+    with write_parquet_labels(output, source.provenance, _time(plan), columns) as writer:
+        for episode in source.provenance.episodes:
+            robot = source.robot(episode)
+            writer.add(episode, source.labels(episode), robot.action, robot.state)
+            advance(1)
+    return None, columns
+
+
+def _to_robomimic(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
+    columns, _ = _survey_robot(source, may_miss=True)
+    provenance, original, sizes = source.provenance, _original(source, plan), set()
+    if plan.frames != "none":
+        sizes = {_size(_frames(source, episode, plan), plan) for episode in provenance.episodes}
+    has_state = original is not None and source.store.has_original_frames
+    with write_robomimic(output, provenance, original) as writer:
+        for episode in provenance.episodes:
+            frames = None if plan.frames == "none" else _frames(source, episode, plan)
+            are_copied = frames is None or (frames.source == original and not isinstance(plan.frames, tuple))
+            arrays = _demo_arrays(source.robot(episode), has_state)
+            writer.add(episode, source.labels(episode), arrays, with_frames=are_copied)
+            if frames is not None and not are_copied:
+                writer.add_frames(episode, _chunks(frames, plan))
+            advance(1)
+        writer.finish("none" if plan.frames == "none" else "copy")
+    return (sizes.pop() if len(sizes) == 1 else None), columns
+
+
+def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
+    if plan.frames == "none":
+        raise DatasetError("frames: came none, wanted frames: a LeRobot dataset has a camera (labels only: parquet)")
+    provenance = source.provenance
+    fps, size, camera = _common_fps(source, plan), _common_size(source, plan), _common_camera(source)
+    robot_columns, state_names = _survey_robot(source, may_miss=False)
+    action_names = provenance.action_names if plan.actions == "decoded" else None
+    if action_names is not None:
+        robot_columns = replace(robot_columns, action=(np.dtype(np.float32), len(action_names)))
+    with write_lerobot(
+        output,
+        camera=camera,
+        size=size,
+        fps=fps,
+        columns=_features(provenance, robot_columns, state_names, action_names),
+        document=provenance_bytes(provenance, _time(plan)),
+        summary={**_summary(provenance), ACTION_OF: plan.actions},
+        robot_type=None,
+        limits=plan.limits,
+    ) as writer:
+        for episode in provenance.episodes:
+            labels, robot = source.labels(episode), source.robot(episode)
+            values: dict[str, Any] = {
+                "latent_action": labels.code,
+                "latent_action.latent": labels.latent,
+                "latent_action.confidence": labels.confidence,
+                "latent_action.valid": labels.valid,
+                DECODED_FEATURE: labels.action,
+                "action": labels.action if plan.actions == "decoded" else robot.action,
+                _STATE: robot.state,
+            }
+            there = {key: value for key, value in values.items() if value is not None}
+            task = source.task(episode) if plan.task is None else plan.task
+            writer.add(there, _chunks(_frames(source, episode, plan), plan), task or "")
+            advance(1)
+    return size, robot_columns
+
+
+def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
+    """Raise DatasetError where decoded actions are wanted and there are none, or the format has a place for them."""
+    if plan.actions not in get_args(ExportActions):
+        raise DatasetError(f"actions: came {plan.actions}, wanted one of {', '.join(get_args(ExportActions))}")
+    if plan.actions == "robot":
+        return
+    if plan.to != "lerobot":
+        place = {"parquet": "column `decoded_action`", "robomimic": "`latent_actions/action`"}[plan.to]
+        raise DatasetError(f"actions: came decoded, which is for lerobot: a {plan.to} export has them as {place}")
+    if source.provenance.action_names is None:
+        raise DatasetError(f"{source.path}: holds no decoded actions (`genie label --alignment NAME` makes them)")
+
+
+def _features(
+    provenance: Provenance,
+    robot: RobotColumns,
+    state_names: tuple[str, ...],
+    action_names: tuple[str, ...] | None,
+) -> dict[str, Column]:
+    features = {}
+    if robot.state:
+        features[_STATE] = Column("float32", robot.state[1], state_names)
+    if robot.action:
+        numbered = tuple(f"action_{i}" for i in range(robot.action[1]))
+        features["action"] = Column("float32", robot.action[1], action_names or numbered)
+    decoded = provenance.action_names
+    return {
+        **features,
+        "latent_action": Column("int64", 1, ("code",)),
+        "latent_action.latent": Column("float32", provenance.model.codebook.shape[1]),
+        "latent_action.confidence": Column("float32", 1),
+        "latent_action.valid": Column("bool", 1),
+        **({} if decoded is None else {DECODED_FEATURE: Column("float32", len(decoded), decoded)}),
+    }
+
+
+def _summary(provenance: Provenance) -> dict[str, Any]:
+    """What ``info.json`` says of the labels; LeRobot passes over keys that it does not know."""
+    model = provenance.model
+    return {
+        "bundle_id": model.bundle_id,
+        "bundle_name": model.bundle_name,
+        "model_fps": model.model_fps,
+        "codes": len(model.codebook),
+        "created": provenance.created,
+        "tool_version": provenance.tool_version,
+        "provenance": PROVENANCE,
+    }
+
+
+def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns, tuple[str, ...]]:
+    """What is known of the robot in all episodes, and the names of its state's columns.
+
+    Raises:
+        DatasetError: the episodes differ in width or, unless they `may_miss` it, in whether it is known.
+
+    """
+    found: dict[str, dict[int | None, tuple[str, Any]]] = {"action": {}, "state": {}}
+    names: tuple[str, ...] = ()
+    for episode in source.provenance.episodes:
+        robot = source.robot(episode)
+        names = names or robot.state_names
+        for key, values in (("action", robot.action), ("state", robot.state)):
+            width = None if values is None else values.shape[1]
+            before = found[key].get(width, (episode.name, values.dtype if values is not None else None))
+            dtype = before[1] if values is None else np.result_type(before[1], values.dtype)
+            found[key][width] = (before[0], dtype)
+    columns: dict[str, Any] = {}
+    for key, widths in found.items():
+        known = {width: first for width, first in widths.items() if width is not None}
+        if len(known) > 1 or (known and None in widths and not may_miss):
+            said = ", ".join(f"{first} {'none' if width is None else width}" for width, (first, _) in widths.items())
+            raise DatasetError(f"{source.path}: the robot's {key} differs in width from episode to episode: {said}")
+        columns[key] = next(((dtype, width) for width, (_, dtype) in known.items()), None)
+    return RobotColumns(columns["action"], columns["state"]), names
+
+
+def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:
+    """Actions as robomimic calls them, and proprioception where the demo has none of its own."""
+    arrays = {ACTIONS: robot.action, f"obs/{_STATE}": None if has_state else robot.state}
+    return {key: values for key, values in arrays.items() if values is not None}
+
+
+def _frames(source: ExportSource, episode: EpisodeProvenance, plan: ExportPlan) -> Episode:
+    if plan.frames == "labelled":
+        return source.stored_frames(episode)
+    try:
+        return source.source_frames(episode)
+    except DatasetError as error:
+        error.add_note("size `labelled` takes the frames that lie beside the labels, where there are any")
+        raise
+
+
+def _chunks(frames: Episode, plan: ExportPlan) -> Iterator[Frames]:
+    for frames_THWC in frames.chunks(_CHUNK_FRAMES):
+        yield resize_frames(frames_THWC, *plan.frames) if isinstance(plan.frames, tuple) else frames_THWC
+
+
+def _size(frames: Episode, plan: ExportPlan) -> tuple[int, int]:
+    return plan.frames if isinstance(plan.frames, tuple) else (frames.height, frames.width)
+
+
+def _common_size(source: ExportSource, plan: ExportPlan) -> tuple[int, int]:
+    sizes: dict[tuple[int, int], str] = {}
+    for episode in source.provenance.episodes:
+        if episode.num_frames < 1:
+            raise DatasetError(f"{source.path}: {episode.name} has no frames, wanted one or more")
+        sizes.setdefault(_size(_frames(source, episode, plan), plan), episode.name)
+    if len(sizes) > 1:
+        said = ", ".join(f"{name} {height}x{width}" for (height, width), name in sizes.items())
+        raise DatasetError(f"{source.path}: the frames are of several sizes, wanted one (size HxW resizes): {said}")
+    return next(iter(sizes))
+
+
+def _common_fps(source: ExportSource, plan: ExportPlan) -> float:
+    if plan.fps is not None:
+        check_rate("fps", plan.fps)
+        return plan.fps
+    rates = {episode.attrs.fps: episode.name for episode in reversed(source.provenance.episodes)}
+    if None in rates:
+        raise DatasetError(f"{source.path}: {rates[None]} has no frame rate, and LeRobot asks for one (fps gives it)")
+    if len(rates) > 1:
+        said = ", ".join(f"{name} {rate:g}" for rate, name in rates.items())
+        raise DatasetError(f"{source.path}: several frame rates, wanted one for all episodes: {said}")
+    return float(next(rate for rate in rates if rate is not None))
+
+
+def _common_camera(source: ExportSource) -> str:
+    cameras = {camera_key(episode.attrs.camera) for episode in source.provenance.episodes}
+    if len(cameras) > 1:
+        raise DatasetError(f"{source.path}: labelled by several cameras, wanted one: {', '.join(sorted(cameras))}")
+    return cameras.pop()
+
+
+def _original(source: ExportSource, plan: ExportPlan) -> Path | None:
+    """The labelled HDF5 file, where what its demos hold, and what it says of them, stays true of the export."""
+    if plan.frames == "none" or not isinstance(source.store, Hdf5Labels) or not source.store.is_robomimic:
+        return None
+    copied = source.store.has_original_frames and not isinstance(plan.frames, tuple)
+    plain = all(episode.attrs.convention == Convention() for episode in source.provenance.episodes)
+    return source.path if copied or plain else None
+
+
+def _time(plan: ExportPlan) -> str:
+    return (plan.exported or datetime.now(UTC)).isoformat(timespec="seconds")
+
+
+__all__ = ["ExportActions", "ExportFormat", "ExportFrames", "ExportPlan", "ExportReport", "export_labels"]

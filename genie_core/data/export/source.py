@@ -1,0 +1,395 @@
+"""What can be exported: labels from a labelled HDF5 file, or from an earlier export, with the frames they belong to.
+
+Writing is the work of `export`. Nothing is kept open between calls.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.episode import Episode
+from genie_core.data.export.parquet import ParquetLabels, is_parquet, open_parquet_labels
+from genie_core.data.export.provenance import EpisodeProvenance, Provenance, read_provenance
+from genie_core.data.export.tasks import lerobot_tasks, rlds_task
+from genie_core.data.formats.lerobot.meta import is_lerobot
+from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, camera_key
+from genie_core.data.labelled.labels import Labels
+from genie_core.data.labelled.originals import Originals
+from genie_core.data.labelled.reading import LabelledFile, carries_labels, open_labelled
+from genie_core.data.opening import is_shard, open_dataset
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import source_path
+from genie_core.errors import DatasetError
+
+ACTIONS = "actions"
+"""What `FrameReader.array` calls the robot's actions, in every format."""
+
+DECODED_FEATURE = "latent_action.action"
+"""The LeRobot feature of the actions that an alignment has decoded."""
+
+_STATES: tuple[tuple[str, ...], ...] = (
+    ("observation.state",),
+    ("obs/observation.state",),
+    ("observations/qpos",),
+    ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
+    ("obs/ee_pos", "obs/ee_ori", "obs/gripper_states"),
+    ("obs/robot0_eef_pos",),
+    ("observation/state",),
+    ("observation/proprio",),
+    ("observation/robot_state",),
+    ("observation/robot_obs",),
+    ("observation/cartesian_position", "observation/gripper_position"),
+    ("observation/base_pose_tool_reached", "observation/gripper_closed"),
+    ("observation/joint_states", "observation/gripper_states"),
+    ("observation/effector_translation",),
+)
+"""Where proprioception is stored: LeRobot, our own export of it, ALOHA, robomimic, LIBERO, Open X-Embodiment (its usual
+names, then DROID's, RT-1's, VIOLA's and Language Table's); the first that is there as a whole."""
+
+_RLDS = "observation/"
+"""How those of RLDS begin."""
+
+_OWN_FRAMES = frozenset({"link", "copy", "in_place"})
+"""Labelled files whose frames are the source's, not made smaller."""
+
+
+Arrays = Callable[[str], NDArray[Any] | None]
+"""Reads what an episode has under a key; None where it has nothing."""
+
+
+class LabelStore(Protocol):
+    """Where labels are stored. Every member raises DatasetError where the file is not what it should be."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made the labels, and of which episodes there are any."""
+
+    @property
+    def has_original_frames(self) -> bool:
+        """Whether the frames in it are of the size of those that were labelled."""
+
+    def labels(self, name: str) -> Labels:
+        """Labels of all frames of an episode."""
+
+    def episode(self, name: str) -> Episode | None:
+        """The frames in the store; None where it keeps none."""
+
+    def arrays(self, name: str) -> Arrays:
+        """What is stored beside the labels of an episode, to be read key by key."""
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What is known of the robot in an episode.
+
+    Attributes:
+        action: (T, A) its actions; None where they are not known.
+        state: (T, S) proprioception; None where it is not known.
+        state_names: where the columns of `state` come from, one name each.
+
+    """
+
+    action: NDArray[Any] | None
+    state: NDArray[Any] | None
+    state_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """A labelled set to export: its store, and the dataset that was labelled, as far as it is still there."""
+
+    path: Path
+    store: LabelStore
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """What made the labels."""
+        return self.store.provenance
+
+    @cached_property
+    def _originals(self) -> Originals:
+        return Originals()
+
+    def labels(self, episode: EpisodeProvenance) -> Labels:
+        """Labels of all frames of an episode."""
+        return self.store.labels(episode.name)
+
+    def stored_frames(self, episode: EpisodeProvenance) -> Episode:
+        """The frames that lie beside the labels. Raises DatasetError where there are none."""
+        stored = self.store.episode(episode.name)
+        if stored is None:
+            raise DatasetError(f"{self.path}: keeps no frames: take them from the source, or export labels only")
+        return self._checked(episode, stored)
+
+    def source_frames(self, episode: EpisodeProvenance) -> Episode:
+        """The frames as they were recorded. Raises DatasetError where they are not to be found any more."""
+        if self.store.has_original_frames:
+            return self.stored_frames(episode)
+        return self._checked(episode, self._in_source(episode))
+
+    def robot(self, episode: EpisodeProvenance) -> Robot:
+        """Actions and proprioception, from beside the labels or else from the source."""
+        read = self._arrays(episode)
+        action = read(ACTIONS)
+        keys, parts = _first_state(read)
+        names = tuple(name for key, part in zip(keys, parts, strict=True) for name in _names(key, part.shape[1]))
+        return Robot(action, np.concatenate(parts, axis=1) if parts else None, names)
+
+    def task(self, episode: EpisodeProvenance) -> str | None:
+        """What the robot was to do, in words, if what was labelled is LeRobot or RLDS, says so and is still there."""
+        store = self.store
+        if isinstance(store, LeRobotStore):
+            return self._tasks_of(self.path).get(store.episodes[episode.name].name)
+        if is_shard(source_path(episode.attrs.source)):
+            return self._instruction(episode)
+        folder = self._originals.around(episode.attrs.source)
+        if folder in self._tasks:
+            return self._tasks[folder].get(episode.attrs.source_name)
+        if not isinstance(folder, Path) or not is_lerobot(folder):
+            return None
+        return self._tasks_of(folder).get(episode.attrs.source_name)
+
+    def _instruction(self, episode: EpisodeProvenance) -> str | None:
+        try:
+            source = self._in_source(episode)
+        except DatasetError:  # the source is gone, and its words with it
+            return None
+        return rlds_task(source)
+
+    def _tasks_of(self, folder: Path) -> dict[str, str]:
+        if folder not in self._tasks:
+            self._tasks[folder] = lerobot_tasks(folder)
+        return self._tasks[folder]
+
+    @cached_property
+    def _tasks(self) -> dict[Path, dict[str, str]]:
+        return {}
+
+    def _arrays(self, episode: EpisodeProvenance) -> Arrays:
+        """Reads (T, A) arrays of numbers; None where there is none."""
+        stored = self.store.arrays(episode.name)
+
+        def read(key: str) -> NDArray[Any] | None:
+            values = stored(key)
+            if values is None and not self.store.has_original_frames:
+                try:
+                    values = self._in_source(episode).array(key)
+                except DatasetError:  # the source is gone, and the robot's numbers with it
+                    return None
+            return None if values is None else self._numbers(episode, key, values)
+
+        return read
+
+    def _numbers(self, episode: EpisodeProvenance, key: str, values: NDArray[Any]) -> NDArray[Any] | None:
+        if values.ndim == 1:
+            values = values[:, None]
+        if key.startswith(_RLDS) and (values.ndim != 2 or values.dtype.kind != "f"):
+            return None  # a name that anybody may use for anything
+        if values.ndim != 2 or len(values) != episode.num_frames or values.dtype.kind not in "fiub":
+            raise DatasetError(
+                f"{self.path}: {episode.name}: `{key}` is {values.shape} {values.dtype}, "
+                f"wanted numbers for each of {episode.num_frames} frames"
+            )
+        return values
+
+    def _in_source(self, episode: EpisodeProvenance) -> Episode:
+        return self._originals.episode(episode.attrs, f"{episode.name} of {self.path}")
+
+    def _checked(self, episode: EpisodeProvenance, frames: Episode) -> Episode:
+        if frames.num_frames != episode.num_frames:
+            raise DatasetError(
+                f"{frames.source}: {frames.name} has {frames.num_frames} frames, "
+                f"wanted {episode.num_frames}, as many as {episode.name} of {self.path} has labels"
+            )
+        return frames
+
+
+@dataclass(frozen=True)
+class Hdf5Labels:
+    """The `LabelStore` of what `genie label` has written. Episodes in their source's own layout go by their number."""
+
+    file: LabelledFile
+
+    @property
+    def provenance(self) -> Provenance:
+        """From the attributes, and the length of every array of codes."""
+        episodes = []
+        for name, own in self._names.items():
+            labels, attrs = self.file.labels(own)
+            episodes.append(EpisodeProvenance(name, len(labels), attrs))
+        made = self.file.attrs
+        return Provenance(self.file.model, made.created, made.tool_version, tuple(episodes), self._masks())
+
+    @property
+    def has_original_frames(self) -> bool:
+        """Unless it keeps them at the model's size, or none."""
+        return self.file.attrs.frames in _OWN_FRAMES
+
+    @property
+    def is_robomimic(self) -> bool:
+        """Whether it is one file in robomimic's layout."""
+        return self.file.attrs.layout is None
+
+    def labels(self, name: str) -> Labels:
+        """Labels of an episode."""
+        return self.file.labels(self._names[name])[0]
+
+    def episode(self, name: str) -> Episode | None:
+        """Frames in the file, or behind its links."""
+        return self.file.episode(self._names[name])
+
+    def arrays(self, name: str) -> Arrays:
+        """Arrays of the demo, which is looked up once."""
+        episode = self.episode(name)
+        return _nothing if episode is None else episode.array
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """What the file calls each episode."""
+        if self.is_robomimic:
+            return {name: name for name in self.file.episodes}
+        return {f"demo_{number}": name for number, name in enumerate(self.file.episodes)}
+
+    def _masks(self) -> dict[str, tuple[str, ...]]:
+        if not self.is_robomimic:
+            return {}
+        with read_hdf5(self.file.path) as file:
+            return {
+                key: tuple(name for name in np.asarray(names).astype(str).ravel().tolist() if name in self._names)
+                for key, names in file.get("mask", {}).items()
+            }
+
+
+@dataclass(frozen=True)
+class ParquetStore:
+    """The `LabelStore` of a Parquet file that `genie export` has written."""
+
+    file: ParquetLabels
+    has_original_frames: bool = False
+
+    @property
+    def provenance(self) -> Provenance:
+        """From the file's metadata."""
+        return self.file.provenance
+
+    def labels(self, name: str) -> Labels:
+        """Labels of an episode."""
+        return self.file.labels(name)
+
+    def episode(self, name: str) -> None:
+        """It keeps no frames."""
+
+    def arrays(self, name: str) -> Arrays:
+        """Columns of numbers."""
+        return lambda key: self.file.array(name, "action" if key == ACTIONS else key)
+
+
+@dataclass(frozen=True)
+class LeRobotStore:
+    """The `LabelStore` of a LeRobot dataset that `genie export` has written."""
+
+    provenance: Provenance
+    episodes: Mapping[str, Episode]
+    robot_actions: bool = True
+    has_original_frames: bool = True
+
+    def labels(self, name: str) -> Labels:
+        """Labels of an episode, from the features that carry them."""
+        code, latent, confidence, valid = (
+            self._feature(name, key)
+            for key in ("latent_action", "latent_action.latent", "latent_action.confidence", "latent_action.valid")
+        )
+        decoded = None if self.provenance.action_names is None else self._feature(name, DECODED_FEATURE)
+        return Labels(
+            0,
+            code.astype(np.uint16),
+            latent.reshape(len(code), -1).astype(np.float32),
+            confidence.astype(np.float32),
+            valid.astype(np.bool_),
+            action=None if decoded is None else decoded.reshape(len(code), -1).astype(np.float32),
+        )
+
+    def episode(self, name: str) -> Episode:
+        """Frames of the dataset's videos."""
+        return self.episodes[name]
+
+    def arrays(self, name: str) -> Arrays:
+        """Features of numbers; `robot_actions` tells whether those called ``action`` are the robot's own."""
+        read = self.episodes[name].array
+        return lambda key: None if key == ACTIONS and not self.robot_actions else read(key)
+
+    def _feature(self, name: str, key: str) -> NDArray[Any]:
+        values = self.episodes[name].array(key)
+        if values is None:
+            raise DatasetError(f"{self.episodes[name].source}: {name} has no feature `{key}`")
+        return values
+
+
+def open_export_source(path: Path) -> ExportSource:
+    """Open labels to export: labelled HDF5, a file or a folder of files, or what `genie export` has written.
+
+    Raises:
+        DatasetError: there is nothing at `path`, it carries no labels of ours, or is damaged.
+
+    """
+    if path.is_dir() and ((path / PROVENANCE).is_file() or not carries_labels(path)):
+        return ExportSource(path, _open_lerobot(path))
+    if is_parquet(path):
+        return ExportSource(path, ParquetStore(open_parquet_labels(path)))
+    return ExportSource(path, Hdf5Labels(open_labelled(path)))
+
+
+def _open_lerobot(path: Path) -> LeRobotStore:
+    document = path / PROVENANCE
+    if not document.is_file():
+        raise DatasetError(
+            f"{path}: a folder without {PROVENANCE}, wanted a labelled HDF5 file, or what `genie export` has written"
+        )
+    provenance = read_provenance(document.read_bytes(), str(document))
+    cameras = {camera_key(episode.attrs.camera) for episode in provenance.episodes}
+    if len(cameras) != 1:
+        raise DatasetError(f"{document}: names {len(cameras)} cameras, wanted one")
+    dataset = open_dataset(path, camera=cameras.pop())
+    if len(dataset.episodes) != len(provenance.episodes):
+        raise DatasetError(
+            f"{path}: has {len(dataset.episodes)} episodes, "
+            f"wanted the {len(provenance.episodes)} that {PROVENANCE} names"
+        )
+    names = (episode.name for episode in provenance.episodes)
+    said = json.loads((path / "meta/info.json").read_text()).get("genie", {})
+    robot_actions = said.get(ACTION_OF, "robot") == "robot"
+    return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
+
+
+def _nothing(key: str) -> None:
+    """What a store without anything beside its labels has under `key`."""
+
+
+def _first_state(read: Arrays) -> tuple[tuple[str, ...], list[NDArray[Any]]]:
+    """The keys of the first known place of proprioception that is there as a whole, and what they hold."""
+    for keys in _STATES:
+        parts = []
+        for key in keys:
+            part = read(key)
+            if part is None:
+                break
+            parts.append(part)
+        else:
+            return keys, parts
+    return (), []
+
+
+def _names(key: str, width: int) -> Sequence[str]:
+    stem = key.removeprefix("obs/").removeprefix(_RLDS)
+    return [stem] if width == 1 else [f"{stem}_{index}" for index in range(width)]
+
+
+__all__ = ["ACTIONS", "DECODED_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]

@@ -1,0 +1,1 @@
+"""ALOHA / ACT, and any HDF5 layout that the user describes."""

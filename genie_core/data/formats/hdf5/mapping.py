@@ -1,0 +1,130 @@
+"""Finds episodes in an HDF5 file by a path with wildcards, ``trajectories/*/images/front``, and proposes such paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import h5py
+import numpy as np
+
+from genie_core.data.formats.hdf5.reader import storage_of
+from genie_core.data.frames.images import is_image
+from genie_core.errors import DatasetError
+
+_LOOKED_AT = 4000
+"""Objects of a file that are looked at for a proposal; a file may hold millions."""
+
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Match:
+    """One episode that a path stands for.
+
+    Attributes:
+        wild: what the parts with wildcards stood for, in order; none where the file is one episode.
+        group: path of the episode's own group: up to the last part with a wildcard; ``/`` without any.
+        frames: path of its frames, whether or not they are there.
+
+    """
+
+    wild: tuple[str, ...]
+    group: str
+    frames: str
+
+    def filled(self, pattern: str) -> str:
+        """`pattern` with its parts that have wildcards replaced by what they stood for. Raises DatasetError."""
+        parts = _parts(pattern)
+        if sum(bool(_WILD.search(part)) for part in parts) > len(self.wild):
+            raise DatasetError(f"`{pattern}`: has more wildcards than the path of the frames")
+        wild = iter(self.wild)
+        return "/".join([next(wild) if _WILD.search(part) else part for part in parts])
+
+
+def match_episodes(file: h5py.File, pattern: str) -> tuple[list[Match], list[str]]:
+    """Return the episodes that `pattern` stands for, and the paths that it matches but that are no groups.
+
+    Episodes come in natural order of their names (``demo_2`` before ``demo_10``).
+
+    An episode is every group that the pattern up to its last wildcard matches, also where it lacks the rest: whoever
+    reads it learns what is missing. Without a wildcard the file is one episode.
+    """
+    parts = _parts(pattern)
+    wild_at = [number for number, part in enumerate(parts) if _WILD.search(part)]
+    if not wild_at:
+        return [Match((), "/", "/".join(parts))], []
+    rest = parts[wild_at[-1] + 1 :]
+    matches: list[Match] = []
+    ignored: list[str] = []
+    for path in _walk(file, parts[: wild_at[-1] + 1]):
+        if rest and not isinstance(file["/".join(path)], h5py.Group):
+            ignored.append("/".join(path))
+            continue
+        wild = tuple(path[number] for number in wild_at)
+        matches.append(Match(wild, "/".join(path if rest else path[:-1]) or "/", "/".join([*path, *rest])))
+    return sorted(matches, key=lambda match: [natural_key(name) for name in match.wild]), ignored
+
+
+def frames_in_group(pattern: str, group: str) -> str:
+    """The path of the frames of the episode whose group is `group`, found by `pattern`."""
+    parts = _parts(pattern)
+    wild_at = [number for number, part in enumerate(parts) if _WILD.search(part)]
+    rest = parts[wild_at[-1] + 1 :] if wild_at else parts
+    return "/".join([*_parts(group), *rest])
+
+
+def propose_paths(file: h5py.File) -> list[str]:
+    """Paths, with ``*`` where names differ by a number only, that stand for arrays or images that could be frames."""
+    found: dict[str, int] = {}
+    looked = 0
+
+    def look(name: str, item: h5py.Group | h5py.Dataset) -> bool | None:
+        nonlocal looked
+        looked += 1
+        if isinstance(item, h5py.Dataset) and _could_be_frames(item):
+            path = "/".join("*" if re.search(r"\d", part) else part for part in name.split("/")[:-1])
+            path = f"{path}/{name.rpartition('/')[2]}".lstrip("/")
+            found[path] = found.get(path, 0) + 1
+        return True if looked >= _LOOKED_AT else None
+
+    file.visititems(look)
+    return sorted(found, key=lambda path: (-found[path], path))
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts names with numbers in them by the numbers."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _could_be_frames(item: h5py.Dataset) -> bool:
+    try:
+        if storage_of(item, None) != "images":
+            return True
+        row = item[0] if len(item) else b""
+        return is_image(row if isinstance(row, bytes) else np.asarray(row).tobytes())
+    except DatasetError:
+        return False
+
+
+def _walk(group: h5py.Group, parts: list[str], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of what matches `parts` from `group` down."""
+    if not parts:
+        yield path
+        return
+    names = [name for name in group if fnmatchcase(name, parts[0])] if _WILD.search(parts[0]) else [parts[0]]
+    for name in names:
+        item = group.get(name)
+        if len(parts) == 1 and item is not None:
+            yield (*path, name)
+        elif isinstance(item, h5py.Group):
+            yield from _walk(item, parts[1:], (*path, name))
+
+
+def _parts(pattern: str) -> list[str]:
+    return [part for part in pattern.split("/") if part]
+
+
+__all__ = ["Match", "frames_in_group", "match_episodes", "natural_key", "propose_paths"]

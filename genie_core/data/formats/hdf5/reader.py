@@ -1,0 +1,206 @@
+"""Reads one episode from an HDF5 file wherever its frames lie in it: as an array, or as one JPEG or PNG a row.
+
+Serves ALOHA / ACT and files that the user describes. Nothing is kept open between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.formats.robomimic.reader import require_link
+from genie_core.data.frames.images import decode_image
+from genie_core.data.frames.resize import Frames, frames_problem
+from genie_core.data.frames.timing import is_rate
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError, RequestError
+
+ALOHA_IMAGES = "observations/images"
+
+Storage = Literal["images", "last", "first"]
+"""How frames are stored: ``images`` (a PNG or JPEG a row), or arrays with the channels ``last`` or ``first``."""
+
+
+@dataclass(frozen=True)
+class Hdf5Reader:
+    """Reads one episode; the `FrameReader` of HDF5 files other than robomimic's.
+
+    Attributes:
+        path: the file.
+        where: what error messages call the episode.
+        group: the episode's own group, which `array` looks in: ``/`` where the file is one episode.
+        frames: path of the frames in the file.
+        actions: path of the robot's actions in the file; None where there are none.
+        channels: where the channels of an array are, where that is not clear from its shape.
+        storage: how frames must be stored, so that a set is of one kind; None: either way.
+
+    """
+
+    path: SourcePath
+    where: str
+    group: str
+    frames: str
+    actions: str | None = None
+    channels: Literal["first", "last"] | None = None
+    storage: Storage | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Number of rows that the frames have."""
+        return self._facts[0]
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels; of encoded frames, those of the first; (0, 0) if there is none."""
+        return self._facts[1]
+
+    @cached_property
+    def fps(self) -> float | None:
+        """The attribute ``fps`` of the frames, of the episode's group or of the file. Raises where it can be none."""
+        with self._open() as dataset:
+            for holder in (dataset, dataset.file[self.group], dataset.file):
+                if "fps" in holder.attrs:
+                    return self._rate(holder.name, holder.attrs["fps"])
+        return None
+
+    @cached_property
+    def _facts(self) -> tuple[int, tuple[int, int]]:
+        with self._open() as dataset:
+            storage = self._storage_of(dataset)
+            if storage == "images":
+                size = self._decode(dataset[0], 0).shape[:2] if len(dataset) else (0, 0)
+            else:
+                size = dataset.shape[1:3] if storage == "last" else dataset.shape[2:4]
+            return len(dataset), (int(size[0]), int(size[1]))
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
+        with self._open() as dataset:
+            return self._frames_between(dataset, start, stop)
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """All frames, `size` at a time."""
+        with self._open() as dataset:
+            for start in range(0, len(dataset), size):
+                yield self._frames_between(dataset, start, min(start + size, len(dataset)))
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """The array at `key` in the episode's group; ``actions`` is what the reader was told they are."""
+        with self._open() as dataset:
+            holder = dataset.file[self.group]
+            place = self.actions if key == "actions" and self.actions is not None else key
+            found = dataset.file.get(place) if place == self.actions else holder.get(key)
+            if not isinstance(found, h5py.Dataset):
+                if key == "actions" and self.actions is not None:
+                    raise DatasetError(f"{self.where}: has no actions at `{self.actions}`")
+                require_link(holder, key, self.where)
+                return None
+            if key == "actions" and (not found.shape or len(found) != len(dataset)):
+                raise DatasetError(f"{self.where}: actions of shape {found.shape} came for {len(dataset)} frames")
+            values: NDArray[Any] = found[()]
+            return values
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.Dataset]:
+        """The dataset of frames."""
+        with read_hdf5(self.path) as file:
+            dataset = file.get(self.frames)
+            if not isinstance(dataset, h5py.Dataset):
+                holder, _, name = self.frames.rpartition("/")
+                group = file.get(holder or "/")
+                if isinstance(group, h5py.Group):
+                    require_link(group, name, self.where)
+                beside = (
+                    f"`{holder or '/'}` holds {', '.join(group) or 'nothing'}" if group else f"no `{holder}` either"
+                )
+                raise DatasetError(f"{self.where}: has no frames at `{self.frames}`; {beside}")
+            yield dataset
+
+    def _storage_of(self, dataset: h5py.Dataset) -> Storage:
+        try:
+            storage = storage_of(dataset, self.channels)
+        except DatasetError as error:
+            raise DatasetError(f"{self.where}: {self.frames}: {error}") from error
+        if self.storage not in (None, storage):
+            kinds = {"images": "JPEG or PNG", "last": "arrays (T, H, W, 3)", "first": "arrays (T, 3, H, W)"}
+            raise DatasetError(
+                f"{self.where}: {self.frames} holds {kinds[storage]}, wanted {kinds[str(self.storage)]} as in the rest"
+            )
+        return storage
+
+    def _frames_between(self, dataset: h5py.Dataset, start: int, stop: int) -> Frames:
+        storage = self._storage_of(dataset)
+        if storage == "images":
+            return self._decoded(dataset[start:stop], start)
+        frames: Frames = dataset[start:stop]
+        return np.ascontiguousarray(frames.transpose(0, 2, 3, 1)) if storage == "first" else frames
+
+    def _decoded(self, rows: NDArray[Any], start: int) -> Frames:
+        frames_THWC = np.empty((len(rows), *self.frame_size, 3), np.uint8)
+        for number, row in enumerate(rows):
+            frame_HWC = self._decode(row, start + number)
+            if frame_HWC.shape[:2] != self.frame_size:
+                raise DatasetError(
+                    f"{self.where}: frame {start + number} of {self.frames} is of {frame_HWC.shape[:2]} pixels, "
+                    f"wanted {self.frame_size} like the first"
+                )
+            frames_THWC[number] = frame_HWC
+        return frames_THWC
+
+    def _decode(self, row: Any, number: int) -> NDArray[np.uint8]:
+        data = (row if isinstance(row, bytes) else np.asarray(row).tobytes()).rstrip(b"\0")
+        try:
+            return decode_image(data)
+        except RequestError as error:
+            raise DatasetError(f"{self.where}: frame {number} of {self.frames}: {error}") from error
+
+    def _rate(self, holder: str, value: Any) -> float:
+        try:
+            fps = float(value)
+        except (TypeError, ValueError):
+            fps = 0.0
+        if not is_rate(fps):
+            raise DatasetError(
+                f"{self.where}: attribute fps of `{holder}`: came {value}, wanted frames a second above 0; "
+                "give the frame rate that is true (fps)"
+            )
+        return fps
+
+
+def aloha_paths(camera: str) -> tuple[str, str]:
+    """Where ALOHA's files have the frames of a camera, and the actions."""
+    return f"{ALOHA_IMAGES}/{camera}", "action"
+
+
+def storage_of(dataset: h5py.Dataset, channels: Literal["first", "last"] | None) -> Storage:
+    """How a dataset stores frames. Raises DatasetError where it holds none, or does not tell where the channels are."""
+    shape, dtype = dataset.shape, dataset.dtype
+    row_type = h5py.check_vlen_dtype(dtype)
+    is_bytes = dtype.kind in "SV" or (row_type is not None and row_type == np.uint8)
+    if (len(shape) == 1 and is_bytes) or (len(shape) == 2 and dtype == np.uint8):
+        return "images"
+    if len(shape) == 4 and dtype == np.uint8:
+        may_be = {"last": shape[3] == 3, "first": shape[1] == 3}
+        if may_be["last"] and may_be["first"] and channels is None:
+            raise DatasetError(f"shape {shape} may be (T, H, W, 3) or (T, 3, H, W): say where the channels are")
+        if channels is None and may_be["first"] and not may_be["last"]:
+            return "first"
+        if channels == "first" and may_be["first"]:
+            return "first"
+        if channels == "first":
+            raise DatasetError(f"came shape {shape}, wanted (T, 3, H, W)")
+    problem = frames_problem(shape, dtype)
+    if problem:
+        raise DatasetError(problem)
+    return "last"
+
+
+__all__ = ["ALOHA_IMAGES", "Hdf5Reader", "Storage", "aloha_paths", "storage_of"]

@@ -1,0 +1,58 @@
+"""The format LeRobot: how its folders are recognised, and what a look into their metadata finds."""
+
+from __future__ import annotations
+
+from genie_core.data.dataset import Dataset, Format, ReadOptions, Sources, Survey, choose_camera
+from genie_core.data.episode import Episode
+from genie_core.data.formats.lerobot.meta import INFO, LeRobotMeta, is_lerobot, read_lerobot_meta
+from genie_core.data.formats.lerobot.reader import lerobot_readers
+from genie_core.data.frames.convention import Convention
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
+
+
+class LeRobotLayout:
+    """A folder in LeRobot's format v2.0, v2.1 or v3.0."""
+
+    name: Format = "lerobot"
+    looks_for = f"{INFO} with a codebase_version"
+
+    def recognise(self, path: SourcePath) -> str | None:
+        """By its metadata."""
+        return f"it holds {INFO} with a codebase_version" if is_lerobot(path) else None
+
+    def survey(self, sources: Sources, options: ReadOptions) -> Survey:
+        """Read what lies in ``meta``."""
+        cameras: tuple[str, ...] = ()
+        try:
+            meta = read_lerobot_meta(sources.path)
+            cameras = meta.cameras
+            dataset = _lerobot_dataset(meta, options)
+        except DatasetError as error:
+            return Survey(None, cameras, len(sources.files), obstacles=(str(error),))
+        files = len({episode.source for episode in dataset.episodes})
+        fps_source = f"fps of {INFO}, {meta.info.codebase_version}"
+        return Survey(dataset, cameras, files, fps_source=fps_source, warnings=meta.warnings)
+
+
+def _lerobot_dataset(meta: LeRobotMeta, options: ReadOptions) -> Dataset:
+    """The dataset that `meta` describes; its episodes are not opened."""
+    camera = _choose_camera(meta, options.camera)
+    convention = options.convention(Convention())
+    episodes = tuple(
+        Episode(reader.entry.name, reader.pictures.path, camera, reader, options.fps, convention)
+        for reader in lerobot_readers(meta, camera)
+    )
+    return Dataset("lerobot", meta.path, meta.cameras, camera, episodes, options, meta.masks)
+
+
+def _choose_camera(meta: LeRobotMeta, camera: str | None) -> str:
+    if camera in meta.depths:
+        exist = ", ".join(meta.cameras) or "none"
+        raise DatasetError(f"{meta.path}: no camera `{camera}` (it is depth); the cameras are: {exist}")
+    if camera is None and not meta.cameras:
+        raise DatasetError(f"{meta.path}: no camera, wanted a feature of dtype video or image in {INFO}")
+    return choose_camera(meta.path, meta.cameras, camera)
+
+
+__all__ = ["LeRobotLayout"]

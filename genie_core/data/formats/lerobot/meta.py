@@ -1,0 +1,300 @@
+"""Reads what a LeRobot dataset says of itself: ``meta/info.json`` and its list of episodes, v2.0, v2.1 and v3.0.
+
+Frames and numbers are `lerobot`'s work.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.parquet import ParquetTable
+from genie_core.errors import DatasetError
+
+INFO = "meta/info.json"
+
+_LISTS = {"v2.0": "meta/episodes.jsonl", "v2.1": "meta/episodes.jsonl", "v3.0": "meta/episodes"}
+"""Where each version lists its episodes. 2.0 and 2.1 differ only in their statistics, which nobody reads here."""
+
+_SPLIT = re.compile(r"(\d+):(\d+)")
+
+
+class Feature(BaseModel):
+    """One feature of a frame; `dtype` is ``video``, ``image`` or the name of a NumPy type."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    names: Any = None
+    info: Mapping[str, Any] | None = None
+    video_info: Mapping[str, Any] | None = None
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether there is a picture of it for every frame."""
+        return self.dtype in ("video", "image")
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether its pictures are depth maps."""
+        facts = {**(self.video_info or {}), **(self.info or {})}
+        return bool(facts.get("is_depth_map") or facts.get("video.is_depth_map"))
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a picture as declared, (0, 0) where they are not."""
+        if len(self.shape) != 3:
+            return 0, 0
+        names = [str(name).rstrip("s") for name in self.names] if isinstance(self.names, Sequence) else []
+        is_channel_first = names[:1] == ["channel"]
+        height, width = self.shape[1:] if is_channel_first else self.shape[:2]
+        return height, width
+
+
+class Info(BaseModel):
+    """What Genie reads of ``meta/info.json``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    codebase_version: str
+    fps: float | None = None
+    features: Mapping[str, Feature]
+    data_path: str
+    video_path: str | None = None
+    chunks_size: Annotated[int, Field(gt=0)] = 1000
+    total_episodes: int | None = None
+    total_frames: int | None = None
+    splits: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One episode as the dataset lists it.
+
+    Attributes:
+        index: its number.
+        length: its number of frames.
+        where: what its file names are made of, and in v3.0 where in shared videos it begins and ends, seconds.
+
+    """
+
+    index: int
+    length: int
+    where: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """What it is called: ``episode_000003``."""
+        return f"episode_{self.index:06d}"
+
+
+@dataclass(frozen=True)
+class LeRobotMeta:
+    """The metadata of one dataset.
+
+    Attributes:
+        path: the dataset's folder.
+        info: from ``meta/info.json``.
+        entries: its episodes by number.
+
+    """
+
+    path: SourcePath
+    info: Info
+    entries: tuple[Entry, ...]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether episodes share files (v3.0)."""
+        return self.info.codebase_version == "v3.0"
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Features that can be read as RGB frames."""
+        return tuple(key for key, feature in self.info.features.items() if feature.is_camera and not feature.is_depth)
+
+    @property
+    def depths(self) -> tuple[str, ...]:
+        """Features that are pictures of depth, and no cameras."""
+        return tuple(key for key, feature in self.info.features.items() if feature.is_camera and feature.is_depth)
+
+    @property
+    def masks(self) -> dict[str, tuple[str, ...]]:
+        """Names of episodes by split (``"train": "0:60"``); a split that is no range of numbers is none."""
+        masks = {}
+        for split, text in self.info.splits.items():
+            found = _SPLIT.fullmatch(text.strip())
+            if found:
+                numbers = range(int(found[1]), int(found[2]))
+                masks[split] = tuple(entry.name for entry in self.entries if entry.index in numbers)
+        return masks
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd in it but stops nothing."""
+        listed = {"total_episodes": len(self.entries), "total_frames": sum(entry.length for entry in self.entries)}
+        odd = [f"{key}: no camera, depth is not read" for key in self.depths]
+        for key, count in listed.items():
+            said = getattr(self.info, key)
+            if said not in (None, count):
+                odd.append(f"{self.path / INFO}: {key} is {said}, the list of episodes has {count} and is followed")
+        return tuple(odd)
+
+    def data_file(self, entry: Entry, *, following: bool = False) -> SourcePath:
+        """The Parquet file that holds the numbers of `entry`, or the file `following` it."""
+        chunk, file = entry.where.get("data/chunk_index"), entry.where.get("data/file_index")
+        if following and chunk is not None and file is not None:
+            carry, file = divmod(file + 1, self.info.chunks_size)
+            chunk += carry
+        return self._file("data_path", self.info.data_path, entry, chunk_index=chunk, file_index=file)
+
+    def video_file(self, entry: Entry, camera: str) -> SourcePath:
+        """The video that holds the frames of `entry` seen by `camera`."""
+        if self.info.video_path is None:
+            raise DatasetError(f"{self.path / INFO}: `{camera}` is a video, but there is no video_path")
+        chunk, file = (entry.where.get(f"videos/{camera}/{part}_index") for part in ("chunk", "file"))
+        names = {"video_key": camera, "chunk_index": chunk, "file_index": file}
+        return self._file("video_path", self.info.video_path, entry, **names)
+
+    def between_s(self, entry: Entry, camera: str) -> tuple[float, float] | None:
+        """When `entry` begins and ends in its video, seconds; None where the video is all its own."""
+        if not self.is_shared:
+            return None
+        begin, end = (entry.where[f"videos/{camera}/{part}_timestamp"] for part in ("from", "to"))
+        return begin, end
+
+    def _file(self, field: str, template: str, entry: Entry, **names: str | float | None) -> SourcePath:
+        """Fill a template of ``info.json``; a dataset may be anybody's, so it must not lead out of the folder."""
+        numbers = {key: int(value) if isinstance(value, float) else value for key, value in names.items()}
+        chunk = entry.index // self.info.chunks_size
+        try:
+            name = PurePosixPath(template.format(episode_index=entry.index, episode_chunk=chunk, **numbers))
+        except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+            raise DatasetError(f"{self.path / INFO}: {field} `{template}` cannot be filled in: {error}") from error
+        if name.is_absolute() or ".." in name.parts:
+            raise DatasetError(f"{self.path / INFO}: {field} `{template}` leads out of the dataset")
+        return self.path / name
+
+
+def is_lerobot(path: SourcePath) -> bool:
+    """Whether a folder is a LeRobot dataset: its ``meta/info.json`` names a version, or is damaged."""
+    try:
+        values = json.loads((path / INFO).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return isinstance(values, dict) and "codebase_version" in values
+
+
+def read_lerobot_meta(path: SourcePath) -> LeRobotMeta:
+    """Read the metadata of the dataset in the folder `path`.
+
+    Raises:
+        DatasetError: a file of it is missing, damaged, or not of a version that Genie knows.
+
+    """
+    info = _read_info(path / INFO)
+    if info.codebase_version == "v3.0":
+        entries = _read_episode_tables(path, info)
+    else:
+        entries = _read_episode_lines(path / _LISTS[info.codebase_version])
+    entries.sort(key=lambda entry: entry.index)
+    twice = [later.index for earlier, later in pairwise(entries) if earlier.index == later.index]
+    if twice or not entries:
+        what = f"episode {twice[0]} twice" if twice else "no episode"
+        raise DatasetError(f"{path / _LISTS[info.codebase_version]}: lists {what}")
+    return LeRobotMeta(path, info, tuple(entries))
+
+
+def _read_info(path: SourcePath) -> Info:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: damaged, no JSON: {error}") from error
+    version = values.get("codebase_version") if isinstance(values, dict) else None
+    if version not in _LISTS:
+        raise DatasetError(
+            f"{path}: codebase_version: came {version}, wanted one of {', '.join(_LISTS)}; "
+            "LeRobot's own scripts convert older datasets"
+        )
+    try:
+        return Info.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise DatasetError(f"{path}: {problems}") from error
+
+
+def _read_episode_lines(path: SourcePath) -> list[Entry]:
+    """The entries of ``episodes.jsonl``."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: damaged, no text: {error}") from error
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+            entries.append(_entry(values["episode_index"], values["length"], {}))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DatasetError(
+                f"{path}: line {number}: came {line[:60]!r}, wanted an object with episode_index and length"
+            ) from error
+    return entries
+
+
+def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
+    """The entries of ``meta/episodes/chunk-*/file-*.parquet``, without the statistics that are most of their bytes."""
+    wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    videos = [key for key, feature in info.features.items() if feature.dtype == "video"]
+    for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
+        wanted += [f"videos/{key}/{part}" for key in videos]
+    folder = path / _LISTS["v3.0"]
+    files: list[SourcePath] = sorted(folder.glob("*/*.parquet"), key=str)
+    if not files:
+        raise DatasetError(f"{path / _LISTS['v3.0']}: holds no list of episodes, wanted chunk-000/file-000.parquet")
+    entries = []
+    for file in files:
+        columns = [_column(ParquetTable(file), key) for key in wanted]
+        for index, length, *where in zip(*columns, strict=True):
+            try:
+                entries.append(_entry(index, length, dict(zip(wanted[2:], where, strict=True))))
+            except ValueError as error:
+                problem = f"came episode_index {index:g} of length {length:g}, wanted whole numbers"
+                raise DatasetError(f"{file}: {problem}") from error
+    return entries
+
+
+def _column(table: ParquetTable, key: str) -> list[float]:
+    values = table.array(key)
+    if values is None or values.ndim != 1 or not np.isfinite(values).all():
+        came = "no such column" if values is None else "numbers that are missing" if values.ndim == 1 else "lists"
+        raise DatasetError(f"{table.path}: `{key}`: came {came}, wanted a number for every episode")
+    numbers: list[float] = values.tolist()
+    return numbers
+
+
+def _entry(index: float, length: float, where: Mapping[str, float]) -> Entry:
+    """An entry of whole numbers that are not below 0. Raises ValueError or TypeError where they are not."""
+    if int(index) != index or int(length) != length or index < 0 or length < 0:
+        raise ValueError(index, length)
+    return Entry(int(index), int(length), where)
+
+
+__all__ = ["INFO", "Entry", "Feature", "Info", "LeRobotMeta", "is_lerobot", "read_lerobot_meta"]

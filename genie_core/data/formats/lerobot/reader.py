@@ -1,0 +1,352 @@
+"""Reads robot video in LeRobot's formats: v2.0 and v2.1 (a video and a Parquet file an episode), v3.0 (shared files).
+
+Frames and rows of an episode must be as many as its dataset lists; where they are not, nothing of it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.formats.lerobot.meta import INFO, Entry, LeRobotMeta
+from genie_core.data.formats.video.reader import VideoReader, are_uneven
+from genie_core.data.frames.images import decode_image
+from genie_core.data.frames.resize import Frames
+from genie_core.data.frames.timing import is_rate
+from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.parquet import ParquetTable
+from genie_core.errors import DatasetError, RequestError
+
+_RATE_TOLERANCE = 0.01
+"""Part by which the rate of a video may differ from what the dataset says: 29.97 is called 30."""
+
+
+class Pictures(Protocol):
+    """Where the frames of one episode are stored."""
+
+    @property
+    def path(self) -> SourcePath:
+        """The file that holds them."""
+
+    @property
+    def num_frames(self) -> int:
+        """How many there are."""
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second as they are stored, None where that does not tell."""
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether they are known to follow each other at intervals that differ by more than half."""
+
+    def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
+        """Frames start .. stop - 1, `size` at a time."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file of one episode or, where `is_shared`, of several that share this object as well."""
+
+    table: ParquetTable
+    is_shared: bool
+
+    def rows(self, episode: int) -> range:
+        """The rows of an episode, none where it is not there. Raises DatasetError where they are not in one piece."""
+        return self._rows_by_episode.get(episode, range(0)) if self.is_shared else range(self.table.num_rows)
+
+    @cached_property
+    def _rows_by_episode(self) -> dict[int, range]:
+        episodes = self.table.array("episode_index")
+        if episodes is None or episodes.ndim != 1:
+            raise DatasetError(f"{self.table.path}: there is no column `episode_index` to find an episode's rows by")
+        bounds = [0, *(np.flatnonzero(np.diff(episodes)) + 1).tolist(), len(episodes)]
+        rows: dict[int, range] = {}
+        for start, stop in pairwise(bounds):
+            if stop > start and rows.setdefault(int(episodes[start]), range(start, stop)).start != start:
+                raise DatasetError(f"{self.table.path}: the rows of episode {episodes[start]} are not in one piece")
+        return rows
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """The rows of one episode.
+
+    Attributes:
+        entry: the episode.
+        listed: the file that its dataset lists it in.
+        following: the file after that, where rows that are not in `listed` are looked for: early releases of
+            LeRobot's converter from v2.1 list the first episode of a file in the one before. None where there is none.
+
+    """
+
+    entry: Entry
+    listed: DataFile
+    following: DataFile | None
+
+    @property
+    def table(self) -> ParquetTable:
+        """The file that holds them."""
+        return self._file.table
+
+    @cached_property
+    def span(self) -> range:
+        """Which they are. Raises DatasetError where they are not as many as listed, or not in order."""
+        path, rows, entry = self.table.path, self._file.rows(self.entry.index), self.entry
+        if len(rows) != entry.length:
+            raise DatasetError(f"{path}: {entry.name} has {len(rows)} rows, its dataset lists {entry.length} frames")
+        numbers = self.table.array("frame_index", rows)
+        if numbers is not None and not np.array_equal(numbers.ravel(), np.arange(len(rows))):
+            raise DatasetError(
+                f"{path}: the rows of {entry.name} are not in order: wanted frame_index 0 to {entry.length - 1}"
+            )
+        return rows
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """The numbers of a column, (T,) or (T, D, ...); None where there is no such column."""
+        return self.table.array(key, self.span)
+
+    @cached_property
+    def _file(self) -> DataFile:
+        following, number = self.following, self.entry.index
+        if following and not self.listed.rows(number) and following.table.path.exists() and following.rows(number):
+            return following
+        return self.listed
+
+
+@dataclass(frozen=True)
+class VideoPictures:
+    """Frames in a video: all of it, or those shown between two times, seconds from its start."""
+
+    video: VideoReader
+    between_s: tuple[float, float] | None
+
+    @property
+    def path(self) -> SourcePath:
+        """The video."""
+        return self.video.path
+
+    @property
+    def num_frames(self) -> int:
+        """Counted on first use."""
+        return len(self._span)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.video.frame_size
+
+    @property
+    def fps(self) -> float | None:
+        """Average rate of the episode's own frames; a joined video's header may be wrong about it."""
+        times_s = self._times_s
+        return self.video.fps if times_s is None else _rate(times_s)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether the episode's own frames are."""
+        return self._times_s is not None and are_uneven(self._times_s)
+
+    def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
+        """Frames start .. stop - 1, decoded from the last key frame before."""
+        if self.between_s is None and (start, stop) == (0, self.num_frames):
+            return self.video.chunks(size)
+        return self.video.chunks_between(self._span.start + start, self._span.start + stop, size)
+
+    @cached_property
+    def _span(self) -> range:
+        if self.between_s is None:
+            return range(self.video.num_frames)
+        times_s = self.video.times_s
+        if times_s is None:
+            raise DatasetError(f"{self.path}: its frames bear no times to find an episode by")
+        # Begin and end are sums of rounded lengths: half a frame early, no frame is taken for its neighbour.
+        early_s = np.median(np.diff(times_s)) / 2 if len(times_s) > 1 else 0.0
+        start, stop = np.searchsorted(times_s, np.array(self.between_s) - early_s).tolist()
+        return range(start, stop)
+
+    @property
+    def _times_s(self) -> NDArray[np.float64] | None:
+        times_s = self.video.times_s
+        return None if times_s is None else times_s[self._span.start : self._span.stop]
+
+
+@dataclass(frozen=True)
+class ImagePictures:
+    """Frames that lie as PNG or JPEG in the Parquet file itself."""
+
+    rows: EpisodeRows
+    camera: str
+
+    @property
+    def path(self) -> SourcePath:
+        """The Parquet file."""
+        return self.rows.table.path
+
+    @property
+    def num_frames(self) -> int:
+        """One a row."""
+        return len(self._span)
+
+    @cached_property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the first."""
+        height, width, _ = self._decode(next(self.rows.table.cells(self.camera, self._span[:1], 1))[0], 0).shape
+        return height, width
+
+    @cached_property
+    def fps(self) -> float | None:
+        """From the column `timestamp`; None where there is none, or only one frame."""
+        times_s = self.rows.array("timestamp")
+        return None if times_s is None else _rate(times_s)
+
+    @property
+    def is_uneven(self) -> bool:
+        """From the column `timestamp`."""
+        times_s = self.rows.array("timestamp")
+        return times_s is not None and are_uneven(times_s.astype(np.float64))
+
+    def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
+        """Frames start .. stop - 1."""
+        for cells in self.rows.table.cells(self.camera, self._span[start:stop], size):
+            frames = [self._decode(cell, start + number) for number, cell in enumerate(cells)]
+            for number, frame_HWC in enumerate(frames):
+                if frame_HWC.shape[:2] != self.frame_size:
+                    raise DatasetError(
+                        f"{self._where(start + number)} is of {frame_HWC.shape[:2]} pixels, "
+                        f"wanted {self.frame_size} like the first"
+                    )
+            start += len(frames)
+            yield np.stack(frames)
+
+    @property
+    def _span(self) -> range:
+        if self.camera not in self.rows.table.columns:
+            raise DatasetError(f"{self.path}: has no column `{self.camera}`, which its dataset calls a camera")
+        return self.rows.span
+
+    def _decode(self, cell: Any, number: int) -> NDArray[np.uint8]:
+        image = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not isinstance(image, bytes):
+            raise DatasetError(f"{self._where(number)} is not in the file, wanted the bytes of a PNG or JPEG")
+        try:
+            return decode_image(image)
+        except RequestError as error:
+            raise DatasetError(f"{self._where(number)}: {error}") from error
+
+    def _where(self, number: int) -> str:
+        return f"{self.path}: {self.rows.entry.name}: frame {number} of {self.camera}"
+
+
+def _rate(times_s: NDArray[np.float64]) -> float | None:
+    """Frames a second of frames shown at `times_s`, (T,); None where they are too few, or their times do not rise."""
+    if len(times_s) < 2 or not times_s[-1] > times_s[0]:
+        return None
+    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+
+
+@dataclass(frozen=True)
+class LeRobotReader:
+    """Reads one episode through one camera; the `FrameReader` of LeRobot datasets."""
+
+    meta_path: SourcePath
+    entry: Entry
+    rows: EpisodeRows
+    pictures: Pictures
+    file_fps: float | None
+    declared_size: tuple[int, int]
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames, in which list of episodes, rows and pictures agree."""
+        return len(self._span)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels; of an episode without frames as its dataset declares them."""
+        return self.pictures.frame_size if self.entry.length else self.declared_size
+
+    @property
+    def fps(self) -> float:
+        """Frames a second as ``info.json`` says. Raises where that can be none, or the frames are stored at another."""
+        if self.file_fps is None or not is_rate(self.file_fps):
+            raise DatasetError(
+                f"{self.meta_path}: fps: came {self.file_fps}, wanted frames a second above 0; "
+                "give the frame rate that is true (fps)"
+            )
+        stored = self.pictures.fps if self.num_frames > 1 else None
+        if stored is not None and abs(stored / self.file_fps - 1) > _RATE_TOLERANCE:
+            raise DatasetError(
+                f"{self.pictures.path}: {self.entry.name} is stored at {stored:g} frames a second, but fps of "
+                f"{self.meta_path} is {self.file_fps:g}: give the frame rate that is true (fps)"
+            )
+        return self.file_fps
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether frames are known to follow each other at intervals that differ by more than half."""
+        return self.num_frames > 1 and self.pictures.is_uneven
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Frames start .. stop - 1, (n, H, W, 3) uint8."""
+        if start >= stop:
+            return np.empty((0, *self.frame_size, 3), np.uint8)
+        _ = self.num_frames  # raises where frames and rows do not belong together
+        return next(self.pictures.chunks_between(start, stop, stop - start))
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """All frames, `size` at a time."""
+        if self.num_frames:
+            yield from self.pictures.chunks_between(0, self.num_frames, size)
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """Numbers of the feature `key`, (T,) or (T, D); ``actions`` is ``action`` where there is no such feature."""
+        if key == "actions" and key not in self.rows.table.columns:
+            key = "action"
+        return self.rows.array(key)
+
+    @cached_property
+    def _span(self) -> range:
+        span = self.rows.span
+        if span and self.pictures.num_frames != len(span):
+            raise DatasetError(
+                f"{self.pictures.path}: {self.entry.name} has {self.pictures.num_frames} frames there, "
+                f"but {len(span)} rows in {self.rows.table.path}"
+            )
+        return span
+
+
+def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
+    """Yield the reader of each of the dataset's entries; nothing is opened.
+
+    Episodes that share a file share what is learnt of it. Raises DatasetError where a file's name cannot be made.
+    """
+
+    @cache
+    def data_file(path: SourcePath) -> DataFile:
+        return DataFile(ParquetTable(path), meta.is_shared)
+
+    video = cache(VideoReader)
+    feature = meta.info.features[camera]
+    for entry in meta.entries:
+        following = data_file(meta.data_file(entry, following=True)) if meta.is_shared else None
+        rows = EpisodeRows(entry, data_file(meta.data_file(entry)), following)
+        pictures: Pictures
+        if feature.dtype == "image":
+            pictures = ImagePictures(rows, camera)
+        else:
+            pictures = VideoPictures(video(meta.video_file(entry, camera)), meta.between_s(entry, camera))
+        yield LeRobotReader(meta.path / INFO, entry, rows, pictures, meta.info.fps, feature.frame_size)
+
+
+__all__ = ["LeRobotReader", "lerobot_readers"]

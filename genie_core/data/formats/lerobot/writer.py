@@ -1,0 +1,338 @@
+"""Writes LeRobot v3.0 datasets, episode by episode: shared Parquet files and videos, statistics, tasks, provenance.
+
+The layout is the one that ``LeRobotDataset`` of lerobot 0.4 writes and opens. Where labels come from is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.formats.lerobot.writer_stats import PictureStats, Stats, merge_stats, number_stats
+from genie_core.data.formats.lerobot.writer_video import (
+    FILES_PER_CHUNK,
+    SharedVideos,
+    VideoPlace,
+    numbered,
+    shared_videos,
+)
+from genie_core.data.frames.resize import Frames
+from genie_core.errors import DatasetError
+
+PROVENANCE = "meta/genie.json"
+"""Where the document of `export_provenance` is, in the dataset's folder. LeRobot itself never looks at it."""
+
+ACTION_OF = "action"
+"""Key under ``genie`` in ``info.json`` that says whether ``action`` is the robot's own, or decoded."""
+
+_DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+_VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+_EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+_MB = 2**20
+_EPISODES_PER_FILE = 10_000
+"""Rows of the list of episodes in a file: some 40 MB, with all their statistics."""
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """Sizes in MiB past which a new file begins; LeRobot's own defaults. They stand in ``info.json``."""
+
+    data_mb: float = 100
+    video_mb: float = 200
+
+
+@dataclass(frozen=True)
+class Column:
+    """A feature of numbers.
+
+    Attributes:
+        dtype: as LeRobot calls it: ``float32``, ``int64``, ``bool``.
+        width: numbers a frame, >= 1.
+        names: what each number is, as many as `width`; None where nobody knows.
+
+    """
+
+    dtype: str
+    width: int
+    names: tuple[str, ...] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The feature in ``info.json``."""
+        return {"dtype": self.dtype, "shape": [self.width], "names": None if self.names is None else [*self.names]}
+
+
+_COUNTED = {
+    "timestamp": Column("float32", 1),
+    "frame_index": Column("int64", 1),
+    "episode_index": Column("int64", 1),
+    "index": Column("int64", 1),
+    "task_index": Column("int64", 1),
+}
+"""What LeRobot itself gives every frame."""
+
+
+class LeRobotWriter:
+    """Appends episodes to a dataset; made by `write_lerobot`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        videos: SharedVideos,
+        camera: str,
+        columns: Mapping[str, Column],
+        fps: float,
+        file_bytes: float,
+    ) -> None:
+        self._folder, self._videos, self._camera = folder, videos, camera
+        self._columns, self._fps, self._file_bytes = {**columns, **_COUNTED}, fps, file_bytes
+        self._rows: list[dict[str, Any]] = []
+        self._stats: list[dict[str, Stats]] = []
+        self._tasks: dict[str, int] = {}
+        self._frames = 0
+        self._number = -1
+        self._writer: Any = None
+        self._sink: Any = None
+
+    def add(self, values: Mapping[str, NDArray[Any]], chunks: Iterator[Frames], task: str) -> None:
+        """Write one episode of one frame or more.
+
+        Args:
+            values: by name, (T,) or (T, width), for every column that the writer was made with.
+            chunks: its frames, (n, H, W, 3) uint8 pieces, together T.
+            task: what the robot was to do, in words.
+
+        """
+        episode = len(self._rows)
+        count = len(next(iter(values.values())))
+        numbers = np.arange(count)
+        task_index = self._tasks.setdefault(task, len(self._tasks))
+        values = {
+            **values,
+            "timestamp": numbers / self._fps,
+            "frame_index": numbers,
+            "episode_index": np.full(count, episode),
+            "index": numbers + self._frames,
+            "task_index": np.full(count, task_index),
+        }
+        values = {key: np.asarray(values[key], column.dtype) for key, column in self._columns.items()}
+        pictures = PictureStats(count)
+        place = self._videos.add(_watched(chunks, pictures), count)
+        stats = {self._camera: pictures.stats(), **{key: number_stats(value) for key, value in values.items()}}
+        data_number = self._write_rows(values, count)
+        self._rows.append(self._row(task, count, data_number, place, stats))
+        self._stats.append(stats)
+        self._frames += count
+
+    def _row(self, task: str, count: int, data_number: int, place: VideoPlace, stats: Mapping[str, Stats]) -> Any:
+        """What ``meta/episodes`` says of the next episode."""
+        video = f"videos/{self._camera}"
+        return {
+            "episode_index": len(self._rows),
+            "tasks": [task],
+            "length": count,
+            **_file_index("data", data_number),
+            "dataset_from_index": self._frames,
+            "dataset_to_index": self._frames + count,
+            **_file_index(video, place.number),
+            f"{video}/from_timestamp": place.from_s,
+            f"{video}/to_timestamp": place.to_s,
+            **{f"stats/{key}/{name}": stat.tolist() for key, part in stats.items() for name, stat in part.items()},
+            **_file_index("meta/episodes", len(self._rows) // _EPISODES_PER_FILE),
+        }
+
+    def finish(self, robot_type: str | None, limits: FileLimits, document: bytes, summary: Mapping[str, Any]) -> None:
+        """Write all of ``meta``; `summary` goes into ``info.json`` under ``genie``."""
+        import pyarrow as pa
+        from pyarrow.parquet import write_table
+
+        self.close()
+        for first in range(0, len(self._rows), _EPISODES_PER_FILE):
+            episodes = self._folder / numbered(_EPISODES, first // _EPISODES_PER_FILE)
+            episodes.parent.mkdir(parents=True, exist_ok=True)
+            write_table(pa.Table.from_pylist(self._rows[first : first + _EPISODES_PER_FILE]), episodes)
+        write_table(_tasks_table(self._tasks), self._folder / "meta/tasks.parquet")
+        merged = merge_stats(self._stats)
+        stats = {key: {name: value.tolist() for name, value in part.items()} for key, part in merged.items()}
+        info = self._info(robot_type, limits, summary)
+        for name, content in (("info", info), ("stats", stats)):
+            (self._folder / f"meta/{name}.json").write_text(json.dumps(content, indent=4, ensure_ascii=False))
+        (self._folder / PROVENANCE).write_bytes(document)
+
+    def close(self) -> None:
+        """Finish the files at hand."""
+        self._videos.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._sink.close()
+            self._writer = None
+
+    def _write_rows(self, values: Mapping[str, NDArray[Any]], count: int) -> int:
+        """Write a row group; return the number of the file that it is in."""
+        import pyarrow as pa
+
+        arrays = [_array(values[key], column) for key, column in self._columns.items()]
+        table = pa.Table.from_arrays(arrays, names=list(self._columns))
+        if self._writer is None or self._sink.tell() + table.nbytes >= self._file_bytes:
+            self._next_file(table.schema)
+        self._writer.write_table(table, row_group_size=count)
+        return self._number
+
+    def _next_file(self, schema: Any) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        if self._writer is not None:
+            self._writer.close()
+            self._sink.close()
+        self._number += 1
+        path = self._folder / numbered(_DATA, self._number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._sink = path.open("wb")
+        self._writer = ParquetWriter(self._sink, schema, compression="snappy")
+
+    def _info(self, robot_type: str | None, limits: FileLimits, summary: Mapping[str, Any]) -> dict[str, Any]:
+        picture = {
+            "dtype": "video",
+            "shape": [*self._videos.size, 3],
+            "names": ["height", "width", "channels"],
+            "info": self._videos.describe(),
+        }
+        return {
+            "codebase_version": "v3.0",
+            "robot_type": robot_type,
+            "total_episodes": len(self._rows),
+            "total_frames": self._frames,
+            "total_tasks": len(self._tasks),
+            "chunks_size": FILES_PER_CHUNK,
+            "data_files_size_in_mb": limits.data_mb,
+            "video_files_size_in_mb": limits.video_mb,
+            "fps": int(self._fps) if float(self._fps).is_integer() else self._fps,
+            "splits": {"train": f"0:{len(self._rows)}"},
+            "data_path": _DATA,
+            "video_path": _VIDEO,
+            "features": {self._camera: picture, **{key: column.describe() for key, column in self._columns.items()}},
+            "genie": dict(summary),
+        }
+
+
+@contextmanager
+def write_lerobot(
+    folder: Path,
+    *,
+    camera: str,
+    size: tuple[int, int],
+    fps: float,
+    columns: Mapping[str, Column],
+    document: bytes,
+    summary: Mapping[str, Any],
+    robot_type: str | None,
+    limits: FileLimits,
+) -> Iterator[LeRobotWriter]:
+    """Write the dataset `folder` whole or not at all; the block adds its episodes, one at least.
+
+    Args:
+        folder: must not exist.
+        camera: the feature of the pictures, ``observation.images.top``.
+        size: height and width of every frame.
+        fps: frames a second.
+        columns: features of numbers, beside those that LeRobot gives every frame.
+        document: for ``meta/genie.json``.
+        summary: for ``info.json``.
+        robot_type: what LeRobot calls the robot; None: unknown.
+        limits: past which sizes a new file begins.
+
+    Raises:
+        DatasetError: the disk is full or cannot be written; there is no `folder` then.
+
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    video = _VIDEO.replace("{video_key}", camera)
+    try:
+        temporary.mkdir()
+        with shared_videos(temporary, video, size, fps, int(limits.video_mb * _MB)) as videos:
+            writer = LeRobotWriter(temporary, videos, camera, columns, fps, limits.data_mb * _MB)
+            try:
+                yield writer
+                writer.finish(robot_type, limits, document, summary)
+            except BaseException:
+                with suppress(OSError, av.error.FFmpegError):  # what went wrong first counts
+                    writer.close()
+                raise
+        _commit(temporary, folder)
+    except (OSError, av.error.FFmpegError) as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise DatasetError(f"{folder}: cannot be written: {reason}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def camera_key(camera: str) -> str:
+    """What LeRobot calls a camera: its own name as it is, any other under ``observation.images``."""
+    if camera.startswith("observation.images."):
+        return camera
+    return "observation.images." + camera.replace("/", "_")
+
+
+def _watched(chunks: Iterator[Frames], pictures: PictureStats) -> Iterator[Frames]:
+    for frames_THWC in chunks:
+        pictures.add(frames_THWC)
+        yield frames_THWC
+
+
+def _file_index(kind: str, number: int) -> dict[str, int]:
+    """The columns that say in which file of a kind something is."""
+    chunk, index = divmod(number, FILES_PER_CHUNK)
+    return {f"{kind}/chunk_index": chunk, f"{kind}/file_index": index}
+
+
+def _array(values: NDArray[Any], column: Column) -> Any:
+    """Numbers as LeRobot stores them: single ones as they are, several as a list of fixed length."""
+    import pyarrow as pa
+
+    kind = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}[column.dtype]
+    flat = pa.array(np.ascontiguousarray(values, column.dtype).ravel(), kind)
+    return flat if column.width == 1 else pa.FixedSizeListArray.from_arrays(flat, column.width)
+
+
+def _tasks_table(tasks: Mapping[str, int]) -> Any:
+    """Tasks as a Pandas frame of ``task_index`` with the words as its index, which is how LeRobot looks them up."""
+    import pyarrow as pa
+
+    index = "__index_level_0__"
+    described: list[dict[str, str | None]] = [
+        {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64"},
+        {"name": None, "field_name": index, "pandas_type": "unicode", "numpy_type": "object"},
+    ]
+    unnamed = {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object"}
+    pandas = {
+        "index_columns": [index],
+        "column_indexes": [{**unnamed, "metadata": {"encoding": "UTF-8"}}],
+        "columns": [{**column, "metadata": None} for column in described],
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }
+    table = pa.table({"task_index": pa.array(tasks.values(), pa.int64()), index: pa.array(tasks.keys(), pa.string())})
+    return table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()})
+
+
+def _commit(temporary: Path, folder: Path) -> None:
+    """Flush every file to the disk, then rename the whole folder."""
+    for path in [*temporary.rglob("*"), temporary]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    os.rename(temporary, folder)
+
+
+__all__ = ["ACTION_OF", "PROVENANCE", "Column", "FileLimits", "LeRobotWriter", "camera_key", "write_lerobot"]

@@ -1,0 +1,142 @@
+"""The shared videos of a LeRobot v3.0 dataset: episodes one after another in an MP4, a new file past a size.
+
+Knows frames and times, and nothing of rows; `lerobot_write` puts the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container.output import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from genie_core.data.frames.resize import Frames
+
+_OPTIONS = {"crf": "18", "g": "2", "bf": "0"}
+"""Looks like the original; every second frame stands alone, so that a random frame costs two to decode, as LeRobot's
+own videos do; no frame waits for a later one, so that frames and times stay in step."""
+
+
+@dataclass(frozen=True)
+class VideoPlace:
+    """Where an episode is: the file's number, and the seconds from its start between which it is shown."""
+
+    number: int
+    from_s: float
+    to_s: float
+
+
+class SharedVideos:
+    """Writes the frames of consecutive episodes to numbered videos, H.264 in MP4, yuv420p."""
+
+    def __init__(self, folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int) -> None:
+        """Prepare to write; nothing is opened yet.
+
+        Args:
+            folder: of the dataset.
+            path: of a video in `folder`, with ``{number}`` and ``{chunk}`` in it as `numbered` takes them.
+            size: height and width of every frame; odd ones are made even by repeating the last row or column.
+            fps: frames a second.
+            file_bytes: an episode that would take a file past this begins a new one.
+
+        """
+        self._folder, self._path, self._file_bytes = folder, path, file_bytes
+        self._pad = (size[0] % 2, size[1] % 2)
+        self.size = (size[0] + self._pad[0], size[1] + self._pad[1])
+        self._rate = Fraction(fps).limit_denominator(100_000)
+        self._number = -1
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._frames, self._bytes = 0, 0
+
+    def add(self, chunks: Iterator[Frames], num_frames: int) -> VideoPlace:
+        """Write an episode of `num_frames` frames, given as (n, H, W, 3) uint8 pieces; return where it is."""
+        expected = self._bytes / self._frames * num_frames if self._frames else 0
+        if self._container is None or self._bytes + expected >= self._file_bytes:
+            self.close()
+            self._open()
+        start = self._frames
+        for frames_THWC in chunks:
+            self._encode(np.pad(frames_THWC, ((0, 0), (0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge"))
+        return VideoPlace(self._number, float(start / self._rate), float(self._frames / self._rate))
+
+    def close(self) -> None:
+        """Finish the file at hand."""
+        container, stream = self._container, self._stream
+        self._container = self._stream = None  # a file that cannot be finished is not tried again
+        if container is not None and stream is not None:
+            container.mux(stream.encode(None))
+            container.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What ``info.json`` says of every video."""
+        return {
+            "video.height": self.size[0],
+            "video.width": self.size[1],
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": int(self._rate) if self._rate.denominator == 1 else float(self._rate),
+            "video.channels": 3,
+            "has_audio": False,
+        }
+
+    def _open(self) -> None:
+        self._number += 1
+        self._frames = self._bytes = 0
+        path = self._folder / numbered(self._path, self._number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        stream = container.add_stream("libx264", rate=self._rate)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = self.size
+        stream.pix_fmt = "yuv420p"
+        stream.options = {**_OPTIONS}
+        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
+        self._container, self._stream = container, stream
+
+    def _encode(self, frames_THWC: Frames) -> None:
+        assert self._container is not None
+        assert self._stream is not None
+        for frame_HWC in frames_THWC:
+            frame = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            frame.pts, frame.time_base = self._frames, 1 / self._rate
+            self._frames += 1
+            packets = self._stream.encode(frame)
+            self._bytes += sum(packet.size for packet in packets)
+            self._container.mux(packets)
+
+
+FILES_PER_CHUNK = 1000
+"""So many files lie in one folder."""
+
+
+def numbered(path: str, number: int) -> str:
+    """Put a file's number into LeRobot's pattern of paths: 1000 files, 0 to 999, a folder."""
+    return path.format(chunk_index=number // FILES_PER_CHUNK, file_index=number % FILES_PER_CHUNK)
+
+
+@contextmanager
+def shared_videos(
+    folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int
+) -> Iterator[SharedVideos]:
+    """Open videos to write for as long as the block lasts; arguments are those of `SharedVideos`."""
+    videos = SharedVideos(folder, path, size, fps, file_bytes)
+    try:
+        yield videos
+    except BaseException:
+        with suppress(OSError, av.error.FFmpegError):  # what went wrong first counts
+            videos.close()
+        raise
+    videos.close()
+
+
+__all__ = ["FILES_PER_CHUNK", "SharedVideos", "VideoPlace", "numbered", "shared_videos"]

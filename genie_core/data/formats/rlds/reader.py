@@ -1,0 +1,201 @@
+"""Reads robot video in RLDS, the format of Open X-Embodiment: TFDS folders of TFRecord files, without TensorFlow.
+
+A record is parsed whole, its pictures are decoded when asked for; from call to call only counts are kept.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.formats.rlds.example import Values
+from genie_core.data.formats.rlds.features import FLAT, STEPS, StepFeature, step_count
+from genie_core.data.formats.rlds.instruction import find_instruction
+from genie_core.data.formats.rlds.meta import RldsEntry, RldsMeta, action_parts, is_rlds, read_rlds_meta, rlds_reason
+from genie_core.data.frames.images import decode_image
+from genie_core.data.frames.resize import Frames
+from genie_core.errors import DatasetError, RequestError
+
+
+@dataclass(frozen=True)
+class RldsReader:
+    """Reads one episode through one camera; the `FrameReader` of RLDS datasets."""
+
+    entry: RldsEntry
+    camera: StepFeature
+    features: Mapping[str, StepFeature]
+
+    @property
+    def fps(self) -> None:
+        """Unknown: RLDS has no place for it."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames: one a step."""
+        return self._extent[0]
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the first frame in pixels; of an episode without frames as its dataset declares them."""
+        return self._extent[1]
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Frames start .. stop - 1, (n, H, W, 3) uint8."""
+        if start >= stop:
+            return np.empty((0, *self.frame_size, 3), np.uint8)
+        return self._load().frames(self.camera, start, stop)
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """All frames, `size` at a time; the record stays in memory for as long, as bytes of pictures."""
+        steps = self._load()
+        count = steps.count(self.camera)
+        for start in range(0, count, size):
+            yield steps.frames(self.camera, start, min(start + size, count))
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """Numbers of the steps' feature `key` (``observation/state``), (T,) or (T, D, ...); None where there is none.
+
+        ``actions`` is ``action``, where there is no such feature; features below it are put together, (T, D), in order
+        of their names. Raises DatasetError where it is no feature of numbers.
+        """
+        key = key.removeprefix(STEPS)
+        if key == "actions" and key not in self.features:
+            parts = action_parts(self.features)
+            return self._load().joined(parts, self.camera) if parts else None
+        if key in self.features:
+            return self._load().array(self.features[key], self.camera)
+        return None
+
+    @property
+    def instruction(self) -> str | None:
+        """The task in words, as `find_instruction` finds it; None where there is none."""
+        return find_instruction(self._load().values)
+
+    @cached_property
+    def _extent(self) -> tuple[int, tuple[int, int]]:
+        steps = self._load()
+        count = steps.count(self.camera)
+        if not count:
+            return 0, self.camera.frame_size
+        height, width, _ = steps.frame(self.camera, 0).shape
+        return count, (height, width)
+
+    def _load(self) -> Steps:
+        where = f"{self.entry.shard.path}: record {self.entry.record} ({self.entry.name})"
+        return Steps(where, self.entry.shard.record(self.entry.record))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one record.
+
+    Attributes:
+        where: file, record and episode, to begin a message with.
+        values: its features by name.
+
+    """
+
+    where: str
+    values: Mapping[str, Values]
+
+    def count(self, camera: StepFeature) -> int:
+        """Number of steps. Raises DatasetError where there are more or less pictures of `camera` than that."""
+        pictures = self.values.get(STEPS + camera.key)
+        steps = step_count(self.values)
+        if pictures is None and steps != 0:
+            raise DatasetError(f"{self.where}: has no `{camera.key}`, which its dataset calls a camera")
+        count = 0 if pictures is None else len(pictures)
+        if steps not in (None, count):
+            raise DatasetError(f"{self.where}: has {count} pictures of {camera.key} in {steps} steps, wanted one each")
+        return count
+
+    def frames(self, camera: StepFeature, start: int, stop: int) -> Frames:
+        """Decode frames start .. stop - 1. Raises DatasetError where one is damaged or of another size than step 0."""
+        if stop > self.count(camera):
+            raise DatasetError(f"{self.where}: has {self.count(camera)} frames, wanted {start} to {stop}")
+        first_HWC = self.frame(camera, 0)
+        frames_THWC = np.empty((stop - start, *first_HWC.shape), np.uint8)
+        for step in range(start, stop):
+            frame_HWC = self.frame(camera, step) if step else first_HWC
+            if frame_HWC.shape != first_HWC.shape:
+                raise DatasetError(
+                    f"{self.where}: step {step} of {camera.key} is of {frame_HWC.shape[:2]} pixels, "
+                    f"wanted {first_HWC.shape[:2]} like the first"
+                )
+            frames_THWC[step - start] = frame_HWC
+        return frames_THWC
+
+    def frame(self, camera: StepFeature, step: int) -> NDArray[np.uint8]:
+        """Decode one frame, (H, W, 3)."""
+        picture = self.values[STEPS + camera.key][step]
+        where = f"{self.where}: step {step} of {camera.key}"
+        if not isinstance(picture, bytes):
+            raise DatasetError(f"{where}: came the number {picture}, wanted the bytes of a PNG or JPEG")
+        try:
+            return decode_image(picture)
+        except RequestError as error:
+            raise DatasetError(f"{where}: {error}") from error
+
+    def array(self, feature: StepFeature, camera: StepFeature) -> NDArray[Any]:
+        """Numbers of one feature, (T,) or (T, D, ...)."""
+        if feature.kind != "number" or feature.problem:
+            raise DatasetError(f"{self.where}: `{feature.key}`: {feature.problem or f'{feature.kind}, wanted numbers'}")
+        held = self.values.get(STEPS + feature.key, self.values.get(STEPS + feature.key + FLAT))
+        steps = step_count(self.values)
+        count = self.count(camera) if steps is None else steps
+        if held is None and count:
+            raise DatasetError(f"{self.where}: has no `{feature.key}`, which its dataset declares")
+        try:
+            numbers = _numbers(feature, held if held is not None else ())
+        except (ValueError, TypeError, zlib.error) as error:
+            raise DatasetError(f"{self.where}: `{feature.key}`: damaged: {error}") from error
+        wanted = (count, *feature.shape)
+        if numbers.size != math.prod(wanted):
+            raise DatasetError(
+                f"{self.where}: `{feature.key}` has {numbers.size} numbers, wanted {math.prod(wanted)} for {wanted}"
+            )
+        return numbers.reshape(wanted)
+
+    def joined(self, features: tuple[StepFeature, ...], camera: StepFeature) -> NDArray[Any]:
+        """Numbers of several features side by side, (T, D); of one as they are."""
+        arrays = [self.array(feature, camera) for feature in features]
+        if len(arrays) == 1:
+            return arrays[0]
+        return np.concatenate([array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays], axis=1)
+
+
+def rlds_readers(meta: RldsMeta, camera: str) -> Iterator[RldsReader]:
+    """Yield the reader of each of the dataset's entries; nothing is opened.
+
+    Episodes that share a shard share what is learnt of it. Raises DatasetError where there is no such camera.
+    """
+    feature = meta.features.get(camera)
+    if feature is None or not feature.is_camera:
+        detail = f" ({meta.refused[camera]})" if camera in meta.refused else ""
+        raise DatasetError(f"{meta.path}: no camera `{camera}`{detail}; the cameras are: {', '.join(meta.cameras)}")
+    for entry in meta.entries:
+        yield RldsReader(entry, feature, meta.features)
+
+
+def _numbers(feature: StepFeature, held: Values) -> NDArray[Any]:
+    """The numbers of all steps in one row, of the type that is declared."""
+    dtype = np.dtype(feature.dtype)
+    if feature.encoding == "none":
+        if dtype.kind != "f" and len(held) and isinstance(held[0], float):
+            raise TypeError(f"came floating-point numbers, wanted {dtype}")
+        stored = np.float32 if dtype.kind == "f" else np.int64
+        return np.fromiter(held, stored, len(held)).astype(dtype)
+    texts = [part for part in held if isinstance(part, bytes)]
+    if len(texts) < len(held):
+        raise TypeError(f"came numbers, wanted a string a step that holds them ({feature.encoding})")
+    return np.frombuffer(b"".join(map(zlib.decompress, texts) if feature.encoding == "zlib" else texts), dtype)
+
+
+__all__ = ["RldsReader", "Steps", "is_rlds", "read_rlds_meta", "rlds_readers", "rlds_reason"]

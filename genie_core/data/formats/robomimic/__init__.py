@@ -1,0 +1,1 @@
+"""robomimic and LIBERO: one HDF5 file of demonstrations."""

@@ -1,0 +1,155 @@
+"""The formats robomimic and LIBERO: how their files are told, and what a look into them finds. Reads no frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import h5py
+
+from genie_core.data.dataset import (
+    ROBOMIMIC_LAYOUT,
+    Dataset,
+    Format,
+    ReadOptions,
+    Sources,
+    Survey,
+    choose_camera,
+    file_names,
+)
+from genie_core.data.episode import Episode, Unreadable
+from genie_core.data.formats.robomimic.reader import RobomimicFile, demo_names, is_libero, read_robomimic
+from genie_core.data.frames.convention import Convention
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
+
+DEFAULT_CAMERAS: dict[Format, str] = {"robomimic": "agentview_image", "libero": "agentview_rgb"}
+"""The usual camera, taken where a file has several and none is asked for."""
+
+
+class RobomimicLayout:
+    """HDF5 with ``data/demo_N/obs/<camera>``; with ``libero=True`` only those files that LIBERO has written."""
+
+    def __init__(self, *, libero: bool) -> None:
+        self.name: Format = "libero" if libero else "robomimic"
+        self._libero = libero
+        self.looks_for = "`data/demo_0/obs/<camera>`" + (
+            " and an attribute `macros_image_convention` of `data`" if libero else ""
+        )
+
+    def recognise(self, path: SourcePath) -> str | None:
+        """By its demos; LIBERO by its attributes too."""
+        with suppress(DatasetError), read_hdf5(path) as file:
+            data = file.get("data")
+            if isinstance(data, h5py.Group) and demo_names(file) and is_libero(data) == self._libero:
+                of_libero = ", and its attributes are LIBERO's" if self._libero else ""
+                return f"it holds data/demo_N{of_libero}"
+        return None
+
+    def survey(self, sources: Sources, options: ReadOptions) -> Survey:
+        """Look into all files: names and shapes of their first demos, attributes."""
+        files: list[RobomimicFile | str] = [_read(path) for path in sources.files]
+        good = [file for file in files if isinstance(file, RobomimicFile)]
+        bad = [file for file in files if isinstance(file, str)]
+        if not good:
+            return Survey(None, files=len(files), obstacles=tuple(bad))
+        cameras = tuple(name for name in good[0].cameras if all(name in file.cameras for file in good))
+        try:
+            camera = _choose_camera(sources, good, cameras, options.camera)
+        except DatasetError as error:
+            return Survey(None, cameras, len(files), obstacles=(*bad, str(error)))
+        warnings = [f"{file.path}: ignored, not a demo: {', '.join(file.ignored)}" for file in good if file.ignored]
+        warnings += [f"{file.path}: obs/{key}: {why}" for file in good for key, why in file.refused.items()]
+        warnings += [f"{file.path}: {file.rate_problem}" for file in good if file.rate_problem]
+        facts = _upside_down_facts(good, options)
+        warnings += [fact for fact in facts if fact.startswith("it is not known")]
+        return Survey(
+            _dataset(sources, files, cameras, camera, options),
+            cameras,
+            len(files),
+            fps_source=good[0].fps_source,
+            facts=tuple(fact for fact in facts if fact not in warnings),
+            warnings=tuple(warnings),
+        )
+
+
+def _read(path: SourcePath) -> RobomimicFile | str:
+    """What the file holds, or what is wrong with it."""
+    try:
+        return read_robomimic(path)
+    except DatasetError as error:
+        return str(error)
+
+
+def _choose_camera(
+    sources: Sources, files: Sequence[RobomimicFile], cameras: tuple[str, ...], camera: str | None
+) -> str:
+    refused = {key: problem for file in files for key, problem in file.refused.items()}
+    if camera in refused and camera not in cameras:
+        exist = ", ".join(cameras) or "none"
+        raise DatasetError(
+            f"{sources.path}: no camera `{camera}` (obs/{camera}: {refused[camera]}); the cameras are: {exist}"
+        )
+    if cameras or camera is not None:
+        return choose_camera(sources.path, cameras, camera, DEFAULT_CAMERAS[sources.format])
+    if refused:
+        details = "; ".join(f"obs/{key}: {problem}" for key, problem in refused.items())
+        raise DatasetError(f"{sources.path}: no camera that can be read: {details}")
+    raise DatasetError(
+        f"{sources.path}: no camera images in {'obs' if len(files) == 1 else 'the observations that all files share'}, "
+        "wanted (T, H, W, 3) uint8; for a low-dimensional dataset render them with robomimic's dataset_states_to_obs.py"
+    )
+
+
+def _dataset(
+    sources: Sources,
+    files: Sequence[RobomimicFile | str],
+    cameras: tuple[str, ...],
+    camera: str,
+    options: ReadOptions,
+) -> Dataset:
+    """The dataset of the files without a look at their demos.
+
+    An episode bears its demo's name; in a folder, behind the file's path in it without suffix (``lift/demo_3``). A
+    file that cannot be read is one episode of that path.
+    """
+    episodes: list[Episode] = []
+    masks: dict[str, tuple[str, ...]] = {}
+    for name, path, file in zip(file_names(sources), sources.files, files, strict=True):
+        if isinstance(file, str):
+            episodes.append(Episode(name, path, camera, Unreadable(file)))
+            continue
+        prefix = "" if file.path == sources.path else f"{name}/"
+        convention = options.convention(_convention(file))
+        for demo in file.demos:
+            reader = file.reader(demo, camera)
+            episodes.append(Episode(prefix + demo, path, camera, reader, options.fps, convention))
+        for key, names in file.masks.items():
+            masks[key] = (*masks.get(key, ()), *(prefix + name for name in names))
+    return Dataset(sources.format, sources.path, cameras, camera, tuple(episodes), options, masks)
+
+
+def _convention(file: RobomimicFile) -> Convention:
+    return Convention(upside_down=file.image_convention == "opengl")
+
+
+def _upside_down_facts(files: Sequence[RobomimicFile], options: ReadOptions) -> list[str]:
+    """What the files say of which way up their pictures are, and what is done about it; nothing but for LIBERO's."""
+    said = {file.image_convention for file in files if file.is_libero}
+    if not said or options.flip is not None:
+        return []
+    facts = {
+        "opengl": "macros_image_convention is opengl: pictures are stored upside down and turned over when read",
+        "opencv": "macros_image_convention is opencv: pictures are stored the right way up and read as they are",
+    }
+    unknown = (
+        "it is not known which way up the pictures are (macros_image_convention: {}): they are read as they are "
+        "stored; say flip or no flip"
+    )
+    return [facts.get(str(text), unknown.format(text or "none")) for text in sorted(said, key=str)]
+
+
+assert set(DEFAULT_CAMERAS) == ROBOMIMIC_LAYOUT
+
+__all__ = ["RobomimicLayout"]

@@ -1,0 +1,308 @@
+"""Reads robot video in robomimic's HDF5 layout: ``data/demo_N/obs/<camera>``, as robomimic, LIBERO and Genie write it.
+
+Nothing is kept open between calls: opening costs a third of a millisecond, and workers may be forked at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.frames.resize import Frames, frames_problem
+from genie_core.data.frames.timing import is_rate
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
+
+LABEL_GROUP = "latent_actions"
+"""Group in a demo that holds Genie's labels; see `label_schema`."""
+
+_IMAGE_CONVENTION = "macros_image_convention"
+_LIBERO = (_IMAGE_CONVENTION, "bddl_file_name", "problem_info")
+"""Attributes of ``data`` that LIBERO writes and robomimic does not."""
+
+_DEMO_NAME = re.compile(r"demo_(\d+)")
+
+
+@dataclass(frozen=True)
+class RobomimicFile:
+    """What one robomimic file holds, as far as its first demo, its attributes and its names tell.
+
+    Attributes:
+        path: the file.
+        demos: names ``demo_N`` in the order of N.
+        ignored: keys of ``data`` that are no demos.
+        cameras: observations that are (T, H, W, 3) uint8, of the first demo that has any.
+        refused: other observations of that demo that look like images, and why each is no camera.
+        fps: frames a second, None where the file does not say.
+        fps_source: where `fps` was found, in words.
+        masks: names of demos by the name of the filter key (``train``, ``valid``).
+        rate_problem: a frame rate that the file states and that can be none, in words; None where there is none such.
+        is_libero: whether its attributes are those that LIBERO adds.
+        image_convention: its attribute ``macros_image_convention``: ``opengl`` (upside down) or ``opencv``.
+
+    """
+
+    path: SourcePath
+    demos: tuple[str, ...]
+    ignored: tuple[str, ...]
+    cameras: tuple[str, ...]
+    refused: Mapping[str, str]
+    fps: float | None
+    fps_source: str | None
+    masks: Mapping[str, tuple[str, ...]]
+    rate_problem: str | None
+    is_libero: bool
+    image_convention: str | None
+
+    def reader(self, demo: str, camera: str) -> RobomimicReader:
+        """Return the reader of one of `demos`; nothing is read yet."""
+        return _reader(self.path, demo, camera, self.fps, self.rate_problem)
+
+
+def read_robomimic(path: SourcePath) -> RobomimicFile:
+    """Look into a robomimic file. Raises DatasetError where `path` is no such file or holds no demo."""
+    with read_hdf5(path) as file:
+        data = file.get("data")
+        if not isinstance(data, h5py.Group):
+            raise DatasetError(
+                f"{path}: came a file that holds {_names(file)}, wanted robomimic's layout (data/demo_0/obs/<camera>)"
+            )
+        demos = demo_names(file)
+        if not demos:
+            raise DatasetError(f"{path}: the group `data` holds {_names(data)}, wanted demo_0, demo_1, ...")
+        cameras, refused = _find_cameras(path, data, demos)
+        fps, fps_source, rate_problem = _find_fps(data)
+        return RobomimicFile(
+            path=path,
+            demos=demos,
+            ignored=tuple(sorted(set(data) - set(demos))),
+            cameras=cameras,
+            refused=refused,
+            fps=fps,
+            fps_source=fps_source,
+            masks=_read_masks(file),
+            rate_problem=rate_problem,
+            is_libero=is_libero(data),
+            image_convention=_text(data.attrs.get(_IMAGE_CONVENTION)),
+        )
+
+
+def read_demo(path: SourcePath, data: h5py.Group, demo: str, camera: str) -> RobomimicReader:
+    """Return the reader of one demo of an open file's group `data`, without a look at the others.
+
+    Raises DatasetError where its observations are a link that leads nowhere.
+    """
+    require_link(data[demo], "obs", f"{path}: {demo}")
+    fps, _, rate_problem = _find_fps(data)
+    return _reader(path, demo, camera, fps, rate_problem)
+
+
+def demo_names(file: h5py.File) -> tuple[str, ...]:
+    """Names ``demo_N`` in the group ``data``, in the order of N."""
+    names = [key for key in file.get("data", ()) if _DEMO_NAME.fullmatch(key)]
+    return tuple(sorted(names, key=lambda name: int(name.removeprefix("demo_"))))
+
+
+def is_libero(data: h5py.Group) -> bool:
+    """Whether the group ``data`` carries attributes that only LIBERO writes."""
+    return any(key in data.attrs for key in _LIBERO)
+
+
+@dataclass(frozen=True)
+class _DemoFacts:
+    num_frames: int
+    frame_size: tuple[int, int]
+    fps: Any
+
+
+@dataclass(frozen=True)
+class RobomimicReader:
+    """Reads one demo through one camera; the `FrameReader` of robomimic files."""
+
+    path: SourcePath
+    demo: str
+    camera: str
+    file_fps: float | None
+    rate_problem: str | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames the camera's array holds."""
+        return self._facts.num_frames
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self._facts.frame_size
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second: the demo's attribute ``fps``, else the file's, else None. Raises where it can be none."""
+        own = self._facts.fps
+        if own is None:
+            fps, problem = self.file_fps, self.rate_problem
+        else:
+            fps, problem = _rate(own), f"attribute fps of the demo: came {own}, wanted frames a second above 0"
+        if fps is None and problem is not None:
+            raise DatasetError(f"{self._where}: {problem}; give the frame rate that is true (fps)")
+        return fps
+
+    @cached_property
+    def _facts(self) -> _DemoFacts:
+        with self._open() as demo:
+            num_frames, height, width, _ = self._frames_of(demo).shape
+            fps = demo.attrs.get("fps")
+        return _DemoFacts(num_frames, (height, width), fps)
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
+        with self._open() as demo:
+            frames: Frames = self._frames_of(demo)[start:stop]
+        return frames
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """All frames, `size` at a time."""
+        with self._open() as demo:
+            dataset = self._frames_of(demo)
+            for start in range(0, len(dataset), size):
+                yield dataset[start : start + size]
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """The array at ``data/<demo>/<key>``; None where there is none."""
+        with self._open() as demo:
+            dataset = demo.get(key)
+            if isinstance(dataset, h5py.Dataset):
+                values: NDArray[Any] = dataset[()]
+                return values
+            require_link(demo, key, self._where)
+        return None
+
+    @property
+    def _where(self) -> str:
+        return f"{self.path}: {self.demo}"
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.Group]:
+        with read_hdf5(self.path) as file:
+            demo = file.get(f"data/{self.demo}")
+            if not isinstance(demo, h5py.Group):
+                raise DatasetError(f"{self._where} is not there, or no group")
+            yield demo
+
+    def _frames_of(self, demo: h5py.Group) -> h5py.Dataset:
+        observations = _observations(demo, self._where)
+        dataset = observations.get(self.camera)
+        if not isinstance(dataset, h5py.Dataset):
+            require_link(observations, self.camera, self._where)
+            raise DatasetError(
+                f"{self._where} has no camera `{self.camera}`, its observations are {_names(observations)}"
+            )
+        problem = frames_problem(dataset.shape, dataset.dtype)
+        if problem:
+            raise DatasetError(f"{self._where}: obs/{self.camera}: {problem}")
+        return dataset
+
+
+def _reader(path: SourcePath, demo: str, camera: str, fps: float | None, problem: str | None) -> RobomimicReader:
+    return RobomimicReader(path, demo, camera, fps, None if fps is not None else problem)
+
+
+def _observations(demo: h5py.Group, where: str) -> h5py.Group:
+    observations = demo.get("obs")
+    if isinstance(observations, h5py.Group):
+        return observations
+    require_link(demo, "obs", where)
+    raise DatasetError(f"{where} has no group `obs` with camera images")
+
+
+def require_link(group: h5py.Group, key: str, where: str) -> None:
+    """Raise DatasetError if `key` is a link that leads nowhere."""
+    link = group.get(key, getlink=True) if key in group else None
+    if isinstance(link, h5py.ExternalLink) and group.get(key) is None:
+        raise DatasetError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
+    if isinstance(link, h5py.SoftLink) and group.get(key) is None:
+        raise DatasetError(f"{where}: `{key}` is a link to {link.path}, which is not there")
+
+
+def _find_cameras(path: SourcePath, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Cameras, and refused images, of the first demo that has either."""
+    for name in demos:
+        if "obs" not in data[name]:
+            continue
+        cameras, refused = [], {}
+        for key, dataset in _observations(data[name], f"{path}: {name}").items():
+            if not isinstance(dataset, h5py.Dataset):
+                continue
+            problem = frames_problem(dataset.shape, dataset.dtype)
+            if problem is None:
+                cameras.append(key)
+            elif len(dataset.shape) >= 3:
+                refused[key] = problem
+        if cameras or refused:
+            return tuple(cameras), refused
+    return (), {}
+
+
+def _find_fps(data: h5py.Group) -> tuple[float | None, str | None, str | None]:
+    """Frame rate of a file, where it was found, and what is wrong with one that can be none."""
+    places = {"attribute fps of the group data": data.attrs.get("fps")}
+    with suppress(KeyError, TypeError, ValueError):
+        freq = json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"]
+        places["control_freq in the attribute env_args"] = freq
+    problem = None
+    for place, value in places.items():
+        fps = _rate(value)
+        if fps is not None:
+            return fps, place, problem
+        if value is not None:
+            problem = f"{place}: came {value}, wanted frames a second above 0"
+    return None, None, problem
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return None if value is None else str(value)
+
+
+def _rate(value: Any) -> float | None:
+    try:
+        fps = float(value)
+    except (TypeError, ValueError):
+        return None
+    return fps if is_rate(fps) else None
+
+
+def _read_masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
+    masks = file.get("mask")
+    if not isinstance(masks, h5py.Group):
+        return {}
+    return {key: tuple(np.asarray(names).astype(str).ravel().tolist()) for key, names in masks.items()}
+
+
+def _names(group: h5py.Group) -> str:
+    """The first keys of a group, for an error message."""
+    keys = list(group)
+    return (", ".join(f"`{key}`" for key in keys[:8]) + (", ..." if len(keys) > 8 else "")) or "nothing"
+
+
+__all__ = [
+    "LABEL_GROUP",
+    "RobomimicFile",
+    "RobomimicReader",
+    "demo_names",
+    "is_libero",
+    "read_demo",
+    "read_robomimic",
+    "require_link",
+]

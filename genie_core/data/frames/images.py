@@ -1,0 +1,117 @@
+"""Single images, PNG and JPEG, between bytes and arrays. Safe for bytes from strangers: no other format is tried."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from numpy.typing import ArrayLike, NDArray
+
+from genie_core.data.frames.resize import Frames, conform_frames
+from genie_core.data.frames.rgb import RgbConverter
+from genie_core.errors import DatasetError, RequestError
+
+ImageFormat = Literal["png", "jpeg"]
+
+MAX_PIXELS = 4096 * 4096
+"""Largest image decoded, so that a small file cannot fill the memory."""
+
+_JPEG_END = b"\xff\xd9"
+_MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "mjpeg"}
+
+
+def read_image(path: Path) -> Frames:
+    """Read a PNG or JPEG file as one frame, (1, H, W, 3) uint8.
+
+    Raises:
+        DatasetError: `path` cannot be read or is no such image; see `decode_image`.
+
+    """
+    try:
+        return decode_image(path.read_bytes(), "image")[None]
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from error
+    except RequestError as error:
+        raise DatasetError(f"{path}: {error}") from error
+
+
+def is_image(data: bytes) -> bool:
+    """Whether bytes begin as a PNG or JPEG does."""
+    return any(data.startswith(magic) for magic in _MAGIC)
+
+
+def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
+    """Decode the bytes of a PNG or JPEG file to (H, W, 3) uint8 RGB.
+
+    Grey and palette images become RGB; an alpha channel is accepted where it is opaque everywhere.
+
+    Raises:
+        RequestError: of `field`: other or damaged bytes, more than MAX_PIXELS pixels, more than 8 bits a channel,
+            transparency, or CMYK colours.
+
+    """
+    codec = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
+    if codec is None:
+        raise RequestError(field, f"came {len(data)} bytes that are no PNG or JPEG, wanted one of the two")
+    if codec == "mjpeg" and _JPEG_END not in data:
+        raise RequestError(field, "came a damaged image: a JPEG that is cut off")
+    picture = _decode(codec, data, field)
+    components = picture.format.components
+    if any(component.bits > 8 for component in components):
+        raise RequestError(field, f"came {picture.format.name}, wanted 8 bits a channel")
+    has_alpha = any(component.is_alpha for component in components) or picture.format.has_palette
+    if not has_alpha:
+        return RgbConverter().rgb(picture)
+    if codec == "mjpeg":
+        raise RequestError(field, "came a JPEG in CMYK, wanted RGB or grey")
+    image_HWC = RgbConverter().rgba(picture)
+    if image_HWC[..., 3].min() < 255:
+        raise RequestError(field, "came an image with transparency, wanted an opaque one: blend it over a background")
+    return image_HWC[..., :3]
+
+
+def encode_image(frame_HWC: ArrayLike, image_format: ImageFormat = "png") -> bytes:
+    """Encode one frame, (H, W, 3) uint8, as the bytes of a PNG (lossless) or JPEG (high quality, full colour) file.
+
+    Raises:
+        RequestError: `frame_HWC` is not (H, W, 3) uint8.
+
+    """
+    frames_1HWC = conform_frames(np.asarray(frame_HWC)[None], "frame")
+    codec, pixel_format = ("png", "rgb24") if image_format == "png" else ("mjpeg", "yuvj444p")
+    context = _context(codec, "w")
+    context.height, context.width = frames_1HWC.shape[1:3]
+    context.pix_fmt = pixel_format
+    context.time_base = Fraction(1)
+    context.options = {} if image_format == "png" else {"qmin": "2", "qmax": "2"}
+    picture = VideoFrame.from_ndarray(np.ascontiguousarray(frames_1HWC[0]), format="rgb24")
+    picture = picture.reformat(format=pixel_format)
+    return b"".join(bytes(packet) for packet in [*context.encode(picture), *context.encode(None)])
+
+
+def _decode(codec: str, data: bytes, field: str) -> VideoFrame:
+    context = _context(codec, "r")
+    context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}  # by default damage is hidden
+    try:
+        pictures = [*context.decode(Packet(data)), *context.decode(None)]
+    except av.error.FFmpegError as error:
+        raise RequestError(field, f"came a damaged image or one of more than {MAX_PIXELS} pixels") from error
+    if len(pictures) != 1 or pictures[0].is_corrupt:
+        raise RequestError(field, "came a damaged image")
+    return pictures[0]
+
+
+def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
+    context = VideoCodecContext.create(codec, mode)
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1
+    return context
+
+
+__all__ = ["MAX_PIXELS", "ImageFormat", "decode_image", "encode_image", "is_image", "read_image"]

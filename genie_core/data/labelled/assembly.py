@@ -1,0 +1,170 @@
+"""Makes a labelled file of finished episodes: a new file in robomimic's layout, or the source with labels added."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset
+from genie_core.data.episode import Episode
+from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, require_link
+from genie_core.data.labelled.schema import FramesMode, LabelModel, ModelAttrs, write_model
+from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
+
+_GYM_TYPE = 2
+"""Robomimic's number for environments that it knows nothing special of."""
+
+
+@dataclass(frozen=True)
+class StoredLabels:
+    """A finished episode: a group of an HDF5 file that holds its labels, and frames if kept, the way a demo does."""
+
+    path: SourcePath
+    group: str
+
+
+def assemble(
+    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+) -> None:
+    """Write a new labelled file of those of the dataset's episodes whose names are in `stored`.
+
+    Raises:
+        DatasetError: a source cannot be read, or the disk is full; `output` is as it was before.
+
+    """
+    names = {name: demo for name, demo in _output_names(dataset).items() if name in stored}
+    is_robomimic = dataset.format in ROBOMIMIC_LAYOUT
+    with write_hdf5(output) as atomic:
+        for episode in dataset.episodes:
+            if episode.name not in names:
+                continue
+            with atomic.writing() as file:
+                demo = file.create_group(f"data/{names[episode.name]}")
+                _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
+                if is_robomimic:
+                    _add_demo(demo, episode, attrs.frames, output)
+                else:
+                    _describe_video(demo, episode)
+        with atomic.writing() as file:
+            if is_robomimic:
+                first = next(episode for episode in dataset.episodes if episode.name in names)
+                _copy_file_attributes(first.source, file)
+            else:
+                _describe_videos(file["data"])
+            total = sum(int(demo.attrs["num_samples"]) for demo in file["data"].values())
+            file["data"].attrs["total"] = np.int64(total)
+            for key, episodes in dataset.masks.items():
+                file[f"mask/{key}"] = np.array([names[name] for name in episodes if name in names], "S")
+            write_model(file, model, attrs)
+
+
+def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs) -> None:
+    """Write the labels in `stored`, by the demo's name, into the robomimic file `path`; older ones in it are dropped.
+
+    Raises:
+        DatasetError: `path` cannot be read, or the disk is full; `path` is as it was before.
+
+    """
+    with write_hdf5(path, update=True) as atomic:
+        with read_hdf5(path) as source:
+            names = demo_names(source)
+        for name in names:
+            labels = stored.get(name)
+            if labels is not None and labels.path == path:
+                continue
+            with atomic.writing() as file:
+                demo = file["data"][name]
+                if LABEL_GROUP in demo:
+                    del demo[LABEL_GROUP]
+                if labels is not None:
+                    _copy_stored(labels, demo, with_frames=False)
+        with atomic.writing() as file:
+            write_model(file, model, attrs)
+
+
+def _output_names(dataset: Dataset) -> dict[str, str]:
+    """What each episode is called in the output: its own name if of one HDF5 file, else its number in the dataset."""
+    episodes = [episode.name for episode in dataset.episodes]
+    if dataset.format in ROBOMIMIC_LAYOUT and dataset.path.is_file():
+        return {name: name for name in episodes}
+    return {name: f"demo_{index}" for index, name in enumerate(episodes)}
+
+
+def copy_labels(stored: StoredLabels, group: h5py.Group) -> None:
+    """Copy the labels of a finished episode into its group."""
+    _copy_stored(stored, group, with_frames=False)
+
+
+def _copy_stored(stored: StoredLabels, demo: h5py.Group, *, with_frames: bool) -> None:
+    with read_hdf5(stored.path) as file:
+        group = file[stored.group]
+        file.copy(group[LABEL_GROUP], demo, name=LABEL_GROUP)
+        if with_frames and "obs" in group:
+            file.copy(group["obs"], demo, name="obs")
+
+
+def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Path) -> None:
+    """Add the attributes, and the arrays linked or copied, of the demo that `episode` is in its source."""
+    name = episode.name.rpartition("/")[2]
+    with read_hdf5(episode.source) as file:
+        source = file["data"][name]
+        for key, value in source.attrs.items():
+            demo.attrs[key] = value
+        for key in source:
+            if key == LABEL_GROUP or frames == "none":
+                continue
+            if frames == "copy":
+                require_link(source, key, f"{episode.source}: {name}")
+                file.copy(source[key], demo, name=key, expand_external=True)
+            else:
+                demo[key] = h5py.ExternalLink(link_target(episode.source, output), f"/data/{name}/{key}")
+    demo.attrs.setdefault("num_samples", np.int64(episode.num_frames))
+    if name != episode.name:
+        demo.attrs["source"] = str(episode.source.resolve())
+        demo.attrs["source_name"] = episode.name
+
+
+def link_target(source: SourcePath, output: Path) -> str:
+    """How a link names its file: relative where the source lies beside or below the output, so that both can move."""
+    if not isinstance(source, Path):
+        raise DatasetError(f"{source}: cannot be linked to, wanted a local file: copy the frames")
+    source, folder = source.resolve(), output.resolve().parent
+    return str(source.relative_to(folder) if source.is_relative_to(folder) else source)
+
+
+def _describe_video(demo: h5py.Group, episode: Episode) -> None:
+    demo.attrs["num_samples"] = np.int64(episode.num_frames)
+    demo.attrs["source"] = str(episode.source.resolve())
+    demo.attrs["source_name"] = episode.name
+    if episode.fps is not None:
+        demo.attrs["fps"] = episode.fps
+
+
+def _describe_videos(data: h5py.Group) -> None:
+    """Say what robomimic's tools ask of every file, which have no environment to make for video.
+
+    The frame rate is said where all demos in `data` have the same.
+    """
+    rates = {demo.attrs.get("fps") for demo in data.values()}
+    fps = rates.pop() if len(rates) == 1 else None
+    kwargs = {} if fps is None else {"control_freq": float(fps)}
+    data.attrs["env_args"] = json.dumps({"env_name": "video", "type": _GYM_TYPE, "env_kwargs": kwargs})
+    if fps is not None:
+        data.attrs["fps"] = fps
+
+
+def _copy_file_attributes(source: SourcePath, output: h5py.File) -> None:
+    with read_hdf5(source) as file:
+        for group in ("/", "data"):
+            for key, value in file[group].attrs.items():
+                output[group].attrs[key] = value
+
+
+__all__ = ["StoredLabels", "assemble", "copy_labels", "label_in_place", "link_target"]

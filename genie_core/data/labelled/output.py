@@ -1,0 +1,113 @@
+"""Where a labelled file may go: its default name, which frames it can have, and why a path is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, ROBOMIMIC_LAYOUT, Dataset
+from genie_core.data.labelled.schema import MODEL_GROUP, FramesMode
+from genie_core.data.labelled.source_layout import check_own_output, has_own_layout
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import RemotePath, SourcePath, lies_within
+from genie_core.errors import DatasetError
+
+Existing = Literal["refuse", "resume", "overwrite"]
+"""What to do where the output exists: say so, add the episodes that it lacks, or replace it."""
+
+_OF_ROBOMIMIC: tuple[FramesMode, ...] = ("link", "copy", "in_place", "none")
+_OF_REMOTE_ROBOMIMIC: tuple[FramesMode, ...] = ("copy", "none")
+_OF_OWN_LAYOUT: tuple[FramesMode, ...] = ("model", "link", "copy", "in_place", "none")
+_OF_OTHERS: tuple[FramesMode, ...] = ("model", "none")
+
+
+def keeps_layout(dataset: Dataset, frames: FramesMode) -> bool:
+    """Whether labels are written in the layout of a source that is not robomimic's."""
+    return frames in ("link", "copy", "in_place") and has_own_layout(dataset)
+
+
+def default_output(source: SourcePath, *, own_layout: bool = False) -> Path:
+    """Where the labels of `source` go if nobody says: ``X.labelled.hdf5`` beside the file or folder ``X``.
+
+    Those of a URL go to the current folder; those of a folder in its `own_layout` to the folder ``X.labelled``.
+    """
+    if own_layout and isinstance(source, Path) and source.is_dir():
+        return source.resolve().with_name(source.resolve().name + LABELLED_FOLDER)
+    if isinstance(source, RemotePath):
+        return Path(source.stem + LABELLED_SUFFIX)
+    source = source.resolve()
+    return source.with_name((source.name if source.is_dir() else source.stem) + LABELLED_SUFFIX)
+
+
+def default_frames(dataset: Dataset) -> FramesMode:
+    """Where the frames of a labelled file are if nobody says.
+
+    ``link`` for robomimic's layout, ``copy`` for such files behind a URL, ``model`` for all others.
+    """
+    return frames_modes(dataset)[0]
+
+
+def frames_modes(dataset: Dataset) -> tuple[FramesMode, ...]:
+    """Where the frames of a labelled file may be, the default first."""
+    if has_own_layout(dataset):
+        return _OF_OWN_LAYOUT
+    if dataset.format not in ROBOMIMIC_LAYOUT:
+        return _OF_OTHERS
+    return _OF_REMOTE_ROBOMIMIC if isinstance(dataset.path, RemotePath) else _OF_ROBOMIMIC
+
+
+def check_output(output: Path, dataset: Dataset, frames: FramesMode, existing: Existing) -> None:
+    """Raise DatasetError where the labels of `dataset` cannot or must not be written to `output`."""
+    modes = frames_modes(dataset)
+    if frames not in modes:
+        wanted = ", ".join(modes)
+        raise DatasetError(f"frames: came {frames}, wanted one of {wanted} for a {_kind(dataset)} source")
+    if keeps_layout(dataset, frames):
+        if not output.resolve().parent.is_dir():
+            raise DatasetError(f"{output}: cannot be written: it lies in no folder that exists")
+        check_own_output(output, dataset, frames, exists_is_fine=existing != "refuse")
+        return
+    if output.is_dir() or not output.parent.is_dir():
+        raise DatasetError(f"{output}: cannot be written: it is a folder, or lies in none that exists")
+    if frames == "in_place":
+        _check_in_place(output, dataset, existing)
+    else:
+        _check_beside(output, dataset, existing)
+
+
+def _kind(dataset: Dataset) -> str:
+    return f"remote {dataset.format}" if isinstance(dataset.path, RemotePath) else dataset.format
+
+
+def is_labelled(path: SourcePath) -> bool:
+    """Whether an HDF5 file carries labels. Raises DatasetError where it is no HDF5 file."""
+    with read_hdf5(path) as file:
+        return MODEL_GROUP in file
+
+
+def _check_in_place(output: Path, dataset: Dataset, existing: Existing) -> None:
+    if output.resolve() != dataset.path.resolve():
+        raise DatasetError(f"{output}: to label in place the output is the source itself, one HDF5 file")
+    if existing == "refuse" and is_labelled(output):
+        raise DatasetError(f"{output}: carries labels already; resume it, or overwrite them")
+
+
+def _check_beside(output: Path, dataset: Dataset, existing: Existing) -> None:
+    resolved, source = output.resolve(), dataset.path.resolve()
+    if resolved in {episode.source.resolve() for episode in dataset.episodes}:
+        raise DatasetError(f"{output}: is the source itself; choose another file, or label in place")
+    if lies_within(resolved, source) and source.is_dir() and not output.name.endswith(LABELLED_SUFFIX):
+        raise DatasetError(f"{output}: lies among its sources; choose another folder, or a name *{LABELLED_SUFFIX}")
+    if existing == "refuse" and output.exists():
+        raise DatasetError(f"{output}: exists already; resume it, or overwrite it")
+
+
+__all__ = [
+    "Existing",
+    "check_output",
+    "default_frames",
+    "default_output",
+    "frames_modes",
+    "is_labelled",
+    "keeps_layout",
+]

@@ -1,0 +1,125 @@
+"""The labels, and where wanted the frames, of one episode on their way to the disk, checked as they come."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from genie_core.data.episode import Episode
+from genie_core.data.frames.resize import Frames, conform_frames
+from genie_core.data.labelled.labels import Labels
+from genie_core.data.labelled.schema import LabelAlignment
+from genie_core.data.storage.hdf5 import AtomicFile
+from genie_core.errors import DatasetError
+
+_CHUNK_BYTES = 256 * 1024
+"""About how many bytes of frames lie in one HDF5 chunk."""
+
+
+class EpisodePart:
+    """Takes one episode's labels and frames in order, in pieces of any length; made by `LabelWriter.episode`."""
+
+    def __init__(
+        self,
+        output: AtomicFile,
+        episode: Episode,
+        codebook_shape: tuple[int, ...],
+        alignment: LabelAlignment | None,
+        *,
+        keep_frames: bool,
+    ) -> None:
+        """Frames go to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are wanted.
+
+        Labels must come with actions where there is an `alignment`, and else without.
+        """
+        self._output = output
+        self._episode = episode
+        self._num_codes, self._latent_dim = codebook_shape
+        self._action_dim = None if alignment is None else len(alignment.action_names)
+        self._keep_frames = keep_frames
+        self._size: tuple[int, ...] | None = None
+        self._kept = 0
+        self._labels: list[Labels] = []
+
+    def add_labels(self, labels: Labels) -> None:
+        """Take the labels of the next frames.
+
+        Raises:
+            DatasetError: they do not start where the last ended, are not of the model's codebook, or lack actions.
+
+        """
+        expected = sum(len(part) for part in self._labels)
+        if labels.start != expected:
+            raise DatasetError(f"{self._episode.name}: labels from frame {labels.start} came, wanted frame {expected}")
+        latent_dim, highest = labels.latent.shape[1], labels.code.max(initial=0)
+        if latent_dim != self._latent_dim or highest >= self._num_codes:
+            raise DatasetError(
+                f"{self._episode.name}: latents of {latent_dim} and codes up to {highest} came, "
+                f"wanted {self._latent_dim} and at most {self._num_codes - 1}"
+            )
+        action_dim = None if labels.action is None else labels.action.shape[1]
+        if action_dim != self._action_dim:
+            raise DatasetError(
+                f"{self._episode.name}: labels with {_actions(action_dim)} came, wanted {_actions(self._action_dim)}"
+            )
+        self._labels.append(labels)
+
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether frames are wanted; otherwise `add_frames` does nothing."""
+        return self._keep_frames
+
+    def add_frames(self, frames_THWC: Frames) -> None:
+        """Take the next frames, (n, H, W, 3) uint8 of one size through the episode; not kept where not wanted.
+
+        Raises:
+            DatasetError: their size is not that of the frames before, or the disk is full.
+            RequestError: they are not (n, H, W, 3) uint8.
+
+        """
+        if not self._keep_frames:
+            return
+        frames_THWC = conform_frames(frames_THWC)
+        size = frames_THWC.shape[1:3]
+        if self._size not in (None, size):
+            raise DatasetError(f"{self._episode.name}: frames of {size} came, wanted {self._size}")
+        self._size = size
+        key = f"obs/{self._episode.camera}"
+        with self._output.writing() as file:
+            frames = file[key] if key in file else _create_frames(file, key, size)
+            frames.resize(self._kept + len(frames_THWC), axis=0)
+            frames[self._kept :] = frames_THWC
+        self._kept += len(frames_THWC)
+
+    def complete_labels(self) -> Labels:
+        """Return the labels of the whole episode. Raises DatasetError where labels or frames are missing."""
+        labels = Labels.concatenate(self._labels) if self._labels else Labels.invalid(0, 0, self._latent_dim)
+        wanted = self._episode.num_frames
+        if len(labels) != wanted:
+            raise DatasetError(
+                f"{self._episode.name}: {len(labels)} labels came, wanted one for each of {wanted} frames"
+            )
+        if self._keep_frames and self._kept != wanted:
+            raise DatasetError(f"{self._episode.name}: {self._kept} frames came to be kept, wanted all {wanted}")
+        return labels
+
+
+def _actions(dim: int | None) -> str:
+    return "no actions" if dim is None else f"actions of {dim} numbers"
+
+
+def _create_frames(file: h5py.File, key: str, size: tuple[int, ...]) -> h5py.Dataset:
+    frame_shape = (*size, 3)
+    chunk = (max(1, min(16, _CHUNK_BYTES // int(np.prod(frame_shape)))), *frame_shape)
+    return file.create_dataset(
+        key,
+        shape=(0, *frame_shape),
+        maxshape=(None, *frame_shape),
+        dtype=np.uint8,
+        chunks=chunk,
+        compression="gzip",
+        compression_opts=1,
+    )
+
+
+__all__ = ["EpisodePart"]

@@ -1,0 +1,173 @@
+"""Reads labelled files: which episodes carry labels, what made them, and the frames they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+
+from genie_core.data.dataset import HDF5_SUFFIXES
+from genie_core.data.episode import Episode
+from genie_core.data.formats.hdf5.mapping import frames_in_group, natural_key
+from genie_core.data.formats.hdf5.reader import Hdf5Reader, aloha_paths
+from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, read_demo
+from genie_core.data.frames.convention import Convention
+from genie_core.data.labelled.assembly import StoredLabels
+from genie_core.data.labelled.labels import Labels
+from genie_core.data.labelled.schema import (
+    MODEL_GROUP,
+    LabelAttrs,
+    LabelModel,
+    ModelAttrs,
+    read_attrs_of,
+    read_labels_of,
+    read_model,
+)
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A file with latent actions; labels and frames are read when asked for.
+
+    Attributes:
+        path: the file.
+        model: the model that made the labels, with its codebook.
+        attrs: where the frames are, when and by which version the labels were made.
+        episodes: the episodes that carry labels, in order: names ``demo_N``, or in another layout than robomimic's what
+            they were called in the dataset.
+        places: file and group of each.
+
+    """
+
+    path: SourcePath
+    model: LabelModel
+    attrs: ModelAttrs
+    episodes: tuple[str, ...]
+    places: Mapping[str, StoredLabels] = field(default_factory=dict, repr=False)
+
+    def labels(self, episode: str) -> tuple[Labels, LabelAttrs]:
+        """Return the labels of all frames of an episode and what they were made with. Raises DatasetError."""
+        with self._open(episode) as group:
+            return read_labels_of(group)
+
+    def episode(self, episode: str) -> Episode | None:
+        """Return the frames that the labels of an episode belong to, None where the file is kept without frames.
+
+        Raises:
+            DatasetError: there is no such episode, or its frames are links to a file that is not there any more.
+
+        """
+        with self._open(episode) as group:
+            attrs = read_attrs_of(group)
+            if self.attrs.frames == "none":
+                return None
+            place = self.places[episode]
+            if self.attrs.layout is not None:
+                own = _own_reader(place, episode, attrs)
+                return Episode(episode, place.path, attrs.camera, own, attrs.fps, attrs.convention)
+            reader = read_demo(place.path, group.parent, episode, attrs.camera)
+        convention = Convention() if self.attrs.frames == "model" else attrs.convention
+        return Episode(episode, place.path, attrs.camera, reader, attrs.fps, convention)
+
+    @contextmanager
+    def _open(self, episode: str) -> Iterator[h5py.Group]:
+        place = self.places.get(episode)
+        if place is None:
+            raise DatasetError(f"{self.path}: no episode `{episode}`, it holds {', '.join(self.episodes) or 'none'}")
+        with read_hdf5(place.path) as file:
+            yield file[place.group]
+
+
+def open_labelled(path: SourcePath) -> LabelledFile:
+    """Open a file that Genie has labelled, or a folder of such files in the layout of their source.
+
+    Raises DatasetError where it is none, or the files are labelled with several models.
+    """
+    files = _labelled_files(path) if isinstance(path, Path) and path.is_dir() else [path]
+    if not files:
+        raise DatasetError(f"{path}: holds no labelled file, wanted what Genie has labelled")
+    places: dict[str, StoredLabels] = {}
+    made: tuple[LabelModel, ModelAttrs] | None = None
+    for name in files:
+        with read_hdf5(name) as file:
+            model, attrs = read_model(file)
+            places |= _places(name, file, attrs)
+        made = made or (model, attrs)
+        if model.bundle_id != made[0].bundle_id:
+            raise DatasetError(f"{path}: labelled with several models, {made[0].bundle_name} and {model.bundle_name}")
+    assert made is not None
+    order = sorted(places, key=natural_key) if made[1].layout else list(places)
+    return LabelledFile(path, *made, tuple(order), places)
+
+
+def carries_labels(path: Path) -> bool:
+    """Whether a file, or a file of a folder, carries labels. Raises DatasetError where a file is no HDF5 file."""
+    if path.is_dir():
+        return bool(_labelled_files(path))
+    with read_hdf5(path) as file:
+        return MODEL_GROUP in file
+
+
+def _labelled_files(folder: Path) -> list[Path]:
+    """The files of a folder that carry labels; one that cannot be opened carries none."""
+    found = []
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in HDF5_SUFFIXES and file.is_file():
+            with suppress(DatasetError):
+                found += [file] if carries_labels(file) else []
+    return found
+
+
+def _places(path: SourcePath, file: h5py.File, attrs: ModelAttrs) -> dict[str, StoredLabels]:
+    """Where the labels of each episode of a file are."""
+    if attrs.layout is None:
+        names = [name for name in demo_names(file) if LABEL_GROUP in file["data"][name]]
+        return {name: StoredLabels(path, f"data/{name}") for name in names}
+    groups: list[str] = ["/"] if LABEL_GROUP in file else []
+
+    def look(name: str) -> None:
+        if name.endswith(f"/{LABEL_GROUP}"):
+            groups.append("/" + name.removesuffix(f"/{LABEL_GROUP}"))
+
+    file.visit(look)  # follows no links
+    return {read_attrs_of(file[group]).source_name: StoredLabels(path, group) for group in groups}
+
+
+def _own_reader(place: StoredLabels, name: str, attrs: LabelAttrs) -> Hdf5Reader:
+    """Reads the frames beside labels that lie in their source's layout."""
+    frames, actions = aloha_paths(attrs.camera)
+    if attrs.frames_path is not None:
+        frames, actions = frames_in_group(attrs.frames_path, place.group), attrs.actions_path or ""
+    return Hdf5Reader(place.path, f"{place.path}: {name}", place.group, frames, actions or None)
+
+
+def read_labels(path: SourcePath, episode: str) -> tuple[Labels, LabelAttrs]:
+    """Read the labels of one episode (``demo_3``) of a labelled file.
+
+    Returns:
+        Labels of all T frames, from frame 0 on, and what they were made with and from.
+
+    Raises:
+        DatasetError: `path` is not readable or has no such episode, or it carries no labels.
+
+    """
+    with _open_demo(path, episode) as demo:
+        return read_labels_of(demo)
+
+
+@contextmanager
+def _open_demo(path: SourcePath, episode: str) -> Iterator[h5py.Group]:
+    with read_hdf5(path) as file:
+        demo = file.get(f"data/{episode}")
+        if not isinstance(demo, h5py.Group):
+            raise DatasetError(f"{path}: no episode `{episode}`, it holds {', '.join(demo_names(file)) or 'none'}")
+        yield demo
+
+
+__all__ = ["LabelledFile", "carries_labels", "open_labelled", "read_labels"]

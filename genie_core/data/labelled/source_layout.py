@@ -1,0 +1,164 @@
+"""Writes labels in the source's own layout (ALOHA, described HDF5): beside each episode's group, a file for each file.
+
+The output of a folder is a folder of files of the same names; each is whole or not there at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import h5py
+
+from genie_core.data.dataset import Dataset
+from genie_core.data.episode import Episode
+from genie_core.data.formats.hdf5.reader import Hdf5Reader
+from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
+from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
+from genie_core.data.labelled.schema import MODEL_GROUP, FramesMode, LabelModel, ModelAttrs, write_model
+from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.storage.location import SourcePath, path_within
+from genie_core.errors import DatasetError
+
+
+def has_own_layout(dataset: Dataset) -> bool:
+    """Whether labels can lie beside each episode: local HDF5 other than robomimic's, each episode in its own group."""
+    if dataset.format not in ("aloha", "hdf5") or not isinstance(dataset.path, Path):
+        return False
+    groups = [(episode.source, _group(episode)) for episode in dataset.episodes if _is_placed(episode)]
+    return len(set(groups)) == len(groups)
+
+
+def write_own_layout(
+    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+) -> None:
+    """Write those of the dataset's episodes whose names are in `stored`, file by file.
+
+    A file of `output` that holds all its labels already stays as it is; one of whose episodes none is stored is not
+    written.
+
+    Raises:
+        DatasetError: a source cannot be read, or the disk is full; finished files stand, the rest is as before.
+
+    """
+    for source, episodes in _by_source(dataset).items():
+        labels = {_group(episode): stored[episode.name] for episode in episodes if episode.name in stored}
+        target = target_file(output, dataset, source)
+        if not labels or all(place.path == target for place in labels.values()):
+            continue
+        assert isinstance(source, Path)
+        if attrs.frames == "in_place":
+            _label_file(target.resolve(), [_group(episode) for episode in episodes], labels, model, attrs)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _mirror_file(source, target, labels, model, attrs)
+
+
+def target_file(output: Path, dataset: Dataset, source: SourcePath) -> Path:
+    """The file of `output` that has the labels of `source`."""
+    return output if source == dataset.path else output / PurePosixPath(path_within(source, dataset.path))
+
+
+def _label_file(
+    path: Path, groups: Sequence[str], labels: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+) -> None:
+    """Add labels to the source itself; older ones of its episodes go."""
+    with write_hdf5(path, update=True) as atomic:
+        for group in groups:
+            place = labels.get(group)
+            if place is not None and place.path == path:
+                continue
+            with atomic.writing() as file:
+                if LABEL_GROUP in file[group]:
+                    del file[group][LABEL_GROUP]
+                if place is not None:
+                    copy_labels(place, file[group])
+        with atomic.writing() as file:
+            write_model(file, model, attrs)
+
+
+def _mirror_file(
+    source: Path, target: Path, labels: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+) -> None:
+    """Write a new file with all that `source` holds, linked or copied, and the labels."""
+    opened = {str(parent) for group in labels for parent in (PurePosixPath(group), *PurePosixPath(group).parents)}
+    with write_hdf5(target) as atomic:
+        with atomic.writing() as file, read_hdf5(source) as there:
+            link = link_target(source, target) if attrs.frames == "link" else None
+            _mirror(there, file, opened, link, str(source))
+        for group, place in labels.items():
+            with atomic.writing() as file:
+                copy_labels(place, file[group])
+        with atomic.writing() as file:
+            write_model(file, model, attrs)
+
+
+def _mirror(source: h5py.Group, target: h5py.Group, opened: set[str], link: str | None, where: str) -> None:
+    """Make `target` hold what `source` does: groups in `opened` as groups, the rest linked (to `link`) or copied."""
+    for key, value in source.attrs.items():
+        target.attrs[key] = value
+    for key in source:
+        path = f"{source.name.rstrip('/')}/{key}"
+        if key in (LABEL_GROUP, MODEL_GROUP):
+            continue
+        if path in opened:
+            _mirror(source[key], target.create_group(key), opened, link, where)
+        elif link is not None:
+            target[key] = h5py.ExternalLink(link, path)
+        else:
+            require_link(source, key, where)
+            target.file.copy(source[key], target, name=key, expand_external=True)
+
+
+def _by_source(dataset: Dataset) -> dict[SourcePath, list[Episode]]:
+    files: dict[SourcePath, list[Episode]] = {}
+    for episode in dataset.episodes:
+        if _is_placed(episode):
+            files.setdefault(episode.source, []).append(episode)
+    return files
+
+
+def _is_placed(episode: Episode) -> bool:
+    return isinstance(episode.reader, Hdf5Reader)
+
+
+def _group(episode: Episode) -> str:
+    """The episode's group in its file, as an absolute path."""
+    assert isinstance(episode.reader, Hdf5Reader)
+    return "/" + episode.reader.group.strip("/")
+
+
+def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exists_is_fine: bool) -> None:
+    """Raise DatasetError where labels in the source's own layout cannot or must not be written to `output`."""
+    source = Path(str(dataset.path)).resolve()
+    resolved = output.resolve()
+    if frames == "in_place":
+        if resolved != source:
+            raise DatasetError(f"{output}: to label in place the output is the source itself, {source}")
+        for file in _by_source(dataset):
+            if not exists_is_fine and _has_labels(file):
+                raise DatasetError(f"{file}: carries labels already; resume them, or overwrite them")
+        return
+    if resolved == source or resolved.is_relative_to(source):
+        raise DatasetError(f"{output}: is the source itself or lies in it; choose another place, or label in place")
+    if source.is_dir() and output.is_file():
+        raise DatasetError(f"{output}: is a file, wanted a folder for the labelled files of {source}")
+    if source.is_file() and output.is_dir():
+        raise DatasetError(f"{output}: cannot be written: it is a folder")
+    if not exists_is_fine and output.exists():
+        raise DatasetError(f"{output}: exists already; resume it, or overwrite it")
+    for file in _by_source(dataset):
+        target = target_file(output, dataset, file)
+        if target.exists() and not _has_labels(target):
+            raise DatasetError(f"{target}: is there and carries no labels, so it is not replaced; choose another place")
+
+
+def _has_labels(path: SourcePath) -> bool:
+    try:
+        with read_hdf5(path) as file:
+            return MODEL_GROUP in file
+    except DatasetError:
+        return False  # its own episodes say what is wrong with it
+
+
+__all__ = ["check_own_output", "has_own_layout", "target_file", "write_own_layout"]

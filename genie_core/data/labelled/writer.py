@@ -1,0 +1,313 @@
+"""Writes labelled files episode by episode, so that whatever stops a run, its finished episodes stand.
+
+Each finished episode goes to the journal at once; the output appears, complete, when `LabelWriter.finish` is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from genie_core import __version__
+from genie_core.data.dataset import Dataset
+from genie_core.data.episode import Episode
+from genie_core.data.formats.hdf5.reader import Hdf5Reader
+from genie_core.data.frames.resize import Frames
+from genie_core.data.frames.timing import Step, resolve_step
+from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
+from genie_core.data.labelled.journal import Journal, Manifest
+from genie_core.data.labelled.labels import Density, Labels
+from genie_core.data.labelled.output import Existing, check_output, default_frames, keeps_layout
+from genie_core.data.labelled.part import EpisodePart
+from genie_core.data.labelled.reading import carries_labels, open_labelled
+from genie_core.data.labelled.schema import (
+    FramesMode,
+    LabelAlignment,
+    LabelAttrs,
+    LabelModel,
+    ModelAttrs,
+    Transport,
+    read_attrs_of,
+    write_labels,
+)
+from genie_core.data.labelled.source_layout import write_own_layout
+from genie_core.data.storage.file_cache import fresh_stamp
+from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.storage.location import RemotePath, SourcePath
+from genie_core.errors import DatasetError
+
+_SETTINGS = ("step", "density", "camera", "fps", "colour", "upside_down", "precision", "transport")
+_OF_THE_MODEL = ("bundle_id", "alignment_id", *_SETTINGS)
+_OF_THE_SOURCE = ("source_size", "source_mtime_ns")
+"""Attributes that must agree for labels of an earlier run to be taken over; labelling in place changes the source."""
+
+
+class LabelWriter:
+    """Writes the labels of one dataset to one file. For one thread at a time.
+
+    Usage::
+
+        for episode in writer.pending():
+            with writer.episode(episode) as part:
+                part.add_labels(labels)
+        writer.finish()
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        dataset: Dataset,
+        model: LabelModel,
+        *,
+        step: int | None = None,
+        density: Density = "dense",
+        frames: FramesMode | None = None,
+        transport: Transport = "raw",
+        alignment: LabelAlignment | None = None,
+        existing: Existing = "refuse",
+        created: datetime | None = None,
+    ) -> None:
+        """Prepare to write, and find the episodes that an earlier run has finished.
+
+        Args:
+            output: file to write; to label in place the dataset's own path.
+            dataset: what is labelled; every episode of it should be.
+            model: what makes the labels.
+            step: transition length in frames; None: from each episode's frame rate and the model's.
+            density: which frames are labelled.
+            frames: where the output has its frames; None: ``link`` for HDF5 sources, ``model`` for all others.
+            transport: how frames go to the model.
+            alignment: what decodes the robot's actions that come with the labels; None: none come.
+            existing: what to do where the output exists (in place: carries labels) already.
+            created: the time that the labels bear; None: now.
+
+        Raises:
+            DatasetError: the output exists, lies where it must not or cannot be written; or what an earlier run left
+                there, or in its journal, is of other settings or of a source that has changed since.
+
+        """
+        self._dataset = dataset
+        self._model = model
+        self._step = step
+        self._density: Density = density
+        self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
+        self._alignment = alignment
+        self._existing: Existing = existing
+        self._frames: FramesMode = frames or default_frames(dataset)
+        self._output = output.resolve() if self._frames == "in_place" else output
+        check_output(self._output, dataset, self._frames, existing)
+        self._layout = _own_layout(dataset, self._frames)
+        self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
+        # One that is missing stops its own episodes only: those may be left out. One behind a URL is asked for later.
+        sources = {episode.source for episode in dataset.episodes}
+        self._stamps: dict[SourcePath, tuple[int, int]] = {
+            source: _stamp(source) for source in sources if isinstance(source, Path) and source.exists()
+        }
+        self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
+        self._stored = self._find_labelled()
+        self._stored |= self._find_parts(self.pending())
+
+    def pending(self) -> list[Episode]:
+        """Return the episodes that are still to be labelled, in order."""
+        return [episode for episode in self._dataset.episodes if episode.name not in self._stored]
+
+    def step(self, episode: Episode) -> Step:
+        """Return the transition length that the labels of `episode` must have. Raises DatasetError if it is unknown."""
+        return resolve_step(episode.fps, self._model.model_fps, self._step)
+
+    @contextmanager
+    def episode(self, episode: Episode) -> Iterator[EpisodePart]:
+        """Write one episode: when the block ends it is finished for good, when the block raises nothing is kept of it.
+
+        Raises:
+            DatasetError: labels or frames do not fit the episode, or the disk is full.
+
+        """
+        attrs = self._attrs(episode)
+        path = self._journal.part(episode.name)
+        with write_hdf5(path) as atomic:
+            keep_frames = self._frames == "model"
+            part = EpisodePart(atomic, episode, self._model.codebook.shape, self._alignment, keep_frames=keep_frames)
+            yield part
+            labels = part.complete_labels()
+            with atomic.writing() as file:
+                write_labels(file, labels, attrs)
+        self._stored[episode.name] = StoredLabels(path, "/")
+
+    def add(self, episode: Episode, labels: Labels, frames_THWC: Iterable[Frames] = ()) -> None:
+        """Write one episode at once: all its labels and, for ``frames="model"``, its frames in chunks of any length."""
+        with self.episode(episode) as part:
+            for chunk_THWC in frames_THWC:
+                part.add_frames(chunk_THWC)
+            part.add_labels(labels)
+
+    def finish(self, *, allow_missing: bool = False) -> Path:
+        """Make the output of the finished episodes, in the dataset's order, remove the journal and return the path.
+
+        Raises:
+            DatasetError: no episode is finished, or some are missing without `allow_missing`; a source has changed
+                since this writer was made; or the output cannot be written. The finished episodes stand.
+
+        """
+        missing = self.pending()
+        if not self._stored or (missing and not allow_missing):
+            names = ", ".join(episode.name for episode in missing[:5])
+            raise DatasetError(f"{self._output}: {len(missing)} episodes are not labelled yet: {names}")
+        for source, stamp in self._stamps.items():
+            if _stamp(source) != stamp:
+                raise DatasetError(f"{source}: the file has changed while it was labelled; label it again")
+        if self._layout or any(stored.path != self._output for stored in self._stored.values()):
+            self._write_output()
+        self._journal.remove()
+        return self._output
+
+    def _write_output(self) -> None:
+        attrs = ModelAttrs(
+            bundle_id=self._model.bundle_id,
+            bundle_name=self._model.bundle_name,
+            model_fps=self._model.model_fps,
+            codebook_sha256=self._model.codebook_sha256,
+            frames=self._frames,
+            created=self._created,
+            tool_version=__version__,
+            layout=self._layout,
+        )
+        if self._layout:
+            write_own_layout(self._output, self._dataset, self._stored, self._model, attrs)
+        elif self._frames == "in_place":
+            label_in_place(self._output, self._stored, self._model, attrs)
+        else:
+            assemble(self._output, self._dataset, self._stored, self._model, attrs)
+
+    def _find_parts(self, episodes: list[Episode]) -> dict[str, StoredLabels]:
+        """Those of `episodes` that the journal holds."""
+        parts = {}
+        for episode in episodes:
+            path = self._journal.part(episode.name)
+            if not path.exists():
+                continue
+            with read_hdf5(path) as file:
+                attrs = read_attrs_of(file)
+            if self._may_take_over(path, episode, attrs, (*_OF_THE_MODEL, *_OF_THE_SOURCE)):
+                parts[episode.name] = StoredLabels(path, "/")
+        return parts
+
+    def _find_labelled(self) -> dict[str, StoredLabels]:
+        """Episodes that the output of an earlier run holds, where it is to be resumed."""
+        in_place = self._frames == "in_place"
+        if self._existing != "resume" or not self._output.exists():
+            return {}
+        if (in_place or _is_empty(self._output)) and not carries_labels(self._output):
+            return {}
+        labelled = open_labelled(self._output)
+        if labelled.attrs.frames != self._frames:
+            raise DatasetError(f"{self._output}: frames: there is {labelled.attrs.frames}, wanted {self._frames}")
+        episodes = {episode.name: episode for episode in self._dataset.episodes}
+        found = {}
+        for demo in labelled.episodes:
+            _, attrs = labelled.labels(demo)
+            episode = episodes.get(attrs.source_name)
+            fields = _OF_THE_MODEL if in_place else (*_OF_THE_MODEL, *_OF_THE_SOURCE)
+            if episode is not None and self._may_take_over(self._output, episode, attrs, fields):
+                found[episode.name] = labelled.places[demo]
+        return found
+
+    def _may_take_over(self, path: Path, episode: Episode, there: LabelAttrs, fields: tuple[str, ...]) -> bool:
+        """Whether labels of an earlier run are what this one would make; raises DatasetError where they are not."""
+        wanted = self._attrs(episode)
+        for field in fields:
+            have, want = getattr(there, field), getattr(wanted, field)
+            if have != want and self._existing != "overwrite":
+                raise DatasetError(
+                    f"{path}: labels of {episode.name} are there with {field} {have}, wanted {want}; "
+                    "keep their settings and their source, or overwrite them"
+                )
+            if have != want:
+                return False
+        return True
+
+    def _manifest(self) -> Manifest:
+        return Manifest(
+            bundle_id=self._model.bundle_id,
+            codebook_sha256=self._model.codebook_sha256,
+            model_fps=self._model.model_fps,
+            step=self._step,
+            fps=self._dataset.fps_override,
+            density=self._density,
+            camera=self._dataset.camera,
+            frames=self._frames,
+            format=self._dataset.format,
+            colour=self._dataset.options.colour,
+            flip=self._dataset.options.flip,
+            frames_path=self._dataset.options.frames_path,
+            precision=self._model.precision,
+            transport=self._transport,
+            alignment_id=self._alignment and self._alignment.alignment_id,
+            source=str(self._dataset.path.resolve()),
+        )
+
+    def _attrs(self, episode: Episode) -> LabelAttrs:
+        if episode.source not in self._stamps:
+            self._stamps[episode.source] = _stamp(episode.source)
+        size, mtime_ns = self._stamps[episode.source]
+        return LabelAttrs(
+            bundle_id=self._model.bundle_id,
+            bundle_name=self._model.bundle_name,
+            model_fps=self._model.model_fps,
+            step=self.step(episode).step,
+            density=self._density,
+            precision=self._model.precision,
+            transport=self._transport,
+            alignment=self._alignment and self._alignment.name,
+            alignment_id=self._alignment and self._alignment.alignment_id,
+            action_names=self._alignment and json.dumps(self._alignment.action_names),
+            camera=episode.camera,
+            fps=episode.fps,
+            colour=None if episode.convention.colour == "rgb" else episode.convention.colour,
+            upside_down=episode.convention.upside_down or None,
+            frames_path=self._dataset.options.frames_path,
+            actions_path=_actions_path(self._dataset, episode),
+            created=self._created,
+            tool_version=__version__,
+            source=str(episode.source.resolve()),
+            source_name=episode.name,
+            source_size=size,
+            source_mtime_ns=mtime_ns,
+        )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _own_layout(dataset: Dataset, frames: FramesMode) -> Literal["aloha", "hdf5"] | None:
+    """The format in whose layout labels are written; None: robomimic's."""
+    if not keeps_layout(dataset, frames):
+        return None
+    return "aloha" if dataset.format == "aloha" else "hdf5"
+
+
+def _actions_path(dataset: Dataset, episode: Episode) -> str | None:
+    """Where in its file an episode has the actions that the user has named."""
+    is_named = dataset.options.actions_path is not None and isinstance(episode.reader, Hdf5Reader)
+    return episode.reader.actions if is_named and isinstance(episode.reader, Hdf5Reader) else None
+
+
+def _stamp(path: SourcePath) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds; for a URL a number made of its tag or time."""
+    if isinstance(path, RemotePath):
+        size, version = fresh_stamp(path)
+        return size, int.from_bytes(hashlib.sha256(version.encode()).digest()[:7]) if version else 0
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from error
+    return status.st_size, status.st_mtime_ns
+
+
+__all__ = ["LabelWriter"]

@@ -1,0 +1,220 @@
+"""All formats that are read, and how the one of a file or folder is found: every layout is asked, and says why.
+
+To add one: a module with a `Layout` (see `dataset`), and a line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from genie_core.data.dataset import (
+    HDF5_SUFFIXES,
+    LABELLED_FOLDER,
+    LABELLED_SUFFIX,
+    ROBOMIMIC_LAYOUT,
+    VIDEO_SUFFIXES,
+    Dataset,
+    Layout,
+    ReadOptions,
+    Sources,
+    Survey,
+)
+from genie_core.data.formats.hdf5.layout import AlohaLayout, MappedLayout, proposals
+from genie_core.data.formats.lerobot.layout import LeRobotLayout
+from genie_core.data.formats.rlds.layout import RldsLayout
+from genie_core.data.formats.robomimic.layout import RobomimicLayout
+from genie_core.data.formats.video.layout import VideoLayout
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import RemotePath, SourcePath, lies_within, local_file, path_within, source_path
+from genie_core.errors import DatasetError
+
+_ROBOMIMIC: Layout = RobomimicLayout(libero=False)
+_MAPPED: Layout = MappedLayout()
+_VIDEO: Layout = VideoLayout()
+
+HDF5_LAYOUTS: tuple[Layout, ...] = (RobomimicLayout(libero=True), _ROBOMIMIC, AlohaLayout())
+"""What an HDF5 file may be, in the order in which they are tried."""
+
+FOLDER_LAYOUTS: tuple[Layout, ...] = (LeRobotLayout(), RldsLayout())
+"""What a folder may be as a whole."""
+
+_CANNOT_BE_OPENED = "its name ends as HDF5 does, but it cannot be opened"
+
+_DEEPEST = 6
+"""Folders around a file that are looked at for the dataset it belongs to."""
+
+_METADATA = frozenset({"dataset_info.json", "features.json", "info.json"})
+"""Names of files that mark such a folder, in it or in its ``meta``."""
+
+LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, _MAPPED, *FOLDER_LAYOUTS, _VIDEO)
+
+
+def open_dataset(
+    path: str | SourcePath,
+    *,
+    camera: str | None = None,
+    fps: float | None = None,
+    options: ReadOptions | None = None,
+    check: bool = True,
+) -> Dataset:
+    """Open robot video to read, of whichever format it is.
+
+    A folder is one dataset if its metadata say so (LeRobot, RLDS), otherwise it is searched for files, however deep.
+    Opening is quick: of HDF5 files only names and shapes are read, of folders' metadata what they say; video files are
+    not opened before they are used. Episodes of 0 or 1 frames are listed; what to do about them is the reader's
+    decision.
+
+    Args:
+        path: file or folder, or the URL of one that fsspec can read.
+        camera: which camera; None: the only one there is, or the format's usual one of several.
+        fps: frames a second, in place of what the files say.
+        options: all that can be said of the data; `camera` and `fps` count for more.
+        check: raise at once where a demo of a local robomimic file, or one file of several, is not what it should be.
+            Otherwise its episode raises when it is read.
+
+    Raises:
+        DatasetError: there is no such path or nothing readable in it, formats are mixed, the camera does not exist or
+            is not clear (the message lists those that do), or the files are damaged.
+
+    """
+    options = merged_options(options, camera, fps)
+    survey = survey_dataset(find_sources(path, options), options)
+    if survey.dataset is None:
+        raise DatasetError(survey.obstacles[0])
+    if check and survey.dataset.format in ROBOMIMIC_LAYOUT and isinstance(survey.dataset.path, Path):
+        for episode in survey.dataset.episodes:
+            _ = episode.num_frames  # raises where the demo is not what it should be
+    return replace(survey.dataset, facts=survey.facts)
+
+
+def merged_options(options: ReadOptions | None, camera: str | None, fps: float | None) -> ReadOptions:
+    """Return `options` with `camera` and `fps` in place of its own where they are given."""
+    changes = {key: value for key, value in {"camera": camera, "fps": fps}.items() if value is not None}
+    return ReadOptions(**{**vars(options or ReadOptions()), **changes})
+
+
+def survey_dataset(sources: Sources, options: ReadOptions) -> Survey:
+    """Look into `sources`, whose format is known. What is wrong with them is reported, not raised."""
+    return next(layout for layout in LAYOUTS if layout.name == sources.format).survey(sources, options)
+
+
+def dataset_around(source: str) -> SourcePath:
+    """The dataset that a file of frames belongs to: the folder around it that is one as a whole, or else the file."""
+    file = source_path(source)
+    around: Sequence[SourcePath] = file.parents
+    return next((folder for folder in around[:_DEEPEST] if _may_hold(folder, file)), file)
+
+
+def is_shard(file: SourcePath) -> bool:
+    """Whether a file is one of RLDS, by its name."""
+    return ".tfrecord" in file.name
+
+
+def _may_hold(folder: SourcePath, file: SourcePath) -> bool:
+    if is_shard(file):
+        return any(layout.recognise(folder) is not None for layout in FOLDER_LAYOUTS)
+    return FOLDER_LAYOUTS[0].recognise(folder) is not None
+
+
+def find_sources(path: str | SourcePath, options: ReadOptions = ReadOptions()) -> Sources:  # noqa: B008 - immutable
+    """Find the files at `path` that hold robot video. Raises DatasetError where there are none, or of two formats."""
+    path = source_path(path)
+    if isinstance(path, RemotePath):
+        path.forget()
+    if path.is_file():
+        layout, why = _layout_of_file(path, options)
+        return Sources(layout.name, path, (path,), why)
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such file or folder")
+    for layout in FOLDER_LAYOUTS:
+        reason = layout.recognise(path)
+        if reason is not None:
+            return Sources(layout.name, path, (path,), reason)
+    return _sources_in_folder(path, options)
+
+
+def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
+    below = path.files() if isinstance(path, RemotePath) else [file for file in path.rglob("*") if file.is_file()]
+    files = sorted(file for file in below if _is_source(file, path))
+    _refuse_datasets_below(path, below)
+    hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)
+    video = tuple(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+    if options.frames_path is not None and not hdf5:
+        raise DatasetError(f"{path}: a path of frames was given, wanted HDF5 files to look for it in")
+    if hdf5 and video and options.frames_path is None:
+        raise DatasetError(
+            f"{path}: the folder mixes HDF5 ({hdf5[0].name}, ...) and video ({video[0].name}, ...), wanted one format: "
+            "give a file, or a folder that holds only one of them"
+        )
+    if not hdf5 and not video:
+        raise DatasetError(f"{path}: the folder holds no robot video, wanted files that end in {_suffixes()}")
+    chosen = hdf5 or video
+    layout, why = _layout_of_files(chosen, options)
+    return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}")
+
+
+def _layout_of_files(files: Sequence[SourcePath], options: ReadOptions) -> tuple[Layout, str]:
+    """The format of the first file that can be opened; whatever the others are is found out when they are read."""
+    for file in files:
+        layout, why = _layout_of_file(file, options)
+        if why != _CANNOT_BE_OPENED:
+            return layout, why
+    return layout, why
+
+
+def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str]:
+    """The format of a file and why. Raises DatasetError where it has none."""
+    if file.suffix.lower() in VIDEO_SUFFIXES:
+        return _VIDEO, str(_VIDEO.recognise(file))
+    if is_shard(file):
+        raise DatasetError(f"{file}: came one shard of an RLDS dataset, wanted the folder that holds all of it")
+    if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):
+        raise DatasetError(f"{file}: came a file that ends in `{file.suffix}`, wanted {_suffixes()}")
+    if options.frames_path is not None:
+        return _MAPPED, "it is HDF5, and you said where its frames are"
+    try:
+        with read_hdf5(file):
+            pass
+    except DatasetError:
+        return _ROBOMIMIC, _CANNOT_BE_OPENED  # whose survey says what is wrong with it
+    for layout in HDF5_LAYOUTS:
+        why = layout.recognise(file)
+        if why is not None:
+            return layout, why
+    looked = "; ".join(f"{layout.name}: {layout.looks_for}" for layout in HDF5_LAYOUTS)
+    raise DatasetError(f"{file}: HDF5 of no layout that is known (looked for {looked}); {proposals(file)}")
+
+
+def _refuse_datasets_below(path: SourcePath, files: Sequence[SourcePath]) -> None:
+    """Raise DatasetError where `files` belong to datasets within the folder, whose shared files are no episodes."""
+    marked = {folder for file in files if file.name in _METADATA for folder in (file.parent, file.parent.parent)}
+    datasets = [
+        path_within(folder, path).as_posix()
+        for folder in sorted(marked)
+        if folder != path and lies_within(folder, path)
+        if any(layout.recognise(folder) is not None for layout in FOLDER_LAYOUTS)
+    ]
+    if datasets:
+        kinds = " or ".join(layout.name for layout in FOLDER_LAYOUTS)
+        raise DatasetError(
+            f"{path}: the folder holds datasets of their own ({kinds}), wanted one of them: {', '.join(datasets[:8])}"
+        )
+
+
+def _is_source(file: SourcePath, folder: SourcePath) -> bool:
+    """Whether a file may be input: of a known suffix, not hidden, not a labelled output, not a part of one."""
+    parts = path_within(file, folder).parts
+    hidden = any(part.startswith(".") or part.endswith(".parts") for part in parts)
+    hidden |= any(part.endswith(LABELLED_FOLDER) for part in parts[:-1])
+    return not hidden and not file.name.endswith(LABELLED_SUFFIX)
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(HDF5_SUFFIXES | VIDEO_SUFFIXES))
+
+
+__all__ = ["LAYOUTS", "dataset_around", "find_sources", "is_shard", "merged_options", "open_dataset", "survey_dataset"]

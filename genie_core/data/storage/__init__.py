@@ -1,0 +1,1 @@
+"""Where data lie and how files are opened: local paths and URLs, HDF5, Parquet. Knows nothing of robots."""

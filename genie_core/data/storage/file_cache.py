@@ -1,0 +1,139 @@
+"""Whole copies of remote files on the local disk: bounded, shared by all processes, never half written.
+
+A copy is named after its URL, size and tag or time, so that a file which changes at its source is fetched anew. The
+folder is ``GENIE_CACHE`` (else ``~/.cache/genie``); past ``GENIE_CACHE_GIB`` (else 20) the copies used longest ago go.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from genie_core.data.storage.location import RemotePath
+from genie_core.errors import DatasetError
+
+_GIB = 1 << 30
+_IN_USE_S = 60.0
+"""A copy used this lately is not removed: somebody may be about to open it. One that is open survives its removal."""
+
+_STAMPS = (
+    "etag",
+    "ETag",
+    "md5Hash",
+    "blob_id",
+    "sha256",
+    "mtime",
+    "last_modified",
+    "LastModified",
+    "updated",
+    "created",
+)
+"""Where stores say which version of a file they hold; the first that is there counts."""
+
+
+def cached_copy(path: RemotePath) -> Path:
+    """Return the local copy of `path`, fetching it if there is none.
+
+    Raises:
+        DatasetError: it is missing, cannot be reached or is not of the size that the store says, or the disk is full.
+
+    """
+    size, version = remote_stamp(path)
+    name = hashlib.sha256(f"{path.url}\n{size}\n{version}".encode()).hexdigest()[:40]
+    copy = cache_folder() / f"{name}{path.suffix}"
+    with suppress(FileNotFoundError):
+        os.utime(copy)
+        return copy
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(copy.with_name(f"{name}.lock")):
+            if not copy.exists():
+                _make_room(copy.parent, size)
+                _fetch(path, copy, size)
+            os.utime(copy)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be copied to {copy.parent}: {error.strerror or error}") from error
+    return copy
+
+
+@lru_cache(maxsize=65536)
+def remote_stamp(path: RemotePath) -> tuple[int, str]:
+    """Size in bytes and version of a remote file, as the store said when this process first asked."""
+    return fresh_stamp(path)
+
+
+def fresh_stamp(path: RemotePath) -> tuple[int, str]:
+    """Size in bytes and version of a remote file, as the store says now. Raises DatasetError where it is missing."""
+    info = path.info()
+    if info.get("type") == "directory":
+        raise DatasetError(f"{path}: is a folder, wanted a file")
+    version = next((str(info[key]) for key in _STAMPS if info.get(key)), "")
+    return int(info.get("size") or 0), version
+
+
+def cache_folder() -> Path:
+    """Where copies are kept."""
+    given = os.environ.get("GENIE_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "genie") / "files"
+
+
+def cache_limit() -> int:
+    """How many bytes of copies are kept. Raises DatasetError where ``GENIE_CACHE_GIB`` is no number above 0."""
+    given = os.environ.get("GENIE_CACHE_GIB", "20")
+    try:
+        limit = int(float(given) * _GIB)
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit <= 0:
+        raise DatasetError(f"GENIE_CACHE_GIB: came {given}, wanted a number of GiB above 0")
+    return limit
+
+
+def _fetch(path: RemotePath, copy: Path, size: int) -> None:
+    temporary = copy.with_name(f"{copy.name}.tmp-{os.getpid()}-{threading.get_ident()}")
+    try:
+        with path.reported():
+            path.system.get_file(path.key, str(temporary))
+        came = temporary.stat().st_size
+        if size and came != size:
+            raise DatasetError(f"{path}: {came} bytes came, wanted {size}: the transfer was cut off, try again")
+        os.replace(temporary, copy)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, wanted: int) -> None:
+    """Remove copies, those used longest ago first, until `wanted` more bytes fit under the limit."""
+    files = []
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process removes too
+            status = file.stat()
+            files.append((status.st_mtime, status.st_size, file))
+    used, limit, newest = sum(size for _, size, _ in files), cache_limit(), time.time() - _IN_USE_S
+    for changed, size, file in sorted(files, key=lambda entry: entry[0]):
+        if used + wanted <= limit or changed > newest:
+            return
+        file.unlink(missing_ok=True)
+        used -= size
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, so that one process fetches while others wait for what it fetches."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+__all__ = ["cache_folder", "cache_limit", "cached_copy", "fresh_stamp", "remote_stamp"]

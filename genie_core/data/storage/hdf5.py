@@ -1,0 +1,228 @@
+"""Opening HDF5 files: reading with errors a user can act on, and writing files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+
+from genie_core.data.storage.location import SourcePath, local_file
+from genie_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+@contextmanager
+def read_hdf5(path: SourcePath) -> Iterator[h5py.File]:
+    """Open `path` for reading, for as short as the block lasts; a remote file through the cache.
+
+    Raises:
+        DatasetError: `path` is missing, truncated, damaged or not HDF5; also where a read inside the block fails.
+
+    """
+    try:
+        with h5py.File(local_file(path), "r") as file:
+            yield file
+    except OSError as error:
+        raise DatasetError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    text = str(error)
+    truncated = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
+    if truncated:
+        return f"the file is truncated: {truncated[1]} bytes came, its header wants {truncated[2]}"
+    if "signature not found" in text:
+        return "came something else, wanted an HDF5 file"
+    if "unable to lock file" in text:
+        return "another program has the file open for writing"
+    if error.errno is not None:
+        return os.strerror(error.errno)
+    return f"damaged HDF5 file: {text.splitlines()[0]}"
+
+
+@contextmanager
+def write_hdf5(path: Path, *, update: bool = False) -> Iterator[AtomicFile]:
+    """Write `path` whole or not at all: into a temporary file beside it, flushed to the disk, then renamed over it.
+
+    With `update` the block starts from a copy of what `path` holds.
+
+    Raises:
+        DatasetError: the disk is full or cannot be written; `path` is as it was before.
+
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with _reported(path):
+            if update:
+                shutil.copy(path, temporary)
+            atomic = AtomicFile(path, temporary, "r+" if update else "w")
+        try:
+            yield atomic
+        finally:
+            atomic.close()
+        with _reported(path):
+            commit(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+class AtomicFile:
+    """An HDF5 file under construction, made by `write_hdf5`. Not for two threads at once."""
+
+    def __init__(self, path: Path, temporary: Path, mode: str) -> None:
+        self._path = path
+        self._raw = _NeverFailingFile(temporary, mode)
+        with _signals_held():
+            self._file = h5py.File(self._raw, mode)
+
+    @contextmanager
+    def writing(self) -> Iterator[h5py.File]:
+        """Give the file to write to. Ctrl-C waits until the block ends, so let it be short.
+
+        Raises:
+            DatasetError: this or an earlier write has failed.
+
+        """
+        with _signals_held(), self._failures_named():
+            yield self._file
+
+    def close(self) -> None:
+        """Close the file. Raises DatasetError if any write has failed."""
+        with _signals_held(), self._failures_named():
+            try:
+                self._file.close()
+            finally:
+                self._raw.close()
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """Raise what a write failed of, also in place of the odd ways in which HDF5 fails afterwards."""
+        try:
+            yield
+        finally:
+            if self._raw.error is not None:
+                raise _write_error(self._path, self._raw.error) from self._raw.error
+
+
+class _NeverFailingFile(io.RawIOBase):
+    """A file for HDF5 to write to that remembers the first failed write instead of raising it.
+
+    After a failed write HDF5 (2.0) crashes the process when it closes the file, so it must never see one. What was
+    written is worthless then, and who looks at `error` throws it away. For the same reason no signal may raise here.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__()
+        self._file = open(path, "w+b" if mode == "w" else "r+b", buffering=0)  # noqa: SIM115 - closed in close()
+        self.error: OSError | None = None
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        return self._file.readinto(buffer)
+
+    def write(self, data: ReadableBuffer) -> int:
+        view = memoryview(data).cast("B")
+        end = self._file.tell() + len(view)
+        try:
+            written = 0
+            while self.error is None and written < len(view):
+                written += self._file.write(view[written:])
+        except OSError as error:
+            self.error = error
+        if self.error is not None:
+            self.truncate(max(end, self._file.seek(0, os.SEEK_END)))
+            self._file.seek(end)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+        return self._file.tell() if size is None else size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back Ctrl-C and termination, whose handlers may raise, until the block ends."""
+    if threading.current_thread() is not threading.main_thread():  # no handler runs in it
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        for signal_number in came:
+            signal.raise_signal(signal_number)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all. Raises DatasetError where the disk is full or cannot be written."""
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with _reported(path):
+            temporary.write_bytes(data)
+            commit(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Make `temporary` the file `path` for good: flush it to the disk, rename it, flush the folder. Raises OSError."""
+    _flush(temporary)
+    os.replace(temporary, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: OSError) -> DatasetError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "; what was finished before stands: make room and run the same again" if full else ""
+    return DatasetError(f"{path}: cannot be written: {error.strerror or error}{advice}")
+
+
+__all__ = ["AtomicFile", "commit", "read_hdf5", "write_bytes", "write_hdf5"]

@@ -1,0 +1,175 @@
+"""Reads columns of a Parquet file as arrays, or cell by cell, a range of rows at a time. Knows nothing of robots.
+
+PyArrow takes a quarter of a second to import, so it is imported when the first file is opened: most data needs none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.storage.location import SourcePath, local_file
+from genie_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import FileMetaData, ParquetFile
+
+_Stamp = tuple[int, int, int]
+"""Number, size and time of change of a file: the same as long as it is."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    columns: frozenset[str]
+    group_ends: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """One Parquet file. Nothing is kept open between calls; every member raises DatasetError naming the file.
+
+    Of a file of several row groups its footer is kept, which describes them all: reading it for every row group anew
+    would take as long as their number squared.
+    """
+
+    path: SourcePath
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        ends = self._layout.group_ends
+        return int(ends[-1]) if len(ends) else 0
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the columns; what a name holds behind a dot is part of it."""
+        return self._layout.columns
+
+    @cached_property
+    def _footers(self) -> dict[_Stamp, FileMetaData]:
+        """The footer, once it was read; not of a file that has changed since."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_footers"}  # soon read again, and large
+
+    @cached_property
+    def _layout(self) -> _Layout:
+        with self._open() as file:
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            return _Layout(frozenset(file.schema_arrow.names), np.cumsum(counts, dtype=np.int64))
+
+    def array(self, key: str, rows: range | None = None) -> NDArray[Any] | None:
+        """Return the numbers of one column; None where there is no such column.
+
+        Args:
+            key: the column's name.
+            rows: consecutive rows; None: all.
+
+        Returns:
+            (T,) for a column of numbers, (T, D, ...) for one of lists that are all of the same length. A missing
+            floating-point number is NaN, which is how Pandas writes one.
+
+        Raises:
+            DatasetError: the column holds something else than numbers, lists of different lengths, or gaps.
+
+        """
+        rows = range(self.num_rows) if rows is None else rows
+        if key not in self.columns:
+            return None
+        groups, first = self._groups_of(rows)
+        with self._open() as file:
+            table = file.read_row_groups(groups, columns=[key], use_threads=False)
+            column = table.column(key).slice(rows.start - first, len(rows)).combine_chunks()
+            try:
+                return _numbers(column)
+            except DatasetError as error:
+                raise DatasetError(f"{self.path}: column `{key}` holds {error}") from error
+
+    def cells(self, key: str, rows: range, size: int) -> Iterator[list[Any]]:
+        """Yield the cells of consecutive rows as Python objects, `size` at a time, at constant memory."""
+        groups, first = self._groups_of(rows)
+        skip, left = rows.start - first, len(rows)
+        if not left:
+            return
+        cells: list[Any] = []
+        with self._open() as file:
+            for batch in file.iter_batches(size, groups, columns=[key], use_threads=False):
+                taken = batch.column(key)[skip : skip + left]
+                skip = max(0, skip - len(batch))
+                left -= len(taken)
+                cells += taken.to_pylist()
+                while len(cells) >= size:
+                    yield cells[:size]
+                    del cells[:size]
+                if not left:
+                    break
+        if cells:
+            yield cells
+
+    def _groups_of(self, rows: range) -> tuple[list[int], int]:
+        """The row groups that hold `rows`, and the number of the first row in them."""
+        if not rows:
+            return [], rows.start
+        ends = self._layout.group_ends
+        low, high = np.searchsorted(ends, [rows.start, rows.stop - 1], side="right").tolist()
+        return list(range(low, high + 1)), int(ends[low - 1]) if low else 0
+
+    @contextmanager
+    def _open(self) -> Iterator[ParquetFile]:
+        """Open the file; PyArrow's errors, also those in the block, become DatasetError."""
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            with local_file(self.path).open("rb") as opened:
+                stamp = _stamp(opened)
+                footer = self._footers.get(stamp)
+                with ParquetFile(opened, metadata=footer, pre_buffer=False, buffer_size=2**20) as file:
+                    if footer is None:
+                        self._footers.clear()
+                        if file.num_row_groups > 1:
+                            self._footers[stamp] = file.metadata
+                    yield file
+        except (pa.ArrowException, OSError) as error:
+            reason = getattr(error, "strerror", None) or f"not a Parquet file, or damaged: {error}"
+            raise DatasetError(f"{self.path}: {reason}") from error
+
+
+def _stamp(file: IO[bytes]) -> _Stamp:
+    facts = os.fstat(file.fileno())
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _numbers(column: pa.Array) -> NDArray[Any]:
+    """Unfold lists of equal length into axes. Raises DatasetError saying what the column holds instead of numbers."""
+    from pyarrow import types
+
+    values, shape = getattr(column, "storage", column), [len(column)]
+    while types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
+        if values.null_count:
+            raise DatasetError(f"{values.null_count} gaps, wanted a list in every row")
+        inner = values.flatten()
+        lengths = np.unique(values.value_lengths().to_numpy(zero_copy_only=False))
+        if len(lengths) > 1:
+            raise DatasetError(f"lists of {lengths[0]} to {lengths[-1]} numbers, wanted as many in every row")
+        shape.append(int(lengths[0]) if len(lengths) else getattr(values.type, "list_size", 0))
+        values = inner
+    is_float = types.is_floating(values.type)
+    if not (is_float or types.is_integer(values.type) or types.is_boolean(values.type)):
+        raise DatasetError(f"{values.type}, wanted numbers")
+    if values.null_count and not is_float:
+        raise DatasetError(f"{values.null_count} gaps, wanted a number in every row")
+    numbers: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return numbers.reshape(shape)
+
+
+__all__ = ["ParquetTable"]

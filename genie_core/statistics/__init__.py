@@ -1,0 +1,1 @@
+"""Statistics that evaluation, alignment and cloning share: probes, metrics, Gaussians, bootstrap intervals."""
