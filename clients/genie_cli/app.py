@@ -89,9 +89,16 @@ def _print_version(wanted: bool) -> None:
 
 
 def _add_entry_point(app: typer.Typer, point: EntryPoint) -> None:
-    """Add another package's command; where that package is not installed, one that says so when it is called."""
+    """Add another package's command; where that package is not installed, one that says so when it is called.
+
+    The entry point names a function, or an application of typer's whose commands become ours.
+    """
     try:
-        app.command(point.name)(point.load())
+        command = point.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command)
+        else:
+            app.command(point.name)(command)
     except ModuleNotFoundError as error:
         anything = {"ignore_unknown_options": True, "allow_extra_args": True}
         app.command(point.name, context_settings=anything, add_help_option=False)(_unavailable(error))

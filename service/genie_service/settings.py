@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GENIE_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     config: Path | None = Field(None, description="TOML file with a [serve] table; genie.toml where there is one")
-    models: Path = Field(default_factory=models_dir, description="folder of bundle folders, or one bundle folder")
+    models: Path = Field(
+        default_factory=models_dir, description="folder of bundle folders, or one bundle folder; else the shipped ones"
+    )
     default_model: str | None = Field(
         None, description="model used where a request names none; may be left out if only one"
     )
@@ -41,7 +43,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; loopback unless told otherwise")
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 for a free one")
-    device: str = Field("cpu", min_length=1, description="torch device: cpu, cuda, cuda:1 ...")
+    device: str = Field("cpu", min_length=1, description="torch device, such as cpu, cuda or cuda:1")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="what networks compute in; labels say which, and the two do not mix"
     )
