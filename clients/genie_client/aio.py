@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import numpy as np
+from google.protobuf.message import Message
 from grpc import aio
 
-from genie_api.v1 import (
-    labelling_pb2,
-    labelling_pb2_grpc,
-    models_pb2,
-    models_pb2_grpc,
-    simulation_pb2,
-    simulation_pb2_grpc,
-)
+from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
-from genie_client.arguments import Labelling, Sampling
+from genie_client import simulation_messages as simulations
+from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
 from genie_client.channel import CHANNEL_OPTIONS, RETRY_WAITS_S, check_address
-from genie_client.errors import Peer, ServerBusyError, ServerError, ServerUnavailableError
-from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance, ServerStatistics, Timing
+from genie_client.errors import Peer, ServerBusyError, ServerUnavailableError
+from genie_client.flows import Conversation, Flow, Stubs
+from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
+from genie_client.streams import LabelStreamState, PlayState
 from genie_core.data import Frames, Labels, Transport
 
 _T = TypeVar("_T")
-_Request = TypeVar("_Request")
 _LabelCall = aio.StreamStreamCall[labelling_pb2.LabelEpisodeRequest, labelling_pb2.LabelEpisodeResponse]
 _PlayCall = aio.StreamStreamCall[simulation_pb2.PlayRequest, simulation_pb2.PlayResponse]
 
@@ -40,12 +36,10 @@ class AsyncClient:
     def __init__(self, address: str, *, timeout_s: float = 30.0, wait_for_ready: bool = False) -> None:
         """Connect to ``host:port``; arguments as for `Client`."""
         self._peer = Peer(check_address(address))
-        self._timeout_s = timeout_s
         self._wait = wait_for_ready
         self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._models = models_pb2_grpc.ModelServiceStub(self._channel)
-        self._labelling = labelling_pb2_grpc.LabellingServiceStub(self._channel)
-        self._simulation = simulation_pb2_grpc.SimulationServiceStub(self._channel)
+        self._stubs = Stubs(self._channel)
+        self._conversation = Conversation(timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,215 +54,159 @@ class AsyncClient:
         await self._channel.close()
 
     async def models(self) -> list[ModelInfo]:
-        """Every model that the server hosts, ordered by name; `codebook` and `card` are left empty."""
-        found: list[ModelInfo] = []
-        token = ""
-        while True:
-            request = models_pb2.ListModelsRequest(page_token=token)
-            with self._peer.explaining("listing models"):
-                page = await self._models.ListModels(request, timeout=self._timeout_s, wait_for_ready=self._wait)
-            found += map(messages.model_info, page.models)
-            token = page.next_page_token
-            if not token:
-                return found
+        """Every model that the server hosts; see `Client.models`."""
+        return await self._run(self._conversation.list_models())
 
     async def model(self, name: str | None = None) -> ModelInfo:
-        """Everything about one model; None for the server's default model."""
-        request = models_pb2.GetModelRequest(name=messages.resource_name(name))
-        with self._peer.explaining("asking for a model"):
-            answer = await self._models.GetModel(request, timeout=self._timeout_s, wait_for_ready=self._wait)
-        return messages.model_info(answer.model)
+        """Everything about one model; see `Client.model`."""
+        return await self._run(self._conversation.get_model(name))
 
     async def load_model(self, name: str, *, timeout_s: float | None = None) -> ModelInfo:
-        """Load a model and warm it up; returns when it is ready. Loading a loaded model does nothing."""
-        request = models_pb2.LoadModelRequest(name=messages.resource_name(name))
-        with self._peer.explaining(f"loading {name}"):
-            answer = await self._models.LoadModel(request, timeout=timeout_s, wait_for_ready=self._wait)
-        return messages.model_info(answer.model)
+        """Load a model; see `Client.load_model`."""
+        return await self._run(self._conversation.load_model(name, timeout_s))
 
     async def unload_model(self, name: str, *, timeout_s: float | None = None) -> ModelInfo:
-        """Unload a model; requests under way finish first."""
-        request = models_pb2.UnloadModelRequest(name=messages.resource_name(name))
-        with self._peer.explaining(f"unloading {name}"):
-            answer = await self._models.UnloadModel(request, timeout=timeout_s, wait_for_ready=self._wait)
-        return messages.model_info(answer.model)
+        """Unload a model; see `Client.unload_model`."""
+        return await self._run(self._conversation.unload_model(name, timeout_s))
 
     async def statistics(self) -> ServerStatistics:
-        """What the server's device does, and has done."""
-        with self._peer.explaining("asking for statistics"):
-            answer = await self._models.GetStatistics(
-                models_pb2.GetStatisticsRequest(), timeout=self._timeout_s, wait_for_ready=self._wait
-            )
-        return messages.server_statistics(answer)
+        """What the server's device does; see `Client.statistics`."""
+        return await self._run(self._conversation.statistics())
 
-    async def label(
-        self,
-        frames_THWC: Frames,
-        *,
-        model: str | None = None,
-        resize: bool = True,
-        transport: Transport = "raw",
-        about: str = "the episode",
-        timeout_s: float | None = None,
-        **labelling: Unpack[Labelling],
-    ) -> EpisodeLabels:
+    async def label(self, frames_THWC: Frames, **labelling: Unpack[Labelling]) -> EpisodeLabels:
         """Label one episode, one label a frame; see `Client.label`."""
-        stream = await self.label_stream(
-            [frames_THWC],
-            model=model,
-            resize=resize,
-            transport=transport,
-            about=about,
-            timeout_s=timeout_s,
-            **labelling,
-        )
-        async with stream:
+        clip = await self._run(self._conversation.label_clip(frames_THWC, LabelArguments(**labelling)))
+        if clip is not None:
+            return clip
+        async with await self.label_stream([frames_THWC], **labelling) as stream:
             return await stream.read_all()
 
     async def label_stream(
-        self,
-        chunks: Iterable[Frames] | AsyncIterable[Frames],
-        *,
-        model: str | None = None,
-        resize: bool = True,
-        transport: Transport = "raw",
-        about: str = "the episode",
-        timeout_s: float | None = None,
-        **labelling: Unpack[Labelling],
+        self, chunks: Iterable[Frames] | AsyncIterable[Frames], **labelling: Unpack[Labelling]
     ) -> AsyncLabelStream:
         """Label an episode of any length; see `Client.label_stream`. A plain iterable is read in a thread."""
-        header = messages.header_request(messages.label_options(model, **labelling))
-        size = (await self.model(model)).frame_size if resize else None
-        feed = _Feed(chunks, size, transport)
-        for wait_s in RETRY_WAITS_S:
-            try:
-                return await self._begin_labelling(header, feed, about, timeout_s)
-            except (ServerBusyError, ServerUnavailableError):
-                await asyncio.sleep(wait_s)
-        return await self._begin_labelling(header, feed, about, timeout_s)
+        arguments = LabelArguments(**labelling)
+        header = messages.header_request(messages.label_options(arguments))
+        await self._run(
+            self._conversation.frame_size(arguments, None)
+        )  # not in the call, which may take the last place
+        stream = await self._begin_labelling(header, arguments)
+        try:
+            size = await self._run(self._conversation.frame_size(arguments, stream.provenance.bundle_id))
+            stream.feed(_Feed(chunks, size, arguments.transport))
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
 
-    async def rollout(
-        self,
-        prompt: Frames,
-        actions: Sequence[int],
-        *,
-        model: str | None = None,
-        timeout_s: float | None = None,
-        **sampling: Unpack[Sampling],
-    ) -> Frames:
+    async def rollout(self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]) -> Frames:
         """The frames that `actions` would have produced from `prompt`: (T, h, w, 3) uint8; see `Client.rollout`."""
-        frames = self.rollout_stream(prompt, actions, model=model, timeout_s=timeout_s, **sampling)
-        return np.stack([frame async for frame in frames])
+        return np.stack([frame async for frame in self.rollout_stream(prompt, actions, **simulating)])
 
     async def rollout_stream(
-        self,
-        prompt: Frames,
-        actions: Sequence[int],
-        *,
-        model: str | None = None,
-        timeout_s: float | None = None,
-        **sampling: Unpack[Sampling],
+        self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]
     ) -> AsyncIterator[Frames]:
         """As `rollout`, but gives each (h, w, 3) frame as it is made."""
-        info = await self.model(model)
-        request = messages.rollout_request(info, prompt, actions, **sampling)
-        call = self._simulation.Rollout(request, timeout=timeout_s, wait_for_ready=self._wait)
-        reader = messages.StepReader()
-        async for answer in self._answers(call):
-            yield reader.read(answer.index, answer.frame).squeeze(0)
+        arguments = SimulationArguments(**simulating)
+        make = simulations.rollout_maker(prompt, actions, arguments)
+        async for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
+            yield frames_NHWC.squeeze(0)
 
     async def branch(
-        self,
-        prompt: Frames,
-        branches: Sequence[Sequence[int]],
-        *,
-        model: str | None = None,
-        timeout_s: float | None = None,
-        **sampling: Unpack[Sampling],
+        self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
     ) -> Frames:
         """What each of N action sequences of one length T would have produced: (N, T, h, w, 3) uint8."""
-        frames = self.branch_stream(prompt, branches, model=model, timeout_s=timeout_s, **sampling)
+        frames = self.branch_stream(prompt, branches, **simulating)
         return np.stack([frames_NHWC async for frames_NHWC in frames], axis=1)
 
     async def branch_stream(
-        self,
-        prompt: Frames,
-        branches: Sequence[Sequence[int]],
-        *,
-        model: str | None = None,
-        timeout_s: float | None = None,
-        **sampling: Unpack[Sampling],
+        self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
     ) -> AsyncIterator[Frames]:
         """As `branch`, but gives each step's (N, h, w, 3) frames as they are made."""
-        info = await self.model(model)
-        request = messages.branch_request(info, prompt, branches, **sampling)
-        call = self._simulation.Branch(request, timeout=timeout_s, wait_for_ready=self._wait)
-        reader = messages.StepReader(len(branches))
-        async for answer in self._answers(call):
-            yield reader.read(answer.index, answer.frames)
+        arguments = SimulationArguments(**simulating)
+        make = simulations.branch_maker(prompt, branches, arguments)
+        async for frames_NHWC in self._simulate(self._stubs.simulation.Branch, make, arguments, len(branches)):
+            yield frames_NHWC
 
-    async def play(
-        self,
-        prompt: Frames,
-        *,
-        model: str | None = None,
-        timeout_s: float | None = None,
-        **sampling: Unpack[Sampling],
-    ) -> AsyncPlaySession:
+    async def play(self, prompt: Frames, **simulating: Unpack[Simulating]) -> AsyncPlaySession:
         """Start an interactive simulation: ``async with await client.play(prompt) as s: frame = await s.step(3)``."""
-        info = await self.model(model)
-        start = messages.simulation_start(info, prompt, **sampling)
-        call = self._simulation.Play(timeout=timeout_s, wait_for_ready=self._wait)
-        session = AsyncPlaySession(call, info, self._peer)
-        await session.send(simulation_pb2.PlayRequest(start=start))
-        return session
+        arguments = SimulationArguments(**simulating)
+        make = simulations.play_maker(prompt, arguments)
+        info, start = await self._run(self._conversation.request_of(arguments.model, make))
+        call = self._stubs.simulation.Play(timeout=arguments.timeout_s, wait_for_ready=self._wait)
+        with self._peer.explaining("playing"):
+            await call.write(start)
+        return AsyncPlaySession(call, info, self._peer)
+
+    async def _run(self, flow: Flow[_T]) -> _T:
+        """Make the calls of a flow; its result."""
+        answer: Any = None
+        while True:
+            try:
+                ask = flow.send(answer)
+            except StopIteration as done:
+                result: _T = done.value
+                return result
+            with self._peer.explaining(ask.doing):
+                answer = await ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
 
     async def _begin_labelling(
-        self, header: labelling_pb2.LabelEpisodeRequest, feed: _Feed, about: str, timeout_s: float | None
+        self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments
     ) -> AsyncLabelStream:
-        """A stream that the server has accepted; where it refuses, `feed` is untouched."""
-        gate: asyncio.Queue[bool] = asyncio.Queue()
-        requests = feed.requests(header, gate)
-        call = self._labelling.LabelEpisode(requests, timeout=timeout_s, wait_for_ready=self._wait)
-        stream = AsyncLabelStream(call, feed, self._peer, about)
-        try:
-            await stream.begin()
-        except BaseException:
-            call.cancel()
-            gate.put_nowait(False)
-            raise
-        gate.put_nowait(True)
-        return stream
+        """A stream that the server has accepted, and waits for its frames."""
+        for wait_s in (*RETRY_WAITS_S, None):
+            gate: asyncio.Queue[_Feed | None] = asyncio.Queue()
+            call = self._stubs.labelling.LabelEpisode(
+                _requests(header, gate), timeout=arguments.timeout_s, wait_for_ready=self._wait
+            )
+            stream = AsyncLabelStream(call, gate, self._peer, arguments.about)
+            try:
+                await stream.begin()
+            except (ServerBusyError, ServerUnavailableError):
+                await stream.close()
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
+            except BaseException:
+                await stream.close()
+                raise
+            else:
+                return stream
+        raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _answers(self, call: aio.UnaryStreamCall[_Request, _T]) -> AsyncIterator[_T]:
-        """The answers of a simulation, which is cancelled where nobody reads on."""
-        try:
-            with self._peer.explaining("simulating"):
-                async for answer in call:
-                    yield answer
-        finally:
-            call.cancel()
+    async def _simulate(
+        self,
+        method: Callable[..., Any],
+        make: Callable[[ModelInfo], Message],
+        arguments: SimulationArguments,
+        branches: int = 1,
+    ) -> AsyncIterator[Frames]:
+        """The (N, h, w, 3) frames of each step; the call is cancelled where nobody reads on."""
+        for again in (False, True):
+            info, request = await self._run(self._conversation.request_of(arguments.model, make, again=again))
+            reader = simulations.StepReader(info, branches)
+            call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
+            try:
+                with self._peer.explaining("simulating"):
+                    async for answer in call:
+                        yield reader.read(answer)
+                return
+            except simulations.ModelReplacedError:  # comes before the first frame, or never
+                if again:
+                    raise
+            finally:
+                call.cancel()
 
 
-class AsyncLabelStream(AsyncIterator[Labels]):
-    """The labels of one episode as they become final; an async context manager, whose end stops the call.
+class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
+    """The labels of one episode as they become final; an async context manager, whose end stops the call."""
 
-    Attributes:
-        provenance: what the labels are made with, known from the start.
-        summary: the totals, known once the stream has ended.
-
-    """
-
-    provenance: Provenance
-    summary: LabelSummary
-
-    def __init__(self, call: _LabelCall, feed: _Feed, peer: Peer, about: str) -> None:
+    def __init__(self, call: _LabelCall, gate: asyncio.Queue[_Feed | None], peer: Peer, about: str) -> None:
+        super().__init__(about)
         self._call = call
-        self._feed = feed
+        self._gate = gate
         self._peer = peer
-        self._doing = f"labelling {about}"
-        self._reader = messages.LabelReader()
-        self._ended = False
+        self._feed: _Feed | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -280,18 +218,19 @@ class AsyncLabelStream(AsyncIterator[Labels]):
 
     async def begin(self) -> None:
         """Wait until the server has accepted the episode."""
-        self.provenance = self._reader.begin(await self._receive())
+        self._accepted(await self._receive())
+
+    def feed(self, feed: _Feed) -> None:
+        """Send the episode's frames; called once."""
+        self._feed = feed
+        self._gate.put_nowait(feed)
 
     async def __anext__(self) -> Labels:
         """The next labels, consecutive to those before."""
-        if self._ended:
+        labels = None if self._ended else self._labels(await self._receive())
+        if labels is None:
             raise StopAsyncIteration
-        labels = self._reader.read(await self._receive())
-        if labels is not None:
-            return labels
-        self.summary = self._reader.summary
-        self._ended = True
-        raise StopAsyncIteration
+        return labels
 
     async def read_all(self) -> EpisodeLabels:
         """The whole episode's labels; for a stream of which nothing was read yet."""
@@ -300,34 +239,25 @@ class AsyncLabelStream(AsyncIterator[Labels]):
     async def close(self) -> None:
         """Stop labelling; does nothing where the stream has ended."""
         self._call.cancel()
+        self._gate.put_nowait(None)
 
-    async def _receive(self) -> labelling_pb2.LabelEpisodeResponse:
+    async def _receive(self) -> object:
         try:
             with self._peer.explaining(self._doing):
-                response = await self._call.read()
+                return await self._call.read()
         except (asyncio.CancelledError, Exception):
-            if self._feed.error is not None:
+            if self._feed is not None and self._feed.error is not None:
                 raise self._feed.error from None
             raise
-        if not isinstance(response, labelling_pb2.LabelEpisodeResponse):
-            raise ServerError(f"the server ended the call early while {self._doing}")
-        return response
 
 
-class AsyncPlaySession:
-    """An interactive simulation whose state the server keeps; an async context manager. Not for several tasks.
-
-    Attributes:
-        timing: where the time of the newest frame went, as the server saw it.
-
-    """
+class AsyncPlaySession(PlayState):
+    """An interactive simulation whose state the server keeps; an async context manager. Not for several tasks."""
 
     def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer) -> None:
+        super().__init__(info)
         self._call = call
-        self._info = info
         self._peer = peer
-        self._reader = messages.StepReader()
-        self.timing = Timing()
 
     async def __aenter__(self) -> Self:
         return self
@@ -337,21 +267,21 @@ class AsyncPlaySession:
     ) -> None:
         await self.close()
 
-    async def send(self, request: simulation_pb2.PlayRequest) -> None:
-        """Send one request without waiting for its answer."""
+    async def send(self, code: int) -> None:
+        """Take one latent action without waiting for its frame, which `receive` gives later, in order."""
         with self._peer.explaining("playing"):
-            await self._call.write(request)
+            await self._call.write(simulations.action_request(self._info, code))
+
+    async def receive(self) -> Frames:
+        """The (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""
+        with self._peer.explaining("playing"):
+            answer = await self._call.read()
+        return self._frame(answer)
 
     async def step(self, code: int) -> Frames:
         """Take one latent action; the (h, w, 3) uint8 frame that it leads to."""
-        await self.send(simulation_pb2.PlayRequest(action=messages.check_action(code, self._info)))
-        with self._peer.explaining("playing"):
-            answer = await self._call.read()
-        if not isinstance(answer, simulation_pb2.PlayResponse):
-            raise ServerError("the server ended the session")
-        self.timing = messages.read_timing(answer.timing)
-        frames_NHWC = self._reader.read(answer.index, answer.frame)
-        return frames_NHWC.squeeze(0)
+        await self.send(code)
+        return await self.receive()
 
     async def close(self) -> None:
         """End the session; the server forgets its state."""
@@ -359,25 +289,17 @@ class AsyncPlaySession:
 
 
 class _Feed:
-    """The requests of one labelling stream. gRPC only cancels the call where making one fails; `error` says why."""
+    """The frames of one labelling stream. gRPC only cancels the call where making one fails; `error` says why."""
 
     def __init__(
-        self,
-        chunks: Iterable[Frames] | AsyncIterable[Frames],
-        size: messages.FrameSize | None,
-        transport: Transport,
+        self, chunks: Iterable[Frames] | AsyncIterable[Frames], size: messages.FrameSize | None, transport: Transport
     ) -> None:
         self._chunks = chunks if isinstance(chunks, AsyncIterable) else _in_thread(chunks)
         self._packer = messages.FramePacker(size, transport)
         self.error: Exception | None = None
 
-    async def requests(
-        self, header: labelling_pb2.LabelEpisodeRequest, gate: asyncio.Queue[bool]
-    ) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
-        """The header and, once `gate` says that the server has accepted it, the frames, resized in a thread."""
-        yield header
-        if not await gate.get():
-            return
+    async def requests(self) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
+        """The frames, resized in a thread."""
         try:
             async for chunk in self._chunks:
                 async for request in _in_thread(self._packer.pack(chunk)):
@@ -385,6 +307,17 @@ class _Feed:
         except Exception as error:
             self.error = error
             raise
+
+
+async def _requests(
+    header: labelling_pb2.LabelEpisodeRequest, gate: asyncio.Queue[_Feed | None]
+) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
+    """The header and, once the server has accepted it, what `gate` brings."""
+    yield header
+    feed = await gate.get()
+    if feed is not None:
+        async for request in feed.requests():
+            yield request
 
 
 async def _in_thread(items: Iterable[_T]) -> AsyncIterator[_T]:

@@ -1,15 +1,18 @@
-"""Building and reading the service's messages, for both clients. Pure: no channel, no call, no clock."""
+"""Building and reading the messages of models and labelling, for both clients. Pure: no channel, no call, no clock.
+
+Those of simulation are in `simulation_messages`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Unpack, cast, get_args
+from collections.abc import Generator, Iterable, Iterator
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
-from genie_client.arguments import Sampling
+from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2
+from genie_client.arguments import LabelArguments
 from genie_client.errors import ServerError
 from genie_client.records import (
     Alignment,
@@ -52,6 +55,7 @@ _STATES: dict[int, ModelState] = {
 }
 _ENCODINGS = {"png": frames_pb2.FRAME_ENCODING_PNG, "jpeg": frames_pb2.FRAME_ENCODING_JPEG}
 _MODELS = "models/"
+_LEAST_FRAMES = 2
 
 
 def resource_name(model: str | None) -> str:
@@ -149,30 +153,48 @@ def read_frames(message: frames_pb2.Frames) -> Frames:
     return np.frombuffer(message.raw, np.uint8).reshape(shape)
 
 
-def label_options(
-    model: str | None,
-    *,
-    fps: float | None = None,
-    step: int | None = None,
-    density: Density = "dense",
-    alignment: str | None = None,
-) -> labelling_pb2.LabelOptions:
+def label_options(arguments: LabelArguments) -> labelling_pb2.LabelOptions:
     """The header of a labelling stream; raises RequestError where neither `fps` nor `step` is given."""
+    fps, step, density = arguments.fps, arguments.step, arguments.density
     if fps is None and step is None:
         raise RequestError("fps", "got neither fps nor step; give the video's frame rate, e.g. fps=30")
     if fps is not None and not 0 < fps < float("inf"):
-        raise RequestError("fps", f"got {fps}, wanted a number of frames a second above 0")
+        raise RequestError("fps", f"got {fps}, expected a number of frames a second above 0")
     if step is not None and step < 1:
-        raise RequestError("step", f"got {step}, wanted a number of frames, 1 or more")
+        raise RequestError("step", f"got {step}, expected a number of frames, 1 or more")
     if density not in _DENSITIES:
-        raise RequestError("density", f"got {density!r}, wanted one of {', '.join(_DENSITIES)}")
+        raise RequestError("density", f"got {density!r}, expected one of {', '.join(_DENSITIES)}")
     return labelling_pb2.LabelOptions(
-        model=resource_name(model),
+        model=resource_name(arguments.model),
         fps=fps or 0.0,
         step=step or 0,
         density=_DENSITIES[density],
-        alignment=alignment or "",
+        alignment=arguments.alignment or "",
     )
+
+
+def clip_request(
+    frames: NDArray[np.generic], size: FrameSize | None, arguments: LabelArguments
+) -> labelling_pb2.LabelClipRequest | None:
+    """A whole episode as one message; None where it has too few or too many frames for one, and must be streamed."""
+    options = label_options(arguments)
+    frames_THWC = conform_frames(frames)
+    count, height, width, channels = frames_THWC.shape
+    height, width = size or (height, width)
+    if not _LEAST_FRAMES <= count <= MESSAGE_BYTES // (height * width * channels):
+        return None
+    message = frames_message(resize_frames(frames_THWC, height, width), arguments.transport)
+    return labelling_pb2.LabelClipRequest(options=options, frames=message)
+
+
+def read_clip(response: labelling_pb2.LabelClipResponse) -> EpisodeLabels:
+    """The labels of an episode that was sent as one message."""
+    provenance = _provenance(response.provenance)
+    labels = _labels(response.labels, provenance)
+    if labels.start:
+        raise ServerError(f"the server sent the labels of a clip from frame {labels.start} on, expected 0")
+    summary = LabelSummary(len(labels), int(labels.valid.sum()), read_timing(response.timing))
+    return EpisodeLabels(**vars(labels), provenance=provenance, summary=summary)
 
 
 class FramePacker:
@@ -295,97 +317,20 @@ def _rows(sent: bytes, width: int) -> NDArray[np.float32]:
     return np.frombuffer(sent, "<f4").reshape(-1, width).astype(np.float32)
 
 
-def simulation_start(
-    info: ModelInfo,
-    prompt: NDArray[np.generic],
-    *,
-    seed: int = 0,
-    temperature: float | None = None,
-    maskgit_steps: int | None = None,
-) -> simulation_pb2.SimulationStart:
-    """Where a simulation starts: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
-    prompt_PHWC = conform_frames(prompt[None] if np.ndim(prompt) == 3 else prompt, "prompt")
-    if not 0 <= seed < 2**64:
-        raise RequestError("seed", f"got {seed}, wanted 0 to 2^64 - 1")
-    if maskgit_steps is not None and maskgit_steps < 1:
-        raise RequestError("maskgit_steps", f"got {maskgit_steps}, wanted 1 or more")
-    return simulation_pb2.SimulationStart(
-        model=resource_name(info.name),
-        prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
-        sampling=simulation_pb2.SamplingOptions(maskgit_steps=maskgit_steps or 0, temperature=temperature, seed=seed),
-        response_encoding=frames_pb2.FRAME_ENCODING_RAW,
-    )
-
-
-def rollout_request(
-    info: ModelInfo, prompt: NDArray[np.generic], actions: Sequence[int], **sampling: Unpack[Sampling]
-) -> simulation_pb2.RolloutRequest:
-    """One prompt, one action sequence."""
-    start = simulation_start(info, prompt, **sampling)
-    return simulation_pb2.RolloutRequest(start=start, actions=_action_sequence(info, actions, "actions"))
-
-
-def branch_request(
-    info: ModelInfo, prompt: NDArray[np.generic], branches: Sequence[Sequence[int]], **sampling: Unpack[Sampling]
-) -> simulation_pb2.BranchRequest:
-    """One prompt, N action sequences; raises RequestError where there are none or their lengths differ."""
-    lengths = sorted({len(codes) for codes in branches})
-    if len(lengths) != 1:
-        raise RequestError("branches", f"got {len(branches)} of lengths {lengths}, wanted one or more of one length")
-    sequences = [_action_sequence(info, codes, f"branches[{i}]") for i, codes in enumerate(branches)]
-    return simulation_pb2.BranchRequest(start=simulation_start(info, prompt, **sampling), branches=sequences)
-
-
-def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
-    """`code` itself; raises RequestError where the model has no such code."""
-    if not 0 <= code < info.num_codes:
-        raise RequestError(field, f"latent action {code} is out of range; {info.name} has 0 to {info.num_codes - 1}")
-    return code
-
-
-def _action_sequence(info: ModelInfo, codes: Sequence[int], field: str) -> simulation_pb2.ActionSequence:
-    if not len(codes):
-        raise RequestError(field, "got none, wanted at least one latent action")
-    return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in codes])
-
-
-class StepReader:
-    """Reads simulated frames in order and holds the server to the contract."""
-
-    def __init__(self, branches: int = 1) -> None:
-        self._branches = branches
-        self._next_index = 0
-
-    def read(self, index: int, message: frames_pb2.Frames) -> Frames:
-        """The (N, h, w, 3) frames of the next step, one a branch."""
-        frames_NHWC = read_frames(message)
-        if (index, len(frames_NHWC)) != (self._next_index, self._branches):
-            raise ServerError(
-                f"the server sent {len(frames_NHWC)} frames of step {index}, "
-                f"wanted {self._branches} of step {self._next_index}"
-            )
-        self._next_index += 1
-        return frames_NHWC
-
-
 __all__ = [
     "MESSAGE_BYTES",
     "FramePacker",
     "FrameSize",
-    "Frames",
     "LabelReader",
-    "StepReader",
-    "branch_request",
-    "check_action",
+    "clip_request",
     "frame_requests",
     "frames_message",
     "header_request",
     "label_options",
     "model_info",
+    "read_clip",
     "read_frames",
     "read_timing",
     "resource_name",
-    "rollout_request",
     "server_statistics",
-    "simulation_start",
 ]

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
+from genie_client import simulation_messages as simulations
 from genie_client.errors import Peer, ServerError
 from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance, Timing
 from genie_core.data import Frames, Labels
@@ -104,28 +105,27 @@ class Feed(Iterator[_Request], Generic[_Request]):
 
 
 class Gate:
-    """Keeps frames back until the server has accepted their header, so that a refused episode is still whole."""
+    """Keeps a call's requests after the header back until the server has accepted it."""
 
     def __init__(self) -> None:
-        self._answers: SimpleQueue[bool] = SimpleQueue()
+        self._answers: SimpleQueue[Iterator[labelling_pb2.LabelEpisodeRequest]] = SimpleQueue()
 
-    def open(self) -> None:
+    def open(self, frames: Iterator[labelling_pb2.LabelEpisodeRequest]) -> None:
         """Let the frames through."""
-        self._answers.put(True)
+        self._answers.put(frames)
 
     def shut(self) -> None:
-        """Let no frame through, ever."""
-        self._answers.put(False)
+        """Let nothing through, ever."""
+        self._answers.put(iter(()))
 
-    def requests(self, header: _Request, frames: Iterator[_Request]) -> Iterator[_Request]:
+    def requests(self, header: labelling_pb2.LabelEpisodeRequest) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
         """The requests of one call."""
         yield header
-        if self._answers.get():
-            yield from frames
+        yield from self._answers.get()
 
 
-class LabelStream(Iterator[Labels]):
-    """The labels of one episode as they become final; a context manager, whose end stops the call.
+class LabelStreamState:
+    """What the label streams of both clients know; it does no I/O.
 
     Attributes:
         provenance: what the labels are made with, known from the start.
@@ -136,29 +136,44 @@ class LabelStream(Iterator[Labels]):
     provenance: Provenance
     summary: LabelSummary
 
-    def __init__(
-        self,
-        call: Call[labelling_pb2.LabelEpisodeResponse],
-        gate: Gate,
-        feed: Feed[labelling_pb2.LabelEpisodeRequest],
-        peer: Peer,
-        about: str,
-    ) -> None:
-        """Wait until the server has accepted the episode; `feed` gives what is behind the gate."""
-        self._call = call
-        self._feed = feed
-        self._peer = peer
+    def __init__(self, about: str) -> None:
         self._doing = f"labelling {about}"
         self._reader = messages.LabelReader()
         self._ended = False
-        feed.attach(call.cancel)
+
+    def _accepted(self, response: object) -> None:
+        """Read the first response."""
+        self.provenance = self._reader.begin(self._checked(response))
+
+    def _labels(self, response: object) -> Labels | None:
+        """Labels of a further response; None at the end."""
+        labels = self._reader.read(self._checked(response))
+        if labels is None:
+            self.summary = self._reader.summary
+            self._ended = True
+        return labels
+
+    def _checked(self, response: object) -> labelling_pb2.LabelEpisodeResponse:
+        if not isinstance(response, labelling_pb2.LabelEpisodeResponse):
+            raise ServerError(f"the server ended the call early while {self._doing}")
+        return response
+
+
+class LabelStream(LabelStreamState, Iterator[Labels]):
+    """The labels of one episode as they become final; a context manager, whose end stops the call."""
+
+    def __init__(self, call: Call[labelling_pb2.LabelEpisodeResponse], gate: Gate, peer: Peer, about: str) -> None:
+        """Wait until the server has accepted the episode."""
+        super().__init__(about)
+        self._call = call
+        self._gate = gate
+        self._peer = peer
+        self._feed: Feed[labelling_pb2.LabelEpisodeRequest] | None = None
         try:
-            self.provenance = self._reader.begin(self._receive())
+            self._accepted(self._receive())
         except BaseException:
-            call.cancel()
-            gate.shut()
+            self.close()
             raise
-        gate.open()
 
     def __enter__(self) -> Self:
         return self
@@ -168,16 +183,18 @@ class LabelStream(Iterator[Labels]):
     ) -> None:
         self.close()
 
+    def feed(self, feed: Feed[labelling_pb2.LabelEpisodeRequest]) -> None:
+        """Send the episode's frames; called once."""
+        self._feed = feed
+        feed.attach(self._call.cancel)
+        self._gate.open(feed)
+
     def __next__(self) -> Labels:
         """The next labels, consecutive to those before."""
-        if self._ended:
+        labels = None if self._ended else self._labels(self._receive())
+        if labels is None:
             raise StopIteration
-        labels = self._reader.read(self._receive())
-        if labels is not None:
-            return labels
-        self.summary = self._reader.summary
-        self._ended = True
-        raise StopIteration
+        return labels
 
     def read_all(self) -> EpisodeLabels:
         """The whole episode's labels; for a stream of which nothing was read yet."""
@@ -186,28 +203,43 @@ class LabelStream(Iterator[Labels]):
     def close(self) -> None:
         """Stop labelling, and reading frames; may be called from any thread, and again."""
         self._call.cancel()
-        self._feed.stop()
+        self._gate.shut()
+        if self._feed is not None:
+            self._feed.stop()
 
-    def _receive(self) -> labelling_pb2.LabelEpisodeResponse:
+    def _receive(self) -> labelling_pb2.LabelEpisodeResponse | None:
         try:
             with self._peer.explaining(self._doing):
-                response = next(self._call, None)
+                return next(self._call, None)
         except Exception:
-            if self._feed.error is not None:
+            if self._feed is not None and self._feed.error is not None:
                 raise self._feed.error from None
             raise
-        if response is None:
-            raise ServerError(f"the server ended the call early while {self._doing}")
-        return response
 
 
-class PlaySession:
-    """An interactive simulation whose state the server keeps; a context manager. Not for use by several threads.
+class PlayState:
+    """What the interactive sessions of both clients know; it does no I/O.
 
     Attributes:
         timing: where the time of the newest frame went, as the server saw it.
 
     """
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._info = info
+        self._reader = simulations.StepReader(info)
+        self.timing = Timing()
+
+    def _frame(self, answer: object) -> Frames:
+        """The (h, w, 3) uint8 frame of an answer."""
+        if not isinstance(answer, simulation_pb2.PlayResponse):
+            raise ServerError("the server ended the session")
+        self.timing = messages.read_timing(answer.timing)
+        return self._reader.read(answer).squeeze(0)
+
+
+class PlaySession(PlayState):
+    """An interactive simulation whose state the server keeps; a context manager. Not for use by several threads."""
 
     def __init__(
         self,
@@ -216,12 +248,10 @@ class PlaySession:
         info: ModelInfo,
         peer: Peer,
     ) -> None:
+        super().__init__(info)
         self._call = call
         self._outbox = outbox
-        self._info = info
         self._peer = peer
-        self._reader = messages.StepReader()
-        self.timing = Timing()
 
     def __enter__(self) -> Self:
         return self
@@ -233,14 +263,10 @@ class PlaySession:
 
     def step(self, code: int) -> Frames:
         """Take one latent action; the (h, w, 3) uint8 frame that it leads to."""
-        self._outbox.put(simulation_pb2.PlayRequest(action=messages.check_action(code, self._info)))
+        self._outbox.put(simulations.action_request(self._info, code))
         with self._peer.explaining("playing"):
             answer = next(self._call, None)
-        if answer is None:
-            raise ServerError("the server ended the session")
-        self.timing = messages.read_timing(answer.timing)
-        frames_NHWC = self._reader.read(answer.index, answer.frame)
-        return frames_NHWC.squeeze(0)
+        return self._frame(answer)
 
     def close(self) -> None:
         """End the session; the server forgets its state."""
@@ -248,4 +274,4 @@ class PlaySession:
         self._call.cancel()
 
 
-__all__ = ["Call", "Feed", "LabelStream", "PlaySession"]
+__all__ = ["Call", "Feed", "LabelStream", "LabelStreamState", "PlaySession", "PlayState"]

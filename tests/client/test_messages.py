@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from genie_client import Alignment, ModelInfo, RequestError, ServerError, messages
+from genie_client import simulation_messages as simulations
+from genie_client.arguments import LabelArguments, SimulationArguments
 from genie_core.data import resize_frames
 from tests.factories.data import make_frames
 
@@ -59,7 +63,7 @@ def test_frames_that_disagree_with_their_payload_are_not_read() -> None:
 
 def test_an_episode_is_sent_as_a_header_and_messages_of_about_half_a_mebibyte() -> None:
     frames = make_frames(400, 48, 64)
-    header = messages.label_options("tiny", fps=30, density="strided")
+    header = messages.label_options(LabelArguments(model="tiny", fps=30, density="strided"))
     assert messages.header_request(header).header == header
     rest = list(messages.frame_requests([frames[:300], frames[300:]], SIZE))
     assert {request.WhichOneof("part") for request in rest} == {"frames"}
@@ -95,7 +99,7 @@ def test_frames_may_not_change_their_size_on_the_way() -> None:
 )
 def test_label_options_that_mean_nothing_are_refused(options: dict[str, object], field: str) -> None:
     with pytest.raises(RequestError) as refused:
-        messages.label_options(None, **options)  # type: ignore[arg-type]
+        messages.label_options(LabelArguments(**options))  # type: ignore[arg-type]
     assert refused.value.field == field
 
 
@@ -161,8 +165,8 @@ def test_actions_are_read_where_an_alignment_has_decoded_them() -> None:
 
 
 def test_an_alignment_is_asked_for_by_name() -> None:
-    assert messages.label_options("tiny", step=1, alignment="lift").alignment == "lift"
-    assert messages.label_options("tiny", step=1).alignment == ""
+    assert messages.label_options(LabelArguments(step=1, alignment="lift")).alignment == "lift"
+    assert messages.label_options(LabelArguments(step=1)).alignment == ""
 
 
 def test_labels_are_read_with_what_made_them(reader: messages.LabelReader) -> None:
@@ -198,9 +202,13 @@ def test_a_stream_begins_with_its_header() -> None:
         messages.LabelReader().begin(summary(0))
 
 
+def start(info: ModelInfo, prompt: np.ndarray, **arguments: Any) -> simulation_pb2.SimulationStart:
+    return simulations.simulation_start(info, prompt, SimulationArguments(**arguments))
+
+
 def test_a_prompt_is_one_picture_or_several_frames_at_the_models_size(info: ModelInfo) -> None:
     frames = make_frames(3, 48, 64)
-    one, several = messages.simulation_start(info, frames[0]), messages.simulation_start(info, frames, temperature=0.5)
+    one, several = start(info, frames[0]), start(info, frames, temperature=0.5)
     assert (one.prompt.count, several.prompt.count) == (1, 3)
     np.testing.assert_array_equal(messages.read_frames(several.prompt), resize_frames(frames, *SIZE))
     assert not one.sampling.HasField("temperature")
@@ -210,13 +218,13 @@ def test_a_prompt_is_one_picture_or_several_frames_at_the_models_size(info: Mode
 def test_simulations_that_cannot_be_are_refused(info: ModelInfo) -> None:
     frame = make_frames(1, 32, 32)[0]
     refused = {
-        "prompt": lambda: messages.simulation_start(info, frame / 255),
-        "seed": lambda: messages.simulation_start(info, frame, seed=-1),
-        "maskgit_steps": lambda: messages.simulation_start(info, frame, maskgit_steps=0),
-        "actions": lambda: messages.rollout_request(info, frame, []),
-        "branches": lambda: messages.branch_request(info, frame, []),
-        "branches[1]": lambda: messages.branch_request(info, frame, [[0], [8]]),
-        "action": lambda: messages.check_action(-1, info),
+        "prompt": lambda: start(info, frame / 255),
+        "seed": lambda: start(info, frame, seed=-1),
+        "maskgit_steps": lambda: start(info, frame, maskgit_steps=0),
+        "actions": lambda: simulations.rollout_maker(frame, [], SimulationArguments())(info),
+        "branches": lambda: simulations.branch_maker(frame, [], SimulationArguments()),
+        "branches[1]": lambda: simulations.branch_maker(frame, [[0], [8]], SimulationArguments())(info),
+        "action": lambda: simulations.check_action(-1, info),
     }
     for field, build in refused.items():
         with pytest.raises(RequestError) as error:
@@ -224,18 +232,36 @@ def test_simulations_that_cannot_be_are_refused(info: ModelInfo) -> None:
         assert error.value.field == field
 
 
-def test_simulated_frames_must_come_in_order_and_complete() -> None:
-    message = messages.frames_message(make_frames(2, 32, 32))
-    reader = messages.StepReader(2)
-    assert reader.read(0, message).shape == (2, 32, 32, 3)
-    with pytest.raises(ServerError, match="of step 0, wanted 2 of step 1"):
-        reader.read(0, message)
-    with pytest.raises(ServerError, match="sent 2 frames of step 0, wanted 3"):
-        messages.StepReader(3).read(0, message)
+def test_simulated_frames_must_come_in_order_and_complete(info: ModelInfo) -> None:
+    answer = simulation_pb2.BranchResponse(index=0, frames=messages.frames_message(make_frames(2, 32, 32)))
+    reader = simulations.StepReader(info, 2)
+    assert reader.read(answer).shape == (2, 32, 32, 3)
+    with pytest.raises(ServerError, match="of step 0, expected 2 of step 1"):
+        reader.read(answer)
+    with pytest.raises(ServerError, match="sent 2 frames of step 0, expected 3"):
+        simulations.StepReader(info, 3).read(answer)
+
+
+def test_frames_that_another_bundle_drew_are_not_taken_for_this_ones(info: ModelInfo) -> None:
+    frame = messages.frames_message(make_frames(1, 32, 32))
+    own = simulation_pb2.RolloutResponse(index=0, frame=frame, bundle_id=info.bundle_id)
+    other = simulation_pb2.RolloutResponse(index=0, frame=frame, bundle_id="f" * 64)
+    assert simulations.StepReader(info).read(own).shape == (1, 32, 32, 3)
+    with pytest.raises(simulations.ModelReplacedError, match="replaced"):
+        simulations.StepReader(info).read(other)
+
+
+@pytest.mark.parametrize(("count", "fits"), [(1, False), (2, True), (170, True), (171, False)])
+def test_a_clip_is_what_fits_one_message_and_can_be_labelled(count: int, fits: bool) -> None:
+    request = messages.clip_request(make_frames(count, 40, 48), SIZE, LabelArguments(fps=10))
+    assert (request is not None) == fits
+    if request is not None:
+        assert messages.read_frames(request.frames).shape == (count, *SIZE, 3)
+        assert len(request.frames.raw) <= messages.MESSAGE_BYTES
 
 
 def test_a_rollout_request_carries_its_actions(info: ModelInfo) -> None:
-    request = messages.rollout_request(info, make_frames(1, 32, 32), np.array([3, 3, 1]), seed=7)
+    request = simulations.rollout_maker(make_frames(1, 32, 32), np.array([3, 3, 1]), SimulationArguments(seed=7))(info)
     assert isinstance(request, simulation_pb2.RolloutRequest)
     assert (list(request.actions.codes), request.start.sampling.seed, request.start.model) == (
         [3, 3, 1],

@@ -103,7 +103,7 @@ def test_both_clients_get_the_same_actions_however_frames_arrive(server: str, da
         whole = client.label(frames, fps=10, alignment="lift")
         parts = list(client.label_stream((frames[at : at + 3] for at in range(0, 40, 3)), fps=10, alignment="lift"))
         assert client.label(frames, fps=10).action is None
-        with pytest.raises(RequestError, match=r"header\.alignment.*'can'.*lift"):
+        with pytest.raises(RequestError, match=r"options\.alignment.*'can'.*lift"):
             client.label(frames, fps=10, alignment="can")
     assert whole.provenance.alignment == alignment
     assert whole.action is not None

@@ -20,6 +20,7 @@ from genie_client import (
     ServerTimeoutError,
     ServerUnavailableError,
 )
+from tests.factories.bundles import make_nano_bundle
 from tests.factories.data import make_frames
 from tests.support.processes import server_process
 
@@ -215,3 +216,41 @@ def test_leaving_a_stream_stops_reading_its_source(client: Client) -> None:
         client.label_stream(endless(), fps=10, model="nobody", resize=False)
     assert "genie-feed" not in {thread.name for thread in threading.enumerate()}
     assert len(client.label(FRAMES, fps=10)) == 70
+
+
+def test_a_client_notices_that_a_model_was_replaced(tmp_path: Path) -> None:
+    make_nano_bundle(tmp_path / "nano")
+    bundle = make_nano_bundle(tmp_path / "other", seed=1)
+
+    def replace(client: Client, seed: int) -> None:
+        client.unload_model("other")
+        make_nano_bundle(bundle, seed=seed)
+        client.load_model("other")
+
+    def ask(client: Client) -> list[np.ndarray]:
+        return [
+            client.rollout(FRAMES[0], [1], model="other"),
+            client.label(FRAMES, fps=10, model="other").latent,
+            client.label(FRAMES, fps=10, model="other", resize=False).latent,
+        ]
+
+    async def ask_before_and_after(address: str, other: Client) -> np.ndarray:
+        async with AsyncClient(address) as peer:
+            await peer.rollout(FRAMES[0], [1], model="other")
+            await asyncio.to_thread(replace, other, 3)
+            return await peer.rollout(FRAMES[0], [1], model="other")
+
+    with (
+        server_process(tmp_path, 0, "--default-model", "nano", "--preload", "all") as (_, address),
+        Client(address) as client,
+        Client(address) as other,
+    ):
+        before = ask(client)
+        replace(other, 2)
+        after = ask(client)
+        with Client(address) as fresh:
+            for mine, right, old in zip(after, ask(fresh), before, strict=True):
+                np.testing.assert_array_equal(mine, right)
+                assert not np.array_equal(mine, old)
+        after_that = asyncio.run(ask_before_and_after(address, other))
+        np.testing.assert_array_equal(after_that, ask(other)[0])

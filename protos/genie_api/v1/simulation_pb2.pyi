@@ -152,8 +152,11 @@ class RolloutResponse(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0 for the frame after the first action."""
+    bundle_id: _builtins.str
+    """SHA-256 of the contents of the bundle that draws, 64 hexadecimal digits; in the first answer of a call only."""
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
         """One frame at the model's size."""
@@ -168,10 +171,11 @@ class RolloutResponse(_message.Message):
         index: _builtins.int = ...,
         frame: _frames_pb2.Frames | None = ...,
         timing: _frames_pb2.Timing | None = ...,
+        bundle_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "index", b"index", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "frame", b"frame", "index", b"index", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,8 +220,11 @@ class BranchResponse(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0 for the frames after each branch's first action."""
+    bundle_id: _builtins.str
+    """SHA-256 of the contents of the bundle that draws, 64 hexadecimal digits; in the first answer of a call only."""
     @_builtins.property
     def frames(self) -> _frames_pb2.Frames:
         """N frames at the model's size: frame i belongs to branch i."""
@@ -232,10 +239,11 @@ class BranchResponse(_message.Message):
         index: _builtins.int = ...,
         frames: _frames_pb2.Frames | None = ...,
         timing: _frames_pb2.Timing | None = ...,
+        bundle_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "index", b"index", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "frames", b"frames", "index", b"index", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,8 +288,11 @@ class PlayResponse(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0 for the frame after the first action."""
+    bundle_id: _builtins.str
+    """SHA-256 of the contents of the bundle that draws, 64 hexadecimal digits; in the first answer of a call only."""
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
         """One frame at the model's size."""
@@ -296,10 +307,11 @@ class PlayResponse(_message.Message):
         index: _builtins.int = ...,
         frame: _frames_pb2.Frames | None = ...,
         timing: _frames_pb2.Timing | None = ...,
+        bundle_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "index", b"index", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "frame", b"frame", "index", b"index", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

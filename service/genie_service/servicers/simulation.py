@@ -62,7 +62,9 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
             simulation = await self._start(request.start, model)
             for index, code in enumerate(request.actions.codes):
                 frame = await simulation.step([code])
-                yield simulation_pb2.RolloutResponse(index=index, frame=frame, timing=simulation.lap())
+                yield simulation_pb2.RolloutResponse(
+                    index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
+                )
 
     async def Branch(
         self, request: simulation_pb2.BranchRequest, context: Context
@@ -73,7 +75,9 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
             simulation = await self._start(request.start, model, len(request.branches))
             for index, codes in enumerate(zip(*(branch.codes for branch in request.branches), strict=True)):
                 frames = await simulation.step(codes)
-                yield simulation_pb2.BranchResponse(index=index, frames=frames, timing=simulation.lap())
+                yield simulation_pb2.BranchResponse(
+                    index=index, frames=frames, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
+                )
 
     async def Play(
         self, request_iterator: AsyncIterator[simulation_pb2.PlayRequest], context: Context
@@ -89,7 +93,9 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
                     async for code in actions:
                         simulation.lap()  # waiting for the player is not part of the frame's time
                         frame = await simulation.step([code])
-                        yield simulation_pb2.PlayResponse(index=index, frame=frame, timing=simulation.lap())
+                        yield simulation_pb2.PlayResponse(
+                            index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
+                        )
                         index += 1
 
     async def _start(self, start: simulation_pb2.SimulationStart, model: LoadedModel, branches: int = 1) -> Simulation:
@@ -129,10 +135,15 @@ class Simulation:
         self, rollout: Rollout, model: LoadedModel, steps: int, job: Job, encoding: frames_pb2.FrameEncoding.ValueType
     ) -> None:
         self._rollout = rollout
+        self._bundle_id = model.bundle.info.bundle_id
         self._draw = model.draw(steps)
         self._job = job
         self._encoding = encoding
         self.lap = Clock(job).lap
+
+    def bundle_id(self, index: int) -> str:
+        """What draws, for the answer of that index: said once a call, so that a client notices a replaced model."""
+        return "" if index else self._bundle_id
 
     async def step(self, codes: Sequence[int]) -> frames_pb2.Frames:
         """Take one action in each branch: N codes -> N frames."""

@@ -1,0 +1,154 @@
+"""What a client asks a server and makes of the answers, without asking: both clients run these flows, each its own way.
+
+A flow is a generator: it yields the calls to make, one at a time, is sent the answer of each, and returns the result.
+It does no I/O, so that what is the same for the synchronous and the asyncio client stands here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+from grpc import Channel, aio
+
+from genie_api.v1 import labelling_pb2_grpc, models_pb2, models_pb2_grpc, simulation_pb2_grpc
+from genie_client import messages
+from genie_client.arguments import LabelArguments
+from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
+from genie_core.data import Frames
+from genie_core.errors import ModelError, RequestError
+
+_T = TypeVar("_T")
+
+
+class Stubs:
+    """The three services behind one channel."""
+
+    def __init__(self, channel: Channel | aio.Channel) -> None:
+        self.models: Any = models_pb2_grpc.ModelServiceStub(channel)
+        self.labelling: Any = labelling_pb2_grpc.LabellingServiceStub(channel)
+        self.simulation: Any = simulation_pb2_grpc.SimulationServiceStub(channel)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A call of one request and one answer.
+
+    Attributes:
+        method: of which stub.
+        request: what is sent.
+        doing: completes "while ..." in error messages.
+        timeout_s: most seconds that it may take; None: no limit.
+
+    """
+
+    method: Callable[[Stubs], Any]
+    request: Message
+    doing: str
+    timeout_s: float | None
+
+
+Flow: TypeAlias = Generator[Ask, Any, _T]
+
+
+class Conversation:
+    """The flows of one connection, and what they have learnt of its server's models.
+
+    A model is asked for once. That it has been replaced since is seen from the bundle that an answer names; then it is
+    asked for again.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        """Know nothing yet; `timeout_s` is for questions that need no computing."""
+        self._timeout_s = timeout_s
+        self._known: dict[str | None, ModelInfo] = {}
+
+    def list_models(self) -> Flow[list[ModelInfo]]:
+        """Every model, page by page."""
+        found: list[ModelInfo] = []
+        token = ""
+        while True:
+            request = models_pb2.ListModelsRequest(page_token=token)
+            page = yield Ask(lambda stubs: stubs.models.ListModels, request, "listing models", self._timeout_s)
+            found += map(messages.model_info, page.models)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def get_model(self, name: str | None) -> Flow[ModelInfo]:
+        """Everything about one model, as it is now."""
+        request = models_pb2.GetModelRequest(name=messages.resource_name(name))
+        answer = yield Ask(lambda stubs: stubs.models.GetModel, request, "asking for a model", self._timeout_s)
+        info = messages.model_info(answer.model)
+        self._known[name] = info
+        return info
+
+    def load_model(self, name: str, timeout_s: float | None) -> Flow[ModelInfo]:
+        """Load a model."""
+        request = models_pb2.LoadModelRequest(name=messages.resource_name(name))
+        answer = yield Ask(lambda stubs: stubs.models.LoadModel, request, f"loading {name}", timeout_s)
+        self._known.clear()
+        return messages.model_info(answer.model)
+
+    def unload_model(self, name: str, timeout_s: float | None) -> Flow[ModelInfo]:
+        """Unload a model."""
+        request = models_pb2.UnloadModelRequest(name=messages.resource_name(name))
+        answer = yield Ask(lambda stubs: stubs.models.UnloadModel, request, f"unloading {name}", timeout_s)
+        self._known.clear()
+        return messages.model_info(answer.model)
+
+    def statistics(self) -> Flow[ServerStatistics]:
+        """What the server's device does."""
+        request = models_pb2.GetStatisticsRequest()
+        answer = yield Ask(lambda stubs: stubs.models.GetStatistics, request, "asking for statistics", self._timeout_s)
+        return messages.server_statistics(answer)
+
+    def frame_size(self, arguments: LabelArguments, bundle_id: str | None) -> Flow[messages.FrameSize | None]:
+        """The size to resize frames to, None where the server does; `bundle_id` is what labels, where that is known."""
+        if not arguments.resize:
+            return None
+        info = yield from self._model(arguments.model)
+        if bundle_id is not None and info.bundle_id != bundle_id:
+            info = yield from self.get_model(arguments.model)
+        if bundle_id is not None and info.bundle_id != bundle_id:
+            raise ModelError(f"{info.name}: the server has replaced the model in the middle of the call; call again")
+        return info.frame_size
+
+    def label_clip(self, frames: Frames, arguments: LabelArguments) -> Flow[EpisodeLabels | None]:
+        """The labels of an episode that fits one message; None for one that does not, which has to be streamed."""
+        bundle_id: str | None = None
+        while True:
+            size = yield from self.frame_size(arguments, bundle_id)
+            request = messages.clip_request(frames, size, arguments)
+            if request is None:
+                return None
+            doing = f"labelling {arguments.about}"
+            answer = yield Ask(lambda stubs: stubs.labelling.LabelClip, request, doing, arguments.timeout_s)
+            labels = messages.read_clip(answer)
+            known = self._known.get(arguments.model)
+            if size is None or bundle_id is not None or known is None or known.bundle_id == labels.provenance.bundle_id:
+                return labels
+            bundle_id = labels.provenance.bundle_id  # the frames were resized for another model: once more
+
+    def request_of(
+        self, model: str | None, make: Callable[[ModelInfo], _T], *, again: bool = False
+    ) -> Flow[tuple[ModelInfo, _T]]:
+        """The request that `make` makes for a model, and that model; `again`: where it was found to be replaced."""
+        known = model in self._known and not again
+        info = yield from self._model(model) if known else self.get_model(model)
+        try:
+            return info, make(info)
+        except RequestError:
+            if not known:
+                raise
+        info = yield from self.get_model(model)  # what the old model cannot do the new one perhaps can
+        return info, make(info)
+
+    def _model(self, name: str | None) -> Flow[ModelInfo]:
+        info = self._known.get(name)
+        return info if info is not None else (yield from self.get_model(name))
+
+
+__all__ = ["Ask", "Conversation", "Flow", "Stubs"]

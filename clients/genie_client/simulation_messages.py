@@ -1,0 +1,129 @@
+"""Building and reading the messages of simulation, for both clients. Pure: no channel, no call, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_api.v1 import frames_pb2, simulation_pb2
+from genie_client.arguments import SimulationArguments
+from genie_client.errors import ServerError
+from genie_client.messages import frames_message, read_frames, resource_name
+from genie_client.records import ModelInfo
+from genie_core.data import Frames, conform_frames, resize_frames
+from genie_core.errors import ModelError, RequestError
+
+
+def simulation_start(
+    info: ModelInfo, prompt: NDArray[np.generic], arguments: SimulationArguments
+) -> simulation_pb2.SimulationStart:
+    """Where a simulation starts: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
+    prompt_PHWC = conform_frames(prompt[None] if np.ndim(prompt) == 3 else prompt, "prompt")
+    seed, steps = arguments.seed, arguments.maskgit_steps
+    if not 0 <= seed < 2**64:
+        raise RequestError("seed", f"got {seed}, expected 0 to 2^64 - 1")
+    if steps is not None and steps < 1:
+        raise RequestError("maskgit_steps", f"got {steps}, expected 1 or more")
+    return simulation_pb2.SimulationStart(
+        model=resource_name(info.name),
+        prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
+        sampling=simulation_pb2.SamplingOptions(maskgit_steps=steps or 0, temperature=arguments.temperature, seed=seed),
+        response_encoding=frames_pb2.FRAME_ENCODING_RAW,
+    )
+
+
+def rollout_maker(
+    prompt: NDArray[np.generic], actions: Sequence[int], arguments: SimulationArguments
+) -> Callable[[ModelInfo], simulation_pb2.RolloutRequest]:
+    """What makes the request for one prompt and one action sequence, once the model is known."""
+    return lambda info: simulation_pb2.RolloutRequest(
+        start=simulation_start(info, prompt, arguments), actions=_action_sequence(info, actions, "actions")
+    )
+
+
+def branch_maker(
+    prompt: NDArray[np.generic], branches: Sequence[Sequence[int]], arguments: SimulationArguments
+) -> Callable[[ModelInfo], simulation_pb2.BranchRequest]:
+    """The same for N action sequences; raises RequestError where there are none or their lengths differ."""
+    lengths = sorted({len(codes) for codes in branches})
+    if len(lengths) != 1:
+        raise RequestError("branches", f"got {len(branches)} of lengths {lengths}, expected one or more of one length")
+    return lambda info: simulation_pb2.BranchRequest(
+        start=simulation_start(info, prompt, arguments),
+        branches=[_action_sequence(info, codes, f"branches[{i}]") for i, codes in enumerate(branches)],
+    )
+
+
+def play_maker(
+    prompt: NDArray[np.generic], arguments: SimulationArguments
+) -> Callable[[ModelInfo], simulation_pb2.PlayRequest]:
+    """The same for the first request of an interactive simulation."""
+    return lambda info: simulation_pb2.PlayRequest(start=simulation_start(info, prompt, arguments))
+
+
+def action_request(info: ModelInfo, code: int) -> simulation_pb2.PlayRequest:
+    """A further request of an interactive simulation."""
+    return simulation_pb2.PlayRequest(action=check_action(code, info))
+
+
+def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
+    """`code` itself; raises RequestError where the model has no such code."""
+    if not 0 <= code < info.num_codes:
+        raise RequestError(field, f"latent action {code} is out of range; {info.name} has 0 to {info.num_codes - 1}")
+    return code
+
+
+def _action_sequence(info: ModelInfo, codes: Sequence[int], field: str) -> simulation_pb2.ActionSequence:
+    if not len(codes):
+        raise RequestError(field, "got none, wanted at least one latent action")
+    return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in codes])
+
+
+StepAnswer = simulation_pb2.RolloutResponse | simulation_pb2.BranchResponse | simulation_pb2.PlayResponse
+
+
+class ModelReplacedError(ModelError):
+    """The server has replaced a model since it was asked about."""
+
+
+class StepReader:
+    """Reads simulated frames in order and holds the server to the contract."""
+
+    def __init__(self, info: ModelInfo, branches: int = 1) -> None:
+        """Make ready for the frames of N branches, which `info` is to draw."""
+        self._info = info
+        self._branches = branches
+        self._next_index = 0
+
+    def read(self, answer: StepAnswer) -> Frames:
+        """The (N, h, w, 3) frames of the next step, one a branch.
+
+        Raises:
+            ModelReplacedError: another bundle draws than the one that the request was made for.
+            ServerError: the answer breaks the contract.
+
+        """
+        if answer.bundle_id not in ("", self._info.bundle_id):
+            raise ModelReplacedError(f"{self._info.name}: the server has replaced the model; call again")
+        frames_NHWC = read_frames(answer.frames if isinstance(answer, simulation_pb2.BranchResponse) else answer.frame)
+        if (answer.index, len(frames_NHWC)) != (self._next_index, self._branches):
+            raise ServerError(
+                f"the server sent {len(frames_NHWC)} frames of step {answer.index}, "
+                f"expected {self._branches} of step {self._next_index}"
+            )
+        self._next_index += 1
+        return frames_NHWC
+
+
+__all__ = [
+    "ModelReplacedError",
+    "StepReader",
+    "action_request",
+    "branch_maker",
+    "check_action",
+    "play_maker",
+    "rollout_maker",
+    "simulation_start",
+]
