@@ -1,15 +1,34 @@
-"""Makes the Python of the gRPC contract from protos/; with --check, fails where the committed files are stale."""
+"""Makes the Python of the gRPC contract from protos/; with --check, fails where the committed files are stale.
+
+The compiler is an old one on purpose: what it makes runs with its own protobuf and gRPC and with newer ones, never with
+older. It lies in a folder of its own, since its package asks for a protobuf older than the tests run with.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from grpc_tools import protoc
+COMPILER = "grpcio-tools==1.73.0"
+"""Makes code for protobuf 6.31.0 and grpcio 1.73.0: the lower bounds in pyproject.toml, and what LeRobot brings."""
 
 ROOT = Path(__file__).resolve().parent.parent / "protos"
 PACKAGE = Path("genie_api/v1")
+
+
+def compiler() -> Path:
+    """Folder to import the compiler from, installed on the first call."""
+    folder = Path(sys.prefix) / "protoc" / COMPILER.replace("==", "-")
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=sys.prefix) as name:
+            fresh = Path(name) / "fresh"
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(fresh), COMPILER]
+            subprocess.run(pip, check=True)
+            folder.parent.mkdir(exist_ok=True)
+            fresh.rename(folder)
+    return folder
 
 
 def generate(target: Path) -> None:
@@ -19,7 +38,8 @@ def generate(target: Path) -> None:
     outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
     outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
     sources = [str(PACKAGE / p.name) for p in sorted((ROOT / PACKAGE).glob("*.proto"))]
-    code = protoc.main(["protoc", f"-I{ROOT}", *plugins, *outputs, *sources])
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT}", *plugins, *outputs, *sources]
+    code = subprocess.run(protoc, cwd=compiler(), check=False).returncode
     if code:
         sys.exit(code)
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-_SAME_EVERYWHERE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_BILINEAR = 0x2
+_ACCURATE_ROUNDING = 0x40000
+_BIT_EXACT = 0x80000
+"""FFmpeg's own numbers (``SWS_BILINEAR``, ``SWS_ACCURATE_RND``, ``SWS_BITEXACT``): PyAV names the last two from 18 on."""
+
+_SAME_EVERYWHERE = _BILINEAR | _ACCURATE_ROUNDING | _BIT_EXACT
 """Without the shortcuts that FFmpeg otherwise takes on some processors."""
+
+# PyAV before 17 always converts in one thread, and has no name for it.
+_ONE_THREAD: dict[str, int] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 class RgbConverter:
@@ -26,7 +35,9 @@ class RgbConverter:
         return self._convert(picture, "rgba")
 
     def _convert(self, picture: VideoFrame, pixel_format: str) -> NDArray[np.uint8]:
-        converted = self._reformatter.reformat(picture, format=pixel_format, interpolation=_SAME_EVERYWHERE, threads=1)
+        converted = self._reformatter.reformat(
+            picture, format=pixel_format, interpolation=_SAME_EVERYWHERE, **_ONE_THREAD
+        )
         return converted.to_ndarray().astype(np.uint8, copy=False)
 
 

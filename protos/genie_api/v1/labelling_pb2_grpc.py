@@ -5,7 +5,7 @@ import warnings
 
 from genie_api.v1 import labelling_pb2 as genie__api_dot_v1_dot_labelling__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.73.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in genie_api/v1/labelling_pb2_grpc.py depends on'
+        + f' but the generated code in genie_api/v1/labelling_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class LabellingServiceStub:
+class LabellingServiceStub(object):
     """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
     frames were cut into messages, and what other clients do, never changes it.
     """
@@ -48,7 +48,7 @@ class LabellingServiceStub:
                 _registered_method=True)
 
 
-class LabellingServiceServicer:
+class LabellingServiceServicer(object):
     """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
     frames were cut into messages, and what other clients do, never changes it.
     """
@@ -91,7 +91,7 @@ def add_LabellingServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class LabellingService:
+class LabellingService(object):
     """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
     frames were cut into messages, and what other clients do, never changes it.
     """

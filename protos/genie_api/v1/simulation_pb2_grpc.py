@@ -5,7 +5,7 @@ import warnings
 
 from genie_api.v1 import simulation_pb2 as genie__api_dot_v1_dot_simulation__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.73.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in genie_api/v1/simulation_pb2_grpc.py depends on'
+        + f' but the generated code in genie_api/v1/simulation_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class SimulationServiceStub:
+class SimulationServiceStub(object):
     """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
     The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
     """
@@ -53,7 +53,7 @@ class SimulationServiceStub:
                 _registered_method=True)
 
 
-class SimulationServiceServicer:
+class SimulationServiceServicer(object):
     """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
     The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
     """
@@ -106,7 +106,7 @@ def add_SimulationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class SimulationService:
+class SimulationService(object):
     """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
     The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
     """
