@@ -13,6 +13,7 @@ from genie_client.bulk import LabelPlan, LabelReport, label_dataset
 from genie_client.client import Client
 from genie_client.records import ModelInfo
 from genie_core.data import Frames, LabelledFile, encode_image, open_dataset, open_labelled, resize_frames, write_video
+from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import GenieError
 from genie_view.meaning import Motion, code_motions
 from genie_view.sheet import Row, contact_sheet
@@ -82,7 +83,7 @@ def run_demo(client: Client, sample: Path, out: Path, say: Callable[[str], None]
     simulated = _simulate(client, info, moment)
     say("drawing")
     sheet, video = out / "demo.png", out / "rollout.mp4"
-    sheet.write_bytes(encode_image(_sheet(info, moment, simulated, motions), "png"))
+    write_bytes(sheet, encode_image(_sheet(info, moment, simulated, motions), "png"))
     write_video(video, _video(info, moment, simulated), info.fps)
     recording = _record(out / "demo.rrd", labelled, info, moment, simulated)
     return DemoResult(report, moment, simulated, motions, report.output, video, sheet, recording)

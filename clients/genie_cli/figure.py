@@ -5,7 +5,6 @@ Nothing is measured here. Imports torch only when it runs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +14,7 @@ import typer
 from genie_cli.progress import shown_progress
 from genie_cli.reading_options import reads_data
 from genie_core.data import Frames, ReadOptions, encode_image, open_dataset
+from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import DatasetError, RequestError
 from genie_core.evaluation.options import EvaluationOptions
 
@@ -166,9 +166,7 @@ def _draw(
 def _write(path: Path, image_HWC: Frames) -> None:
     """Write a PNG; it appears when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_bytes(encode_image(image_HWC))
-    temporary.replace(path)
+    write_bytes(path, encode_image(image_HWC))
 
 
 __all__ = ["FigureName", "figure"]

@@ -55,9 +55,10 @@ def _chosen(labelled: LabelledFile, wanted: list[str]) -> list[str]:
 
 def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
     from genie_core.data import encode_image
+    from genie_core.data.storage.atomic import write_bytes
     from genie_view.sheet import labelled_sheet
 
-    path.write_bytes(encode_image(labelled_sheet(labelled, names), "png"))
+    write_bytes(path, encode_image(labelled_sheet(labelled, names), "png"))
     typer.echo(f"wrote {path}")
 
 

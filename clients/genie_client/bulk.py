@@ -158,7 +158,7 @@ def label_dataset(
     info = client.model(plan.model)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
     model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.precision)
-    writer = LabelWriter(
+    with LabelWriter(
         plan.output,
         dataset,
         model,
@@ -168,7 +168,19 @@ def label_dataset(
         transport=plan.transport,
         alignment=_label_alignment(alignment),
         existing=plan.existing,
-    )
+    ) as writer:
+        return _label_into(writer, client, dataset, plan, info, alignment, advance)
+
+
+def _label_into(
+    writer: LabelWriter,
+    client: Client,
+    dataset: Dataset,
+    plan: LabelPlan,
+    info: ModelInfo,
+    alignment: Alignment | None,
+    advance: Callable[[float], None],
+) -> LabelReport:
     pending = writer.pending()
     found = len(dataset.episodes) - len(pending)
     report = LabelReport(info, plan.output, len(dataset.episodes), found, alignment=alignment)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from genie_core.data import Frames, encode_image
 from genie_core.data.frames.images import ImageFormat
+from genie_core.data.storage.atomic import new_file, scratch_folder
 from genie_core.errors import GenieError
 
 try:
@@ -77,13 +77,13 @@ def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
 
     Raises GenieError where Rerun fails, OSError where the file cannot be written.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".genie-view-") as folder:
-        parts = [_write_part(Path(folder) / f"{i}.rrd", recording) for i, recording in enumerate(recordings)]
-        whole = parts[0]
-        if len(parts) > 1:
-            whole = Path(folder) / "whole.rrd"
+    with new_file(path, suffix=".rrd") as whole:
+        if len(recordings) == 1:
+            _write_part(whole, recordings[0])
+            return
+        with scratch_folder(path) as folder:
+            parts = [_write_part(folder / f"{i}.rrd", recording) for i, recording in enumerate(recordings)]
             _run_rerun("merging recordings", "rrd", "merge", *map(str, parts), "-o", str(whole))
-        os.replace(whole, path)
 
 
 def open_viewer(path: Path) -> None:

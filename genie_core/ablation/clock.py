@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from genie_core.data.storage.atomic import write_text
 from genie_core.training.loop import Reporter
 
 STAGES = ("tokenizer", "lam", "dynamics")
@@ -48,9 +49,7 @@ def read_clock(path: Path) -> dict[str, tuple[int, float]]:
 def write_clock(path: Path, stage: str, step: int, seconds: float) -> None:
     """Note that a stage's first `step` steps took `seconds`."""
     content = read_clock(path) | {stage: (step, seconds)}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(content) + "\n")
 
 
 __all__ = ["STAGES", "StageClock", "read_clock", "write_clock"]

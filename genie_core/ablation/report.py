@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genie_core.data.storage.atomic import write_text
 from genie_core.errors import DatasetError
 from genie_core.evaluation.catalogue import ENTRIES
 from genie_core.evaluation.figures import Figure
@@ -155,9 +155,7 @@ def write_ablation(folder: Path, ablation: Ablation) -> None:
     """Write ablation.md and then ablation.json, each at once."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((MARKDOWN, render_ablation(ablation)), (JSON, ablation.model_dump_json(indent=2) + "\n")):
-        temporary = folder / f".{name}.tmp-{os.getpid()}"
-        temporary.write_text(text)
-        temporary.replace(folder / name)
+        write_text(folder / name, text)
 
 
 def render_ablation(ablation: Ablation) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from genie_core.alignment.alignment import HeldOut
 from genie_core.alignment.study import Score, Scores, nmse, nmse_interval
+from genie_core.data.storage.atomic import write_text
 from genie_core.statistics.metrics import r2
 
 WAYS = {
@@ -90,9 +90,7 @@ class Report:
             ("report.json", json.dumps(self.content(), indent=2, allow_nan=False) + "\n"),
             ("report.md", self.markdown()),
         ):
-            temporary = folder / f".{name}.tmp-{os.getpid()}"
-            temporary.write_text(text)
-            temporary.replace(folder / name)
+            write_text(folder / name, text)
 
     def _by_number(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
         """R2 and error of every number of the action at the largest budget: headings, rows and alignment."""

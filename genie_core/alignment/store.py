@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +21,7 @@ from genie_core.alignment.alignment import Alignment, AlignmentInfo
 from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
 from genie_core.alignment.regressor import Inputs, Regressor
+from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -63,16 +62,7 @@ def save_alignment(path: Path, alignment: Alignment, *, overwrite: bool = False)
         raise ModelError(f"{path} exists: choose another name, or --overwrite it")
     path.parent.mkdir(parents=True, exist_ok=True)
     content = save(_tensors(alignment), {_HEADER: alignment.info.model_dump_json()})
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+    write_bytes(path, content)
 
 
 def load_alignment(path: Path, bundle: BundleInfo) -> Alignment:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from genie_core import __version__
 from genie_core.cloning.plan import METHODS, TITLES, WITH_LABELS, Condition, Extent, Method
 from genie_core.cloning.plot import Curve, success_plot
-from genie_core.cloning.store import Store, write_whole
+from genie_core.cloning.store import Store
+from genie_core.data.storage.atomic import write_bytes
 from genie_core.statistics.intervals import Rate, difference, success_rate
 
 Steps = NDArray[np.int64]
@@ -112,9 +113,9 @@ def _row(method: Method, labelled: int, steps_SE: Steps, oracle_SE: Steps | None
 
 def write_report(folder: Path, report: CloningReport) -> None:
     """Write report.json, the table and the plot."""
-    write_whole(folder / REPORT, (report.model_dump_json(indent=2) + "\n").encode())
-    write_whole(folder / TABLE, (render_table(report) + "\n").encode())
-    write_whole(folder / PLOT, render_plot(report).encode())
+    write_bytes(folder / REPORT, (report.model_dump_json(indent=2) + "\n").encode())
+    write_bytes(folder / TABLE, (render_table(report) + "\n").encode())
+    write_bytes(folder / PLOT, render_plot(report).encode())
 
 
 def render_plot(report: CloningReport) -> str:

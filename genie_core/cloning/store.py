@@ -6,7 +6,6 @@ Each file is there whole or not at all, so that an interrupted run goes on where
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from genie_core.cloning.plan import Condition
 from genie_core.cloning.policy import Kind, Policy, PolicyNetwork
+from genie_core.data.storage.atomic import new_file, write_bytes
 from genie_core.errors import DatasetError
 
 
@@ -49,7 +49,7 @@ class Store:
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         file = self.folder / "plan.json"
         if not file.exists():
-            write_whole(file, json.dumps(identity, indent=2).encode())
+            write_bytes(file, json.dumps(identity, indent=2).encode())
             return
         found = json.loads(file.read_text())
         differing = [
@@ -79,7 +79,7 @@ class Store:
     def write_results(self, condition: Condition, steps: list[int]) -> None:
         """Keep the results of starts 0, 1, ..."""
         content = {"method": condition.method, "labelled": condition.labelled, "seed": condition.seed, "steps": steps}
-        write_whole(self._result(condition), json.dumps(content).encode())
+        write_bytes(self._result(condition), json.dumps(content).encode())
 
     def _result(self, condition: Condition) -> Path:
         return self.folder / "results" / f"{condition.key}.json"
@@ -100,25 +100,14 @@ class Store:
     def save_policy(self, key: str, policy: Policy) -> None:
         """Keep a trained policy."""
         file = self.folder / "policies" / f"{key}.safetensors"
-        temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
         facts = {
             "mean": torch.from_numpy(np.asarray(policy.mean_K, np.float64)),
             "deviation": torch.from_numpy(np.asarray(policy.deviation_K, np.float64)),
             "frames": torch.tensor(policy.frames),
             "is_codes": torch.tensor(int(policy.kind == "codes")),
         }
-        save_file({name: t.contiguous() for name, t in policy.network.state_dict().items()} | facts, temporary)
-        os.replace(temporary, file)
+        with new_file(file) as temporary:
+            save_file({name: t.contiguous() for name, t in policy.network.state_dict().items()} | facts, temporary)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file; it appears when it is complete and on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-__all__ = ["Store", "write_whole"]
+__all__ = ["Store"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from genie_core.data import encode_image
+from genie_core.data.storage.atomic import new_file
 from genie_core.evaluation.figures import Video
 
 APPLICATION = "genie evaluation"
@@ -35,21 +35,20 @@ def write_recording(path: Path, videos: Sequence[Video], fps: float) -> bool:
         for i, video in enumerate(videos)
     ]
     blueprint = rrb.Blueprint(rrb.Tabs(*tabs), rrb.TimePanel(timeline="frame", fps=fps), collapse_panels=True)
-    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}.rrd")
-    stream = rr.RecordingStream(APPLICATION)
-    stream.save(temporary, default_blueprint=blueprint)
-    for i, video in enumerate(videos):
-        for name, frames_THWC in video.tracks.items():
-            stream.send_columns(
-                f"{i}/{name}",
-                [rr.TimeColumn("frame", sequence=np.arange(len(frames_THWC)))],
-                rr.EncodedImage.columns(
-                    blob=[encode_image(frame_HWC) for frame_HWC in frames_THWC],
-                    media_type=["image/png"] * len(frames_THWC),
-                ),
-            )
-    stream.disconnect()
-    temporary.replace(path)
+    with new_file(path, suffix=".rrd") as temporary:
+        stream = rr.RecordingStream(APPLICATION)
+        stream.save(temporary, default_blueprint=blueprint)
+        for i, video in enumerate(videos):
+            for name, frames_THWC in video.tracks.items():
+                stream.send_columns(
+                    f"{i}/{name}",
+                    [rr.TimeColumn("frame", sequence=np.arange(len(frames_THWC)))],
+                    rr.EncodedImage.columns(
+                        blob=[encode_image(frame_HWC) for frame_HWC in frames_THWC],
+                        media_type=["image/png"] * len(frames_THWC),
+                    ),
+                )
+        stream.disconnect()
     return True
 
 

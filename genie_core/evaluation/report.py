@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from genie_core.data import encode_image
+from genie_core.data.storage.atomic import write_bytes, write_text
 from genie_core.evaluation.figures import Findings, Measured, Missing
 from genie_core.evaluation.html import render_page
 from genie_core.evaluation.options import EvaluationOptions
@@ -76,13 +76,11 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         images = {p.name: encode_image(p.image_HWC) for p in self.findings.pictures}
         for name, data in images.items():
-            (folder / f"{name}.png").write_bytes(data)
-        (folder / "horizon.svg").write_text(horizon_plot(self.findings))
-        (folder / "index.html").write_text(render_page(self.provenance.model_dump(mode="json"), self.findings, images))
+            write_bytes(folder / f"{name}.png", data)
+        write_text(folder / "horizon.svg", horizon_plot(self.findings))
+        write_text(folder / "index.html", render_page(self.provenance.model_dump(mode="json"), self.findings, images))
         write_recording(folder / "rollouts.rrd", self.findings.videos, self.provenance.fps)
-        temporary = folder / f".report.json.tmp-{os.getpid()}"
-        temporary.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
-        temporary.replace(folder / "report.json")
+        write_text(folder / "report.json", json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
 
 
 def _place(content: dict[str, object], name: str, value: object) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genie_core.data.storage.atomic import new_folder
 from genie_core.errors import ModelError
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
@@ -211,9 +211,16 @@ def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> B
         half: store network weights as float16 (codebooks stay float32): half the size, for shipping.
 
     """
-    staging = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    if path.exists() and not is_bundle(path):
+        raise ModelError(f"{path} exists and is not a bundle: it is not replaced")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(path, replace=True) as staging:
+        _fill(staging, path, genie, card, half)
+    return read_bundle_info(path)
+
+
+def _fill(staging: Path, path: Path, genie: Genie, card: str, half: bool) -> None:
+    """Write a bundle's files into the folder `staging`, which is to take the place of `path`."""
     (staging / CONFIG).write_text(genie.config.model_dump_json(indent=2) + "\n")
     (staging / CARD).write_text(card)
     for component in COMPONENTS:
@@ -222,16 +229,6 @@ def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> B
     if is_bundle(path) and bundle_id(path) == bundle_id(staging) and (path / ALIGNMENTS).is_dir():
         unfinished = shutil.ignore_patterns(".*")
         shutil.copytree(path / ALIGNMENTS, staging / ALIGNMENTS, ignore=unfinished, copy_function=shutil.copyfile)
-    for file in filter(Path.is_file, staging.rglob("*")):
-        with file.open("rb+") as handle:
-            os.fsync(handle.fileno())
-    if path.exists():
-        if not is_bundle(path):
-            shutil.rmtree(staging)
-            raise ModelError(f"{path} exists and is not a bundle: it is not replaced")
-        shutil.rmtree(path)
-    staging.rename(path)
-    return read_bundle_info(path)
 
 
 def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from genie_core.data.storage.atomic import new_file
+
 
 def cache_dir() -> Path:
     """Where lighter meshes are kept: `genie/meshes` in XDG_CACHE_HOME, or in ~/.cache."""
@@ -44,9 +46,8 @@ def _simplify(source: Path, target: Path, faces: int) -> None:
         )
         mesh = trimesh.Trimesh(points, triangles, process=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.stem}.{os.getpid()}.stl")
-    mesh.export(str(unfinished))
-    os.replace(unfinished, target)  # several workers may make the same mesh at once: the last one wins, all are equal
+    with new_file(target, suffix=".stl") as unfinished:  # several workers may make the same mesh at once: all are equal
+        mesh.export(str(unfinished))
 
 
 def lighten(model: ET.Element, faces: int, cache: Path) -> int:

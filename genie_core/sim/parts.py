@@ -4,7 +4,6 @@ One HDF5 file an episode, each there whole or not at all; `plan.json` says what 
 """
 
 import json
-import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from genie_core.data.storage.atomic import new_file, write_text
+from genie_core.data.storage.lock import FolderLock
 from genie_core.errors import DatasetError
 from genie_core.sim.config import FPS, SimConfig
 from genie_core.sim.episode import Episode
@@ -25,21 +26,6 @@ PER_FRAME_IMAGE_CHUNK = 10
 def parts_dir(out: Path) -> Path:
     """The work folder of an output file, beside it: renaming a file into place must not cross file systems."""
     return out.with_name(out.name + ".parts")
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put(unfinished: Path, target: Path) -> None:
-    """Move a finished file into place so that a crash leaves the old state or the new one."""
-    _fsync(unfinished)
-    os.replace(unfinished, target)
-    _fsync(target.parent)
 
 
 class Parts:
@@ -58,9 +44,7 @@ class Parts:
         file = self._folder / "plan.json"
         self._folder.mkdir(parents=True, exist_ok=True)
         if not any(self._folder.glob("episode_*.hdf5")):  # nothing to mix with: whatever plan was here is void
-            unfinished = file.with_suffix(".tmp")
-            unfinished.write_text(json.dumps(plan, indent=2))
-            _put(unfinished, file)
+            write_text(file, json.dumps(plan, indent=2))
         found = json.loads(file.read_text())
         differing = [
             f"{section}.{key}: {found.get(section, {}).get(key)!r} there, {plan[section].get(key)!r} now"
@@ -77,18 +61,12 @@ class Parts:
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
         """Hold the folder against a second run; the lock goes with the process, however that ends."""
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(self._folder, "makes episodes there")
         try:
-            import fcntl
-        except ImportError:  # Windows has none: there, two runs on one output are the user's to avoid
             yield
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DatasetError(f"{self._folder} is in use by another run") from None
-            yield
+        finally:
+            lock.release()
 
     def finished(self, number: int) -> bool:
         """Whether this episode is there, whole."""
@@ -96,9 +74,7 @@ class Parts:
 
     def write(self, number: int, episode: Episode) -> None:
         """Store one episode, whole or not at all."""
-        target = self.path(number)
-        unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-        with h5py.File(unfinished, "w") as file:
+        with new_file(self.path(number)) as unfinished, h5py.File(unfinished, "w") as file:
             file.attrs["env_args"] = episode.env_args
             group = file.create_group("demo")
             group.attrs["num_samples"] = len(episode.arrays["actions"])
@@ -110,12 +86,10 @@ class Parts:
                 group.create_dataset(
                     name, data=rows, chunks=(rows_a_chunk, *rows.shape[1:]), compression="gzip", compression_opts=9
                 )
-        _put(unfinished, target)
 
     def assemble(self, out: Path, config: SimConfig, software: dict[str, str], episodes: int) -> None:
         """Write `out` from the first `episodes` parts and remove the folder. `out` appears whole or not at all."""
-        unfinished = self._folder / "assembled.tmp"
-        with h5py.File(unfinished, "w") as file:
+        with new_file(out) as unfinished, h5py.File(unfinished, "w") as file:
             data = file.create_group("data")
             for number in range(episodes):
                 with h5py.File(self.path(number), "r") as part:
@@ -127,7 +101,6 @@ class Parts:
             data.attrs["primitive_names"] = json.dumps(PRIMITIVES)
             for name, numbers in split(config.seed, episodes).items():
                 file["mask/" + name] = np.array([f"demo_{number}" for number in numbers], dtype="S")
-        _put(unfinished, out)
         shutil.rmtree(self._folder)
 
 

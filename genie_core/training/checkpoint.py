@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genie_core.data.storage.atomic import new_file
 from genie_core.errors import ModelError
 
 
@@ -20,11 +20,8 @@ def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, step: 
     tensors = {f"network.{k}": v.detach().contiguous().clone() for k, v in network.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous().clone() for k, v in state.items()}
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    save_file(tensors, temporary, metadata={"step": str(step), "run": run})
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with new_file(path) as temporary:
+        save_file(tensors, temporary, metadata={"step": str(step), "run": run})
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer | None, run: str) -> int:

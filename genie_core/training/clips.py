@@ -5,9 +5,7 @@ Every clip is a function of (seed, stage, step) alone, so that a resumed run dra
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Episode, resize_frames, resolve_step
+from genie_core.data.storage.atomic import new_file, write_text
+from genie_core.data.storage.lock import waiting_lock
 from genie_core.errors import DatasetError
 
 _CHUNK = 64
@@ -82,8 +82,7 @@ def build_store(
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # stages may be trained by processes that start together
+    with waiting_lock(folder / "lock"):  # stages may be trained by processes that start together
         return _build(list(episodes), folder, height, width, fps, progress)
 
 
@@ -95,16 +94,14 @@ def _build(
     index, data = folder / "index.json", folder / "frames.bin"
     if not (index.exists() and json.loads(index.read_text()) == wanted):
         index.unlink(missing_ok=True)
-        with data.open("wb") as file:
+        with new_file(data) as temporary, temporary.open("wb") as file:
             done = 0
             for episode in chosen:
                 for chunk in episode.chunks(_CHUNK):
                     file.write(np.ascontiguousarray(resize_frames(chunk, height, width)).data)
                     done += len(chunk)
                     progress(done)
-            file.flush()
-            os.fsync(file.fileno())
-        index.write_text(json.dumps(wanted))
+        write_text(index, json.dumps(wanted))
     total = sum(s.count for s in spans)
     if data.stat().st_size != total * height * width * 3:
         raise DatasetError(

@@ -5,7 +5,6 @@ Frames are not in it; Pandas, Polars, DuckDB and the like read it as it is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from genie_core.data.export.provenance import EpisodeProvenance, Provenance, provenance_bytes, read_provenance
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.storage.hdf5 import commit
+from genie_core.data.storage.atomic import failures_named, new_file
 from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError
 
@@ -101,8 +100,7 @@ def write_parquet_labels(
         DatasetError: the disk is full or cannot be written; there is no `path` then.
 
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
+    with failures_named(path), new_file(path, replace=False) as temporary:
         writer = ParquetLabelWriter(temporary, provenance, exported, robot)
         try:
             yield writer
@@ -111,13 +109,6 @@ def write_parquet_labels(
                 writer.close()
             raise
         writer.close()
-        commit(temporary, path)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
-        raise DatasetError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from genie_core.data.frames.resize import Frames, conform_frames
 from genie_core.data.frames.timing import is_rate
-from genie_core.data.storage.hdf5 import commit
+from genie_core.data.storage.atomic import new_file
 from genie_core.errors import DatasetError
 
 _QUALITY = "18"
@@ -36,15 +34,11 @@ def write_video(path: Path, frames_THWC: ArrayLike, fps: float) -> None:
     frames_THWC = conform_frames(frames_THWC)
     if not len(frames_THWC) or not is_rate(fps):
         raise DatasetError(f"{path}: came {len(frames_THWC)} frames at {fps:g} a second, wanted 1 or more above 0")
-    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}.mp4")
     try:
-        _encode(temporary, _make_even(frames_THWC), fps)
-        commit(temporary, path)
+        with new_file(path) as temporary:
+            _encode(temporary, _make_even(frames_THWC), fps)
     except (OSError, av.error.FFmpegError) as error:
         raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def _encode(path: Path, frames_THWC: Frames, fps: float) -> None:

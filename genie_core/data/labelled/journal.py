@@ -17,10 +17,16 @@ from genie_core.data.dataset import Format
 from genie_core.data.frames.convention import Colour
 from genie_core.data.labelled.labels import Density
 from genie_core.data.labelled.schema import FramesMode, Precision
-from genie_core.data.storage.hdf5 import write_bytes
+from genie_core.data.storage.atomic import clear_leftovers, failures_named, write_bytes
+from genie_core.data.storage.lock import FolderLock
 from genie_core.errors import DatasetError
 
 _MANIFEST = "manifest.json"
+
+
+def journal_folder(output: Path) -> Path:
+    """Where the journal of `output` is, or would be."""
+    return output.with_name(f"{output.name}.parts")
 
 
 class Manifest(BaseModel):
@@ -75,18 +81,33 @@ class Manifest(BaseModel):
 
 
 class Journal:
-    """The finished episodes of one output. One thread and one process at a time."""
+    """The finished episodes of one output; nobody else's while it is open. For one thread at a time.
+
+    Attributes:
+        folder: where they are.
+        is_old: whether an earlier run has left it.
+
+    """
 
     def __init__(self, output: Path, manifest: Manifest, *, start_over: bool) -> None:
         """Open the journal of `output`, or begin one.
 
         Raises:
-            DatasetError: there is one with another manifest and a finished episode, and `start_over` is not set; or it
-                cannot be written.
+            DatasetError: another process has it open, and which; there is one with another manifest and a finished
+                episode, and `start_over` is not set; or it cannot be written.
 
         """
-        self.folder = output.with_name(f"{output.name}.parts")
-        self._unfinished = f"{escape(output.name)}.tmp-*"
+        self.folder = journal_folder(output)
+        self._old_temporaries = f"{escape(output.name)}.tmp-*"  # of versions before 0.2
+        self.is_old = self.folder.is_dir()
+        self._lock = FolderLock(self.folder, f"labels into {output.name}")
+        try:
+            self._begin(manifest, start_over)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, manifest: Manifest, start_over: bool) -> None:
         there = self._read_manifest()
         difference = None if there is None else there.difference(manifest)
         if difference and not start_over and any(self.folder.glob("*.hdf5")):
@@ -95,25 +116,42 @@ class Journal:
                 "finish that run with its own settings, or overwrite it"
             )
         if difference:
-            self.remove()
+            self._remove_files()
         if difference or there is None:
-            try:
-                self.folder.mkdir(exist_ok=True)
-            except OSError as error:
-                raise DatasetError(f"{self.folder}: cannot be written: {error.strerror}") from error
-            write_bytes(self.folder / _MANIFEST, manifest.model_dump_json(indent=2).encode())
+            path = self.folder / _MANIFEST
+            with failures_named(path):
+                write_bytes(path, manifest.model_dump_json(indent=2).encode())
 
     def part(self, episode: str) -> Path:
         """Where the labels of an episode are, or will be; any name makes a short and valid file name."""
         return self.folder / f"{hashlib.sha256(episode.encode()).hexdigest()[:32]}.hdf5"
 
+    def parts(self) -> list[Path]:
+        """The files of the finished episodes."""
+        return sorted(self.folder.glob("*.hdf5"))
+
     def remove(self) -> None:
-        """Delete the journal, what killed runs have left of it and of the output, and its folder if that is empty."""
-        parts = [*self.folder.glob("*.hdf5"), *self.folder.glob("*.tmp-*"), self.folder / _MANIFEST]
-        for file in [*parts, *self.folder.parent.glob(self._unfinished)]:
-            file.unlink(missing_ok=True)
+        """Delete the journal, what killed runs have left of it and of the output, and its folder if that is empty.
+
+        Killed half way, it is still a journal: its manifest goes last.
+        """
+        self._remove_files()
+        self.close()
+
+    def close(self) -> None:
+        """Let others use the journal, which stays where it holds a finished episode; may be called again."""
+        if not any(self.folder.glob("*.hdf5")):
+            (self.folder / _MANIFEST).unlink(missing_ok=True)
+        self._lock.release()
         with suppress(OSError):
             self.folder.rmdir()
+
+    def _remove_files(self) -> None:
+        clear_leftovers(self.folder, held=True)
+        clear_leftovers(self.folder.parent)
+        parts = [*self.folder.glob("*.hdf5"), *self.folder.glob("*.tmp-*"), self.folder / _MANIFEST]
+        for file in [*self.folder.parent.glob(self._old_temporaries), *parts]:
+            file.unlink(missing_ok=True)
 
     def _read_manifest(self) -> Manifest | None:
         path = self.folder / _MANIFEST
@@ -125,4 +163,4 @@ class Journal:
             raise DatasetError(f"{path}: not a manifest that this version reads; remove the folder it is in") from error
 
 
-__all__ = ["Journal", "Manifest"]
+__all__ = ["Journal", "Manifest", "journal_folder"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, ROBOMIMIC_LAYOUT, Dataset
+from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.schema import MODEL_GROUP, FramesMode
 from genie_core.data.labelled.source_layout import check_own_output, has_own_layout
 from genie_core.data.storage.hdf5 import read_hdf5
@@ -57,7 +58,19 @@ def frames_modes(dataset: Dataset) -> tuple[FramesMode, ...]:
 
 
 def check_output(output: Path, dataset: Dataset, frames: FramesMode, existing: Existing) -> None:
-    """Raise DatasetError where the labels of `dataset` cannot or must not be written to `output`."""
+    """Raise DatasetError where the labels of `dataset` cannot or must not be written to `output`.
+
+    Of an output that is there beside a journal, `LabelWriter` finds out whether it is what the journal's run has
+    written.
+    """
+    place = output.resolve() if frames == "in_place" else output
+    check_place(output, dataset, frames, may_exist=existing != "refuse" or journal_folder(place).is_dir())
+
+
+def check_place(output: Path, dataset: Dataset, frames: FramesMode, *, may_exist: bool) -> None:
+    """Raise DatasetError where labels cannot be written to `output`, or it is there (in place: has labels) already
+    and may not be.
+    """
     modes = frames_modes(dataset)
     if frames not in modes:
         wanted = ", ".join(modes)
@@ -65,14 +78,14 @@ def check_output(output: Path, dataset: Dataset, frames: FramesMode, existing: E
     if keeps_layout(dataset, frames):
         if not output.resolve().parent.is_dir():
             raise DatasetError(f"{output}: cannot be written: it lies in no folder that exists")
-        check_own_output(output, dataset, frames, exists_is_fine=existing != "refuse")
+        check_own_output(output, dataset, frames, exists_is_fine=may_exist)
         return
     if output.is_dir() or not output.parent.is_dir():
         raise DatasetError(f"{output}: cannot be written: it is a folder, or lies in none that exists")
     if frames == "in_place":
-        _check_in_place(output, dataset, existing)
+        _check_in_place(output, dataset, may_exist)
     else:
-        _check_beside(output, dataset, existing)
+        _check_beside(output, dataset, may_exist)
 
 
 def _kind(dataset: Dataset) -> str:
@@ -85,26 +98,27 @@ def is_labelled(path: SourcePath) -> bool:
         return MODEL_GROUP in file
 
 
-def _check_in_place(output: Path, dataset: Dataset, existing: Existing) -> None:
+def _check_in_place(output: Path, dataset: Dataset, may_exist: bool) -> None:
     if output.resolve() != dataset.path.resolve():
         raise DatasetError(f"{output}: to label in place the output is the source itself, one HDF5 file")
-    if existing == "refuse" and is_labelled(output):
+    if not may_exist and is_labelled(output):
         raise DatasetError(f"{output}: carries labels already; resume it, or overwrite them")
 
 
-def _check_beside(output: Path, dataset: Dataset, existing: Existing) -> None:
+def _check_beside(output: Path, dataset: Dataset, may_exist: bool) -> None:
     resolved, source = output.resolve(), dataset.path.resolve()
     if resolved in {episode.source.resolve() for episode in dataset.episodes}:
         raise DatasetError(f"{output}: is the source itself; choose another file, or label in place")
     if lies_within(resolved, source) and source.is_dir() and not output.name.endswith(LABELLED_SUFFIX):
         raise DatasetError(f"{output}: lies among its sources; choose another folder, or a name *{LABELLED_SUFFIX}")
-    if existing == "refuse" and output.exists():
+    if not may_exist and output.exists():
         raise DatasetError(f"{output}: exists already; resume it, or overwrite it")
 
 
 __all__ = [
     "Existing",
     "check_output",
+    "check_place",
     "default_frames",
     "default_output",
     "frames_modes",

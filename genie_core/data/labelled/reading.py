@@ -56,6 +56,11 @@ class LabelledFile:
         with self._open(episode) as group:
             return read_labels_of(group)
 
+    def labels_attrs(self, episode: str) -> LabelAttrs:
+        """Return what the labels of an episode were made with, without reading them. Raises DatasetError."""
+        with self._open(episode) as group:
+            return read_attrs_of(group)
+
     def episode(self, episode: str) -> Episode | None:
         """Return the frames that the labels of an episode belong to, None where the file is kept without frames.
 

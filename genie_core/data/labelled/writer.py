@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 from genie_core import __version__
 from genie_core.data.dataset import Dataset
@@ -22,7 +23,7 @@ from genie_core.data.frames.timing import Step, resolve_step
 from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
 from genie_core.data.labelled.journal import Journal, Manifest
 from genie_core.data.labelled.labels import Density, Labels
-from genie_core.data.labelled.output import Existing, check_output, default_frames, keeps_layout
+from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
 from genie_core.data.labelled.part import EpisodePart
 from genie_core.data.labelled.reading import carries_labels, open_labelled
 from genie_core.data.labelled.schema import (
@@ -48,14 +49,15 @@ _OF_THE_SOURCE = ("source_size", "source_mtime_ns")
 
 
 class LabelWriter:
-    """Writes the labels of one dataset to one file. For one thread at a time.
+    """Writes the labels of one dataset to one file, which is its own until `finish` or `close`. One thread at a time.
 
     Usage::
 
-        for episode in writer.pending():
-            with writer.episode(episode) as part:
-                part.add_labels(labels)
-        writer.finish()
+        with LabelWriter(output, dataset, model) as writer:
+            for episode in writer.pending():
+                with writer.episode(episode) as part:
+                    part.add_labels(labels)
+            writer.finish()
     """
 
     def __init__(
@@ -87,8 +89,9 @@ class LabelWriter:
             created: the time that the labels bear; None: now.
 
         Raises:
-            DatasetError: the output exists, lies where it must not or cannot be written; or what an earlier run left
-                there, or in its journal, is of other settings or of a source that has changed since.
+            DatasetError: the output exists, lies where it must not or cannot be written; another process writes it;
+                or what an earlier run left there, or in its journal, is of other settings or of a source that has
+                changed since.
 
         """
         self._dataset = dataset
@@ -109,8 +112,24 @@ class LabelWriter:
             source: _stamp(source) for source in sources if isinstance(source, Path) and source.exists()
         }
         self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
-        self._stored = self._find_labelled()
-        self._stored |= self._find_parts(self.pending())
+        self._stored: dict[str, StoredLabels] = {}
+        try:
+            self._find_finished()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write the output; finished episodes stand, for the next run to go on from. May be called again."""
+        self._journal.close()
 
     def pending(self) -> list[Episode]:
         """Return the episodes that are still to be labelled, in order."""
@@ -184,6 +203,44 @@ class LabelWriter:
         else:
             assemble(self._output, self._dataset, self._stored, self._model, attrs)
 
+    def _find_finished(self) -> None:
+        """Take over the episodes that earlier runs have finished."""
+        is_own = self._journal.is_old and self._was_written_from_the_journal()
+        if self._existing == "refuse" and not is_own:
+            check_place(self._output, self._dataset, self._frames, may_exist=False)
+        if self._existing == "resume" or is_own:
+            self._stored |= self._find_labelled()
+        self._stored |= self._find_parts(self.pending())
+
+    def _was_written_from_the_journal(self) -> bool:
+        """Whether a run was killed while it wrote the output, or after that and before its journal was removed.
+
+        In part where the output is a folder, otherwise whole, it holds the very labels that the journal holds, or did
+        before it was removed in part.
+        """
+        try:
+            written = self._written()
+        except DatasetError:
+            return False
+        if not written:
+            return False
+        parts = {}
+        for path in self._journal.parts():
+            with read_hdf5(path) as file:
+                attrs = read_attrs_of(file)
+            parts[attrs.source_name] = attrs
+        if not parts:  # nothing is left of the journal but itself
+            return self._existing == "refuse" and {episode.name for episode in self._dataset.episodes} <= written.keys()
+        return written.items() <= parts.items() or parts.items() <= written.items()
+
+    def _written(self) -> dict[str, LabelAttrs]:
+        """What the labels in the output were made with, by the episode's name in the dataset."""
+        if not self._output.exists() or not carries_labels(self._output):
+            return {}
+        labelled = open_labelled(self._output)
+        every = (labelled.labels_attrs(name) for name in labelled.episodes)
+        return {attrs.source_name: attrs for attrs in every}
+
     def _find_parts(self, episodes: list[Episode]) -> dict[str, StoredLabels]:
         """Those of `episodes` that the journal holds."""
         parts = {}
@@ -200,7 +257,7 @@ class LabelWriter:
     def _find_labelled(self) -> dict[str, StoredLabels]:
         """Episodes that the output of an earlier run holds, where it is to be resumed."""
         in_place = self._frames == "in_place"
-        if self._existing != "resume" or not self._output.exists():
+        if not self._output.exists():
             return {}
         if (in_place or _is_empty(self._output)) and not carries_labels(self._output):
             return {}
@@ -210,7 +267,7 @@ class LabelWriter:
         episodes = {episode.name: episode for episode in self._dataset.episodes}
         found = {}
         for demo in labelled.episodes:
-            _, attrs = labelled.labels(demo)
+            attrs = labelled.labels_attrs(demo)
             episode = episodes.get(attrs.source_name)
             fields = _OF_THE_MODEL if in_place else (*_OF_THE_MODEL, *_OF_THE_SOURCE)
             if episode is not None and self._may_take_over(self._output, episode, attrs, fields):

@@ -1,1 +1,1 @@
-"""Where data lie and how files are opened: local paths and URLs, HDF5, Parquet. Knows nothing of robots."""
+"""Where data lie and how files are opened and written: paths and URLs, HDF5, Parquet, whole files, locks. No robots."""

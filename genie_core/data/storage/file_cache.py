@@ -6,17 +6,16 @@ folder is ``GENIE_CACHE`` (else ``~/.cache/genie``); past ``GENIE_CACHE_GIB`` (e
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from genie_core.data.storage.atomic import new_file
 from genie_core.data.storage.location import RemotePath
+from genie_core.data.storage.lock import waiting_lock
 from genie_core.errors import DatasetError
 
 _GIB = 1 << 30
@@ -53,7 +52,7 @@ def cached_copy(path: RemotePath) -> Path:
         return copy
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(copy.with_name(f"{name}.lock")):
+        with waiting_lock(copy.with_name(f"{name}.lock")):
             if not copy.exists():
                 _make_room(copy.parent, size)
                 _fetch(path, copy, size)
@@ -98,16 +97,12 @@ def cache_limit() -> int:
 
 
 def _fetch(path: RemotePath, copy: Path, size: int) -> None:
-    temporary = copy.with_name(f"{copy.name}.tmp-{os.getpid()}-{threading.get_ident()}")
-    try:
+    with new_file(copy) as temporary:
         with path.reported():
             path.system.get_file(path.key, str(temporary))
         came = temporary.stat().st_size
         if size and came != size:
             raise DatasetError(f"{path}: {came} bytes came, wanted {size}: the transfer was cut off, try again")
-        os.replace(temporary, copy)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, wanted: int) -> None:
@@ -123,17 +118,6 @@ def _make_room(folder: Path, wanted: int) -> None:
             return
         file.unlink(missing_ok=True)
         used -= size
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, so that one process fetches while others wait for what it fetches."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 __all__ = ["cache_folder", "cache_limit", "cached_copy", "fresh_stamp", "remote_stamp"]

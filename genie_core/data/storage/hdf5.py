@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import re
@@ -10,12 +9,13 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 
+from genie_core.data.storage.atomic import failures_named, new_file, write_error
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
@@ -62,21 +62,14 @@ def write_hdf5(path: Path, *, update: bool = False) -> Iterator[AtomicFile]:
         DatasetError: the disk is full or cannot be written; `path` is as it was before.
 
     """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with _reported(path):
-            if update:
-                shutil.copy(path, temporary)
-            atomic = AtomicFile(path, temporary, "r+" if update else "w")
+    with failures_named(path), new_file(path) as temporary:
+        if update:
+            shutil.copy(path, temporary)
+        atomic = AtomicFile(path, temporary, "r+" if update else "w")
         try:
             yield atomic
         finally:
             atomic.close()
-        with _reported(path):
-            commit(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 class AtomicFile:
@@ -114,7 +107,7 @@ class AtomicFile:
             yield
         finally:
             if self._raw.error is not None:
-                raise _write_error(self._path, self._raw.error) from self._raw.error
+                raise write_error(self._path, self._raw.error) from self._raw.error
 
 
 class _NeverFailingFile(io.RawIOBase):
@@ -184,45 +177,4 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(signal_number)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all. Raises DatasetError where the disk is full or cannot be written."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with _reported(path):
-            temporary.write_bytes(data)
-            commit(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def commit(temporary: Path, path: Path) -> None:
-    """Make `temporary` the file `path` for good: flush it to the disk, rename it, flush the folder. Raises OSError."""
-    _flush(temporary)
-    os.replace(temporary, path)
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
-def _write_error(path: Path, error: OSError) -> DatasetError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "; what was finished before stands: make room and run the same again" if full else ""
-    return DatasetError(f"{path}: cannot be written: {error.strerror or error}{advice}")
-
-
-__all__ = ["AtomicFile", "commit", "read_hdf5", "write_bytes", "write_hdf5"]
+__all__ = ["AtomicFile", "read_hdf5", "write_hdf5"]

@@ -3,6 +3,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tests.factories.data import make_frames, make_label_model, make_labels, mak
 
 MODEL = make_label_model()
 
+RUNNING: dict[Path, LabelWriter] = {}
+
 
 def open_writer(
     source: Path,
@@ -35,8 +38,19 @@ def open_writer(
     step: int | None = None,
     fps: float | None = None,
 ) -> tuple[LabelWriter, Dataset]:
+    """A run; that of the same output before it in this test has stopped."""
     dataset = open_dataset(source, fps=fps)
-    return LabelWriter(output, dataset, model, existing=existing, frames=frames, step=step), dataset
+    if output in RUNNING:
+        RUNNING.pop(output).close()
+    RUNNING[output] = LabelWriter(output, dataset, model, existing=existing, frames=frames, step=step)
+    return RUNNING[output], dataset
+
+
+@pytest.fixture(autouse=True)
+def stop_runs() -> Iterator[None]:
+    yield
+    while RUNNING:
+        RUNNING.popitem()[1].close()
 
 
 def label(writer: LabelWriter, count: int, seed: int = 0) -> None:
@@ -128,7 +142,7 @@ def test_resuming_a_finished_output_changes_nothing(tmp_path: Path, source: Path
     assert output.read_bytes() == before
     with pytest.raises(DatasetError, match="labels of demo_0 are there with step 1, wanted 2"):
         open_writer(source, output, existing="resume", step=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "out.hdf5", "out.hdf5.parts"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "out.hdf5"]
 
 
 def test_resuming_a_finished_output_adds_what_is_new(tmp_path: Path) -> None:
@@ -199,7 +213,8 @@ def test_a_failed_episode_leaves_nothing(tmp_path: Path, source: Path) -> None:
     with pytest.raises(KeyboardInterrupt), writer.episode(dataset.episodes[0]):
         raise KeyboardInterrupt
     assert len(writer.pending()) == 4
-    assert [path.name for path in (tmp_path / "out.hdf5.parts").iterdir()] == ["manifest.json"]
+    writer.close()
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_episodes_may_be_written_side_by_side(tmp_path: Path, source: Path) -> None:

@@ -6,8 +6,6 @@ The layout is the one that ``LeRobotDataset`` of lerobot 0.4 writes and opens. W
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from genie_core.data.formats.lerobot.writer_video import (
     shared_videos,
 )
 from genie_core.data.frames.resize import Frames
+from genie_core.data.storage.atomic import failures_named, new_folder
 from genie_core.errors import DatasetError
 
 PROVENANCE = "meta/genie.json"
@@ -254,11 +253,13 @@ def write_lerobot(
         DatasetError: the disk is full or cannot be written; there is no `folder` then.
 
     """
-    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     video = _VIDEO.replace("{video_key}", camera)
     try:
-        temporary.mkdir()
-        with shared_videos(temporary, video, size, fps, int(limits.video_mb * _MB)) as videos:
+        with (
+            failures_named(folder),
+            new_folder(folder) as temporary,
+            shared_videos(temporary, video, size, fps, int(limits.video_mb * _MB)) as videos,
+        ):
             writer = LeRobotWriter(temporary, videos, camera, columns, fps, limits.data_mb * _MB)
             try:
                 yield writer
@@ -267,12 +268,8 @@ def write_lerobot(
                 with suppress(OSError, av.error.FFmpegError):  # what went wrong first counts
                     writer.close()
                 raise
-        _commit(temporary, folder)
-    except (OSError, av.error.FFmpegError) as error:
-        reason = os.strerror(error.errno) if error.errno else error
-        raise DatasetError(f"{folder}: cannot be written: {reason}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except av.error.FFmpegError as error:
+        raise DatasetError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def camera_key(camera: str) -> str:
@@ -322,17 +319,6 @@ def _tasks_table(tasks: Mapping[str, int]) -> Any:
     }
     table = pa.table({"task_index": pa.array(tasks.values(), pa.int64()), index: pa.array(tasks.keys(), pa.string())})
     return table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()})
-
-
-def _commit(temporary: Path, folder: Path) -> None:
-    """Flush every file to the disk, then rename the whole folder."""
-    for path in [*temporary.rglob("*"), temporary]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    os.rename(temporary, folder)
 
 
 __all__ = ["ACTION_OF", "PROVENANCE", "Column", "FileLimits", "LeRobotWriter", "camera_key", "write_lerobot"]

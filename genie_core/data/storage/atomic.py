@@ -1,0 +1,269 @@
+"""The one way to write a file or a folder whole or not at all, and to clear away what killed writers have left.
+
+Everything is written under a temporary name beside its target, flushed to the disk, renamed, and the rename flushed
+too. The temporary name says who writes, so that whoever writes there next can remove what a dead process left.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+
+from genie_core.errors import DatasetError
+
+_NAME_CHARACTERS = 40
+"""So much of a target's name stands in a temporary one: both together must not pass 255 bytes."""
+
+_FORGOTTEN_S = 7 * 24 * 3600.0
+"""After so long without a change, a temporary file whose writer cannot be asked about (another machine's) is dead."""
+
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+)\.genie-(?P<kind>new|old)-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+(\.\w+)?"
+)
+_numbers = count()
+
+
+@contextmanager
+def new_file(path: Path, *, suffix: str = "", replace: bool = True) -> Iterator[Path]:
+    """Write `path` whole or not at all: the block writes the file whose name it is given.
+
+    Args:
+        path: file to write; its folder must exist.
+        suffix: end of the temporary name (``.rrd``), for those who choose a format by it.
+        replace: whether a file that is there when the block ends is replaced.
+
+    Raises:
+        FileExistsError: there is a file at `path`, and `replace` is not set.
+        OSError: it cannot be written. `path` is as it was before, unless only the flushing of its folder failed.
+
+    """
+    _clear_once(path.parent)
+    temporary = _temporary(path, "new", suffix)
+    try:
+        yield temporary
+        _flush(temporary)
+        if not replace:
+            _refuse(path)
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    finally:
+        with suppress(OSError):  # what went wrong first counts
+            temporary.unlink()
+
+
+@contextmanager
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Write the folder `path` whole or not at all: the block fills the empty folder that it is given.
+
+    Args:
+        path: folder to write; its parent must exist.
+        replace: whether a folder that is there when the block ends is replaced. Killed in between, the old one is put
+            back by whoever writes beside it next.
+
+    Raises:
+        FileExistsError: there is something at `path`, and `replace` is not set.
+        OSError: it cannot be written. `path` is as it was before, unless only the flushing of its parent failed.
+
+    """
+    _clear_once(path.parent)
+    temporary = _temporary(path, "new")
+    try:
+        temporary.mkdir()
+        yield temporary
+        _flush_tree(temporary)
+        if replace and path.is_dir():
+            _swap(temporary, path)
+        else:
+            _refuse(path)
+            temporary.rename(path)
+        _flush_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """An empty folder on the disk of `beside`, for what is too big for the system's temporary folder; it goes again."""
+    _clear_once(beside.parent)
+    folder = _temporary(beside, "new")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all. Raises OSError where it cannot be written."""
+    with new_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file, in UTF-8, whole or not at all. Raises OSError where it cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def clear_leftovers(folder: Path, *, held: bool = False) -> list[Path]:
+    """Remove the temporary files and folders in `folder` that dead processes have left; what was removed.
+
+    A folder that was moved aside to be replaced is put back where its successor never came. With `held` the caller
+    knows that nobody writes there now: all go.
+    """
+    removed = []
+    for path in _entries(folder):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or not (held or _is_dead(path, match)):
+            continue
+        target = folder / match["name"]
+        with suppress(OSError):  # another process clears away too, or it is not ours to remove
+            if match["kind"] == "old" and not target.exists():
+                path.rename(target)
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            removed.append(path)
+    return removed
+
+
+@contextmanager
+def failures_named(path: Path) -> Iterator[None]:
+    """Turn an OSError inside the block into a DatasetError that names `path` and says what can be done."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> DatasetError:
+    """What a user reads where `path` could not be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "; what was finished before stands: make room and run the same again" if full else ""
+    if isinstance(error, FileExistsError):
+        return DatasetError(f"{path}: exists already; choose another name, or remove it")
+    reason = os.strerror(error.errno) if error.errno else error  # what libraries say themselves is long
+    return DatasetError(f"{path}: cannot be written: {reason}{advice}")
+
+
+def _refuse(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    """Put the folder `temporary` in the place of the folder `path`."""
+    aside = _temporary(path, "old")
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _flush_folder(path) if path.is_dir() else _flush(path)
+    _flush_folder(folder)
+
+
+def _flush(file: Path) -> None:
+    _fsync(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes only what may be written
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "nt":  # which opens no folders, and writes their entries through
+        _fsync(folder, os.O_RDONLY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path, kind: str, suffix: str = "") -> Path:
+    """A name beside `path` that nobody else has, and that says who writes it."""
+    name = path.name if kind == "old" else path.name[:_NAME_CHARACTERS]
+    pid = os.getpid()
+    return path.with_name(f".{name}.genie-{kind}-{_place()}-{pid}-{_start(pid) or 0}-{next(_numbers)}{suffix}")
+
+
+@lru_cache(maxsize=1024)
+def _clear_once(folder: Path) -> None:
+    clear_leftovers(folder)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []  # writing there says what is wrong with it
+
+
+def _is_dead(path: Path, match: re.Match[str]) -> bool:
+    """Whether the process that wrote `path` is certainly gone."""
+    if match["place"] == _place() and os.name == "posix":
+        return not _is_running(int(match["pid"]), int(match["start"]))
+    try:
+        newest = max(entry.stat().st_mtime for entry in [path, *path.rglob("*")])
+    except OSError:
+        return False
+    return time.time() - newest > _FORGOTTEN_S
+
+
+def _is_running(pid: int, start: int) -> bool:
+    """Whether the process that had number `pid` and began at `start` still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    now = _start(pid)
+    return now is None or now == start
+
+
+@lru_cache(maxsize=1)
+def _place() -> str:
+    """Where process numbers mean the same: the machine and, in a container, its numbering; 8 hexadecimal digits."""
+    numbering = ""
+    with suppress(OSError):
+        numbering = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()}\n{numbering}".encode()).hexdigest()[:8]
+
+
+def _start(pid: int) -> int | None:
+    """When a process began, in the kernel's ticks, which tells it from a later one of that number.
+
+    0 where it has ended and nobody has asked how; None where the system does not say.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+__all__ = [
+    "clear_leftovers",
+    "failures_named",
+    "new_file",
+    "new_folder",
+    "scratch_folder",
+    "write_bytes",
+    "write_error",
+    "write_text",
+]

@@ -1,0 +1,134 @@
+"""Locks between processes, also of two machines on one shared folder; they go with their process, however that ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from genie_core.data.storage.atomic import failures_named, write_bytes
+from genie_core.errors import DatasetError
+
+LOCK = "lock"
+OWNER = "owner.json"
+"""Beside the lock, not in it: on Windows nobody else can read a locked file."""
+
+_TRIES, _BETWEEN_S = 40, 0.05
+"""How often a lock is tried for that somebody lets go of at this moment."""
+
+
+class Owner(BaseModel):
+    """Who holds a lock."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    pid: int
+    since: str
+    command: str
+
+    def words(self) -> str:
+        """For errors: ``process 123 on host, since ..., (genie label ...)``."""
+        return f"process {self.pid} on {self.host}, since {self.since} ({self.command})"
+
+
+class FolderLock:
+    """Holds a folder for this process alone, and says so to all others; the folder is made if there is none."""
+
+    def __init__(self, folder: Path, doing: str) -> None:
+        """Take the lock.
+
+        Args:
+            folder: whose files ``lock`` and ``owner.json`` are used; its parent must exist.
+            doing: what the holder does, for those who are refused: ``labels d.hdf5``.
+
+        Raises:
+            DatasetError: another process holds it, and which; or the folder cannot be written.
+
+        """
+        self._folder = folder
+        with failures_named(folder):
+            self._lock = self._acquire(doing)
+            owner = Owner(
+                host=platform.node(),
+                pid=os.getpid(),
+                since=datetime.now(UTC).isoformat(timespec="seconds"),
+                command=_command(),
+            )
+            write_bytes(folder / OWNER, owner.model_dump_json(indent=2).encode())
+
+    def release(self) -> None:
+        """Let go of the folder, and remove the lock's own files from it; does nothing the second time."""
+        if not self._lock.is_locked:
+            return
+        with suppress(OSError):
+            (self._folder / OWNER).unlink(missing_ok=True)
+        _release(self._lock, self._folder / LOCK)
+
+    def _acquire(self, doing: str) -> FileLock:
+        path = self._folder / LOCK
+        for _ in range(_TRIES):
+            self._folder.mkdir(exist_ok=True)
+            lock = FileLock(path, thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except (Timeout, FileNotFoundError):
+                if self._read_owner() is not None:
+                    break
+                time.sleep(_BETWEEN_S)  # its holder is coming or going
+                continue
+            return lock
+        owner = self._read_owner()
+        who = "another process" if owner is None else owner.words()
+        raise DatasetError(f"{self._folder}: in use: {who} {doing}; wait until it is done, or stop it")
+
+    def _read_owner(self) -> Owner | None:
+        try:
+            return Owner.model_validate(json.loads((self._folder / OWNER).read_bytes()))
+        except (OSError, ValueError, ValidationError):
+            return None
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for as long as the block lasts, and wait for it first.
+
+    Raises OSError where it cannot be made.
+    """
+    lock = FileLock(path, thread_local=False)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        _release(lock, path)
+
+
+def _release(lock: FileLock, path: Path) -> None:
+    """Let go of a lock and remove its file."""
+    if os.name == "posix":  # while it is held: who has opened it already sees that it is no lock any more
+        with suppress(OSError):
+            path.unlink()
+    lock.release()
+    if os.name != "posix":  # no open file can be removed
+        with suppress(OSError):
+            path.unlink()
+
+
+def _command() -> str:
+    """The command line of this process, as a user would type it; shortened."""
+    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
+    text = shlex.join(words)
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+__all__ = ["FolderLock", "Owner", "waiting_lock"]
