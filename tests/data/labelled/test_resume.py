@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,14 @@ from genie_core.data import (
     open_labelled,
     read_labels,
 )
+from genie_core.data.labelled.journal import Journal
 from genie_core.errors import DatasetError
 from tests.factories.data import make_frames, make_label_model, make_labels, make_robomimic, make_video
 
 MODEL = make_label_model()
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
 
 RUNNING: dict[Path, LabelWriter] = {}
 
@@ -37,12 +42,13 @@ def open_writer(
     frames: FramesMode | None = None,
     step: int | None = None,
     fps: float | None = None,
+    created: datetime = NOON,
 ) -> tuple[LabelWriter, Dataset]:
     """A run; that of the same output before it in this test has stopped."""
     dataset = open_dataset(source, fps=fps)
     if output in RUNNING:
         RUNNING.pop(output).close()
-    RUNNING[output] = LabelWriter(output, dataset, model, existing=existing, frames=frames, step=step)
+    RUNNING[output] = LabelWriter(output, dataset, model, existing=existing, frames=frames, step=step, created=created)
     return RUNNING[output], dataset
 
 
@@ -343,3 +349,76 @@ def test_files_of_others_in_the_journals_folder_stay(tmp_path: Path, source: Pat
     label(writer, 4)
     writer.finish()
     assert [path.name for path in (tmp_path / "out.hdf5.parts").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("frames", ["link", "in_place"])
+@pytest.mark.parametrize("removed", [None, 0, 2, "parts", "manifest"])
+@pytest.mark.parametrize("existing", ["refuse", "overwrite"])
+def test_a_run_that_is_killed_after_its_output_is_there_is_finished_by_the_same_command(
+    tmp_path: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    frames: FramesMode,
+    removed: int | str | None,
+    existing: Existing,
+) -> None:
+    """`removed`: how much of the journal was gone when it was killed; None: it had not begun."""
+    output = source if frames == "in_place" else tmp_path / "out.hdf5"
+    writer, _ = open_writer(source, output, frames=frames)
+    label(writer, 4)
+    folder = writer._journal.folder
+    monkeypatch.setattr(Journal, "remove", lambda journal: None)  # SIGKILL, as far as the disk can tell
+    writer.finish()
+    monkeypatch.undo()
+    before, parts = output.read_bytes(), sorted(folder.glob("*.hdf5"))
+    gone = parts[:removed] if isinstance(removed, int) else parts if removed else []
+    for part in gone:
+        part.unlink()
+    RUNNING.pop(output)._journal._lock.release()
+    if removed == "manifest":
+        (folder / "manifest.json").unlink()
+    again, dataset = open_writer(source, output, frames=frames, existing=existing)
+    if existing == "refuse" or not isinstance(removed, str):
+        assert again.pending() == []
+    else:  # to overwrite, nothing says that it has been done already
+        label(again, len(dataset.episodes))
+    again.finish()
+    assert existing == "overwrite" or output.read_bytes() == before
+    assert len(open_labelled(output).episodes) == 4
+    assert sorted(tmp_path.iterdir()) == sorted({source, output})
+
+
+def test_an_output_of_before_an_unfinished_run_is_not_taken_for_that_runs_own(tmp_path: Path, source: Path) -> None:
+    output = tmp_path / "out.hdf5"
+    label(open_writer(source, output)[0], 4, seed=1)
+    RUNNING.pop(output).finish()
+    label(open_writer(source, output, existing="overwrite", created=LATER)[0], 2, seed=2)
+    with pytest.raises(DatasetError, match=r"out\.hdf5: exists already; resume it, or overwrite it"):
+        open_writer(source, output)
+    assert pending(open_writer(source, output, existing="overwrite")[0]) == ["demo_2", "demo_3"]
+
+
+def test_two_writers_of_one_output_never_mix_and_the_second_is_told_who_holds_it(tmp_path: Path, source: Path) -> None:
+    output = tmp_path / "out.hdf5"
+    first = LabelWriter(output, open_dataset(source), MODEL, step=1)
+    for step in (1, 3):
+        with pytest.raises(
+            DatasetError, match=rf"out\.hdf5\.parts: in use: process {os.getpid()} on \S+, since 20\S+ \(\S"
+        ):
+            LabelWriter(output, open_dataset(source), MODEL, step=step)
+    label(first, 4)
+    first.finish()
+    assert {open_labelled(output).labels(name)[1].step for name in open_labelled(output).episodes} == {1}
+    LabelWriter(output, open_dataset(source), MODEL, step=3, existing="overwrite").close()
+    assert sorted(tmp_path.iterdir()) == [source, output]
+
+
+def test_a_writer_that_is_killed_holds_nothing(tmp_path: Path, source: Path) -> None:
+    held = "import sys, os; from pathlib import Path; from genie_core.data.storage.lock import FolderLock; "
+    held += "FolderLock(Path(sys.argv[1]), 'labels'); os.kill(os.getpid(), 9)"
+    output = tmp_path / "out.hdf5"
+    subprocess.run([sys.executable, "-c", held, f"{output}.parts"], check=False)
+    assert (tmp_path / "out.hdf5.parts" / "owner.json").exists()
+    label(open_writer(source, output)[0], 4)
+    RUNNING.pop(output).finish()
+    assert sorted(tmp_path.iterdir()) == [source, output]
