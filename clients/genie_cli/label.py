@@ -16,6 +16,7 @@ from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
 from genie_core.data.dataset import ReadOptions
 
 if TYPE_CHECKING:
+    from genie_client.patience import Waiting
     from genie_core.data import Dataset, Existing, FramesMode, SourcePath
 
 
@@ -81,6 +82,14 @@ def label(
         typer.Option(metavar="NAME", help="Write the robot's actions too, as this alignment of the model reads them."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long to wait for a server that is busy or gone, 0: not at all.",
+        ),
+    ] = 600,
 ) -> None:
     """Label every transition of a dataset with a latent action.
 
@@ -109,9 +118,10 @@ def label(
         alignment=alignment,
         jobs=jobs,
         skip_bad=skip_bad,
+        patience_s=patience,
     )
-    with connected(server, models) as client, _progress(len(dataset.episodes)) as advance, _explaining_stops():
-        report = label_dataset(client, dataset, plan, advance)
+    with connected(server, models) as client, _progress(len(dataset.episodes)) as (advance, wait), _explaining_stops():
+        report = label_dataset(client, dataset, plan, advance, wait)
     print_report(report)
 
 
@@ -148,8 +158,10 @@ def _existing(resume: bool, overwrite: bool) -> Existing:
 
 
 @contextmanager
-def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
-    """A progress bar on stderr; gives what to call with each fraction of an episode that is done."""
+def _progress(episodes: int) -> Iterator[tuple[Callable[[float], None], Callable[[Waiting | None], None]]]:
+    """A progress bar on stderr; gives what to call with each fraction of an episode that is done, and with what the run
+    waits for: where there is no bar, a line says when it begins to wait, and when it goes on.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -161,7 +173,7 @@ def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
     )
 
     columns = (
-        TextColumn("labelling"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.completed:.0f} of {task.total:.0f} episodes"),
@@ -171,7 +183,16 @@ def _progress(episodes: int) -> Iterator[Callable[[float], None]]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("labelling", total=episodes)
-        yield lambda fraction: progress.advance(task, fraction)
+        waits = False
+
+        def wait(waiting: Waiting | None) -> None:
+            nonlocal waits
+            if not console.is_terminal and waits != (waiting is not None):
+                print(f"{waiting}: {waiting.error}" if waiting else "going on", file=sys.stderr, flush=True)
+            waits = waiting is not None
+            progress.update(task, description=str(waiting) if waiting else "labelling")
+
+        yield lambda fraction: progress.advance(task, fraction), wait
 
 
 @contextmanager

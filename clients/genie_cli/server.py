@@ -33,7 +33,7 @@ def connected(server: str | None, models: Path | None) -> Iterator[Client]:
     from rich.console import Console
 
     from genie_client.client import Client
-    from genie_client.embedded import embedded_server
+    from genie_client.embedded import embedded_client
     from genie_core.errors import GenieError
 
     if server is not None:
@@ -43,10 +43,9 @@ def connected(server: str | None, models: Path | None) -> Iterator[Client]:
             yield client
         return
     console = Console(stderr=True)
-    with console.status("starting an embedded server ...") as status, embedded_server(models) as address:
+    with console.status("starting an embedded server ...") as status, embedded_client(models) as client:
         status.stop()
-        with Client(address) as client:
-            yield client
+        yield client
 
 
 __all__ = ["ModelOption", "ModelsOption", "ServerOption", "connected"]

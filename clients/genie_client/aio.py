@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+import random
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -15,9 +17,10 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
-from genie_client.channel import CHANNEL_OPTIONS, RETRY_WAITS_S, check_address
-from genie_client.errors import Peer, ServerBusyError, ServerUnavailableError
+from genie_client.channel import CHANNEL_OPTIONS, check_address
+from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
+from genie_client.patience import CALL_PATIENCE_S, Patience
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
 from genie_client.streams import LabelStreamState, PlayState
 from genie_core.data import Frames, Labels, Transport
@@ -33,8 +36,16 @@ class AsyncClient:
     ``async with AsyncClient("host:port") as client: labels = await client.label(frames, fps=30)``
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 30.0, wait_for_ready: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float = 30.0,
+        wait_for_ready: bool = False,
+        patience_s: float = CALL_PATIENCE_S,
+    ) -> None:
         """Connect to ``host:port``; arguments as for `Client`."""
+        self._patience = Patience(patience_s)
         self._peer = Peer(check_address(address))
         self._wait = wait_for_ready
         self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
@@ -75,7 +86,10 @@ class AsyncClient:
 
     async def label(self, frames_THWC: Frames, **labelling: Unpack[Labelling]) -> EpisodeLabels:
         """Label one episode, one label a frame; see `Client.label`."""
-        clip = await self._run(self._conversation.label_clip(frames_THWC, LabelArguments(**labelling)))
+        arguments = LabelArguments(**labelling)
+        clip = await self._patiently(
+            arguments.patience_s, lambda: self._run(self._conversation.label_clip(frames_THWC, arguments))
+        )
         if clip is not None:
             return clip
         async with await self.label_stream([frames_THWC], **labelling) as stream:
@@ -90,7 +104,7 @@ class AsyncClient:
         await self._run(
             self._conversation.frame_size(arguments, None)
         )  # not in the call, which may take the last place
-        stream = await self._begin_labelling(header, arguments)
+        stream = await self._patiently(arguments.patience_s, lambda: self._begin_labelling(header, arguments))
         try:
             size = await self._run(self._conversation.frame_size(arguments, stream.provenance.bundle_id))
             stream.feed(_Feed(chunks, size, arguments.transport))
@@ -150,29 +164,35 @@ class AsyncClient:
             with self._peer.explaining(ask.doing):
                 answer = await ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
 
+    async def _patiently(self, patience_s: float | None, begin: Callable[[], Awaitable[_T]]) -> _T:
+        """What `begin` gives, tried again for as long as the server has no room, or is not there."""
+        patience = self._patience if patience_s is None else Patience(patience_s)
+        began, failures = time.monotonic(), 0
+        while True:
+            try:
+                return await begin()
+            except ServerError as error:
+                failures += 1
+                wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
+
     async def _begin_labelling(
         self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments
     ) -> AsyncLabelStream:
-        """A stream that the server has accepted, and waits for its frames."""
-        for wait_s in (*RETRY_WAITS_S, None):
-            gate: asyncio.Queue[_Feed | None] = asyncio.Queue()
-            call = self._stubs.labelling.LabelEpisode(
-                _requests(header, gate), timeout=arguments.timeout_s, wait_for_ready=self._wait
-            )
-            stream = AsyncLabelStream(call, gate, self._peer, arguments.about)
-            try:
-                await stream.begin()
-            except (ServerBusyError, ServerUnavailableError):
-                await stream.close()
-                if wait_s is None:
-                    raise
-                await asyncio.sleep(wait_s)
-            except BaseException:
-                await stream.close()
-                raise
-            else:
-                return stream
-        raise AssertionError("unreachable: the last try returns or raises")
+        """A stream that the server has accepted, and that waits for its frames."""
+        gate: asyncio.Queue[_Feed | None] = asyncio.Queue()
+        call = self._stubs.labelling.LabelEpisode(
+            _requests(header, gate), timeout=arguments.timeout_s, wait_for_ready=self._wait
+        )
+        stream = AsyncLabelStream(call, gate, self._peer, arguments.about)
+        try:
+            await stream.begin()
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
 
     async def _simulate(
         self,

@@ -24,6 +24,8 @@ class Labelling(TypedDict, total=False):
             bytes; ``jpeg``, a tenth to a fifth of the bytes, which changes pixels and so may change labels.
         about: what error messages call the episode.
         timeout_s: most seconds that the whole episode may take; no limit by default.
+        patience_s: how long to go on trying to begin where the server has no room or is not there, seconds; by default
+            as the client was made.
 
     """
 
@@ -36,6 +38,7 @@ class Labelling(TypedDict, total=False):
     transport: Transport
     about: str
     timeout_s: float | None
+    patience_s: float | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class LabelArguments:
     transport: Transport = "raw"
     about: str = "the episode"
     timeout_s: float | None = None
+    patience_s: float | None = None
 
 
 class Simulating(TypedDict, total=False):

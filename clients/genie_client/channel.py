@@ -8,9 +8,6 @@ from genie_core.errors import RequestError
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
-RETRY_WAITS_S = (0.5, 1.0, 2.0)
-"""How long to wait, each time, before a labelling stream that could not begin is begun again."""
-
 # gRPC itself repeats calls of one request as long as nothing of the answer has come, and obeys the server's retry hint.
 # Streams of requests are left out: repeating those, gRPC (1.85) can abort the process.
 _RETRIED = {
@@ -56,4 +53,4 @@ def check_address(address: str) -> str:
     return address
 
 
-__all__ = ["CHANNEL_OPTIONS", "RETRY_WAITS_S", "check_address"]
+__all__ = ["CHANNEL_OPTIONS", "check_address"]

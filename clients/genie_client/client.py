@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
@@ -16,9 +17,10 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
-from genie_client.channel import CHANNEL_OPTIONS, RETRY_WAITS_S, check_address
-from genie_client.errors import Peer, ServerBusyError, ServerUnavailableError
+from genie_client.channel import CHANNEL_OPTIONS, check_address
+from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
+from genie_client.patience import CALL_PATIENCE_S, Patience
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
 from genie_client.streams import Feed, Gate, LabelStream, PlaySession
 from genie_core.data import Frames
@@ -31,19 +33,30 @@ class Client:
 
     Every method raises a `GenieError`: RequestError for a bad argument, ModelError for a model that cannot be used,
     and ServerUnavailableError, ServerBusyError, ServerTimeoutError or ServerError for what happens on the other side.
-    A call that the server could not take is repeated up to three times; one that has begun never is.
+    A call that the server could not take is repeated, when the server asks for it; one that has begun never is.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 30.0, wait_for_ready: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float = 30.0,
+        wait_for_ready: bool = False,
+        patience_s: float = CALL_PATIENCE_S,
+        ended: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """Connect to ``host:port``; the connection is made by the first call.
 
         Args:
             address: where the server listens.
             timeout_s: how long a question that needs no computing (`model`, `models`) may take, seconds.
             wait_for_ready: wait up to `timeout_s` for a server that is not there yet, instead of failing at once.
+            patience_s: how long to go on trying to begin a labelling stream that the server has no room for, seconds.
+            ended: says what a server of this process's own said last once it has ended for good; see `embedded`.
 
         """
-        self._peer = Peer(check_address(address))
+        self._peer = Peer(check_address(address), ended=ended)
+        self._patience = Patience(patience_s)
         self._wait = wait_for_ready
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stubs = Stubs(self._channel)
@@ -89,7 +102,10 @@ class Client:
             labelling: ``fps``, ``step``, ``model``, ``transport`` and others, see `Labelling`.
 
         """
-        clip = self._run(self._conversation.label_clip(frames_THWC, LabelArguments(**labelling)))
+        arguments = LabelArguments(**labelling)
+        clip = self._patiently(
+            arguments.patience_s, lambda: self._run(self._conversation.label_clip(frames_THWC, arguments))
+        )
         if clip is not None:
             return clip
         with self.label_stream([frames_THWC], **labelling) as stream:
@@ -99,11 +115,12 @@ class Client:
         """Label an episode of any length, read from `chunks` in a thread of its own; arguments as for `label`.
 
         Returns once the server has accepted the episode. Labels come as they become final; neither side keeps frames.
+        `patience_s`: how long to try that, seconds; as the client was made where None.
         """
         arguments = LabelArguments(**labelling)
         header = messages.header_request(messages.label_options(arguments))
         self._run(self._conversation.frame_size(arguments, None))  # not in the call, which may take the last place
-        stream = self._begin_labelling(header, arguments)
+        stream = self._patiently(arguments.patience_s, lambda: self._begin_labelling(header, arguments))
         try:
             size = self._run(self._conversation.frame_size(arguments, stream.provenance.bundle_id))
             stream.feed(Feed(messages.frame_requests(chunks, size, arguments.transport)))
@@ -171,20 +188,27 @@ class Client:
             with self._peer.explaining(ask.doing):
                 answer = ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
 
-    def _begin_labelling(self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments) -> LabelStream:
-        """A stream that the server has accepted, and waits for its frames."""
-        for wait_s in (*RETRY_WAITS_S, None):
-            gate = Gate()
-            call = self._stubs.labelling.LabelEpisode(
-                gate.requests(header), timeout=arguments.timeout_s, wait_for_ready=self._wait
-            )
+    def _patiently(self, patience_s: float | None, begin: Callable[[], _T]) -> _T:
+        """What `begin` gives, tried again for as long as the server has no room, or is not there."""
+        patience = self._patience if patience_s is None else Patience(patience_s)
+        began, failures = time.monotonic(), 0
+        while True:
             try:
-                return LabelStream(call, gate, self._peer, arguments.about)
-            except (ServerBusyError, ServerUnavailableError):
+                return begin()
+            except ServerError as error:
+                failures += 1
+                wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
                 if wait_s is None:
                     raise
-                time.sleep(wait_s)
-        raise AssertionError("unreachable: the last try returns or raises")
+            time.sleep(wait_s)
+
+    def _begin_labelling(self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments) -> LabelStream:
+        """A stream that the server has accepted, and that waits for its frames."""
+        gate = Gate()
+        call = self._stubs.labelling.LabelEpisode(
+            gate.requests(header), timeout=arguments.timeout_s, wait_for_ready=self._wait
+        )
+        return LabelStream(call, gate, self._peer, arguments.about)
 
     def _simulate(
         self,

@@ -14,22 +14,32 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from genie_client.client import Client
 from genie_client.errors import ServerError
 from genie_core.bundles import models_dir
 from genie_core.errors import GenieError
 
 _LISTENING = "genie: serving on "
 _READY = "genie: ready"
+_START_WITHIN_S = 120.0
 _STOP_WITHIN_S = 15.0
+
+_ENDS_WITHIN_S = 0.5
+"""A process whose connections break is given so long to be seen ending."""
+
+_ALONE = ("--queue-limit", "1000000", "--max-calls", "128", "--idle-seconds", "86400")
+"""Limits that keep clients from each other are none for the only one, whatever the environment sets for others."""
 
 
 @contextmanager
-def embedded_server(models: Path | None = None, *, device: str = "cpu", start_within_s: float = 120.0) -> Iterator[str]:
+def embedded_server(
+    models: Path | None = None, *, device: str = "cpu", start_within_s: float = _START_WITHIN_S
+) -> Iterator[str]:
     """Start a server, give its address once its models are warm, and stop it at the end of the block.
 
     Args:
@@ -39,11 +49,31 @@ def embedded_server(models: Path | None = None, *, device: str = "cpu", start_wi
 
     Raises GenieError where the server's packages are not installed, or with the server's own words where it fails.
     """
+    with _running(models, device, start_within_s) as (address, _):
+        yield address
+
+
+@contextmanager
+def embedded_client(models: Path | None = None) -> Iterator[Client]:
+    """A client of an `embedded_server` of its own; its errors say what the server said last if it has ended."""
+    with _running(models, "cpu", _START_WITHIN_S) as (address, ended), Client(address, ended=ended) as client:
+        yield client
+
+
+@contextmanager
+def _running(models: Path | None, device: str, start_within_s: float) -> Iterator[tuple[str, Callable[[], str | None]]]:
+    """A server, as its address and what says its last words once it has ended."""
     _check_installed()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = _start(models or models_dir(), device, log)
+
+        def ended() -> str | None:
+            with suppress(subprocess.TimeoutExpired):
+                return f", exit code {process.wait(_ENDS_WITHIN_S)}{_last_words(log)}"
+            return None
+
         try:
-            yield _wait_until_ready(process, log, start_within_s)
+            yield _wait_until_ready(process, log, start_within_s), ended
         finally:
             _stop(process)
 
@@ -60,7 +90,7 @@ def _check_installed() -> None:
 
 def _start(models: Path, device: str, log: IO[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "genie_service", "--models", str(models), "--host", "127.0.0.1", "--port", "0"]
-    command += ["--device", device, "--exit-with-stdin"]
+    command += ["--device", device, "--exit-with-stdin", *_ALONE]
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -119,4 +149,4 @@ def _stop(process: subprocess.Popen[str]) -> None:
     process.stdin.close()
 
 
-__all__ = ["embedded_server"]
+__all__ = ["embedded_client", "embedded_server"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,28 +19,67 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 """Metadata that only a server's own answer carries, never a lost connection."""
 
 
+_PUSHBACK = "grpc-retry-pushback-ms"
+"""Metadata with the server's hint: milliseconds to wait before the next try; below 0: never try again."""
+
+
 class ServerError(GenieError):
-    """The server failed, or answered something that the contract does not allow."""
+    """The server failed, or answered something that the contract does not allow.
+
+    Attributes:
+        reason: why, in the fewest words, for a line that changes all the time.
+        retry_after_s: after how many seconds the server asks to be tried again; None: it does not say.
+
+    """
+
+    reason = "it failed"
+    retry_after_s: float | None = None
 
 
 class ServerUnavailableError(ServerError):
     """There is no server at the address, or it went away."""
 
+    reason = "it is gone"
+
+
+class ServerEndedError(ServerError):
+    """The embedded server has ended, and does not come back."""
+
+    reason = "it has ended"
+
 
 class ServerBusyError(ServerError):
     """The server has no room for the request now; the same request may succeed later."""
+
+    reason = "it has no room"
+
+
+class ServerNotReadyError(ServerBusyError):
+    """The server is starting, loading the model, or shutting down; the same request may succeed later."""
+
+    reason = "it is not ready"
 
 
 class ServerTimeoutError(ServerError):
     """The server did not answer within the time that the caller gave it, or closed an idle session."""
 
+    reason = "it does not answer"
+
 
 @dataclass
 class Peer:
-    """The server as this client knows it: where it is, and whether it has ever answered."""
+    """The server as this client knows it.
+
+    Attributes:
+        address: where it is.
+        met: whether it has ever answered.
+        ended: says what a server that has ended for good said last; None: it may be there, or come back.
+
+    """
 
     address: str
     met: bool = False
+    ended: Callable[[], str | None] = lambda: None
 
     @contextmanager
     def explaining(self, doing: str) -> Iterator[None]:
@@ -51,13 +91,19 @@ class Peer:
         self.met = True
 
     def explain(self, error: grpc.RpcError, doing: str) -> GenieError:
-        """The error that a user reads for a gRPC error."""
+        """The error that a user reads for a gRPC error, with the server's hint when to try again."""
+        explained = self._explain(error, doing)
+        if isinstance(explained, ServerError):
+            explained.retry_after_s = _hint_s(error)
+        return explained
+
+    def _explain(self, error: grpc.RpcError, doing: str) -> GenieError:
         details = error.details() or ""
         match error.code():
             case grpc.StatusCode.UNAVAILABLE:
                 return self._unavailable(error, doing, details)
             case grpc.StatusCode.INTERNAL if details == _LOST_STATUS:
-                return ServerUnavailableError(f"the server at {self.address} ended the call while {doing}")
+                return self._gone(f"the server at {self.address} ended the call while {doing}")
             case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.OUT_OF_RANGE:
                 return _request_error(details)
             case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION:
@@ -71,19 +117,39 @@ class Peer:
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return ServerTimeoutError(f"{doing} at {self.address} timed out: {details}")
             case grpc.StatusCode.CANCELLED:
-                return ServerError(f"{doing} at {self.address} was cancelled: {details}")
+                return self._gone(f"{doing} at {self.address} was cancelled: {details}")
             case grpc.StatusCode.UNIMPLEMENTED:
                 return ServerError(f"the server at {self.address} is no Genie server of this version: {details}")
             case other:
                 return ServerError(f"the server at {self.address} failed while {doing}: {other.name}: {details}")
 
     def _unavailable(self, error: grpc.RpcError, doing: str, details: str) -> GenieError:
-        metadata: Any = error.trailing_metadata()  # pairs, of one type or another: grpc and grpc.aio differ
-        if any(key == _STATUS_DETAILS for key, _ in metadata or ()):
-            return ServerBusyError(f"the server at {self.address} is not ready for {doing}: {details}")
+        if any(key == _STATUS_DETAILS for key, _ in _metadata(error)):
+            return ServerNotReadyError(f"the server at {self.address} is not ready for {doing}: {details}")
         if not self.met:
-            return ServerUnavailableError(f"no server at {self.address} (start one with `genie serve`)")
-        return ServerUnavailableError(f"the server at {self.address} went away while {doing}")
+            return self._gone(f"no server at {self.address} (start one with `genie serve`)")
+        return self._gone(f"the server at {self.address} went away while {doing}")
+
+    def _gone(self, text: str) -> ServerError:
+        last_words = self.ended()
+        if last_words is None:
+            return ServerUnavailableError(text)
+        return ServerEndedError(f"the embedded server has ended{last_words}")
+
+
+def _metadata(error: grpc.RpcError) -> Any:
+    return error.trailing_metadata() or ()  # pairs, of one type or another: grpc and grpc.aio differ
+
+
+def _hint_s(error: grpc.RpcError) -> float | None:
+    for key, value in _metadata(error):
+        if key == _PUSHBACK:
+            try:
+                milliseconds = int(value)
+            except ValueError:  # as gRPC has it: what is no number asks never to be tried again
+                return math.inf
+            return milliseconds / 1000 if milliseconds >= 0 else math.inf
+    return None
 
 
 def _request_error(details: str) -> RequestError:
@@ -92,4 +158,12 @@ def _request_error(details: str) -> RequestError:
     return RequestError(field, message) if separator else RequestError("request", details)
 
 
-__all__ = ["Peer", "ServerBusyError", "ServerError", "ServerTimeoutError", "ServerUnavailableError"]
+__all__ = [
+    "Peer",
+    "ServerBusyError",
+    "ServerEndedError",
+    "ServerError",
+    "ServerNotReadyError",
+    "ServerTimeoutError",
+    "ServerUnavailableError",
+]

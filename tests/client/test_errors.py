@@ -68,7 +68,7 @@ def test_a_server_that_says_itself_that_it_is_not_ready_is_quoted() -> None:
         (grpc.StatusCode.FAILED_PRECONDITION, ModelError),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, ServerBusyError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, ServerTimeoutError),
-        (grpc.StatusCode.CANCELLED, ServerError),
+        (grpc.StatusCode.CANCELLED, ServerUnavailableError),
         (grpc.StatusCode.UNIMPLEMENTED, ServerError),
         (grpc.StatusCode.INTERNAL, ServerError),
     ],

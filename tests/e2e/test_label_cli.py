@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def test_an_output_that_exists_is_kept_resumed_or_replaced_as_asked(genie: Genie
     assert open_labelled(output).labels("demo_0")[1].step == 2
 
 
-def test_a_server_that_is_killed_half_way_costs_nothing_finished(
+def test_a_server_that_is_killed_and_started_again_half_way_costs_nothing(
     genie_process: Genie, models_folder: Path, server: str, long_data: Path, tmp_path: Path
 ) -> None:
     output, port = long_data.with_name("long.labelled.hdf5"), free_port()
@@ -115,18 +116,29 @@ def test_a_server_that_is_killed_half_way_costs_nothing_finished(
         labelling = genie_process.start("label", long_data, "--server", address)
         wait_for(lambda: finished_episodes(output) >= 3)
         process.kill()
-        _, err = labelling.communicate(timeout=60)
-    finished = finished_episodes(output)
-    assert labelling.returncode == 2
-    assert f"error: the server at {address} went away while labelling demo_" in err
-    assert f"{finished} of 20 episodes are finished; the same command goes on from there" in err
-    assert not output.exists()
     with server_process(models_folder, port):
-        assert f"20 of 20 labelled, {finished} of them by an earlier run" in genie_process.run(
-            "label", long_data, "--server", address
-        )
+        out, err = labelling.communicate(timeout=60)
+    assert labelling.returncode == 0, err
+    assert "20 of 20 labelled" in out
+    assert f"waiting for the server: it is gone (1 of 600 s): the server at {address} went away while labelling" in err
+    assert err.splitlines()[-1] == "going on"
     genie_process.run("label", long_data, "--server", server, "--out", tmp_path / "at-once.hdf5")
     assert_same_labels(output, tmp_path / "at-once.hdf5")
+    assert not output.with_name(f"{output.name}.parts").exists()
+
+
+def test_an_embedded_server_that_dies_is_not_waited_for(
+    genie_process: Genie, models_folder: Path, long_data: Path
+) -> None:
+    output = long_data.with_name("long.labelled.hdf5")
+    labelling = genie_process.start("label", long_data, "--models", models_folder)
+    wait_for(lambda: finished_episodes(output) >= 2)
+    child = int(Path(f"/proc/{labelling.pid}/task/{labelling.pid}/children").read_text().split()[0])
+    os.kill(child, signal.SIGKILL)
+    _, err = labelling.communicate(timeout=60)
+    assert labelling.returncode == 2
+    assert "error: the embedded server has ended, exit code -9" in err
+    assert "of 20 episodes are finished; the same command goes on from there" in err
 
 
 def test_ctrl_c_keeps_what_is_finished(genie_process: Genie, server: str, long_data: Path) -> None:

@@ -1,0 +1,282 @@
+"""The episodes of one run of `bulk`: several in flight, each begun again where the server was busy, gone or restarted.
+
+What is tried again is a whole episode, which gives the same labels bit for bit; of one that failed nothing is kept.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from genie_client.client import Client
+from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
+from genie_client.patience import MOST_LOST, Patience, Waiting
+from genie_client.records import Alignment, ModelInfo, Timing
+from genie_client.streams import LabelStream
+from genie_core.data import (
+    Density,
+    Episode,
+    EpisodePart,
+    Frames,
+    Labels,
+    LabelWriter,
+    Transport,
+    resize_frames,
+)
+from genie_core.errors import DatasetError, ModelError
+
+_LEAST_FRAMES = 2
+
+_QUIET_S = 1.0
+"""A run that has gone on more lately than this does not wait, whatever single episodes do."""
+
+_T = TypeVar("_T")
+
+_PASSING = (ServerBusyError, ServerUnavailableError, ServerTimeoutError)
+"""No time limit is set here: one that times out does so because the server has not heard of us for long."""
+
+
+class BadEpisodeError(DatasetError):
+    """An episode that cannot be labelled, through no fault of the server or the output."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished episode."""
+
+    labels: Labels
+    timing: Timing
+
+
+Outcome = tuple[Episode, Done | Exception]
+
+
+@dataclass
+class _Try:
+    """How far one try came: whether the server had accepted the episode, and which part of it was labelled."""
+
+    accepted: bool = False
+    done: float = 0.0
+
+
+class BulkRun:
+    """What the episodes of one run share. The writer takes one thread at a time, so it is used under a lock."""
+
+    def __init__(
+        self,
+        client: Client,
+        writer: LabelWriter,
+        info: ModelInfo,
+        alignment: Alignment | None,
+        *,
+        density: Density,
+        transport: Transport,
+        patience_s: float,
+        advance: Callable[[float], None],
+        wait: Callable[[Waiting | None], None],
+    ) -> None:
+        """`advance` is told of how many more episodes are done, `wait` of what the run waits for; None: it goes on."""
+        self.writer = writer
+        self.advance = advance
+        self._client, self._info, self._alignment = client, info, alignment
+        self._density: Density = density
+        self._transport: Transport = transport
+        self._patience = Patience(patience_s, _PASSING)
+        self._tell = wait
+        self._lock = threading.Lock()
+        self._streams: set[LabelStream] = set()
+        self._stopped = threading.Event()
+        self._went_on = time.monotonic()
+        self._waits = False
+
+    def stop(self) -> None:
+        """End the episodes under way; they are not finished."""
+        self._stopped.set()
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.close()
+
+    def work(self, todo: SimpleQueue[Episode], done: SimpleQueue[Outcome]) -> None:
+        """Label what is to be done until there is no more, or `stop`; for a thread of its own."""
+        while not self._stopped.is_set():
+            try:
+                episode = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                outcome: Done | Exception = self.label(episode)
+            except Exception as error:
+                outcome = error
+            done.put((episode, outcome))
+
+    def label(self, episode: Episode) -> Done:
+        """Label one episode and finish it in the output, however often it has to be begun again for that."""
+        failures = lost = 0
+        while True:
+            this = _Try()
+            try:
+                return self._label(episode, this)
+            except ServerError as error:
+                self.advance(-this.done)
+                lost += this.accepted
+                failures = 1 if this.accepted else failures + 1
+                if lost > MOST_LOST:
+                    error.add_note(f"{episode.name} was lost {lost} times: it may be what the server fails of")
+                    raise
+                self._wait(error, failures)
+
+    def _label(self, episode: Episode, this: _Try) -> Done:
+        """Try once."""
+        count = _count_frames(episode)
+        _check_step(self.writer, episode, self._alignment)
+        with _entered_under(self._lock, self.writer.episode(episode)) as part, self._stream(episode, part) as stream:
+            self._check(stream)
+            this.accepted = True
+            parts = []
+            for labels in stream:
+                parts.append(labels)
+                this.done += len(labels) / count
+                self.advance(len(labels) / count)
+                self._go_on()
+            whole = Labels.concatenate(parts)
+            with self._lock:
+                part.add_labels(whole)
+        return Done(whole, stream.summary.timing)
+
+    def _check(self, stream: LabelStream) -> None:
+        """Raise ModelError where the server has another model than the run began with; it may have been restarted."""
+        name, there, ours = self._info.name, stream.provenance, self._info
+        if there.bundle_id != ours.bundle_id:
+            raise ModelError(
+                f"{name}: the server has replaced the model during this run: its bundle is {there.bundle_id[:12]}, "
+                f"that of this run's labels {ours.bundle_id[:12]}; finish with that one, or overwrite what is there"
+            )
+        if there.precision != ours.precision:
+            raise ModelError(
+                f"{name}: the server has replaced the model during this run: it computes in {there.precision}, "
+                f"this run's labels are of {ours.precision}"
+            )
+        if there.alignment != self._alignment:
+            alignment = self._alignment.name if self._alignment else "none"
+            raise ModelError(f"{name}: alignment {alignment} was replaced during this run")
+
+    def _wait(self, error: ServerError, failures: int) -> None:
+        """Wait for the next try; raises `error` where that is no use any more, or the run is stopped."""
+        wait_s = self._patience.next_wait_s(error, failures, self._quiet_s, random.random())
+        if wait_s is None:
+            if self._patience.seconds and isinstance(error, _PASSING):
+                error.add_note(f"waited {self._quiet_s:.0f} s for it (--patience {self._patience.seconds:g})")
+            raise error
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0:
+            if self._quiet_s >= _QUIET_S:
+                self._waits = True
+                self._tell(Waiting(error, self._quiet_s, self._patience.seconds))
+            if self._stopped.wait(min(left, _QUIET_S)):
+                raise error
+
+    @property
+    def _quiet_s(self) -> float:
+        """Seconds since any episode went on."""
+        return time.monotonic() - self._went_on
+
+    def _go_on(self) -> None:
+        self._went_on = time.monotonic()
+        if self._waits:
+            self._waits = False
+            self._tell(None)
+
+    @contextmanager
+    def _stream(self, episode: Episode, part: EpisodePart) -> Iterator[LabelStream]:
+        """The labels of an episode as they come, until `stop`."""
+        step = self.writer.step(episode).step
+        with self._client.label_stream(
+            self._chunks(episode, part),
+            model=self._info.name,
+            resize=False,  # done by `_chunks`
+            about=episode.name,
+            fps=episode.fps,
+            step=step,
+            density=self._density,
+            transport=self._transport,
+            alignment=self._alignment.name if self._alignment else None,
+            patience_s=0,  # ours
+        ) as stream:
+            with self._lock:
+                self._streams.add(stream)
+            if self._stopped.is_set():
+                stream.close()
+            try:
+                yield stream
+            finally:
+                with self._lock:
+                    self._streams.discard(stream)
+
+    def _chunks(self, episode: Episode, part: EpisodePart) -> Iterator[Frames]:
+        """The frames at the model's size, kept on the way where the output wants them; read in the sender's thread."""
+        for chunk in _read(episode):
+            frames_THWC = resize_frames(chunk, *self._info.frame_size)
+            if part.keeps_frames:  # otherwise there is nothing to wait for another episode's disk for
+                with self._lock:
+                    part.add_frames(frames_THWC)
+            yield frames_THWC
+
+
+def _count_frames(episode: Episode) -> int:
+    """How many frames there are; raises BadEpisodeError where they are too few, or the file is damaged."""
+    try:
+        count = episode.num_frames
+    except DatasetError as error:
+        raise BadEpisodeError(str(error)) from error
+    if count < _LEAST_FRAMES:
+        frames = "1 frame" if count == 1 else f"{count} frames"
+        raise BadEpisodeError(f"{episode.source}: {episode.name} has {frames}, wanted 2 or more")
+    return count
+
+
+def _check_step(writer: LabelWriter, episode: Episode, alignment: Alignment | None) -> None:
+    """Raise BadEpisodeError where nothing says how long a transition is, the data state a rate that can be none, or
+    the alignment is for transitions of another length.
+    """
+    try:
+        step = writer.step(episode).step
+    except DatasetError as error:
+        raise BadEpisodeError(str(error)) from error
+    if alignment is not None and alignment.step != step:
+        raise BadEpisodeError(
+            f"{episode.source}: transitions of {episode.name} are {step} frames long, "
+            f"those that alignment {alignment.name} decodes {alignment.step}"
+        )
+
+
+def _read(episode: Episode) -> Iterator[Frames]:
+    try:
+        yield from episode.chunks()
+    except DatasetError as error:
+        raise BadEpisodeError(str(error)) from error
+
+
+@contextmanager
+def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) -> Iterator[_T]:
+    """Enter and leave `context` while holding `lock`, which is free in between."""
+    with lock:
+        value = context.__enter__()
+    try:
+        yield value
+    except BaseException:
+        with lock:
+            context.__exit__(*sys.exc_info())
+        raise
+    with lock:
+        context.__exit__(None, None, None)
+
+
+__all__ = ["BadEpisodeError", "BulkRun", "Done", "Outcome"]

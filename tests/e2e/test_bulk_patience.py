@@ -1,0 +1,135 @@
+"""Labelling a dataset goes on when the server has no room, is restarted or upgraded, and says what it waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genie_client import Client, ModelError, ServerBusyError, ServerUnavailableError
+from genie_client.bulk import LabelPlan, LabelReport, label_dataset
+from genie_client.patience import Waiting
+from genie_core.data import open_dataset, open_labelled
+from tests.factories.bundles import make_nano_bundle
+from tests.factories.data import make_robomimic
+from tests.support.processes import free_port
+from tests.support.service_server import serving
+
+
+class Run:
+    """A labelling of the dataset `source` in a thread of its own."""
+
+    def __init__(self, address: str, source: Path, output: Path, **plan: float) -> None:
+        self.waited: list[Waiting | None] = []
+        self.done = 0.0
+        self.report: LabelReport | None = None
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._label, args=(address, source, LabelPlan(output, **plan)))  # type: ignore[arg-type]
+        self._thread.start()
+
+    def _label(self, address: str, source: Path, plan: LabelPlan) -> None:
+        with Client(address) as client:
+            try:
+                self.report = label_dataset(client, open_dataset(source), plan, self._advance, self.waited.append)
+            except Exception as error:
+                self.error = error
+
+    def _advance(self, episodes: float) -> None:
+        self.done += episodes
+
+    def wait_until(self, condition: Callable[[], bool], within_s: float = 30) -> bool:
+        deadline = time.monotonic() + within_s
+        while not condition() and self._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return condition()
+
+    def end(self) -> LabelReport:
+        self._thread.join(60)
+        if self.error is not None:
+            raise self.error
+        assert self.report is not None
+        return self.report
+
+    def reasons(self) -> set[type[Exception]]:
+        return {type(waiting.error) for waiting in self.waited if waiting is not None}
+
+
+@pytest.fixture
+def models(models_folder: Path) -> Path:
+    return models_folder
+
+
+def assert_same_labels(path: Path, other: Path) -> None:
+    one, two = open_labelled(path), open_labelled(other)
+    assert one.episodes == two.episodes
+    for name in one.episodes:
+        np.testing.assert_array_equal(one.labels(name)[0].latent, two.labels(name)[0].latent)
+
+
+def test_a_server_without_room_is_waited_for_and_the_run_goes_on(models: Path, server: str, tmp_path: Path) -> None:
+    """16 episodes of 60 frames/s in flight are 96 pieces of work, more than the 64 that may wait by default."""
+    source = make_robomimic(tmp_path / "a.hdf5", episodes=20, frames=40, size=32, fps=60)
+    with serving(models) as running:
+        with running.busy_device():
+            run = Run(running.server.address, source, tmp_path / "out.hdf5")
+            run.wait_until(lambda: ServerBusyError in run.reasons(), within_s=4)
+            assert run.error is None
+        report = run.end()
+    assert (report.labelled, round(run.done, 6)) == (20, 20)
+    Run(server, source, tmp_path / "alone.hdf5", jobs=1).end()
+    assert_same_labels(tmp_path / "out.hdf5", tmp_path / "alone.hdf5")
+
+
+def start_and_stop(models: Path, source: Path, output: Path, port: int, **plan: float) -> Run:
+    """A run whose server is drained as soon as one episode is done, with no time for those under way."""
+    with serving(models, port=port, drain_seconds=0) as running:
+        run = Run(running.server.address, source, output, jobs=2, **plan)
+        assert run.wait_until(lambda: run.done > 1)
+        running.run(running.server.drain(0))
+    return run
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_robomimic(tmp_path / "a.hdf5", episodes=12, frames=400, size=32)
+
+
+def test_a_restarted_server_is_waited_for_and_gives_the_same_labels(
+    models: Path, server: str, source: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    run = start_and_stop(models, source, tmp_path / "out.hdf5", port)
+    assert run.wait_until(lambda: len(run.waited) > 1), run.error
+    with serving(models, port=port):
+        report = run.end()
+    assert (report.labelled, round(run.done, 6)) == (12, 12)
+    assert run.waited[-1] is None
+    Run(server, source, tmp_path / "at-once.hdf5").end()
+    assert_same_labels(tmp_path / "out.hdf5", tmp_path / "at-once.hdf5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "at-once.hdf5", "out.hdf5"]
+
+
+def test_a_server_that_comes_back_with_another_bundle_is_refused(models: Path, source: Path, tmp_path: Path) -> None:
+    port = free_port()
+    other = tmp_path / "models"
+    other.mkdir()
+    make_nano_bundle(other / "nano", seed=9)
+    run = start_and_stop(models, source, tmp_path / "out.hdf5", port)
+    with (
+        serving(other, port=port),
+        pytest.raises(ModelError, match=r"replaced the model .* its bundle is"),
+    ):
+        run.end()
+
+
+def test_patience_ends_and_what_is_finished_stands(models: Path, source: Path, tmp_path: Path) -> None:
+    run = start_and_stop(models, source, tmp_path / "out.hdf5", free_port(), patience_s=1.5)
+    with pytest.raises(ServerUnavailableError) as error:
+        run.end()
+    notes = " ".join(error.value.__notes__)
+    assert "s for it (--patience 1.5)" in notes
+    assert "of 12 episodes are finished; the same command goes on from there" in notes
