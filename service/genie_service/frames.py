@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_api.v1 import frames_pb2
-from genie_core.data.frames.images import decode_image, encode_image
+from genie_core.data.frames.images import decode_image, encode_image, image_size
 from genie_core.errors import RequestError
 
 CHANNELS = 3
@@ -120,12 +120,11 @@ def _image(data: bytes, message: frames_pb2.Frames, field: str) -> NDArray[np.ui
     name, signature = _SIGNATURES[message.encoding]
     if not data.startswith(signature):
         raise RequestError(field, f"got {len(data)} bytes that are no {name} file, wanted one as encoding says")
-    image_HWC = decode_image(data, field)
-    height, width, _ = image_HWC.shape
+    height, width = image_size(data, field)
     if (height, width) != (message.height, message.width):
         wanted = f"wanted {message.height} x {message.width} as in height and width"
         raise RequestError(field, f"got {height} x {width} pixels, {wanted}")
-    return image_HWC
+    return decode_image(data, field)  # no larger than what was asked for and allowed
 
 
 def _enum_name(enum: type[frames_pb2.FrameEncoding] | type[frames_pb2.DataType], number: int) -> str:

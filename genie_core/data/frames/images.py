@@ -13,17 +13,14 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import ArrayLike, NDArray
 
+from genie_core.data.frames.image_structure import MAX_PIXELS, StructureError, essentials, kind_of, size_of
 from genie_core.data.frames.resize import Frames, conform_frames
 from genie_core.data.frames.rgb import RgbConverter
 from genie_core.errors import DatasetError, RequestError
 
 ImageFormat = Literal["png", "jpeg"]
 
-MAX_PIXELS = 4096 * 4096
-"""Largest image decoded, so that a small file cannot fill the memory."""
-
-_JPEG_END = b"\xff\xd9"
-_MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "mjpeg"}
+_CODECS = {"png": "png", "jpeg": "mjpeg"}
 
 
 def read_image(path: Path) -> Frames:
@@ -43,33 +40,46 @@ def read_image(path: Path) -> Frames:
 
 def is_image(data: bytes) -> bool:
     """Whether bytes begin as a PNG or JPEG does."""
-    return any(data.startswith(magic) for magic in _MAGIC)
+    return kind_of(data) is not None
+
+
+def image_size(data: bytes, field: str = "image") -> tuple[int, int]:
+    """Height and width of a PNG or JPEG file in pixels, from its header alone: nothing is decoded.
+
+    Raises:
+        RequestError: of `field`: other or damaged bytes, or more than MAX_PIXELS pixels.
+
+    """
+    try:
+        size = size_of(data)
+    except StructureError as error:
+        raise _refused(field, error) from None
+    return size.height, size.width
 
 
 def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     """Decode the bytes of a PNG or JPEG file to (H, W, 3) uint8 RGB.
 
-    Grey and palette images become RGB; an alpha channel is accepted where it is opaque everywhere.
+    Grey and palette images become RGB; an alpha channel is accepted where it is opaque everywhere. Text, colour
+    profiles and whatever else does not change pixels is never unpacked.
 
     Raises:
         RequestError: of `field`: other or damaged bytes, more than MAX_PIXELS pixels, more than 8 bits a channel,
             transparency, or CMYK colours.
 
     """
-    codec = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
-    if codec is None:
-        raise RequestError(field, f"came {len(data)} bytes that are no PNG or JPEG, wanted one of the two")
-    if codec == "mjpeg" and _JPEG_END not in data:
-        raise RequestError(field, "came a damaged image: a JPEG that is cut off")
-    picture = _decode(codec, data, field)
+    try:
+        kind, data = kind_of(data), essentials(data)
+    except StructureError as error:
+        raise _refused(field, error) from None
+    assert kind is not None
+    picture = _decode(_CODECS[kind], data, field)
     components = picture.format.components
     if any(component.bits > 8 for component in components):
         raise RequestError(field, f"came {picture.format.name}, wanted 8 bits a channel")
     has_alpha = any(component.is_alpha for component in components) or picture.format.has_palette
     if not has_alpha:
         return RgbConverter().rgb(picture)
-    if codec == "mjpeg":
-        raise RequestError(field, "came a JPEG in CMYK, wanted RGB or grey")
     image_HWC = RgbConverter().rgba(picture)
     if image_HWC[..., 3].min() < 255:
         raise RequestError(field, "came an image with transparency, wanted an opaque one: blend it over a background")
@@ -95,13 +105,18 @@ def encode_image(frame_HWC: ArrayLike, image_format: ImageFormat = "png") -> byt
     return b"".join(bytes(packet) for packet in [*context.encode(picture), *context.encode(None)])
 
 
+def _refused(field: str, error: StructureError) -> RequestError:
+    wanted = "" if "wanted" in str(error) else ", wanted a PNG or JPEG of 8 bits a channel"
+    return RequestError(field, f"came {error}{wanted}")
+
+
 def _decode(codec: str, data: bytes, field: str) -> VideoFrame:
     context = _context(codec, "r")
     context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}  # by default damage is hidden
     try:
         pictures = [*context.decode(Packet(data)), *context.decode(None)]
     except av.error.FFmpegError as error:
-        raise RequestError(field, f"came a damaged image or one of more than {MAX_PIXELS} pixels") from error
+        raise RequestError(field, "came a damaged image") from error
     if len(pictures) != 1 or pictures[0].is_corrupt:
         raise RequestError(field, "came a damaged image")
     return pictures[0]
@@ -114,4 +129,4 @@ def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     return context
 
 
-__all__ = ["MAX_PIXELS", "ImageFormat", "decode_image", "encode_image", "is_image", "read_image"]
+__all__ = ["MAX_PIXELS", "ImageFormat", "decode_image", "encode_image", "image_size", "is_image", "read_image"]

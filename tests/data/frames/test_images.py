@@ -69,12 +69,6 @@ def test_refuses_truncated_bytes(image_format: images.ImageFormat) -> None:
         decode_image(encode_image(FRAME, image_format)[:200])
 
 
-def test_refuses_an_image_too_large_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
-    with pytest.raises(RequestError, match="more than 1000 pixels"):
-        decode_image(encode_image(FRAME))
-
-
 def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"gone\.png: No such file"):
         read_image(tmp_path / "gone.png")
