@@ -27,12 +27,13 @@ class AccessLog(AroundCall):
         code = grpc.StatusCode.OK
         try:
             yield
+            code = _code_of(context) or code
         except asyncio.CancelledError:
             timed_out = context.time_remaining() == 0
             code = grpc.StatusCode.DEADLINE_EXCEEDED if timed_out else grpc.StatusCode.CANCELLED
             raise
         except Exception:
-            code = _code_of(context)
+            code = _code_of(context) or grpc.StatusCode.UNKNOWN  # as gRPC has it
             raise
         finally:
             level = logging.INFO if method.startswith(_OURS) else logging.DEBUG
@@ -40,10 +41,10 @@ class AccessLog(AroundCall):
             _log.log(level, text, method, code.name, call.elapsed_ms, call.frames, call.peer, call.id)
 
 
-def _code_of(context: Context) -> grpc.StatusCode:
-    """The status that the call was aborted with; UNKNOWN, as gRPC has it, if it was not."""
+def _code_of(context: Context) -> grpc.StatusCode | None:
+    """The status that the call has been ended with; None if it has not been."""
     code: grpc.StatusCode | None = context.code()
-    return code or grpc.StatusCode.UNKNOWN
+    return code or None  # gRPC has the number 0 before it is set
 
 
 __all__ = ["AccessLog"]
