@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -145,12 +145,10 @@ class Engine:
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in payloads]
         now = time.perf_counter()
-
-        def deliver(piece: Piece, result: Any, error: BaseException | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, futures[pieces.index(piece)], result, error)
-
-        pieces = [Piece(operation, payload, client, deliver, submitted=now) for payload in payloads]
+        pieces = [
+            Piece(operation, payload, client, _delivery(loop, future), submitted=now)
+            for payload, future in zip(payloads, futures, strict=True)
+        ]
         self._pending += len(pieces)
         with self._changed:
             for piece in pieces:
@@ -161,6 +159,7 @@ class Engine:
         finally:
             self._pending -= len(pieces)
             self._drop(pieces)
+            futures.clear()  # they hold what was raised, which holds this frame: the call would outlive itself
         last = max(pieces, key=lambda piece: piece.ended)
         self._mean_piece_s += _MEAN_WEIGHT * ((last.ended - last.started) / last.batch - self._mean_piece_s)
         return results, last
@@ -201,6 +200,8 @@ class Engine:
         for i, piece in enumerate(pieces):
             piece.started, piece.ended, piece.batch = started, ended, len(pieces)
             piece.deliver(piece, None if error else results[i], error)
+            piece.deliver = _nothing
+        del error  # it holds this frame and the pieces: nothing of them may hold it, or the call would outlive itself
         return True
 
     def _pick(self) -> tuple[list[Piece], int] | None:
@@ -255,6 +256,22 @@ class Engine:
         self._done[name] = replace(
             past, pieces=past.pieces + len(pieces), batches=past.batches + 1, device_s=past.device_s + seconds
         )
+
+
+def _delivery(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]
+) -> Callable[[Piece, Any, BaseException | None], None]:
+    """What hands one piece's result to whoever awaits `future`; it knows no piece, so that none knows itself."""
+
+    def deliver(_: Piece, result: Any, error: BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, future, result, error)
+
+    return deliver
+
+
+def _nothing(_: Piece, __: Any, ___: BaseException | None) -> None:
+    """A delivery that has been made."""
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -34,6 +34,7 @@ async def read_ahead(source: AsyncGenerator[T], idle_seconds: float) -> AsyncGen
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
         await source.aclose()
+        del pending  # it may hold what was raised, which holds this frame: the messages would outlive the call
 
 
 def part_of(message: Message) -> str:
@@ -52,6 +53,8 @@ async def _patiently(pending: asyncio.Future[T | None], idle_seconds: float) -> 
             return await pending
     except TimeoutError:
         raise IdleError(f"nothing came for {idle_seconds:g} s, the server's limit (idle_seconds)") from None
+    finally:
+        del pending  # as in `read_ahead`
 
 
 __all__ = ["next_or_none", "part_of", "read_ahead"]

@@ -1,89 +1,91 @@
-"""A call that failed keeps nothing: what it brought goes at once, not when the garbage collector next looks at all."""
+"""A call leaves nothing in a cycle: what it brought goes with it, not when the garbage collector comes to look."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import weakref
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import time
+import types
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
-from grpc import aio
 
-from genie_core.errors import RequestError
-from genie_service.engine import Engine
+from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_service.fair_queue import Operation
-from genie_service.interceptors.access_log import AccessLog
-from genie_service.interceptors.admission import Admission
-from genie_service.interceptors.decoding import Decoding
-from genie_service.interceptors.error_status import ErrorStatus
+from tests.support.service_messages import episode, raw, video
+from tests.support.service_server import Running
+
+Options, Clip = labelling_pb2.LabelOptions, labelling_pb2.LabelClipRequest
 
 
-class Message:
-    """A request that can be watched."""
-
-    alive = weakref.WeakSet["Message"]()
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        Message.alive.add(self)
+def _clip(genie: Running, height: int = 40, frames: int = 20, timeout_s: float | None = None) -> None:
+    genie.labelling.LabelClip(Clip(options=Options(fps=10), frames=raw(video(frames), height=height)), timeout=timeout_s)
 
 
-@pytest.fixture
-def no_collector() -> Iterator[None]:
+def _wrong_in_the_middle(genie: Running) -> None:
+    def requests() -> Iterator[labelling_pb2.LabelEpisodeRequest]:
+        yield from episode(video(20))
+        yield labelling_pb2.LabelEpisodeRequest(frames=raw(video(5), height=41))
+
+    list(genie.labelling.LabelEpisode(requests()))
+
+
+def _wrong_action(genie: Running) -> None:
+    start = simulation_pb2.SimulationStart(prompt=raw(video(1)))
+    requests = (simulation_pb2.PlayRequest(start=start), simulation_pb2.PlayRequest(action=99))
+    list(genie.simulation.Play(iter(requests)))
+
+
+def _defect_on_the_device(genie: Running) -> None:
+    loaded = genie.server.registry._entries["alpha"].loaded
+    assert loaded is not None
+    good = loaded.encode
+    loaded.encode = Operation("divide", lambda payloads: [1 // 0 for _ in payloads])
+    try:
+        list(genie.labelling.LabelEpisode(episode(video(40))))
+    finally:
+        loaded.encode = good
+
+
+CALLS: dict[str, Callable[[Running], None]] = {
+    "good clip": _clip,
+    "good episode": lambda genie: list(genie.labelling.LabelEpisode(episode(video(40)))) and None,
+    "wrong clip": lambda genie: _clip(genie, height=41),
+    "wrong in the middle": _wrong_in_the_middle,
+    "wrong action": _wrong_action,
+    "past its deadline": lambda genie: _clip(genie, frames=400, timeout_s=0.02),
+    "defect on the device": _defect_on_the_device,
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_nothing_of_a_call_waits_for_the_garbage_collector(genie: Running, call: Callable[[Running], None]) -> None:
     gc.collect()
     gc.disable()
-    yield
-    gc.enable()
+    try:
+        for _ in range(2):
+            try:
+                call(genie)
+            except grpc.RpcError:
+                pass
+        while genie.server.calls_under_way or genie.server.engine.pending:
+            time.sleep(0.005)
+        time.sleep(0.05)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = [_name(thing) for thing in gc.garbage if _is_ours(thing)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
 
 
-async def _work(message: Message, engine: Engine) -> None:
-    if message.content == b"wrong":
-        raise RequestError("content", "got wrong, expected right")
-    if message.content == b"unforeseen":
-        raise ZeroDivisionError
-    if message.content == b"thread":
-        await asyncio.to_thread(lambda: message.content.index(b"?"))
-    await engine.job().run(Operation("divide", lambda payloads: [1 // 0 for _ in payloads]), message)
+def _is_ours(thing: object) -> bool:
+    if isinstance(thing, types.FrameType):
+        return "genie_service" in thing.f_code.co_filename
+    return type(thing).__module__.startswith(("genie_service", "genie_core"))
 
 
-@pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("content", [b"wrong", b"unforeseen", b"thread", b"device"])
-@pytest.mark.parametrize("method", ["One", "Many"])
-def test_nothing_of_a_failed_call_is_left(method: str, content: bytes) -> None:
-    async def main() -> None:
-        engine = Engine(queue_limit=8)
-
-        async def one(message: Any, context: Any) -> bytes:
-            await _work(message, engine)
-            return b""
-
-        async def many(messages: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
-            async for message in messages:
-                await _work(message, engine)
-                yield b""
-
-        handlers = {
-            "One": grpc.unary_unary_rpc_method_handler(one, Message),
-            "Many": grpc.stream_stream_rpc_method_handler(many, Message),
-        }
-        server = aio.server(interceptors=[AccessLog(), ErrorStatus(), Admission(8), Decoding()])
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("genie_api.Test", handlers)])
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            for _ in range(3):
-                with pytest.raises(aio.AioRpcError):
-                    if method == "One":
-                        await channel.unary_unary("/genie_api.Test/One")(content)
-                    else:
-                        _ = [r async for r in channel.stream_stream("/genie_api.Test/Many")(iter([content]))]
-            await channel.close()
-        await server.stop(None)
-        await asyncio.sleep(0.01)
-        engine.close()
-
-    asyncio.run(main())
-    assert len(Message.alive) == 0
+def _name(thing: object) -> str:
+    return f"frame of {thing.f_code.co_qualname}" if isinstance(thing, types.FrameType) else type(thing).__name__

@@ -200,6 +200,7 @@ class _Episode:
             if coming is not None:
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
+            del coming  # it may hold what was raised, which holds this frame: the episode would outlive the call
 
     def _begin(self) -> asyncio.Task[list[Encoded]] | None:
         """Give the device the next blocks, if there are any."""

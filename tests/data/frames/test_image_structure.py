@@ -10,11 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from factories.data import make_frames
+
 from genie_core.data.frames import images
 from genie_core.data.frames.image_structure import StructureError, essentials, size_of
 from genie_core.data.frames.images import decode_image, encode_image, image_size
 from genie_core.errors import RequestError
+from tests.factories.data import make_frames
 
 FRAME = make_frames(1, 33, 47)[0]
 PNG, JPEG = encode_image(FRAME, "png"), encode_image(FRAME, "jpeg")
