@@ -76,6 +76,8 @@ def _serve(flags: dict[str, Any]) -> None:
     settings = load_settings(flags)  # before the slow imports, so that a wrong flag is told at once
     # Read once, when torch is imported: threads that wait by spinning take the cores from those that have work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Written past our log straight to standard error, where whoever connects could fill up a pipe that nobody reads.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from genie_service.process import run
 

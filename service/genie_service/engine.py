@@ -19,6 +19,7 @@ import torch
 
 from genie_service.errors import BusyError
 from genie_service.fair_queue import FairQueue, Operation, Piece
+from genie_service.lanes import LaneError, Lanes
 
 _MEAN_WEIGHT = 0.1
 """Weight of the newest piece in the running mean of what a piece costs."""
@@ -96,26 +97,42 @@ class Engine:
         self._recorder = recorder
         self._queue = FairQueue()
         self._changed = threading.Condition()
-        self._busy = self._pending = self._dropped = self._refused = 0
-        self._closed = False
+        self._pending = self._dropped = self._refused = 0
+        self._open: dict[Piece, None] = {}  # what somebody waits for, in order
+        self._computing: set[int] = set()  # lanes, by thread
+        self._owed: dict[int, list[Piece]] = {}  # what each lane has taken and not delivered
+        self._closed = self._broken = False
+        self._on_broken: Callable[[], None] = lambda: None
         self._began = time.perf_counter()
         self._mean_piece_s = 0.0
         self._done: dict[str, OperationStatistics] = {}
-        self._threads = [threading.Thread(target=self._work, name=f"genie-lane-{i}", daemon=True) for i in range(lanes)]
-        for thread in self._threads:
-            thread.start()
+        self._lanes = Lanes(lanes, self._turn, self._recover, self._give_up)
 
     @property
     def pending(self) -> int:
         """Number of pieces that somebody waits for, those that run included."""
         return self._pending
 
+    @property
+    def lanes_alive(self) -> int:
+        """Number of lanes that have not ended."""
+        return self._lanes.alive
+
+    @property
+    def broken(self) -> bool:
+        """Whether lanes have failed so that no work is done any more."""
+        return self._broken
+
+    def on_broken(self, observer: Callable[[], None]) -> None:
+        """Call `observer()`, in a lane's thread, when the engine breaks."""
+        self._on_broken = observer
+
     def statistics(self) -> EngineStatistics:
         """What the engine does, and has done."""
         with self._changed:
             return EngineStatistics(
                 lanes=self.lanes,
-                busy_lanes=self._busy,
+                busy_lanes=len(self._computing),
                 waiting=len(self._queue),
                 dropped=self._dropped,
                 refused=self._refused,
@@ -140,7 +157,7 @@ class Engine:
         """Results of `operation` for each payload, in order, and the piece that was done last.
 
         If the caller is cancelled (its client has gone or its deadline has passed), its pieces that still wait are
-        dropped and never run. Raises what the operation raises.
+        dropped and never run. Raises what the operation raises, and LaneError for a defect around it.
         """
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in payloads]
@@ -149,11 +166,14 @@ class Engine:
             Piece(operation, payload, client, _delivery(loop, future), submitted=now)
             for payload, future in zip(payloads, futures, strict=True)
         ]
-        self._pending += len(pieces)
         with self._changed:
+            if self._closed:
+                raise LaneError("the engine has ended and takes no more work")
             for piece in pieces:
                 self._queue.put(piece)
+                self._open[piece] = None
             self._changed.notify_all()
+        self._pending += len(pieces)
         try:
             results = await asyncio.gather(*futures)
         finally:
@@ -170,42 +190,69 @@ class Engine:
             self._closed = True
             self._queue.clear()
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        self._lanes.join()
         if self._recorder is not None:
             self._recorder.close()
 
     def _drop(self, pieces: list[Piece]) -> None:
         with self._changed:
-            self._dropped += sum(self._queue.drop(piece) for piece in pieces)
+            for piece in pieces:
+                self._open.pop(piece, None)
+                self._dropped += self._queue.drop(piece)
 
-    def _work(self) -> None:
-        """What a lane does, until the engine closes."""
-        while self._turn():
-            pass
+    def _recover(self) -> None:
+        """After a turn that failed outside of its operation: what its lane had taken is lost, and its callers are told.
+
+        The turn may have left the queue half changed, so everything that waits is lined up anew.
+        """
+        with self._changed:
+            lane = threading.get_ident()
+            lost = self._owed.pop(lane, [])
+            self._computing.discard(lane)
+            taken = {piece for pieces in (lost, *self._owed.values()) for piece in pieces}
+            self._queue = FairQueue()
+            for piece in self._open:
+                if piece not in taken and not piece.ended:
+                    self._queue.put(piece)
+            self._changed.notify_all()
+        for piece in lost:
+            piece.deliver(piece, None, LaneError(f"{piece.operation.name} was lost to a defect of its lane"))
+
+    def _give_up(self) -> None:
+        """Nothing is done any more: all who wait are told, and then whoever watches."""
+        with self._changed:
+            self._closed = self._broken = True
+            waiting = list(self._open)
+            self._queue = FairQueue()
+            self._changed.notify_all()
+        for piece in waiting:
+            piece.deliver(piece, None, LaneError(f"{piece.operation.name} was lost: the device's lanes have failed"))
+        self._on_broken()
 
     def _turn(self) -> bool:
         """Wait for a batch and run it; False once the engine is closed. Nothing of it is held on to afterwards."""
         picked = self._pick()
         if picked is None:
             return False
-        pieces, threads = picked
+        pieces, threads, queue = picked
         started = time.perf_counter()
         results, error = self._run(pieces, threads)
         ended = time.perf_counter()
         with self._changed:
-            self._busy -= 1
-            self._queue.done(pieces, ended - started)
+            self._computing.discard(threading.get_ident())
+            queue.done(pieces, ended - started)
             self._count(pieces, ended - started)
         for i, piece in enumerate(pieces):
             piece.started, piece.ended, piece.batch = started, ended, len(pieces)
             piece.deliver(piece, None if error else results[i], error)
             piece.deliver = _nothing
+        with self._changed:
+            del self._owed[threading.get_ident()]
         del error  # it holds this frame and the pieces: nothing of them may hold it, or the call would outlive itself
         return True
 
-    def _pick(self) -> tuple[list[Piece], int] | None:
-        """The next batch and the threads to run it in; None once the engine is closed."""
+    def _pick(self) -> tuple[list[Piece], int, FairQueue] | None:
+        """The next batch, the threads to run it in and the queue it is from; None once the engine is closed."""
         with self._changed:
             while not self._closed:
                 head = self._queue.head()
@@ -214,18 +261,19 @@ class Engine:
                     continue
                 picked = time.perf_counter()
                 self._gather(head.operation)
-                pieces = self._queue.take(head.operation, self.lanes - self._busy)
+                pieces = self._queue.take(head.operation, self.lanes - len(self._computing))
                 if not pieces:  # another lane was quicker
                     continue
                 for piece in pieces:
                     piece.picked = max(picked, piece.submitted)
-                self._busy += 1
-                return pieces, self._threads_for(head.operation)
+                self._owed[threading.get_ident()] = pieces
+                self._computing.add(threading.get_ident())
+                return pieces, self._threads_for(head.operation), self._queue
         return None
 
     def _threads_for(self, operation: Operation) -> int:
         """One thread or all of them: no other number was tried for changing no bit."""
-        alone = self.lanes == 1 or (self._busy == 1 and not len(self._queue))
+        alone = self.lanes == 1 or (len(self._computing) == 1 and not len(self._queue))
         return self.threads if alone and operation.shapes.in_threads else 1
 
     def _gather(self, operation: Operation) -> None:
@@ -238,16 +286,19 @@ class Engine:
                 return
 
     def _run(self, pieces: list[Piece], threads: int) -> tuple[list[Any], BaseException | None]:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
         operation = pieces[0].operation
         payloads = [piece.payload for piece in pieces]
         try:
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
             if operation.filler is not None:
                 payloads += [operation.filler(payloads[0]) for _ in range(operation.shapes.sizes[0] - len(payloads))]
             with nullcontext() if self._recorder is None else self._recorder.batch(operation.name):
                 return operation.run(payloads), None
-        except BaseException as error:
+        except (StopIteration, StopAsyncIteration) as error:  # no awaitable can raise these
+            lost = LaneError(f"{operation.name} ended in {type(error).__name__}")
+            return [], lost.with_traceback(error.__traceback__)
+        except Exception as error:
             return [], error
 
     def _count(self, pieces: list[Piece], seconds: float) -> None:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 
 import torch
 
+from genie_service.logs import log_to_stderr
 from genie_service.server import GenieServer
 from genie_service.settings import Settings
 
 _INTERRUPTED = 130
+
+_BROKEN = 70
+"""EX_SOFTWARE of sysexits.h: whatever started the server should start it again."""
 
 
 def run(settings: Settings) -> int:
     """Serve until told to stop; the process's exit code.
 
     0 once SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input) has come and calls under way have
-    had their time; 130 if a second signal cut that short. Raises GenieError if the server cannot be started.
+    had their time; 130 if a second signal cut that short; 70 if the device's lanes have failed and nothing can be
+    computed any more. Raises GenieError if the server cannot be started.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to_stderr(settings.log_level)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     return asyncio.run(_serve(settings))
@@ -43,13 +44,22 @@ async def _serve(settings: Settings) -> int:
     try:
         if await _before(preload, stop):
             print(f"genie: ready, models: {', '.join(preload.result()) or 'none'}", flush=True)
-            await stop.wait()
+            await _first_of(stop, server.broken)
     finally:
         drain = asyncio.create_task(server.drain(settings.drain_seconds))
         if not await _before(drain, hurry):
             drain.cancel()
             await server.drain(0)
-    return _INTERRUPTED if hurry.is_set() else 0
+    if hurry.is_set():
+        return _INTERRUPTED
+    return _BROKEN if server.broken.is_set() else 0
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 async def _before(task: asyncio.Task[object], event: asyncio.Event) -> bool:

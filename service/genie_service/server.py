@@ -53,14 +53,19 @@ _KEEPALIVE_MS = 60_000
 
 
 class GenieServer:
-    """A gRPC server that hosts models. Made by `start`; ends with `drain`."""
+    """A gRPC server that hosts models. Made by `start`; ends with `drain`.
+
+    `broken` is set once nothing can be computed any more; health says so, and whoever runs the server should end it.
+    """
 
     def __init__(self, settings: Settings, engine: Engine, registry: ModelRegistry) -> None:
         self._settings = settings
         self.engine = engine
         self.registry = registry
         self._admission = Admission(settings.max_calls)
-        self._health = Health((LABELLING, SIMULATION), (MODELS,), lambda: registry.is_default_ready)
+        self.broken = asyncio.Event()
+        self._telling: asyncio.Future[None] | None = None
+        self._health = Health((LABELLING, SIMULATION), (MODELS,), self._can_serve)
         self._server = aio.server(
             interceptors=(AccessLog(), ErrorStatus(), self._admission, Decoding()), options=_channel_options(settings)
         )
@@ -80,6 +85,8 @@ class GenieServer:
             engine.close()
             raise
         server = cls(settings, engine, registry)
+        loop = asyncio.get_running_loop()
+        engine.on_broken(lambda: loop.call_soon_threadsafe(server._break))
         registry.on_change(server._health.update)
         await server._listen()
         return server
@@ -115,6 +122,13 @@ class GenieServer:
         await self._server.stop(None if cut else _CLOSING_S)
         await asyncio.to_thread(self.engine.close)
         return cut
+
+    def _can_serve(self) -> bool:
+        return self.registry.is_default_ready and not self.engine.broken
+
+    def _break(self) -> None:
+        self.broken.set()
+        self._telling = asyncio.ensure_future(self._health.update())
 
     async def _listen(self) -> None:
         settings = self._settings

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
+from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc, models_pb2, models_pb2_grpc
 from tests.factories.bundles import make_nano_bundle
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -28,9 +28,15 @@ WITHIN_S = 30
 class Server:
     """A started `python -m genie_service`."""
 
-    def __init__(self, *flags: str, stdin: int | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        stdin: int | None = None,
+        program: tuple[str, str] = ("-m", "genie_service"),
+        **environment: str,
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "genie_service", *flags],
+            [sys.executable, *program, *flags],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -182,3 +188,48 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(
     log = server.log()
     assert words in log
     assert "Traceback" not in log
+
+
+def test_a_log_that_nobody_reads_does_not_hold_the_server_up(servers: list[Server], bundle: Path) -> None:
+    server = Server("--models", str(bundle), "--port", "0")
+    servers.append(server)
+    with grpc.insecure_channel(server.address) as channel:
+        server.ready()
+        models = models_pb2_grpc.ModelServiceStub(channel)
+        for _ in range(800):  # a pipe holds some 400 lines
+            models.GetStatistics(models_pb2.GetStatisticsRequest(), timeout=WITHIN_S)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+_FAILS_WHEN_TOLD = """
+import sys
+from pathlib import Path
+from genie_service.__main__ import main
+from genie_service.fair_queue import FairQueue
+head, signal = FairQueue.head, Path(sys.argv.pop(1))
+def failing(self):
+    if signal.exists():
+        raise MemoryError("injected")
+    return head(self)
+FairQueue.head = failing
+main()
+"""
+
+
+def test_a_server_whose_lanes_fail_says_so_and_ends(servers: list[Server], bundle: Path, tmp_path: Path) -> None:
+    trigger = tmp_path / "fail"
+    server = Server(str(trigger), "--models", str(bundle), "--port", "0", program=("-c", _FAILS_WHEN_TOLD))
+    servers.append(server)
+    with grpc.insecure_channel(server.address) as channel:
+        server.ready()
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        trigger.touch()
+        labelling = labelling_pb2_grpc.LabellingServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(labelling.LabelEpisode(iter([_header(), _frames(9)]), timeout=WITHIN_S))
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert next(watch).status == NOT_SERVING
+    assert server.wait() == 70
+    assert "cannot go on: the server ends" in server.log()

@@ -14,7 +14,8 @@ import torch
 from genie_core.inference.shapes import ExactShapes
 from genie_service.engine import Engine
 from genie_service.errors import BusyError
-from genie_service.fair_queue import Operation
+from genie_service.fair_queue import FairQueue, Operation
+from genie_service.lanes import LaneError
 
 
 def each(function: Callable[[Any], Any], sizes: tuple[int, ...] = (1,), in_threads: bool = True) -> Operation:
@@ -261,3 +262,107 @@ def test_a_bulk_client_does_not_starve_an_interactive_one() -> None:
 
     asyncio.run(main())
     assert order.index("player") < 20
+
+
+# Defects around an operation: nobody is left waiting.
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+    """Make a method of the queue raise for the next calls."""
+    good, left = getattr(FairQueue, name), [times]
+
+    def method(self: FairQueue, *arguments: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise MemoryError("injected")
+        return good(self, *arguments)
+
+    monkeypatch.setattr(FairQueue, name, method)
+
+
+@pytest.mark.parametrize("name", ["done", "take", "head"])
+def test_a_lane_that_fails_around_its_work_comes_back(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    async def main() -> tuple[list[Any], str, int]:
+        engine = Engine(queue_limit=100, lanes=2)
+        _failing(monkeypatch, name, times=2)
+        async with asyncio.timeout(20):
+            work = [engine.job(f"client {n}").run(each(str), n) for n in range(6)]
+            results = await asyncio.gather(*work, return_exceptions=True)
+            after = await engine.job().run(each(str), "fine")
+        alive = engine.lanes_alive
+        engine.close()
+        return results, after, alive
+
+    results, after, alive = asyncio.run(main())
+    lost = [result for result in results if isinstance(result, LaneError)]
+    assert len(lost) == (2 if name == "done" else 0)  # elsewhere nothing was taken yet: it is lined up anew
+    assert sorted(result for result in results if isinstance(result, str)) == sorted(
+        str(n) for n, result in enumerate(results) if not isinstance(result, LaneError)
+    )
+    assert (after, alive) == ("fine", 2)
+
+
+def test_what_is_computed_elsewhere_is_not_lost_with_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> tuple[Any, Any]:
+        engine, blocker = Engine(queue_limit=100, lanes=2), Blocker()
+        elsewhere = asyncio.create_task(engine.job("other").run(blocker.operation, None))
+        await until(lambda: engine.statistics().busy_lanes == 1)
+        _failing(monkeypatch, "done", times=1)
+        lost = (await asyncio.gather(engine.job().run(each(str), 1), return_exceptions=True))[0]
+        blocker.release.set()
+        async with asyncio.timeout(20):
+            done = await elsewhere
+        engine.close()
+        return lost, done
+
+    lost, done = asyncio.run(main())
+    assert isinstance(lost, LaneError)
+    assert done is True
+
+
+def test_lanes_that_go_on_failing_end_and_everybody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        engine, told = Engine(queue_limit=100, lanes=2), threading.Event()
+        engine.on_broken(told.set)
+        _failing(monkeypatch, "head", times=10**6)
+        async with asyncio.timeout(20):
+            work = [engine.job(f"client {n}").run(each(str), n) for n in range(6)]
+            assert all(isinstance(r, LaneError) for r in await asyncio.gather(*work, return_exceptions=True))
+            with pytest.raises(LaneError, match="takes no more work"):
+                await engine.job().run(each(str), 1)
+        assert told.wait(10)
+        assert engine.broken
+        assert engine.pending == 0
+        engine.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [StopIteration, SystemExit, KeyboardInterrupt])
+def test_what_no_awaitable_can_raise_reaches_the_caller_all_the_same(error: type[BaseException]) -> None:
+    def work(_: Any) -> None:
+        raise error
+
+    async def main() -> None:
+        engine = Engine(queue_limit=2)
+        async with asyncio.timeout(20):
+            with pytest.raises(LaneError):
+                await engine.job().run(Operation("leave", work), None)
+            assert await engine.job().run(each(str), "fine") == "fine"
+        engine.close()
+
+    asyncio.run(main())
+
+
+def test_an_operation_that_answers_too_little_fails_its_callers() -> None:
+    async def main() -> None:
+        engine = Engine(queue_limit=8)
+        async with asyncio.timeout(20):
+            both = await asyncio.gather(
+                engine.job().run_all(Operation("half", lambda p: p[:1], ExactShapes((2,), True), lambda p: p), [1, 2]),
+                return_exceptions=True,
+            )
+        engine.close()
+        assert isinstance(both[0], LaneError)
+
+    asyncio.run(main())

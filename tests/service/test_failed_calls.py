@@ -19,7 +19,9 @@ Options, Clip = labelling_pb2.LabelOptions, labelling_pb2.LabelClipRequest
 
 
 def _clip(genie: Running, height: int = 40, frames: int = 20, timeout_s: float | None = None) -> None:
-    genie.labelling.LabelClip(Clip(options=Options(fps=10), frames=raw(video(frames), height=height)), timeout=timeout_s)
+    genie.labelling.LabelClip(
+        Clip(options=Options(fps=10), frames=raw(video(frames), height=height)), timeout=timeout_s
+    )
 
 
 def _wrong_in_the_middle(genie: Running) -> None:

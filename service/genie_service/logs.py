@@ -1,0 +1,100 @@
+"""The log on standard error, which nobody waits for: neither the event loop nor a lane stands still for a slow reader.
+
+Lines go through a bounded queue to one thread that writes. Where nobody reads, lines are dropped and counted, and the
+count is written as soon as somebody reads again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections import deque
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LAST_WORDS_S = 1.0
+"""How long the end of the process waits for the last lines to be written."""
+
+
+class QueueingHandler(logging.Handler):
+    """Writes lines to a file descriptor in a thread of its own; at most `most` of them wait.
+
+    The descriptor is written to directly: a thread that stood still inside `sys.stderr` would hold its lock, and the
+    interpreter could not end.
+    """
+
+    def __init__(self, descriptor: int, most: int = 4096) -> None:
+        super().__init__()
+        self._descriptor, self._most = descriptor, most
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._ended = False
+        self._changed = threading.Condition()
+        self._writer = threading.Thread(target=self._write_lines, name="genie-log", daemon=True)
+        self._writer.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines dropped and not yet told of."""
+        return self._dropped
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Line up one record, as text: it holds on to nothing that it was made of."""
+        try:
+            line = self.format(record)
+        except Exception:
+            line = f"{record.levelname} {record.name} a log line that cannot be formatted: {record.msg!r}"
+        with self._changed:
+            if len(self._lines) >= self._most:
+                self._dropped += 1
+            else:
+                self._lines.append(line)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Give the last lines a moment to be written, and take no more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._writer.join(_LAST_WORDS_S)
+        super().close()
+
+    def _write_lines(self) -> None:
+        while (line := self._next()) is not None:
+            data = (line + "\n").encode(errors="backslashreplace")
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError:  # the reader has gone for good: so have its lines
+                continue
+
+    def _next(self) -> str | None:
+        with self._changed:
+            while not self._lines:
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, 0
+                    return f"{dropped} log lines dropped: nobody read them in time"
+                if self._ended:
+                    return None
+                self._changed.wait()
+            return self._lines.popleft()
+
+
+def log_to_stderr(level: str) -> QueueingHandler:
+    """Send what is logged from `level` on, warnings and what threads die of included, to standard error."""
+    handler = QueueingHandler(sys.stderr.fileno())
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_death
+    return handler
+
+
+def _log_death(died: threading.ExceptHookArgs) -> None:
+    name = died.thread.name if died.thread is not None else "a thread"
+    if died.exc_value is not None:
+        logging.getLogger(__name__).critical("%s died", name, exc_info=died.exc_value)
+
+
+__all__ = ["QueueingHandler", "log_to_stderr"]

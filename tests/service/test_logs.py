@@ -1,0 +1,65 @@
+"""The log: what is read is all there; what is not read holds nobody up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from genie_service.logs import QueueingHandler
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def _record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("test", logging.INFO, "", 0, text, None, None)
+
+
+def test_lines_come_in_order(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    handler = QueueingHandler(writing)
+    for number in range(100):
+        handler.emit(_record(f"line {number}"))
+    handler.close()
+    assert os.read(reading, 65536).decode().splitlines() == [f"line {number}" for number in range(100)]
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up_and_learns_what_it_missed(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    handler = QueueingHandler(writing, most=200)
+    began = time.monotonic()
+    for _ in range(1000):
+        handler.emit(_record("x" * 999))
+    handler.close()
+    assert time.monotonic() - began < 5
+    dropped = handler.dropped
+    assert dropped > 600  # a pipe holds 64 lines, the queue 200
+    os.set_blocking(reading, False)
+    read = b""
+    while not read.endswith(b"in time\n"):
+        try:
+            read += os.read(reading, 65536)
+        except BlockingIOError:
+            time.sleep(0.001)
+    lines = read.decode().splitlines()
+    assert lines[-1] == f"{dropped} log lines dropped: nobody read them in time"
+    assert len(lines) - 1 + dropped == 1000
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    handler = QueueingHandler(writing)
+    handler.emit(_record("to nobody"))
+    handler.close()
+    os.close(writing)
+    assert handler.dropped == 0
