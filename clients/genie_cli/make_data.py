@@ -12,7 +12,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genie_core.errors import DatasetError
-from genie_core.sim.config import LookStyle, Robot, SimConfig, Task
+from genie_core.sim.config import LIMITS, LookStyle, Range, Robot, SimConfig, Task
+
+VIEW, MOTION, NOISE, COST, TRUTH = "Camera", "Motion", "Disturbances", "Cost", "Truth"
+"""Panels of the help page."""
+
+
+def read_range(option: str, text: str) -> Range:
+    """The two ends of "LOW:HIGH", or one number for both."""
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high or low)
+    except ValueError:
+        raise DatasetError(f"{option}: got {text!r}, expected a number or LOW:HIGH, such as 80 or -120:120") from None
+
+
+def _range_help(name: str, meaning: str) -> str:
+    least, most = LIMITS[name]
+    return f"{meaning}: a number, or LOW:HIGH to draw from for each episode ({least:g} to {most:g})."
 
 
 def make_data(
@@ -28,6 +45,54 @@ def make_data(
     camera_jitter: Annotated[
         float | None, typer.Option(help="Scale of the camera's displacement; by looks if not given.")
     ] = None,
+    azimuth: Annotated[
+        str,
+        typer.Option(
+            help=_range_help("azimuth", "Where the camera stands, degrees, 0 facing the robot and 90 on its left"),
+            rich_help_panel=VIEW,
+        ),
+    ] = "32",
+    elevation: Annotated[
+        str,
+        typer.Option(help=_range_help("elevation", "Degrees above the horizon"), rich_help_panel=VIEW),
+    ] = "33",
+    distance: Annotated[
+        str, typer.Option(help=_range_help("distance", "Metres from the table's middle"), rich_help_panel=VIEW)
+    ] = "0.9",
+    motion: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What an episode does: axes (one at a time), mixed (all at once), smooth, play (axes, now and then"
+            " mixed) or script (pick and place). Give it several times to draw from, one twice for double odds. If not"
+            " given: 60 % play, 30 % script, 10 % smooth.",
+            rich_help_panel=MOTION,
+        ),
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help=_range_help("speed", "Part of full speed"), rich_help_panel=MOTION)
+    ] = "1",
+    distractors: Annotated[
+        int, typer.Option(help="Bodies that move about beside the workspace.", rich_help_panel=NOISE)
+    ] = 0,
+    shake: Annotated[
+        float,
+        typer.Option(help="Camera shake: standard deviation in pixels, anew each frame.", rich_help_panel=NOISE),
+    ] = 0.0,
+    pan: Annotated[float, typer.Option(help="Slow pan, pixels a frame.", rich_help_panel=NOISE)] = 0.0,
+    flicker: Annotated[
+        float, typer.Option(help="Standard deviation of each frame's relative brightness.", rich_help_panel=NOISE)
+    ] = 0.0,
+    depth: Annotated[bool, typer.Option("--depth", help="Store depth in metres too.", rich_help_panel=TRUTH)] = False,
+    flow: Annotated[
+        bool,
+        typer.Option("--flow", help="Store the true optical flow to the next frame, pixels.", rich_help_panel=TRUTH),
+    ] = False,
+    shadows: Annotated[
+        bool, typer.Option(help="Cast shadows: three quarters of the cost of a frame.", rich_help_panel=COST)
+    ] = True,
+    mesh_faces: Annotated[
+        int, typer.Option(help="Most triangles in a robot's part; 0: as they come.", rich_help_panel=COST)
+    ] = 2000,
     seed: Annotated[int, typer.Option(help="An episode depends on the seed and its number alone.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
@@ -37,7 +102,26 @@ def make_data(
 
     try:
         config = SimConfig(
-            robot=robot, task=task, frames=frames, size=size, seed=seed, looks=looks, camera_jitter=camera_jitter
+            robot=robot,
+            task=task,
+            frames=frames,
+            size=size,
+            seed=seed,
+            looks=looks,
+            camera_jitter=camera_jitter,
+            shadows=shadows,
+            mesh_faces=mesh_faces,
+            azimuth=read_range("--azimuth", azimuth),
+            elevation=read_range("--elevation", elevation),
+            distance=read_range("--distance", distance),
+            motions=tuple(motion or ()),  # type: ignore[arg-type]  # pydantic says which there are
+            speed=read_range("--speed", speed),
+            distractors=distractors,
+            shake_px=shake,
+            pan_px=pan,
+            flicker=flicker,
+            depth=depth,
+            flow=flow,
         )
     except ValidationError as error:
         raise DatasetError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error

@@ -3,18 +3,21 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.sim.config import SimConfig
+from genie_core.sim.disturbances import draw_disturbances
 from genie_core.sim.geometry import Vector
-from genie_core.sim.looks import Looks, draw_cubes, draw_looks
+from genie_core.sim.looks import Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
 from genie_core.sim.motion import CLOSED, OPEN, STEP_M, WORKSPACE, draw_mode, make_policy, reach, turn
 from genie_core.sim.picture import CAMERA, Picture
 from genie_core.sim.scene import Scene
+from genie_core.sim.truth import View, flow_between
 
 PRE_ROLL_STEPS = 14
 COVERED = 0.84
@@ -92,26 +95,39 @@ def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Ep
 def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int) -> Episode | None:
     """One draw of an episode. Row t of `actions` was chosen on seeing frame t and leads to frame t + 1.
 
-    Looks and motion have random streams of their own: the same seed with another camera jitter repeats the motion.
+    Looks, motion, view with pace, and disturbances have random streams of their own: the same seed with another camera
+    or other disturbances repeats the motion.
     """
-    streams = np.random.SeedSequence(entropy).spawn(2)
-    looks_rng, motion_rng = (np.random.default_rng(stream) for stream in streams)
-    looks = draw_looks(looks_rng, config.looks, config.jitter, len(scene.cubes))
+    streams = np.random.SeedSequence(entropy).spawn(4)
+    looks_rng, motion_rng, view_rng, disturbance_rng = (np.random.default_rng(stream) for stream in streams)
+    view, pace = draw_view(view_rng, config), float(view_rng.uniform(*config.speed))
+    looks = draw_looks(looks_rng, config.looks, config.jitter, len(scene.cubes), view)
     cubes = draw_cubes(motion_rng, config.looks, len(scene.cubes))
+    disturbances = draw_disturbances(disturbance_rng, config)
+    camera_moves = bool(disturbances.shift_px.any())
     picture.dress(looks)
     scene.reset(cubes)
-    mode = draw_mode(motion_rng)
+    camera = picture.camera_json()
+    mode = draw_mode(motion_rng, config.motions)
     yaw, grip = _pre_roll(scene, motion_rng)
-    policy = make_policy(mode, motion_rng, scene.hand(), yaw, grip)
+    policy = make_policy(mode, motion_rng, scene.hand(), yaw, grip, pace)
 
     rows: dict[str, list[Any]] = {}
-    for _ in range(config.frames):
+    views: list[View] = []
+    for frame in range(config.frames):
         hand = scene.hand()
+        if camera_moves:
+            picture.aim(disturbances.shift_px[frame])
+        picture.place(disturbances.bodies, frame)
         row: dict[str, Any] = {
-            f"obs/{CAMERA}_image": picture.frame(),
+            f"obs/{CAMERA}_image": picture.frame(float(disturbances.gain[frame])),
             "obs/eef_pixel": picture.pixel(hand.position, looks),
             **scene.sense(),
         }
+        if camera_moves:
+            row[f"obs/{CAMERA}_quat"] = picture.camera_quat()
+        if config.depth or config.flow:
+            views.append(picture.truth())
         action, primitive = policy.act(hand)
         scene.step(action)
         if draws < MOST_DRAWS and jammed(hand.position, scene.hand().position, action):
@@ -121,7 +137,7 @@ def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int
             rows.setdefault(name, []).append(value)
     arrays = {name: np.stack(values) for name, values in rows.items()}
     arrays["dones"] = np.eye(1, config.frames, config.frames - 1, dtype=np.int64)[0]
-    camera = picture.camera_json()
+    arrays |= _truth(views, config, looks.camera.fovy_deg, picture.sample_px)
     env_kwargs = scene.env_args["env_kwargs"] | {
         "camera_names": [CAMERA],
         "camera_heights": config.size,
@@ -129,14 +145,26 @@ def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int
     }
     return Episode(
         arrays=arrays,
-        attrs={"draws": str(draws), "mode": mode, "camera": camera, "looks": _seen(looks)},
+        attrs={"draws": str(draws), "mode": mode, "camera": camera, "looks": _seen(looks)}
+        | ({"pace": f"{pace:.6f}"} if pace != 1.0 else {}),
         env_args=json.dumps(scene.env_args | {"env_kwargs": env_kwargs}),
     )
 
 
+def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: float) -> dict[str, NDArray[Any]]:
+    """Depth (T, S, S, 1) and flow (T, S, S, 2) as they are stored, float16; the last frame's flow is zero."""
+    truth: dict[str, NDArray[Any]] = {}
+    if config.depth:
+        truth[f"obs/{CAMERA}_depth"] = np.stack([view.depth[..., None] for view in views]).astype(np.float16)
+    if config.flow:
+        flows = [flow_between(*pair, fovy_deg, sample_px) for pair in pairwise(views)]
+        truth[f"obs/{CAMERA}_flow"] = np.stack([*flows, np.zeros_like(flows[0])]).astype(np.float16)
+    return truth
+
+
 def make_recorder(config: SimConfig) -> Recorder:
     """A scene and its picture, made once, as a function from episode number to episode."""
-    scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir())
+    scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir(), config.distractors)
     picture = Picture(scene, config.robot, config.size, config.supersample, config.shadows)
     return lambda number: record(scene, picture, config, number)
 

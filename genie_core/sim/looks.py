@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.sim.config import LookStyle
+from genie_core.sim.config import LookStyle, SimConfig
 from genie_core.sim.geometry import Vector
 
 TABLE_TEXTURES = (
@@ -57,6 +57,15 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class View:
+    """Where the camera stands before its jitter: degrees around the table and above the horizon, metres away."""
+
+    azimuth_deg: float
+    elevation_deg: float
+    distance_m: float
+
+
+@dataclass(frozen=True)
 class Surfaces:
     """Drawn colours: a table texture's name and tint (3,), wall and floor tints (3,), and a colour (3,) a cube."""
 
@@ -87,15 +96,21 @@ class Cube:
     half_m: float
 
 
-def draw_camera(rng: np.random.Generator, jitter: float) -> Camera:
-    """A camera in front of the table, to the robot's left, displaced at random in proportion to `jitter`.
+def draw_view(rng: np.random.Generator, config: SimConfig) -> View:
+    """The view of one episode, drawn from the config's ranges."""
+    azimuth, elevation, distance = (float(rng.uniform(*limits)) for limits in (config.azimuth, config.elevation, config.distance))
+    return View(azimuth, elevation, distance)
 
-    Close and narrow on purpose: at 64 x 64 a full step of the gripper has to cross several pixels.
+
+def draw_camera(rng: np.random.Generator, jitter: float, view: View) -> Camera:
+    """A camera at `view` of the table, displaced at random in proportion to `jitter`.
+
+    The usual view is close and narrow on purpose: at 64 x 64 a full step of the gripper has to cross several pixels.
     """
-    azimuth = np.deg2rad(32.0 + jitter * rng.uniform(-4.0, 4.0))
-    elevation = np.deg2rad(33.0 + jitter * rng.uniform(-3.0, 3.0))
+    azimuth = np.deg2rad(view.azimuth_deg + jitter * rng.uniform(-4.0, 4.0))
+    elevation = np.deg2rad(view.elevation_deg + jitter * rng.uniform(-3.0, 3.0))
     target = np.array([-0.03, 0.0, 0.90]) + jitter * rng.uniform(-0.02, 0.02, 3)
-    distance_m = 0.90 * (1.0 + jitter * rng.uniform(-0.04, 0.04))
+    distance_m = view.distance_m * (1.0 + jitter * rng.uniform(-0.04, 0.04))
     direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     return Camera(target + distance_m * direction, target, 42.0)
 
@@ -115,9 +130,9 @@ def _draw_surfaces(rng: np.random.Generator, cubes: int) -> Surfaces:
     )
 
 
-def draw_looks(rng: np.random.Generator, style: LookStyle, jitter: float, cubes: int) -> Looks:
+def draw_looks(rng: np.random.Generator, style: LookStyle, jitter: float, cubes: int, view: View) -> Looks:
     """The looks of one episode with `cubes` cubes; "laboratory" draws nothing but the camera's jitter."""
-    camera = draw_camera(rng, jitter)
+    camera = draw_camera(rng, jitter, view)
     if style == "laboratory":
         return Looks(camera, np.array([-0.25, -0.35, -1.0]), light=0.60, ambient=0.30, surfaces=None)
     return Looks(
@@ -148,7 +163,9 @@ __all__ = [
     "Cube",
     "Looks",
     "Surfaces",
+    "View",
     "draw_camera",
     "draw_cubes",
     "draw_looks",
+    "draw_view",
 ]

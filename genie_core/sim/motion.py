@@ -1,15 +1,17 @@
-"""How the robot is moved: three policies that turn what the hand senses into the next action. No simulator in here.
+"""How the robot is moved: policies that turn what the hand senses into the next action. No simulator in here.
 
 An action is (7,) in [-1, 1]: translation in units of `STEP_M`, rotation vector in units of `STEP_RAD`, both in the
 world's axes, then the gripper, +1 closing and -1 opening. The gripper always points down; only its yaw is moved.
 """
 
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
+from genie_core.sim.config import Mode
 from genie_core.sim.geometry import Matrix, Vector, rotation_vector, rotation_z, yaw_between
 from genie_core.sim.looks import CUBE_AREA
 
@@ -29,8 +31,15 @@ PRIMITIVES = (
 )  # fmt: skip
 """Names of the values of the dataset's `primitive`: which motion each action belongs to."""
 
-Mode = Literal["play", "script", "smooth"]
 MODE_ODDS: dict[Mode, float] = {"play": 0.6, "script": 0.3, "smooth": 0.1}
+"""The usual mixture, drawn from where no motions are asked for."""
+Kind = Literal["axis", "compound", "mixed", "yaw", "grip", "stay"]
+PLAY_ODDS: dict[Kind, float] = {"axis": 0.66, "compound": 0.10, "yaw": 0.09, "grip": 0.10, "stay": 0.05}
+"""What `Play` does: mostly one axis at a time."""
+AXES_ODDS: dict[Kind, float] = {"axis": 0.76, "yaw": 0.09, "grip": 0.10, "stay": 0.05}
+"""One axis at a time, always."""
+MIXED_ODDS: dict[Kind, float] = {"mixed": 0.95, "stay": 0.05}
+"""All axes, the wrist and now and then the gripper at once."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,16 @@ class Segment:
 class Play:
     """Primitives held for a few steps each, as a child would try the axes of a crane: the clearest actions to learn."""
 
-    def __init__(self, rng: np.random.Generator, yaw: float, grip: float) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        yaw: float,
+        grip: float,
+        odds: Mapping[Kind, float] = PLAY_ODDS,
+        pace: float = 1.0,
+    ) -> None:
         self._rng = rng
+        self._odds, self._pace = odds, pace
         self._yaw = yaw
         self._segment = Segment(0, np.zeros(3), 0.0, grip, 0)
         self._left = 0
@@ -116,9 +133,9 @@ class Play:
         held = self._segment
         self._yaw = float(np.clip(self._yaw + held.yaw_rad, -YAW_LIMIT_RAD - 0.05, YAW_LIMIT_RAD + 0.05))
         # Quiet while only the gripper or the wrist moves, or the noise would be the larger motion in the picture.
-        noise = 0.05 if held.velocity.any() else 0.015
+        noise = (0.05 if held.velocity.any() else 0.015) * self._pace
         velocity = keep_inside(hand, held.velocity + self._rng.normal(0.0, noise, 3), slack_m=0.02)
-        rotation = turn(hand, self._yaw, fastest=0.8) + self._rng.normal(0.0, 0.01, 3)
+        rotation = turn(hand, self._yaw, fastest=0.8) + self._rng.normal(0.0, 0.01 * self._pace, 3)
         return _action(velocity, rotation, held.grip), held.primitive
 
     def _next(self, hand: Hand) -> Segment:
@@ -134,8 +151,9 @@ class Play:
 
     def _draw(self) -> Segment:
         rng, grip = self._rng, self._segment.grip
-        kind = rng.choice(["axis", "compound", "yaw", "grip", "stay"], p=[0.66, 0.10, 0.09, 0.10, 0.05])
+        kind = rng.choice(list(self._odds), p=list(self._odds.values()))
         steps, speed, sign = int(rng.integers(2, 7)), float(rng.uniform(0.65, 1.0)), float(rng.choice([-1.0, 1.0]))
+        speed *= self._pace
         still = np.zeros(3)
         if kind == "axis":
             axis = int(rng.integers(3))
@@ -144,8 +162,14 @@ class Play:
             direction = rng.normal(size=3)
             direction[int(rng.integers(3))] *= float(rng.integers(2))  # half of them stay in a plane
             return Segment(PRIMITIVES.index("compound"), direction * speed / np.abs(direction).max(), 0.0, grip, steps)
+        if kind == "mixed":
+            direction = rng.uniform(-1.0, 1.0, 3)
+            yaw_rad = self._pace * sign * STEP_RAD * float(rng.uniform(0.0, 0.5))
+            grip = -grip if rng.random() < 0.15 else grip
+            velocity = direction * speed / np.abs(direction).max()
+            return Segment(PRIMITIVES.index("compound"), velocity, yaw_rad, grip, steps)
         if kind == "yaw":
-            yaw_rad = sign * STEP_RAD * float(rng.uniform(0.45, 0.70))
+            yaw_rad = self._pace * sign * STEP_RAD * float(rng.uniform(0.45, 0.70))
             return Segment(7 + (sign < 0), still, yaw_rad, grip, int(rng.integers(2, 4)))
         if kind == "grip":
             name = "open" if grip == CLOSED else "close"
@@ -156,8 +180,9 @@ class Play:
 class Smooth:
     """Drifting motion without corners (an Ornstein-Uhlenbeck process that bounces off the workspace)."""
 
-    def __init__(self, rng: np.random.Generator, yaw: float, grip: float) -> None:
+    def __init__(self, rng: np.random.Generator, yaw: float, grip: float, pace: float = 1.0) -> None:
         self._rng = rng
+        self._pace = pace
         self._yaw = yaw
         self._grip = grip
         self._drift = np.zeros(4)
@@ -165,10 +190,10 @@ class Smooth:
     def act(self, hand: Hand) -> tuple[Vector, int]:
         """The drift, three components for translation and one for the yaw; now and then the gripper switches."""
         self._drift = np.clip(0.8 * self._drift + 0.45 * self._rng.normal(size=4), -1.0, 1.0)
-        wanted = 0.85 * self._drift[:3]
+        wanted = 0.85 * self._pace * self._drift[:3]
         velocity = keep_inside(hand, wanted, slack_m=0.0)
-        self._drift[:3] = np.where(np.abs(velocity - wanted) > 0.05, -self._drift[:3], self._drift[:3])
-        self._yaw = float(np.clip(self._yaw + 0.1 * self._drift[3], -0.7, 0.7))
+        self._drift[:3] = np.where(np.abs(velocity - wanted) > 0.05 * self._pace, -self._drift[:3], self._drift[:3])
+        self._yaw = float(np.clip(self._yaw + 0.1 * self._pace * self._drift[3], -0.7, 0.7))
         if self._rng.random() < 0.04:
             self._grip = -self._grip
         return _action(velocity, turn(hand, self._yaw), self._grip), PRIMITIVES.index("smooth")
@@ -194,33 +219,38 @@ def _squeeze(hand: Hand, grip: float) -> Script:
     return hand
 
 
-def pick_and_place(hand: Hand, rng: np.random.Generator) -> Script:
+def pick_and_place(hand: Hand, rng: np.random.Generator, pace: float = 1.0) -> Script:
     """Pick the first cube up, carry it elsewhere, mostly lower it, let it go, rise. Yields (translation (3,), grip)."""
-    speed = float(rng.uniform(0.7, 1.0))
-    hand = yield from _go(hand, lambda h: h.cube + np.array([0.0, 0.0, 0.11]), speed, OPEN, near_m=0.025, most=14)
-    hand = yield from _go(hand, lambda h: h.cube, speed, OPEN, near_m=0.012, most=9)
+    speed = float(rng.uniform(0.7, 1.0)) * pace
+
+    def steps(most: int) -> int:
+        return math.ceil(most / pace)
+
+    hand = yield from _go(hand, lambda h: h.cube + np.array([0.0, 0.0, 0.11]), speed, OPEN, near_m=0.025, most=steps(14))
+    hand = yield from _go(hand, lambda h: h.cube, speed, OPEN, near_m=0.012, most=steps(9))
     hand = yield from _squeeze(hand, CLOSED)
     lifted = hand.position + np.array([0.0, 0.0, rng.uniform(0.10, 0.18)])
-    hand = yield from _go(hand, lambda _: lifted, speed, CLOSED, near_m=0.025, most=8)
+    hand = yield from _go(hand, lambda _: lifted, speed, CLOSED, near_m=0.025, most=steps(8))
     drop = np.array([*rng.uniform(*CUBE_AREA), lifted[2]])
-    hand = yield from _go(hand, lambda _: drop, speed, CLOSED, near_m=0.03, most=12)
+    hand = yield from _go(hand, lambda _: drop, speed, CLOSED, near_m=0.03, most=steps(12))
     if rng.random() < 0.7:
         low = np.array([drop[0], drop[1], TABLE_M + 0.035])
-        hand = yield from _go(hand, lambda _: low, speed, CLOSED, near_m=0.02, most=8)
+        hand = yield from _go(hand, lambda _: low, speed, CLOSED, near_m=0.02, most=steps(8))
     hand = yield from _squeeze(hand, OPEN)
     risen = np.array([hand.position[0], hand.position[1], 1.0])
-    return (yield from _go(hand, lambda _: risen, speed, OPEN, near_m=0.04, most=8))
+    return (yield from _go(hand, lambda _: risen, speed, OPEN, near_m=0.04, most=steps(8)))
 
 
 class Scripted:
     """A script followed with noise, fingers along the cube's sides; `Play` for what is left of the episode."""
 
-    def __init__(self, rng: np.random.Generator, hand: Hand) -> None:
+    def __init__(self, rng: np.random.Generator, hand: Hand, pace: float = 1.0) -> None:
         self._rng = rng
+        self._pace = pace
         quarter = np.pi / 2  # a cube looks the same after a quarter turn: take the nearest
         finger_yaw = float(np.arctan2(hand.home[1, 0], hand.home[0, 0]))
         self._yaw = (hand.cube_yaw - finger_yaw + quarter / 2) % quarter - quarter / 2
-        self._script = pick_and_place(hand, rng)
+        self._script = pick_and_place(hand, rng, pace)
         self._started = False
         self._after: Play | None = None
 
@@ -230,9 +260,9 @@ class Scripted:
             try:
                 velocity, grip = self._advance(hand)
             except StopIteration:
-                self._after = Play(self._rng, hand.yaw, OPEN)
+                self._after = Play(self._rng, hand.yaw, OPEN, pace=self._pace)
             else:
-                velocity = velocity + self._rng.normal(0.0, 0.05, 3)
+                velocity = velocity + self._rng.normal(0.0, 0.05 * self._pace, 3)
                 rotation = turn(hand, self._yaw) + self._rng.normal(0.0, 0.01, 3)
                 return _action(velocity, rotation, grip), PRIMITIVES.index("script")
         return self._after.act(hand)
@@ -244,20 +274,30 @@ class Scripted:
         return next(self._script)
 
 
-def draw_mode(rng: np.random.Generator) -> Mode:
-    """Which policy an episode follows."""
+def draw_mode(rng: np.random.Generator, motions: Sequence[Mode] = ()) -> Mode:
+    """Which policy an episode follows: one of `motions`, each as likely, or one of the usual mixture."""
+    if motions:
+        return motions[int(rng.integers(len(motions)))]
     modes: list[Mode] = list(MODE_ODDS)
     return modes[int(rng.choice(len(modes), p=list(MODE_ODDS.values())))]
 
 
-def make_policy(mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float) -> Policy:
-    """The policy of that name for a hand that stands at `hand`, turned to `yaw`, with its gripper at `grip`."""
+def make_policy(
+    mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float, pace: float = 1.0
+) -> Policy:
+    """The policy of that name for a hand that stands at `hand`, turned to `yaw`, with its gripper at `grip`.
+
+    `pace` scales how far each of its steps goes.
+    """
     if mode == "script":
-        return Scripted(rng, hand)
-    return Smooth(rng, yaw, grip) if mode == "smooth" else Play(rng, yaw, grip)
+        return Scripted(rng, hand, pace)
+    if mode == "smooth":
+        return Smooth(rng, yaw, grip, pace)
+    odds = {"play": PLAY_ODDS, "axes": AXES_ODDS, "mixed": MIXED_ODDS}[mode]
+    return Play(rng, yaw, grip, odds, pace)
 
 
 __all__ = [
-    "CLOSED", "MODE_ODDS", "OPEN", "PRIMITIVES", "STEP_M", "STEP_RAD", "WORKSPACE", "Hand", "Mode", "Play", "Policy",
+    "CLOSED", "MODE_ODDS", "OPEN", "PRIMITIVES", "STEP_M", "STEP_RAD", "WORKSPACE", "Hand", "Play", "Policy",
     "Scripted", "Segment", "Smooth", "draw_mode", "keep_inside", "make_policy", "pick_and_place", "reach", "turn",
 ]  # fmt: skip

@@ -40,7 +40,7 @@ class Parts:
 
     def open(self, config: SimConfig, software: dict[str, str]) -> None:
         """Make the folder, or check that the episodes in it were made by the same plan."""
-        plan = {"config": config.model_dump(mode="json"), "software": software}
+        plan = {"config": config.stated(), "software": software}
         file = self._folder / "plan.json"
         self._folder.mkdir(parents=True, exist_ok=True)
         if not any(self._folder.glob("episode_*.hdf5")):  # nothing to mix with: whatever plan was here is void
@@ -97,7 +97,7 @@ class Parts:
                     data.attrs["env_args"] = part.attrs["env_args"]  # equal in all
             data.attrs["total"] = episodes * config.frames
             data.attrs["fps"] = float(FPS)
-            data.attrs["generator_args"] = json.dumps(config.model_dump(mode="json") | {"software": software})
+            data.attrs["generator_args"] = json.dumps(config.stated() | {"software": software})
             data.attrs["primitive_names"] = json.dumps(PRIMITIVES)
             for name, numbers in split(config.seed, episodes).items():
                 file["mask/" + name] = np.array([f"demo_{number}" for number in numbers], dtype="S")

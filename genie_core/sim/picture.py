@@ -2,6 +2,7 @@
 
 # mujoco's Python types are incomplete, so its objects are Any.
 import json
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.sim.config import Robot
-from genie_core.sim.geometry import Vector, look_at, project, quaternion
+from genie_core.sim.disturbances import Body, turned
+from genie_core.sim.geometry import Matrix, Vector, look_at, project, quaternion
 from genie_core.sim.looks import Looks
 from genie_core.sim.motion import TABLE_M
-from genie_core.sim.scene import Scene, table_material
+from genie_core.sim.scene import Scene, distractor_geom, table_material
+from genie_core.sim.truth import NOTHING, View
 
 CAMERA = "agentview"
 SHADOW_MAP = 512
@@ -37,11 +40,20 @@ def shrink(picture: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     return means
 
 
+def brighten(picture: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
+    """Values times `gain`, rounded and cut off at white."""
+    if gain == 1.0:
+        return picture
+    values: NDArray[np.uint8] = np.clip(np.rint(picture * gain), 0, 255).astype(np.uint8)
+    return values
+
+
 class Picture:
     """The camera on a scene. Close it before its process ends, or OSMesa and EGL complain."""
 
     def __init__(self, scene: Scene, robot: Robot, size: int, supersample: int, shadows: bool) -> None:
         mujoco: Any = import_module("mujoco")
+        self._mujoco = mujoco
         model: Any = scene.model
         self._scene, self._model = scene, model
         self._size, self._supersample = size, supersample
@@ -64,6 +76,9 @@ class Picture:
         self._walls = [i for i, name in visible if name.startswith("wall_")]
         self._floor = [i for i, name in visible if name == "floor"]
         self._cubes = [int(model.geom(f"{cube}_g0_vis").id) for cube in scene.cubes]
+        self._distractors = [int(model.geom(distractor_geom(index)).id) for index in range(scene.distractors)]
+        self._rest: Matrix = np.eye(3)
+        self._orientation: Matrix = np.eye(3)
         # The real Panda's fingers end in black rubber; white on a white hand, opening and closing would not show.
         self._fingers = [i for i, name in visible if "finger" in name and robot == "Panda"]
         self._unchanged = {name: np.array(getattr(model, name)) for name in RESTORED}
@@ -77,7 +92,8 @@ class Picture:
             model.geom_matid[geom] = -1
             model.geom_rgba[geom] = DARK_RUBBER
         model.cam_pos[self._camera] = looks.camera.position
-        model.cam_quat[self._camera] = quaternion(look_at(looks.camera.position, looks.camera.target))
+        self._rest = self._orientation = look_at(looks.camera.position, looks.camera.target)
+        model.cam_quat[self._camera] = quaternion(self._rest)
         model.cam_fovy[self._camera] = looks.camera.fovy_deg
         self._light(looks)
         if looks.surfaces is None:
@@ -101,16 +117,62 @@ class Picture:
         model.vis.headlight.ambient[:] = looks.ambient
         model.vis.headlight.diffuse[:] = 0.25
 
-    def frame(self) -> NDArray[np.uint8]:
-        """What the camera sees now, (S, S, 3)."""
+    def aim(self, shift_px: Vector) -> None:
+        """Turn the camera from its own pose so that the picture moves by `shift_px` (2,), columns and rows."""
+        model, camera = self._model, self._camera
+        self._orientation = turned(self._rest, shift_px, float(model.cam_fovy[camera]), self._size)
+        model.cam_quat[camera] = quaternion(self._orientation)
+        # The renderer reads where cameras and geoms are, not where the model puts them: that follows with the next step.
+        self._scene.data.cam_xmat[camera] = self._orientation.ravel()
+
+    def place(self, bodies: Sequence[Body], frame: int) -> None:
+        """Put the moving bodies where they are at `frame`. Physics has no part in them."""
+        kinds: Any = self._mujoco.mjtGeom
+        for geom, body in zip(self._distractors, bodies, strict=True):
+            self._model.geom_type[geom] = int(getattr(kinds, f"mjGEOM_{body.shape.upper()}"))
+            self._model.geom_size[geom] = body.half_m
+            self._model.geom_rgba[geom] = [*body.rgb, 1.0]
+            self._model.geom_pos[geom] = body.path[frame]
+            self._scene.data.geom_xpos[geom] = body.path[frame]
+
+    def frame(self, gain: float = 1.0) -> NDArray[np.uint8]:
+        """What the camera sees now, (S, S, 3), `gain` times as bright."""
         self._renderer.update_scene(self._scene.data, self._camera, self._options)
-        return shrink(self._renderer.render(), self._supersample)
+        return brighten(shrink(self._renderer.render(), self._supersample), gain)
+
+    def truth(self) -> View:
+        """What is seen in the frame last drawn: one sample a pixel, at `sample_px` into it."""
+        middle = self._supersample // 2
+        self._renderer.enable_depth_rendering()
+        depth = np.array(self._renderer.render()[middle :: self._supersample, middle :: self._supersample], np.float32)
+        self._renderer.disable_depth_rendering()
+        self._renderer.enable_segmentation_rendering()
+        labels = self._renderer.render()[middle :: self._supersample, middle :: self._supersample]
+        self._renderer.disable_segmentation_rendering()
+        is_geom = labels[..., 1] == int(self._mujoco.mjtObj.mjOBJ_GEOM)
+        data: Any = self._scene.data
+        return View(
+            depth=depth,
+            geoms=np.where(is_geom, labels[..., 0], NOTHING).astype(np.int32),
+            positions=np.array(data.geom_xpos),
+            rotations=np.array(data.geom_xmat).reshape(-1, 3, 3),
+            camera=np.array(data.cam_xpos[self._camera]),
+            orientation=np.array(data.cam_xmat[self._camera]).reshape(3, 3),
+        )
+
+    @property
+    def sample_px(self) -> float:
+        """How far into a pixel, right and down, the sample of `truth` lies."""
+        return (self._supersample // 2 + 0.5) / self._supersample
 
     def pixel(self, point: Vector, looks: Looks) -> NDArray[np.float32]:
         """Column and row (2,) where the world's `point` (3,) falls in a frame."""
         camera = looks.camera
-        orientation = look_at(camera.position, camera.target)
-        return project(point, camera.position, orientation, camera.fovy_deg, self._size).astype(np.float32)
+        return project(point, camera.position, self._orientation, camera.fovy_deg, self._size).astype(np.float32)
+
+    def camera_quat(self) -> NDArray[np.float32]:
+        """The camera's orientation now, (w, x, y, z)."""
+        return quaternion(self._orientation).astype(np.float32)
 
     def camera_json(self) -> str:
         """The camera as MuJoCo has it: position (3,), quaternion (w, x, y, z), vertical field of view in degrees."""
@@ -123,4 +185,4 @@ class Picture:
         self._renderer.close()
 
 
-__all__ = ["Picture", "shrink"]
+__all__ = ["Picture", "brighten", "shrink"]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.sim.config import FPS, Robot, Task
+from genie_core.sim.disturbances import LARGEST_M
 from genie_core.sim.geometry import Matrix, Vector
 from genie_core.sim.looks import CUBE_HALF_RANGE_M, TABLE_TEXTURES, Cube
 from genie_core.sim.meshes import lighten
@@ -46,7 +47,21 @@ def table_material(texture: str) -> str:
     return f"genie_{texture}"
 
 
-def edit_model(xml: str, texture_dir: Path, cubes: Sequence[str], mesh_faces: int, mesh_cache: Path) -> str:
+def distractor_geom(index: int) -> str:
+    """Name of the geom that `Scene` adds for one moving body."""
+    return f"genie_distractor_{index}"
+
+
+def _add_distractors(worldbody: ET.Element, count: int) -> None:
+    """Bodies that are seen and touch nothing, compiled at their largest and out of sight; `Picture` moves them."""
+    for index in range(count):
+        geom = {"name": distractor_geom(index), "type": "box", "size": " ".join([str(LARGEST_M)] * 3)}
+        ET.SubElement(worldbody, "geom", geom | {"pos": "0 0 -5", "group": "1", "contype": "0", "conaffinity": "0"})
+
+
+def edit_model(
+    xml: str, texture_dir: Path, cubes: Sequence[str], mesh_faces: int, mesh_cache: Path, distractors: int = 0
+) -> str:
     """The MJCF of robosuite with table materials to choose from, lighter meshes, strong arms and cubes of one mass.
 
     Cubes are compiled at their largest, so that the bounds MuJoCo derives stay valid when an episode shrinks them, and
@@ -70,7 +85,29 @@ def edit_model(xml: str, texture_dir: Path, cubes: Sequence[str], mesh_faces: in
             geom.set("size", " ".join([str(CUBE_HALF_RANGE_M[1])] * 3))
             if geom.get("group") == "0":
                 geom.set("mass", str(CUBE_KG))
+    if distractors:
+        worldbody = root.find("worldbody")
+        assert worldbody is not None
+        _add_distractors(worldbody, distractors)
     return ET.tostring(root, encoding="unicode")
+
+
+def _mend_sawyer() -> None:
+    """Let robosuite's Sawyer compile: MuJoCo since 3.3 refuses meshes as thin as its head's, unless they are shells.
+
+    Its links state their inertia, so the meshes' has no part in the physics.
+    """
+    models: Any = import_module("robosuite.models.robots.robot_model")
+    known: Any = models.REGISTERED_ROBOTS["Sawyer"]
+    if getattr(known, "mended", False):
+        return
+
+    def build(self: Any, idn: Any = 0) -> None:
+        known.__init__(self, idn)
+        for mesh in self.asset.iter("mesh"):
+            mesh.set("inertia", "shell")
+
+    type(known)("Sawyer", (known,), {"__init__": build, "mended": True})  # robosuite registers every class it sees made
 
 
 def _quick_gripper(gripper: Any) -> None:
@@ -82,11 +119,13 @@ def _quick_gripper(gripper: Any) -> None:
 class Scene:
     """A robot at a table with cubes: reset, step, sense. Made once a worker, reset in place for every episode."""
 
-    def __init__(self, robot: Robot, task: Task, mesh_faces: int, mesh_cache: Path) -> None:
+    def __init__(self, robot: Robot, task: Task, mesh_faces: int, mesh_cache: Path, distractors: int = 0) -> None:
         # robosuite greets with a page of warnings about optional parts. A filter stays; a level it would overwrite.
         logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
         robosuite: Any = import_module("robosuite")
         robosuite.macros.SIMULATION_TIMESTEP = PHYSICS_STEP_S
+        if robot == "Sawyer":
+            _mend_sawyer()
         controller: Any = robosuite.load_composite_controller_config(robot=robot)
         controller["body_parts"]["right"].update(CONTROLLER)
         options: dict[str, Any] = {
@@ -108,11 +147,12 @@ class Scene:
             "env_kwargs": copy.deepcopy(options),
         }
         self.cubes = CUBES[task]
+        self.distractors = distractors
         textures = Path(str(robosuite.__file__)).parent / "models" / "assets" / "textures"
         env: Any = robosuite.make(task, **options)
 
         def edit(xml: str) -> str:
-            return edit_model(xml, textures, self.cubes, mesh_faces, mesh_cache)
+            return edit_model(xml, textures, self.cubes, mesh_faces, mesh_cache, distractors)
 
         env.set_xml_processor(edit)
         env.reset()  # compiles the edited model
@@ -182,4 +222,4 @@ class Scene:
         }
 
 
-__all__ = ["CONTROLLER", "CUBES", "Scene", "edit_model", "table_material"]
+__all__ = ["CONTROLLER", "CUBES", "Scene", "distractor_geom", "edit_model", "table_material"]

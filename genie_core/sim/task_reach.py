@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genie_core.sim.config import SimConfig
 from genie_core.sim.episode import PRE_ROLL_STEPS, Episode, Recorder
 from genie_core.sim.geometry import Vector
-from genie_core.sim.looks import Cube, Looks, draw_cubes, draw_looks
+from genie_core.sim.looks import Cube, Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
 from genie_core.sim.motion import OPEN, PRIMITIVES, WORKSPACE, Hand, reach, turn
 from genie_core.sim.picture import CAMERA, Picture
@@ -35,6 +35,9 @@ FULL_SPEED_M, NEAR_ENOUGH_M = 0.04, 0.015
 EXPERT_NOISE = 0.1
 """Standard deviation of what is added to the expert's commands: its videos also show how to come back to the way."""
 
+NOT_HERE = {"motions", "speed", "distractors", "shake_px", "pan_px", "flicker", "depth", "flow"}
+"""Choices of a `SimConfig` that this task has no use for."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -53,9 +56,9 @@ def goal(hand: Hand) -> Vector:
 
 def draw_start(config: SimConfig, number: int) -> tuple[Start, np.random.Generator]:
     """The start of episode `number`, and the generator that its motion may be drawn from."""
-    streams = np.random.SeedSequence([config.seed, number]).spawn(2)
-    looks_rng, motion_rng = (np.random.default_rng(stream) for stream in streams)
-    looks = draw_looks(looks_rng, config.looks, config.jitter, 1)
+    streams = np.random.SeedSequence([config.seed, number]).spawn(3)
+    looks_rng, motion_rng, view_rng = (np.random.default_rng(stream) for stream in streams)
+    looks = draw_looks(looks_rng, config.looks, config.jitter, 1, draw_view(view_rng, config))
     cubes = draw_cubes(motion_rng, config.looks, 1)
     low, high = WORKSPACE
     there = np.array([*cubes[0].xy, low[2] + ABOVE_M])
@@ -92,6 +95,8 @@ class Reach:
     def __init__(self, config: SimConfig) -> None:
         if config.task != "Lift":
             raise ValueError(f"reaching has one cube, got task {config.task!r}, wanted 'Lift'")
+        if unsuited := config.stated().keys() & NOT_HERE:
+            raise ValueError(f"reaching does without {', '.join(sorted(unsuited))}: leave them at their defaults")
         self._config = config
         self.rng = np.random.default_rng(config.seed)
         """What whoever moves the hand may draw from; anew in every episode."""
