@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genie_cli.progress import shown_progress
+from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_core import __version__
 from genie_core.data import Dataset, ReadOptions, open_dataset
@@ -83,7 +83,7 @@ def ablate(
     base = scaled(small_base(), scale, seed)
     material = read_material(dataset, evaluation, base, options, hold_out)
     command = shlex.join(["genie", *sys.argv[1:]])
-    work = Work(out, material, options, device, command, TerminalReporter, shown_progress)
+    work = Work(out, material, options, device, command, TerminalReporter, part_progress)
     setting = _setting(base, material, (dataset, evaluation or dataset), options, scale, device)
     ablation = run_ablation(base, tables, work, setting)
     typer.echo(render_ablation(ablation))

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genie_cli.progress import shown_progress
+from genie_cli.progress import part_progress
 from genie_core.bundles import shipped
 from genie_core.data import open_labelled
 from genie_core.data.storage.location import source_path
@@ -104,7 +104,7 @@ def align(
         StudyOptions(budgets=wanted_budgets, seeds=seeds, draw=draw, mlp=mlp, seed=seed),
         supervised_steps,
     )
-    with shown_progress() as progress:
+    with part_progress() as progress:
         alignment, found = run(labels, load_bundle(folder, device), plan, progress)
     save_alignment(target, alignment, overwrite=overwrite)
     console = Console(highlight=False, width=max(Console().width, TABLE_WIDTH))

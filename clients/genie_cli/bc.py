@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genie_cli.progress import shown_progress
+from genie_cli.progress import part_progress
 from genie_core.errors import RequestError
 from genie_core.sim import LookStyle
 
@@ -47,7 +47,7 @@ def bc(
     task.check()
     config = CloningConfig(demonstrations=demonstrations, policy=PolicyConfig(steps=steps, frames=frames))
     loaded = load_bundle(bundle)
-    with shown_progress() as progress:
+    with part_progress() as progress:
         store = run_experiment(task, loaded, config, extent, out, jobs, progress)
     report = make_report(store, task.max_steps, extent)
     write_report(out, report)

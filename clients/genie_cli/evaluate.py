@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genie_cli.progress import shown_progress
+from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError
@@ -98,7 +98,7 @@ def evaluate(
     folder = out or Path(f"evaluation-{loaded.name}")
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
-    with shown_progress() as progress:
+    with part_progress() as progress:
         report = run_evaluation(loaded, dataset, options, progress)
     report.write(folder)
     print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))

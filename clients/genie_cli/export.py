@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genie_cli.progress import progress_bar
+from genie_core.data.export.run import ExportActions, ExportFormat
+
 if TYPE_CHECKING:
     from genie_core.data.export.run import ExportFrames, ExportReport
-
-
-class To(StrEnum):
-    """What to write."""
-
-    LEROBOT = "lerobot"
-    PARQUET = "parquet"
-    ROBOMIMIC = "robomimic"
-
-
-class Actions(StrEnum):
-    """What LeRobot's ``action`` is."""
-
-    ROBOT = "robot"
-    DECODED = "decoded"
 
 
 def export(
@@ -35,7 +20,9 @@ def export(
         Path, typer.Argument(help="File that `genie label` has written, or what `genie export` made of one.")
     ],
     out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot; must not exist.")],
-    to: Annotated[To, typer.Option(help="LeRobot v3.0 dataset, Parquet file, or labelled HDF5 that needs no other.")],
+    to: Annotated[
+        ExportFormat, typer.Option(help="LeRobot v3.0 dataset, Parquet file, or labelled HDF5 that needs no other.")
+    ],
     size: Annotated[
         str, typer.Option(metavar="SIZE", help="Frames at their source's size, as in the labelled file, or as HxW.")
     ] = "source",
@@ -46,15 +33,16 @@ def export(
         typer.Option(help="What the robot was to do, in words (lerobot). [default: a LeRobot or RLDS source's]"),
     ] = None,
     actions: Annotated[
-        Actions, typer.Option(help="What `action` is (lerobot): the robot's own, or those an alignment has decoded.")
-    ] = Actions.ROBOT,
+        ExportActions,
+        typer.Option(help="What `action` is (lerobot): the robot's own, or those an alignment has decoded."),
+    ] = "robot",
 ) -> None:
     """Turn labels into another format, with their provenance, or an export back into labelled HDF5."""
     from genie_core.data.export.run import ExportPlan, export_labels
 
-    plan = ExportPlan(to=to.value, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions.value)
-    with _progress() as advance:
-        report = export_labels(labelled, out, plan, advance)
+    plan = ExportPlan(to=to, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions)
+    with progress_bar("exporting", unit="episodes") as bar:
+        report = export_labels(labelled, out, plan, bar.advance)
     _print(report)
 
 
@@ -74,19 +62,6 @@ def _frames(size: str, labels_only: bool) -> ExportFrames:
     if numbers is None:
         raise GenieError(f"--size: came {size}, wanted source, labelled, or a height and width such as 240x320")
     return int(numbers[1]), int(numbers[2])
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
-    """A count of episodes on stderr; gives what to call with each that is done."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("exporting, {task.completed:.0f} episodes done"), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("exporting", total=None)
-        yield lambda episodes: progress.advance(task, episodes)
 
 
 def _print(report: ExportReport) -> None:

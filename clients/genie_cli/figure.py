@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genie_cli.progress import shown_progress
+from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_core.data import Frames, ReadOptions, encode_image, open_dataset
 from genie_core.data.storage.atomic import write_bytes
@@ -98,7 +98,7 @@ def figure(
     chosen = None if codes is None else _parse_codes(codes)
     if chosen is not None:
         Simulator(loaded).check_actions(chosen, "codes")
-    with shown_progress() as progress:
+    with part_progress() as progress:
         picture = _draw(name, loaded, dataset, options, rows or _ROWS[name], chosen, progress)
     _write(target, picture.image_HWC)
     typer.echo(f"{picture.caption}\nwrote {target}")

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from genie_cli.progress import progress_bar
 from genie_cli.reading_options import reads_data
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
-from genie_core.data.dataset import ReadOptions
+from genie_core.data import Density, ReadOptions, Transport
 
 if TYPE_CHECKING:
     from genie_client.patience import Waiting
     from genie_core.data import Dataset, Existing, FramesMode, SourcePath
 
 
-class Frames(StrEnum):
-    """Where the frames of the output are."""
-
-    LINK = "link"
-    COPY = "copy"
-    MODEL = "model"
-    NONE = "none"
-
-
-class Density(StrEnum):
-    """Which frames are labelled."""
-
-    DENSE = "dense"
-    STRIDED = "strided"
-
-
-class Transport(StrEnum):
-    """How frames travel to the server."""
-
-    RAW = "raw"
-    PNG = "png"
-    JPEG = "jpeg"
+KeepFrames = Literal["link", "copy", "model", "none"]
 
 
 @reads_data(short=True)
@@ -64,9 +43,9 @@ def label(
         int | None,
         typer.Option(min=1, help="Frames that a transition spans. [default: from the frame rate]"),
     ] = None,
-    density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = Density.DENSE,
+    density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = "dense",
     keep_frames: Annotated[
-        Frames | None,
+        KeepFrames | None,
         typer.Option(help="Frames in the output: linked, copied, at the model's size, or none; see docs/formats.md."),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Add the labels to the data file itself.")] = False,
@@ -76,7 +55,7 @@ def label(
     transport: Annotated[
         Transport,
         typer.Option(help="How frames travel: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."),
-    ] = Transport.RAW,
+    ] = "raw",
     alignment: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Write the robot's actions too, as this alignment of the model reads them."),
@@ -111,21 +90,34 @@ def label(
         output=output,
         model=model,
         step=step,
-        density=density.value,
+        density=density,
         frames=frames_mode,
         existing=existing,
-        transport=transport.value,
+        transport=transport,
         alignment=alignment,
         jobs=jobs,
         skip_bad=skip_bad,
         patience_s=patience,
     )
-    with connected(server, models) as client, _progress(len(dataset.episodes)) as (advance, wait), _explaining_stops():
-        report = label_dataset(client, dataset, plan, advance, wait)
+    with (
+        connected(server, models) as client,
+        progress_bar("labelling", len(dataset.episodes), "episodes") as bar,
+        _explaining_stops(),
+    ):
+
+        def wait(waiting: Waiting | None) -> None:
+            if waiting is None:
+                bar.notice("labelling", None)
+            else:
+                bar.notice("labelling", str(waiting), waiting.error)
+
+        report = label_dataset(client, dataset, plan, bar.advance, wait)
     print_report(report)
 
 
-def _frames_mode(data: SourcePath, out: Path | None, in_place: bool, keep_frames: Frames | None) -> FramesMode | None:
+def _frames_mode(
+    data: SourcePath, out: Path | None, in_place: bool, keep_frames: KeepFrames | None
+) -> FramesMode | None:
     """Where the frames are; raises GenieError where the options contradict each other."""
     from genie_core.errors import GenieError
 
@@ -135,7 +127,7 @@ def _frames_mode(data: SourcePath, out: Path | None, in_place: bool, keep_frames
         raise GenieError(f"--in-place writes into the data itself, wanted a local file: came {data}")
     if in_place:
         return "in_place"
-    return keep_frames.value if keep_frames else None
+    return keep_frames
 
 
 def _output(dataset: Dataset, out: Path | None, frames_mode: FramesMode | None) -> Path:
@@ -155,44 +147,6 @@ def _existing(resume: bool, overwrite: bool) -> Existing:
     if resume and overwrite:
         raise GenieError("--resume keeps what the output holds and --overwrite replaces it: choose one")
     return "resume" if resume else "overwrite" if overwrite else "refuse"
-
-
-@contextmanager
-def _progress(episodes: int) -> Iterator[tuple[Callable[[float], None], Callable[[Waiting | None], None]]]:
-    """A progress bar on stderr; gives what to call with each fraction of an episode that is done, and with what the run
-    waits for: where there is no bar, a line says when it begins to wait, and when it goes on.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} episodes"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("labelling", total=episodes)
-        waits = False
-
-        def wait(waiting: Waiting | None) -> None:
-            nonlocal waits
-            if not console.is_terminal and waits != (waiting is not None):
-                print(f"{waiting}: {waiting.error}" if waiting else "going on", file=sys.stderr, flush=True)
-            waits = waiting is not None
-            progress.update(task, description=str(waiting) if waiting else "labelling")
-
-        yield lambda fraction: progress.advance(task, fraction), wait
 
 
 @contextmanager

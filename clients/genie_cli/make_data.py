@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from genie_cli.progress import progress_bar
 from genie_core.errors import DatasetError
 from genie_core.sim.config import LIMITS, LookStyle, Range, Robot, SimConfig, Task
 
@@ -68,9 +67,7 @@ def make_data(
             rich_help_panel=MOTION,
         ),
     ] = None,
-    speed: Annotated[
-        str, typer.Option(help=_range_help("speed", "Part of full speed"), rich_help_panel=MOTION)
-    ] = "1",
+    speed: Annotated[str, typer.Option(help=_range_help("speed", "Part of full speed"), rich_help_panel=MOTION)] = "1",
     distractors: Annotated[
         int, typer.Option(help="Bodies that move about beside the workspace.", rich_help_panel=NOISE)
     ] = 0,
@@ -125,15 +122,13 @@ def make_data(
         )
     except ValidationError as error:
         raise DatasetError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
-    columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task("episodes", total=episodes)
+    with progress_bar("simulating", episodes, "episodes") as bar:
         generate(
             config,
             episodes,
             out,
             workers=workers or os.cpu_count() or 1,
-            progress=lambda done, total: bar.update(row, completed=done, total=total),
+            progress=lambda done, total: bar.set("simulating", done, total),
             overwrite=overwrite,
         )
     typer.echo(f"{out}: {episodes} episodes, {episodes * frames} frames, {out.stat().st_size / 2**20:.1f} MiB")

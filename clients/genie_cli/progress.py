@@ -1,21 +1,82 @@
-"""The progress bar of the commands that evaluate. Knows no torch."""
+"""The one progress bar of the commands, on stderr and gone when the work is done."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Bar:
+    """A bar under way. Its methods may be called from any thread."""
+
+    def __init__(self, progress: Progress, row: TaskID) -> None:
+        self._progress = progress
+        self._row = row
+        self._shown = not progress.disable
+        self._notice: str | None = None
+
+    def advance(self, by: float) -> None:
+        """Say that so much more is done."""
+        self._progress.advance(self._row, by)
+
+    def set(self, what: str, done: float, total: float) -> None:
+        """Say what is at work, and how much of it is done."""
+        self._progress.update(self._row, description=what, completed=done, total=total)
+
+    def notice(self, what: str, why: str | None, cause: object = None) -> None:
+        """Say `why` the work stands still in place of `what` is done; None: it goes on.
+
+        Where there is no terminal, a line says when it begins to stand still, and of what cause, and when it goes on.
+        """
+        if not self._shown and (why is None) != (self._notice is None):
+            print("going on" if why is None else f"{why}: {cause}", file=sys.stderr, flush=True)
+        self._notice = why
+        self._progress.update(self._row, description=what if why is None else why)
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr while the block runs; what it gives is told the part at work and how much of it is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        row = bar.add_task("")
-        yield lambda part, done, total: bar.update(row, description=part, completed=done, total=total)
+def progress_bar(what: str = "", total: float | None = None, unit: str = "") -> Iterator[Bar]:
+    """Show a bar while the block runs.
+
+    Args:
+        what: what is being done.
+        total: how much there is to do; None: not known (yet).
+        unit: of what, in the plural.
+
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Count(TextColumn):
+        def render(self, task: object) -> Text:
+            done, total = getattr(task, "completed", 0.0), getattr(task, "total", None)
+            of = "" if total is None else f" of {total:.0f}"
+            return Text(f"{done:.0f}{of} {unit}".rstrip())
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        Count(""),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(what, total=total))
 
 
-__all__ = ["shown_progress"]
+@contextmanager
+def part_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work in parts; gives what to call with the part at work, what of it is done, and of how much."""
+    with progress_bar() as bar:
+        yield bar.set
+
+
+__all__ = ["Bar", "part_progress", "progress_bar"]

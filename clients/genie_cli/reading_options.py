@@ -8,27 +8,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from genie_core.data.dataset import ReadOptions
-
-
-class Colour(StrEnum):
-    """Order of the channels in stored pictures."""
-
-    RGB = "rgb"
-    BGR = "bgr"
-
-
-class Channels(StrEnum):
-    """Where the channels of stored arrays are."""
-
-    FIRST = "first"
-    LAST = "last"
-
+from genie_core.data import Colour, ReadOptions
 
 _PANEL = "What the data are, where they do not say it themselves, or say it wrongly"
 _PARAMETER = "reading"
@@ -55,7 +39,7 @@ def reads_data(*, short: bool) -> Callable[[Callable[..., None]], Callable[..., 
         @functools.wraps(command)
         def run(**values: Any) -> None:
             said = {name: values.pop(name) for name in options}
-            command(**values, reading=_read_options(**said))
+            command(**values, reading=ReadOptions(**said))
 
         run.__signature__ = signature.replace(parameters=[*of_files, *added])  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*of_files, *added]}
@@ -76,11 +60,6 @@ def said_words(options: ReadOptions) -> list[str]:
     return words
 
 
-def _read_options(**said: Any) -> ReadOptions:
-    enums = {key: value.value for key, value in said.items() if isinstance(value, StrEnum)}
-    return ReadOptions(**{**said, **enums})
-
-
 def _option(annotation: tuple[Any, tuple[str, ...], tuple[str, ...], str], short: bool) -> Any:
     kind, names, short_names, words = annotation
     called = (*names, *short_names) if short else names
@@ -99,7 +78,7 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
         "HDF5 of no known layout: path of the frames in the file, with `*` for the episodes' names.",
     ),
     "actions_path": (str, ("--actions-path",), ("--actions",), "The same for the robot's actions."),
-    "channels": (Channels, ("--channels",), (), "The same: where the channels of arrays are."),
+    "channels": (Literal["first", "last"], ("--channels",), (), "The same: where the channels of arrays are."),
 }
 
-__all__ = ["Channels", "Colour", "reads_data", "said_words"]
+__all__ = ["reads_data", "said_words"]
