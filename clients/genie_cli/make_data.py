@@ -90,6 +90,16 @@ def make_data(
     mesh_faces: Annotated[
         int, typer.Option(help="Most triangles in a robot's part; 0: as they come.", rich_help_panel=COST)
     ] = 2000,
+    supersample: Annotated[
+        int, typer.Option(help="Rendered pixels for each stored one, a side.", rich_help_panel=COST)
+    ] = 2,
+    physics_step_ms: Annotated[
+        int,
+        typer.Option(
+            help="The simulator's own step, 2, 4 or 5: longer is cheaper, and commands are followed less exactly.",
+            rich_help_panel=COST,
+        ),
+    ] = 2,
     seed: Annotated[int, typer.Option(help="An episode depends on the seed and its number alone.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
@@ -108,6 +118,8 @@ def make_data(
             camera_jitter=camera_jitter,
             shadows=shadows,
             mesh_faces=mesh_faces,
+            supersample=supersample,
+            physics_step_ms=physics_step_ms,  # type: ignore[arg-type]  # pydantic says which there are
             azimuth=read_range("--azimuth", azimuth),
             elevation=read_range("--elevation", elevation),
             distance=read_range("--distance", distance),

@@ -60,6 +60,9 @@ class SimConfig(BaseModel):
     mesh_faces: int = Field(
         default=2000, ge=0, description="most triangles in a plain visual mesh; 0: meshes as they come"
     )
+    physics_step_ms: Literal[2, 4, 5] = Field(
+        default=2, description="the simulator's own step; longer is cheaper and follows commands less exactly"
+    )
     azimuth: Range = Field(
         default=(32.0, 32.0), description="where the camera stands, degrees: 0 faces the robot, 90 is on its left"
     )

@@ -65,6 +65,11 @@ class View:
     distance_m: float
 
 
+_DEFAULT = SimConfig()
+USUAL_VIEW = View(_DEFAULT.azimuth[0], _DEFAULT.elevation[0], _DEFAULT.distance[0])
+"""From the robot's front left. Close on purpose: at 64 x 64 a full step of the gripper has to cross several pixels."""
+
+
 @dataclass(frozen=True)
 class Surfaces:
     """Drawn colours: a table texture's name and tint (3,), wall and floor tints (3,), and a colour (3,) a cube."""
@@ -98,15 +103,11 @@ class Cube:
 
 def draw_view(rng: np.random.Generator, config: SimConfig) -> View:
     """The view of one episode, drawn from the config's ranges."""
-    azimuth, elevation, distance = (float(rng.uniform(*limits)) for limits in (config.azimuth, config.elevation, config.distance))
-    return View(azimuth, elevation, distance)
+    return View(*(float(rng.uniform(*limits)) for limits in (config.azimuth, config.elevation, config.distance)))
 
 
 def draw_camera(rng: np.random.Generator, jitter: float, view: View) -> Camera:
-    """A camera at `view` of the table, displaced at random in proportion to `jitter`.
-
-    The usual view is close and narrow on purpose: at 64 x 64 a full step of the gripper has to cross several pixels.
-    """
+    """A camera at `view` of the table, displaced at random in proportion to `jitter`."""
     azimuth = np.deg2rad(view.azimuth_deg + jitter * rng.uniform(-4.0, 4.0))
     elevation = np.deg2rad(view.elevation_deg + jitter * rng.uniform(-3.0, 3.0))
     target = np.array([-0.03, 0.0, 0.90]) + jitter * rng.uniform(-0.02, 0.02, 3)
@@ -130,7 +131,7 @@ def _draw_surfaces(rng: np.random.Generator, cubes: int) -> Surfaces:
     )
 
 
-def draw_looks(rng: np.random.Generator, style: LookStyle, jitter: float, cubes: int, view: View) -> Looks:
+def draw_looks(rng: np.random.Generator, style: LookStyle, jitter: float, cubes: int, view: View = USUAL_VIEW) -> Looks:
     """The looks of one episode with `cubes` cubes; "laboratory" draws nothing but the camera's jitter."""
     camera = draw_camera(rng, jitter, view)
     if style == "laboratory":
@@ -159,6 +160,7 @@ __all__ = [
     "CUBE_AREA",
     "CUBE_HALF_RANGE_M",
     "TABLE_TEXTURES",
+    "USUAL_VIEW",
     "Camera",
     "Cube",
     "Looks",

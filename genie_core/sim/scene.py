@@ -24,7 +24,6 @@ from genie_core.sim.motion import CLOSED, OPEN, STEP_M, STEP_RAD, TABLE_M, Hand
 
 CUBES: dict[Task, tuple[str, ...]] = {"Lift": ("cube",), "Stack": ("cubeA", "cubeB")}
 CUBE_KG = 0.08
-PHYSICS_STEP_S = 0.002
 TORQUE_GAIN = 3.0
 """Arm motors are this much stronger than real ones, or a full step would not be finished in a tenth of a second."""
 CONTROLLER = {
@@ -119,11 +118,19 @@ def _quick_gripper(gripper: Any) -> None:
 class Scene:
     """A robot at a table with cubes: reset, step, sense. Made once a worker, reset in place for every episode."""
 
-    def __init__(self, robot: Robot, task: Task, mesh_faces: int, mesh_cache: Path, distractors: int = 0) -> None:
+    def __init__(
+        self,
+        robot: Robot,
+        task: Task,
+        mesh_faces: int,
+        mesh_cache: Path,
+        distractors: int = 0,
+        physics_step_ms: float = 2,
+    ) -> None:
         # robosuite greets with a page of warnings about optional parts. A filter stays; a level it would overwrite.
         logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
         robosuite: Any = import_module("robosuite")
-        robosuite.macros.SIMULATION_TIMESTEP = PHYSICS_STEP_S
+        robosuite.macros.SIMULATION_TIMESTEP = physics_step_ms / 1000
         if robot == "Sawyer":
             _mend_sawyer()
         controller: Any = robosuite.load_composite_controller_config(robot=robot)

@@ -100,7 +100,9 @@ class Reach:
         self._config = config
         self.rng = np.random.default_rng(config.seed)
         """What whoever moves the hand may draw from; anew in every episode."""
-        self.scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir())
+        self.scene = Scene(
+            config.robot, config.task, config.mesh_faces, cache_dir(), physics_step_ms=config.physics_step_ms
+        )
         self._picture = Picture(self.scene, config.robot, config.size, config.supersample, config.shadows)
 
     def reset(self, number: int) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -316,3 +317,57 @@ def test_command_says_what_is_wrong(tmp_path):
     wrong = CliRunner().invoke(app, [str(tmp_path / "new.hdf5"), "--frames", "0"])
     assert isinstance(wrong.exception, GenieError)
     assert "frames" in str(wrong.exception)
+
+
+def test_command_hands_every_option_on(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("genie_core.sim.generate.generate", lambda config, episodes, out, **_: asked.append(config))
+    app = typer.Typer()
+    app.command()(make_data)
+    out = tmp_path / "new.hdf5"
+    out.touch()  # only so that its size can be told
+    plain = CliRunner().invoke(app, [str(out)])
+    assert plain.exit_code == 0, plain.output
+    options = "--azimuth -120:120 --elevation 60 --distance 1.8 --motion axes --motion smooth --speed 0.3:1"
+    options += " --distractors 2 --shake 1 --pan 0.25 --flicker 0.05 --depth --flow --no-shadows --mesh-faces 300"
+    options += " --supersample 1 --physics-step-ms 5 --robot Sawyer"
+    chosen = CliRunner().invoke(app, [str(out), *options.split()])
+    assert chosen.exit_code == 0, chosen.output
+    assert asked == [
+        SimConfig(),
+        SimConfig(
+            robot="Sawyer",
+            azimuth=(-120, 120),
+            elevation=(60, 60),
+            distance=(1.8, 1.8),
+            motions=("axes", "smooth"),
+            speed=(0.3, 1),
+            distractors=2,
+            shake_px=1,
+            pan_px=0.25,
+            flicker=0.05,
+            depth=True,
+            flow=True,
+            shadows=False,
+            mesh_faces=300,
+            supersample=1,
+            physics_step_ms=5,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--azimuth left", r"--azimuth: got 'left', expected a number or LOW:HIGH"),
+        ("--elevation 20:90", r"elevation: .*expected a range, lower end first, within 0 to 80"),
+        ("--motion dance", r"motions.*'axes'"),
+        ("--physics-step-ms 3", r"physics_step_ms: .*2, 4 or 5"),
+    ],
+)
+def test_command_names_the_option_that_is_wrong(tmp_path, options, said):
+    app = typer.Typer()
+    app.command()(make_data)
+    wrong = CliRunner().invoke(app, [str(tmp_path / "new.hdf5"), *options.split()])
+    assert isinstance(wrong.exception, GenieError)
+    assert re.search(said, str(wrong.exception))

@@ -5,7 +5,18 @@ import pytest
 from pydantic import ValidationError
 
 from genie_core.sim import SimConfig
-from genie_core.sim.looks import CUBE_AREA, CUBE_HALF_RANGE_M, CUBE_SPACING_M, TABLE_TEXTURES, draw_cubes, draw_looks
+from genie_core.sim.looks import (
+    CUBE_AREA,
+    CUBE_HALF_RANGE_M,
+    CUBE_SPACING_M,
+    TABLE_TEXTURES,
+    USUAL_VIEW,
+    View,
+    draw_camera,
+    draw_cubes,
+    draw_looks,
+    draw_view,
+)
 
 
 def looks(style, jitter, seed):
@@ -72,3 +83,55 @@ def test_jitter_follows_the_looks_unless_chosen():
     assert SimConfig(looks="randomised").jitter == 1.0
     assert SimConfig(looks="laboratory").jitter == 0.2
     assert SimConfig(looks="laboratory", camera_jitter=0.0).jitter == 0.0
+
+
+def test_views_fill_their_ranges_and_a_fixed_one_is_exact():
+    config = SimConfig(azimuth=(-120, 120), elevation=(60, 60), distance=(0.7, 1.9))
+    rng = np.random.default_rng(0)
+    drawn = [draw_view(rng, config) for _ in range(300)]
+    azimuths = [view.azimuth_deg for view in drawn]
+    assert -120 <= min(azimuths) < -110
+    assert 110 < max(azimuths) <= 120
+    assert {view.elevation_deg for view in drawn} == {60.0}
+    assert all(0.7 <= view.distance_m <= 1.9 for view in drawn)
+    assert draw_view(rng, SimConfig()) == USUAL_VIEW
+
+
+def test_a_camera_stands_where_its_view_says():
+    camera = draw_camera(np.random.default_rng(0), 0.0, View(90.0, 0.0, 1.5))
+    np.testing.assert_allclose(camera.position - camera.target, [0.0, 1.5, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ({"azimuth": (10, -10)}, "azimuth"),
+        ({"elevation": (0, 90)}, r"(?s)elevation.*got 0 to 90, expected a range, lower end first, within 0 to 80"),
+        ({"distance": (float("nan"), 1)}, "distance"),
+        ({"speed": (0, 1)}, "speed"),
+        ({"motions": ("dance",)}, "motions"),
+        ({"distractors": 9}, "distractors"),
+        ({"physics_step_ms": 3}, "physics_step_ms"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(choice, named):
+    with pytest.raises(ValidationError, match=named):
+        SimConfig(**choice)
+
+
+def test_what_was_added_later_is_stated_only_where_it_is_chosen():
+    assert SimConfig(seed=3).stated() == {
+        "robot": "Panda",
+        "task": "Lift",
+        "frames": 50,
+        "size": 64,
+        "seed": 3,
+        "looks": "randomised",
+        "camera_jitter": None,
+        "shadows": True,
+        "supersample": 2,
+        "mesh_faces": 2000,
+    }
+    chosen = SimConfig(azimuth=(80, 80), motions=("axes",), flow=True)
+    assert chosen.stated().keys() - SimConfig().stated().keys() == {"azimuth", "motions", "flow"}
+    assert SimConfig(**chosen.stated()) == chosen

@@ -9,8 +9,8 @@ import pytest
 
 from genie_core.sim.looks import CUBE_HALF_RANGE_M, TABLE_TEXTURES
 from genie_core.sim.meshes import cache_dir, lighten, plain_visual_meshes
-from genie_core.sim.picture import shrink
-from genie_core.sim.scene import CUBE_KG, TORQUE_GAIN, edit_model, table_material
+from genie_core.sim.picture import brighten, shrink
+from genie_core.sim.scene import CUBE_KG, TORQUE_GAIN, distractor_geom, edit_model, table_material
 
 MODEL = """
 <mujoco>
@@ -109,3 +109,22 @@ def test_shrinking_is_the_rounded_mean():
     assert small.dtype == np.uint8
     np.testing.assert_array_equal(small[..., 0], [[255, 0], [0, 1]])
     np.testing.assert_array_equal(shrink(picture, 1), picture)
+
+
+def test_moving_bodies_are_seen_and_touch_nothing(tmp_path):
+    def with_bodies(count):
+        root = ET.fromstring(edit_model(MODEL, Path("/textures"), ["cube"], 0, tmp_path, count))
+        return {geom.get("name"): geom for geom in root.iterfind("worldbody/geom")}
+
+    assert not [name for name in with_bodies(0) if name.startswith("genie")]
+    geoms = with_bodies(2)
+    for index in range(2):
+        body = geoms[distractor_geom(index)]
+        assert (body.get("group"), body.get("contype"), body.get("conaffinity")) == ("1", "0", "0")
+
+
+def test_brightness_is_scaled_rounded_and_cut_off():
+    picture = np.array([[[0, 101, 200]]], np.uint8)
+    assert brighten(picture, 1.0) is picture
+    np.testing.assert_array_equal(brighten(picture, 1.5), [[[0, 152, 255]]])
+    np.testing.assert_array_equal(brighten(picture, 0.0), [[[0, 0, 0]]])

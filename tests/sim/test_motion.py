@@ -1,8 +1,11 @@
 """The policies, on a hand that follows its commands as the simulated one does, without a simulator."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from genie_core.sim.config import Mode
 from genie_core.sim.episode import jammed
 from genie_core.sim.geometry import rotation_z
 from genie_core.sim.motion import (
@@ -24,6 +27,7 @@ from genie_core.sim.motion import (
 
 HOME = np.diag([1.0, -1.0, -1.0])
 CUBE = np.array([0.05, -0.05, 0.822])
+MODES = get_args(Mode)
 
 
 class Follower:
@@ -45,9 +49,9 @@ class Follower:
             self.cube = self.cube + moved
 
 
-def act(mode, seed, steps=400):
+def act(mode, seed, steps=400, pace=1.0):
     follower, rng = Follower(), np.random.default_rng(seed)
-    policy = make_policy(mode, rng, follower.hand(), 0.0, OPEN)
+    policy = make_policy(mode, rng, follower.hand(), 0.0, OPEN, pace)
     actions, primitives, places, yaws = [], [], [], []
     for _ in range(steps):
         action, primitive = policy.act(follower.hand())
@@ -59,7 +63,7 @@ def act(mode, seed, steps=400):
     return np.array(actions), np.array(primitives), np.array(places), np.array(yaws), follower
 
 
-@pytest.mark.parametrize("mode", MODE_ODDS)
+@pytest.mark.parametrize("mode", MODES)
 def test_actions_are_in_range_and_the_hand_stays_in_reach(mode):
     actions, primitives, places, yaws, _ = act(mode, seed=1)
     assert actions.shape == (400, 7)
@@ -71,7 +75,7 @@ def test_actions_are_in_range_and_the_hand_stays_in_reach(mode):
     assert set(primitives) <= set(range(len(PRIMITIVES)))
 
 
-@pytest.mark.parametrize("mode", MODE_ODDS)
+@pytest.mark.parametrize("mode", MODES)
 def test_motion_is_a_function_of_the_generator(mode):
     np.testing.assert_array_equal(act(mode, seed=2)[0], act(mode, seed=2)[0])
     assert not np.array_equal(act(mode, seed=2)[0], act(mode, seed=3)[0])
@@ -159,3 +163,34 @@ def test_modes_come_at_their_odds():
     drawn = [draw_mode(rng) for _ in range(4000)]
     for mode, odds in MODE_ODDS.items():
         assert drawn.count(mode) / len(drawn) == pytest.approx(odds, abs=0.03)
+
+
+def test_axes_move_one_at_a_time_and_mixed_ones_together():
+    actions, primitives, *_ = act("axes", seed=4, steps=1000)
+    assert PRIMITIVES.index("compound") not in primitives
+    assert (np.sort(np.abs(actions[:, :3]), axis=1)[:, 1] < 0.2).mean() > 0.98
+    mixed, primitives, *_ = act("mixed", seed=4, steps=1000)
+    moving = mixed[primitives == PRIMITIVES.index("compound")]
+    assert len(moving) > 900
+    assert np.median(np.sort(np.abs(moving[:, :3]), axis=1)[:, 1]) > 0.25
+    assert np.median(np.abs(moving[:, 5])) > 0.1
+    assert 10 < (np.diff(mixed[:, 6]) != 0).sum() < 80
+
+
+@pytest.mark.parametrize("mode", ["axes", "mixed", "smooth"])
+def test_pace_scales_how_far_a_step_goes(mode):
+    full, half = (np.abs(act(mode, seed=6, steps=600, pace=pace)[0][:, :3]).mean() for pace in (1.0, 0.5))
+    assert half == pytest.approx(full / 2, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_slow_script_still_takes_the_cube_elsewhere(seed):
+    *_, follower = act("script", seed, steps=200, pace=0.4)
+    assert np.linalg.norm(follower.cube - CUBE) > 0.02
+
+
+def test_motions_asked_for_come_evenly():
+    rng = np.random.default_rng(0)
+    drawn = [draw_mode(rng, ("axes", "axes", "smooth")) for _ in range(3000)]
+    assert drawn.count("axes") / 3000 == pytest.approx(2 / 3, abs=0.03)
+    assert set(drawn) == {"axes", "smooth"}

@@ -110,3 +110,42 @@ def test_another_robot_in_the_laboratory_stacks(tmp_path):
     assert first.shape == (3, 32, 32, 3)
     # One room: between two episodes only what the robot and its cubes cover differs.
     assert 0.4 < (first[0] == second[0]).all(axis=-1).mean() < 0.999
+
+
+def test_disturbances_and_cameras_leave_the_motion_alone_and_flow_explains_the_frames(tmp_path):
+    # Cheap settings: the motion is what is compared, and it does not depend on how the picture is drawn.
+    calm = SimConfig(robot="Sawyer", frames=8, seed=2, shadows=False, mesh_faces=300, motions=("axes",))
+    wild = calm.model_copy(
+        update={
+            "azimuth": (100.0, 100.0),
+            "distractors": 2,
+            "shake_px": 1.0,
+            "pan_px": 0.5,
+            "flicker": 0.1,
+            "depth": True,
+            "flow": True,
+        }
+    )
+    generate(calm, 1, tmp_path / "calm.hdf5")
+    generate(wild, 1, tmp_path / "wild.hdf5")
+    some, other = datasets(tmp_path / "calm.hdf5"), datasets(tmp_path / "wild.hdf5")
+    for name in ("states", "actions", "obs/robot0_eef_pos"):
+        np.testing.assert_array_equal(some[f"data/demo_0/{name}"], other[f"data/demo_0/{name}"], err_msg=name)
+    added = {name.removeprefix("data/demo_0/"): other[name] for name in other.keys() - some.keys()}
+    assert {name: (item.shape, item.dtype.str) for name, item in added.items()} == {
+        "obs/agentview_depth": ((8, 64, 64, 1), "<f2"),
+        "obs/agentview_flow": ((8, 64, 64, 2), "<f2"),
+        "obs/agentview_quat": ((8, 4), "<f4"),
+    }
+    frames, flow = other["data/demo_0/obs/agentview_image"].astype(float), added["obs/agentview_flow"].astype(float)
+    assert 0.3 < added["obs/agentview_depth"].min() < added["obs/agentview_depth"].max() < 7.0
+    assert not flow[-1].any()
+    rows, columns = np.mgrid[:64, :64]
+    copied, warped = [], []
+    for before, after, moved in zip(frames[:-1], frames[1:], flow[:-1], strict=True):
+        after = after * before.mean() / after.mean()  # the flicker
+        row, column = np.rint(rows + moved[..., 1]).astype(int), np.rint(columns + moved[..., 0]).astype(int)
+        seen = (row >= 0) & (row < 64) & (column >= 0) & (column < 64)
+        copied.append(np.abs(after - before)[seen].mean())
+        warped.append(np.abs(after[row[seen], column[seen]] - before[seen]).mean())
+    assert np.mean(warped) < 0.7 * np.mean(copied)
