@@ -3,9 +3,9 @@
     python scripts/lower_bounds.py            the environment is kept in .venv-lowest
     python scripts/lower_bounds.py --print    only says which versions
 
-Tried are the base install and the extras `core`, `service` and `view`, with the lowest pytest that `dev` allows. Not
-tried: torch, whose older releases bring gigabytes of CUDA with them (constraints.txt says which is used); `s3`, for want
-of a store; and `sim`.
+Tried are the base install and the extras `core`, `service` and `view`, with the lowest test tools that `dev` allows.
+Not tried: torch, whose older releases bring gigabytes of CUDA with them (constraints.txt says which is used); `s3`,
+for want of a store; and `sim`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ AS_TESTED = {"torch"}
 """Taken from constraints.txt."""
 
 TEST_TOOLS = {"aiohttp", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis"}
-TESTS = ("tests/data", "tests/client", "tests/view", "tests/cli", "tests/service", "tests/models", "tests/inference", "tests/e2e")
+TESTS = (
+    "tests/data",
+    "tests/client",
+    "tests/view",
+    "tests/cli",
+    "tests/service",
+    "tests/models",
+    "tests/inference",
+    "tests/e2e",
+)
 
 
 def lowest() -> list[str]:

@@ -37,10 +37,13 @@ def simulate(
 
     from genie_client.prompt import Moment, read_prompt
     from genie_core.data import resize_frames, write_video
+    from genie_view.rerun_version import require_rerun
 
     codes = _parse_actions(actions)
     if not overwrite:
         _refuse_existing(out, save)
+    if save is not None:
+        require_rerun()
     with connected(server, models) as client:
         info = client.model(model)
         prompt_PHWC = resize_frames(read_prompt(prompt, info, Moment(episode, frame, camera)), *info.frame_size)

@@ -24,12 +24,16 @@ def view(
 ) -> None:
     """Look at labelled episodes: frames, latent actions, confidence, latents and provenance."""
     from genie_core.data import open_labelled
+    from genie_view.rerun_version import require_rerun
 
+    records = save is not None or sheet is None
+    if records:
+        require_rerun()
     labelled = open_labelled(file)
     names = _chosen(labelled, episode or [])
     if sheet is not None:
         _draw(labelled, names, sheet)
-    if save is not None or sheet is None:
+    if records:
         _record(labelled, names, save)
 
 

@@ -16,12 +16,12 @@ from genie_core.data import Frames, encode_image
 from genie_core.data.frames.images import ImageFormat
 from genie_core.data.storage.atomic import new_file, scratch_folder
 from genie_core.errors import GenieError
+from genie_view.rerun_version import require_rerun
 
-try:
-    import rerun as rr
-    import rerun.blueprint as rrb
-except ModuleNotFoundError as error:
-    raise GenieError("looking at recordings needs Rerun: pip install 'genie-latent[view]'") from error
+require_rerun()
+
+import rerun as rr  # noqa: E402 - an old one, or none, is named before it fails in the middle
+import rerun.blueprint as rrb  # noqa: E402
 
 LOOPBACK = "127.0.0.1"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _BILINEAR = 0x2
 _ACCURATE_ROUNDING = 0x40000
 _BIT_EXACT = 0x80000
-"""FFmpeg's own numbers (``SWS_BILINEAR``, ``SWS_ACCURATE_RND``, ``SWS_BITEXACT``): PyAV names the last two from 18 on."""
+"""FFmpeg's ``SWS_BILINEAR``, ``SWS_ACCURATE_RND`` and ``SWS_BITEXACT``: PyAV names the last two from 18 on."""
 
 _SAME_EVERYWHERE = _BILINEAR | _ACCURATE_ROUNDING | _BIT_EXACT
 """Without the shortcuts that FFmpeg otherwise takes on some processors."""
