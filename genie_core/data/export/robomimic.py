@@ -109,7 +109,7 @@ def write_robomimic(path: Path, provenance: Provenance, original: Path | None) -
         DatasetError: the disk is full or cannot be written; there is no `path` then.
 
     """
-    with write_hdf5(path) as output:
+    with write_hdf5(path, replace=False) as output:
         yield RobomimicWriter(output, provenance, original)
 
 

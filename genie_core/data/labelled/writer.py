@@ -186,6 +186,8 @@ class LabelWriter:
         return self._output
 
     def _write_output(self) -> None:
+        check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
+        self._may_exist = True
         attrs = ModelAttrs(
             bundle_id=self._model.bundle_id,
             bundle_name=self._model.bundle_name,
@@ -206,8 +208,8 @@ class LabelWriter:
     def _find_finished(self) -> None:
         """Take over the episodes that earlier runs have finished."""
         is_own = self._journal.is_old and self._was_written_from_the_journal()
-        if self._existing == "refuse" and not is_own:
-            check_place(self._output, self._dataset, self._frames, may_exist=False)
+        self._may_exist = self._existing != "refuse" or is_own
+        check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)
         if self._existing == "resume" or is_own:
             self._stored |= self._find_labelled()
         self._stored |= self._find_parts(self.pending())

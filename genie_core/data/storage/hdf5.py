@@ -53,16 +53,18 @@ def _reason(error: OSError) -> str:
 
 
 @contextmanager
-def write_hdf5(path: Path, *, update: bool = False) -> Iterator[AtomicFile]:
+def write_hdf5(path: Path, *, update: bool = False, replace: bool = True) -> Iterator[AtomicFile]:
     """Write `path` whole or not at all: into a temporary file beside it, flushed to the disk, then renamed over it.
 
-    With `update` the block starts from a copy of what `path` holds.
+    With `update` the block starts from a copy of what `path` holds. Without `replace` a file that is there when the
+    block ends stays.
 
     Raises:
-        DatasetError: the disk is full or cannot be written; `path` is as it was before.
+        DatasetError: the disk is full or cannot be written, or there is a file and it must stay; `path` is as it was
+            before.
 
     """
-    with failures_named(path), new_file(path) as temporary:
+    with failures_named(path), new_file(path, replace=replace) as temporary:
         if update:
             shutil.copy(path, temporary)
         atomic = AtomicFile(path, temporary, "r+" if update else "w")

@@ -398,6 +398,19 @@ def test_an_output_of_before_an_unfinished_run_is_not_taken_for_that_runs_own(tm
     assert pending(open_writer(source, output, existing="overwrite")[0]) == ["demo_2", "demo_3"]
 
 
+def test_a_file_that_appears_while_labels_are_made_is_not_replaced(tmp_path: Path, source: Path) -> None:
+    output = tmp_path / "out.hdf5"
+    writer, _ = open_writer(source, output)
+    label(writer, 4)
+    output.write_text("precious")
+    with pytest.raises(DatasetError, match=r"out\.hdf5: exists already"):
+        writer.finish()
+    assert output.read_text() == "precious"
+    output.unlink()
+    open_writer(source, output)[0].finish()
+    assert len(open_labelled(output).episodes) == 4
+
+
 def test_two_writers_of_one_output_never_mix_and_the_second_is_told_who_holds_it(tmp_path: Path, source: Path) -> None:
     output = tmp_path / "out.hdf5"
     first = LabelWriter(output, open_dataset(source), MODEL, step=1)
