@@ -29,7 +29,7 @@ class Block:
     """What is encoded at once of one stream at the model's rate.
 
     Attributes:
-        frames_THWC: (BLOCK, H, W, 3) uint8 of the model's size.
+        frames_THWC: (T, H, W, 3) uint8 of the model's size, T from 1 to BLOCK; fewer than BLOCK at an episode's end.
         state: what the stream remembers of the frames before.
 
     """
@@ -63,6 +63,9 @@ class Labeller:
         self.bundle = bundle
         self.height, self.width = bundle.config.height, bundle.config.width
         self.latent_dim = bundle.config.lam.quantizer.dim
+        self.frame_bytes = self.height * self.width * 3
+        self.nothing = self.initial_state()
+        self.state_bytes = self.nothing.nbytes
 
     def stream(self, step: int, density: Density = "dense") -> LabelStream:
         """Begin to label one episode.
@@ -76,6 +79,21 @@ class Labeller:
 
         """
         return LabelStream(self, step, density)
+
+    def stream_bytes(self, step: int, density: Density, frames: int | None = None) -> int:
+        """The most bytes that a stream holds between its first frames and its last label, one `feed` apart.
+
+        Args:
+            step: transition length in frames.
+            density: which transitions are labelled.
+            frames: of the whole episode, where that is known.
+
+        """
+        span = BLOCK * step
+        phases = step if density == "dense" else 1
+        if frames is not None and frames <= span:  # one block a phase, and nothing to remember before it
+            return 2 * frames * self.frame_bytes + min(phases, frames) * self.state_bytes
+        return 2 * span * self.frame_bytes + 2 * phases * self.state_bytes
 
     def label(self, frames_THWC: NDArray[np.uint8], step: int, density: Density = "dense") -> Labels:
         """Label a whole episode: (T, H, W, 3) uint8 frames of any size -> T labels."""
@@ -114,7 +132,11 @@ class Labeller:
     def encode(self, blocks: Sequence[Block]) -> list[Encoded]:
         """Encode one block each of several streams in one pass of the networks."""
         genie = self.bundle.genie
-        pixels_BTCHW = self.bundle.pixels(np.stack([block.frames_THWC for block in blocks]))
+        # What follows an episode's last frame cannot be seen from before: attention is causal.
+        frames_BTHWC = np.zeros((len(blocks), BLOCK, self.height, self.width, 3), np.uint8)
+        for frames_THWC, block in zip(frames_BTHWC, blocks, strict=True):
+            frames_THWC[: len(block.frames_THWC)] = block.frames_THWC
+        pixels_BTCHW = self.bundle.pixels(frames_BTHWC)
         state = LatentActionState.join([block.state for block in blocks])
         latent_BTD, state = genie.lam.latents_stream(genie.lam_view(pixels_BTCHW), state)
         code_BT = genie.lam.quantizer.nearest(latent_BTD).cpu().numpy().astype(np.uint16)
@@ -141,9 +163,10 @@ class LabelStream:
         if density not in ("dense", "strided"):
             raise RequestError("density", f"got {density!r}, wanted 'dense' or 'strided'")
         self._labeller, self._step = labeller, step
-        phases = step if density == "dense" else 1
-        # Frames p, p + step, p + 2 step ... are one stream at the model's rate: phase p.
-        self._states = [labeller.initial_state() for _ in range(phases)]
+        # Frames p, p + step, p + 2 step ... are one stream at the model's rate: phase p. It has a state
+        # once it has frames.
+        self._phases = step if density == "dense" else 1
+        self._states: list[LatentActionState] = []
         self._pending: list[NDArray[np.uint8]] = []
         self._pending_count = 0
         self._taken = 0
@@ -188,8 +211,8 @@ class LabelStream:
         if len(self._pending) > 1:
             self._pending = [np.concatenate(self._pending)]
         frames = self._pending[0][:span]
-        if len(frames) < span:  # what follows cannot be seen from before: attention is causal
-            frames = np.concatenate((frames, np.zeros((span - len(frames), *frames.shape[1:]), np.uint8)))
+        unborn = min(self._phases, len(frames)) - len(self._states)
+        self._states += [self._labeller.nothing] * unborn  # shared: states are never written to
         begun = self._states[: self._pending_count]
         return [Block(frames[phase :: self._step], state) for phase, state in enumerate(begun)]
 

@@ -59,6 +59,12 @@ class Simulator:
         self.bundle = bundle
         self.context_frames = bundle.config.context_frames
         self.num_codes = bundle.config.lam.quantizer.codes
+        genie = bundle.genie
+        self.state_bytes = genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
+
+    def rollout_bytes(self, branches: int) -> int:
+        """The most bytes that a rollout remembers, and makes ready to draw its next frames."""
+        return 2 * branches * self.state_bytes
 
     def start(self, prompt_PHWC: NDArray[np.uint8], branches: int = 1, sampling: Sampling | None = None) -> Rollout:
         """Begin `branches` rollouts that share one prompt.

@@ -46,10 +46,13 @@ class LatentActionState:
 
     def split(self) -> list[LatentActionState]:
         """The state of each of B streams that were computed together, in memory of its own."""
-        if len(self.last_BCHW) == 1:
-            return [self]
         lasts = (last.clone() for last in torch.split(self.last_BCHW, 1))
         return [LatentActionState(t, last) for t, last in zip(self.temporal.split(), lasts, strict=True)]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in memory of its own."""
+        return self.temporal.nbytes + self.last_BCHW.numel() * self.last_BCHW.element_size()
 
     @staticmethod
     def join(states: list[LatentActionState]) -> LatentActionState:

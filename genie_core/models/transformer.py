@@ -42,14 +42,23 @@ class TemporalState:
 
     def split(self) -> list[TemporalState]:
         """The state of each of B streams that were computed together, in memory of its own."""
-        if len(self.frames_B) == 1:
-            return [self]
+        if len(self.frames_B) == 1:  # not a view: the tensors that it was cut from are several times its size
+            return [
+                TemporalState(
+                    tuple(k.contiguous() for k in self.keys), tuple(v.contiguous() for v in self.values), self.frames_B
+                )
+            ]
         return [
             TemporalState(
                 tuple(k[i : i + 1].clone() for k in self.keys), tuple(v[i : i + 1].clone() for v in self.values), frames
             )
             for i, frames in enumerate(torch.split(self.frames_B, 1))
         ]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in memory of its own, used slots or not."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (*self.keys, *self.values))
 
     @staticmethod
     def join(states: list[TemporalState]) -> TemporalState:

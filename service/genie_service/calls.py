@@ -1,4 +1,4 @@
-"""The call being served: what is known about it beside its messages, for the log and for error texts."""
+"""The call being served: what is known about it beside its messages, and what it holds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,37 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from genie_service.budget import CallMemory
+from genie_service.patience import Silence
 
-@dataclass
+
+@dataclass(eq=False)
 class Call:
-    """One call. `frames` counts the video frames that it brought or made; `id` names it in logs and error texts."""
+    """One call.
+
+    Attributes:
+        method: its full name.
+        peer: the address it came from.
+        id: names it in logs and error texts.
+        started: time of `time.perf_counter`, seconds.
+        frames: number of video frames that it brought or made.
+        silence: its waiting for its client.
+        memory: what it holds, from when it is let in.
+
+    """
 
     method: str
     peer: str
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     started: float = field(default_factory=time.perf_counter)
     frames: int = 0
+    silence: Silence = field(default_factory=Silence)
+    memory: CallMemory = field(init=False)
+
+    @property
+    def client(self) -> str:
+        """Whom the call's share of everything is counted for: the connection, as long as nobody says who they are."""
+        return self.peer
 
     @property
     def elapsed_ms(self) -> float:

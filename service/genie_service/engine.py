@@ -21,9 +21,6 @@ from genie_service.errors import BusyError
 from genie_service.fair_queue import FairQueue, Operation, Piece
 from genie_service.lanes import LaneError, Lanes
 
-_MEAN_WEIGHT = 0.1
-"""Weight of the newest piece in the running mean of what a piece costs."""
-
 _LEAST_RETRY_S = 0.1
 
 
@@ -55,7 +52,7 @@ class EngineStatistics:
         busy_lanes: of these, running one now.
         waiting: pieces that wait now.
         dropped: pieces that nobody waited for any more when their turn would have come.
-        refused: calls refused because too many pieces waited.
+        refused: calls refused because they would have waited too long.
         uptime_s: since the engine began.
         operations: by name.
 
@@ -75,7 +72,7 @@ class Engine:
 
     def __init__(
         self,
-        queue_limit: int,
+        max_wait_s: float = 10.0,
         *,
         lanes: int = 1,
         threads: int = 1,
@@ -85,7 +82,7 @@ class Engine:
         """Start the lanes.
 
         Args:
-            queue_limit: number of pieces waiting or running past which calls that begin are refused.
+            max_wait_s: calls that begin are refused if the work of others would make them wait for longer than this.
             lanes: batches that run at once.
             threads: that a batch computes in where it is alone, or there is one lane; otherwise each computes in one.
             wait_s: how long a batch that is not full waits for more pieces, seconds.
@@ -93,7 +90,7 @@ class Engine:
 
         """
         self.lanes, self.threads = lanes, threads
-        self._queue_limit, self._wait_s = queue_limit, wait_s
+        self._max_wait_s, self._wait_s = max_wait_s, wait_s
         self._recorder = recorder
         self._queue = FairQueue()
         self._changed = threading.Condition()
@@ -104,7 +101,6 @@ class Engine:
         self._closed = self._broken = False
         self._on_broken: Callable[[], None] = lambda: None
         self._began = time.perf_counter()
-        self._mean_piece_s = 0.0
         self._done: dict[str, OperationStatistics] = {}
         self._lanes = Lanes(lanes, self._turn, self._recover, self._give_up)
 
@@ -140,17 +136,25 @@ class Engine:
                 operations=dict(self._done),
             )
 
-    def job(self, client: str = "", *, admitted: bool = False) -> Job:
-        """A call's way to the device. `admitted`: exempt from the queue's limit (the server's own work)."""
-        return Job(self, client, admitted)
+    def job(self, client: str = "") -> Job:
+        """A call's way to the device."""
+        return Job(self, client)
 
-    def check_room(self) -> None:
-        """Raise BusyError, with an estimate of when to come again, if the queue is full."""
-        if self._pending >= self._queue_limit:
+    def check_wait(self, operation: Operation, pieces: int, client: str, remaining_s: float | None) -> None:
+        """Raise BusyError, with an estimate of when to come again, if `pieces` more of a client would wait too long.
+
+        Too long is past the engine's bound, or past the `remaining_s` that the caller has. What the client itself has
+        given the device to do does not count: one that is alone is never refused.
+        """
+        with self._changed:
+            wait_s = self._queue.wait_s(operation, pieces, client) / self.lanes
+        limit_s = self._max_wait_s if remaining_s is None else min(self._max_wait_s, remaining_s)
+        if wait_s > limit_s:
             self._refused += 1
             raise BusyError(
-                f"the device is busy: {self._pending} pieces of work wait for it, the server's limit (queue_limit)",
-                retry_after_s=max(_LEAST_RETRY_S, self._pending * self._mean_piece_s / self.lanes),
+                f"the device has {wait_s:.1f} s of others' work to do first; the server's limit is "
+                f"{self._max_wait_s:g} s (max_wait_seconds), or the call's deadline",
+                retry_after_s=max(_LEAST_RETRY_S, wait_s - limit_s),
             )
 
     async def run(self, operation: Operation, payloads: Sequence[Any], client: str) -> tuple[list[Any], Piece]:
@@ -181,7 +185,6 @@ class Engine:
             self._drop(pieces)
             futures.clear()  # they hold what was raised, which holds this frame: the call would outlive itself
         last = max(pieces, key=lambda piece: piece.ended)
-        self._mean_piece_s += _MEAN_WEIGHT * ((last.ended - last.started) / last.batch - self._mean_piece_s)
         return results, last
 
     def close(self) -> None:
@@ -337,8 +340,7 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
 class Job:
     """The work of one call, and where its time on the way to the device and back went, in milliseconds.
 
-    The queue's limit holds for a call's first work only: a call that has begun is never refused half way. The number
-    of calls, each with a bounded number of pieces at a time, bounds the queue then.
+    Whether a call would wait too long is decided when it begins (`expect`): one under way is never refused.
 
     Attributes:
         queue_ms: waiting for a lane.
@@ -347,21 +349,21 @@ class Job:
 
     """
 
-    def __init__(self, engine: Engine, client: str, admitted: bool) -> None:
+    def __init__(self, engine: Engine, client: str) -> None:
         self._engine = engine
         self._client = client
-        self._admitted = admitted
         self.queue_ms = self.batch_ms = self.device_ms = 0.0
 
+    def expect(self, operation: Operation, pieces: int, remaining_s: float | None) -> None:
+        """Say what the call will begin with, and how long its caller waits (None: for ever). Raises BusyError."""
+        self._engine.check_wait(operation, pieces, self._client, remaining_s)
+
     async def run(self, operation: Operation, payload: Any) -> Any:
-        """Result of one piece. Raises BusyError, and what the operation raises."""
+        """Result of one piece. Raises what the operation raises."""
         return (await self.run_all(operation, [payload]))[0]
 
     async def run_all(self, operation: Operation, payloads: Sequence[Any]) -> list[Any]:
         """Results of several pieces at a time, in order; of their times, those of the one that was done last count."""
-        if not self._admitted:
-            self._engine.check_room()
-            self._admitted = True
         results, last = await self._engine.run(operation, payloads, self._client)
         self.queue_ms += (last.picked - last.submitted) * 1000
         self.batch_ms += (last.started - last.picked) * 1000

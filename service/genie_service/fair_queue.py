@@ -8,7 +8,6 @@ Not thread-safe: the engine holds its lock.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +52,7 @@ class Piece:
         started: when the device began.
         ended: when it was done.
         batch: number of pieces that were done together.
+        expected_s: what it was taken to cost when it came.
         estimate_s: what the client was charged in advance.
 
     """
@@ -66,14 +66,23 @@ class Piece:
     started: float = 0.0
     ended: float = 0.0
     batch: int = 0
+    expected_s: float = 0.0
     estimate_s: float = 0.0
 
 
 @dataclass
 class _Client:
     clock_s: float
-    pieces: deque[Piece] = field(default_factory=deque)
+    pieces: dict[Piece, None] = field(default_factory=dict)
+    """In the order in which they came."""
     running: int = 0
+    waiting_s: float = 0.0
+    """What its waiting pieces are taken to cost the device."""
+
+    @property
+    def first(self) -> Piece:
+        """The piece that has waited longest; there must be one."""
+        return next(iter(self.pieces))
 
 
 class FairQueue:
@@ -97,7 +106,9 @@ class FairQueue:
         client = self._clients.setdefault(piece.client, _Client(self._now_s))
         if not client.pieces and not client.running:
             client.clock_s = max(client.clock_s, self._now_s)
-        client.pieces.append(piece)
+        piece.expected_s = self._cost(piece.operation)
+        client.pieces[piece] = None
+        client.waiting_s += piece.expected_s
         self._waiting[piece.operation] = self.waiting(piece.operation) + 1
 
     def drop(self, piece: Piece) -> bool:
@@ -112,7 +123,16 @@ class FairQueue:
     def head(self) -> Piece | None:
         """The piece whose turn it is."""
         waiting = [client for client in self._clients.values() if client.pieces]
-        return min(waiting, key=lambda client: client.clock_s).pieces[0] if waiting else None
+        return min(waiting, key=lambda client: client.clock_s).first if waiting else None
+
+    def wait_s(self, operation: Operation, pieces: int, name: str) -> float:
+        """Seconds of the device's time that others have before `pieces` more of a client, which comes now, are done.
+
+        Of each other client that is as much as the client itself has waiting by then: they take turns.
+        """
+        own = self._clients.get(name)
+        own_s = (0.0 if own is None else own.waiting_s) + pieces * self._cost(operation)
+        return sum(min(client.waiting_s, own_s) for other, client in self._clients.items() if other != name)
 
     def take(self, operation: Operation, lanes: int) -> list[Piece]:
         """Up to a batch of pieces of one operation, those of clients that are behind first.
@@ -127,7 +147,7 @@ class FairQueue:
             self._now_s = max(self._now_s, client.clock_s)
             self._taken(client, piece)
             client.running += 1
-            piece.estimate_s = self._cost_s.get(operation.name, _FIRST_ESTIMATE_S)  # put right by `done`
+            piece.estimate_s = self._cost(operation)  # put right by `done`
             client.clock_s += piece.estimate_s
             taken.append(piece)
         return taken
@@ -150,6 +170,9 @@ class FairQueue:
         self._forget_idle()
         return pieces
 
+    def _cost(self, operation: Operation) -> float:
+        return self._cost_s.get(operation.name, _FIRST_ESTIMATE_S)
+
     def _next(self, operation: Operation) -> Piece:
         """The piece of `operation` whose client is furthest behind."""
         firsts = [
@@ -161,7 +184,8 @@ class FairQueue:
         return min(firsts, key=lambda first: first[0])[1]
 
     def _taken(self, client: _Client, piece: Piece) -> None:
-        client.pieces.remove(piece)
+        del client.pieces[piece]
+        client.waiting_s = client.waiting_s - piece.expected_s if client.pieces else 0.0
         left = self._waiting[piece.operation] - 1
         if left:
             self._waiting[piece.operation] = left

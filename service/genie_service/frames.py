@@ -1,22 +1,27 @@
-"""`Frames` messages to numpy and back. Nothing is read from a payload before its header has been checked against it.
-
-Resizing to the model's size is not done here: it belongs to the Labeller and the Simulator.
-"""
+"""`Frames` messages to numpy, at the model's size, and back. No payload is read before its header has been checked."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genie_api.v1 import frames_pb2
 from genie_core.data.frames.images import decode_image, encode_image, image_size
+from genie_core.data.frames.resize import resize_frames
 from genie_core.errors import RequestError
+
+T = TypeVar("T")
 
 CHANNELS = 3
 MIB = 1 << 20
+
+_AT_ONCE_BYTES = 4 * MIB
+"""Frames that are decoded and resized in one go, so that clients take turns."""
 
 _SIGNATURES: dict[int, tuple[str, bytes]] = {
     frames_pb2.FRAME_ENCODING_JPEG: ("JPEG", b"\xff\xd8\xff"),
@@ -35,22 +40,53 @@ class FrameLimits:
     max_decoded_bytes: int
 
 
-async def decode_frames(message: frames_pb2.Frames, field: str, limits: FrameLimits) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of a message, T >= 1; raw ones are a read-only view, images are decoded off the event loop.
+Run = Callable[[Callable[[], T]], Awaitable[T]]
+"""Runs a function off the event loop, when its turn comes."""
 
-    `field` is where the message sits in its request, e.g. ``frames`` or ``start.prompt``. Raises RequestError with the
-    wrong field's full path.
+
+def decoded_bytes(message: frames_pb2.Frames) -> int:
+    """Bytes of a message's frames once decoded, at the size they came in."""
+    return message.count * message.height * message.width * message.channels
+
+
+async def decode_frames(
+    message: frames_pb2.Frames, field: str, limits: FrameLimits, size: tuple[int, int], run: Run[None]
+) -> NDArray[np.uint8]:
+    """Frames (T, height, width, 3) of a message, T >= 1, resized to `size`: exactly, so that it changes no label.
+
+    Images are decoded and frames resized a few at a time by `run`, so that only those are there at the size they came
+    in. Raw frames of the wanted size are a read-only view. `field` is where the message sits in its request, e.g.
+    ``frames`` or ``start.prompt``. Raises RequestError with the wrong field's full path.
     """
-    _check_header(message, field, limits)
+    check_frames(message, field, limits)
     if message.encoding == frames_pb2.FRAME_ENCODING_RAW:
-        return _raw_frames(message, field)
-    return await asyncio.to_thread(_image_frames, message, field)
+        came_THWC = _raw_frames(message, field)
+        if came_THWC.shape[1:3] == size:
+            return came_THWC
+        part = partial(_resized, came_THWC, size)
+    else:
+        _check_images(message, field)
+        part = partial(_images, message, field, size)
+    frames_THWC = np.empty((message.count, *size, CHANNELS), np.uint8)
+    at_once = max(1, _AT_ONCE_BYTES // (message.height * message.width * CHANNELS))
+    for begin in range(0, message.count, at_once):
+        chosen = range(begin, min(begin + at_once, message.count))
+        await run(partial(_fill, frames_THWC, chosen, part))
+    return frames_THWC
+
+
+def _fill(frames_THWC: NDArray[np.uint8], chosen: range, part: Callable[[range], NDArray[np.uint8]]) -> None:
+    frames_THWC[chosen.start : chosen.stop] = part(chosen)
+
+
+def _resized(frames_THWC: NDArray[np.uint8], size: tuple[int, int], chosen: range) -> NDArray[np.uint8]:
+    return resize_frames(frames_THWC[chosen.start : chosen.stop], *size)
 
 
 async def encode_frames(
-    frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding.ValueType
+    frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding.ValueType, run: Run[list[bytes]]
 ) -> frames_pb2.Frames:
-    """Message of frames (T, H, W, 3), RAW or PNG (compressed off the event loop)."""
+    """Message of frames (T, H, W, 3), RAW or PNG (compressed by `run`)."""
     count, height, width, channels = frames_THWC.shape
     message = frames_pb2.Frames(
         encoding=encoding,
@@ -63,12 +99,12 @@ async def encode_frames(
     if encoding == frames_pb2.FRAME_ENCODING_RAW:
         message.raw = frames_THWC.tobytes()
     else:
-        images = await asyncio.to_thread(lambda: [encode_image(frame, "png") for frame in frames_THWC])
-        message.images.extend(images)
+        message.images.extend(await run(lambda: [encode_image(frame, "png") for frame in frames_THWC]))
     return message
 
 
-def _check_header(message: frames_pb2.Frames, field: str, limits: FrameLimits) -> None:
+def check_frames(message: frames_pb2.Frames, field: str, limits: FrameLimits) -> None:
+    """Raise RequestError unless a message's header is one of frames within the limits. Payloads are not looked at."""
     if message.encoding not in (frames_pb2.FRAME_ENCODING_RAW, *_SIGNATURES):
         came = _enum_name(frames_pb2.FrameEncoding, message.encoding)
         raise RequestError(f"{field}.encoding", f"got {came}, wanted FRAME_ENCODING_RAW, _JPEG or _PNG")
@@ -81,14 +117,10 @@ def _check_header(message: frames_pb2.Frames, field: str, limits: FrameLimits) -
         if not limits.min_side <= pixels <= limits.max_side:
             wanted = f"wanted {limits.min_side} to {limits.max_side}"
             raise RequestError(f"{field}.{side}", f"got {pixels} pixels, {wanted}")
-    size = _decoded_size(message)
+    size = decoded_bytes(message)
     if size > limits.max_decoded_bytes:
         came = f"got {message.count} frames of {message.height} x {message.width}, {size / MIB:.1f} MiB of pixels"
         raise RequestError(f"{field}.count", f"{came}; wanted at most {limits.max_decoded_bytes / MIB:g} MiB a message")
-
-
-def _decoded_size(message: frames_pb2.Frames) -> int:
-    return message.count * message.height * message.width * message.channels
 
 
 def _raw_frames(message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
@@ -98,22 +130,23 @@ def _raw_frames(message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
     if message.images:
         raise RequestError(f"{field}.images", f"got {len(message.images)} with FRAME_ENCODING_RAW, wanted none")
     shape = (message.count, message.height, message.width, message.channels)
-    wanted = _decoded_size(message)
+    wanted = decoded_bytes(message)
     if len(message.raw) != wanted:
         product = " x ".join(map(str, shape))
         raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes, wanted {wanted} = {product}")
     return np.frombuffer(message.raw, np.uint8).reshape(shape)
 
 
-def _image_frames(message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
+def _check_images(message: frames_pb2.Frames, field: str) -> None:
     if message.raw:
         raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes with images, wanted none")
     if len(message.images) != message.count:
         raise RequestError(f"{field}.images", f"got {len(message.images)}, wanted {message.count} as in count")
-    frames_THWC = np.empty((message.count, message.height, message.width, CHANNELS), np.uint8)
-    for i, data in enumerate(message.images):
-        frames_THWC[i] = _image(data, message, f"{field}.images[{i}]")
-    return frames_THWC
+
+
+def _images(message: frames_pb2.Frames, field: str, size: tuple[int, int], chosen: range) -> NDArray[np.uint8]:
+    parts = [_image(message.images[i], message, f"{field}.images[{i}]")[None] for i in chosen]
+    return np.concatenate([resize_frames(part, *size) for part in parts])
 
 
 def _image(data: bytes, message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
@@ -131,4 +164,10 @@ def _enum_name(enum: type[frames_pb2.FrameEncoding] | type[frames_pb2.DataType],
     return enum.Name(number) if number in enum.values() else str(number)  # type: ignore[arg-type]
 
 
-__all__ = ["FrameLimits", "decode_frames", "encode_frames"]
+def scratch_bytes(message: frames_pb2.Frames) -> int:
+    """Bytes taken for a moment while a message's frames are decoded: those in hand, decoded and converted."""
+    frame = message.height * message.width * CHANNELS
+    return 3 * max(frame, min(_AT_ONCE_BYTES, message.count * frame))
+
+
+__all__ = ["FrameLimits", "Run", "check_frames", "decode_frames", "decoded_bytes", "encode_frames", "scratch_bytes"]

@@ -166,7 +166,7 @@ class ModelRegistry:
             model.warm()
             return [None]
 
-        job = self._engine.job(admitted=True)
+        job = self._engine.job()
         await job.run(Operation(f"{model.name}/prepare", prepare), None)
         await job.run_all(Operation(f"{model.name}/warm", warm), [None] * self._engine.lanes)
         shapes = {name: (found.sizes, found.in_threads) for name, found in model.shapes.items()}

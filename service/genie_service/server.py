@@ -16,6 +16,7 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from genie_api.v1 import (
+    frames_pb2,
     labelling_pb2,
     labelling_pb2_grpc,
     models_pb2,
@@ -25,19 +26,24 @@ from genie_api.v1 import (
 )
 from genie_core.errors import GenieError
 from genie_service.alignments import Alignments
+from genie_service.budget import Budget
 from genie_service.engine import Engine
 from genie_service.health import Health
 from genie_service.interceptors.access_log import AccessLog
-from genie_service.interceptors.admission import Admission
-from genie_service.interceptors.decoding import Decoding
+from genie_service.interceptors.admission import MAX_OTHER_CALLS, Admission
 from genie_service.interceptors.error_status import ErrorStatus
+from genie_service.interceptors.transfer import Transfer, TransferLimits
+from genie_service.patience import Waiters
 from genie_service.profiling import Profiler
 from genie_service.registry import Compute, ModelRegistry, State
+from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.labelling import LabellingServicer
 from genie_service.servicers.models import ModelServicer
 from genie_service.servicers.simulation import SimulationServicer
 from genie_service.servicers.simulation_requests import SimulationLimits
 from genie_service.settings import MIB, Settings
+from genie_service.shares import Shares, Unit
+from genie_service.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +54,18 @@ MODELS = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _CLOSING_S = 0.5
 """Time for last messages to leave, once no call is under way; health watchers are cut then."""
 
-_KEEPALIVE_MS = 60_000
-"""A client that has vanished without a word is found out after this, and what it holds is given back."""
+_KEEPALIVE_MS = 10_000
+_KEEPALIVE_TIMEOUT_MS = 10_000
+"""A client that has vanished without a word is found out after the two, and what it holds is given back."""
+
+_SPARE_CALLS = 256
+"""Calls that gRPC takes in beside those that may be under way, to tell them that there is no room."""
+
+_MARGIN = 1024
+"""Elements of a repeated field beside those allowed: for a little too many there is a text that says how many came."""
+
+_LARGE = frozenset({f"/{LABELLING}/LabelClip", f"/{SIMULATION}/Rollout", f"/{SIMULATION}/Branch"})
+"""Methods whose one request holds frames."""
 
 
 class GenieServer:
@@ -62,12 +78,22 @@ class GenieServer:
         self._settings = settings
         self.engine = engine
         self.registry = registry
-        self._admission = Admission(settings.max_calls)
+        self._workers = Workers(_worker_threads(settings))
+        self._waiters, self._players = Waiters(settings.pressure_seconds), Waiters(settings.pressure_seconds)
+        self.budget = Budget(settings.memory_bytes, settings.max_message_mib * MIB, settings.pressure_seconds)
+        self._admission = Admission(settings.max_calls, settings.max_wait_seconds, self._waiters)
         self.broken = asyncio.Event()
         self._telling: asyncio.Future[None] | None = None
         self._health = Health((LABELLING, SIMULATION), (MODELS,), self._can_serve)
         self._server = aio.server(
-            interceptors=(AccessLog(), ErrorStatus(), self._admission, Decoding()), options=_channel_options(settings)
+            interceptors=(
+                AccessLog(),
+                ErrorStatus(),
+                self._admission,
+                Transfer(_transfer_limits(settings), self.budget, self._workers),
+            ),
+            options=_channel_options(settings),
+            maximum_concurrent_rpcs=settings.max_calls + MAX_OTHER_CALLS + _SPARE_CALLS,
         )
         self.address = ""
 
@@ -88,6 +114,7 @@ class GenieServer:
         loop = asyncio.get_running_loop()
         engine.on_broken(lambda: loop.call_soon_threadsafe(server._break))
         registry.on_change(server._health.update)
+        registry.on_change(server._measure)
         await server._listen()
         return server
 
@@ -121,6 +148,7 @@ class GenieServer:
         cut = self._admission.under_way
         await self._server.stop(None if cut else _CLOSING_S)
         await asyncio.to_thread(self.engine.close)
+        await asyncio.to_thread(self._workers.close)
         return cut
 
     def _can_serve(self) -> bool:
@@ -129,6 +157,10 @@ class GenieServer:
     def _break(self) -> None:
         self.broken.set()
         self._telling = asyncio.ensure_future(self._health.update())
+
+    async def _measure(self) -> None:
+        """See what memory is left for requests, now that a model has come or gone."""
+        self.budget.measure()
 
     async def _listen(self) -> None:
         settings = self._settings
@@ -147,13 +179,17 @@ class GenieServer:
     def _add_services(self) -> None:
         settings, registry, engine = self._settings, self.registry, self.engine
         alignments = Alignments()
-        labelling = LabellingServicer(registry, alignments, engine, settings.frame_limits, settings.idle_seconds)
+        reading = FrameReading(settings.frame_limits, self._workers)
+        labelling = LabellingServicer(registry, alignments, engine, reading, settings.idle_seconds)
+        unit = Unit("Play streams are open", "max_play_streams")
         simulation = SimulationServicer(
             registry,
             engine,
-            settings.frame_limits,
+            reading,
             SimulationLimits(settings.max_actions, settings.max_branches),
-            settings.max_play_streams,
+            Shares(settings.max_play_streams, unit, make_room=self._players.make_room),
+            self._players,
+            settings.max_wait_seconds,
             settings.idle_seconds,
         )
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
@@ -167,7 +203,7 @@ class GenieServer:
 def _engine(settings: Settings) -> Engine:
     threads = settings.threads or torch.get_num_threads()
     return Engine(
-        settings.queue_limit,
+        settings.max_wait_seconds,
         lanes=settings.lanes or (threads if settings.on_cpu else 1),
         threads=threads,
         wait_s=settings.batch_wait_ms / 1000,
@@ -182,7 +218,32 @@ def _channel_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", largest),
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent partner
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.http2.max_pings_without_data", 0),  # as many as it takes
+        ("grpc.max_concurrent_streams", settings.max_calls + MAX_OTHER_CALLS),  # of one connection
     ]
+
+
+def _worker_threads(settings: Settings) -> int:
+    return max(2, settings.threads or torch.get_num_threads())
+
+
+def _transfer_limits(settings: Settings) -> TransferLimits:
+    return TransferLimits(
+        message_bytes=settings.max_message_mib * MIB,
+        counts={
+            frames_pb2.Frames.DESCRIPTOR.fields_by_name["images"].full_name: settings.max_frames + _MARGIN,
+            simulation_pb2.BranchRequest.DESCRIPTOR.fields_by_name["branches"].full_name: settings.max_branches
+            + _MARGIN,
+            simulation_pb2.ActionSequence.DESCRIPTOR.fields_by_name["codes"].full_name: (
+                settings.max_actions * settings.max_branches + _MARGIN
+            ),
+        },
+        large=_LARGE,
+        message_seconds=settings.message_seconds,
+        write_seconds=settings.write_seconds,
+        max_wait_s=settings.max_wait_seconds,
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from genie_core.bundles import models_dir
 from genie_core.errors import GenieError
 from genie_service.frames import FrameLimits
+from genie_service.memory import default_memory_bytes
 
 DEFAULT_FILE = Path("genie.toml")
 """Read from the working folder where it exists and no other file is named."""
@@ -67,10 +68,20 @@ class Settings(BaseSettings):
     max_branches: int = Field(64, ge=1, description="most branches of one request")
     max_calls: int = Field(128, ge=1, description="most calls under way at once")
     max_play_streams: int = Field(16, ge=1, description="most Play streams at once")
-    queue_limit: int = Field(
-        64, ge=1, description="most pieces of work that may wait for the device when a call begins"
+    max_wait_seconds: float = Field(
+        10.0, gt=0, description="a call is refused when it begins if others would keep it waiting for longer than this"
+    )
+    memory_mib: int = Field(
+        0, ge=0, description="memory that the server may take, MiB; 0 for 80% of the container's limit, or 4 GiB"
     )
     idle_seconds: float = Field(300.0, gt=0, description="a stream that sends nothing for this long is ended")
+    message_seconds: float = Field(
+        30.0, gt=0, description="a call of one message is ended if that has not come within this time"
+    )
+    write_seconds: float = Field(30.0, gt=0, description="a call whose client takes no answer for this long is ended")
+    pressure_seconds: float = Field(
+        10.0, gt=0, description="a call whose client has kept it waiting for this long is ended if others want for room"
+    )
     drain_seconds: float = Field(30.0, ge=0, description="time that calls under way have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     exit_with_stdin: bool = Field(False, description="stop when standard input is closed (its parent has gone)")
@@ -84,6 +95,11 @@ class Settings(BaseSettings):
     def largest_batch(self) -> int:
         """Most pieces of work in a batch."""
         return self.max_batch or (4 if self.on_cpu else 32)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the server may take."""
+        return self.memory_mib * MIB or default_memory_bytes()
 
     @property
     def frame_limits(self) -> FrameLimits:

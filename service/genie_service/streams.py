@@ -8,26 +8,34 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from genie_service.errors import IdleError
+from genie_service.patience import Silence
 
 T = TypeVar("T")
 
-
-async def next_or_none(source: AsyncIterator[T], idle_seconds: float) -> T | None:
-    """The next item of `source`, None at its end. Raises IdleError if nothing comes for `idle_seconds`."""
-    return await _patiently(asyncio.ensure_future(_next(source)), idle_seconds)
+_SETTING = "idle_seconds"
 
 
-async def read_ahead(source: AsyncGenerator[T], idle_seconds: float) -> AsyncGenerator[T]:
+async def next_or_none(source: AsyncIterator[T], silence: Silence, idle_seconds: float) -> T | None:
+    """The next item of `source`, None at its end. Raises IdleError if the client is silent for `idle_seconds`."""
+    pending = asyncio.ensure_future(_next(source))
+    try:
+        return await silence.wait(pending, idle_seconds, _SETTING)
+    finally:
+        pending.cancel()
+        await asyncio.gather(pending, return_exceptions=True)
+        del pending  # as in `read_ahead`
+
+
+async def read_ahead(source: AsyncGenerator[T], silence: Silence, idle_seconds: float) -> AsyncGenerator[T]:
     """The items of `source`, each fetched while the one before is being worked on.
 
     Only one is fetched ahead, so that memory stays bounded and a slow server slows its client down. Raises what
-    `source` raises, and IdleError if the consumer has waited for `idle_seconds`. Closing it (`contextlib.aclosing`)
-    closes `source`.
+    `source` raises, and IdleError if the consumer has waited for a silent client for `idle_seconds`. Closing it
+    (`contextlib.aclosing`) closes `source`.
     """
     pending = asyncio.ensure_future(_next(source))
     try:
-        while (item := await _patiently(pending, idle_seconds)) is not None:
+        while (item := await silence.wait(pending, idle_seconds, _SETTING)) is not None:
             pending = asyncio.ensure_future(_next(source))
             yield item
     finally:
@@ -45,16 +53,6 @@ def part_of(message: Message) -> str:
 
 async def _next(source: AsyncIterator[T]) -> T | None:
     return await anext(source, None)
-
-
-async def _patiently(pending: asyncio.Future[T | None], idle_seconds: float) -> T | None:
-    try:
-        async with asyncio.timeout(idle_seconds):
-            return await pending
-    except TimeoutError:
-        raise IdleError(f"nothing came for {idle_seconds:g} s, the server's limit (idle_seconds)") from None
-    finally:
-        del pending  # as in `read_ahead`
 
 
 __all__ = ["next_or_none", "part_of", "read_ahead"]

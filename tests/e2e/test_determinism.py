@@ -101,7 +101,7 @@ def test_no_chunk_batch_lane_thread_or_other_client_changes_a_bit(bundle: Path, 
     compared = 0
     for flags in SERVERS.values():
         with (
-            serving(bundle, queue_limit=1000, **flags) as running,
+            serving(bundle, **flags) as running,
             somebody_playing(running.server.address, takes[5].frames_THWC[:2]),
         ):
             for chunk, clients in itertools.product(CHUNKS, CLIENTS):
@@ -157,7 +157,7 @@ def test_a_rollout_is_the_same_whatever_else_runs(bundle: Path, takes: list[Take
     wanted = [simulator.rollout(p, actions, Sampling(4, 1.0, seed=n)) for n, p in enumerate(prompts)]
     for flags in SERVERS.values():
         with (
-            serving(bundle, queue_limit=1000, **flags) as running,
+            serving(bundle, **flags) as running,
             Client(running.server.address) as client,
             ThreadPoolExecutor(len(prompts) + 8) as pool,
         ):

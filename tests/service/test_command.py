@@ -101,7 +101,7 @@ from genie_service.engine import Engine
 from genie_service.fair_queue import Operation
 torch.set_num_threads(3)
 async def main():
-    engine = Engine(1, threads=torch.get_num_threads())
+    engine = Engine(threads=torch.get_num_threads())
     print(await engine.job().run(Operation("threads", lambda _: [torch.get_num_threads()]), None))
     engine.close()
 asyncio.run(main())

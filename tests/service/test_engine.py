@@ -48,7 +48,7 @@ def test_pieces_run_in_order_one_at_a_time_off_the_event_loop() -> None:
         return number * 10
 
     async def main() -> list[int]:
-        engine, operation = Engine(queue_limit=100), each(piece)
+        engine, operation = Engine(), each(piece)
         results = await asyncio.gather(*(engine.job("one client").run(operation, n) for n in range(8)))
         engine.close()
         return results
@@ -66,7 +66,7 @@ def test_pieces_of_all_clients_become_batches_of_exact_sizes() -> None:
         return [p * 10 for p in payloads]
 
     async def main() -> tuple[list[int], dict[str, tuple[int, int]]]:
-        engine, blocker = Engine(queue_limit=100), Blocker()
+        engine, blocker = Engine(), Blocker()
         operation = Operation("batched", run, ExactShapes((1, 2, 4), in_threads=True))
         busy = asyncio.create_task(engine.job().run(blocker.operation, None))
         await until(lambda: engine.statistics().busy_lanes == 1)
@@ -93,7 +93,7 @@ def test_a_batch_with_no_small_size_is_filled_up_and_the_filling_is_nobodys() ->
         return payloads
 
     async def main() -> list[int]:
-        engine = Engine(queue_limit=100)
+        engine = Engine()
         operation = Operation("filled", run, ExactShapes((4,), in_threads=True), lambda payload: -payload)
         results = await engine.job().run_all(operation, [5, 6])
         engine.close()
@@ -105,7 +105,7 @@ def test_a_batch_with_no_small_size_is_filled_up_and_the_filling_is_nobodys() ->
 
 def test_lanes_share_what_waits_and_a_lone_piece_gets_all_threads() -> None:
     async def main() -> tuple[list[int], int, int]:
-        engine = Engine(queue_limit=100, lanes=2, threads=2)
+        engine = Engine(lanes=2, threads=2)
         together = threading.Barrier(2, timeout=20)
 
         def both(_: int) -> int:
@@ -126,7 +126,7 @@ def test_lanes_share_what_waits_and_a_lone_piece_gets_all_threads() -> None:
 
 def test_one_lane_computes_in_all_threads_only_where_that_changes_no_bit() -> None:
     async def main() -> tuple[int, int]:
-        engine = Engine(queue_limit=100, lanes=1, threads=3)
+        engine = Engine(lanes=1, threads=3)
         count = [
             engine.job().run(each(lambda _: torch.get_num_threads(), in_threads=exact), None) for exact in (True, False)
         ]
@@ -145,7 +145,7 @@ def test_a_batch_waits_for_more_pieces_if_told_to() -> None:
         return payloads
 
     async def main() -> float:
-        engine = Engine(queue_limit=100, wait_s=10)
+        engine = Engine(wait_s=10)
         operation = Operation("patient", run, ExactShapes((1, 2), in_threads=True))
         job = engine.job()
         first = asyncio.create_task(job.run(operation, 1))
@@ -161,7 +161,7 @@ def test_a_batch_waits_for_more_pieces_if_told_to() -> None:
 
 def test_a_job_sums_what_its_pieces_cost() -> None:
     async def main() -> tuple[float, float]:
-        engine, sleep = Engine(queue_limit=100), each(time.sleep)
+        engine, sleep = Engine(), each(time.sleep)
         blocker = asyncio.create_task(engine.job().run(sleep, 0.05))
         await until(lambda: engine.statistics().busy_lanes == 1)
         job = engine.job()
@@ -176,26 +176,25 @@ def test_a_job_sums_what_its_pieces_cost() -> None:
     assert 40 <= device_ms < 2000
 
 
-def test_a_full_queue_refuses_calls_that_begin_but_not_those_under_way() -> None:
+def test_a_call_is_refused_when_it_begins_if_others_would_keep_it_waiting_too_long() -> None:
     async def main() -> None:
-        engine, blocker = Engine(queue_limit=2), Blocker()
-        echo = each(lambda payload: payload)
-        under_way = engine.job()
-        await under_way.run(each(time.sleep), 0.3)  # teaches the engine what a piece costs
-        waiting = [asyncio.create_task(engine.job().run(blocker.operation, None)) for _ in range(2)]
-        await until(lambda: engine.pending == 2)
-        with pytest.raises(BusyError, match="2 pieces") as caught:
-            await engine.job().run(echo, None)
-        assert caught.value.retry_after_s >= 0.1
-        assert engine.statistics().refused == 1
-        going_on = asyncio.create_task(under_way.run(echo, "done"))
-        own = asyncio.create_task(engine.job(admitted=True).run(echo, "own"))
-        await until(lambda: engine.pending == 4)
+        engine, blocker = Engine(max_wait_s=1), Blocker()
+        sleep = each(time.sleep)
+        await engine.job("bulk").run(sleep, 0.3)  # teaches the engine what a piece costs
+        busy = asyncio.create_task(engine.job("bulk").run(blocker.operation, None))
+        bulk = asyncio.create_task(engine.job("bulk").run_all(sleep, [0.0] * 20))
+        await until(lambda: engine.pending == 21)
+        engine.job("bulk").expect(sleep, 1000, None)  # its own work is no reason
+        engine.job("small").expect(sleep, 3, None)  # they take turns: 3 of the 20 pieces come before its last
+        with pytest.raises(BusyError, match="max_wait_seconds") as caught:
+            engine.job("large").expect(sleep, 10, None)
+        assert 1.5 < caught.value.retry_after_s < 3
+        with pytest.raises(BusyError, match="deadline"):
+            engine.job("small").expect(sleep, 3, 0.5)
+        assert engine.statistics().refused == 2
         blocker.release.set()
-        assert [await going_on, await own] == ["done", "own"]
-        await asyncio.gather(*waiting)
-        assert engine.pending == 0
-        assert await engine.job().run(echo, "room again") == "room again"
+        await asyncio.gather(busy, bulk)
+        engine.job("large").expect(sleep, 10, None)
         engine.close()
 
     asyncio.run(main())
@@ -203,7 +202,7 @@ def test_a_full_queue_refuses_calls_that_begin_but_not_those_under_way() -> None
 
 def test_pieces_that_nobody_waits_for_never_run() -> None:
     async def main() -> tuple[list[str], int]:
-        engine, blocker = Engine(queue_limit=10), Blocker()
+        engine, blocker = Engine(), Blocker()
         ran: list[str] = []
         append = each(ran.append)
         first = asyncio.create_task(engine.job().run(blocker.operation, None))
@@ -232,7 +231,7 @@ async def _with_deadline(engine: Engine, operation: Operation) -> None:
 
 def test_what_a_piece_raises_reaches_its_caller_and_the_engine_goes_on() -> None:
     async def main() -> str:
-        engine = Engine(queue_limit=2)
+        engine = Engine()
         with pytest.raises(ZeroDivisionError):
             await engine.job().run(each(lambda _: 1 // 0), None)
         result = await engine.job().run(each(lambda _: "fine"), None)
@@ -250,7 +249,7 @@ def test_a_bulk_client_does_not_starve_an_interactive_one() -> None:
         order.append(name)
 
     async def main() -> None:
-        engine, operation = Engine(queue_limit=1000), each(run)
+        engine, operation = Engine(), each(run)
         bulk = asyncio.create_task(engine.job("bulk").run_all(operation, ["bulk"] * 60))
         await until(lambda: len(order) >= 3)
         for _ in range(5):
@@ -283,7 +282,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
 @pytest.mark.parametrize("name", ["done", "take", "head"])
 def test_a_lane_that_fails_around_its_work_comes_back(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     async def main() -> tuple[list[Any], str, int]:
-        engine = Engine(queue_limit=100, lanes=2)
+        engine = Engine(lanes=2)
         _failing(monkeypatch, name, times=2)
         async with asyncio.timeout(20):
             work = [engine.job(f"client {n}").run(each(str), n) for n in range(6)]
@@ -304,7 +303,7 @@ def test_a_lane_that_fails_around_its_work_comes_back(monkeypatch: pytest.Monkey
 
 def test_what_is_computed_elsewhere_is_not_lost_with_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> tuple[Any, Any]:
-        engine, blocker = Engine(queue_limit=100, lanes=2), Blocker()
+        engine, blocker = Engine(lanes=2), Blocker()
         elsewhere = asyncio.create_task(engine.job("other").run(blocker.operation, None))
         await until(lambda: engine.statistics().busy_lanes == 1)
         _failing(monkeypatch, "done", times=1)
@@ -322,7 +321,7 @@ def test_what_is_computed_elsewhere_is_not_lost_with_a_lane(monkeypatch: pytest.
 
 def test_lanes_that_go_on_failing_end_and_everybody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        engine, told = Engine(queue_limit=100, lanes=2), threading.Event()
+        engine, told = Engine(lanes=2), threading.Event()
         engine.on_broken(told.set)
         _failing(monkeypatch, "head", times=10**6)
         async with asyncio.timeout(20):
@@ -344,7 +343,7 @@ def test_what_no_awaitable_can_raise_reaches_the_caller_all_the_same(error: type
         raise error
 
     async def main() -> None:
-        engine = Engine(queue_limit=2)
+        engine = Engine()
         async with asyncio.timeout(20):
             with pytest.raises(LaneError):
                 await engine.job().run(Operation("leave", work), None)
@@ -356,7 +355,7 @@ def test_what_no_awaitable_can_raise_reaches_the_caller_all_the_same(error: type
 
 def test_an_operation_that_answers_too_little_fails_its_callers() -> None:
     async def main() -> None:
-        engine = Engine(queue_limit=8)
+        engine = Engine()
         async with asyncio.timeout(20):
             both = await asyncio.gather(
                 engine.job().run_all(Operation("half", lambda p: p[:1], ExactShapes((2,), True), lambda p: p), [1, 2]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 
 from genie_api.v1 import frames_pb2
 from genie_core.data.frames.images import encode_image
+from genie_core.data.frames.resize import resize_frames
 from genie_core.errors import RequestError
+from genie_service import frames as frames_module
 from genie_service.frames import FrameLimits, decode_frames, encode_frames
-from tests.support.service_messages import raw, video
+from tests.support.service_messages import Episode, raw, video
 
 LIMITS = FrameLimits(min_side=8, max_side=64, max_frames=16, max_decoded_bytes=100_000)
 
@@ -24,6 +27,10 @@ def _images(count: int = 2, encoding: int = frames_pb2.FRAME_ENCODING_PNG, **cha
     images = [encode_image(frame, image_format) for frame in video(count)]
     fields = {"raw": b"", "encoding": encoding, "data_type": frames_pb2.DATA_TYPE_UNSPECIFIED, "images": images}
     return raw(video(count), **{**fields, **changes})
+
+
+def _decoded(message: frames_pb2.Frames, field: str = "frames", size: tuple[int, int] = (40, 48)) -> Episode:
+    return asyncio.run(decode_frames(message, field, LIMITS, size, asyncio.to_thread))
 
 
 def _grey_alpha_png() -> bytes:
@@ -39,23 +46,33 @@ def _grey_alpha_png() -> bytes:
 
 def test_raw_and_png_frames_arrive_as_they_were_sent() -> None:
     for message in (raw(video(2)), _images(2)):
-        np.testing.assert_array_equal(asyncio.run(decode_frames(message, "frames", LIMITS)), video(2))
+        np.testing.assert_array_equal(_decoded(message), video(2))
+
+
+@pytest.mark.parametrize("make", [lambda: raw(video(5)), lambda: _images(5)])
+def test_frames_are_resized_a_few_at_a_time_as_if_all_at_once(
+    make: Callable[[], frames_pb2.Frames], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_module, "_AT_ONCE_BYTES", 2 * 40 * 48 * 3)
+    np.testing.assert_array_equal(_decoded(make(), size=(16, 20)), resize_frames(video(5), 16, 20))
 
 
 def test_jpeg_frames_arrive_nearly_so() -> None:
     smooth = np.broadcast_to(np.linspace(0, 255, 48, dtype=np.uint8)[None, None, :, None], (1, 40, 48, 3))
     image = encode_image(smooth[0], "jpeg")
     message = raw(smooth, raw=b"", encoding=frames_pb2.FRAME_ENCODING_JPEG, images=[image])
-    came = asyncio.run(decode_frames(message, "frames", LIMITS))
+    came = _decoded(message)
     assert np.abs(came.astype(int) - smooth).mean() < 3
 
 
 @pytest.mark.parametrize("encoding", [frames_pb2.FRAME_ENCODING_RAW, frames_pb2.FRAME_ENCODING_PNG])
 def test_frames_go_out_and_come_back(encoding: frames_pb2.FrameEncoding.ValueType) -> None:
     async def main() -> None:
-        message = await encode_frames(video(3), encoding)
+        message = await encode_frames(video(3), encoding, asyncio.to_thread)
         assert message.encoding == encoding
-        np.testing.assert_array_equal(await decode_frames(message, "frames", LIMITS), video(3))
+        np.testing.assert_array_equal(
+            await decode_frames(message, "frames", LIMITS, (40, 48), asyncio.to_thread), video(3)
+        )
 
     asyncio.run(main())
 
@@ -96,7 +113,7 @@ def test_frames_go_out_and_come_back(encoding: frames_pb2.FrameEncoding.ValueTyp
 )
 def test_a_wrong_message_is_refused_by_field(message: frames_pb2.Frames, field: str, words: list[str]) -> None:
     with pytest.raises(RequestError) as caught:
-        asyncio.run(decode_frames(message, "start.prompt", LIMITS))
+        _decoded(message, "start.prompt")
     assert caught.value.field == f"start.prompt.{field}"
     for word in words:
         assert word in str(caught.value)

@@ -14,14 +14,18 @@ from grpc import aio
 
 from genie_api.v1 import models_pb2
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
+from genie_service.budget import Budget
 from genie_service.calls import current_call
 from genie_service.errors import BusyError, DrainingError, IdleError, ModelLoadingError, UnknownModelError
 from genie_service.interceptors.access_log import AccessLog
 from genie_service.interceptors.admission import Admission
-from genie_service.interceptors.decoding import Decoding
 from genie_service.interceptors.error_status import PUSHBACK_KEY, ErrorStatus
+from genie_service.interceptors.transfer import Transfer, TransferLimits
+from genie_service.patience import Waiters
+from genie_service.workers import Workers
 from tests.support.service_messages import details
 
+MIB = 1 << 20
 Request = models_pb2.GetModelRequest
 Handle = Callable[[Any], Awaitable[Any]]
 
@@ -53,6 +57,23 @@ async def _served(
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel
     await server.stop(None)
+
+
+def _admission(max_calls: int) -> Admission:
+    return Admission(max_calls, 0.05, Waiters(60))
+
+
+def _transfer(**changes: Any) -> Transfer:
+    limits: dict[str, Any] = {
+        "message_bytes": MIB,
+        "counts": {},
+        "large": frozenset({"/genie_api.Test/One"}),
+        "message_seconds": 5,
+        "write_seconds": 5,
+        "max_wait_s": 5,
+    }
+    budget = changes.pop("budget", None) or Budget(4096 * MIB, MIB, 60)
+    return Transfer(TransferLimits(**{**limits, **changes}), budget, Workers(2))
 
 
 async def _one(channel: aio.Channel, request: bytes = b"", service: str = "genie_api.Test", **how: Any) -> Any:
@@ -203,7 +224,7 @@ def test_calls_past_the_limit_are_refused_until_one_ends() -> None:
         async def handle(request: Any) -> None:
             await release.wait()
 
-        admission = Admission(max_calls=2)
+        admission = _admission(max_calls=4)
         async with _served([AccessLog(), ErrorStatus(), admission], handle) as channel:
             calls = [asyncio.create_task(_one(channel)) for _ in range(2)]
             while admission.under_way < 2:
@@ -227,7 +248,7 @@ def test_a_closed_server_refuses_new_calls_and_finishes_those_under_way() -> Non
         async def handle(request: Any) -> None:
             await release.wait()
 
-        admission = Admission(max_calls=2)
+        admission = _admission(max_calls=2)
         async with _served([AccessLog(), ErrorStatus(), admission], handle) as channel:
             under_way = asyncio.create_task(_many(channel, b""))
             while not admission.under_way:
@@ -245,9 +266,9 @@ def test_a_closed_server_refuses_new_calls_and_finishes_those_under_way() -> Non
 
 def test_probes_always_get_in() -> None:
     async def main() -> None:
-        admission = Admission(max_calls=1)
+        admission = _admission(max_calls=1)
         admission.close()
-        async with _served([admission], _nothing, service="grpc.health.v1.Health") as channel:
+        async with _served([AccessLog(), admission], _nothing, service="grpc.health.v1.Health") as channel:
             await _one(channel, service="grpc.health.v1.Health")
 
     asyncio.run(main())
@@ -255,7 +276,7 @@ def test_probes_always_get_in() -> None:
 
 def test_bytes_that_are_no_message_are_the_callers_mistake() -> None:
     async def main() -> None:
-        async with _served([AccessLog(), ErrorStatus(), Decoding()], _nothing) as channel:
+        async with _served([AccessLog(), ErrorStatus(), _transfer()], _nothing) as channel:
             for call in (_one(channel, b"\xff"), _many(channel, b"\xff")):
                 with pytest.raises(aio.AioRpcError) as caught:
                     await call
@@ -268,9 +289,100 @@ def test_bytes_that_are_no_message_are_the_callers_mistake() -> None:
     asyncio.run(main())
 
 
+def test_a_call_whose_message_never_comes_is_counted_and_ended() -> None:
+    async def main() -> None:
+        admission = _admission(max_calls=8)
+        everything = [AccessLog(), ErrorStatus(), admission, _transfer(message_seconds=0.3)]
+        async with _served(everything, _nothing) as channel:
+            half_open = [channel.stream_stream("/genie_api.Test/One")() for _ in range(20)]
+            await _until(lambda: admission.under_way == 4)  # one client leaves as many places as it takes
+            codes = [await call.code() for call in half_open]
+            assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) <= 8
+            assert set(codes) == {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert "message_seconds" in str({await call.details() for call in half_open})
+            assert admission.under_way == 0
+
+    asyncio.run(main())
+
+
+def test_a_call_is_refused_before_its_message_is_read() -> None:
+    async def main() -> None:
+        release = asyncio.Event()
+
+        async def handle(request: Any) -> None:
+            await release.wait()
+
+        everything = [AccessLog(), ErrorStatus(), _admission(max_calls=2), _transfer()]
+        async with _served(everything, handle) as channel:
+            first = asyncio.create_task(_one(channel))
+            await asyncio.sleep(0.05)
+            call = channel.stream_stream("/genie_api.Test/One")()
+            assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # nothing of it has been sent
+            release.set()
+            await first
+
+    asyncio.run(main())
+
+
+def test_a_call_without_a_message_is_the_callers_mistake() -> None:
+    async def main() -> None:
+        async with _served([AccessLog(), ErrorStatus(), _transfer()], _nothing) as channel:
+            call = channel.stream_stream("/genie_api.Test/One")(iter(()))
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    asyncio.run(main())
+
+
+def test_a_client_that_takes_no_answer_gives_its_place_back_and_is_told_why() -> None:
+    async def main() -> None:
+        admission, budget = _admission(max_calls=8), Budget(4096 * MIB, MIB, 60)
+        everything = [AccessLog(), ErrorStatus(), admission, _transfer(write_seconds=0.3, budget=budget)]
+        answer = Request(name="x" * 200_000).SerializeToString()
+
+        async def unread() -> AsyncIterator[bytes]:
+            for _ in range(50):
+                yield answer
+
+        async with _served(everything, _nothing) as channel:
+            call = channel.stream_stream("/genie_api.Test/Many")(unread())
+            await _until(lambda: admission.under_way == 1)
+            await _until(lambda: admission.under_way == 0)
+            assert budget.used == 0
+            with pytest.raises(aio.AioRpcError, match=r"no answer was taken for 0\.3 s"):
+                async for _ in call:
+                    pass
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+    asyncio.run(main())
+
+
+def test_messages_are_counted_as_long_as_they_are_there() -> None:
+    async def main() -> None:
+        budget, seen = Budget(4096 * MIB, MIB, 60), []
+
+        async def handle(request: Any) -> None:
+            seen.append(budget.messages.used)
+
+        async with _served([AccessLog(), ErrorStatus(), _transfer(budget=budget)], handle) as channel:
+            data = Request(name="x" * 100_000).SerializeToString()
+            await _one(channel, data)
+            await _many(channel, data, data, data)
+            assert min(seen) >= 2 * len(data)
+            assert max(seen) < 5 * len(data)
+            assert budget.used == 0
+
+    asyncio.run(main())
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
 def test_a_method_that_does_not_exist_stays_unimplemented() -> None:
     async def main() -> None:
-        everything = [AccessLog(), ErrorStatus(), Admission(1), Decoding()]
+        everything = [AccessLog(), ErrorStatus(), _admission(1), _transfer()]
         async with _served(everything, _nothing) as channel:
             with pytest.raises(aio.AioRpcError) as caught:
                 await channel.unary_unary("/genie_api.Test/Two")(b"")

@@ -12,11 +12,14 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from genie_api.v1 import labelling_pb2
+from genie_api.v1 import frames_pb2, labelling_pb2
+from genie_core.data.frames.images import encode_image
 from genie_core.data.labelled.labels import Labels
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
+from genie_service import frames as frames_module
 from tests.support.service_messages import Episode, assert_invalid, details, episode, labels_of, raw, video
 from tests.support.service_server import Running
 
@@ -237,13 +240,108 @@ def test_a_client_is_held_back_while_the_device_is_busy(genie: Running) -> None:
     assert sent == 41
 
 
-def test_a_call_that_begins_when_the_queue_is_full_is_refused_with_a_hint(start: Callable[..., Running]) -> None:
-    genie = start(queue_limit=1)
-    with genie.busy_device(), pytest.raises(grpc.RpcError) as caught:
+def test_a_call_that_others_would_keep_waiting_too_long_is_refused_with_a_hint(start: Callable[..., Running]) -> None:
+    genie = start(max_wait_seconds=0.001)
+    with genie.busy_device(), genie.waiting_work(50), pytest.raises(grpc.RpcError, match="max_wait_seconds") as caught:
         genie.labelling.LabelClip(_clip(video(20), fps=10))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details(caught.value)["RetryInfo"].retry_delay.ToMilliseconds() >= 100
     assert int(dict(caught.value.trailing_metadata())["grpc-retry-pushback-ms"]) >= 100
+
+
+def test_an_episode_is_refused_before_its_header_is_accepted_or_not_at_all(start: Callable[..., Running]) -> None:
+    genie = start(max_wait_seconds=0.001)
+    with genie.busy_device(), genie.waiting_work(50):
+        call = genie.labelling.LabelEpisode(episode(video(40)))
+        with pytest.raises(grpc.RpcError, match="max_wait_seconds"):
+            next(call)
+
+
+def test_a_client_that_is_alone_is_never_refused_for_its_own_size(start: Callable[..., Running]) -> None:
+    genie = start(max_wait_seconds=0.001, memory_mib=1)  # room for two of the largest messages, as there always is
+    with ThreadPoolExecutor(16) as pool:
+        frames = video(300, 32, 32)
+        calls = [pool.submit(lambda: list(genie.labelling.LabelEpisode(episode(frames, step=30)))) for _ in range(16)]
+        ends = [call.result(60)[-1].summary.transitions for call in calls]
+    assert ends == [270] * 16
+    assert genie.server.budget.used == 0
+
+
+def test_a_header_costs_nothing_and_a_phase_its_state_once_its_frames_come(genie: Running) -> None:
+    budget = genie.server.budget
+    done = threading.Event()
+
+    def requests(frames: Episode) -> Iterator[Request]:
+        yield from episode(frames, step=1024)
+        done.wait(10)
+
+    calls = [genie.labelling.LabelEpisode(requests(video(0))) for _ in range(4)]
+    for call in calls:
+        assert next(call).header.step == 1024
+    assert budget.work.used == 0
+    call = genie.labelling.LabelEpisode(requests(video(4, 32, 32)))
+    _wait_until(lambda: budget.work.used >= genie.model("alpha").labeller.stream_bytes(1024, "dense"))
+    done.set()
+    assert [r.WhichOneof("part") for r in call][-1] == "summary"
+    _wait_until(lambda: budget.used == 0)
+
+
+def test_silent_streams_give_their_places_to_those_who_come_new(start: Callable[..., Running]) -> None:
+    genie = start(max_calls=8, pressure_seconds=0.3)
+    done = threading.Event()
+
+    def silent() -> Iterator[Request]:
+        yield from episode(video(0))
+        done.wait(20)
+
+    with genie.other_clients(6) as others:
+        held = [other.LabelEpisode(silent()) for other in others for _ in range(2)]
+        for call in held[:4]:
+            next(call)
+        summary = list(genie.labelling.LabelEpisode(episode(video(20))))[-1].summary
+    done.set()
+    assert summary.frames == 20
+
+
+def test_one_client_cannot_keep_another_out(start: Callable[..., Running]) -> None:
+    genie = start(max_calls=8)
+    done = threading.Event()
+
+    def silent() -> Iterator[Request]:
+        yield from episode(video(0))
+        done.wait(20)
+
+    with genie.other_clients(1) as (greedy,):
+        held = [greedy.LabelEpisode(silent()) for _ in range(40)]
+        began = time.monotonic()
+        assert list(genie.labelling.LabelEpisode(episode(video(20))))[-1].summary.frames == 20
+        assert time.monotonic() - began < 5
+        _wait_until(lambda: sum(call.done() for call in held) >= 32)
+        refused = {call.code() for call in held if call.done()}
+    done.set()
+    assert refused == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def test_images_are_decoded_a_few_at_a_time(genie: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small message of large images never has all of them in memory."""
+    decoded: list[int] = []
+    scratch = genie.server.budget.work
+    plain = frames_module.decode_image
+
+    def watched(data: bytes, field: str) -> NDArray[np.uint8]:
+        decoded.append(scratch.used)
+        return plain(data, field)
+
+    monkeypatch.setattr(frames_module, "decode_image", watched)
+    image = encode_image(np.zeros((2048, 2048, 3), np.uint8))
+    frames = raw(video(1), encoding=frames_pb2.FRAME_ENCODING_PNG, raw=b"", count=8, height=2048, width=2048)
+    frames.images.extend([image] * 8)
+    response = genie.labelling.LabelClip(
+        labelling_pb2.LabelClipRequest(options=labelling_pb2.LabelOptions(fps=10), frames=frames)
+    )
+    assert len(response.labels.code) == 8
+    assert len(decoded) == 8
+    assert max(decoded) < 8 * 2048 * 2048 * 3  # what all of them would take
 
 
 def test_an_idle_episode_is_ended(start: Callable[..., Running]) -> None:

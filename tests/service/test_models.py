@@ -206,7 +206,7 @@ def test_all_models_can_be_loaded_at_the_start(start: Callable[..., Running]) ->
 
 def _registry(folder: Path, default: str | None = None) -> Callable[[], object]:
     async def opened() -> ModelRegistry:
-        return await ModelRegistry.open(folder, default, Compute(), Engine(queue_limit=8))
+        return await ModelRegistry.open(folder, default, Compute(), Engine())
 
     return lambda: asyncio.run(opened())
 
@@ -230,7 +230,7 @@ def test_an_unclear_models_folder_is_refused(models: Path, tmp_path: Path) -> No
 
 def test_loads_at_once_are_one_load_and_observers_hear_of_it(models: Path) -> None:
     async def main() -> list[State]:
-        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine(queue_limit=8))
+        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
         heard: list[State] = []
 
         async def observer() -> None:
@@ -245,7 +245,7 @@ def test_loads_at_once_are_one_load_and_observers_hear_of_it(models: Path) -> No
 
 def test_a_load_goes_on_when_its_caller_gives_up_and_uses_meanwhile_may_come_again(models: Path) -> None:
     async def main() -> None:
-        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine(queue_limit=8))
+        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await registry.load("alpha")
@@ -259,7 +259,7 @@ def test_a_load_goes_on_when_its_caller_gives_up_and_uses_meanwhile_may_come_aga
 
 def test_a_model_unloaded_in_use_is_loaded_again_only_when_it_is_free(models: Path) -> None:
     async def main() -> list[str]:
-        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine(queue_limit=8))
+        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
         await registry.load("alpha")
         events: list[str] = []
         async with registry.lease("alpha") as model:
@@ -282,7 +282,7 @@ def test_a_model_unloaded_in_use_is_loaded_again_only_when_it_is_free(models: Pa
 
 def test_an_unloaded_model_leaves_memory_even_if_nobody_waits_for_it(models: Path) -> None:
     async def main() -> object:
-        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine(queue_limit=8))
+        registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
         await registry.load("alpha")
         async with registry.lease("alpha") as model:
             kept = weakref.ref(model)
@@ -302,7 +302,7 @@ def test_an_unloaded_model_leaves_memory_even_if_nobody_waits_for_it(models: Pat
 
 def test_a_device_that_is_not_there_is_named(models: Path) -> None:
     async def main() -> None:
-        registry = await ModelRegistry.open(models, "alpha", Compute("cuda:9"), Engine(queue_limit=8))
+        registry = await ModelRegistry.open(models, "alpha", Compute("cuda:9"), Engine())
         await registry.load("alpha")
 
     with pytest.raises(ModelError, match="cuda:9"):

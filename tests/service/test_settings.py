@@ -52,7 +52,7 @@ def test_settings_are_immutable() -> None:
         ({"preload": "some"}, ["preload", "'all'", "'some'"]),
         ({"drain_seconds": -1}, ["--drain-seconds", "-1"]),
         ({"host": ""}, ["--host"]),
-        ({"port": "many", "queue_limit": 0}, ["--port", "--queue-limit"]),
+        ({"port": "many", "max_calls": 0}, ["--port", "--max-calls"]),
     ],
 )
 def test_a_wrong_value_is_named_with_the_places_where_it_can_be_set(flags: dict[str, object], words: list[str]) -> None:

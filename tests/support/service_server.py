@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import grpc
 
 from genie_api.v1 import labelling_pb2_grpc, models_pb2_grpc, simulation_pb2_grpc
 from genie_service.fair_queue import Operation
+from genie_service.loaded_model import LoadedModel
 from genie_service.server import GenieServer
 from genie_service.settings import load_settings
 
@@ -52,6 +54,37 @@ class Running:
         finally:
             release.set()
             future.result(10)
+
+    @contextmanager
+    def waiting_work(self, pieces: int) -> Iterator[None]:
+        """Work of somebody else waits for the device at first; it is done when the device is free."""
+        engine = self.server.engine
+        work = engine.run(Operation("waiting", lambda payloads: payloads), [None] * pieces, "somebody else")
+        before = engine.pending
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        while engine.pending < before + pieces:
+            time.sleep(0.001)
+        try:
+            yield
+        finally:
+            future.cancel()
+
+    @contextmanager
+    def other_clients(self, count: int) -> Iterator[list[labelling_pb2_grpc.LabellingServiceStub]]:
+        """Clients with connections of their own."""
+        with ExitStack() as stack:
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            channels = [stack.enter_context(grpc.insecure_channel(self.server.address, options)) for _ in range(count)]
+            yield [labelling_pb2_grpc.LabellingServiceStub(channel) for channel in channels]
+
+    def model(self, name: str) -> LoadedModel:
+        """A model that the server has loaded."""
+
+        async def leased() -> LoadedModel:
+            async with self.server.registry.lease(name) as model:
+                return model
+
+        return self.run(leased())
 
 
 @contextmanager

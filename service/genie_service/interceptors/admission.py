@@ -1,4 +1,8 @@
-"""How many calls may be under way, and none new once the server drains. Health and reflection calls always get in."""
+"""Which calls are let in, at their headers and before a byte of their messages is read: fair between clients, bounded.
+
+None new once the server drains. Calls to Genie's own services and all others (health, reflection) have places of their
+own, so that probes get in however busy the server is.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,40 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from genie_service.errors import BusyError, DrainingError
+from genie_service.calls import current_call
+from genie_service.errors import DrainingError
 from genie_service.interceptors.wrapping import AroundCall, Context
+from genie_service.patience import Waiters
+from genie_service.shares import Shares, Unit
 
 _OURS = "/genie_api."
-_RETRY_S = 1.0
+
+MAX_OTHER_CALLS = 256
+"""Health checks, watches and reflection under way at once."""
 
 
 class Admission(AroundCall):
-    """Counts the calls to Genie's own services, refuses those past the limit and, once closed, every new one."""
+    """Gives each call a place, waits a little for one where the client has less than its share, else refuses it."""
 
-    def __init__(self, max_calls: int) -> None:
-        self._max_calls = max_calls
+    def __init__(self, max_calls: int, max_wait_s: float, waiters: Waiters) -> None:
+        self._waiters = waiters
+        self._max_wait_s = max_wait_s
+        unit = Unit("calls are under way", "max_calls")
+        self._ours = Shares(max_calls, unit, make_room=waiters.make_room)
+        self._others = Shares(MAX_OTHER_CALLS, unit, make_room=waiters.make_room)
         self._closed = False
-        self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def under_way(self) -> int:
-        """Number of calls under way."""
-        return self._under_way
+        """Number of calls to Genie's own services under way."""
+        return self._ours.used
+
+    @property
+    def refused(self) -> int:
+        """Number of calls that there was no place for."""
+        return self._ours.refused
 
     def close(self) -> None:
         """Take no more calls; those under way go on."""
@@ -39,24 +56,29 @@ class Admission(AroundCall):
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
         """Hold a place for the call. Raises BusyError or DrainingError where there is none."""
-        if not method.startswith(_OURS):
-            yield
-            return
-        self._check()
-        self._under_way += 1
-        self._idle.clear()
+        call, ours = current_call(), method.startswith(_OURS)
+        places = self._ours if ours else self._others
+        self._check(ours)
+        patience_s = 0.0 if places.is_greedy(call.client) else self._max_wait_s
+        place = await places.take(call.client, 1, patience_s)
         try:
-            yield
+            self._check(ours)
+            self._note()
+            with self._waiters.watching(call.silence):
+                yield
         finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+            place.release()
+            self._note()
 
-    def _check(self) -> None:
-        if self._closed:
+    def _note(self) -> None:
+        if self._ours.used:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _check(self, ours: bool) -> None:
+        if self._closed and ours:
             raise DrainingError("the server is shutting down and takes no new calls")
-        if self._under_way >= self._max_calls:
-            raise BusyError(f"{self._under_way} calls are under way, the server's limit (max_calls)", _RETRY_S)
 
 
 __all__ = ["Admission"]

@@ -41,8 +41,8 @@ class AroundCall(aio.ServerInterceptor):
 
 async def invoke(handler: Handler, request: Any, context: Context) -> Any:
     """Run a handler as a coroutine: returns its response if that is a single one, else writes them to `context`."""
-    behaviour: Callable[[Any, Context], Any] = _behaviour(handler)
-    if inspect.isasyncgenfunction(behaviour):
+    behaviour = behaviour_of(handler)
+    if is_generator(behaviour):
         # Closed here, so that a cancelled call gives back what it holds at once.
         async with aclosing(behaviour(request, context)) as responses:
             async for response in responses:
@@ -51,19 +51,35 @@ async def invoke(handler: Handler, request: Any, context: Context) -> Any:
     return await behaviour(request, context)
 
 
-def with_behaviour(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]], *, decode: bool = True) -> Handler:
-    """A handler like `handler` that does `call`. `decode`: whether gRPC turns request bytes into messages."""
+def with_behaviour(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]]) -> Handler:
+    """A handler like `handler` that does `call`."""
     make: Callable[..., Handler] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[handler.request_streaming, handler.response_streaming]
-    return make(call, handler.request_deserializer if decode else None, handler.response_serializer)
+    return make(call, handler.request_deserializer, handler.response_serializer)
 
 
-def _behaviour(handler: Handler) -> Any:
-    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+def behaviour_of(handler: Handler) -> Callable[[Any, Context], Any]:
+    """What a handler does with a request, or the stream of them, and the call's context."""
+    found: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    return found  # type: ignore[no-any-return]
 
 
-__all__ = ["AroundCall", "Context", "Continuation", "Handler", "invoke", "with_behaviour"]
+def is_generator(behaviour: Callable[[Any, Context], Any]) -> bool:
+    """Whether it gives its answers one by one, rather than writing them itself or returning the only one."""
+    return inspect.isasyncgenfunction(behaviour)
+
+
+__all__ = [
+    "AroundCall",
+    "Context",
+    "Continuation",
+    "Handler",
+    "behaviour_of",
+    "invoke",
+    "is_generator",
+    "with_behaviour",
+]

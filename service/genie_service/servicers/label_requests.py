@@ -11,6 +11,7 @@ from genie_api.v1 import labelling_pb2
 from genie_core.data.frames.timing import resolve_step
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.errors import RequestError
+from genie_core.inference import BLOCK
 from genie_service.alignments import LoadedAlignment
 from genie_service.loaded_model import LoadedModel
 from genie_service.servicers.alignment_messages import alignment_message
@@ -37,6 +38,13 @@ class LabelPlan:
     step: int
     effective_fps: float | None
     density: Density
+
+    def first_pieces(self, frames: int | None = None) -> int:
+        """Pieces of work that the first frames make, or all of an episode whose number of frames is known."""
+        phases = self.step if self.density == "dense" else 1
+        if frames is None:
+            return phases
+        return min(phases, frames) * -(-frames // (BLOCK * self.step))
 
 
 def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelPlan:

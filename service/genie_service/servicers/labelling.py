@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc
+from genie_api.v1 import labelling_pb2, labelling_pb2_grpc
 from genie_core.alignment import ActionStream
-from genie_core.data.frames.resize import resize_frames
 from genie_core.data.labelled.labels import Labels
 from genie_core.errors import RequestError
 from genie_core.inference import Labeller
@@ -19,10 +19,10 @@ from genie_core.inference.labeller import Encoded
 from genie_service.alignments import Alignments, LoadedAlignment
 from genie_service.calls import current_call
 from genie_service.engine import Engine, Job
-from genie_service.frames import FrameLimits, decode_frames
 from genie_service.interceptors.wrapping import Context
 from genie_service.loaded_model import LoadedModel
 from genie_service.registry import ModelRegistry
+from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.label_requests import (
     LabelPlan,
     count_transitions,
@@ -32,12 +32,17 @@ from genie_service.servicers.label_requests import (
 )
 from genie_service.servicers.names import model_name
 from genie_service.servicers.timing import Clock
+from genie_service.shares import Share
 from genie_service.streams import next_or_none, part_of, read_ahead
+from genie_service.workers import Workers
 
 LEAST_FRAMES = 2
 
 Chunk = NDArray[np.uint8]
 """(T, H, W, 3) consecutive frames of an episode."""
+
+HeldChunk = tuple[Chunk, Share]
+"""Frames, and the memory that they take."""
 
 
 class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
@@ -48,13 +53,13 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         registry: ModelRegistry,
         alignments: Alignments,
         engine: Engine,
-        limits: FrameLimits,
+        reading: FrameReading,
         idle_seconds: float,
     ) -> None:
         self._registry = registry
         self._alignments = alignments
         self._engine = engine
-        self._limits = limits
+        self._reading = reading
         self._idle_seconds = idle_seconds
 
     async def LabelClip(
@@ -66,10 +71,16 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             aligned = await self._alignment(request.options, model, plan, "options")
             if request.frames.count < LEAST_FRAMES:
                 raise RequestError("frames.count", f"a clip needs at least 2 frames, got {request.frames.count}")
-            frames = await self._read_frames(request.frames, model.labeller)
-            current_call().frames = len(frames)
-            job = self._engine.job(current_call().peer)
-            episode = _Episode(model, plan, aligned, job)
+            call = current_call()
+            self._reading.check(request.frames, "frames")
+            count, labeller = request.frames.count, model.labeller
+            job = self._engine.job(call.client)
+            job.expect(model.encode, plan.first_pieces(count), context.time_remaining())
+            stream_bytes = labeller.stream_bytes(plan.step, plan.density, count)
+            await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes)
+            frames = await self._reading.read(request.frames, "frames", (labeller.height, labeller.width))
+            call.frames = len(frames)
+            episode = _Episode(model, plan, aligned, job, self._reading.workers)
             episode.feed(frames)
             episode.end()
             parts = [part async for part in episode.final()]
@@ -91,10 +102,12 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
             plan = plan_labels(options, model.bundle.config.fps, "header")
             aligned = await self._alignment(options, model, plan, "header")
+            job, transitions = self._engine.job(current_call().client), 0
+            job.expect(model.encode, plan.first_pieces(), context.time_remaining())
             yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan, aligned))
-            job, transitions = self._engine.job(current_call().peer), 0
-            chunks = self._chunks(request_iterator, model.labeller)
-            async with aclosing(self._label(chunks, _Episode(model, plan, aligned, job))) as parts:
+            chunks = self._chunks(request_iterator, model.labeller, plan)
+            episode = _Episode(model, plan, aligned, job, self._reading.workers)
+            async with aclosing(self._label(chunks, episode)) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
                     if len(labels):
@@ -107,7 +120,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     async def _read_header(
         self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]
     ) -> labelling_pb2.LabelOptions:
-        first = await next_or_none(requests, self._idle_seconds)
+        first = await next_or_none(requests, current_call().silence, self._idle_seconds)
         if first is None:
             raise RequestError("header", "the stream ended without one")
         if not first.HasField("header"):
@@ -122,16 +135,18 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             return None
         return await self._alignments.load(model.bundle.info, options.alignment, plan.step, f"{field}.alignment")
 
-    async def _label(self, chunks: AsyncGenerator[Chunk], episode: _Episode) -> AsyncGenerator[Labels]:
+    async def _label(self, chunks: AsyncGenerator[HeldChunk], episode: _Episode) -> AsyncGenerator[Labels]:
         """Labels as they become final, to the last; the next chunk is read and made ready meanwhile."""
         call = current_call()
-        async with aclosing(read_ahead(chunks, self._idle_seconds)) as chunks_ahead:
-            async for frames in chunks_ahead:
+        async with aclosing(read_ahead(chunks, call.silence, self._idle_seconds)) as chunks_ahead:
+            async for frames, held in chunks_ahead:
                 call.frames += len(frames)
                 episode.feed(frames)
+                del frames
                 async with aclosing(episode.final()) as parts:
                     async for labels in parts:
                         yield labels
+                held.release()  # the rest, less than a block of each phase, is within the call's room to work
         if call.frames < LEAST_FRAMES:
             raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
         episode.end()
@@ -141,9 +156,14 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         yield await episode.rest()
 
     async def _chunks(
-        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller
-    ) -> AsyncGenerator[Chunk]:
-        """Frames of each message after the header, which must all be of one size."""
+        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller, plan: LabelPlan
+    ) -> AsyncGenerator[HeldChunk]:
+        """Frames of each message after the header, which must all be of one size.
+
+        Room for the whole episode's work is waited for when its first frames are there: a call that has begun is never
+        refused, and one that waits holds no more than that message.
+        """
+        memory = current_call().memory
         size: tuple[int, int] | None = None
         async for request in requests:
             if not request.HasField("frames"):
@@ -152,12 +172,10 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             if size is not None and came != size:
                 raise _size_changed(size, came)
             size = came
-            yield await self._read_frames(request.frames, labeller)
-
-    async def _read_frames(self, message: frames_pb2.Frames, labeller: Labeller) -> Chunk:
-        """Frames at the model's size. Resizing is exact, so doing it here, off the device, changes no label."""
-        frames = await decode_frames(message, "frames", self._limits)
-        return await asyncio.to_thread(resize_frames, frames, labeller.height, labeller.width)
+            self._reading.check(request.frames, "frames")
+            await memory.room_to_work(labeller.stream_bytes(plan.step, plan.density))
+            held = memory.scratch(request.frames.count * labeller.frame_bytes)
+            yield await self._reading.read(request.frames, "frames", (labeller.height, labeller.width)), held
 
 
 def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
@@ -169,9 +187,12 @@ def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
 class _Episode:
     """One episode: frames in, labels out, with the robot's actions where an alignment was asked for."""
 
-    def __init__(self, model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None, job: Job) -> None:
+    def __init__(
+        self, model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None, job: Job, workers: Workers
+    ) -> None:
         self._model = model
         self._job = job
+        self._run = partial(workers.run, current_call().client)
         self._stream = model.labeller.stream(plan.step, plan.density)
         self._actions = None if aligned is None else ActionStream(aligned.alignment)
 
@@ -213,7 +234,7 @@ class _Episode:
 
     async def _decoded(self, labels: Labels) -> Labels:
         """Labels with actions, computed off the event loop and off the device, a bounded part at a time."""
-        return labels if self._actions is None else await asyncio.to_thread(self._actions.decode, labels)
+        return labels if self._actions is None else await self._run(partial(self._actions.decode, labels))
 
 
 __all__ = ["LabellingServicer"]

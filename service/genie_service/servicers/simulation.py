@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 import numpy as np
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
 from genie_core.errors import RequestError
 from genie_core.inference import Rollout
-from genie_service.calls import current_call
+from genie_service.calls import Call, current_call
 from genie_service.engine import Engine, Job
-from genie_service.errors import BusyError
-from genie_service.frames import FrameLimits, decode_frames, encode_frames
 from genie_service.interceptors.wrapping import Context
 from genie_service.loaded_model import LoadedModel
+from genie_service.patience import Waiters
 from genie_service.registry import ModelRegistry
+from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.names import model_name
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
@@ -28,9 +28,8 @@ from genie_service.servicers.simulation_requests import (
     sampling_of,
 )
 from genie_service.servicers.timing import Clock
+from genie_service.shares import Share, Shares
 from genie_service.streams import next_or_none, part_of, read_ahead
-
-_PLAY_RETRY_S = 10.0
 
 
 class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
@@ -40,18 +39,21 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         self,
         registry: ModelRegistry,
         engine: Engine,
-        frame_limits: FrameLimits,
+        reading: FrameReading,
         limits: SimulationLimits,
-        max_play_streams: int,
+        plays: Shares,
+        players: Waiters,
+        max_wait_s: float,
         idle_seconds: float,
     ) -> None:
         self._registry = registry
         self._engine = engine
-        self._frame_limits = frame_limits
+        self._reading = reading
         self._limits = limits
-        self._max_play_streams = max_play_streams
+        self._plays = plays
+        self._players = players
+        self._max_wait_s = max_wait_s
         self._idle_seconds = idle_seconds
-        self._play_streams = 0
 
     async def Rollout(
         self, request: simulation_pb2.RolloutRequest, context: Context
@@ -59,7 +61,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         """Frames of one action sequence, as they are made."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
             check_actions(request.actions.codes, model.simulator.num_codes, self._limits, "actions.codes")
-            simulation = await self._start(request.start, model)
+            simulation = await self._start(request.start, model, context)
             for index, code in enumerate(request.actions.codes):
                 frame = await simulation.step([code])
                 yield simulation_pb2.RolloutResponse(
@@ -72,7 +74,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         """Frames of N action sequences from one prompt, in step."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
             check_branches(request.branches, model.simulator.num_codes, self._limits)
-            simulation = await self._start(request.start, model, len(request.branches))
+            simulation = await self._start(request.start, model, context, len(request.branches))
             for index, codes in enumerate(zip(*(branch.codes for branch in request.branches), strict=True)):
                 frames = await simulation.step(codes)
                 yield simulation_pb2.BranchResponse(
@@ -83,13 +85,14 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         self, request_iterator: AsyncIterator[simulation_pb2.PlayRequest], context: Context
     ) -> AsyncIterator[simulation_pb2.PlayResponse]:
         """One frame an action, for as long as the client goes on."""
-        with self._play_stream():
+        call = current_call()
+        with await self._play(call), self._players.watching(call.silence):
             start = await self._read_start(request_iterator)
             async with self._registry.lease(model_name(start.model, "start.model")) as model:
-                simulation = await self._start(start, model)
+                simulation = await self._start(start, model, context)
                 codes = _actions(request_iterator, model.simulator.num_codes)
                 index = 0
-                async with aclosing(read_ahead(codes, self._idle_seconds)) as actions:
+                async with aclosing(read_ahead(codes, call.silence, self._idle_seconds)) as actions:
                     async for code in actions:
                         simulation.lap()  # waiting for the player is not part of the frame's time
                         frame = await simulation.step([code])
@@ -98,47 +101,53 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
                         )
                         index += 1
 
-    async def _start(self, start: simulation_pb2.SimulationStart, model: LoadedModel, branches: int = 1) -> Simulation:
-        config = model.bundle.config
+    async def _start(
+        self, start: simulation_pb2.SimulationStart, model: LoadedModel, context: Context, branches: int = 1
+    ) -> Simulation:
+        call, config = current_call(), model.bundle.config
         check_start(start, config, "start")
         sampling = sampling_of(start.sampling, config, "start.sampling")
-        prompt = await decode_frames(start.prompt, "start.prompt", self._frame_limits)
+        self._reading.check(start.prompt, "start.prompt")
         encoding = response_encoding(start, "start")
-        job = self._engine.job(current_call().peer)
+        job = self._engine.job(call.client)
+        job.expect(model.start, 1, context.time_remaining())
+        await call.memory.room_to_work(model.simulator.rollout_bytes(branches))
+        prompt = await self._reading.read(start.prompt, "start.prompt", (config.height, config.width))
         rollout = await job.run(model.start, (prompt, branches, sampling))
-        return Simulation(rollout, model, rollout.maskgit_steps, job, encoding)
+        return Simulation(rollout, model, rollout.maskgit_steps, job, encoding, self._reading)
 
     async def _read_start(self, requests: AsyncIterator[simulation_pb2.PlayRequest]) -> simulation_pb2.SimulationStart:
-        first = await next_or_none(requests, self._idle_seconds)
+        first = await next_or_none(requests, current_call().silence, self._idle_seconds)
         if first is None:
             raise RequestError("start", "the stream ended without one")
         if not first.HasField("start"):
             raise RequestError("start", f"the first message holds {part_of(first)}, wanted the start")
         return first.start
 
-    @contextmanager
-    def _play_stream(self) -> Iterator[None]:
-        if self._play_streams >= self._max_play_streams:
-            text = f"{self._play_streams} Play streams are open, the server's limit (max_play_streams)"
-            raise BusyError(text, _PLAY_RETRY_S)
-        self._play_streams += 1
-        try:
-            yield
-        finally:
-            self._play_streams -= 1
+    async def _play(self, call: Call) -> Share:
+        """A place for a stream that may go on for hours."""
+        patience_s = 0.0 if self._plays.is_greedy(call.client) else self._max_wait_s
+        return await self._plays.take(call.client, 1, patience_s)
 
 
 class Simulation:
     """A rollout under way: draws frames on the engine, as messages, and says where the time of each went."""
 
     def __init__(
-        self, rollout: Rollout, model: LoadedModel, steps: int, job: Job, encoding: frames_pb2.FrameEncoding.ValueType
+        self,
+        rollout: Rollout,
+        model: LoadedModel,
+        steps: int,
+        job: Job,
+        encoding: frames_pb2.FrameEncoding.ValueType,
+        reading: FrameReading,
     ) -> None:
         self._rollout = rollout
         self._bundle_id = model.bundle.info.bundle_id
         self._draw = model.draw(steps)
         self._job = job
         self._encoding = encoding
+        self._reading = reading
         self.lap = Clock(job).lap
 
     def bundle_id(self, index: int) -> str:
@@ -151,7 +160,7 @@ class Simulation:
         moves = list(zip(self._rollout.branches, codes, strict=True))
         frames_NHWC = np.stack(await self._job.run_all(self._draw, moves))
         current_call().frames += len(frames_NHWC)
-        return await encode_frames(frames_NHWC, self._encoding)
+        return await self._reading.message(frames_NHWC, self._encoding)
 
 
 async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncGenerator[int]:

@@ -1,0 +1,124 @@
+"""The memory that requests may take, and what each call holds of it: charged before it is allocated.
+
+Two pools, so that no two calls ever wait for one another. Messages: what is being received, and what has been and is
+not done with. Work: what is remembered for a call while it goes on (frames at the model's size, states of streams and
+simulations). A call may hold messages while it waits for room to work; one that works never waits for memory again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from genie_service.memory import MIB, resident_bytes
+from genie_service.patience import Waiters
+from genie_service.shares import Share, Shares, Unit
+
+_log = logging.getLogger(__name__)
+
+_LEAST_MESSAGES = 2
+"""Messages of the largest size that there is always room for."""
+
+_MESSAGES_SHARE = 1 / 3
+_SPARE_SHARE = 0.2
+"""Of what requests may take: for what is held without waiting, and for what is not counted."""
+
+_ALPHA = 2.0
+"""A client may hold twice what is free: two thirds where it is alone."""
+
+
+class Budget:
+    """The memory that requests may take: `memory_bytes` less what the process takes without them.
+
+    `holders` are calls that may be ended for others who wait for memory, if their clients are silent.
+    """
+
+    def __init__(self, memory_bytes: int, largest_message: int, pressure_seconds: float) -> None:
+        self._memory, self._largest = memory_bytes, largest_message
+        self.holders = waiters = Waiters(pressure_seconds)
+        unit = Unit("bytes of messages are being read or worked on", "memory_mib")
+        self.messages = Shares(0, unit, alpha=_ALPHA, make_room=waiters.make_room)
+        unit = Unit("bytes are taken by the work of calls", "memory_mib")
+        self.work = Shares(0, unit, alpha=_ALPHA, make_room=waiters.make_room)
+        self.measure()
+
+    def measure(self) -> None:
+        """Look at what the process takes without its requests: when it starts, and when models come or go."""
+        rest = self._memory - max(0, resident_bytes() - self.messages.used - self.work.used)
+        least = _LEAST_MESSAGES * self._largest
+        if rest < 2 * least:
+            _log.warning(
+                "memory_mib %d leaves %d MiB for requests, less than %d: messages of the largest size may exceed it",
+                self._memory // MIB,
+                rest // MIB,
+                2 * least // MIB,
+            )
+        rest = int(max(rest, 2 * least) * (1 - _SPARE_SHARE))
+        messages = max(least, int(rest * _MESSAGES_SHARE))
+        self.messages.resize(messages)
+        self.work.resize(max(least, rest - messages))
+        _log.info("requests may take %d MiB, of which messages %d MiB", rest // MIB, messages // MIB)
+
+    @property
+    def total(self) -> int:
+        """Bytes that requests may take."""
+        return self.messages.total + self.work.total
+
+    @property
+    def used(self) -> int:
+        """Bytes that they take now."""
+        return self.messages.used + self.work.used
+
+
+class CallMemory:
+    """What one call holds; `close` gives all of it back."""
+
+    def __init__(self, budget: Budget, client: str) -> None:
+        self._budget, self._client = budget, client
+        self._held: list[Share] = []
+        self._work: Share | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the call has its room to work."""
+        return self._work is not None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds anything."""
+        return any(share.size for share in self._held)
+
+    async def room_to_read(self, size: int, patience_s: float) -> Share:
+        """Room for a message that is yet to come, of `size` bytes at most. Raises BusyError."""
+        return self._keep(await self._budget.messages.take(self._client, size, patience_s))
+
+    def message(self, size: int) -> Share:
+        """Take note of `size` bytes of messages that are there."""
+        return self._keep(self._budget.messages.hold(self._client, size))
+
+    async def may_read(self) -> None:
+        """Return when the next message may be asked for: at once for a call at work, which frees memory by going on."""
+        if not self.works:
+            await self._budget.messages.settled()
+
+    async def room_to_work(self, size: int) -> None:
+        """Room for all that a call will hold at once, bytes; once a call, before the first of it is allocated."""
+        if self._work is None:
+            self._work = self._keep(await self._budget.work.take(self._client, size))
+
+    def scratch(self, size: int) -> Share:
+        """Take note of `size` bytes that work now under way needs, and gives back soon."""
+        return self._keep(self._budget.work.hold(self._client, size))
+
+    def close(self) -> None:
+        """Give everything back."""
+        for share in self._held:
+            share.release()
+        self._held.clear()
+
+    def _keep(self, share: Share) -> Share:
+        self._held = [held for held in self._held if held.size]
+        self._held.append(share)
+        return share
+
+
+__all__ = ["Budget", "CallMemory"]

@@ -1,0 +1,69 @@
+"""How much memory the process may take, and takes: the container's limit, and what is resident."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MIB = 1 << 20
+
+_CGROUP = Path("/sys/fs/cgroup")
+_SHARE_OF_LIMIT = 0.8
+"""Of a container's limit: the kernel's own buffers count against it too."""
+
+_SHARE_OF_MACHINE = 0.5
+_MOST_BY_DEFAULT = 4096 * MIB
+"""Where there is no limit: more than default limits of messages ever need."""
+
+
+def default_memory_bytes(cgroup: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int:
+    """What a server may take if nobody says: four fifths of its control group's limit.
+
+    Without a limit, half of the machine's memory and at most 4 GiB.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = cgroup_limit_bytes(cgroup, own)
+    if limit is not None and limit < machine:
+        return int(limit * _SHARE_OF_LIMIT)
+    return min(int(machine * _SHARE_OF_MACHINE), _MOST_BY_DEFAULT)
+
+
+def cgroup_limit_bytes(cgroup: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """The smallest memory limit of this process's control groups (version 2 or 1), bytes; None where there is none."""
+    found = []
+    for folder, name in _limit_files(cgroup, own):
+        try:
+            text = (folder / name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():  # not "max"
+            found.append(int(text))
+    return min(found, default=None)
+
+
+def resident_bytes() -> int:
+    """What the process takes of the machine's memory now, bytes; 0 where that cannot be told."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _limit_files(cgroup: Path, own: Path) -> list[tuple[Path, str]]:
+    """Where limits may stand: in this process's group and in all above it."""
+    files = [(cgroup, "memory.max"), (cgroup / "memory", "memory.limit_in_bytes")]
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return files
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        parts = Path(path.lstrip("/"))
+        if not controllers:
+            files += [(cgroup / part, "memory.max") for part in (parts, *parts.parents)]
+        elif "memory" in controllers.split(","):
+            files += [(cgroup / "memory" / part, "memory.limit_in_bytes") for part in (parts, *parts.parents)]
+    return files
+
+
+__all__ = ["cgroup_limit_bytes", "default_memory_bytes", "resident_bytes"]

@@ -1,0 +1,99 @@
+"""How long a call's client may keep the server waiting, and who is sent away first when others want for room.
+
+A client is silent from the moment when the server both waits for its next message (or for it to take an answer) and has
+nothing else to do for the call. A read that is merely ahead of the work does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from genie_service.errors import IdleError
+
+T = TypeVar("T")
+
+
+class Silence:
+    """The waiting of one call for its client. Made for each call; used from its event loop."""
+
+    def __init__(self) -> None:
+        self._asked: list[float] = []
+        self._waiting_since: float | None = None
+        self._dismissed: asyncio.Future[str] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For how long the client has kept the call waiting now; 0 where it does not."""
+        if not self._asked or self._waiting_since is None:
+            return 0.0
+        return time.monotonic() - max(self._asked[0], self._waiting_since)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While the block lasts, something is asked of the client: to send a message, or to take one."""
+        since = time.monotonic()
+        self._asked.append(since)
+        try:
+            yield
+        finally:
+            self._asked.remove(since)
+
+    async def wait(self, pending: asyncio.Future[T], limit_s: float, setting: str, what: str = "nothing came") -> T:
+        """What `pending` gives. Raises IdleError once the client has been silent for `limit_s`, or is dismissed.
+
+        `pending` goes on then: whoever made it cancels it. `what` the client has not done, and the `setting` that says
+        for how long it may, are for the error's text.
+        """
+        self._waiting_since = time.monotonic()
+        dismissed = self._dismissed = asyncio.get_running_loop().create_future()
+        try:
+            while not pending.done():
+                left = limit_s - self.seconds
+                if left <= 0:
+                    raise IdleError(f"{what} for {limit_s:g} s, the server's limit ({setting})")
+                await asyncio.wait({pending, dismissed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if dismissed.done() and not pending.done():
+                    raise IdleError(f"{what} for {self.seconds:.0f} s, {dismissed.result()}")
+            return pending.result()
+        finally:
+            self._waiting_since = self._dismissed = None
+            del pending  # it may hold what was raised, which holds this frame: the messages would outlive the call
+
+    def dismiss(self, reason: str) -> bool:
+        """End the call, if it waits for its client now."""
+        if self._dismissed is None or self._dismissed.done() or not self.seconds:
+            return False
+        self._dismissed.set_result(reason)
+        return True
+
+
+class Waiters:
+    """The calls that may be ended to make room: the one whose client has been silent for longest, first."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._silences: dict[Silence, Callable[[], bool]] = {}
+
+    @contextmanager
+    def watching(self, silence: Silence, holds: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """While the block lasts, the call may be ended to make room, if it `holds` something then."""
+        self._silences[silence] = holds
+        try:
+            yield
+        finally:
+            del self._silences[silence]
+
+    def make_room(self) -> None:
+        """End the call whose client has been silent for longest, if that is longer than the patience under pressure."""
+        longest = max((s for s, holds in self._silences.items() if holds()), key=lambda s: s.seconds, default=None)
+        if longest is not None and longest.seconds >= self._patience_s:
+            longest.dismiss(
+                f"and others wait for room: the server's limit is {self._patience_s:g} s then (pressure_seconds)"
+            )
+
+
+__all__ = ["Silence", "Waiters"]

@@ -1,0 +1,236 @@
+"""Shares of something scarce (places for calls, bytes of memory), fair between clients, waited for within a patience.
+
+A client that asks for more is granted it while what it then holds is at most `alpha` times what is free: the dynamic
+threshold that switches share their buffers by (Choudhury and Hahne 1998). So whoever comes alone may take much, the
+more there are the less each may take, and something is always left for one who comes new. Among those that wait,
+whoever holds least goes first. Not thread-safe: for one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from genie_service.errors import BusyError
+
+_OLD_S = 10.0
+"""One who has waited for so long is not overtaken any more by those that hold something."""
+
+_LOOK_S = 0.25
+"""How often those that wait look for somebody whose share could be taken back."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is shared, in words for an error text: `3 calls are under way, the server's limit (max_calls)`."""
+
+    words: str
+    setting: str
+    retry_s: float = 1.0
+
+
+@dataclass(eq=False)
+class _Waiter:
+    size: int
+    granted: asyncio.Future[Share]
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class _Client:
+    held: int = 0
+    waiting: deque[_Waiter] = field(default_factory=deque)
+
+
+class Shares:
+    """Something scarce, and who holds how much of it. `make_room`, where given, is called while somebody waits."""
+
+    def __init__(
+        self, total: int, unit: Unit, *, alpha: float = 1.0, make_room: Callable[[], None] = lambda: None
+    ) -> None:
+        self._total, self._unit, self._alpha = total, unit, alpha
+        self._make_room = make_room
+        self._clients: dict[str, _Client] = {}
+        self._used = 0
+        self._waiting = 0
+        self._freed = asyncio.Event()
+        self._freed.set()
+        self.refused = 0
+
+    @property
+    def total(self) -> int:
+        """All that there is."""
+        return self._total
+
+    @property
+    def used(self) -> int:
+        """What is held now."""
+        return self._used
+
+    @property
+    def waiting(self) -> int:
+        """Number of those that wait."""
+        return self._waiting
+
+    def held(self, client: str) -> int:
+        """What a client holds now."""
+        return self._clients[client].held if client in self._clients else 0
+
+    def is_greedy(self, client: str) -> bool:
+        """Whether a client holds, and waits for, as much as it would have if all shared alike, or more."""
+        entry = self._clients.get(client, _Client())
+        others = len(self._clients) - (client in self._clients)
+        return entry.held + sum(waiter.size for waiter in entry.waiting) >= self._total / (others + 1)
+
+    def resize(self, total: int) -> None:
+        """Change how much there is; what is held stays held."""
+        self._total = total
+        self._grant()
+
+    async def take(self, client: str, size: int = 1, patience_s: float | None = None) -> Share:
+        """A share of `size`, once there is room for it and it is the client's turn.
+
+        More than there is, is granted to one that is alone. `patience_s`: how long to wait at most; None for as long as
+        it takes. Raises BusyError where that is too long.
+        """
+        share = self._try(client, size)
+        if share is not None:
+            return share
+        waiter = _Waiter(size, asyncio.get_running_loop().create_future())
+        self._clients.setdefault(client, _Client()).waiting.append(waiter)
+        self._waiting += 1
+        try:
+            return await self._wait(waiter, patience_s)
+        except BaseException:
+            if waiter.granted.done():  # in the very moment in which the caller gave up
+                waiter.granted.result().release()
+            raise
+        finally:
+            self._waiting -= 1
+            self._leave(client, waiter)
+
+    def hold(self, client: str, size: int) -> Share:
+        """A share at once, even past what there is: for what has been allocated already, or is about to be for sure."""
+        self._clients.setdefault(client, _Client()).held += size
+        self._used += size
+        self._note()
+        return Share(self, client, size)
+
+    async def settled(self) -> None:
+        """Return once no more is held than there is."""
+        while self._used > self._total:
+            self._make_room()
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._freed.wait()
+            except TimeoutError:
+                continue
+
+    async def _wait(self, waiter: _Waiter, patience_s: float | None) -> Share:
+        while True:
+            left = _LOOK_S if patience_s is None else min(_LOOK_S, patience_s - (time.monotonic() - waiter.since))
+            if left <= 0:
+                self.refused += 1
+                raise BusyError(
+                    f"{self._used} {self._unit.words}, of {self._total} that the server has ({self._unit.setting})",
+                    self._unit.retry_s,
+                )
+            self._make_room()
+            await asyncio.wait({waiter.granted}, timeout=left)
+            if waiter.granted.done():
+                return waiter.granted.result()
+
+    def _leave(self, client: str, waiter: _Waiter) -> None:
+        entry = self._clients.get(client)
+        if entry is not None and waiter in entry.waiting:
+            entry.waiting.remove(waiter)
+            self._forget(client)
+
+    def _try(self, client: str, size: int) -> Share | None:
+        """A share, if there is room and nobody who is to be served before."""
+        entry = self._clients.get(client, _Client())
+        if entry.waiting or not self._fits(entry.held, size):
+            return None
+        if entry.held and self._oldest_wait_s() > _OLD_S:
+            return None
+        return self.hold(client, size)
+
+    def _fits(self, held: int, size: int) -> bool:
+        free = self._total - self._used
+        if not self._used:
+            return True
+        return size <= free and (not held or held + size <= self._alpha * free)
+
+    def _oldest_wait_s(self) -> float:
+        since = min((c.waiting[0].since for c in self._clients.values() if c.waiting), default=None)
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _grant(self) -> None:
+        """Give to those that wait, the one that holds least first, for as long as there is room."""
+        self._note()
+        while (entry := self._next()) is not None:
+            name, client = entry
+            waiter = client.waiting.popleft()
+            waiter.granted.set_result(self.hold(name, waiter.size))
+
+    def _next(self) -> tuple[str, _Client] | None:
+        """Whose turn it is, and whom there is room for."""
+        barred = False
+        queues = [(c.held, c.waiting[0].since, name, c) for name, c in self._clients.items() if c.waiting]
+        for held, since, name, client in sorted(queues, key=lambda queue: queue[:3]):
+            if barred and held:
+                continue
+            if self._fits(held, client.waiting[0].size):
+                return name, client
+            barred = barred or time.monotonic() - since > _OLD_S
+        return None
+
+    def _give_back(self, client: str, size: int) -> None:
+        self._clients[client].held -= size
+        self._used -= size
+        self._forget(client)
+        self._grant()
+
+    def _forget(self, client: str) -> None:
+        entry = self._clients[client]
+        if not entry.held and not entry.waiting:
+            del self._clients[client]
+
+    def _note(self) -> None:
+        if self._used > self._total:
+            self._freed.clear()
+        else:
+            self._freed.set()
+
+
+class Share:
+    """What somebody holds, until `release` or the end of a `with` block."""
+
+    def __init__(self, shares: Shares, client: str, size: int) -> None:
+        self._shares, self._client, self.size = shares, client, size
+
+    def shrink(self, size: int) -> None:
+        """Give back all but `size`; nothing where that is no less."""
+        if size < self.size:
+            self.size, given = size, self.size - size
+            self._shares._give_back(self._client, given)
+
+    def release(self) -> None:
+        """Give everything back; again does nothing."""
+        self.shrink(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+__all__ = ["Share", "Shares", "Unit"]
