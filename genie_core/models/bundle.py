@@ -16,13 +16,13 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genie_core.data.storage.atomic import new_folder
 from genie_core.errors import ModelError
+from genie_core.models.bundle_check import TRAINING_ONLY, check_finite, check_weights, read_config, read_text
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
@@ -31,9 +31,6 @@ CONFIG, CARD = "config.json", "card.md"
 COMPONENTS = ("tokenizer", "lam", "dynamics")
 ALIGNMENTS = "alignments"
 """Folder of what `genie_core.alignment` keeps beside a bundle: of its identity, and no part of it."""
-
-# What the codebooks' averages need only while training.
-_TRAINING_ONLY = ("count_K", "sum_KD", "idle_K")
 
 
 Precision = Literal["float32", "bfloat16"]
@@ -118,19 +115,18 @@ def read_bundle_info(path: Path) -> BundleInfo:
     for name in (CONFIG, *(f"{c}.safetensors" for c in COMPONENTS)):
         if not (path / name).is_file():
             raise ModelError(f"{path} is not a bundle: {name} is missing")
+    config = read_config(path / CONFIG)
+    check_weights(path, config, COMPONENTS)
+    file = path / "lam.safetensors"
     try:
-        config = ModelConfig.model_validate_json((path / CONFIG).read_bytes())
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ModelError(f"{path / CONFIG} is not a model configuration: {wrong}") from error
-    try:
-        with safe_open(path / "lam.safetensors", framework="np") as file:
-            codebook = file.get_tensor("quantizer.codebook").astype(np.float32)
+        with safe_open(file, framework="pt") as tensors:
+            codebook = tensors.get_tensor("quantizer.codebook").float()
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path / 'lam.safetensors'} cannot be read: {error}") from error
-    card = (path / CARD).read_text() if (path / CARD).is_file() else ""
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    check_finite(file, {"quantizer.codebook": codebook})
+    card = read_text(path / CARD) if (path / CARD).is_file() else ""
     parameters = sum(_stored_parameters(path / f"{c}.safetensors") for c in COMPONENTS)
-    return BundleInfo(config.name, path, bundle_id(path), config, card, codebook, parameters)
+    return BundleInfo(config.name, path, bundle_id(path), config, card, codebook.numpy(), parameters)
 
 
 def _stored_parameters(file: Path) -> int:
@@ -168,13 +164,11 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
     for component in COMPONENTS:
         file = path / f"{component}.safetensors"
         try:
-            tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
-            missing, unexpected = getattr(genie, component).load_state_dict(tensors, strict=False)
-        except (SafetensorError, OSError, RuntimeError) as error:
+            tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
+            check_finite(file, tensors)
+            getattr(genie, component).load_state_dict(tensors, strict=False)
+        except (SafetensorError, OSError, RuntimeError) as error:  # it was replaced since it was checked
             raise ModelError(f"{file} does not fit {path / CONFIG}: {error}") from error
-        missing = [k for k in missing if not k.endswith(_TRAINING_ONLY)]
-        if missing or unexpected:
-            raise ModelError(f"{file} does not fit {path / CONFIG}: missing {missing}, unexpected {unexpected}")
     genie.requires_grad_(False)
     return Bundle(info, _in_precision(genie, precision).to(target).eval(), target, precision)
 
@@ -232,7 +226,7 @@ def _fill(staging: Path, path: Path, genie: Genie, card: str, half: bool) -> Non
 
 
 def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
-    kept = {k: v.detach().cpu().contiguous() for k, v in state.items() if not k.endswith(_TRAINING_ONLY)}
+    kept = {k: v.detach().cpu().contiguous() for k, v in state.items() if not k.endswith(TRAINING_ONLY)}
     if half:
         kept = {k: v if k.endswith("codebook") else v.half() for k, v in kept.items()}
     return kept

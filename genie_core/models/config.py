@@ -9,6 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MAX_TOKENS = 16384
+"""Most patches of a frame: the cost of spatial attention grows with their square."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -17,11 +20,15 @@ class _Frozen(BaseModel):
 class TransformerConfig(_Frozen):
     """One stack of spatio-temporal blocks (paper, Section 2 and Figure 4)."""
 
-    layers: int = Field(ge=0, description="0 in a convolutional tokenizer: tokens then see only their surroundings")
-    dim: int = Field(gt=0, description="width of the residual stream")
-    heads: int = Field(gt=0)
-    window: int = Field(8, gt=0, description="frames that temporal attention reaches back, the current one included")
-    ffn_ratio: float = Field(4.0, gt=0, description="hidden width of the feed-forward over `dim`")
+    layers: int = Field(
+        ge=0, le=256, description="0 in a convolutional tokenizer: tokens then see only their surroundings"
+    )
+    dim: int = Field(gt=0, le=65536, description="width of the residual stream")
+    heads: int = Field(gt=0, le=1024)
+    window: int = Field(
+        8, gt=0, le=1024, description="frames that temporal attention reaches back, the current one included"
+    )
+    ffn_ratio: float = Field(4.0, gt=0, le=64, description="hidden width of the feed-forward over `dim`")
     qk_norm: bool = True
 
     @model_validator(mode="after")
@@ -35,7 +42,7 @@ class QuantizerConfig(_Frozen):
     """A codebook learnt by exponential moving averages, with revival of codes that nobody uses."""
 
     codes: int = Field(gt=1, le=65535)
-    dim: int = Field(32, gt=0, description="size of a code, the paper's latent dim")
+    dim: int = Field(32, gt=0, le=65536, description="size of a code, the paper's latent dim")
     decay: float = Field(0.99, gt=0, lt=1, description="of the moving averages")
     commitment: float = Field(0.25, ge=0, description="weight of the loss that pulls latents to their codes")
     revive_after: int = Field(50, gt=0, description="steps without use after which a code restarts at a live latent")
@@ -47,7 +54,7 @@ class TokenizerConfig(_Frozen):
     encoder: TransformerConfig
     decoder: TransformerConfig
     quantizer: QuantizerConfig
-    patch: int = Field(4, gt=0, description="side in pixels of the square that one token covers")
+    patch: int = Field(4, gt=0, le=1024, description="side in pixels of the square that one token covers")
     temporal: Literal["st", "c", "none"] = Field(
         "st",
         description="the paper's Table 3: 'st' ST-ViViT (blocks mix space and time), 'c' C-ViViT (all of space, then "
@@ -57,7 +64,7 @@ class TokenizerConfig(_Frozen):
         "patch",
         description="'patch': linear patches as in the paper; 'conv': strided convolutions, learns faster when small",
     )
-    stem_width: int = Field(64, gt=0, description="channels of the convolutional stem before its last stage")
+    stem_width: int = Field(64, gt=0, le=65536, description="channels of the convolutional stem before its last stage")
     stem_skip: bool = Field(False, description="linear patches beside the convolutions, so that colours come at once")
 
 
@@ -67,13 +74,13 @@ class LatentActionConfig(_Frozen):
     encoder: TransformerConfig
     decoder: TransformerConfig
     quantizer: QuantizerConfig
-    patch: int = Field(16, gt=0)
+    patch: int = Field(16, gt=0, le=1024)
     source: Literal["pixels", "tokens"] = Field("pixels", description="what the encoder reads (paper, Table 2)")
     residual: bool = Field(False, description="the decoder predicts the change of the last frame, not the frame")
     stem: Literal["patch", "conv"] = Field(
         "patch", description="what the encoder reads frames with, as in the tokenizer; 'conv' sees motion sooner"
     )
-    stem_width: int = Field(48, gt=0, description="channels of the convolutional stem before its last stage")
+    stem_width: int = Field(48, gt=0, le=65536, description="channels of the convolutional stem before its last stage")
     pairs: bool = Field(False, description="the encoder sees each frame beside its change from the one before")
 
 
@@ -90,6 +97,7 @@ class DynamicsConfig(_Frozen):
     group: int = Field(
         1,
         gt=0,
+        le=64,
         description="side of the square of tokens that share one place of the transformer: 2 makes a frame of small "
         "patches cost a quarter; tokens stay hidden, shown and drawn one by one (beyond the paper)",
     )
@@ -99,13 +107,13 @@ class ModelConfig(_Frozen):
     """Everything that defines a Genie model's shape."""
 
     name: str
-    height: int = Field(64, gt=0, description="pixels")
-    width: int = Field(64, gt=0, description="pixels")
-    fps: float = Field(10.0, gt=0, description="frames a second that the model is trained at")
+    height: int = Field(64, gt=0, le=4096, description="pixels")
+    width: int = Field(64, gt=0, le=4096, description="pixels")
+    fps: float = Field(10.0, gt=0, le=10_000, description="frames a second that the model is trained at")
     tokenizer: TokenizerConfig
     lam: LatentActionConfig
     dynamics: DynamicsConfig
-    temperature: float = Field(1.0, gt=0, description="default sampling temperature of rollouts")
+    temperature: float = Field(1.0, gt=0, le=1000, description="default sampling temperature of rollouts")
 
     @model_validator(mode="after")
     def _patches_tile(self) -> ModelConfig:
@@ -114,6 +122,11 @@ class ModelConfig(_Frozen):
                 continue
             if self.height % patch or self.width % patch:
                 raise ValueError(f"{part}.patch {patch} does not tile a {self.height} x {self.width} frame")
+        patches = self.lam.patch if self.lam.source == "pixels" else self.tokenizer.patch
+        for part, patch in (("tokenizer", self.tokenizer.patch), ("lam", patches)):
+            tokens = (self.height // patch) * (self.width // patch)
+            if tokens > MAX_TOKENS:
+                raise ValueError(f"{part}: {tokens} patches a frame, expected at most {MAX_TOKENS}")
         group, dim = self.dynamics.group, self.dynamics.transformer.dim
         h, w = self.token_grid
         if h % group or w % group or dim % group**2:

@@ -10,7 +10,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,7 @@ class ModelRegistry:
         self._compute = compute
         self._engine = engine
         self._entries: dict[str, _Entry] = {}
+        self._nameless: set[str] = set()
         self._scanning = asyncio.Lock()
         self._observers: list[Callable[[], Awaitable[None]]] = []
         self.default = ""
@@ -151,7 +152,7 @@ class ModelRegistry:
             if not known:
                 _log.exception("unexpected error while loading model %s", entry.name)
             entry.loading = None
-            text = str(error) if known else f"unexpected {type(error).__name__}, of which the server's log has more"
+            text = str(error) if known else _unexpected(error)
             await self._set_state(entry, State.FAILED, text)
         else:
             entry.loaded, entry.info, entry.loading = model, bundle.info, None
@@ -195,6 +196,7 @@ class ModelRegistry:
         """Take note of folders that are new, changed or gone; what is loaded stays as it is."""
         async with self._scanning:
             found = await asyncio.to_thread(_bundle_folders, self._folder)
+            self._note_nameless(found)
             for name in [n for n, e in self._entries.items() if n not in found and not e.in_memory]:
                 del self._entries[name]
             for name, (path, stamp) in found.items():
@@ -203,6 +205,16 @@ class ModelRegistry:
                     info, problem = await asyncio.to_thread(_read_info, path)
                     entry.describe(stamp, info, problem)
                     self._entries[name] = entry
+                    if problem:
+                        _log.warning("model %s cannot be used: %s", name, problem)
+
+    def _note_nameless(self, found: dict[str, tuple[Path, _Stamp]]) -> None:
+        """Leave out what no message could name, and say so once."""
+        for name in [name for name in found if not _can_be_named(name)]:
+            del found[name]
+            if name not in self._nameless:
+                _log.warning("bundle %r is left out: its folder's name is not printable UTF-8", name)
+                self._nameless.add(name)
 
     def _choose_default(self, named: str | None) -> str:
         if not self._entries:
@@ -262,14 +274,29 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 def _bundle_folders(folder: Path) -> dict[str, tuple[Path, _Stamp]]:
-    """Name -> path and stamp (name, size and time of each file) of every bundle in `folder`, or of `folder` itself."""
-    if is_bundle(folder):
-        paths = [folder]
-    elif folder.is_dir():
-        paths = [p for p in folder.iterdir() if not p.name.startswith(".") and is_bundle(p)]
-    else:
-        paths = []
-    return {p.name: (p, _stamp(p)) for p in paths}
+    """Name -> path and stamp (name, size and time of each file) of every bundle in `folder`, or of `folder` itself.
+
+    What goes away while it is looked at is left out.
+    """
+    try:
+        paths = [folder] if is_bundle(folder) else list(folder.iterdir())
+    except OSError as error:
+        _log.warning("the models folder cannot be read: %s", error)
+        return {}
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            if path == folder or (not path.name.startswith(".") and is_bundle(path)):
+                found[path.name] = (path, _stamp(path))
+    return found
+
+
+def _can_be_named(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8
+        return False
+    return name.isprintable()
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -278,11 +305,18 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def _read_info(path: Path) -> tuple[BundleInfo | None, str]:
-    """A bundle's description, or None and why there is none."""
+    """A bundle's description, or None and why there is none: one that is broken never stands in the others' way."""
     try:
         return read_bundle_info(path), ""
     except ModelError as error:
         return None, str(error)
+    except Exception as error:
+        _log.exception("unexpected error while reading bundle %s", path.name)
+        return None, _unexpected(error)
+
+
+def _unexpected(error: Exception) -> str:
+    return f"unexpected {type(error).__name__}, of which the server's log has more"
 
 
 def _not_ready(entry: _Entry) -> ModelError:

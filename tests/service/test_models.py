@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import queue
+import shutil
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +19,11 @@ import pytest
 
 from genie_api.v1 import labelling_pb2, models_pb2
 from genie_core.errors import ModelError
-from genie_core.models.bundle import read_bundle_info
+from genie_core.models.bundle import BundleInfo, read_bundle_info
+from genie_service import registry
 from genie_service.engine import Engine
 from genie_service.registry import Compute, ModelRegistry, State
-from tests.factories.bundles import make_nano_bundle
+from tests.factories.bundles import BROKEN_WHEN_LOADED, LISTED_AS_BROKEN, make_nano_bundle
 from tests.support.service_messages import assert_invalid, episode, raw, video
 from tests.support.service_server import Running
 
@@ -167,10 +171,18 @@ def test_a_bundle_that_is_copied_in_later_is_found(start: Callable[..., Running]
     assert [m.name for m in _list(genie).models] == ["models/first", "models/second"]
 
 
+def test_the_default_model_stays_loaded(genie: Running) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        _unload(genie, "models/alpha")
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "--default-model" in caught.value.details()
+    assert _state(genie, "models/alpha") == "READY"
+
+
 def test_requests_under_way_finish_before_a_model_is_gone(start: Callable[..., Running]) -> None:
-    genie = start()
+    genie = start(preload="all")
     more: queue.SimpleQueue[labelling_pb2.LabelEpisodeRequest | None] = queue.SimpleQueue()
-    for request in episode(video(4)):
+    for request in episode(video(4), model="models/beta"):
         more.put(request)
     call = genie.labelling.LabelEpisode(iter(more.get, None))
     assert next(call).WhichOneof("part") == "header"
@@ -178,15 +190,15 @@ def test_requests_under_way_finish_before_a_model_is_gone(start: Callable[..., R
     unloaded = threading.Event()
 
     def unload() -> None:
-        _unload(genie, "models/alpha")
+        _unload(genie, "models/beta")
         unloaded.set()
 
     thread = threading.Thread(target=unload)
     thread.start()
-    while _state(genie, "models/alpha") != "UNLOADED":
-        pass
+    while _state(genie, "models/beta") != "UNLOADED":
+        time.sleep(0.001)
     with pytest.raises(grpc.RpcError) as caught:
-        list(genie.labelling.LabelEpisode(episode(video(5))))
+        list(genie.labelling.LabelEpisode(episode(video(5), model="models/beta")))
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert not unloaded.is_set()
     more.put(labelling_pb2.LabelEpisodeRequest(frames=raw(video(20))))
@@ -199,6 +211,51 @@ def test_requests_under_way_finish_before_a_model_is_gone(start: Callable[..., R
 def test_all_models_can_be_loaded_at_the_start(start: Callable[..., Running]) -> None:
     genie = start(preload="all")
     assert [_state(genie, f"models/{name}") for name in ("alpha", "beta", "broken")] == ["READY", "READY", "FAILED"]
+
+
+def test_broken_bundles_are_listed_with_their_problem_and_the_others_serve(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    make_nano_bundle(tmp_path / "good")
+    broken = [*LISTED_AS_BROKEN.values(), *BROKEN_WHEN_LOADED.values()]
+    first, later = broken[::2], broken[1::2]
+    for n, (damage, _) in enumerate(first):
+        damage(make_nano_bundle(tmp_path / f"first-{n}"))
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    for file in (tmp_path / "good").iterdir():
+        shutil.copy(os.fsencode(file), os.fsencode(tmp_path) + b"/caf\xe9/" + os.fsencode(file.name))
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    genie = start(tmp_path, default_model="good", preload="all")
+    for n, (damage, _) in enumerate(later):  # beside a running server
+        damage(make_nano_bundle(tmp_path / f"later-{n}"))
+    _list(genie)
+    for kind, damaged in (("first", first), ("later", later)):
+        for n, (_, words) in enumerate(damaged):
+            with pytest.raises(grpc.RpcError) as caught:
+                _load(genie, f"models/{kind}-{n}")
+            assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert words in _get(genie, f"models/{kind}-{n}").state_message
+    listed = {m.name: m.state for m in _list(genie).models}
+    assert listed.pop("models/good") == models_pb2.MODEL_STATE_READY
+    assert len(listed) == len(broken)
+    assert set(listed.values()) == {models_pb2.MODEL_STATE_FAILED}
+    list(genie.labelling.LabelEpisode(episode(video(5))))
+
+
+def test_a_bundle_that_nobody_foresaw_does_not_stop_the_others(
+    start: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_nano_bundle(tmp_path / "good")
+    make_nano_bundle(tmp_path / "odd")
+
+    def read(path: Path) -> BundleInfo:
+        if path.name == "odd":
+            raise ZeroDivisionError
+        return read_bundle_info(path)
+
+    monkeypatch.setattr(registry, "read_bundle_info", read)
+    genie = start(tmp_path, default_model="good")
+    assert "unexpected ZeroDivisionError" in _get(genie, "models/odd").state_message
 
 
 # The registry by itself: what a client cannot bring about at will.

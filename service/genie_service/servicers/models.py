@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genie_api.v1 import models_pb2, models_pb2_grpc
 from genie_core.data.frames.palette import code_palette
-from genie_core.errors import RequestError
+from genie_core.errors import ModelError, RequestError
 from genie_core.models.bundle import BundleInfo
 from genie_service.alignments import Alignments, FoundAlignment
 from genie_service.engine import Engine
@@ -61,8 +61,14 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def UnloadModel(
         self, request: models_pb2.UnloadModelRequest, context: Context
     ) -> models_pb2.UnloadModelResponse:
-        """Unload a model; answers when the calls that use it are done."""
-        status = await self._registry.unload(model_name(request.name, "name", required=True))
+        """Unload a model other than the default; answers when the calls that use it are done."""
+        name = model_name(request.name, "name", required=True)
+        if (await self._registry.status(name)).is_default:
+            raise ModelError(
+                f"model {name!r} is the server's default, which requests that name none rely on, and stays loaded; to "
+                "serve another, start the server with --default-model"
+            )
+        status = await self._registry.unload(name)
         return models_pb2.UnloadModelResponse(model=await self._message(status))
 
     async def GetStatistics(

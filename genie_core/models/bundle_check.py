@@ -1,0 +1,98 @@
+"""Whether a bundle's files belong together, found out before anything of the size that they state is allocated.
+
+Configuration and headers alone are read. Weights must be exactly those of the configuration's networks, so that what
+is allocated to load them is bounded by the size of the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from genie_core.errors import ModelError
+from genie_core.models.config import ModelConfig
+from genie_core.models.genie import Genie
+
+_MOST_TEXT_BYTES = 1 << 20
+"""Largest configuration or card that is read."""
+
+_SHOWN = 5
+"""Most tensors that an error text names."""
+
+TRAINING_ONLY = ("count_K", "sum_KD", "idle_K")
+"""What names end in of what the codebooks' averages need only while training: bundles go without."""
+
+
+def read_text(file: Path) -> str:
+    """A file of text that is part of a bundle. Raises ModelError where it cannot be read, is too large or not UTF-8."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_TEXT_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from error
+    if len(data) > _MOST_TEXT_BYTES:
+        raise ModelError(f"{file} is larger than {_MOST_TEXT_BYTES} bytes, expected a short text")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+
+
+def read_config(file: Path) -> ModelConfig:
+    """A model's configuration; raises ModelError naming what is wrong."""
+    try:
+        return ModelConfig.model_validate_json(read_text(file))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ModelError(f"{file} is not a model configuration: {wrong}") from error
+
+
+def check_weights(folder: Path, config: ModelConfig, components: tuple[str, ...]) -> None:
+    """Raise ModelError where a component's file does not hold exactly the tensors that the configuration asks for."""
+    try:
+        with torch.device("meta"):  # shapes only: nothing is allocated
+            genie = Genie(config)
+    except (ValueError, RuntimeError, OverflowError) as error:
+        raise ModelError(f"{folder / 'config.json'} describes no model that can be built: {error}") from error
+    for component in components:
+        _check_component(folder / f"{component}.safetensors", getattr(genie, component).state_dict())
+
+
+def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError where weights hold numbers that are not finite, from which only such numbers would come."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"{file}: {name} holds numbers that are not finite (NaN or infinity)")
+
+
+def _check_component(file: Path, wanted: Mapping[str, Tensor]) -> None:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no dictionary
+            held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    missing = sorted(name for name in wanted if name not in held and not name.endswith(TRAINING_ONLY))
+    unexpected = sorted(name for name in held if name not in wanted)
+    if missing or unexpected:
+        raise ModelError(f"{file} does not fit config.json: missing {_few(missing)}, unexpected {_few(unexpected)}")
+    for name, (shape, kind) in held.items():
+        if shape != tuple(wanted[name].shape):
+            raise ModelError(
+                f"{file} does not fit config.json: {name} is of shape {shape}, expected {tuple(wanted[name].shape)}"
+            )
+        if not kind.startswith(("F", "BF")):
+            raise ModelError(f"{file}: {name} is of type {kind}, expected floating-point numbers")
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return f"[{', '.join(names[:_SHOWN])}{f' and {more} more' if more > 0 else ''}]"
+
+
+__all__ = ["TRAINING_ONLY", "check_finite", "check_weights", "read_config", "read_text"]
