@@ -14,6 +14,7 @@ import typer
 
 from genie_cli.demo import demo
 from genie_cli.export import export
+from genie_cli.health import health
 from genie_cli.inspect import inspect
 from genie_cli.label import label
 from genie_cli.models import models
@@ -26,7 +27,6 @@ DISTRIBUTION = "genie-latent"
 ENTRY_POINTS = "genie.commands"
 
 _EXTRAS = {
-    "grpc_health": "service",
     "grpc_reflection": "service",
     "mujoco": "sim",
     "pydantic_settings": "service",
@@ -64,7 +64,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
-    for command in (demo, inspect, label, export, view, simulate, models):
+    for command in (demo, inspect, label, export, view, simulate, models, health):
         app.command()(command)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         _add_entry_point(app, point)

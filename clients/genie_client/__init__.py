@@ -5,7 +5,14 @@
 
 from genie_client.aio import AsyncClient, AsyncLabelStream, AsyncPlaySession
 from genie_client.client import Client
-from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
+from genie_client.connection import Tls
+from genie_client.errors import (
+    ServerAccessError,
+    ServerBusyError,
+    ServerError,
+    ServerTimeoutError,
+    ServerUnavailableError,
+)
 from genie_client.records import (
     Alignment,
     EpisodeLabels,
@@ -38,10 +45,12 @@ __all__ = [
     "PlaySession",
     "Provenance",
     "RequestError",
+    "ServerAccessError",
     "ServerBusyError",
     "ServerError",
     "ServerStatistics",
     "ServerTimeoutError",
     "ServerUnavailableError",
     "Timing",
+    "Tls",
 ]

@@ -17,7 +17,7 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
-from genie_client.channel import CHANNEL_OPTIONS, check_address
+from genie_client.connection import Tls, open_aio_channel, security_for
 from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience
@@ -40,15 +40,18 @@ class AsyncClient:
         self,
         address: str,
         *,
+        tls: Tls | bool | None = None,
+        token: str | None = None,
         timeout_s: float = 30.0,
         wait_for_ready: bool = False,
         patience_s: float = CALL_PATIENCE_S,
     ) -> None:
         """Connect to ``host:port``; arguments as for `Client`."""
         self._patience = Patience(patience_s)
-        self._peer = Peer(check_address(address))
+        security = security_for(address, tls, token)
+        self._peer = Peer(address)
         self._wait = wait_for_ready
-        self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._channel = open_aio_channel(address, security)
         self._stubs = Stubs(self._channel)
         self._conversation = Conversation(timeout_s)
 

@@ -9,7 +9,6 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-import grpc
 import numpy as np
 from google.protobuf.message import Message
 
@@ -17,7 +16,7 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
-from genie_client.channel import CHANNEL_OPTIONS, check_address
+from genie_client.connection import Tls, open_channel, security_for
 from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience
@@ -40,6 +39,8 @@ class Client:
         self,
         address: str,
         *,
+        tls: Tls | bool | None = None,
+        token: str | None = None,
         timeout_s: float = 30.0,
         wait_for_ready: bool = False,
         patience_s: float = CALL_PATIENCE_S,
@@ -49,16 +50,21 @@ class Client:
 
         Args:
             address: where the server listens.
+            tls: True for an encrypted connection, or a `Tls` that says whom to trust; False for none; None for what
+                the environment (GENIE_CLIENT_TLS, _CA, _CERTIFICATE, _KEY) or the user's file says.
+            token: shown to the server with every call; "" for none; None for what the environment
+                (GENIE_CLIENT_TOKEN_FILE or GENIE_CLIENT_TOKEN) or the user's file says.
             timeout_s: how long a question that needs no computing (`model`, `models`) may take, seconds.
             wait_for_ready: wait up to `timeout_s` for a server that is not there yet, instead of failing at once.
             patience_s: how long to go on trying to begin a labelling stream that the server has no room for, seconds.
             ended: says what a server of this process's own said last once it has ended for good; see `embedded`.
 
         """
-        self._peer = Peer(check_address(address), ended=ended)
+        security = security_for(address, tls, token)
+        self._peer = Peer(address, ended=ended)
         self._patience = Patience(patience_s)
         self._wait = wait_for_ready
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._channel = open_channel(address, security)
         self._stubs = Stubs(self._channel)
         self._conversation = Conversation(timeout_s)
 

@@ -56,7 +56,10 @@ def embedded_server(
 @contextmanager
 def embedded_client(models: Path | None = None) -> Iterator[Client]:
     """A client of an `embedded_server` of its own; its errors say what the server said last if it has ended."""
-    with _running(models, "cpu", _START_WITHIN_S) as (address, ended), Client(address, ended=ended) as client:
+    with (
+        _running(models, "cpu", _START_WITHIN_S) as (address, ended),
+        Client(address, tls=False, token="", ended=ended) as client,  # our own, on loopback
+    ):
         yield client
 
 

@@ -48,6 +48,10 @@ class ServerEndedError(ServerError):
     reason = "it has ended"
 
 
+class ServerAccessError(ServerError):
+    """The server does not know who asks or does not let them, or one of the two does not trust the other."""
+
+
 class ServerBusyError(ServerError):
     """The server has no room for the request now; the same request may succeed later."""
 
@@ -116,6 +120,8 @@ class Peer:
                 )
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return ServerTimeoutError(f"{doing} at {self.address} timed out: {details}")
+            case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+                return ServerAccessError(f"the server at {self.address} refuses {doing}: {details}")
             case grpc.StatusCode.CANCELLED:
                 return self._gone(f"{doing} at {self.address} was cancelled: {details}")
             case grpc.StatusCode.UNIMPLEMENTED:
@@ -126,6 +132,8 @@ class Peer:
     def _unavailable(self, error: grpc.RpcError, doing: str, details: str) -> GenieError:
         if any(key == _STATUS_DETAILS for key, _ in _metadata(error)):
             return ServerNotReadyError(f"the server at {self.address} is not ready for {doing}: {details}")
+        if "handshak" in details.lower() or "certificate" in details.lower():
+            return ServerAccessError(f"no secure connection to the server at {self.address}: {details}")
         if not self.met:
             return self._gone(f"no server at {self.address} (start one with `genie serve`)")
         return self._gone(f"the server at {self.address} went away while {doing}")
@@ -160,6 +168,7 @@ def _request_error(details: str) -> RequestError:
 
 __all__ = [
     "Peer",
+    "ServerAccessError",
     "ServerBusyError",
     "ServerEndedError",
     "ServerError",

@@ -1,0 +1,219 @@
+"""How a client reaches a server safely: TLS, its own certificate, its token; and where those are found.
+
+What the caller does not say comes from the environment, then from the user's file. Nothing secret is ever an argument
+of a command, which everybody on the machine can read in the list of processes.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from genie_client.channel import CHANNEL_OPTIONS, check_address
+from genie_core.errors import GenieError
+
+PREFIX = "GENIE_CLIENT_"
+"""Of environment variables: TLS, CA, CERTIFICATE, KEY, TOKEN, TOKEN_FILE and CONFIG."""
+
+_KEYS = ("tls", "ca", "certificate", "key", "token", "token_file")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """An encrypted connection.
+
+    Attributes:
+        ca: file of the certificates (PEM) that the server's must descend from; those that gRPC brings along where None.
+        certificate: file of this client's own certificate chain (PEM), where the server asks for one.
+        key: file of its private key (PEM).
+
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise GenieError("a client's certificate and its key go together: got one without the other")
+
+
+@dataclass(frozen=True)
+class Security:
+    """How one server is reached. `token` is empty for none, and not part of what is printed."""
+
+    tls: Tls | None
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Security(tls={self.tls!r}, token={'...' if self.token else 'none'})"
+
+
+def security_for(address: str, tls: Tls | bool | None = None, token: str | None = None) -> Security:
+    """How to reach ``host:port``.
+
+    Args:
+        address: of the server.
+        tls: True for TLS with the usual certificate authorities, False for none, None for what the environment or the
+            user's file says: none, where they say nothing.
+        token: "" for none, None for what the environment or the file says.
+
+    Raises:
+        GenieError: what is there cannot be used, or a token would be sent in clear text over a network.
+
+    """
+    found = _found(check_address(address))
+    if tls is None:
+        tls = _tls(found)
+    if token is None:
+        token = _token(found)
+    security = Security(Tls() if tls is True else (tls or None), token)
+    if security.token and security.tls is None and not _is_loopback(address):
+        raise GenieError(
+            f"a token for {address} would cross the network in clear text: set {PREFIX}TLS=1 or {PREFIX}CA=FILE, or "
+            "pass tls=True"
+        )
+    return security
+
+
+def open_channel(address: str, security: Security) -> grpc.Channel:
+    """A channel for blocking calls; nothing is sent yet."""
+    if security.tls is None:
+        channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    else:
+        channel = grpc.secure_channel(address, _credentials(security.tls), options=CHANNEL_OPTIONS)
+    return _WithToken(channel, security.token) if security.token else channel  # type: ignore[return-value]
+
+
+def open_aio_channel(address: str, security: Security) -> aio.Channel:
+    """The same for asyncio."""
+    if security.tls is None:
+        channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    else:
+        channel = aio.secure_channel(address, _credentials(security.tls), options=CHANNEL_OPTIONS)
+    return _WithToken(channel, security.token) if security.token else channel  # type: ignore[return-value]
+
+
+class _WithToken:
+    """A channel, of either kind, that sends the token with every call."""
+
+    def __init__(self, channel: Any, token: str) -> None:
+        self._channel = channel
+        self._metadata = (("authorization", f"Bearer {token}"),)
+        self.close = channel.close
+
+    def _method(self, kind: str, *arguments: Any, **more: Any) -> Any:
+        return functools.partial(getattr(self._channel, kind)(*arguments, **more), metadata=self._metadata)
+
+    def __getattr__(self, kind: str) -> Any:
+        """``unary_unary`` and its like, as a stub asks for them."""
+        return functools.partial(self._method, kind)
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+    ca, certificate, key = (None if file is None else _read(file) for file in (tls.ca, tls.certificate, tls.key))
+    return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _found(address: str) -> dict[str, Any]:
+    """What the environment and the file say of a server; the environment goes first."""
+    variables = {key: os.environ.get(PREFIX + key.upper(), "") for key in _KEYS}
+    said = {key: value for key, value in variables.items() if value}
+    if "token" in said or "token_file" in said:  # one place says what the token is
+        return {**{k: v for k, v in _from_file(address).items() if not k.startswith("token")}, **said}
+    return {**_from_file(address), **said}
+
+
+def config_file() -> Path:
+    """Where the user's file is: GENIE_CLIENT_CONFIG, else genie/client.toml in the user's configuration folder."""
+    named = os.environ.get(PREFIX + "CONFIG")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "genie" / "client.toml"
+
+
+def _from_file(address: str) -> dict[str, Any]:
+    """The table of the server in the user's file: ``[servers."host:port"]``."""
+    file = config_file()
+    if not file.is_file():
+        if os.environ.get(PREFIX + "CONFIG"):
+            raise GenieError(f"{file} ({PREFIX}CONFIG) is not there")
+        return {}
+    try:
+        servers = tomllib.loads(_read(file).decode()).get("servers", {})
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise GenieError(f"{file}: {error}") from None
+    table = servers.get(address, {}) if isinstance(servers, Mapping) else None
+    if not isinstance(table, Mapping):
+        raise GenieError(f'{file}: expected tables [servers."HOST:PORT"]')
+    unknown = sorted(set(table) - set(_KEYS))
+    if unknown:
+        raise GenieError(f"{file}: {address}: got {', '.join(unknown)}, expected {', '.join(_KEYS)}")
+    if "token" in table:
+        _check_private(file)
+    return dict(table)
+
+
+def _tls(found: Mapping[str, Any]) -> Tls | None:
+    ca, certificate, key = (_path(found, name) for name in ("ca", "certificate", "key"))
+    wanted = found.get("tls")
+    if isinstance(wanted, str):
+        if wanted.lower() not in _TRUE + _FALSE:
+            raise GenieError(f"{PREFIX}TLS: got {wanted!r}, expected 1 or 0")
+        wanted = wanted.lower() in _TRUE
+    if wanted is None:
+        wanted = ca is not None or certificate is not None or key is not None
+    return Tls(ca, certificate, key) if wanted else None
+
+
+def _token(found: Mapping[str, Any]) -> str:
+    file = _path(found, "token_file")
+    if file is None:
+        return str(found.get("token", "")).strip()
+    _check_private(file)
+    return _read(file).decode(errors="replace").strip()
+
+
+def _path(found: Mapping[str, Any], name: str) -> Path | None:
+    return Path(str(found[name])).expanduser() if found.get(name) else None
+
+
+def _check_private(file: Path) -> None:
+    """A secret that others can read is none. Windows has no such bits."""
+    if os.name == "posix" and file.is_file() and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise GenieError(f"{file} holds a token and others may read it: chmod 600 {file}")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise GenieError(f"{file}: {error.strerror}") from None
+
+
+def _is_loopback(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].rpartition("/")[2]
+    for scheme in ("ipv4:", "ipv6:", "dns:"):
+        host = host.removeprefix(scheme)
+    host = host.strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+__all__ = ["PREFIX", "Security", "Tls", "config_file", "open_aio_channel", "open_channel", "security_for"]
