@@ -16,7 +16,7 @@ from genie_core.data import resize_frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Film, Study, Take
 from genie_core.evaluation.supervised import supervised_predictions
-from genie_core.statistics.metrics import Array, normalised_mse, normalised_mutual_information, r2, residual_sums
+from genie_core.statistics.metrics import Array, normalised_mse, normalised_mutual_information, r2_mean, residual_sums
 from genie_core.statistics.probes import Probe, fit_linear, fit_mlp
 
 _DIFFERENCE_SIDE = 8
@@ -194,15 +194,6 @@ def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> A
     return np.stack([residual_sums(truth[i], read) for i, read in zip(halves.score, predictions, strict=True)])
 
 
-def r2_mean(sums_X4K: Array) -> Array:
-    """Mean of `r2` over the numbers that vary, (..., 4, K) -> (...); NaN where none does."""
-    each = r2(sums_X4K)
-    varies = np.isfinite(each)
-    with np.errstate(invalid="ignore"):
-        mean: Array = np.where(varies, each, 0).sum(axis=-1) / varies.sum(axis=-1)
-    return mean
-
-
 def _share_of_bound(latent: Array | Missing, bound: Array | Missing, rng: np.random.Generator) -> Measured:
     """R2 of the latents' probe over that of the supervised bound; undefined where the bound has learnt nothing."""
     if isinstance(latent, Missing) or isinstance(bound, Missing):
@@ -238,5 +229,4 @@ __all__ = [
     "ground_truth_findings",
     "motion_class",
     "probe_scores",
-    "r2_mean",
 ]

@@ -93,6 +93,21 @@ def r2(sums_X4K: Array) -> Array:
     return share
 
 
+def r2_mean(sums_X4K: Array) -> Array:
+    """Mean of `r2` over the numbers that vary, (..., 4, K) -> (...); NaN where none does."""
+    each = r2(sums_X4K)
+    varies = np.isfinite(each)
+    with np.errstate(invalid="ignore"):
+        mean: Array = np.where(varies, each, 0).sum(axis=-1) / varies.sum(axis=-1)
+    return mean
+
+
+def error_over_variance(sums_X4K: Array) -> Array:
+    """1 - `r2_mean`: squared error over variance of each number that varies, averaged: 0 perfect, 1 the mean."""
+    error: Array = 1 - r2_mean(sums_X4K)
+    return error
+
+
 def normalised_mse(sums_X4K: Array) -> Array:
     """Squared error over variance, both summed over the K numbers: (..., 4, K) -> (...); 0 perfect, 1 the mean."""
     spread = _spread(sums_X4K).sum(axis=-1)
@@ -110,12 +125,14 @@ def _spread(sums_X4K: Array) -> Array:
 __all__ = [
     "Array",
     "entropy",
+    "error_over_variance",
     "frame_mse",
     "normalised_mse",
     "normalised_mutual_information",
     "perplexity",
     "psnr_db",
     "r2",
+    "r2_mean",
     "residual_sums",
     "ssim",
 ]

@@ -34,10 +34,11 @@ class Scale:
     deviation: Array
 
     @staticmethod
-    def of(x_NF: Array) -> Scale:
-        """The scale of these rows."""
+    def of(x_NF: Array, floor: float = 0.0) -> Scale:
+        """The scale of these rows; a column that varies less than `floor`, but does, is scaled by that."""
         deviation = x_NF.std(axis=0)
-        return Scale(x_NF.mean(axis=0), np.where(deviation > _LEAST_SCALE, deviation, np.inf))
+        scale = np.where(deviation > _LEAST_SCALE, np.maximum(deviation, floor), np.inf)
+        return Scale(x_NF.mean(axis=0), scale)
 
     def apply(self, x_NF: Array) -> Array:
         """Rows as they are, to rows of mean 0 and deviation 1."""
@@ -57,8 +58,8 @@ def fit_linear(x_NF: Array, y_NK: Array) -> Probe:
     return lambda features: outputs.undo(inputs.apply(features) @ weights_FK)
 
 
-def fit_mlp(x_NF: Array, y_NK: Array, seed: int) -> Probe:
-    """A network of two hidden layers, trained on all rows at once.
+def fit_mlp(x_NF: Array, y_NK: Array, seed: int, *, batch: int | None = None, steps: int = STEPS) -> Probe:
+    """A network of two hidden layers.
 
     How long is found first, by training on the first four fifths of the rows and looking at the last fifth: rows come
     in the order of their episodes, so that these are (nearly all) of other episodes.
@@ -66,7 +67,9 @@ def fit_mlp(x_NF: Array, y_NK: Array, seed: int) -> Probe:
     Args:
         x_NF: features.
         y_NK: what to predict.
-        seed: of the first weights; torch's own random state is left as it is.
+        seed: of the first weights and of the batches; torch's own random state is left as it is.
+        batch: rows of a training step, drawn at random; None: all.
+        steps: most of training.
 
     """
     inputs, outputs = Scale.of(x_NF), Scale.of(y_NK)
@@ -76,14 +79,24 @@ def fit_mlp(x_NF: Array, y_NK: Array, seed: int) -> Probe:
 
     x, y = scaled(x_NF), torch.from_numpy(outputs.apply(y_NK)).float()
     kept = max(1, len(x) - len(x) // 5)
+    course = _Course(seed, batch, steps)
     network = _network(x.shape[1], y.shape[1], seed)
-    _train(network, x, y, _best_steps(_network(x.shape[1], y.shape[1], seed), x, y, kept))
+    _train(network, x, y, course, _best_steps(_network(x.shape[1], y.shape[1], seed), x, y, kept, course))
 
     def predict(features: Array) -> Array:
         with torch.inference_mode():
             return outputs.undo(network(scaled(features)).double().numpy())
 
     return predict
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How a network is trained: see `fit_mlp`."""
+
+    seed: int
+    batch: int | None
+    steps: int
 
 
 def _network(inputs: int, outputs: int, seed: int) -> nn.Sequential:
@@ -94,10 +107,10 @@ def _network(inputs: int, outputs: int, seed: int) -> nn.Sequential:
         )
 
 
-def _best_steps(network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, kept: int) -> int:
+def _best_steps(network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, kept: int, course: _Course) -> int:
     """After how many steps on the first `kept` rows the others are predicted best; all steps where there are none."""
     if kept == len(x_NF):
-        return STEPS
+        return course.steps
     best, best_steps = float("inf"), 0
 
     def look(steps: int) -> bool:
@@ -110,19 +123,29 @@ def _best_steps(network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, kept: int) -
                 best, best_steps = error, steps
         return steps - best_steps < _PATIENCE
 
-    _train(network, x_NF[:kept], y_NK[:kept], STEPS, look)
+    _train(network, x_NF[:kept], y_NK[:kept], course, course.steps, look)
     return best_steps
 
 
 def _train(
-    network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, steps: int, go_on: Callable[[int], bool] = lambda steps: True
+    network: nn.Sequential,
+    x_NF: Tensor,
+    y_NK: Tensor,
+    course: _Course,
+    steps: int,
+    go_on: Callable[[int], bool] = lambda steps: True,
 ) -> None:
     """Train for so many steps, or until `go_on`, asked before each, says no."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    draws = torch.Generator().manual_seed(course.seed)
     for step in range(steps):
         if not go_on(step):
             break
-        loss = F.mse_loss(network(x_NF), y_NK)
+        x_BF, y_BK = x_NF, y_NK
+        if course.batch is not None and course.batch < len(x_NF):
+            drawn_B = torch.randint(len(x_NF), (course.batch,), generator=draws)
+            x_BF, y_BK = x_NF[drawn_B], y_NK[drawn_B]
+        loss = F.mse_loss(network(x_BF), y_BK)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

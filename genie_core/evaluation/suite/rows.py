@@ -1,0 +1,223 @@
+"""Reads one set of a suite: of every transition the labels, the baselines' features and the truth, episode by episode.
+
+Frames are dropped as soon as features are made of them: a set costs what one episode of it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genie_core.data import Episode, Frames, open_dataset, resize_frames, resolve_step
+from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
+from genie_core.evaluation.baselines import baseline_features, random_encoder
+from genie_core.statistics.metrics import Array
+from genie_core.evaluation.suite.config import Lary, Slices, SuiteSet, Target
+from genie_core.inference import Labeller
+from genie_core.models.bundle import Bundle
+
+_CHUNK = 64
+_PAIR_SIDE = 32
+"""Pixels a side of the pairs that are kept for supervised inverse dynamics."""
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """The S transitions of one episode.
+
+    Attributes:
+        name: the episode's.
+        code_S: (S,) int64.
+        features: (S, F) by name: ``latent``, ``feature`` where the model has one, ``random_encoder``, and `BASELINES`.
+        pair_SHWC: (S, 32, 32, 6) uint8, the first frame beside the second.
+        truth_SK: what is predicted; None where the set has no target.
+        slices: name of the slice of each transition, (S,) of strings, by the slices' name; "" for none.
+        chunk_SCA: (S, k, A) the poses that LARY's probe predicts; None where it is left out.
+
+    """
+
+    name: str
+    code_S: NDArray[np.int64]
+    features: Mapping[str, Array]
+    pair_SHWC: Frames
+    truth_SK: Array | None
+    slices: Mapping[str, NDArray[np.str_]]
+    chunk_SCA: Array | None
+
+    def __len__(self) -> int:
+        return len(self.code_S)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The readers that one run of a suite shares: the bundle's, and the same untrained."""
+
+    labeller: Labeller
+    untrained: Labeller
+    seed: int
+
+    @staticmethod
+    def of(bundle: Bundle, seed: int) -> Reading:
+        """Of a bundle; `seed` is of the untrained weights and of which episodes are drawn."""
+        return Reading(Labeller(bundle), Labeller(random_encoder(bundle, seed)), seed)
+
+
+def choose_episodes(entry: SuiteSet, where: SourcePath, seed: int, most: int | None) -> list[Episode]:
+    """The episodes of a set that are looked at: at least one, of those with a transition at least.
+
+    Args:
+        entry: the set.
+        where: its path.
+        seed: of the draw where there are more than wanted.
+        most: episodes, beside the set's own bound; None: that alone.
+
+    Raises:
+        DatasetError: nothing readable there, an unknown subset, no frame rate, or no episode with a transition.
+
+    """
+    dataset = open_dataset(where, options=entry.reading)
+    if entry.subset is not None and entry.subset not in dataset.masks:
+        there = ", ".join(sorted(dataset.masks)) or "none"
+        raise DatasetError(f"{entry.name}: {where}: got the subset {entry.subset}, expected one of: {there}")
+    wanted = None if entry.subset is None else set(dataset.masks[entry.subset])
+    candidates = [e for e in dataset.episodes if wanted is None or e.name in wanted]
+    usable = [e for e in candidates if e.num_frames > step_of(entry, e)]
+    if not usable:
+        raise DatasetError(f"{entry.name}: {where}: no episode is longer than one transition")
+    bounds = [bound for bound in (entry.episodes, most) if bound is not None]
+    drawn = np.random.default_rng(seed).permutation(len(usable))[: min(bounds, default=len(usable))]
+    return [usable[i] for i in sorted(drawn.tolist())]
+
+
+def step_of(entry: SuiteSet, episode: Episode) -> int:
+    """Frames from x_t to x_{t+k} of a set's episode; DatasetError where seconds are given and the rate is unknown."""
+    if entry.step is not None:
+        return entry.step
+    assert entry.seconds is not None
+    if episode.fps is None:
+        raise DatasetError(f"{entry.name}: {episode.source} states no frame rate, expected `fps` or `step` in the suite")
+    return resolve_step(episode.fps, 1 / entry.seconds).step
+
+
+def read_rows(
+    reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], progress: Callable[[int, int], None]
+) -> list[EpisodeRows]:
+    """Read every episode; those with another width of truth than the first are refused.
+
+    Raises:
+        DatasetError: an array of the truth, of slices or of poses is missing or does not fit.
+
+    """
+    rows = []
+    for done, episode in enumerate(episodes):
+        progress(done, len(episodes))
+        rows.append(_episode_rows(reading, entry, episode))
+    return rows
+
+
+def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, step: int) -> Frames:
+    """An episode's frames at the model's size: every one, or, of strided sets, every step-th."""
+    every = 1 if entry.density == "dense" else step
+    wanted = min(entry.frames, episode.num_frames)
+    pieces, seen = [], 0
+    for chunk_THWC in episode.chunks(_CHUNK):
+        kept_THWC = chunk_THWC[-seen % every : wanted - seen : every]
+        pieces.append(resize_frames(np.ascontiguousarray(kept_THWC), labeller.height, labeller.width))
+        seen += len(chunk_THWC)
+        if seen >= wanted:
+            break
+    return np.concatenate(pieces)
+
+
+def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> EpisodeRows:
+    step = step_of(entry, episode)
+    frames_THWC = model_frames(reading.labeller, entry, episode, step)
+    apart = step if entry.density == "dense" else 1
+    start_S = np.arange(len(frames_THWC) - apart) * (1 if entry.density == "dense" else step)
+    before_SHWC, after_SHWC = frames_THWC[:-apart], frames_THWC[apart:]
+    labels = reading.labeller.label(frames_THWC, apart)
+    untrained = reading.untrained.label(frames_THWC, apart)
+    features = {
+        "latent": labels.latent[labels.valid].astype(np.float64),
+        "feature": pooled_features(reading.labeller.bundle, frames_THWC, apart),
+        "random_encoder": untrained.latent[untrained.valid].astype(np.float64),
+        **baseline_features(before_SHWC, after_SHWC),
+    }
+    small = [resize_frames(x, _PAIR_SIDE, _PAIR_SIDE) for x in (before_SHWC, after_SHWC)]
+    target = None if entry.target is None else _target(entry.target, episode, start_S, step)
+    return EpisodeRows(
+        episode.name,
+        labels.code[labels.valid].astype(np.int64),
+        features,
+        np.concatenate(small, axis=-1),
+        target,
+        {name: _slice_names(slices, episode, start_S) for name, slices in entry.slices.items()},
+        None if entry.lary is None else _chunks(entry.lary, episode, start_S, step),
+    )
+
+
+@torch.inference_mode()
+def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
+    """The encoder's numbers before its bottleneck, averaged over the picture: (T, h, w, 3) -> (T - apart, F)."""
+    out = np.zeros((len(frames_THWC) - apart, bundle.config.lam.encoder.dim))
+    for phase in range(min(apart, len(out))):
+        view_1TCHW = bundle.genie.lam_view(bundle.pixels(frames_THWC[phase::apart][None]))
+        out[phase::apart] = bundle.genie.lam.features(view_1TCHW)[0].mean(dim=1).double().cpu().numpy()
+    return out
+
+
+def _target(target: Target, episode: Episode, start_S: NDArray[np.int64], step: int) -> Array:
+    track_TA = _track(episode, target.array, target.columns)
+    if target.read == "first":
+        return track_TA[start_S]
+    if target.read == "mean":
+        means: Array = np.mean([track_TA[start_S + i] for i in range(step)], axis=0)
+        return means
+    change_SA = track_TA[start_S + step] - track_TA[start_S]
+    columns = range(track_TA.shape[1]) if target.columns is None else target.columns
+    for place, column in enumerate(columns):
+        if column in target.angles:
+            change_SA[:, place] = (change_SA[:, place] + np.pi) % (2 * np.pi) - np.pi
+    return change_SA
+
+
+def _slice_names(slices: Slices, episode: Episode, start_S: NDArray[np.int64]) -> NDArray[np.str_]:
+    number_S = _track(episode, slices.array, None)[start_S, 0]
+    names = np.full(len(start_S), "", dtype=object)
+    for name, values in slices.values.items():
+        names[np.isin(number_S, values)] = name
+    for name, (low, high) in slices.edges.items():
+        names[(number_S >= low) & (number_S < high)] = name
+    return names.astype(np.str_)
+
+
+def _chunks(lary: Lary, episode: Episode, start_S: NDArray[np.int64], step: int) -> Array:
+    """The poses of the frames after each x_t, up to x_{t+k}: (S, k, A)."""
+    track_TA = _track(episode, lary.array, lary.columns)
+    return track_TA[start_S[:, None] + 1 + np.arange(step)]
+
+
+def _track(episode: Episode, key: str, columns: Sequence[int] | None) -> Array:
+    """The chosen numbers of what is stored under `key`, a row a frame."""
+    array = episode.array(key)
+    if array is None:
+        raise DatasetError(f"{episode.source}: {episode.name} has no `{key}`, expected an array with a row a frame")
+    track: Array = array.astype(np.float64).reshape(len(array), -1)
+    if len(track) != episode.num_frames or not np.isfinite(track).all():
+        raise DatasetError(
+            f"{episode.source}: `{key}` of {episode.name} is of shape {array.shape}, "
+            f"expected a row of finite numbers for each of {episode.num_frames} frames"
+        )
+    if columns is None:
+        return track
+    if max(columns, default=0) >= track.shape[1]:
+        raise DatasetError(f"{episode.source}: `{key}`: got column {max(columns)}, expected 0 to {track.shape[1] - 1}")
+    return track[:, list(columns)]
+
+
+__all__ = ["EpisodeRows", "Reading", "choose_episodes", "model_frames", "pooled_features", "read_rows", "step_of"]

@@ -1,0 +1,255 @@
+"""Runs a suite: every set is read, probed and disturbed by itself; then the means over sets. Writes nothing."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core import __version__
+from genie_core.data.storage.location import SourcePath, source_path
+from genie_core.evaluation.figures import Figure, Measured, Missing, estimate
+from genie_core.statistics.metrics import Array, error_over_variance, r2_mean
+from genie_core.evaluation.suite.config import Suite, SuiteSet
+from genie_core.evaluation.suite.labels import (
+    DISTURBED_EPISODES,
+    DISTURBED_FRAMES,
+    Frozen,
+    code_figures,
+    disturbance_figures,
+    frozen_figures,
+)
+from genie_core.evaluation.suite.means import mean_over
+from genie_core.evaluation.suite.rows import EpisodeRows, Reading, choose_episodes, model_frames, read_rows, step_of
+from genie_core.evaluation.suite.scoring import LEAST_EPISODES, Scores, score
+from genie_core.models.bundle import Bundle
+
+Progress = Callable[[str, int, int], None]
+
+RIVALS = ("flow_8x8_linear", "flow_4x4_linear")
+"""What the latents' linear probe is compared with, pair by pair of the same episodes."""
+ONE = "latent_linear"
+"""The way whose mean error over the sets is the suite's one number."""
+
+SPEEDS = ("slow third", "middle third", "fast third")
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """What was found on one set.
+
+    Attributes:
+        entry: the set.
+        episodes, transitions: that were read.
+        steps: lengths of its transitions in frames (one, but where rates differ).
+        fps: frame rates of its episodes.
+        figures: by name: an error over variance a way (``latent_linear``), differences to `RIVALS`
+            (``latent_linear_minus_flow_8x8_linear``), figures of codes and disturbances.
+        parts: by kind and name of a part (``slices``: columns; ``motion``: transitions): the same errors by way.
+        sums: by way, (E, 4, K): what errors are made of.
+
+    """
+
+    entry: SuiteSet
+    episodes: int
+    transitions: int
+    steps: tuple[int, ...]
+    fps: tuple[float, ...]
+    figures: Mapping[str, Measured]
+    parts: Mapping[str, Mapping[str, Mapping[str, Measured]]]
+    sums: Mapping[str, Array]
+    frozen: Frozen
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """A whole run.
+
+    Attributes:
+        facts: what was run, on what.
+        sets: in the suite's order.
+        means: by the name of the mean, by way: mean error over variance of its sets.
+        frozen: by set; `still_code` is what frozen frames get most often.
+
+    """
+
+    facts: Mapping[str, object]
+    sets: Sequence[SetResult]
+    means: Mapping[str, Mapping[str, Measured]]
+    still_code: int
+    frozen: Mapping[str, Mapping[str, float]]
+
+
+def _silent(part: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def run_suite(
+    bundle: Bundle,
+    suite: Suite,
+    data_root: str | SourcePath,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    progress: Progress = _silent,
+) -> SuiteResult:
+    """Evaluate a bundle on every set of a suite.
+
+    The same bundle, data and arguments give the same figures on the same machine.
+
+    Args:
+        bundle: what is evaluated.
+        suite: the sets.
+        data_root: the folder that their paths are below.
+        episodes: most of a set, beside the suite's own bounds; None: those alone.
+        seed: of everything that is drawn.
+        progress: told the set at work and how much of it is done.
+
+    Raises:
+        DatasetError: a set cannot be read as the suite says; nothing has been computed on it then.
+
+    """
+    began = time.monotonic()
+    root = source_path(data_root)
+    chosen = [(entry, choose_episodes(entry, root / entry.path, seed, episodes)) for entry in suite.sets]
+    reading = Reading.of(bundle, seed)
+    sets = []
+    for place, (entry, some) in enumerate(chosen):
+        sets.append(_run_set(reading, entry, some, f"{entry.name} ({place + 1} of {len(chosen)})", progress))
+    still_code, frozen = frozen_figures({s.entry.name: s.frozen for s in sets})
+    facts = {
+        "suite": suite.name,
+        "genie_version": __version__,
+        "bundle": bundle.name,
+        "bundle_id": bundle.bundle_id,
+        "codes": bundle.config.lam.quantizer.codes,
+        "latent_dim": bundle.config.lam.quantizer.dim,
+        "frame": f"{bundle.config.height} x {bundle.config.width}",
+        "most_episodes": episodes,
+        "seed": seed,
+        "device": str(bundle.device),
+        "seconds": time.monotonic() - began,
+    }
+    return SuiteResult(facts, sets, _means(suite, sets, seed), still_code, frozen)
+
+
+def _run_set(reading: Reading, entry: SuiteSet, episodes: Sequence, name: str, progress: Progress) -> SetResult:
+    bundle, seed = reading.labeller.bundle, reading.seed
+    rng = np.random.default_rng([seed, zlib.crc32(entry.name.encode())])
+    codes, width = bundle.config.lam.quantizer.codes, bundle.config.width
+    rows = read_rows(reading, entry, episodes, lambda done, total: progress(f"{name}: labels", done, total))
+    films = _films(reading, entry, episodes[:DISTURBED_EPISODES])
+    progress(f"{name}: disturbances", 0, 1)
+    disturbed, frozen = disturbance_figures(reading.labeller, films, rng)
+    figures: dict[str, Measured] = {**code_figures(rows, codes, width, rng), **disturbed}
+    parts: dict[str, dict[str, dict[str, Measured]]] = {}
+    sums: dict[str, Array] = {}
+    if entry.target is not None and len(rows) >= LEAST_EPISODES:
+        scores = score(rows, codes, seed, lambda done, total: progress(f"{name}: probes", done, total))
+        sums = {way: scores.sums_E4K(way) for way in scores.predicted}
+        figures |= error_figures(sums, rng)
+        parts = _parts(entry, rows, scores, rng)
+    rates = {e.fps for e in episodes if e.fps is not None}
+    return SetResult(
+        entry,
+        len(rows),
+        sum(map(len, rows)),
+        tuple(sorted({step_of(entry, e) for e in episodes})),
+        tuple(sorted(rates)),
+        figures,
+        parts,
+        sums,
+        frozen,
+    )
+
+
+def _films(reading: Reading, entry: SuiteSet, episodes: Sequence) -> list:
+    """The first frames of each, at the model's size and rate."""
+    films = []
+    for episode in episodes:
+        step = step_of(entry, episode)
+        most = min(entry.frames, (DISTURBED_FRAMES - 1) * step + 1)
+        short = entry.model_copy(update={"frames": most, "density": "strided"})
+        films.append(model_frames(reading.labeller, short, episode, step))
+    return films
+
+
+def error_figures(sums: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
+    """Error over variance of each way, and what the latents' linear probe errs more than its rivals (paired)."""
+    figures = {way: _error(sums_E4K, rng) for way, sums_E4K in sums.items()}
+    for rival in RIVALS:
+        both_E24K = np.stack((sums[ONE], sums[rival]), axis=1)
+        figures[f"{ONE}_minus_{rival}"] = estimate(
+            both_E24K,
+            lambda s_R24K: error_over_variance(s_R24K[:, 0]) - error_over_variance(s_R24K[:, 1]),
+            int(both_E24K[:, 0, 0, 0].sum()),
+            rng,
+        )
+    return figures
+
+
+def _error(sums_E4K: Array, rng: np.random.Generator) -> Measured:
+    return estimate(sums_E4K, error_over_variance, int(sums_E4K[:, 0, 0].sum()), rng)
+
+
+def _parts(
+    entry: SuiteSet, rows: Sequence[EpisodeRows], scores: Scores, rng: np.random.Generator
+) -> dict[str, dict[str, dict[str, Measured]]]:
+    """Errors by group of columns, by the set's own slices, and by speed."""
+    assert entry.target is not None
+    width = scores.truth[0].shape[1]
+    columns = list(range(width)) if entry.target.columns is None else list(entry.target.columns)
+    parts: dict[str, dict[str, dict[str, Measured]]] = {}
+    for name, group in entry.target.groups.items():
+        places = [columns.index(c) for c in group]
+        parts.setdefault("columns", {})[name] = {w: _error(scores.sums_E4K(w, places), rng) for w in scores.predicted}
+    kinds = {kind: [r.slices[kind] for r in rows] for kind in entry.slices} | {"speed": _speeds(scores.truth)}
+    for kind, names in kinds.items():
+        for name in sorted({str(n) for of in names for n in of} - {""}):
+            keep = [of == name for of in names]
+            parts.setdefault(kind, {})[name] = {
+                w: _error(scores.sums_E4K(w, keep=keep), rng) for w in scores.predicted
+            }
+    return parts
+
+
+def _speeds(truth: Sequence[Array]) -> list[NDArray[np.str_]]:
+    """Which third of the set each transition is in by the length of its standardised truth."""
+    every_NK = np.concatenate(truth)
+    spread_K = every_NK.std(axis=0)
+    spread_K[spread_K == 0] = np.inf
+    length = [np.linalg.norm(t / spread_K, axis=1) for t in truth]
+    edges = np.quantile(np.concatenate(length), (1 / 3, 2 / 3))
+    return [np.array(SPEEDS)[np.searchsorted(edges, of)] for of in length]
+
+
+def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict[str, Measured]]:
+    """Mean errors over all probed sets, over those the suite names, and over those of one robot, source, pose, role."""
+    probed = [s for s in sets if s.sums]
+    members = {"all": [s.entry.name for s in probed], **suite.means}
+    for field in ("role", "source", "robot", "camera_pose"):
+        for word in dict.fromkeys(getattr(s.entry, field) for s in probed):
+            if word is not None:
+                members[f"{field}: {word}"] = [s.entry.name for s in probed if getattr(s.entry, field) == word]
+    by_name = {s.entry.name: s for s in probed}
+    means: dict[str, dict[str, Measured]] = {}
+    for name, some in members.items():
+        absent = [member for member in some if member not in by_name]
+        if absent:
+            reason = Missing(f"no probe of {', '.join(absent)}: too few episodes")
+            means[name] = {ONE: reason}
+        elif some:
+            means[name] = mean_over([by_name[member].sums for member in some], ONE, RIVALS, seed)
+    return means
+
+
+def r2_of(figure: Measured) -> float | None:
+    """R2 of an error over variance; None where there is none."""
+    return 1 - figure.value if isinstance(figure, Figure) else None
+
+
+__all__ = ["ONE", "RIVALS", "SPEEDS", "Progress", "SetResult", "SuiteResult", "error_figures", "r2_mean", "r2_of", "run_suite"]

@@ -1,0 +1,124 @@
+"""How much of the truth each kind of features tells on episodes that its probe has not seen, as error over variance.
+
+Episodes are dealt into folds; a probe is fitted on all folds but one and scored on that one, so that every episode is
+scored once, by a probe that has not seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.evaluation.baselines import BASELINES
+from genie_core.statistics.metrics import Array, residual_sums
+from genie_core.statistics.probes import Probe, fit_mlp
+from genie_core.statistics.ridge import fit_ridge
+from genie_core.evaluation.suite.rows import EpisodeRows
+
+FOLDS = 5
+LEAST_EPISODES = 2
+
+Fit = Callable[[Array, Array, NDArray[np.int64]], Probe]
+"""From features, truth and the episode of each row to a probe."""
+
+MLP_BATCH, MLP_STEPS = 256, 600
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to read the truth off a transition: features by their name, and a kind of probe."""
+
+    features: str
+    probe: str
+
+    @property
+    def name(self) -> str:
+        """In tables and files: ``latent_linear``."""
+        return f"{self.features}_{self.probe}"
+
+
+LINEAR = tuple(Way(f, "linear") for f in ("code", "latent", "feature", *BASELINES, "random_encoder"))
+NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "feature", "flow_8x8"))
+SHUFFLED = Way("latent", "shuffled")
+WAYS = (*LINEAR, *NETWORKS, SHUFFLED)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What probes of one set got wrong.
+
+    Attributes:
+        predicted: by way, (S, K) an episode.
+        truth: (S, K) an episode.
+
+    """
+
+    predicted: Mapping[str, Sequence[Array]]
+    truth: Sequence[Array]
+
+    def sums_E4K(self, way: str, columns: Sequence[int] | None = None, keep: Sequence[NDArray[np.bool_]] | None = None) -> Array:
+        """`residual_sums` of every episode, of some columns and some transitions only where given."""
+        sums = []
+        for place, (truth_SK, predicted_SK) in enumerate(zip(self.truth, self.predicted[way], strict=True)):
+            rows = slice(None) if keep is None else keep[place]
+            part = slice(None) if columns is None else list(columns)
+            sums.append(residual_sums(truth_SK[rows][:, part], predicted_SK[rows][:, part]))
+        return np.stack(sums)
+
+
+def folds_of(episodes: int, seed: int) -> list[tuple[int, ...]]:
+    """The episodes of each fold: at random, sizes equal within one."""
+    order = np.random.default_rng([seed, 2]).permutation(episodes).tolist()
+    return [tuple(sorted(order[fold::FOLDS])) for fold in range(min(FOLDS, episodes))]
+
+
+def score(
+    rows: Sequence[EpisodeRows], codes: int, seed: int, progress: Callable[[int, int], None], ways: Sequence[Way] = WAYS
+) -> Scores:
+    """Fit and apply every way; at least `LEAST_EPISODES` episodes, each with its truth.
+
+    Args:
+        rows: of one set.
+        codes: of the codebook.
+        seed: of the folds, the networks' first weights, and the shuffling.
+        progress: told how many of how many ways are done.
+        ways: those whose features the rows have are scored.
+
+    """
+    truth = [r.truth_SK for r in rows if r.truth_SK is not None]
+    assert len(truth) == len(rows) >= LEAST_EPISODES
+    predicted: dict[str, list[Array]] = {}
+    folds = folds_of(len(rows), seed)
+    there = [w for w in ways if w.features == "code" or w.features in rows[0].features]
+    for done, way in enumerate(there):
+        progress(done, len(there))
+        features = [_features(r, way.features, codes) for r in rows]
+        out: list[Array] = [np.zeros_like(t) for t in truth]
+        for fold in folds:
+            fit = [i for i in range(len(rows)) if i not in fold]
+            episode_N = np.concatenate([np.full(len(rows[i]), i) for i in fit])
+            probe = _fit(way.probe, seed)(
+                np.concatenate([features[i] for i in fit]), np.concatenate([truth[i] for i in fit]), episode_N
+            )
+            for i in fold:
+                out[i] = probe(features[i])
+        predicted[way.name] = out
+    return Scores(predicted, truth)
+
+
+def _features(rows: EpisodeRows, name: str, codes: int) -> Array:
+    return np.eye(codes)[rows.code_S] if name == "code" else rows.features[name]
+
+
+def _fit(probe: str, seed: int) -> Fit:
+    if probe == "linear":
+        return fit_ridge
+    if probe == "shuffled":
+        return lambda x, y, e: fit_ridge(x, np.random.default_rng([seed, 3]).permutation(y), e)
+    return lambda x, y, e: fit_mlp(x, y, seed, batch=MLP_BATCH, steps=MLP_STEPS)
+
+
+__all__ = ["FOLDS", "LEAST_EPISODES", "LINEAR", "NETWORKS", "SHUFFLED", "WAYS", "Scores", "Way", "folds_of", "score"]
