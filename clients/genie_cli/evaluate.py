@@ -26,9 +26,21 @@ TABLE_WIDTH = 100
 @reads_data(short=False)
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    data: Annotated[str, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")],
+    data: Annotated[
+        str | None, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="SUITE", help="In place of DATA: many sets at once, a JSON file or `zoo` (labels alone)."),
+    ] = None,
+    data_root: Annotated[
+        str, typer.Option(metavar="FOLDER", help="With --suite: the folder that the sets' paths are below.")
+    ] = ".",
     out: Annotated[Path | None, typer.Option(help="Folder of the report; evaluation-<bundle> where not given.")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at.")] = DEFAULTS.episodes,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Most episodes to look at: {DEFAULTS.episodes}, or of a suite's sets what it says."),
+    ] = None,
     frames: Annotated[
         int, typer.Option(min=2, help="Most frames of an episode, at the model's rate.")
     ] = DEFAULTS.frames,
@@ -68,9 +80,15 @@ def evaluate(
     reading: ReadOptions,
 ) -> None:
     """Measure how good a bundle is on held-out episodes: a table, report.json and a page with pictures."""
+    if (data is None) == (suite is None):
+        raise DatasetError("got both or neither of DATA and --suite, expected one of them")
+    if suite is not None:
+        _evaluate_suite(bundle, suite, data_root, out, episodes, device, threads, seed)
+        return
+    assert data is not None
     dataset = open_dataset(data, options=reading)
     options = EvaluationOptions(
-        episodes=episodes,
+        episodes=DEFAULTS.episodes if episodes is None else episodes,
         frames=frames,
         subset=subset,
         hold_out=hold_out,
@@ -95,14 +113,49 @@ def evaluate(
     if threads:
         torch.set_num_threads(threads)
     loaded = load_bundle(bundle, device)
-    folder = out or Path(f"evaluation-{loaded.name}")
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
+    folder = _report_folder(out or Path(f"evaluation-{loaded.name}"))
     with part_progress() as progress:
         report = run_evaluation(loaded, dataset, options, progress)
     report.write(folder)
     print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
+
+
+def _evaluate_suite(
+    bundle: Path,
+    suite: str,
+    data_root: str,
+    out: Path | None,
+    episodes: int | None,
+    device: str,
+    threads: int,
+    seed: int,
+) -> None:
+    """`genie evaluate --suite`: the labels of one bundle on many sets."""
+    from genie_core.evaluation.suite.config import read_suite
+
+    chosen = read_suite(suite)
+    import torch
+
+    from genie_core.evaluation.suite.report import to_markdown, write_report
+    from genie_core.evaluation.suite.run import run_suite
+    from genie_core.models.bundle import load_bundle
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = load_bundle(bundle, device)
+    folder = _report_folder(out or Path(f"{chosen.name}-{loaded.name}"))
+    with part_progress() as progress:
+        result = run_suite(loaded, chosen, data_root, episodes=episodes, seed=seed, progress=progress)
+    write_report(result, folder)
+    typer.echo(to_markdown(result))
+    typer.echo(f"wrote {folder / 'suite.json'}, {folder / 'suite.md'} and {folder / 'index.html'}")
+
+
+def _report_folder(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
+    return folder
 
 
 def print_report(report: Report, console: Console) -> None:

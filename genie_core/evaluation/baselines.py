@@ -12,9 +12,9 @@ import torch
 
 from genie_core.data import Frames, resize_frames
 from genie_core.evaluation.flow import cell_means, optical_flow
-from genie_core.statistics.metrics import Array
 from genie_core.models.bundle import Bundle
 from genie_core.models.genie import Genie
+from genie_core.statistics.metrics import Array
 
 SIDE = 8
 """Cells a side of the shrunken frames and of the finer flow."""

@@ -12,8 +12,8 @@ PENALTIES = tuple(10.0**power for power in range(-3, 5))
 """Tried, each a share of the number of rows, on standardised features."""
 
 LEAST_SPREAD = 0.05
-"""Columns that vary less than this share of what columns vary on average are not blown up to a deviation of 1: a part of
-the picture where nothing moved in training may move elsewhere."""
+"""Columns that vary less than this share of what columns vary on average are not blown up to a deviation of 1: a part
+of the picture where nothing moved in training may move elsewhere."""
 
 FOLDS = 5
 """At most as many parts, of whole episodes, are left out in turn."""
@@ -32,8 +32,8 @@ def fold_of(episode_N: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 def fit_ridge(x_NF: Array, y_NK: Array, episode_N: NDArray[np.int64]) -> Probe:
     """Linear regression with an intercept and a squared penalty, the same for all K outputs.
 
-    Features are all of one kind (flow of parts of the picture, a latent's numbers). They are standardised, with a floor,
-    and cut off at `OUTLIER` deviations, so that one odd transition cannot spoil a whole score.
+    Features are all of one kind (flow of parts of the picture, a latent's numbers). They are standardised, with a
+    floor, and cut off at `OUTLIER` deviations, so that one odd transition cannot spoil a whole score.
 
     The penalty is the one of `PENALTIES` that predicts left-out episodes best (error over variance, averaged over the
     outputs); with a single episode, whose rows are left out in `FOLDS` runs in turn instead.

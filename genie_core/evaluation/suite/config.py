@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from genie_core.data import ReadOptions
 from genie_core.errors import DatasetError
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Of suite files; grows when an older Genie would read a newer file wrongly."""
 
 SUITES = Path(__file__).parent.parent / "suites"
@@ -174,7 +174,9 @@ class Suite(_Model):
         for mean, members in self.means.items():
             unknown = sorted(set(members) - probed)
             if unknown or not members:
-                raise ValueError(f"the mean {mean} names {unknown or 'no set'}, expected sets of this suite with a target")
+                raise ValueError(
+                    f"the mean {mean} names {unknown or 'no set'}, expected sets of this suite with a target"
+                )
         return self
 
 
@@ -191,7 +193,9 @@ def read_suite(where: str) -> Suite:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         names = ", ".join(sorted(p.stem for p in SUITES.glob("*.json")))
-        raise DatasetError(f"{where}: {error.strerror or error}; expected a suite's JSON file, or one of: {names}") from error
+        raise DatasetError(
+            f"{where}: {error.strerror or error}; expected a suite's JSON file, or one of: {names}"
+        ) from error
     except ValueError as error:
         raise DatasetError(f"{path}: not JSON: {error}") from error
     try:

@@ -36,7 +36,7 @@ def pan(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
     """The camera turns slowly: everything goes 0.25 cells a frame the same way, drawn at random."""
     angle = rng.uniform(0, 2 * np.pi)
     path_T = np.arange(len(frames_THWC)) - (len(frames_THWC) - 1) / 2
-    return _moved(frames_THWC, PAN_CELLS * path_T[:, None] * [[np.cos(angle), np.sin(angle)]])
+    return _moved(frames_THWC, PAN_CELLS * path_T[:, None] * np.array([[np.cos(angle), np.sin(angle)]]))
 
 
 def flicker(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
@@ -50,16 +50,16 @@ def jpeg(frames_THWC: Frames, _rng: np.random.Generator) -> Frames:
     out = np.empty_like(frames_THWC)
     for frame_HWC, out_HWC in zip(frames_THWC, out, strict=True):
         _, data = cv2.imencode(".jpg", frame_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        out_HWC[:] = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+        out_HWC[:] = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1]
     return out
 
 
 def moving_object(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """Something else moves: a striped square of 8 cells crosses the picture at 1.5 cells a frame, bouncing off its edges."""
+    """Something else moves: a striped square of 8 cells, at 1.5 cells a frame, that turns back at the picture's edges."""
     height, width = frames_THWC.shape[1:3]
     size_2 = np.maximum(2, np.array([height, width]) * OBJECT_CELLS // CELLS)
-    texture_HWC = np.repeat(rng.integers(0, 256, (4, 1, 3), dtype=np.uint8), 4, axis=1)
-    texture_HWC = cv2.resize(texture_HWC, (int(size_2[1]), int(size_2[0])), interpolation=cv2.INTER_NEAREST)
+    stripes_HWC = np.repeat(rng.integers(0, 256, (4, 1, 3), dtype=np.uint8), 4, axis=1)
+    texture_HWC = cv2.resize(stripes_HWC, (int(size_2[1]), int(size_2[0])), interpolation=cv2.INTER_NEAREST)
     angle = rng.uniform(0, 2 * np.pi)
     speed_2 = OBJECT_SPEED_CELLS / CELLS * np.array([height * np.sin(angle), width * np.cos(angle)])
     room_2 = np.array([height, width]) - size_2
@@ -75,7 +75,9 @@ def hand(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
     """A person's hand reaches in at one side and moves: a skin-coloured forearm, palm and fingers."""
     count, height, width = frames_THWC.shape[:3]
     tone = np.array([224, 172, 140]) * rng.uniform(0.45, 1)
-    reach_T = HAND_REACH_CELLS * (0.6 + 0.4 * np.sin(rng.uniform(0, 2 * np.pi) + np.arange(count) * rng.uniform(0.3, 0.8)))
+    reach_T = HAND_REACH_CELLS * (
+        0.6 + 0.4 * np.sin(rng.uniform(0, 2 * np.pi) + np.arange(count) * rng.uniform(0.3, 0.8))
+    )
     across, side = rng.uniform(12, CELLS - 12), int(rng.integers(4))
     out = frames_THWC.copy()
     for frame_HWC, reach in zip(out, reach_T, strict=True):

@@ -1,4 +1,4 @@
-"""What codes and latents do without any truth: how codes are spread, what disturbs them, and what frozen video gives."""
+"""What labels do without any truth: how codes are spread, what disturbs them, and what frozen video gives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from genie_core.data import Frames
 from genie_core.evaluation.figures import Measured, estimate, mean_of, ratio
-from genie_core.statistics.metrics import Array, perplexity
 from genie_core.evaluation.suite.disturbances import CELLS, DISTURBANCES
 from genie_core.evaluation.suite.rows import EpisodeRows
 from genie_core.inference import Labeller
+from genie_core.statistics.metrics import Array, perplexity
 
 MOVING_CELLS = 0.5
 """A transition moves where the fastest of 8 x 8 parts of the picture moves so many cells (pixels of 64) by its flow."""
@@ -44,7 +44,8 @@ def moving(rows: EpisodeRows, width: int) -> NDArray[np.bool_]:
     """(S,) whether something moves in each transition, by the baseline's flow of frames `width` pixels wide."""
     flow_SC2 = rows.features["flow_8x8"].reshape(len(rows), -1, 2)
     fastest_S = np.linalg.norm(flow_SC2, axis=2).max(axis=1, initial=0)
-    return fastest_S * CELLS / width >= MOVING_CELLS
+    moves_S: NDArray[np.bool_] = fastest_S * CELLS / width >= MOVING_CELLS
+    return moves_S
 
 
 def code_figures(rows: Sequence[EpisodeRows], codes: int, width: int, rng: np.random.Generator) -> dict[str, Measured]:
@@ -55,7 +56,7 @@ def code_figures(rows: Sequence[EpisodeRows], codes: int, width: int, rng: np.ra
     )
     n = int(count_EK.sum())
     return {
-        "moving_share": mean_of(moves, rng),
+        "moving_share": mean_of([m.astype(np.float64) for m in moves], rng),
         "top_code_share_moving": estimate(count_EK, _top_share, n, rng),
         "code_perplexity_moving": estimate(count_EK, perplexity, n, rng),
         "code_chance_agreement": estimate(

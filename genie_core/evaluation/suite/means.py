@@ -6,40 +6,39 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genie_core.evaluation.figures import RESAMPLES, Figure, Measured, Missing
-from genie_core.statistics.metrics import Array, error_over_variance
+from genie_core.evaluation.figures import RESAMPLES, Figure, Measured, Missing, ratio
+from genie_core.statistics.metrics import Array
 
 
-def mean_over(sums: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[str], seed: int) -> dict[str, Measured]:
+def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[str], seed: int) -> dict[str, Measured]:
     """By way, and of `one` minus each of `rivals`: the mean over sets of error over variance.
 
     Args:
-        sums: a set each: by way, (E, 4, K) of `residual_sums`, episodes in the same order for all ways.
+        errors: a set each: by way, (E, 2) sum and count of each episode, in the same order for all ways.
         one: a way.
         rivals: others.
         seed: of the resamples: the same draws for all ways, so that differences are paired.
 
     """
-    value: dict[str, float] = {}
-    drawn: dict[str, Array] = {}
-    ways = [way for way in sums[0] if all(way in s for s in sums)]
-    for way in ways:
-        rng = np.random.default_rng([seed, 4])
-        errors, resampled = [], []
-        for of_set in sums:
-            sums_E4K = of_set[way]
-            episodes = len(sums_E4K)
-            times_RE = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES).astype(np.float64)
-            errors.append(float(error_over_variance(sums_E4K.sum(axis=0)[None])[0]))
-            resampled.append(error_over_variance(np.tensordot(times_RE, sums_E4K, axes=1)))
-        value[way], drawn[way] = float(np.mean(errors)), np.mean(resampled, axis=0)
+    rng = np.random.default_rng([seed, 4])
+    times = [_draws(len(next(iter(of_set.values()))), rng) for of_set in errors]
+    ways = [way for way in errors[0] if all(way in of_set for of_set in errors)]
+    value = {way: float(np.mean([ratio(of_set[way].sum(axis=0)) for of_set in errors])) for way in ways}
+    drawn = {
+        way: np.mean([ratio(times_RE @ of_set[way]) for times_RE, of_set in zip(times, errors, strict=True)], axis=0)
+        for way in ways
+    }
     for rival in rivals:
         if rival in value and one in value:
             value[f"{one}_minus_{rival}"] = value[one] - value[rival]
             drawn[f"{one}_minus_{rival}"] = drawn[one] - drawn[rival]
-    episodes = sum(len(of_set[one]) for of_set in sums)
-    rows = int(sum(of_set[one][:, 0, 0].sum() for of_set in sums))
+    episodes = sum(len(of_set[ways[0]]) for of_set in errors)
+    rows = int(sum(of_set[ways[0]][:, 1].sum() for of_set in errors))
     return {way: _figure(value[way], drawn[way], rows, episodes) for way in value}
+
+
+def _draws(episodes: int, rng: np.random.Generator) -> Array:
+    return rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES).astype(np.float64)
 
 
 def _figure(value: float, drawn_R: Array, rows: int, episodes: int) -> Measured:

@@ -16,10 +16,10 @@ from genie_core.data import Episode, Frames, open_dataset, resize_frames, resolv
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 from genie_core.evaluation.baselines import baseline_features, random_encoder
-from genie_core.statistics.metrics import Array
 from genie_core.evaluation.suite.config import Lary, Slices, SuiteSet, Target
 from genie_core.inference import Labeller
 from genie_core.models.bundle import Bundle
+from genie_core.statistics.metrics import Array
 
 _CHUNK = 64
 _PAIR_SIDE = 32
@@ -100,7 +100,9 @@ def step_of(entry: SuiteSet, episode: Episode) -> int:
         return entry.step
     assert entry.seconds is not None
     if episode.fps is None:
-        raise DatasetError(f"{entry.name}: {episode.source} states no frame rate, expected `fps` or `step` in the suite")
+        raise DatasetError(
+            f"{entry.name}: {episode.source} states no frame rate, expected `fps` or `step` in the suite"
+        )
     return resolve_step(episode.fps, 1 / entry.seconds).step
 
 
@@ -199,7 +201,8 @@ def _slice_names(slices: Slices, episode: Episode, start_S: NDArray[np.int64]) -
 def _chunks(lary: Lary, episode: Episode, start_S: NDArray[np.int64], step: int) -> Array:
     """The poses of the frames after each x_t, up to x_{t+k}: (S, k, A)."""
     track_TA = _track(episode, lary.array, lary.columns)
-    return track_TA[start_S[:, None] + 1 + np.arange(step)]
+    chunk_SCA: Array = track_TA[start_S[:, None] + 1 + np.arange(step)]
+    return chunk_SCA
 
 
 def _track(episode: Episode, key: str, columns: Sequence[int] | None) -> Array:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core import __version__
+from genie_core.data import Episode, Frames
 from genie_core.data.storage.location import SourcePath, source_path
-from genie_core.evaluation.figures import Figure, Measured, Missing, estimate
-from genie_core.statistics.metrics import Array, error_over_variance, r2_mean
+from genie_core.evaluation.figures import Measured, Missing, estimate, ratio
 from genie_core.evaluation.suite.config import Suite, SuiteSet
 from genie_core.evaluation.suite.labels import (
     DISTURBED_EPISODES,
@@ -27,6 +27,7 @@ from genie_core.evaluation.suite.means import mean_over
 from genie_core.evaluation.suite.rows import EpisodeRows, Reading, choose_episodes, model_frames, read_rows, step_of
 from genie_core.evaluation.suite.scoring import LEAST_EPISODES, Scores, score
 from genie_core.models.bundle import Bundle
+from genie_core.statistics.metrics import Array
 
 Progress = Callable[[str, int, int], None]
 
@@ -50,7 +51,7 @@ class SetResult:
         figures: by name: an error over variance a way (``latent_linear``), differences to `RIVALS`
             (``latent_linear_minus_flow_8x8_linear``), figures of codes and disturbances.
         parts: by kind and name of a part (``slices``: columns; ``motion``: transitions): the same errors by way.
-        sums: by way, (E, 4, K): what errors are made of.
+        errors: by way, (E, 2): what the errors over variance are means of, see `Scores.errors_E2`.
 
     """
 
@@ -61,7 +62,7 @@ class SetResult:
     fps: tuple[float, ...]
     figures: Mapping[str, Measured]
     parts: Mapping[str, Mapping[str, Mapping[str, Measured]]]
-    sums: Mapping[str, Array]
+    errors: Mapping[str, Array]
     frozen: Frozen
 
 
@@ -137,7 +138,9 @@ def run_suite(
     return SuiteResult(facts, sets, _means(suite, sets, seed), still_code, frozen)
 
 
-def _run_set(reading: Reading, entry: SuiteSet, episodes: Sequence, name: str, progress: Progress) -> SetResult:
+def _run_set(
+    reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], name: str, progress: Progress
+) -> SetResult:
     bundle, seed = reading.labeller.bundle, reading.seed
     rng = np.random.default_rng([seed, zlib.crc32(entry.name.encode())])
     codes, width = bundle.config.lam.quantizer.codes, bundle.config.width
@@ -147,11 +150,11 @@ def _run_set(reading: Reading, entry: SuiteSet, episodes: Sequence, name: str, p
     disturbed, frozen = disturbance_figures(reading.labeller, films, rng)
     figures: dict[str, Measured] = {**code_figures(rows, codes, width, rng), **disturbed}
     parts: dict[str, dict[str, dict[str, Measured]]] = {}
-    sums: dict[str, Array] = {}
+    errors: dict[str, Array] = {}
     if entry.target is not None and len(rows) >= LEAST_EPISODES:
         scores = score(rows, codes, seed, lambda done, total: progress(f"{name}: probes", done, total))
-        sums = {way: scores.sums_E4K(way) for way in scores.predicted}
-        figures |= error_figures(sums, rng)
+        errors = {way: scores.errors_E2(way) for way in scores.predicted}
+        figures |= error_figures(errors, rng)
         parts = _parts(entry, rows, scores, rng)
     rates = {e.fps for e in episodes if e.fps is not None}
     return SetResult(
@@ -162,12 +165,12 @@ def _run_set(reading: Reading, entry: SuiteSet, episodes: Sequence, name: str, p
         tuple(sorted(rates)),
         figures,
         parts,
-        sums,
+        errors,
         frozen,
     )
 
 
-def _films(reading: Reading, entry: SuiteSet, episodes: Sequence) -> list:
+def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> list[Frames]:
     """The first frames of each, at the model's size and rate."""
     films = []
     for episode in episodes:
@@ -178,22 +181,17 @@ def _films(reading: Reading, entry: SuiteSet, episodes: Sequence) -> list:
     return films
 
 
-def error_figures(sums: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
+def error_figures(errors: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
     """Error over variance of each way, and what the latents' linear probe errs more than its rivals (paired)."""
-    figures = {way: _error(sums_E4K, rng) for way, sums_E4K in sums.items()}
+    figures = {way: _error(errors_E2, rng) for way, errors_E2 in errors.items()}
     for rival in RIVALS:
-        both_E24K = np.stack((sums[ONE], sums[rival]), axis=1)
-        figures[f"{ONE}_minus_{rival}"] = estimate(
-            both_E24K,
-            lambda s_R24K: error_over_variance(s_R24K[:, 0]) - error_over_variance(s_R24K[:, 1]),
-            int(both_E24K[:, 0, 0, 0].sum()),
-            rng,
-        )
+        if rival in errors and ONE in errors:
+            figures[f"{ONE}_minus_{rival}"] = _error(errors[ONE] - errors[rival] * [1, 0], rng)
     return figures
 
 
-def _error(sums_E4K: Array, rng: np.random.Generator) -> Measured:
-    return estimate(sums_E4K, error_over_variance, int(sums_E4K[:, 0, 0].sum()), rng)
+def _error(errors_E2: Array, rng: np.random.Generator) -> Measured:
+    return estimate(errors_E2, ratio, int(errors_E2[:, 1].sum()), rng)
 
 
 def _parts(
@@ -206,13 +204,13 @@ def _parts(
     parts: dict[str, dict[str, dict[str, Measured]]] = {}
     for name, group in entry.target.groups.items():
         places = [columns.index(c) for c in group]
-        parts.setdefault("columns", {})[name] = {w: _error(scores.sums_E4K(w, places), rng) for w in scores.predicted}
+        parts.setdefault("columns", {})[name] = {w: _error(scores.errors_E2(w, places), rng) for w in scores.predicted}
     kinds = {kind: [r.slices[kind] for r in rows] for kind in entry.slices} | {"speed": _speeds(scores.truth)}
     for kind, names in kinds.items():
         for name in sorted({str(n) for of in names for n in of} - {""}):
             keep = [of == name for of in names]
             parts.setdefault(kind, {})[name] = {
-                w: _error(scores.sums_E4K(w, keep=keep), rng) for w in scores.predicted
+                w: _error(scores.errors_E2(w, keep=keep), rng) for w in scores.predicted
             }
     return parts
 
@@ -229,7 +227,7 @@ def _speeds(truth: Sequence[Array]) -> list[NDArray[np.str_]]:
 
 def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict[str, Measured]]:
     """Mean errors over all probed sets, over those the suite names, and over those of one robot, source, pose, role."""
-    probed = [s for s in sets if s.sums]
+    probed = [s for s in sets if s.errors]
     members = {"all": [s.entry.name for s in probed], **suite.means}
     for field in ("role", "source", "robot", "camera_pose"):
         for word in dict.fromkeys(getattr(s.entry, field) for s in probed):
@@ -243,13 +241,8 @@ def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict
             reason = Missing(f"no probe of {', '.join(absent)}: too few episodes")
             means[name] = {ONE: reason}
         elif some:
-            means[name] = mean_over([by_name[member].sums for member in some], ONE, RIVALS, seed)
+            means[name] = mean_over([by_name[member].errors for member in some], ONE, RIVALS, seed)
     return means
 
 
-def r2_of(figure: Measured) -> float | None:
-    """R2 of an error over variance; None where there is none."""
-    return 1 - figure.value if isinstance(figure, Figure) else None
-
-
-__all__ = ["ONE", "RIVALS", "SPEEDS", "Progress", "SetResult", "SuiteResult", "error_figures", "r2_mean", "r2_of", "run_suite"]
+__all__ = ["ONE", "RIVALS", "SPEEDS", "Progress", "SetResult", "SuiteResult", "error_figures", "run_suite"]

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.evaluation.baselines import BASELINES
-from genie_core.statistics.metrics import Array, residual_sums
+from genie_core.evaluation.suite.rows import EpisodeRows
+from genie_core.statistics.metrics import Array
 from genie_core.statistics.probes import Probe, fit_mlp
 from genie_core.statistics.ridge import fit_ridge
-from genie_core.evaluation.suite.rows import EpisodeRows
 
 FOLDS = 5
 LEAST_EPISODES = 2
@@ -59,14 +59,37 @@ class Scores:
     predicted: Mapping[str, Sequence[Array]]
     truth: Sequence[Array]
 
-    def sums_E4K(self, way: str, columns: Sequence[int] | None = None, keep: Sequence[NDArray[np.bool_]] | None = None) -> Array:
-        """`residual_sums` of every episode, of some columns and some transitions only where given."""
-        sums = []
-        for place, (truth_SK, predicted_SK) in enumerate(zip(self.truth, self.predicted[way], strict=True)):
-            rows = slice(None) if keep is None else keep[place]
-            part = slice(None) if columns is None else list(columns)
-            sums.append(residual_sums(truth_SK[rows][:, part], predicted_SK[rows][:, part]))
-        return np.stack(sums)
+    def errors_E2(
+        self, way: str, columns: Sequence[int] | None = None, keep: Sequence[NDArray[np.bool_]] | None = None
+    ) -> Array:
+        """(E, 2): of every episode the sum over its transitions of squared error over variance, and their number.
+
+        The error of one transition is averaged over the numbers that vary. Their variance is that of all transitions
+        together, so that it stays as it is when episodes are drawn again: a few episodes drawn alone may hardly vary.
+
+        Args:
+            way: how the truth was read.
+            columns: of the truth; None: all.
+            keep: (S,) an episode, which transitions count; None: all.
+
+        """
+
+        def chosen(x_SK: Array, place: int) -> Array:
+            kept_SK = x_SK if keep is None else x_SK[keep[place]]
+            return kept_SK if columns is None else kept_SK[:, list(columns)]
+
+        truth = [chosen(t, place) for place, t in enumerate(self.truth)]
+        predicted = [chosen(p, place) for place, p in enumerate(self.predicted[way])]
+        every_NK = np.concatenate(truth)
+        variance_K = every_NK.var(axis=0)
+        varies_K = variance_K > 1e-12 * np.maximum(np.square(every_NK).mean(axis=0), 1e-300)
+        if not varies_K.any():
+            return np.stack([np.array([np.nan, len(t)]) for t in truth])
+        shares = [
+            (np.square(t - p)[:, varies_K] / variance_K[varies_K]).mean(axis=1)
+            for t, p in zip(truth, predicted, strict=True)
+        ]
+        return np.stack([np.array([share_S.sum(), len(share_S)]) for share_S in shares])
 
 
 def folds_of(episodes: int, seed: int) -> list[tuple[int, ...]]:

@@ -1,0 +1,190 @@
+"""The tables of a suite's run, before anybody has decided whether they are Markdown, HTML or a terminal's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from genie_core.evaluation.figures import Figure, Measured
+from genie_core.evaluation.suite.disturbances import DISTURBANCES
+from genie_core.evaluation.suite.run import ONE, RIVALS, SetResult, SuiteResult
+
+WAYS = {
+    "code_linear": "code",
+    "latent_linear": "latent",
+    "latent_mlp": "latent, MLP",
+    "feature_linear": "feature",
+    "feature_mlp": "feature, MLP",
+    "flow_8x8_linear": "flow 8x8",
+    "flow_8x8_mlp": "flow 8x8, MLP",
+    "flow_4x4_linear": "flow 4x4",
+    "flow_global_linear": "global flow",
+    "frame_difference_linear": "frame difference",
+    "frame_linear": "frame alone",
+    "random_encoder_linear": "random encoder",
+    "latent_shuffled": "shuffled",
+    "supervised": "supervised",
+}
+"""Headings of the ways to read the truth, in the order in which they are shown."""
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, and its interval where it has one."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a sentence or two on what it shows; the first column names the rows."""
+
+    title: str
+    note: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+def suite_tables(result: SuiteResult) -> list[Table]:
+    """All tables that there is anything to show in."""
+    tables = [_errors(result), _means(result), _lary(result), *_parts(result), _labels(result)]
+    return [table for table in tables if table.rows]
+
+
+def verdict(figure: Measured | None) -> Cell:
+    """Whether the latents err less than a rival: a tick only where the whole interval says so."""
+    if not isinstance(figure, Figure) or figure.ci95 is None:
+        return Cell(NONE)
+    low, high = figure.ci95
+    words = "✓ better" if high < 0 else "✗ worse" if low > 0 else "no difference shown"
+    return Cell(words, f"{figure.value:+.3f} ({low:+.3f} to {high:+.3f})")
+
+
+def number(figure: Measured | None, digits: int = 2) -> Cell:
+    """A figure and its interval."""
+    if not isinstance(figure, Figure):
+        return Cell(NONE)
+    interval = "" if figure.ci95 is None else f"{figure.ci95[0]:.{digits}f} to {figure.ci95[1]:.{digits}f}"
+    return Cell(f"{figure.value:.{digits}f}", interval)
+
+
+def _share(figure: Measured | None) -> Cell:
+    if not isinstance(figure, Figure):
+        return Cell(NONE)
+    interval = "" if figure.ci95 is None else f"{figure.ci95[0]:.0%} to {figure.ci95[1]:.0%}"
+    return Cell(f"{figure.value:.0%}", interval)
+
+
+def _errors(result: SuiteResult) -> Table:
+    rows = [
+        (
+            f"{s.entry.name} ({s.entry.role})",
+            [*_of_ways(s.figures), *_verdicts(s.figures), Cell(f"{s.episodes}"), Cell(f"{s.transitions}")],
+        )
+        for s in result.sets
+        if s.errors
+    ]
+    return Table(
+        "Error over variance, by set",
+        "Squared error over variance of what the robot did, averaged over its numbers, on episodes that the probe has "
+        "not seen: 0 is perfect, 1 is as good as always saying the mean. Linear probes unless said. The last columns "
+        "compare the latents' linear probe with optical flow's, episode by episode.",
+        ("set", *_headings(result), *(f"latent against {WAYS[rival]}" for rival in RIVALS), "episodes", "transitions"),
+        rows,
+    )
+
+
+def _means(result: SuiteResult) -> Table:
+    rows = [(name, [*_of_ways(of), *_verdicts(of)]) for name, of in result.means.items()]
+    return Table(
+        "Means over sets",
+        "The same, averaged over sets, each counting alike. The suite's one number is the mean over all sets of the "
+        "latents' linear probe.",
+        ("mean over", *_headings(result), *(f"latent against {WAYS[rival]}" for rival in RIVALS)),
+        rows,
+    )
+
+
+def _headings(result: SuiteResult) -> list[str]:
+    return (
+        [heading for way, heading in WAYS.items() if any(way in s.figures for s in result.sets)] if result.sets else []
+    )
+
+
+def _of_ways(figures: Mapping[str, Measured]) -> list[Cell]:
+    return [number(figures[way]) for way in WAYS if way in figures]
+
+
+def _verdicts(figures: Mapping[str, Measured]) -> list[Cell]:
+    return [verdict(figures.get(f"{ONE}_minus_{rival}")) for rival in RIVALS]
+
+
+def _parts(result: SuiteResult) -> list[Table]:
+    kinds = dict.fromkeys(kind for s in result.sets for kind in s.parts)
+    words = {"columns": "by part of the robot", "speed": "by speed", "motion": "by motion"}
+    return [
+        Table(
+            f"Error over variance {words.get(kind, f'by {kind}')}",
+            "The same probes, scored on some of the numbers or of the transitions alone; the variance is theirs too, "
+            "so that slow transitions, which vary little, have larger errors.",
+            ("set, part", *_headings(result)),
+            [
+                (f"{s.entry.name}, {name}", _of_ways(figures))
+                for s in result.sets
+                for name, figures in s.parts.get(kind, {}).items()
+            ],
+        )
+        for kind in kinds
+    ]
+
+
+def _lary(result: SuiteResult) -> Table:
+    keys = list(dict.fromkeys(key for s in result.sets for key in s.figures if key.startswith("lary_")))
+    return Table(
+        "LARY's probe",
+        "Normalised mean squared error of LARY's network (arXiv 2604.11689), which reads all poses of the chunk that a "
+        "transition spans (absolute), or how the last differs from the first (relative), each number of variance 1.",
+        ("set", *(key.removeprefix("lary_").replace("_", " ") for key in keys)),
+        [
+            (s.entry.name, [number(s.figures.get(key)) for key in keys])
+            for s in result.sets
+            if any(k in s.figures for k in keys)
+        ],
+    )
+
+
+def _labels(result: SuiteResult) -> Table:
+    rows = []
+    for s in result.sets:
+        frozen = result.frozen[s.entry.name]
+        cells = [
+            _share(s.figures["moving_share"]),
+            _share(s.figures["top_code_share_moving"]),
+            number(s.figures["code_perplexity_moving"], 1),
+            *(_share(s.figures[f"unchanged_{name}"]) for name in DISTURBANCES),
+            _share(s.figures["code_chance_agreement"]),
+            Cell(f"{frozen['frozen_still_share']:.0%}"),
+            Cell(f"{frozen['frozen_norm']:.2f}"),
+        ]
+        rows.append((f"{s.entry.name} ({_length(s)})", cells))
+    return Table(
+        "Labels by themselves",
+        "Transitions in which something moves (half a pixel of 64 in the fastest of 8 x 8 parts of the picture); of "
+        "these, the share of the most frequent code and how many codes are effectively in use. Then labels that stay "
+        "the same under what training never saw, beside what two labels drawn at random have in common; frames beside "
+        f"themselves: the share with the code {result.still_code}, which such frames get most, and the length of their "
+        "latents over the usual length.",
+        ("set", "moving", "top code", "codes in use", *DISTURBANCES, "chance", "frozen: still", "frozen: length"),
+        rows,
+    )
+
+
+def _length(s: SetResult) -> str:
+    steps, rates = "/".join(map(str, s.steps)), "/".join(f"{rate:g}" for rate in s.fps)
+    return f"step {steps}" + (f" at {rates} frames/s" if rates else "")
+
+
+__all__ = ["NONE", "WAYS", "Cell", "Table", "number", "suite_tables", "verdict"]
