@@ -68,6 +68,15 @@ class TokenizerConfig(_Frozen):
     stem_skip: bool = Field(False, description="linear patches beside the convolutions, so that colours come at once")
 
 
+class MotionConfig(_Frozen):
+    """Networks of the motion encoder, which reads the optical flow between two frames (beyond the paper)."""
+
+    width: int = Field(48, gt=0, description="channels of the encoder")
+    blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
+    maps: int = Field(8, gt=0, description="places that the encoder learns to look at; maps * width is the feature")
+    decoder_width: int = Field(48, gt=0, description="channels of the decoder")
+
+
 class LatentActionConfig(_Frozen):
     """Latent action model (paper, Section 2.1, Figure 5)."""
 

@@ -1,0 +1,121 @@
+"""The networks of the motion encoder: from the optical flow between two frames to a latent, and back to flow.
+
+The encoder is odd by construction: swapping the frames negates the latent, exactly, and two equal frames give zero. What
+changes sign with time (flow, change) runs through convolutions without bias and is only ever multiplied by gates; the
+gates are made of what does not (the mean picture, sizes of motion, places).
+
+The decoder is linear in the latent: it makes of the frame one field of flow a number, and sums them by the latent. So
+latents are as linear in motion as pictures allow, and twice the motion has twice the latent.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genie_core.models.config import MotionConfig
+
+GRID = 32
+"""Side of the grid on which flow and frames are read."""
+
+_ODD, _EVEN = 7, 9
+_STILL = 0.3
+"""Size of flow, pixels of a 64-pixel frame, below which its direction begins to count for nothing."""
+
+
+def place_channels(like_NCHW: Tensor) -> Tensor:
+    """Two channels (N, 2, H, W) that say where a cell is: columns and rows from -1 to 1."""
+    n, _, h, w = like_NCHW.shape
+    x = torch.linspace(-1, 1, w, device=like_NCHW.device, dtype=like_NCHW.dtype).expand(n, 1, h, w)
+    y = torch.linspace(-1, 1, h, device=like_NCHW.device, dtype=like_NCHW.dtype)[:, None].expand(n, 1, h, w)
+    return torch.cat((x, y), dim=1)
+
+
+def motion_inputs(before_NCHW: Tensor, after_NCHW: Tensor, there_NCHW: Tensor, back_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """What the encoder reads of a pair: channels that change sign when the frames are swapped, and those that do not.
+
+    Args:
+        before_NCHW: (N, 3, GRID, GRID) the earlier frame, in [-0.5, 0.5].
+        after_NCHW: the later one.
+        there_NCHW: (N, 2, GRID, GRID) flow from the earlier to the later, pixels of a 64-pixel frame.
+        back_NCHW: flow from the later to the earlier.
+
+    """
+    flow = (there_NCHW - back_NCHW) / 2
+    size = flow.square().sum(1, keepdim=True).sqrt()
+    change = after_NCHW - before_NCHW
+    change = change - change.mean((2, 3), keepdim=True)  # the light's flicker is no motion
+    odd = torch.cat((flow / 2, flow / (size + _STILL), 4 * change), dim=1)
+    miss = (there_NCHW + back_NCHW).square().sum(1, keepdim=True).sqrt()  # where the two flows disagree
+    mean = (before_NCHW + after_NCHW) / 2
+    sizes = (torch.log1p(size), torch.log1p(miss), 4 * change.abs().mean(1, keepdim=True))
+    speed = torch.log1p(size.mean((2, 3), keepdim=True)).expand_as(size)
+    return odd, torch.cat((2 * mean, *sizes, speed, place_channels(mean)), dim=1)
+
+
+class MotionEncoder(nn.Module):
+    """Pairs of frames with their flow -> a wide odd vector (`feature`), and from it the latent."""
+
+    def __init__(self, config: MotionConfig, dim: int) -> None:
+        super().__init__()
+        w = config.width
+        self.maps = config.maps
+        self.even_in = nn.Conv2d(4 * _EVEN, w, 3, padding=1)
+        self.odd_in = nn.Conv2d(4 * _ODD, w, 3, padding=1, bias=False)
+        self.even = nn.ModuleList(nn.Conv2d(w, w, 3, padding=1) for _ in range(config.blocks))
+        self.gates = nn.ModuleList(nn.Conv2d(w, w, 1) for _ in range(config.blocks + 1))
+        self.odd = nn.ModuleList(nn.Conv2d(w, w, 3, padding=1, bias=False) for _ in range(config.blocks))
+        self.attend = nn.Conv2d(w, config.maps, 1)
+        self.mix = nn.Linear(w, config.maps * w)
+        self.to_latent = nn.Linear(config.maps * w, dim, bias=False)
+
+    def forward(self, odd_NCHW: Tensor, even_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """What `motion_inputs` gives -> feature (N, maps * width) and latent (N, dim)."""
+        even = F.gelu(self.even_in(F.pixel_unshuffle(even_NCHW, 2)))
+        odd = self.odd_in(F.pixel_unshuffle(odd_NCHW, 2)) * _gate(self.gates[0](even))
+        for more_even, gate, more_odd in zip(self.even, self.gates[1:], self.odd, strict=True):
+            even = even + F.gelu(more_even(even))
+            odd = odd + more_odd(odd * _gate(gate(even)))
+        where_NKP = self.attend(even).flatten(2).softmax(-1)
+        pooled_NKW = where_NKP @ odd.flatten(2).transpose(1, 2)
+        feature = pooled_NKW.flatten(1) * _gate(self.mix(even.mean((2, 3))))
+        return feature, self.to_latent(feature)
+
+
+class MotionDecoder(nn.Module):
+    """A frame and a latent -> flow from that frame on, and flow back to it, on half the grid; only to train with."""
+
+    def __init__(self, config: MotionConfig, dim: int) -> None:
+        super().__init__()
+        w = config.decoder_width
+        self.dim = dim
+        self.frame_in = nn.Conv2d(4 * 5, w, 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Conv2d(w, w, 3, padding=d, dilation=d) for d in (1, 2, 4))
+        self.basis = nn.Conv2d(w, 2 * dim, 1)
+        self.back_in = nn.Conv2d(w + 2, w // 2, 3, padding=1)
+        self.back_mid = nn.Conv2d(w // 2, w // 2, 3, padding=2, dilation=2)
+        self.back_out = nn.Conv2d(w // 2, 2, 3, padding=1)
+
+    def forward(self, frame_NCHW: Tensor, latent_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, GRID, GRID) and (N, dim) -> two of (N, 2, GRID / 2, GRID / 2), pixels of a 64-pixel frame.
+
+        The first is flow from the frame's pixels to the next frame's, the second from the next frame's back. The second
+        is made of the first, which its loss does not move.
+        """
+        seen = torch.cat((2 * frame_NCHW, place_channels(frame_NCHW)), dim=1)
+        x = F.gelu(self.frame_in(F.pixel_unshuffle(seen, 2)))
+        for block in self.blocks:
+            x = x + F.gelu(block(x))
+        basis_ND2P = self.basis(x).reshape(len(x), self.dim, -1)
+        there = torch.bmm(latent_ND[:, None].to(basis_ND2P.dtype), basis_ND2P).view(len(x), 2, *x.shape[2:])
+        y = F.gelu(self.back_in(torch.cat((x, there), dim=1).detach()))
+        y = y + F.gelu(self.back_mid(y))
+        return there, self.back_out(y) - there.detach()
+
+
+def _gate(x: Tensor) -> Tensor:
+    return 2 * torch.sigmoid(x)
+
+
+__all__ = ["GRID", "MotionDecoder", "MotionEncoder", "motion_inputs", "place_channels"]
