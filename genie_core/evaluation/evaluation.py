@@ -43,6 +43,9 @@ PARTS: tuple[Part, ...] = (
 )
 """In the order in which they run."""
 
+_PARTS_OF_LABELS: tuple[Part, ...] = (latent_action_findings, ground_truth_findings)
+"""What can be measured of a model that labels alone."""
+
 
 def _silent(part: str, done: int, total: int) -> None:
     """Tell nobody."""
@@ -121,6 +124,8 @@ def measure(
         progress: told how it goes.
 
     """
+    if not bundle.config.simulates:
+        parts = [part for part in parts if part in _PARTS_OF_LABELS]
     study = make_study(bundle, films, options, others=others, prompts=prompts, progress=progress)
     return Findings.merge([part(study, part_rng(part, options.seed)) for part in parts])
 
@@ -157,7 +162,8 @@ def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
         steps if options.maskgit_steps is None else options.maskgit_steps,
         config.temperature if options.temperature is None else options.temperature,
     )
-    Simulator(bundle).start(np.zeros((1, config.height, config.width, 3), np.uint8), 1, sampling)  # checks them
+    if config.simulates:
+        Simulator(bundle).start(np.zeros((1, config.height, config.width, 3), np.uint8), 1, sampling)  # checks them
     return sampling
 
 

@@ -17,6 +17,7 @@ from genie_core.data import Frames
 from genie_core.evaluation.material import Film, Study
 from genie_core.models.bundle import Bundle
 from genie_core.models.lam import LatentActionModel
+from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
 from genie_core.statistics.metrics import Array
 from genie_core.statistics.probes import Scale
@@ -27,9 +28,10 @@ BATCH, CLIP_FRAMES, RATE = 16, 6, 4e-4
 class _Reader(nn.Module):
     """The encoder of a latent action model and a small network that reads K numbers off each transition."""
 
-    def __init__(self, lam: LatentActionModel, dim: int, outputs: int) -> None:
+    def __init__(self, lam: LatentActionModel | MotionActionModel, outputs: int) -> None:
         super().__init__()
         self.lam = copy.deepcopy(lam).requires_grad_(True)
+        dim = lam.feature_dim
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, outputs))
 
     def forward(self, view_BTCHW: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ def supervised_predictions(study: Study, train: Sequence[Film], test: Sequence[F
     scaled = [scale.apply(m) for m in truth]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reader = _Reader(bundle.genie.lam, bundle.config.lam.encoder.dim, scaled[0].shape[1]).to(bundle.device)
+        reader = _Reader(bundle.genie.lam, scaled[0].shape[1]).to(bundle.device)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=0.01)
     rng = np.random.default_rng(seed)
     for step in range(steps):

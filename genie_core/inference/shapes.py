@@ -93,6 +93,8 @@ def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: fl
 
 def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactShapes:
     """How simulated streams are put together: one by one, unless a small model would leave most of a GPU idle."""
+    if not simulator.bundle.config.simulates:
+        return ExactShapes((1,), in_threads=False)
     if simulator.bundle.device.type != "cpu":
         small = simulator.bundle.parameters <= _SMALL_PARAMETERS
         return ExactShapes((min(largest, _SMALL_BATCH) if small else 1,), in_threads=True)
@@ -140,6 +142,7 @@ def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
         np.array_equal(a.latent, b.latent)
         and np.array_equal(a.confidence, b.confidence)
         and _same_states(a.state.temporal, b.state.temporal)
+        and torch.equal(a.state.last_BCHW, b.state.last_BCHW)
         for a, b in zip(some, reference, strict=False)
     )
 

@@ -20,6 +20,7 @@ from genie_core.data import conform_frames, resize_frames
 from genie_core.errors import RequestError
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
+from genie_core.models.config import ModelConfig
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.patches import to_frames
 from genie_core.models.transformer import TemporalState
@@ -79,6 +80,7 @@ class Simulator:
             RequestError: naming the argument: a prompt of the wrong shape, type or length, an option out of range.
 
         """
+        check_simulates(self.bundle.config)
         prompt = conform_frames(prompt_PHWC, "prompt")
         if not 1 <= len(prompt) <= self.context_frames:
             raise RequestError("prompt", f"got {len(prompt)} frames, wanted 1 to {self.context_frames}")
@@ -113,6 +115,16 @@ class Simulator:
         if not 0 <= sampling.seed < 2**64:
             raise RequestError("seed", f"got {sampling.seed}, wanted 0 to 2^64 - 1")
         return _Checked(steps, temperature, sampling.seed)
+
+
+def check_simulates(config: ModelConfig, field: str = "model") -> None:
+    """Raise RequestError, of `field`, where a model labels alone."""
+    if not config.simulates:
+        raise RequestError(
+            field,
+            f"got {config.name!r}, which labels video and has no tokenizer and dynamics model; expected a model that "
+            "simulates: `genie models` and ListModels show one by its context frames, which are 0 here",
+        )
 
 
 class Rollout:
@@ -235,4 +247,4 @@ def _frame_generator(seed: int, frame: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 
 
-__all__ = ["Rollout", "Sampling", "SimulatedStream", "Simulator", "draw_together"]
+__all__ = ["Rollout", "Sampling", "SimulatedStream", "Simulator", "check_simulates", "draw_together"]

@@ -26,9 +26,10 @@ from genie_core.models.bundle_check import TRAINING_ONLY, check_finite, check_we
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
+from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.transformer import RotaryTime
 
 CONFIG, CARD = "config.json", "card.md"
-COMPONENTS = ("tokenizer", "lam", "dynamics")
 ALIGNMENTS = "alignments"
 """Folder of what `genie_core.alignment` keeps beside a bundle: of its identity, and no part of it."""
 
@@ -107,16 +108,21 @@ class Bundle:
 
 def is_bundle(path: Path) -> bool:
     """Whether the folder looks like a bundle: it has a config.json and the weights of every component."""
-    return (path / CONFIG).is_file() and all((path / f"{c}.safetensors").is_file() for c in COMPONENTS)
+    try:
+        return all((path / f"{c}.safetensors").is_file() for c in _read_config(path).components)
+    except ModelError:
+        return False
 
 
 def read_bundle_info(path: Path) -> BundleInfo:
     """Read a bundle's description; raises ModelError saying what is missing or wrong."""
-    for name in (CONFIG, *(f"{c}.safetensors" for c in COMPONENTS)):
+    if not (path / CONFIG).is_file():
+        raise ModelError(f"{path} is not a bundle: {CONFIG} is missing")
+    config = read_config(path / CONFIG)
+    for name in (f"{component}.safetensors" for component in config.components):
         if not (path / name).is_file():
             raise ModelError(f"{path} is not a bundle: {name} is missing")
-    config = read_config(path / CONFIG)
-    check_weights(path, config, COMPONENTS)
+    check_weights(path, config, config.components)
     file = path / "lam.safetensors"
     try:
         with safe_open(file, framework="pt") as tensors:
@@ -125,7 +131,7 @@ def read_bundle_info(path: Path) -> BundleInfo:
         raise ModelError(f"{file} cannot be read: {error}") from error
     check_finite(file, {"quantizer.codebook": codebook})
     card = read_text(path / CARD) if (path / CARD).is_file() else ""
-    parameters = sum(_stored_parameters(path / f"{c}.safetensors") for c in COMPONENTS)
+    parameters = sum(_stored_parameters(path / f"{c}.safetensors") for c in config.components)
     return BundleInfo(config.name, path, bundle_id(path), config, card, codebook.numpy(), parameters)
 
 
@@ -142,14 +148,14 @@ def _stored_parameters(file: Path) -> int:
 def bundle_id(path: Path) -> str:
     """SHA-256 over the names and SHA-256 of config.json and every component, in that order; 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name in (CONFIG, *(f"{c}.safetensors" for c in COMPONENTS)):
+    for name in (CONFIG, *(f"{c}.safetensors" for c in _read_config(path).components)):
         with (path / name).open("rb") as file:
             digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
 def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32") -> Bundle:
-    """Load a bundle for inference. Codebooks, and the distances to their codes, stay float32 in any precision.
+    """Load a bundle for inference. Codebooks, the distances to their codes, and rotary frequencies stay float32.
 
     Raises:
         ModelError: the folder is not a bundle, a file is damaged, weights and configuration disagree, or there is no
@@ -161,7 +167,7 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
     info = read_bundle_info(path)
     target = torch_device(device)
     genie = Genie(info.config)
-    for component in COMPONENTS:
+    for component in info.config.components:
         file = path / f"{component}.safetensors"
         try:
             tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
@@ -176,9 +182,11 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
 def _in_precision(genie: Genie, precision: Precision) -> Genie:
     if precision == "float32":
         return genie
-    codebooks = [genie.tokenizer.quantizer.codebook, genie.lam.quantizer.codebook]
+    kept = [(m, dict(m.named_buffers())) for m in genie.modules() if isinstance(m, VectorQuantizer | RotaryTime)]
     genie.to(getattr(torch, precision))
-    genie.tokenizer.quantizer.codebook, genie.lam.quantizer.codebook = codebooks
+    for module, buffers in kept:
+        for name, buffer in buffers.items():
+            setattr(module, name, buffer)
     return genie
 
 
@@ -217,7 +225,7 @@ def _fill(staging: Path, path: Path, genie: Genie, card: str, half: bool) -> Non
     """Write a bundle's files into the folder `staging`, which is to take the place of `path`."""
     (staging / CONFIG).write_text(genie.config.model_dump_json(indent=2) + "\n")
     (staging / CARD).write_text(card)
-    for component in COMPONENTS:
+    for component in genie.config.components:
         state = getattr(genie, component).state_dict()
         save_file(_stored(state, half), staging / f"{component}.safetensors")
     if is_bundle(path) and bundle_id(path) == bundle_id(staging) and (path / ALIGNMENTS).is_dir():

@@ -5,9 +5,9 @@ The numbers of `coinrun` and `robotics` are those of Bruce et al. (2024), Append
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 MAX_TOKENS = 16384
 """Most patches of a frame: the cost of spatial attention grows with their square."""
@@ -41,6 +41,12 @@ class TransformerConfig(_Frozen):
 class QuantizerConfig(_Frozen):
     """A codebook learnt by exponential moving averages, with revival of codes that nobody uses."""
 
+    metric: Literal["cosine", "euclidean"] = Field(
+        "cosine",
+        description="'cosine': latents and codes have unit length; 'euclidean': latents keep their length, and the "
+        "longer they are the less it counts in which code is nearest",
+    )
+
     codes: int = Field(gt=1, le=65535)
     dim: int = Field(32, gt=0, le=65536, description="size of a code, the paper's latent dim")
     decay: float = Field(0.99, gt=0, lt=1, description="of the moving averages")
@@ -68,15 +74,6 @@ class TokenizerConfig(_Frozen):
     stem_skip: bool = Field(False, description="linear patches beside the convolutions, so that colours come at once")
 
 
-class MotionConfig(_Frozen):
-    """Networks of the motion encoder, which reads the optical flow between two frames (beyond the paper)."""
-
-    width: int = Field(48, gt=0, description="channels of the encoder")
-    blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
-    maps: int = Field(8, gt=0, description="places that the encoder learns to look at; maps * width is the feature")
-    decoder_width: int = Field(48, gt=0, description="channels of the decoder")
-
-
 class LatentActionConfig(_Frozen):
     """Latent action model (paper, Section 2.1, Figure 5)."""
 
@@ -91,6 +88,40 @@ class LatentActionConfig(_Frozen):
     )
     stem_width: int = Field(48, gt=0, le=65536, description="channels of the convolutional stem before its last stage")
     pairs: bool = Field(False, description="the encoder sees each frame beside its change from the one before")
+
+
+class MotionActionConfig(_Frozen):
+    """Latent action model that reads the optical flow between two frames (beyond the paper)."""
+
+    kind: Literal["motion"] = "motion"
+    quantizer: QuantizerConfig
+    width: int = Field(48, gt=0, description="channels of the encoder")
+    blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
+    maps: int = Field(8, gt=0, description="places that the encoder learns to look at; maps * width is the feature")
+    decoder_width: int = Field(48, gt=1, description="channels of the decoder")
+
+    @model_validator(mode="after")
+    def _keeps_length(self) -> MotionActionConfig:
+        if self.quantizer.metric != "euclidean":
+            raise ValueError(f"quantizer.metric: got {self.quantizer.metric!r}, expected 'euclidean' of a motion model")
+        return self
+
+    @property
+    def source(self) -> Literal["pixels"]:
+        """What it reads, as of `LatentActionConfig`."""
+        return "pixels"
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("kind", "transformer") if isinstance(value, dict) else getattr(value, "kind", "transformer")
+    return str(kind)
+
+
+ActionConfig = Annotated[
+    Annotated[LatentActionConfig, Tag("transformer")] | Annotated[MotionActionConfig, Tag("motion")],
+    Discriminator(_kind),
+]
+"""Either latent action model; ``"kind": "motion"`` chooses the second, no `kind` the paper's."""
 
 
 class DynamicsConfig(_Frozen):
@@ -112,6 +143,10 @@ class DynamicsConfig(_Frozen):
     )
 
 
+Component = Literal["tokenizer", "lam", "dynamics"]
+"""A network of a model, and its file in a bundle."""
+
+
 class ModelConfig(_Frozen):
     """Everything that defines a Genie model's shape."""
 
@@ -120,19 +155,22 @@ class ModelConfig(_Frozen):
     width: int = Field(64, gt=0, le=4096, description="pixels")
     fps: float = Field(10.0, gt=0, le=10_000, description="frames a second that the model is trained at")
     tokenizer: TokenizerConfig
-    lam: LatentActionConfig
+    lam: ActionConfig
     dynamics: DynamicsConfig
     temperature: float = Field(1.0, gt=0, le=1000, description="default sampling temperature of rollouts")
+    simulates: bool = Field(
+        True, description="false: labels alone; tokenizer and dynamics are neither trained nor stored, whatever is said"
+    )
 
     @model_validator(mode="after")
     def _patches_tile(self) -> ModelConfig:
-        for part, patch in (("tokenizer", self.tokenizer.patch), ("lam", self.lam.patch)):
-            if self.lam.source == "tokens" and part == "lam":
-                continue
+        patches = {"tokenizer": self.tokenizer.patch}
+        if isinstance(self.lam, LatentActionConfig) and self.lam.source == "pixels":
+            patches["lam"] = self.lam.patch
+        for part, patch in patches.items():
             if self.height % patch or self.width % patch:
                 raise ValueError(f"{part}.patch {patch} does not tile a {self.height} x {self.width} frame")
-        patches = self.lam.patch if self.lam.source == "pixels" else self.tokenizer.patch
-        for part, patch in (("tokenizer", self.tokenizer.patch), ("lam", patches)):
+        for part, patch in patches.items():
             tokens = (self.height // patch) * (self.width // patch)
             if tokens > MAX_TOKENS:
                 raise ValueError(f"{part}: {tokens} patches a frame, expected at most {MAX_TOKENS}")
@@ -155,14 +193,22 @@ class ModelConfig(_Frozen):
 
     @property
     def context_frames(self) -> int:
-        """Most prompt frames that a simulation takes: the dynamics model's temporal window."""
-        return self.dynamics.transformer.window
+        """Most prompt frames that a simulation takes: the dynamics model's temporal window; 0 where there is none."""
+        return self.dynamics.transformer.window if self.simulates else 0
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The networks that a bundle of this configuration holds."""
+        return ("tokenizer", "lam", "dynamics") if self.simulates else ("lam",)
 
 
 __all__ = [
+    "ActionConfig",
+    "Component",
     "DynamicsConfig",
     "LatentActionConfig",
     "ModelConfig",
+    "MotionActionConfig",
     "QuantizerConfig",
     "TokenizerConfig",
     "TransformerConfig",

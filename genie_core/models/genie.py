@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from genie_core.models.config import ModelConfig
+from genie_core.models.config import ModelConfig, MotionActionConfig
 from genie_core.models.dynamics import DynamicsModel
 from genie_core.models.lam import LatentActionModel
+from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.tokenizer import VideoTokenizer
 
 
@@ -21,7 +22,10 @@ class Genie(nn.Module):
         self.config = config
         c = config
         self.tokenizer = VideoTokenizer(c.tokenizer, c.height, c.width)
-        if c.lam.source == "pixels":
+        self.lam: LatentActionModel | MotionActionModel
+        if isinstance(c.lam, MotionActionConfig):
+            self.lam = MotionActionModel(c.lam, c.height, c.width)
+        elif c.lam.source == "pixels":
             self.lam = LatentActionModel(c.lam, c.height, c.width)
         else:  # the token grid is a small picture whose channels are the code's components
             patch = max(1, c.lam.patch // c.tokenizer.patch)

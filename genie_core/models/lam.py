@@ -75,6 +75,7 @@ class LatentActionModel(nn.Module):
         self.residual, self.from_pixels, self.pairs = c.residual, c.source == "pixels", c.pairs
         self.patch_count = (height // patch) * (width // patch)
         self.view_shape = (channels, height, width)
+        self.feature_dim = c.encoder.dim
         seen = channels * (2 if c.pairs else 1)
         self.encoder_patches: nn.Module = (
             ConvPatches(patch, seen, c.encoder.dim, c.stem_width)

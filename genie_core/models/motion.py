@@ -10,11 +10,13 @@ latents are as linear in motion as pictures allow, and twice the motion has twic
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genie_core.models.config import MotionConfig
+from genie_core.models.config import MotionActionConfig
 
 GRID = 32
 """Side of the grid on which flow and frames are read."""
@@ -32,34 +34,44 @@ def place_channels(like_NCHW: Tensor) -> Tensor:
     return torch.cat((x, y), dim=1)
 
 
-def motion_inputs(before_NCHW: Tensor, after_NCHW: Tensor, there_NCHW: Tensor, back_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """What the encoder reads of a pair: channels that change sign when the frames are swapped, and those that do not.
+@dataclass(frozen=True)
+class Pairs:
+    """N pairs of frames and the flow between them.
 
-    Args:
+    Attributes:
         before_NCHW: (N, 3, GRID, GRID) the earlier frame, in [-0.5, 0.5].
         after_NCHW: the later one.
-        there_NCHW: (N, 2, GRID, GRID) flow from the earlier to the later, pixels of a 64-pixel frame.
+        there_NCHW: (N, 2, GRID, GRID) flow from the earlier to the later, pixels of a frame of `flow.UNIT` a side.
         back_NCHW: flow from the later to the earlier.
 
     """
-    flow = (there_NCHW - back_NCHW) / 2
-    size = flow.square().sum(1, keepdim=True).sqrt()
-    change = after_NCHW - before_NCHW
-    change = change - change.mean((2, 3), keepdim=True)  # the light's flicker is no motion
-    odd = torch.cat((flow / 2, flow / (size + _STILL), 4 * change), dim=1)
-    miss = (there_NCHW + back_NCHW).square().sum(1, keepdim=True).sqrt()  # where the two flows disagree
-    mean = (before_NCHW + after_NCHW) / 2
-    sizes = (torch.log1p(size), torch.log1p(miss), 4 * change.abs().mean(1, keepdim=True))
-    speed = torch.log1p(size.mean((2, 3), keepdim=True)).expand_as(size)
-    return odd, torch.cat((2 * mean, *sizes, speed, place_channels(mean)), dim=1)
+
+    before_NCHW: Tensor
+    after_NCHW: Tensor
+    there_NCHW: Tensor
+    back_NCHW: Tensor
+
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """What the encoder reads: channels that change sign when the frames are swapped, and those that do not."""
+        flow = (self.there_NCHW - self.back_NCHW) / 2
+        size = flow.square().sum(1, keepdim=True).sqrt()
+        change = self.after_NCHW - self.before_NCHW
+        change = change - change.mean((2, 3), keepdim=True)  # the light's flicker is no motion
+        odd = torch.cat((flow / 2, flow / (size + _STILL), 4 * change), dim=1)
+        # Where the two flows disagree, neither is to be trusted.
+        miss = (self.there_NCHW + self.back_NCHW).square().sum(1, keepdim=True).sqrt()
+        mean = (self.before_NCHW + self.after_NCHW) / 2
+        sizes = (torch.log1p(size), torch.log1p(miss), 4 * change.abs().mean(1, keepdim=True))
+        speed = torch.log1p(size.mean((2, 3), keepdim=True)).expand_as(size)
+        return odd, torch.cat((2 * mean, *sizes, speed, place_channels(mean)), dim=1)
 
 
 class MotionEncoder(nn.Module):
     """Pairs of frames with their flow -> a wide odd vector (`feature`), and from it the latent."""
 
-    def __init__(self, config: MotionConfig, dim: int) -> None:
+    def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()
-        w = config.width
+        w, dim = config.width, config.quantizer.dim
         self.maps = config.maps
         self.even_in = nn.Conv2d(4 * _EVEN, w, 3, padding=1)
         self.odd_in = nn.Conv2d(4 * _ODD, w, 3, padding=1, bias=False)
@@ -71,7 +83,7 @@ class MotionEncoder(nn.Module):
         self.to_latent = nn.Linear(config.maps * w, dim, bias=False)
 
     def forward(self, odd_NCHW: Tensor, even_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """What `motion_inputs` gives -> feature (N, maps * width) and latent (N, dim)."""
+        """What `Pairs.inputs` gives -> feature (N, maps * width) and latent (N, dim)."""
         even = F.gelu(self.even_in(F.pixel_unshuffle(even_NCHW, 2)))
         odd = self.odd_in(F.pixel_unshuffle(odd_NCHW, 2)) * _gate(self.gates[0](even))
         for more_even, gate, more_odd in zip(self.even, self.gates[1:], self.odd, strict=True):
@@ -86,9 +98,9 @@ class MotionEncoder(nn.Module):
 class MotionDecoder(nn.Module):
     """A frame and a latent -> flow from that frame on, and flow back to it, on half the grid; only to train with."""
 
-    def __init__(self, config: MotionConfig, dim: int) -> None:
+    def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()
-        w = config.decoder_width
+        w, dim = config.decoder_width, config.quantizer.dim
         self.dim = dim
         self.frame_in = nn.Conv2d(4 * 5, w, 3, padding=1)
         self.blocks = nn.ModuleList(nn.Conv2d(w, w, 3, padding=d, dilation=d) for d in (1, 2, 4))
@@ -118,4 +130,4 @@ def _gate(x: Tensor) -> Tensor:
     return 2 * torch.sigmoid(x)
 
 
-__all__ = ["GRID", "MotionDecoder", "MotionEncoder", "motion_inputs", "place_channels"]
+__all__ = ["GRID", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels"]

@@ -13,6 +13,7 @@ from genie_core.models.config import (
     DynamicsConfig,
     LatentActionConfig,
     ModelConfig,
+    MotionActionConfig,
     QuantizerConfig,
     TokenizerConfig,
     TransformerConfig,
@@ -99,6 +100,12 @@ def _base() -> ModelConfig:
     )
 
 
+def _motion() -> ModelConfig:
+    """Labels alone, of the frames' motion. What is said of tokenizer and dynamics are those of `tiny`, to be trained."""
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"))
+    return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False})
+
+
 def _coinrun() -> ModelConfig:
     return ModelConfig(
         name="coinrun",
@@ -129,7 +136,7 @@ def _robotics() -> ModelConfig:
     )
 
 
-_PRESETS = {"nano": _nano, "tiny": _tiny, "base": _base, "coinrun": _coinrun, "robotics": _robotics}
+_PRESETS = {"nano": _nano, "tiny": _tiny, "base": _base, "motion": _motion, "coinrun": _coinrun, "robotics": _robotics}
 PRESETS = tuple(_PRESETS)
 """Names that `preset` knows."""
 

@@ -1,7 +1,11 @@
-"""Vector quantization on the unit sphere (van den Oord et al. 2017; cosine codes as in Yu et al. 2022).
+"""Vector quantization (van den Oord et al. 2017), on the unit sphere (cosine codes as in Yu et al. 2022) or by length too.
 
-Latents and codes have unit length. Codes follow exponential moving averages of the latents that choose them, and a code
-that nobody has chosen for a while restarts at a live latent, so that the codebook does not collapse.
+With the metric ``cosine`` latents and codes have unit length. With ``euclidean`` they keep theirs: distances are taken
+between x / sqrt(1 + |x|^2 / r^2), so that near zero they are those of the latents, and far out, where only large motions
+are, direction decides; r is the median length of the latents that the codebook was fitted to.
+
+Codes follow exponential moving averages of the latents that choose them, and a code that nobody has chosen for a while
+restarts at a live latent, so that the codebook does not collapse.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.models.config import QuantizerConfig
+
+_FIRST_WEIGHT = 0.1
+"""Of the random codes that training starts with, against 1 for the latents seen since: they are soon forgotten."""
 
 
 @dataclass(frozen=True)
@@ -32,39 +39,62 @@ class Quantized:
 
 
 class VectorQuantizer(nn.Module):
-    """A codebook of unit vectors."""
+    """A codebook: of unit vectors, or of vectors of any length, as the configured metric says."""
 
     codebook: Tensor
     count_K: Tensor
     sum_KD: Tensor
     idle_K: Tensor
+    radius: Tensor
 
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
         self.config = config
         codes = F.normalize(torch.randn(config.codes, config.dim), dim=-1)
         self.register_buffer("codebook", codes)
-        self.register_buffer("count_K", torch.ones(config.codes))
-        self.register_buffer("sum_KD", codes.clone())
+        self.register_buffer("count_K", torch.full((config.codes,), _FIRST_WEIGHT / config.codes))
+        self.register_buffer("sum_KD", codes * _FIRST_WEIGHT / config.codes)
         self.register_buffer("idle_K", torch.zeros(config.codes))
+        self.round = config.metric == "cosine"
+        if not self.round:
+            self.register_buffer("radius", torch.ones(()))
 
     def nearest(self, latent: Tensor) -> Tensor:
-        """(..., dim) unit latents -> (...) int64 index of the nearest code."""
-        return (latent.float() @ self.codebook.T).argmax(dim=-1)
+        """(..., dim) latents -> (...) int64 index of the nearest code. Always in float32, in autocast too."""
+        with torch.autocast(latent.device.type, enabled=False):
+            return self._likeness(self._shorten(latent.float()), self._shorten(self.codebook)).argmax(dim=-1)
+
+    def _shorten(self, latent: Tensor) -> Tensor:
+        """Latents as distances between them are taken: inside the ball of `radius`."""
+        if self.round:
+            return latent
+        return latent * (1 + latent.square().sum(-1, keepdim=True) / self.radius**2).rsqrt()
+
+    def _lengthen(self, short: Tensor) -> Tensor:
+        """The inverse of `_shorten`."""
+        if self.round:
+            return short
+        return short * (1 - short.square().sum(-1, keepdim=True) / self.radius**2).clamp(min=1e-4).rsqrt()
+
+    def _likeness(self, short: Tensor, code_KD: Tensor) -> Tensor:
+        """(..., K), largest for the nearest code."""
+        likeness = short @ code_KD.T
+        return likeness if self.round else likeness - code_KD.square().sum(-1) / 2
 
     def lookup(self, code: Tensor) -> Tensor:
         """(...) int -> (..., dim) codes."""
         return F.embedding(code, self.codebook)
 
     def confidence(self, latent: Tensor) -> Tensor:
-        """(..., dim) unit latents -> (...) in [0, 1]: (d2 - d1) / (d2 + d1) of distances to the nearest two codes."""
-        distance: Tensor = (latent.float().unsqueeze(-2) - self.codebook).norm(dim=-1)
+        """(..., dim) latents -> (...) in [0, 1]: (d2 - d1) / (d2 + d1) of distances to the nearest two codes."""
+        short, code_KD = self._shorten(latent.float()), self._shorten(self.codebook)
+        distance: Tensor = (short.unsqueeze(-2) - code_KD).norm(dim=-1)
         d1, d2 = distance.topk(2, dim=-1, largest=False).values.unbind(-1)
         margin: Tensor = (d2 - d1) / (d2 + d1).clamp(min=1e-12)
         return margin
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize (..., dim) unit latents; in training mode also move the codebook."""
+        """Quantize (..., dim) latents; in training mode also move the codebook."""
         latent = latent.float()
         code = self.nearest(latent)
         if self.training:
@@ -81,45 +111,60 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _follow(self, latent_MD: Tensor, code_M: Tensor) -> None:
+        """Move the averages: of each code's share of the latents, and of their sum over their number."""
         c = self.config
         chosen_K = torch.bincount(code_M, minlength=c.codes).float()
-        sums_KD = torch.zeros_like(self.sum_KD).index_add_(0, code_M, latent_MD)
-        self.count_K.lerp_(chosen_K, 1 - c.decay)
-        self.sum_KD.lerp_(sums_KD, 1 - c.decay)
+        sums_KD = torch.zeros_like(self.sum_KD).index_add_(0, code_M, self._shorten(latent_MD))
+        self.count_K.lerp_(chosen_K / len(latent_MD), 1 - c.decay)
+        self.sum_KD.lerp_(sums_KD / len(latent_MD), 1 - c.decay)
         self.idle_K.add_(1).masked_fill_(chosen_K > 0, 0)
-        self.codebook.copy_(F.normalize(self.sum_KD, dim=-1))
+        self.codebook.copy_(self._lengthen(self._centre(self.sum_KD, self.count_K)))
         dead = (self.idle_K >= c.revive_after).nonzero().squeeze(-1)
         if len(dead) and len(latent_MD):
             picks = latent_MD[torch.randint(len(latent_MD), (len(dead),), device=latent_MD.device)]
             self._place(dead, picks)
 
+    def _centre(self, sum_KD: Tensor, count_K: Tensor) -> Tensor:
+        """The middle of each code's latents, where latents are as `_shorten` makes them."""
+        if self.round:
+            return F.normalize(sum_KD, dim=-1)
+        return sum_KD / count_K.clamp(min=1e-12)[:, None]
+
     def _place(self, index: Tensor, latents: Tensor) -> None:
-        """Restart codes at given unit latents, with the weight of an average code."""
-        weight = self.count_K.mean().clamp(min=1e-3)
+        """Restart codes at given latents, with the weight of an average code."""
+        weight = self.count_K.mean()
         self.codebook[index] = latents
-        self.sum_KD[index] = latents * weight
+        self.sum_KD[index] = self._shorten(latents) * weight
         self.count_K[index] = weight
         self.idle_K[index] = 0
 
     @torch.no_grad()
     def fit(self, latent_MD: Tensor, iterations: int = 25) -> None:
-        """Start the codebook by spherical k-means (k-means++ seeding) on (M, dim) unit latents."""
+        """Start the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents."""
+        with torch.autocast(latent_MD.device.type, enabled=False):
+            self._fit(latent_MD.float(), iterations)
+
+    def _fit(self, latent_MD: Tensor, iterations: int) -> None:
         K, M = self.config.codes, len(latent_MD)
+        if not self.round:
+            self.radius.copy_(latent_MD.norm(dim=-1).median().clamp(min=1e-6))
+        short_MD = self._shorten(latent_MD)
         picks = [int(torch.randint(M, (1,)))]
         distance_M = torch.full((M,), torch.inf, device=latent_MD.device)
         for _ in range(K - 1):
-            distance_M = torch.minimum(distance_M, 2 - 2 * (latent_MD @ latent_MD[picks[-1]])).clamp(min=1e-9)
+            last_M = (short_MD - short_MD[picks[-1]]).square().sum(-1)
+            distance_M = torch.minimum(distance_M, last_M).clamp(min=1e-9)
             picks.append(int(torch.multinomial(distance_M, 1)))
-        centres = latent_MD[picks]
+        centres = short_MD[picks]
         for _ in range(iterations):
-            code_M = (latent_MD @ centres.T).argmax(dim=1)
-            sums = torch.zeros_like(centres).index_add_(0, code_M, latent_MD)
-            empty = torch.bincount(code_M, minlength=K) == 0
-            centres = torch.where(empty[:, None], centres, F.normalize(sums, dim=-1))
-        share_K = torch.bincount(code_M, minlength=K).float() / len(latent_MD)
-        self.codebook.copy_(centres)
-        self.count_K.copy_(share_K.clamp(min=1e-3))
-        self.sum_KD.copy_(centres * self.count_K[:, None])
+            code_M = self._likeness(short_MD, centres).argmax(dim=1)
+            sums = torch.zeros_like(centres).index_add_(0, code_M, short_MD)
+            number_K = torch.bincount(code_M, minlength=K).float()
+            centres = torch.where(number_K[:, None] == 0, centres, self._centre(sums, number_K))
+        share_K = (number_K / M).clamp(min=1e-3 / K)
+        self.codebook.copy_(self._lengthen(centres))
+        self.count_K.copy_(share_K)
+        self.sum_KD.copy_(centres * share_K[:, None])
         self.idle_K.zero_()
 
 

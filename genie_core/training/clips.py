@@ -23,13 +23,14 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Span:
-    """Where one episode lies in the store: frames first .. first + count - 1, `step` frames a model step."""
+    """Where one episode lies in the store: frames first .. first + count - 1, `step` frames a model step, `fps` a second."""
 
     name: str
     source: str
     first: int
     count: int
     step: int
+    fps: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,25 @@ class ClipStore:
             first = self.spans[i].first + int(pick - (ends[i] - starts[i]))
             rows.append(first + self.spans[i].step * np.arange(length))
         return np.asarray(self.frames[np.stack(rows)])
+
+    def sample_pairs(self, rng: np.random.Generator, batch: int, gap_s: tuple[float, float]) -> NDArray[np.uint8]:
+        """Draw (batch, 2, H, W, 3) pairs of frames, `gap_s` seconds apart or by a frame at least.
+
+        Sources count by the square root of their frames, so that a large one does not drown the small; within a source,
+        frames count alike.
+        """
+        count = np.array([s.count for s in self.spans], np.float64)
+        of_source: dict[str, float] = {}
+        for span in self.spans:
+            of_source[span.source] = of_source.get(span.source, 0.0) + span.count
+        weight = count / np.sqrt([of_source[s.source] for s in self.spans])
+        rows = []
+        for i in rng.choice(len(self.spans), size=batch, p=weight / weight.sum()):
+            span = self.spans[i]
+            gap = min(max(1, round(rng.uniform(*gap_s) * span.fps)), span.count - 1)
+            before = span.first + int(rng.integers(span.count - gap))
+            rows.append((before, before + gap))
+        return np.asarray(self.frames[np.array(rows)])
 
     def episode(self, span: Span) -> NDArray[np.uint8]:
         """One episode's frames at the model's rate, (T, H, W, 3)."""
@@ -120,7 +140,7 @@ def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
             raise DatasetError(
                 f"episode {e.name} of {e.source} has {e.num_frames} frames: training needs {step + 1} at least"
             )
-        spans.append(Span(e.name, e.source.name, first, e.num_frames, step))
+        spans.append(Span(e.name, e.source.name, first, e.num_frames, step, float(e.fps or fps)))
         first += e.num_frames
     return tuple(spans)
 

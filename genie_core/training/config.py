@@ -60,6 +60,23 @@ class LatentActionTraining(_Frozen):
     lead: bool = Field(False, description="train it before the dynamics model and freeze it, instead of both together")
 
 
+class MotionTraining(_Frozen):
+    """What is special in training a latent action model that reads motion; lengths in pixels of a frame of 64."""
+
+    gap_s: tuple[float, float] = Field((0.1, 0.7), description="the two frames of a pair are so far apart, seconds")
+    noise: float = Field(0.15, ge=0, description="of latents, over their own size")
+    floor: float = Field(0.03, ge=0, description="least noise of latents: what makes a latent large")
+    still: float = Field(0.02, gt=0, description="mean squared flow below which an error counts for less")
+    back_weight: float = Field(0.3, ge=0, description="of the flow that moves the frame, which latents do not learn by")
+    contrast: float = Field(0.2, ge=0, description="largest relative change of a colour, what the encoder sees")
+    brightness: float = Field(0.1, ge=0, description="largest shift of a colour, of a range of 1")
+    flicker: float = Field(0.04, ge=0, description="largest shift of the later frame's light")
+    pixel_noise: float = Field(0.01, ge=0, description="standard deviation, of a range of 1")
+    flow_noise: float = Field(0.03, ge=0, description="standard deviation of the noise of flow")
+    shake: float = Field(0.8, ge=0, description="standard deviation of a shaking camera's movement")
+    shaken_share: float = Field(0.2, ge=0, le=1, description="share of pairs whose camera shakes")
+
+
 class DynamicsTraining(_Frozen):
     """What is special in training the dynamics model."""
 
@@ -75,6 +92,7 @@ class TrainingConfig(_Frozen):
     dynamics: StageConfig
     tokenizer_training: TokenizerTraining = TokenizerTraining()
     lam_training: LatentActionTraining = LatentActionTraining()
+    motion_training: MotionTraining = MotionTraining()
     dynamics_training: DynamicsTraining = DynamicsTraining()
     seed: int = 0
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -120,6 +138,12 @@ def _base() -> TrainingConfig:
     )
 
 
+def _motion() -> TrainingConfig:
+    """Labels alone, from motion: no tokenizer and no dynamics model."""
+    tiny = _tiny()
+    return tiny.model_copy(update={"lam": StageConfig(steps=3000, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
+
+
 def _paper(tokenizer_batch: int, batch: int, steps: int, dynamics_lr: float, final_lr: float) -> TrainingConfig:
     adam = {"betas": (0.9, 0.9), "weight_decay": 1e-4}
     return TrainingConfig(
@@ -143,17 +167,20 @@ def training_preset(name: str) -> TrainingConfig:
         return _tiny()
     if name == "base":
         return _base()
+    if name == "motion":
+        return _motion()
     if name == "coinrun":
         return _paper(48, 36, 200_000, 3e-5, 3e-6)
     if name == "robotics":
         return _paper(64, 512, 125_000, 3e-5, 3e-6)
-    raise ModelError(f"no training recipe for {name!r}; there are: nano, tiny, base, coinrun, robotics")
+    raise ModelError(f"no training recipe for {name!r}; there are: nano, tiny, base, motion, coinrun, robotics")
 
 
 __all__ = [
     "AugmentConfig",
     "DynamicsTraining",
     "LatentActionTraining",
+    "MotionTraining",
     "StageConfig",
     "TokenizerTraining",
     "TrainingConfig",

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -26,6 +27,10 @@ from genie_core.training.losses import Metrics
 
 StepLoss = Callable[[Tensor, int], tuple[Tensor, Metrics]]
 """From clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number to a loss and what to report."""
+
+
+Draw = Callable[[np.random.Generator], NDArray[np.uint8]]
+"""Draws what a step sees of the frames, by a generator of the step's own."""
 
 
 class Reporter(Protocol):
@@ -60,6 +65,7 @@ def train_stage(
     config: StageConfig,
     *,
     depends_on: Sequence[BaseModel],
+    draw: Draw | None = None,
 ) -> None:
     """Train `network` for the configured steps, resuming from the stage's checkpoint if there is one.
 
@@ -72,6 +78,7 @@ def train_stage(
         config: optimisation.
         depends_on: every other configuration that the stage's result depends on: a checkpoint made with another one is
             refused, while one whose own configurations are unchanged is used again.
+        draw: draws the clips of a step, (B, T, H, W, 3), where they are not any of the store at the model's rate.
 
     Raises:
         ModelError: the loss is not finite, or the checkpoint belongs to another run.
@@ -86,14 +93,15 @@ def train_stage(
     path = run.folder / f"{name}.safetensors"
     first = load_checkpoint(path, network, optimizer, identity) if path.exists() else 0
     network.train()
+    drawn = draw or (lambda rng: store.sample(rng, config.batch, config.clip_frames))
     run.reporter.start(name, first, config.steps)
     saved = time.monotonic()
     smooth: dict[str, float] = {}
     with ThreadPoolExecutor(1) as ahead:
-        upcoming = ahead.submit(_clips, store, run.seed, name, first, config)
+        upcoming = ahead.submit(_clips, drawn, run.seed, name, first)
         for step in range(first, config.steps):
             clips = upcoming.result()
-            upcoming = ahead.submit(_clips, store, run.seed, name, step + 1, config)
+            upcoming = ahead.submit(_clips, drawn, run.seed, name, step + 1)
             metrics = _step(run, name, loss, optimizer, parameters, clips, step, config)
             if step % run.report_every == 0 or step + 1 == config.steps:
                 values = {k: float(v) for k, v in metrics.items()}
@@ -109,9 +117,8 @@ def train_stage(
     save_checkpoint(path, network, optimizer, max(first, config.steps), identity)
 
 
-def _clips(store: ClipStore, seed: int, stage: str, step: int, config: StageConfig) -> Tensor:
-    rng = np.random.default_rng([seed, zlib.crc32(stage.encode()), step])
-    return torch.from_numpy(store.sample(rng, config.batch, config.clip_frames))
+def _clips(draw: Draw, seed: int, stage: str, step: int) -> Tensor:
+    return torch.from_numpy(draw(np.random.default_rng([seed, zlib.crc32(stage.encode()), step])))
 
 
 def _step(
@@ -145,4 +152,4 @@ def learning_rate(config: StageConfig, step: int) -> float:
     return config.final_lr + (config.lr - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-__all__ = ["Reporter", "Run", "StepLoss", "learning_rate", "train_stage"]
+__all__ = ["Draw", "Reporter", "Run", "StepLoss", "learning_rate", "train_stage"]

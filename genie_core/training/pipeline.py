@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -21,12 +22,14 @@ from genie_core.errors import ModelError
 from genie_core.models.bundle import BundleInfo, load_bundle, save_bundle, torch_device
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
 from genie_core.training.card import card_figures, write_card
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
+from genie_core.training.motion import motion_loss, turned
 
 Alone = Literal["tokenizer", "lam"]
 """Stages that need no other."""
@@ -103,12 +106,7 @@ def train(
     """
     run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
     training = job.training
-    _train_tokenizer(run, genie, stores.data, training)
-    if training.lam_training.lead:
-        _train_lam(run, genie, stores.everything, training)
-        _train_dynamics(run, genie, stores.data, training)
-    else:
-        _train_jointly(run, genie, stores.data, training)
+    _train_all(run, genie, stores, training)
     genie.eval()
     folder = run.folder
     # The figures are those of the weights as stored, which may be rounded.
@@ -118,6 +116,18 @@ def train(
     figures = {title: card_figures(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
     card = write_card(job.command, job.model, training, _data_lines(stores), figures, run.device)
     return save_bundle(job.out, genie, card, half=job.half)
+
+
+def _train_all(run: Run, genie: Genie, stores: _Stores, training: TrainingConfig) -> None:
+    if not genie.config.simulates:
+        _train_lam(run, genie, stores.everything, training)
+        return
+    _train_tokenizer(run, genie, stores.data, training)
+    if training.lam_training.lead:
+        _train_lam(run, genie, stores.everything, training)
+        _train_dynamics(run, genie, stores.data, training)
+    else:
+        _train_jointly(run, genie, stores.data, training)
 
 
 def train_alone(
@@ -253,16 +263,21 @@ def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConf
 
 
 def _train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    if isinstance(genie.lam, MotionActionModel):
+        _train_motion(run, genie.lam, store, training)
+        return
+    lam = genie.lam
+
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
         if step and step == training.lam_training.continuous_steps:
             _fit_codebook(run, genie, store, training)
-        return lam_loss(genie.lam, genie.lam_view(pixels_BTCHW), training.lam_training, step=step)
+        return lam_loss(lam, genie.lam_view(pixels_BTCHW), training.lam_training, step=step)
 
     depends_on: list[BaseModel] = [genie.config.lam, training.lam_training]
-    if not genie.lam.from_pixels:
+    if not lam.from_pixels:
         depends_on += [genie.config.tokenizer, training.tokenizer, training.tokenizer_training]
-    train_stage(run, "lam", genie.lam, loss, store, training.lam, depends_on=depends_on)
-    genie.lam.eval()
+    train_stage(run, "lam", lam, loss, store, training.lam, depends_on=depends_on)
+    lam.eval()
 
 
 @torch.no_grad()
@@ -278,31 +293,59 @@ def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingCo
     genie.lam.quantizer.fit(torch.cat(found))
 
 
+def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+    """Train on pairs of frames without codes; k-means then finds the codes."""
+    special, batch = training.motion_training, training.lam.batch
+
+    def loss(pixels_B2CHW: Tensor, _step: int) -> tuple[Tensor, Metrics]:
+        pair_B2CHW = turned(pixels_B2CHW)
+        return motion_loss(lam, lam.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), special)
+
+    def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
+        return store.sample_pairs(rng, batch, special.gap_s)
+
+    train_stage(run, "lam", lam, loss, store, training.lam, depends_on=[lam.config, special], draw=draw)
+    lam.eval()
+    torch.manual_seed(training.seed)
+    found = []
+    with torch.no_grad():
+        for i in range(_CODEBOOK_BATCHES):
+            pairs = torch.from_numpy(draw(np.random.default_rng([training.seed, 1, i])))
+            found.append(lam.latents(turned(to_pixels(pairs.to(run.device)))).flatten(0, 1))
+        lam.quantizer.fit(torch.cat(found))
+
+
 def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
-        with torch.no_grad():
-            token_BTN = genie.tokenizer.encode(pixels_BTCHW)
-            action_BTD = genie.lam.quantizer.lookup(
-                genie.lam.quantizer.nearest(genie.lam.latents(genie.lam_view(pixels_BTCHW)))
-            )
+        token_BTN, action_BTD = _read(genie, pixels_BTCHW, genie.lam_view(pixels_BTCHW))
         return dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
 
     train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics, depends_on=[genie.config, training])
     genie.dynamics.eval()
 
 
+@torch.no_grad()
+def _read(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens and quantized actions of clips in full precision, as inference will read them."""
+    with torch.autocast(pixels_BTCHW.device.type, enabled=False):
+        latent_BTD = genie.lam.latents(view_BTCHW)
+        quantizer = genie.lam.quantizer
+        return genie.tokenizer.encode(pixels_BTCHW), quantizer.lookup(quantizer.nearest(latent_BTD))
+
+
 def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """The paper's second stage: both see the same clips; the dynamics model's loss does not reach the latents."""
-    both = nn.ModuleDict({"lam": genie.lam, "dynamics": genie.dynamics})
+    if isinstance(genie.lam, MotionActionModel):
+        raise ModelError("a model that reads motion is trained before the dynamics model: set lam_training.lead")
+    lam = genie.lam
+    both = nn.ModuleDict({"lam": lam, "dynamics": genie.dynamics})
 
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
         view = genie.lam_view(pixels_BTCHW)
         if step and step == training.lam_training.continuous_steps:
             _fit_codebook(run, genie, store, training)
-        first, metrics = lam_loss(genie.lam, view, training.lam_training, step=step)
-        with torch.no_grad():
-            token_BTN = genie.tokenizer.encode(pixels_BTCHW)
-            action_BTD = genie.lam.quantizer.lookup(genie.lam.quantizer.nearest(genie.lam.latents(view)))
+        first, metrics = lam_loss(lam, view, training.lam_training, step=step)
+        token_BTN, action_BTD = _read(genie, pixels_BTCHW, view)
         second, more = dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
         merged = metrics | {"loss": first.detach() + second.detach(), "lam_loss": metrics["loss"]}
         return first + second, merged | {"cross_entropy": more["loss"], "accuracy": more["accuracy"]}

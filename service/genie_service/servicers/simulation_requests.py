@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from genie_api.v1 import frames_pb2, simulation_pb2
 from genie_core.errors import RequestError
 from genie_core.inference import Sampling
+from genie_core.inference.simulator import check_simulates
 from genie_core.models.config import ModelConfig
 
 
@@ -22,6 +23,7 @@ class SimulationLimits:
 
 def check_start(start: simulation_pb2.SimulationStart, config: ModelConfig, field: str) -> None:
     """Raise RequestError unless the prompt's length suits the model and frames can be returned as asked."""
+    check_simulates(config, f"{field}.model")
     if not start.HasField("prompt"):
         raise RequestError(f"{field}.prompt", f"missing, wanted 1 to {config.context_frames} frames")
     if not 1 <= start.prompt.count <= config.context_frames:

@@ -1,0 +1,78 @@
+"""Optical flow between two frames, the classical one of Farneback (2003), as the motion encoder reads it.
+
+One function for training and labelling alike. It sees two frames and nothing else, so what is computed beside it, in
+which order and in how many threads changes no bit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.errors import ModelError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+UNIT = 64
+"""Flow is told in pixels of a frame of this side, so that networks read the same of any size of frame."""
+
+_FARNEBACK: dict[str, Any] = {
+    "pyr_scale": 0.5,
+    "levels": 3,
+    "winsize": 9,
+    "iterations": 3,
+    "poly_n": 5,
+    "poly_sigma": 1.1,
+    "flags": 0,
+}
+
+
+def optical_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8], grid: int) -> NDArray[np.float32]:
+    """Where what is seen at each place of the earlier frame goes.
+
+    Args:
+        before_HWC: (H, W, 3) uint8 RGB.
+        after_HWC: the later frame, of the same size.
+        grid: cells a side that the flow is averaged to.
+
+    Returns:
+        (2, grid, grid) float32: columns, then rows, in pixels of a frame of `UNIT` pixels a side.
+
+    Raises:
+        ModelError: OpenCV is not installed.
+
+    """
+    cv2 = _opencv()
+    height, width, _ = before_HWC.shape
+    grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in (before_HWC, after_HWC)]
+    flow_HW2 = cv2.calcOpticalFlowFarneback(grey[0], grey[1], None, **_FARNEBACK)
+    cells_GG2 = cv2.resize(flow_HW2, (grid, grid), interpolation=cv2.INTER_AREA)
+    scaled: NDArray[np.float32] = cells_GG2 * np.array([UNIT / width, UNIT / height], np.float32)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def shrink(frame_HWC: NDArray[np.uint8], grid: int) -> NDArray[np.uint8]:
+    """A frame averaged to (grid, grid, 3) uint8."""
+    cv2 = _opencv()
+    small: NDArray[np.uint8] = cv2.resize(frame_HWC, (grid, grid), interpolation=cv2.INTER_AREA)
+    return small
+
+
+@lru_cache(maxsize=1)
+def _opencv() -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise ModelError(
+            "this model reads optical flow, for which opencv-python-headless is missing: pip install 'genie-latent[core]'"
+        ) from error
+    cv2.setNumThreads(1)  # our own threads share the cores
+    module: ModuleType = cv2
+    return module
+
+
+__all__ = ["UNIT", "optical_flow", "shrink"]

@@ -1,0 +1,110 @@
+"""The latent action model that reads motion: optical flow in, flow and the moved frame out (beyond the paper).
+
+It does for labelling, training and evaluation what `LatentActionModel` does, and remembers one frame a stream.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genie_core.models.config import MotionActionConfig
+from genie_core.models.flow import UNIT, optical_flow, shrink
+from genie_core.models.lam import LatentActionState
+from genie_core.models.motion import GRID, MotionDecoder, MotionEncoder, Pairs
+from genie_core.models.patches import to_frames
+from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.transformer import TemporalState
+
+
+class MotionActionModel(nn.Module):
+    """Reads actions off pairs of frames. Latents keep the size of the motion: equal frames give zero."""
+
+    from_pixels = True
+
+    def __init__(self, config: MotionActionConfig, height: int, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.view_shape = (3, height, width)
+        self.feature_dim = config.maps * config.width
+        self.motion_encoder = MotionEncoder(config)
+        self.motion_decoder = MotionDecoder(config)
+        self.quantizer = VectorQuantizer(config.quantizer)
+
+    def latents(self, x_BTCHW: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T - 1, D); the one at t describes x_t -> x_{t+1}."""
+        return self._encode(x_BTCHW[:, :-1], x_BTCHW[:, 1:])[1]
+
+    def features(self, x_BTCHW: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T - 1, 1, feature_dim): the wide vector that each latent is made of."""
+        return self._encode(x_BTCHW[:, :-1], x_BTCHW[:, 1:])[0][:, :, None]
+
+    def encoder_state(self, batch: int) -> LatentActionState:
+        """The state of `batch` labelling streams that have seen nothing."""
+        device = self.quantizer.codebook.device
+        seen_B = torch.zeros(batch, dtype=torch.int64, device=device)
+        return LatentActionState(TemporalState((), (), seen_B), torch.zeros(batch, *self.view_shape, device=device))
+
+    def latents_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, LatentActionState]:
+        """The next T frames of B streams -> (B, T, D), and the state after; the vector at t describes x_{t-1} -> x_t.
+
+        The vector of a stream's very first frame is zero.
+        """
+        begun_B = (state.temporal.frames_B > 0)[:, None, None, None]
+        last_BCHW = torch.where(begun_B, state.last_BCHW, x_BTCHW[:, 0])
+        before_BTCHW = torch.cat((last_BCHW[:, None], x_BTCHW[:, :-1]), dim=1)
+        seen = TemporalState((), (), state.temporal.frames_B + x_BTCHW.shape[1])
+        return self._encode(before_BTCHW, x_BTCHW)[1], LatentActionState(seen, x_BTCHW[:, -1].clone())
+
+    def see(self, before_NCHW: Tensor, after_NCHW: Tensor) -> Pairs:
+        """Pairs of frames in [-0.5, 0.5], as the networks read them; the flow is computed on the CPU."""
+        before, after = (to_frames(x[None])[0].cpu().numpy() for x in (before_NCHW, after_NCHW))
+        there = [optical_flow(a, b, GRID) for a, b in zip(before, after, strict=True)]
+        back = [optical_flow(b, a, GRID) for a, b in zip(before, after, strict=True)]
+        small = [np.stack([shrink(f, GRID) for f in frames]).transpose(0, 3, 1, 2) for frames in (before, after)]
+        device = before_NCHW.device
+        return Pairs(
+            *(torch.from_numpy(s).to(device).float() / 255 - 0.5 for s in small),
+            *(torch.from_numpy(np.stack(f)).to(device) for f in (there, back)),
+        )
+
+    def _encode(self, before_BTCHW: Tensor, after_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
+        B, T = before_BTCHW.shape[:2]
+        pairs = self.see(before_BTCHW.flatten(0, 1), after_BTCHW.flatten(0, 1))
+        feature_ND, latent_ND = self.motion_encoder(*(x.to(self.dtype) for x in pairs.inputs()))
+        return feature_ND.float().view(B, T, -1), latent_ND.float().view(B, T, -1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in."""
+        return self.motion_encoder.to_latent.weight.dtype
+
+    def predict(self, x_BTCHW: Tensor, action_BTD: Tensor) -> Tensor:
+        """Frames (B, T, C, H, W) and what is done at each (B, T, D) -> each frame as it moves, (B, T, C, H, W)."""
+        B, T, _, H, W = x_BTCHW.shape
+        x_NCHW = x_BTCHW.flatten(0, 1)
+        small = np.stack([shrink(f, GRID) for f in to_frames(x_NCHW[None])[0].cpu().numpy()]).transpose(0, 3, 1, 2)
+        frame_NCHW = torch.from_numpy(small).to(x_BTCHW.device).float() / 255 - 0.5
+        _, back = self.motion_decoder(frame_NCHW.to(self.dtype), action_BTD.flatten(0, 1).to(self.dtype))
+        return warp(x_NCHW, back.float()).view(B, T, -1, H, W)
+
+
+def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:
+    """Move pictures: the pixel at p comes from p + back(p), read bicubically; what comes from outside repeats the edge.
+
+    Args:
+        x_NCHW: pictures.
+        back_N2hw: flow from the moved picture back to `x_NCHW` on any grid, in pixels of a picture of `UNIT` a side.
+
+    """
+    H, W = x_NCHW.shape[-2:]
+    back_N2HW = F.interpolate(back_N2hw, (H, W), mode="bilinear", align_corners=False)
+    y = (torch.arange(H, device=x_NCHW.device) + 0.5) * 2 / H - 1
+    x = (torch.arange(W, device=x_NCHW.device) + 0.5) * 2 / W - 1
+    at_NHW2 = torch.stack((x.expand(H, W), y[:, None].expand(H, W)), -1) + back_N2HW.permute(0, 2, 3, 1) * (2 / UNIT)
+    return F.grid_sample(x_NCHW, at_NHW2, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+__all__ = ["MotionActionModel", "warp"]

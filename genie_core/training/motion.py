@@ -1,0 +1,62 @@
+"""What the motion encoder is trained to: flow out of a frame and a latent, for pairs of frames some way apart."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genie_core.models.motion import Pairs
+from genie_core.models.motion_lam import MotionActionModel
+from genie_core.training.config import MotionTraining
+from genie_core.training.losses import Metrics
+
+
+def turned(pair_B2CHW: Tensor) -> Tensor:
+    """Pairs of frames (B, 2, 3, H, W), half of them mirrored and half of them in reverse."""
+    chance_2B = torch.rand(2, len(pair_B2CHW), 1, 1, 1, 1, device=pair_B2CHW.device)
+    mirrored_B, reversed_B = chance_2B > 0.5
+    pair_B2CHW = torch.where(mirrored_B, pair_B2CHW.flip(-1), pair_B2CHW)
+    return torch.where(reversed_B, pair_B2CHW.flip(1), pair_B2CHW)
+
+
+def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> tuple[Tensor, Metrics]:
+    """Squared error of flow over the pair's own motion, so that small motions count as much as large ones.
+
+    The encoder sees the pair disturbed (light, colour, noise, a shaking camera), the decoder and the target do not. The
+    latent's noise is relative to its size, for the same reason as the loss.
+    """
+    latent_ND = lam.motion_encoder(*disturbed(pairs, training).inputs())[1].float()
+    size_N1 = latent_ND.detach().square().mean(1, keepdim=True).sqrt()
+    noise_ND = (training.noise * size_N1 + training.floor) * torch.randn_like(latent_ND)
+    there, back = lam.motion_decoder(pairs.before_NCHW, latent_ND + noise_ND)
+    there_error = _relative_error(there, pairs.there_NCHW, training.still)
+    back_error = _relative_error(back, pairs.back_NCHW, training.still)
+    loss = there_error + training.back_weight * back_error
+    return loss, {"loss": loss.detach(), "flow_error": there_error.detach(), "back_error": back_error.detach()}
+
+
+def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
+    """What the encoder sees of pairs: other light and colours, flicker, noise, and for some a camera that shakes."""
+    before, after, there, back = pairs.before_NCHW, pairs.after_NCHW, pairs.there_NCHW, pairs.back_NCHW
+    N, device = len(before), before.device
+
+    def spread(channels: int, most: float) -> Tensor:
+        return most * (2 * torch.rand(N, channels, 1, 1, device=device) - 1)
+
+    gain, lift = 1 + spread(3, training.contrast), spread(3, training.brightness)
+    before = before * gain + lift + training.pixel_noise * torch.randn_like(before)
+    after = after * gain + lift + spread(1, training.flicker) + training.pixel_noise * torch.randn_like(after)
+    shaken_N = torch.rand(N, 1, 1, 1, device=device) < training.shaken_share
+    shake = training.shake * torch.randn(N, 2, 1, 1, device=device) * shaken_N
+    shake = shake + training.flow_noise * torch.randn_like(there)
+    return Pairs(before, after, there + shake, back - shake)
+
+
+def _relative_error(flow_N2hw: Tensor, target_N2HW: Tensor, still: float) -> Tensor:
+    target_N2hw = F.adaptive_avg_pool2d(target_N2HW, (flow_N2hw.shape[-2], flow_N2hw.shape[-1]))
+    own_N = target_N2hw.square().flatten(1).mean(1) + still
+    return ((flow_N2hw.float() - target_N2hw).square().flatten(1).mean(1) / own_N).mean()
+
+
+__all__ = ["disturbed", "motion_loss", "turned"]

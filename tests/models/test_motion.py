@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from genie_core.models.config import LatentActionConfig, ModelConfig, MotionActionConfig, QuantizerConfig
+from genie_core.models.flow import optical_flow
+from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel, warp
+from genie_core.models.patches import to_pixels
+from genie_core.models.presets import preset
+from genie_core.models.quantizer import VectorQuantizer
+
+
+def motion_config() -> ModelConfig:
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=6, metric="euclidean"), width=8, maps=2)
+    return preset("nano").model_copy(update={"lam": lam})
+
+
+def motion_model() -> MotionActionModel:
+    torch.manual_seed(0)
+    lam = Genie(motion_config()).eval().lam
+    assert isinstance(lam, MotionActionModel)
+    return lam
+
+
+def clips(frames: int = 5) -> torch.Tensor:
+    """Clips in which a smooth pattern slides, (2, frames, 3, 32, 32)."""
+    rng = np.random.default_rng(0)
+    wide = torch.from_numpy(rng.integers(0, 256, (2, 3, 12, 12))).float()
+    wide = torch.nn.functional.interpolate(wide, (64, 64), mode="bicubic").clamp(0, 255).round().to(torch.uint8)
+    frames_BTHWC = torch.stack([wide[:, :, 8 : 40, t : t + 32] for t in range(frames)], 1).permute(0, 1, 3, 4, 2)
+    return to_pixels(frames_BTHWC)
+
+
+def test_flow_says_where_what_is_seen_goes_in_pixels_of_a_frame_of_64() -> None:
+    before, after = (np.ascontiguousarray(f) for f in ((clips()[0, t].permute(1, 2, 0).numpy() + 0.5) * 255 for t in (0, 2)))
+    flow = optical_flow(before.round().astype(np.uint8), after.round().astype(np.uint8), 8)
+    assert flow.shape == (2, 8, 8)
+    assert flow[0, 2:6, 2:6].mean() == pytest.approx(-4, abs=0.5)  # 2 pixels of 32, to the left
+    assert abs(flow[1, 2:6, 2:6].mean()) < 0.5
+
+
+@torch.inference_mode()
+def test_a_latent_changes_its_sign_with_time_and_is_zero_where_nothing_moves() -> None:
+    lam, x = motion_model(), clips()
+    latents = lam.latents(x)
+    assert latents.norm(dim=-1).min() > 1e-3
+    assert torch.equal(lam.latents(x.flip(1)).flip(1), -latents)
+    assert not lam.latents(x[:, :1].expand(-1, 3, -1, -1, -1)).any()
+
+
+@torch.inference_mode()
+def test_motion_streams_as_over_whole_clips_and_remembers_one_frame() -> None:
+    lam, x = motion_model(), clips()
+    state, parts = lam.encoder_state(2), []
+    for first, stop in ((0, 1), (1, 3), (3, 5)):
+        latents, state = lam.latents_stream(x[:, first:stop], state)
+        parts.append(latents)
+    got = torch.cat(parts, dim=1)
+    assert not got[:, 0].any()
+    torch.testing.assert_close(got[:, 1:], lam.latents(x), atol=1e-6, rtol=0)
+    joined = type(state).join(state.split())
+    assert torch.equal(joined.last_BCHW, x[:, -1])
+    assert joined.temporal.frames_B.tolist() == [5, 5]
+
+
+@torch.inference_mode()
+def test_the_prediction_moves_the_frame_and_does_nothing_for_no_action() -> None:
+    lam, x = motion_model(), clips()
+    torch.nn.init.zeros_(lam.motion_decoder.back_out.bias)
+    assert lam.predict(x, torch.randn(2, 5, 6)).shape == x.shape
+    moved = warp(x[:, 0], torch.tensor([2.0, 0.0]).view(1, 2, 1, 1).expand(2, 2, 4, 4))  # 1 pixel of 32
+    torch.testing.assert_close(moved[..., 2:-2], x[:, 1, ..., 2:-2], atol=1e-5, rtol=0)
+
+
+def test_the_kind_chooses_the_model_and_a_bundle_of_before_is_read_as_it_was() -> None:
+    config = motion_config()
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+    values = preset("nano").model_dump()
+    assert "kind" not in values["lam"]
+    assert isinstance(ModelConfig.model_validate(values).lam, LatentActionConfig)
+    with pytest.raises(ValueError, match="expected 'euclidean'"):
+        MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=6))
+
+
+def test_codes_of_the_euclidean_metric_keep_their_length() -> None:
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(QuantizerConfig(codes=3, dim=2, metric="euclidean"))
+    middle = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 6.0]])
+    latents = (middle[:, None] + 0.05 * torch.randn(3, 50, 2)).reshape(-1, 2)
+    quantizer.fit(latents)
+    assert sorted(quantizer.codebook.norm(dim=-1).tolist()) == pytest.approx([0, 3, 6], abs=0.2)
+    assert quantizer.nearest(latents).view(3, 50).unique(dim=1).shape == (3, 1)
+    assert quantizer.nearest(torch.tensor([0.0, 60.0])) == quantizer.nearest(torch.tensor([0.0, 6.0]))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_fitted_code_keeps_its_weight_in_the_moving_average(metric: str) -> None:
+    torch.manual_seed(0)
+    config = QuantizerConfig.model_validate({"codes": 4, "dim": 3, "metric": metric})
+    quantizer = VectorQuantizer(config).train()
+    latents = torch.nn.functional.normalize(torch.randn(400, 3), dim=-1)
+    quantizer.fit(latents)
+    before = quantizer.codebook.clone()
+    quantizer(torch.nn.functional.normalize(torch.randn(400, 3), dim=-1))
+    assert (quantizer.codebook - before).norm(dim=-1).max() < 0.02  # of 1 %, not of most of it
+
+
+def test_codes_are_the_same_inside_autocast() -> None:
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(QuantizerConfig(codes=64, dim=8))
+    latents = torch.nn.functional.normalize(torch.randn(2000, 8), dim=-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = quantizer.nearest(latents)
+    assert torch.equal(inside, quantizer.nearest(latents))
