@@ -4,6 +4,13 @@ Each is raised where the fact is known, says what came and what was wanted, and 
 command line and into a status code by the service, in one place each.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class GenieError(Exception):
     """Base of every error that is the user's to read: its text is the whole message."""
@@ -25,4 +32,11 @@ class RequestError(GenieError):
         super().__init__(f"{field}: {message}")
 
 
-__all__ = ["DatasetError", "GenieError", "ModelError", "RequestError"]
+def problems_of(error: ValidationError, most: int = 5) -> str:
+    """What pydantic found wrong, for the user: ``features.top.shape: Input should be ...``, at most so many of them."""
+    problems = error.errors(include_url=False)
+    said = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": ") for problem in problems[:most]]
+    return "; ".join(said) + (f"; and {len(problems) - most} more" if len(problems) > most else "")
+
+
+__all__ = ["DatasetError", "GenieError", "ModelError", "RequestError", "problems_of"]

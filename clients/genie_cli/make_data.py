@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from genie_cli.progress import progress_bar
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, problems_of
 from genie_core.sim.config import LIMITS, LookStyle, Range, Robot, SimConfig, Task
 
 VIEW, MOTION, NOISE, COST, TRUTH = "Camera", "Motion", "Disturbances", "Cost", "Truth"
@@ -133,7 +133,7 @@ def make_data(
             flow=flow,
         )
     except ValidationError as error:
-        raise DatasetError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+        raise DatasetError(problems_of(error)) from error
     with progress_bar("simulating", episodes, "episodes") as bar:
         generate(
             config,

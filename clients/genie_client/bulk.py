@@ -141,7 +141,7 @@ def label_dataset(
     """
     info = client.model(plan.model)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
-    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.precision)
+    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation)
     with LabelWriter(
         plan.output,
         dataset,

@@ -148,6 +148,7 @@ class BulkRun:
                 self._go_on()
             whole = Labels.concatenate(parts)
             with self._lock:
+                part.computed_as(stream.provenance.computation)
                 part.add_labels(whole)
         return Done(whole, stream.summary.timing)
 
@@ -159,10 +160,11 @@ class BulkRun:
                 f"{name}: the server has replaced the model during this run: its bundle is {there.bundle_id[:12]}, "
                 f"that of this run's labels {ours.bundle_id[:12]}; finish with that one, or overwrite what is there"
             )
-        if there.precision != ours.precision:
+        computes, wanted = there.computation.precision, ours.computation.precision
+        if computes != wanted:
             raise ModelError(
-                f"{name}: the server has replaced the model during this run: it computes in {there.precision}, "
-                f"this run's labels are of {ours.precision}"
+                f"{name}: the server has replaced the model during this run: it computes in {computes}, "
+                f"this run's labels are of {wanted}"
             )
         if there.alignment != self._alignment:
             alignment = self._alignment.name if self._alignment else "none"

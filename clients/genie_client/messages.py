@@ -6,10 +6,10 @@ Those of simulation are in `simulation_messages`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2
 from genie_client.arguments import LabelArguments
@@ -26,16 +26,16 @@ from genie_client.records import (
     Timing,
 )
 from genie_core.data import (
+    Computation,
     Density,
     Frames,
     Labels,
-    Precision,
     Transport,
     conform_frames,
     encode_image,
     resize_frames,
 )
-from genie_core.errors import RequestError
+from genie_core.errors import RequestError, problems_of
 
 MESSAGE_BYTES = 512 * 1024
 """Frames are sent in messages of about this size, which was measured to be the fastest."""
@@ -84,7 +84,7 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         palette=tuple(message.palette),
         card=message.card,
         is_default=message.is_default,
-        precision=_precision(message.precision),
+        computation=_computation(message),
         alignments=tuple(map(_alignment, message.alignments)),
     )
 
@@ -98,10 +98,13 @@ def _alignment(message: models_pb2.Alignment) -> Alignment:
     return Alignment(message.name, message.alignment_id, names, message.step, message.problem)
 
 
-def _precision(sent: str) -> Precision:
-    if sent not in get_args(Precision):
-        raise ServerError(f"the server computes in {sent!r}, wanted one of {', '.join(get_args(Precision))}")
-    return cast(Precision, sent)
+def _computation(message: models_pb2.Model | labelling_pb2.LabelProvenance) -> Computation:
+    """How the networks compute: the fields of that name; one that is empty is not known."""
+    sent = {name: getattr(message, name) for name in Computation.model_fields}
+    try:
+        return Computation.model_validate({name: value or None for name, value in sent.items()})
+    except ValidationError as error:
+        raise ServerError(f"the server computes otherwise than this client knows: {problems_of(error)}") from None
 
 
 def read_timing(message: frames_pb2.Timing) -> Timing:
@@ -293,7 +296,7 @@ def _provenance(message: labelling_pb2.LabelProvenance) -> Provenance:
         latent_dim=message.latent_dim,
         num_codes=message.num_codes,
         density=densities.get(message.density, "dense"),
-        precision=_precision(message.precision),
+        computation=_computation(message),
         alignment=_alignment(message.alignment) if message.HasField("alignment") else None,
     )
 

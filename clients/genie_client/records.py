@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data import Density, Labels, Precision
+from genie_core.data import Computation, Density, Labels
 
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
@@ -46,7 +46,7 @@ class Provenance:
         latent_dim: size D of a latent.
         num_codes: number of codes in the codebook.
         density: which transitions are labelled.
-        precision: what the networks computed in.
+        computation: how the networks computed.
         alignment: what decoded the robot's actions; None where none was asked for.
 
     """
@@ -59,7 +59,7 @@ class Provenance:
     latent_dim: int
     num_codes: int
     density: Density
-    precision: Precision
+    computation: Computation
     alignment: Alignment | None = None
 
 
@@ -159,7 +159,7 @@ class ModelInfo:
         palette: one colour a code, 0xRRGGBB.
         card: the model card, Markdown; empty in a listing.
         is_default: True for the model used where a request names none.
-        precision: what its networks compute in on this server.
+        computation: how its networks compute on this server.
         alignments: what there is to decode its latent actions into a robot's, ordered by name.
 
     """
@@ -181,7 +181,7 @@ class ModelInfo:
     palette: tuple[int, ...]
     card: str
     is_default: bool
-    precision: Precision
+    computation: Computation
     alignments: tuple[Alignment, ...] = ()
 
     @property

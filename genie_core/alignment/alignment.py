@@ -13,7 +13,7 @@ from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
 from genie_core.alignment.regressor import Inputs, Kernel, Regressor
 from genie_core.alignment.transitions import Reduce
-from genie_core.data import Frames, Precision, conform_frames
+from genie_core.data import Computation, Frames, Precision, conform_frames
 from genie_core.errors import RequestError
 
 How = Literal["regressor", "dictionary", "draw"]
@@ -54,6 +54,9 @@ class AlignmentInfo(BaseModel):
     camera: str
     precision: Precision | None = Field(
         None, description="what the networks computed those labels in; None in files of earlier versions"
+    )
+    computation: Computation | None = Field(
+        None, description="how the networks computed those labels, those of the first episode where that differs"
     )
     height: int = Field(gt=0, description="the model's frame size, pixels")
     width: int = Field(gt=0)

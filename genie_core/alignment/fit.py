@@ -89,7 +89,7 @@ def align(labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress
         scores[budget] = own
     bound = None
     if plan.supervised_steps:
-        bound = supervised_score(bundle, split, material.step, plan.supervised_steps, study.seed, progress)
+        bound = supervised_score(bundle, split, material.provenance.step, plan.supervised_steps, study.seed, progress)
     names = [episode.name for episode in split.held_out]
     facts = _facts(alignment.info, material, split, everything, plan)
     return alignment, Report(facts, info.actions, scores, bound, names, study.seed)
@@ -115,10 +115,11 @@ def _info(
         latent_dim=bundle.config.lam.quantizer.dim,
         actions=material.actions,
         reduce=material.reduce,
-        step=material.step,
-        fps=material.fps,
-        camera=material.camera,
-        precision=material.precision,
+        step=material.provenance.step,
+        fps=material.provenance.fps,
+        camera=material.provenance.camera,
+        precision=material.provenance.computation.precision,
+        computation=material.provenance.computation,
         height=bundle.config.height,
         width=bundle.config.width,
         kernels=fitted[1].kernels,
@@ -143,7 +144,7 @@ def _facts(info: AlignmentInfo, material: Material, split: Split, everything: Sa
         "step": info.step,
         "fps": info.fps,
         "camera": info.camera,
-        "precision": info.precision,
+        **material.provenance.computation.said(),
         "budget": info.budget,
         "draw": info.draw,
         "seed": info.seed,

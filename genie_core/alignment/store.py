@@ -22,7 +22,7 @@ from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
 from genie_core.alignment.regressor import Inputs, Regressor
 from genie_core.data.storage.atomic import write_bytes
-from genie_core.errors import ModelError
+from genie_core.errors import ModelError, problems_of
 
 if TYPE_CHECKING:
     from genie_core.models.bundle import BundleInfo
@@ -94,8 +94,7 @@ def read_alignment_info(path: Path) -> AlignmentInfo:
     try:
         return AlignmentInfo.model_validate_json(header)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ModelError(f"{path} is no alignment that this version reads: {wrong}") from error
+        raise ModelError(f"{path} is no alignment that this version reads: {problems_of(error)}") from error
 
 
 def list_alignments(bundle: BundleInfo) -> list[AlignmentEntry]:

@@ -21,7 +21,6 @@ from genie_core.data import (
     LabelAttrs,
     LabelledFile,
     Labels,
-    Precision,
     open_dataset,
     resize_frames,
 )
@@ -78,10 +77,7 @@ class Material:
         actions_from: what the actions were read from.
         actions: names of the A numbers of an action.
         reduce: how one action was made of those over a transition.
-        step: frames from x_t to x_{t+step}.
-        fps: frames a second; None where only the step is known.
-        camera: that was labelled.
-        precision: what the networks computed the labels in.
+        provenance: what the labels were made with; of the first episode where it need not be the same for all.
         episodes: at least one.
         without_actions: names of labelled episodes that have no actions.
 
@@ -91,10 +87,7 @@ class Material:
     actions_from: SourcePath
     actions: tuple[str, ...]
     reduce: Reduce
-    step: int
-    fps: float | None
-    camera: str
-    precision: Precision
+    provenance: LabelAttrs
     episodes: Sequence[AlignedEpisode]
     without_actions: tuple[str, ...]
 
@@ -146,7 +139,6 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Callable[[st
     if not episodes:
         raise DatasetError(f"{labelled.path}: no episode with both actions and a valid label; {where} has the actions")
     found = {episode.name for episode in episodes}
-    first = attrs[episodes[0].name]
     names = _action_names(where, episodes[0].action_TA.shape[1])
     without = tuple(name for name in labelled.episodes if name not in found)
     return Material(
@@ -154,10 +146,7 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Callable[[st
         where,
         names,
         wanted.reduce,
-        first.step,
-        first.fps,
-        first.camera,
-        first.precision,
+        attrs[episodes[0].name],
         episodes,
         without,
     )

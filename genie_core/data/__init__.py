@@ -17,8 +17,8 @@ from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_datase
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, default_output
 from genie_core.data.labelled.part import EpisodePart
-from genie_core.data.labelled.reading import LabelledFile, open_labelled, read_labels
-from genie_core.data.labelled.schema import (
+from genie_core.data.labelled.provenance import (
+    Computation,
     FramesMode,
     LabelAlignment,
     LabelAttrs,
@@ -27,12 +27,14 @@ from genie_core.data.labelled.schema import (
     Precision,
     Transport,
 )
+from genie_core.data.labelled.reading import LabelledFile, open_labelled, read_labels
 from genie_core.data.labelled.writer import LabelWriter
 from genie_core.data.opening import open_dataset
 from genie_core.data.storage.location import RemotePath, SourcePath, source_path
 
 __all__ = [
     "Colour",
+    "Computation",
     "Convention",
     "Dataset",
     "DatasetReport",

@@ -11,7 +11,7 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,9 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genie_core.data import Computation, Precision
 from genie_core.data.storage.atomic import new_folder
 from genie_core.errors import ModelError
 from genie_core.models.bundle_check import TRAINING_ONLY, check_finite, check_weights, read_config, read_text
+from genie_core.models.computation import computation_on
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
@@ -32,10 +34,6 @@ from genie_core.models.transformer import RotaryTime
 CONFIG, CARD = "config.json", "card.md"
 ALIGNMENTS = "alignments"
 """Folder of what `genie_core.alignment` keeps beside a bundle: of its identity, and no part of it."""
-
-
-Precision = Literal["float32", "bfloat16"]
-"""What networks compute in. ``bfloat16`` is faster where the device has it, and gives other labels near ties."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,11 @@ class Bundle:
     genie: Genie
     device: torch.device
     precision: Precision = "float32"
+
+    @property
+    def computation(self) -> Computation:
+        """How its networks compute, as labels say it."""
+        return computation_on(self.device, self.precision)
 
     def pixels(self, frames_BTHWC: NDArray[np.uint8]) -> Tensor:
         """Frames of the model's size as the networks read them: (B, T, 3, H, W) float32 on the bundle's device."""
@@ -109,7 +112,7 @@ class Bundle:
 def is_bundle(path: Path) -> bool:
     """Whether the folder looks like a bundle: it has a config.json and the weights of every component."""
     try:
-        return all((path / f"{c}.safetensors").is_file() for c in _read_config(path).components)
+        return all((path / f"{c}.safetensors").is_file() for c in read_config(path / CONFIG).components)
     except ModelError:
         return False
 
@@ -148,7 +151,7 @@ def _stored_parameters(file: Path) -> int:
 def bundle_id(path: Path) -> str:
     """SHA-256 over the names and SHA-256 of config.json and every component, in that order; 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name in (CONFIG, *(f"{c}.safetensors" for c in _read_config(path).components)):
+    for name in (CONFIG, *(f"{c}.safetensors" for c in read_config(path / CONFIG).components)):
         with (path / name).open("rb") as file:
             digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
@@ -243,7 +246,6 @@ def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
 __all__ = [
     "Bundle",
     "BundleInfo",
-    "Precision",
     "bundle_id",
     "is_bundle",
     "load_bundle",

@@ -77,7 +77,9 @@ class SimConfig(BaseModel):
         default=0.0, ge=0, le=8, description="standard deviation of each frame's displacement along either axis"
     )
     pan_px: float = Field(default=0.0, ge=0, le=8, description="pixels that the camera pans by from frame to frame")
-    flicker: float = Field(default=0.0, ge=0, le=0.5, description="standard deviation of each frame's relative brightness")
+    flicker: float = Field(
+        default=0.0, ge=0, le=0.5, description="standard deviation of each frame's relative brightness"
+    )
     depth: bool = Field(default=False, description="store depth, metres along the camera's axis")
     flow: bool = Field(default=False, description="store the true optical flow to the next frame, pixels")
 
@@ -86,7 +88,9 @@ class SimConfig(BaseModel):
     def _within_limits(cls, limits: Range, info: ValidationInfo) -> Range:
         (low, high), (least, most) = limits, LIMITS[str(info.field_name)]
         if not least <= low <= high <= most:
-            raise ValueError(f"got {low:g} to {high:g}, expected a range, lower end first, within {least:g} to {most:g}")
+            raise ValueError(
+                f"got {low:g} to {high:g}, expected a range, lower end first, within {least:g} to {most:g}"
+            )
         return limits
 
     def stated(self) -> dict[str, Any]:

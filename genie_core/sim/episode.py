@@ -164,9 +164,7 @@ def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: flo
 
 def make_recorder(config: SimConfig) -> Recorder:
     """A scene and its picture, made once, as a function from episode number to episode."""
-    scene = Scene(
-        config.robot, config.task, config.mesh_faces, cache_dir(), config.distractors, config.physics_step_ms
-    )
+    scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir(), config.distractors, config.physics_step_ms)
     picture = Picture(scene, config.robot, config.size, config.supersample, config.shadows)
     return lambda number: record(scene, picture, config, number)
 

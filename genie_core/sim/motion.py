@@ -226,7 +226,9 @@ def pick_and_place(hand: Hand, rng: np.random.Generator, pace: float = 1.0) -> S
     def steps(most: int) -> int:
         return math.ceil(most / pace)
 
-    hand = yield from _go(hand, lambda h: h.cube + np.array([0.0, 0.0, 0.11]), speed, OPEN, near_m=0.025, most=steps(14))
+    hand = yield from _go(
+        hand, lambda h: h.cube + np.array([0.0, 0.0, 0.11]), speed, OPEN, near_m=0.025, most=steps(14)
+    )
     hand = yield from _go(hand, lambda h: h.cube, speed, OPEN, near_m=0.012, most=steps(9))
     hand = yield from _squeeze(hand, CLOSED)
     lifted = hand.position + np.array([0.0, 0.0, rng.uniform(0.10, 0.18)])
@@ -282,9 +284,7 @@ def draw_mode(rng: np.random.Generator, motions: Sequence[Mode] = ()) -> Mode:
     return modes[int(rng.choice(len(modes), p=list(MODE_ODDS.values())))]
 
 
-def make_policy(
-    mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float, pace: float = 1.0
-) -> Policy:
+def make_policy(mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float, pace: float = 1.0) -> Policy:
     """The policy of that name for a hand that stands at `hand`, turned to `yaw`, with its gripper at `grip`.
 
     `pace` scales how far each of its steps goes.

@@ -14,8 +14,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from genie_core.data import Computation, Precision
 from genie_core.errors import GenieError, ModelError
-from genie_core.models.bundle import BundleInfo, Precision, is_bundle, load_bundle, read_bundle_info
+from genie_core.models.bundle import BundleInfo, is_bundle, load_bundle, read_bundle_info
+from genie_core.models.computation import computation_on
 from genie_service.engine import Engine
 from genie_service.errors import ModelLoadingError, UnknownModelError
 from genie_service.fair_queue import Operation
@@ -54,7 +56,7 @@ class ModelStatus:
     message: str
     info: BundleInfo | None
     is_default: bool
-    precision: Precision
+    computation: Computation
 
 
 class ModelRegistry:
@@ -63,6 +65,7 @@ class ModelRegistry:
     def __init__(self, folder: Path, compute: Compute, engine: Engine) -> None:
         self._folder = folder.absolute()
         self._compute = compute
+        self._computation = computation_on(compute.device, compute.precision)
         self._engine = engine
         self._entries: dict[str, _Entry] = {}
         self._nameless: set[str] = set()
@@ -229,7 +232,7 @@ class ModelRegistry:
 
     def _status(self, entry: _Entry) -> ModelStatus:
         return ModelStatus(
-            entry.name, entry.state, entry.message, entry.info, entry.name == self.default, self._compute.precision
+            entry.name, entry.state, entry.message, entry.info, entry.name == self.default, self._computation
         )
 
 

@@ -51,7 +51,7 @@ def test_labels_meet_the_actions_of_their_frames(bundle: BundleInfo, tmp_path: P
     path = make_aligned(tmp_path / "a.labelled.hdf5", bundle, step=3, density=density, noise=0)
     material = read(path, reduce="last", keep_frames=True)
     labelled = open_labelled(path)
-    assert (material.step, material.fps, len(material.episodes)) == (3, 10, 6)
+    assert (material.provenance.step, material.provenance.fps, len(material.episodes)) == (3, 10, 6)
     assert material.actions == ("action[0]", "action[1]", "action[2]")
     for episode in material.episodes:
         labels, _ = labelled.labels(episode.name)

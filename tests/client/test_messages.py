@@ -11,7 +11,7 @@ from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from genie_client import Alignment, ModelInfo, RequestError, ServerError, messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, SimulationArguments
-from genie_core.data import resize_frames
+from genie_core.data import Computation, resize_frames
 from tests.factories.data import make_frames
 
 SIZE = (32, 32)
@@ -268,3 +268,21 @@ def test_a_rollout_request_carries_its_actions(info: ModelInfo) -> None:
         7,
         "models/tiny",
     )
+
+
+def test_what_computes_is_read_from_models_and_labels_alike() -> None:
+    said = {"precision": "bfloat16", "processor": "NVIDIA H100 80GB HBM3", "torch_version": "2.12.1+cu130"}
+    reader = messages.LabelReader()
+    reader.begin(labelling_pb2.LabelEpisodeResponse(header=labelling_pb2.LabelProvenance(step=1, latent_dim=2, **said)))
+    model = messages.model_info(models_pb2.Model(latent_dim=4, **said))
+    assert reader.provenance.computation == model.computation == Computation.model_validate(said)
+
+
+def test_a_server_that_says_nothing_of_its_processor_is_an_older_one() -> None:
+    info = messages.model_info(models_pb2.Model(latent_dim=4, precision="float32"))
+    assert info.computation == Computation()
+
+
+def test_a_precision_that_the_client_does_not_know_is_the_servers_fault() -> None:
+    with pytest.raises(ServerError, match="precision: Input should be 'float32' or 'bfloat16'"):
+        messages.model_info(models_pb2.Model(latent_dim=4, precision="int4"))

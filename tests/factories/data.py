@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from genie_core.data import LabelModel, Labels, encode_image
+from genie_core.data import Computation, LabelModel, Labels, encode_image
 
 PIXEL_FORMATS = {"gif": "rgb8", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
 
@@ -93,7 +93,8 @@ def make_label_model(codes: int = 8, latent_dim: int = 4, bundle_id: str = "b" *
     """A model as labels know it; `codes` differ in their first component."""
     codebook = np.zeros((codes, latent_dim), np.float32)
     codebook[:, 0] = np.arange(codes)
-    return LabelModel(bundle_id, "nano", 10.0, codebook)
+    computation = Computation(processor="AMD EPYC 9654 96-Core Processor, AVX512", torch_version="2.11.0")
+    return LabelModel(bundle_id, "nano", 10.0, codebook, computation)
 
 
 def make_labels(frames: int, step: int = 1, seed: int = 0, codes: int = 8, latent_dim: int = 4) -> Labels:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from genie_client import Client
 from genie_client.bulk import LabelPlan, label_dataset
@@ -25,9 +26,11 @@ def test_labels_say_what_they_were_computed_in_and_are_the_labellers_own(
     genie = start(precision="bfloat16")
     frames = video(40)
     with Client(genie.server.address) as client:
-        assert client.model("alpha").precision == "bfloat16"
+        assert client.model("alpha").computation.precision == "bfloat16"
         labels = client.label(frames, fps=10)
-    assert labels.provenance.precision == "bfloat16"
+    assert labels.provenance.computation.precision == "bfloat16"
+    assert labels.provenance.computation.torch_version == torch.__version__
+    assert labels.provenance.computation.processor.endswith(torch.backends.cpu.get_cpu_capability())
     wanted = Labeller(load_bundle(models / "alpha", precision="bfloat16")).label(frames, 1)
     np.testing.assert_array_equal(labels.latent, wanted.latent)
     exact = Labeller(load_bundle(models / "alpha")).label(frames, 1)

@@ -1,14 +1,14 @@
-"""The provenance of labels as one JSON document, for formats that have no attributes of their own. Touches no file.
+"""The provenance of a labelled set as one JSON document, for formats that have no attributes. Touches no file.
 
-The document holds what `label_schema` keeps in HDF5 attributes, and the codebook, so that nothing is lost on the way
-to another format and back. What all episodes share is said once.
+The document holds what labelled HDF5 files keep as attributes, and the codebook, so that nothing is lost on the way to
+another format and back. What all episodes share is said once.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from genie_core import __version__
-from genie_core.data.labelled.schema import LabelAttrs, LabelModel
-from genie_core.errors import DatasetError
+from genie_core.data.labelled.provenance import Computation, LabelAttrs, LabelModel
+from genie_core.errors import DatasetError, problems_of
 
 DOCUMENT_VERSION = 1
 _KIND = "genie latent actions"
@@ -78,7 +78,8 @@ def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]
         "created": provenance.created,
         "tool_version": provenance.tool_version,
         "model": {
-            **{field.name: getattr(model, field.name) for field in fields(model) if field.name != "codebook"},
+            **model.said(),
+            **model.computation.said(),
             "codebook_sha256": model.codebook_sha256,
             "codebook": model.codebook.tolist(),
         },
@@ -114,15 +115,17 @@ def read_provenance(document: bytes, where: str) -> Provenance:
             came = f"{content['kind']} of version {content['version']}"
             raise DatasetError(f"{where}: came {came}, wanted {_KIND} of version {DOCUMENT_VERSION}")
         return _parse(content, where)
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except ValidationError as error:
+        raise DatasetError(f"{where}: not the provenance that Genie writes: {problems_of(error)}") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{where}: not the provenance that Genie writes: {type(error).__name__} {error}") from error
 
 
 def _parse(content: dict[str, Any], where: str) -> Provenance:
     described = content["model"]
     codebook = np.array(described["codebook"], np.float32).reshape(len(described["codebook"]), -1)
-    named = {field.name: described[field.name] for field in fields(LabelModel) if field.name in described}
-    model = LabelModel(**{**named, "codebook": codebook})
+    named = {key: described[key] for key in ("bundle_id", "bundle_name", "model_fps")}
+    model = LabelModel(**named, codebook=codebook, computation=Computation.model_validate(described))
     if model.codebook_sha256 != described["codebook_sha256"]:
         raise DatasetError(f"{where}: the codebook's hash is {model.codebook_sha256}, not the one written beside it")
     return Provenance(

@@ -19,7 +19,8 @@ from genie_core.data.export.provenance import EpisodeProvenance, Provenance
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.frames.resize import Frames
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.schema import FramesMode, ModelAttrs, write_labels, write_model
+from genie_core.data.labelled.provenance import FramesMode, ModelAttrs
+from genie_core.data.labelled.schema import write_labels, write_model
 from genie_core.data.storage.hdf5 import AtomicFile, read_hdf5, write_hdf5
 
 _GYM_TYPE = 2

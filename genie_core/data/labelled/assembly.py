@@ -13,7 +13,8 @@ import numpy as np
 from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, require_link
-from genie_core.data.labelled.schema import FramesMode, LabelModel, ModelAttrs, write_model
+from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
+from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from genie_core.data.dataset import Format
 from genie_core.data.frames.convention import Colour
 from genie_core.data.labelled.labels import Density
-from genie_core.data.labelled.schema import FramesMode, Precision
+from genie_core.data.labelled.provenance import FramesMode, Precision
 from genie_core.data.storage.atomic import clear_leftovers, failures_named, write_bytes
 from genie_core.data.storage.lock import FolderLock
 from genie_core.errors import DatasetError

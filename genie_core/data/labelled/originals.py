@@ -9,7 +9,7 @@ from pathlib import Path
 from genie_core.data.dataset import ReadOptions
 from genie_core.data.episode import Episode
 from genie_core.data.formats.hdf5.reader import Hdf5Reader
-from genie_core.data.labelled.schema import LabelAttrs
+from genie_core.data.labelled.provenance import LabelAttrs
 from genie_core.data.opening import dataset_around, is_shard, open_dataset
 from genie_core.data.storage.location import SourcePath, source_path
 from genie_core.errors import DatasetError

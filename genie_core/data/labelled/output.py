@@ -7,7 +7,8 @@ from typing import Literal
 
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.labelled.journal import journal_folder
-from genie_core.data.labelled.schema import MODEL_GROUP, FramesMode
+from genie_core.data.labelled.provenance import FramesMode
+from genie_core.data.labelled.schema import MODEL_GROUP
 from genie_core.data.labelled.source_layout import check_own_output, has_own_layout
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import RemotePath, SourcePath, lies_within

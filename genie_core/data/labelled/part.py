@@ -8,7 +8,7 @@ import numpy as np
 from genie_core.data.episode import Episode
 from genie_core.data.frames.resize import Frames, conform_frames
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.schema import LabelAlignment
+from genie_core.data.labelled.provenance import Computation, LabelAlignment, LabelModel
 from genie_core.data.storage.hdf5 import AtomicFile
 from genie_core.errors import DatasetError
 
@@ -23,7 +23,7 @@ class EpisodePart:
         self,
         output: AtomicFile,
         episode: Episode,
-        codebook_shape: tuple[int, ...],
+        model: LabelModel,
         alignment: LabelAlignment | None,
         *,
         keep_frames: bool,
@@ -34,7 +34,9 @@ class EpisodePart:
         """
         self._output = output
         self._episode = episode
-        self._num_codes, self._latent_dim = codebook_shape
+        self._model = model
+        self._latent_dim = model.codebook.shape[1]
+        self._computation = model.computation
         self._action_dim = None if alignment is None else len(alignment.action_names)
         self._keep_frames = keep_frames
         self._size: tuple[int, ...] | None = None
@@ -51,11 +53,11 @@ class EpisodePart:
         expected = sum(len(part) for part in self._labels)
         if labels.start != expected:
             raise DatasetError(f"{self._episode.name}: labels from frame {labels.start} came, wanted frame {expected}")
-        latent_dim, highest = labels.latent.shape[1], labels.code.max(initial=0)
-        if latent_dim != self._latent_dim or highest >= self._num_codes:
+        latent_dim, highest, codes = labels.latent.shape[1], labels.code.max(initial=0), len(self._model.codebook)
+        if latent_dim != self._latent_dim or highest >= codes:
             raise DatasetError(
                 f"{self._episode.name}: latents of {latent_dim} and codes up to {highest} came, "
-                f"wanted {self._latent_dim} and at most {self._num_codes - 1}"
+                f"wanted {self._latent_dim} and at most {codes - 1}"
             )
         action_dim = None if labels.action is None else labels.action.shape[1]
         if action_dim != self._action_dim:
@@ -63,6 +65,21 @@ class EpisodePart:
                 f"{self._episode.name}: labels with {_actions(action_dim)} came, wanted {_actions(self._action_dim)}"
             )
         self._labels.append(labels)
+
+    @property
+    def computation(self) -> Computation:
+        """How the networks computed these labels: as the model says, unless `computed_as` has said otherwise."""
+        return self._computation
+
+    def computed_as(self, computation: Computation) -> None:
+        """Say how the networks computed these labels, where another machine did than the model says.
+
+        Raises DatasetError where that makes other labels: in another precision.
+        """
+        wanted = self._model.computation.precision
+        if computation.precision != wanted:
+            raise DatasetError(f"{self._episode.name}: labels of {computation.precision} came, wanted {wanted}")
+        self._computation = computation
 
     @property
     def keeps_frames(self) -> bool:

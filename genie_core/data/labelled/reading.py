@@ -17,15 +17,8 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, re
 from genie_core.data.frames.convention import Convention
 from genie_core.data.labelled.assembly import StoredLabels
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.schema import (
-    MODEL_GROUP,
-    LabelAttrs,
-    LabelModel,
-    ModelAttrs,
-    read_attrs_of,
-    read_labels_of,
-    read_model,
-)
+from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
+from genie_core.data.labelled.schema import MODEL_GROUP, read_attrs_of, read_labels_of, read_model
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError

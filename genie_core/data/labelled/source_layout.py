@@ -15,7 +15,8 @@ from genie_core.data.episode import Episode
 from genie_core.data.formats.hdf5.reader import Hdf5Reader
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
-from genie_core.data.labelled.schema import MODEL_GROUP, FramesMode, LabelModel, ModelAttrs, write_model
+from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
+from genie_core.data.labelled.schema import MODEL_GROUP, write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError

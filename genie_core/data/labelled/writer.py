@@ -5,8 +5,6 @@ Each finished episode goes to the journal at once; the output appears, complete,
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,27 +23,21 @@ from genie_core.data.labelled.journal import Journal, Manifest
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
 from genie_core.data.labelled.part import EpisodePart
-from genie_core.data.labelled.reading import carries_labels, open_labelled
-from genie_core.data.labelled.schema import (
+from genie_core.data.labelled.provenance import (
     FramesMode,
     LabelAlignment,
     LabelAttrs,
     LabelModel,
     ModelAttrs,
     Transport,
-    read_attrs_of,
-    write_labels,
 )
+from genie_core.data.labelled.reading import carries_labels, open_labelled
+from genie_core.data.labelled.schema import read_attrs_of, write_labels
 from genie_core.data.labelled.source_layout import write_own_layout
-from genie_core.data.storage.file_cache import fresh_stamp
+from genie_core.data.storage.fingerprint import cheap_sha256, size_and_time
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
-from genie_core.data.storage.location import RemotePath, SourcePath
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
-
-_SETTINGS = ("step", "density", "camera", "fps", "colour", "upside_down", "precision", "transport")
-_OF_THE_MODEL = ("bundle_id", "alignment_id", *_SETTINGS)
-_OF_THE_SOURCE = ("source_size", "source_mtime_ns")
-"""Attributes that must agree for labels of an earlier run to be taken over; labelling in place changes the source."""
 
 
 class LabelWriter:
@@ -109,8 +101,9 @@ class LabelWriter:
         # One that is missing stops its own episodes only: those may be left out. One behind a URL is asked for later.
         sources = {episode.source for episode in dataset.episodes}
         self._stamps: dict[SourcePath, tuple[int, int]] = {
-            source: _stamp(source) for source in sources if isinstance(source, Path) and source.exists()
+            source: size_and_time(source) for source in sources if isinstance(source, Path) and source.exists()
         }
+        self._hashes: dict[SourcePath, str | None] = {}
         self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
         self._stored: dict[str, StoredLabels] = {}
         try:
@@ -147,15 +140,16 @@ class LabelWriter:
             DatasetError: labels or frames do not fit the episode, or the disk is full.
 
         """
-        attrs = self._attrs(episode)
+        attrs = self._attrs(episode).model_copy(update={"source_sha256": self._sha256(episode.source)})
         path = self._journal.part(episode.name)
         with write_hdf5(path) as atomic:
             keep_frames = self._frames == "model"
-            part = EpisodePart(atomic, episode, self._model.codebook.shape, self._alignment, keep_frames=keep_frames)
+            part = EpisodePart(atomic, episode, self._model, self._alignment, keep_frames=keep_frames)
             yield part
             labels = part.complete_labels()
+            computed = attrs.model_copy(update={"computation": part.computation})
             with atomic.writing() as file:
-                write_labels(file, labels, attrs)
+                write_labels(file, labels, computed)
         self._stored[episode.name] = StoredLabels(path, "/")
 
     def add(self, episode: Episode, labels: Labels, frames_THWC: Iterable[Frames] = ()) -> None:
@@ -178,7 +172,7 @@ class LabelWriter:
             names = ", ".join(episode.name for episode in missing[:5])
             raise DatasetError(f"{self._output}: {len(missing)} episodes are not labelled yet: {names}")
         for source, stamp in self._stamps.items():
-            if _stamp(source) != stamp:
+            if size_and_time(source) != stamp:
                 raise DatasetError(f"{source}: the file has changed while it was labelled; label it again")
         if self._layout or any(stored.path != self._output for stored in self._stored.values()):
             self._write_output()
@@ -189,9 +183,8 @@ class LabelWriter:
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
         self._may_exist = True
         attrs = ModelAttrs(
-            bundle_id=self._model.bundle_id,
-            bundle_name=self._model.bundle_name,
-            model_fps=self._model.model_fps,
+            **self._model.said(),
+            computation=self._model.computation,
             codebook_sha256=self._model.codebook_sha256,
             frames=self._frames,
             created=self._created,
@@ -252,7 +245,7 @@ class LabelWriter:
                 continue
             with read_hdf5(path) as file:
                 attrs = read_attrs_of(file)
-            if self._may_take_over(path, episode, attrs, (*_OF_THE_MODEL, *_OF_THE_SOURCE)):
+            if self._may_take_over(path, episode, attrs, same_source=True):
                 parts[episode.name] = StoredLabels(path, "/")
         return parts
 
@@ -271,24 +264,19 @@ class LabelWriter:
         for demo in labelled.episodes:
             attrs = labelled.labels_attrs(demo)
             episode = episodes.get(attrs.source_name)
-            fields = _OF_THE_MODEL if in_place else (*_OF_THE_MODEL, *_OF_THE_SOURCE)
-            if episode is not None and self._may_take_over(self._output, episode, attrs, fields):
+            if episode is not None and self._may_take_over(self._output, episode, attrs, same_source=not in_place):
                 found[episode.name] = labelled.places[demo]
         return found
 
-    def _may_take_over(self, path: Path, episode: Episode, there: LabelAttrs, fields: tuple[str, ...]) -> bool:
+    def _may_take_over(self, path: Path, episode: Episode, there: LabelAttrs, *, same_source: bool) -> bool:
         """Whether labels of an earlier run are what this one would make; raises DatasetError where they are not."""
-        wanted = self._attrs(episode)
-        for field in fields:
-            have, want = getattr(there, field), getattr(wanted, field)
-            if have != want and self._existing != "overwrite":
-                raise DatasetError(
-                    f"{path}: labels of {episode.name} are there with {field} {have}, wanted {want}; "
-                    "keep their settings and their source, or overwrite them"
-                )
-            if have != want:
-                return False
-        return True
+        difference = there.difference(self._attrs(episode), same_source=same_source)
+        if difference and self._existing != "overwrite":
+            raise DatasetError(
+                f"{path}: labels of {episode.name} are there with {difference}; "
+                "keep their settings and their source, or overwrite them"
+            )
+        return difference is None
 
     def _manifest(self) -> Manifest:
         return Manifest(
@@ -304,27 +292,30 @@ class LabelWriter:
             colour=self._dataset.options.colour,
             flip=self._dataset.options.flip,
             frames_path=self._dataset.options.frames_path,
-            precision=self._model.precision,
+            precision=self._model.computation.precision,
             transport=self._transport,
             alignment_id=self._alignment and self._alignment.alignment_id,
             source=str(self._dataset.path.resolve()),
         )
 
+    def _sha256(self, source: SourcePath) -> str | None:
+        """Hash of a source that is cheap to hash, once for all its episodes."""
+        if source not in self._hashes:
+            self._hashes[source] = cheap_sha256(source)
+        return self._hashes[source]
+
     def _attrs(self, episode: Episode) -> LabelAttrs:
         if episode.source not in self._stamps:
-            self._stamps[episode.source] = _stamp(episode.source)
+            self._stamps[episode.source] = size_and_time(episode.source)
         size, mtime_ns = self._stamps[episode.source]
         return LabelAttrs(
-            bundle_id=self._model.bundle_id,
-            bundle_name=self._model.bundle_name,
-            model_fps=self._model.model_fps,
+            **self._model.said(),
+            computation=self._model.computation,
             step=self.step(episode).step,
+            step_policy="rates" if self._step is None else "given",
             density=self._density,
-            precision=self._model.precision,
             transport=self._transport,
-            alignment=self._alignment and self._alignment.name,
-            alignment_id=self._alignment and self._alignment.alignment_id,
-            action_names=self._alignment and json.dumps(self._alignment.action_names),
+            **({} if self._alignment is None else self._alignment.said()),
             camera=episode.camera,
             fps=episode.fps,
             colour=None if episode.convention.colour == "rgb" else episode.convention.colour,
@@ -355,18 +346,6 @@ def _actions_path(dataset: Dataset, episode: Episode) -> str | None:
     """Where in its file an episode has the actions that the user has named."""
     is_named = dataset.options.actions_path is not None and isinstance(episode.reader, Hdf5Reader)
     return episode.reader.actions if is_named and isinstance(episode.reader, Hdf5Reader) else None
-
-
-def _stamp(path: SourcePath) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds; for a URL a number made of its tag or time."""
-    if isinstance(path, RemotePath):
-        size, version = fresh_stamp(path)
-        return size, int.from_bytes(hashlib.sha256(version.encode()).digest()[:7]) if version else 0
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from error
-    return status.st_size, status.st_mtime_ns
 
 
 __all__ = ["LabelWriter"]

@@ -101,6 +101,8 @@ class LabelProvenance(_message.Message):
     DENSITY_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     ALIGNMENT_FIELD_NUMBER: _builtins.int
+    PROCESSOR_FIELD_NUMBER: _builtins.int
+    TORCH_VERSION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`."""
     bundle_id: _builtins.str
@@ -119,6 +121,10 @@ class LabelProvenance(_message.Message):
     """Which transitions are labelled."""
     precision: _builtins.str
     """What the networks computed in: "float32" or "bfloat16"."""
+    processor: _builtins.str
+    """The kind of GPU, or of CPU and the vector instructions in use, that computes; empty where the server does not say."""
+    torch_version: _builtins.str
+    """Version of PyTorch that computes; empty where the server does not say."""
     @_builtins.property
     def alignment(self) -> _models_pb2.Alignment:
         """What `Labels.action` was decoded with; not set where no alignment was asked for."""
@@ -136,10 +142,12 @@ class LabelProvenance(_message.Message):
         density: Global___LabelDensity.ValueType = ...,
         precision: _builtins.str = ...,
         alignment: _models_pb2.Alignment | None = ...,
+        processor: _builtins.str = ...,
+        torch_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "precision", b"precision", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "precision", b"precision", "processor", b"processor", "step", b"step", "torch_version", b"torch_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,6 +76,8 @@ class Model(_message.Message):
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     ALIGNMENTS_FIELD_NUMBER: _builtins.int
+    PROCESSOR_FIELD_NUMBER: _builtins.int
+    TORCH_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -110,6 +112,10 @@ class Model(_message.Message):
     """True for the model used where a request names none."""
     precision: _builtins.str
     """What the networks compute in on this server: "float32" or "bfloat16"; labels of the two do not mix."""
+    processor: _builtins.str
+    """The kind of GPU, or of CPU and the vector instructions in use, that computes; empty where the server does not say."""
+    torch_version: _builtins.str
+    """Version of PyTorch that computes; empty where the server does not say."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One colour a code, 0xRRGGBB: every view of this model paints a code alike."""
@@ -140,10 +146,12 @@ class Model(_message.Message):
         is_default: _builtins.bool = ...,
         precision: _builtins.str = ...,
         alignments: _abc.Iterable[Global___Alignment] | None = ...,
+        processor: _builtins.str = ...,
+        torch_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,7 +83,7 @@ def provenance_message(
         latent_dim=quantizer.dim,
         num_codes=quantizer.codes,
         density=_DENSITY_MESSAGES[plan.density],
-        precision=model.bundle.precision,
+        **model.bundle.computation.said(),
         alignment=None
         if aligned is None
         else alignment_message(aligned.name, aligned.alignment_id, aligned.alignment.info),

@@ -100,7 +100,7 @@ def _model_message(status: ModelStatus, found: list[FoundAlignment], brief: bool
         state=_STATES[status.state],
         state_message=status.message,
         is_default=status.is_default,
-        precision=status.precision,
+        **status.computation.said(),
         alignments=[alignment_message(a.name, a.alignment_id, a.info, a.problem) for a in found],
     )
     if status.info is not None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genie_core.data.storage.location import SourcePath
 from genie_core.data.storage.parquet import ParquetTable
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, problems_of
 
 INFO = "meta/info.json"
 
@@ -233,8 +233,7 @@ def _read_info(path: SourcePath) -> Info:
     try:
         return Info.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise DatasetError(f"{path}: {problems}") from error
+        raise DatasetError(f"{path}: {problems_of(error)}") from error
 
 
 def _read_episode_lines(path: SourcePath) -> list[Entry]:

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from genie_core.data.formats.rlds.example import Values
 from genie_core.data.frames.images import decode_image
-from genie_core.errors import DatasetError, RequestError
+from genie_core.errors import DatasetError, RequestError, problems_of
 
 STEPS = "steps/"
 """How the names of all features of steps begin in a record."""
@@ -76,8 +76,7 @@ def declared_features(document: Any) -> dict[str, StepFeature]:
     try:
         root = _Node.model_validate(document)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise DatasetError(problems) from error
+        raise DatasetError(problems_of(error)) from error
     top = root.features_dict.features if root.features_dict else {}
     steps = top.get("steps")
     if steps is None or steps.sequence is None:

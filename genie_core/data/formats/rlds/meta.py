@@ -19,7 +19,7 @@ from genie_core.data.formats.rlds.example import Values, parse_example
 from genie_core.data.formats.rlds.features import StepFeature, declared_features, inferred_features, step_count
 from genie_core.data.formats.rlds.tfrecord import RecordIndex, index_records
 from genie_core.data.storage.location import SourcePath
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, problems_of
 
 DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
@@ -249,8 +249,7 @@ def _read_info(path: SourcePath) -> DatasetInfo | None:
     try:
         info = DatasetInfo.model_validate(document)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise DatasetError(f"{path}: {problems}") from error
+        raise DatasetError(f"{path}: {problems_of(error)}") from error
     if info.file_format != "tfrecord":
         raise DatasetError(
             f"{path}: fileFormat: came {info.file_format}, wanted tfrecord; TFDS converts it: tfds convert_format"
