@@ -5,7 +5,7 @@ Nothing is measured here. Imports torch only when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +17,7 @@ from genie_core.data import Frames, ReadOptions, encode_image, open_dataset
 from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import DatasetError, RequestError
 from genie_core.evaluation.options import EvaluationOptions
+from genie_core.progress import Progress
 
 if TYPE_CHECKING:
     from genie_core.data import Dataset
@@ -140,7 +141,7 @@ def _draw(
     options: EvaluationOptions,
     rows: int,
     codes: Sequence[int] | None,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> Picture:
     """The picture that an evaluation with these options has in its report, where `rows` and `codes` are its own."""
     from genie_core.evaluation.consistency import consistency_findings, consistency_picture

@@ -140,7 +140,7 @@ def make_data(
             episodes,
             out,
             workers=workers or os.cpu_count() or 1,
-            progress=lambda done, total: bar.set("simulating", done, total),
+            progress=bar.set,
             overwrite=overwrite,
         )
     typer.echo(f"{out}: {episodes} episodes, {episodes * frames} frames, {out.stat().st_size / 2**20:.1f} MiB")

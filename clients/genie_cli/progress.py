@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    import rich.progress
+
+    from genie_core.progress import Progress
 
 
 class Bar:
     """A bar under way. Its methods may be called from any thread."""
 
-    def __init__(self, progress: Progress, row: TaskID) -> None:
+    def __init__(self, progress: rich.progress.Progress, row: rich.progress.TaskID) -> None:
         self._progress = progress
         self._row = row
         self._shown = not progress.disable
@@ -73,7 +75,7 @@ def progress_bar(what: str = "", total: float | None = None, unit: str = "") -> 
 
 
 @contextmanager
-def part_progress() -> Iterator[Callable[[str, int, int], None]]:
+def part_progress() -> Iterator[Progress]:
     """A bar for work in parts; gives what to call with the part at work, what of it is done, and of how much."""
     with progress_bar() as bar:
         yield bar.set

@@ -225,7 +225,9 @@ class FramePacker:
         target_height, target_width = self._size or self._seen
         count = max(1, MESSAGE_BYTES // (target_height * target_width * channels))
         for start in range(0, len(frames_THWC), count):
-            part = resize_frames(frames_THWC[start : start + count], target_height, target_width)
+            part = frames_THWC[start : start + count]
+            if self._size is not None:
+                part = resize_frames(part, *self._size)
             yield labelling_pb2.LabelEpisodeRequest(frames=frames_message(part, self._transport))
 
 

@@ -12,7 +12,7 @@ from genie_client.arguments import SimulationArguments
 from genie_client.errors import ServerError
 from genie_client.messages import frames_message, read_frames, resource_name
 from genie_client.records import ModelInfo
-from genie_core.data import Frames, conform_frames, resize_frames
+from genie_core.data import Frames, check_code, conform_frames, resize_frames
 from genie_core.errors import ModelError, RequestError
 
 
@@ -70,8 +70,7 @@ def action_request(info: ModelInfo, code: int) -> simulation_pb2.PlayRequest:
 
 def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
     """`code` itself; raises RequestError where the model has no such code."""
-    if not 0 <= code < info.num_codes:
-        raise RequestError(field, f"latent action {code} is out of range; {info.name} has 0 to {info.num_codes - 1}")
+    check_code(code, info.num_codes, field)
     return code
 
 

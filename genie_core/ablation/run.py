@@ -23,12 +23,13 @@ from genie_core.evaluation.evaluation import Part, measure
 from genie_core.evaluation.figures import Figure, Findings, Missing
 from genie_core.evaluation.ground_truth import ground_truth_findings
 from genie_core.evaluation.latent_actions import latent_action_findings
-from genie_core.evaluation.material import HELD_OUT, Film, Progress, choose_episodes, load_film
+from genie_core.evaluation.material import HELD_OUT, Film, choose_episodes, load_film
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
 from genie_core.models.bundle import load_bundle
 from genie_core.models.genie import count_parameters
+from genie_core.progress import Progress
 from genie_core.training.checkpoint import run_identity
 from genie_core.training.loop import Reporter
 from genie_core.training.pipeline import Split, TrainingJob, train

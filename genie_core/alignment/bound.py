@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from genie_core.alignment.regressor import Array
-from genie_core.alignment.study import Progress, Score, Split
+from genie_core.alignment.study import Score, Split
 from genie_core.alignment.transitions import AlignedEpisode
-from genie_core.evaluation.material import Film, Study
-from genie_core.evaluation.options import EvaluationOptions
-from genie_core.evaluation.supervised import supervised_predictions
-from genie_core.inference import Labeller, Sampling
+from genie_core.evaluation.supervised import Lesson, supervised_predictions
 from genie_core.models.bundle import Bundle
+from genie_core.progress import Progress
 from genie_core.statistics.metrics import residual_sums
 
 
@@ -29,16 +27,15 @@ def supervised_score(bundle: Bundle, split: Split, step: int, steps: int, seed: 
         progress: told how it goes.
 
     """
-    options = EvaluationOptions(supervised_steps=steps, seed=seed)
-    study = Study(Labeller(bundle), (), (), (), options, Sampling(), progress)
-    train = [film for episode in split.fit for film in _films(episode, step)]
-    test = [_films(episode, step) for episode in split.held_out]
-    read = iter(supervised_predictions(study, train, [film for films in test for film in films]))
+    train = [lesson for episode in split.fit for lesson in _lessons(episode, step)]
+    test = [_lessons(episode, step) for episode in split.held_out]
+    shown = [lesson.frames_THWC for lessons in test for lesson in lessons]
+    read = iter(supervised_predictions(bundle, train, shown, steps, seed, progress))
     sums = []
-    for episode, films in zip(split.held_out, test, strict=True):
+    for episode, lessons in zip(split.held_out, test, strict=True):
         predicted_TA = np.full_like(episode.action_TA, np.nan)
-        for phase, film in zip(_phases(episode, step), films, strict=True):
-            predicted_TA[phase : phase + step * (len(film.frames_THWC) - 1) : step] = next(read)
+        for phase, lesson in zip(_phases(episode, step), lessons, strict=True):
+            predicted_TA[phase : phase + step * len(lesson.truth_SK) : step] = next(read)
         sums.append(residual_sums(episode.action_SA, predicted_TA[episode.frame_S]))
     return Score(np.stack(sums)[None])
 
@@ -48,16 +45,14 @@ def _phases(episode: AlignedEpisode, step: int) -> Sequence[int]:
     return sorted(set((episode.frame_S % step).tolist()))
 
 
-def _films(episode: AlignedEpisode, step: int) -> list[Film]:
-    """One film a phase, with a track whose change over each transition is the robot's action over it."""
+def _lessons(episode: AlignedEpisode, step: int) -> list[Lesson]:
+    """One a phase: its frames, and the robot's action over each transition."""
     assert episode.frames_THWC is not None
-    films = []
+    lessons = []
     for phase in _phases(episode, step):
         action_SA: Array = episode.action_TA[phase::step]
-        frames_THWC = episode.frames_THWC[phase::step][: len(action_SA) + 1]
-        track_TA = np.concatenate((np.zeros((1, action_SA.shape[1])), action_SA.cumsum(axis=0)))
-        films.append(Film(episode.name, frames_THWC, track_TA, action_SA))
-    return films
+        lessons.append(Lesson(episode.frames_THWC[phase::step][: len(action_SA) + 1], action_SA))
+    return lessons
 
 
 __all__ = ["supervised_score"]

@@ -13,7 +13,6 @@ from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.regressor import Regressor
 from genie_core.alignment.report import Report, held_out
 from genie_core.alignment.study import (
-    Progress,
     Sample,
     Score,
     Split,
@@ -28,6 +27,7 @@ from genie_core.alignment.transitions import Material, Wanted, read_material
 from genie_core.data import LabelledFile
 from genie_core.errors import ModelError
 from genie_core.models.bundle import Bundle, BundleInfo
+from genie_core.progress import Progress
 
 
 @dataclass(frozen=True)

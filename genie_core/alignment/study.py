@@ -29,6 +29,7 @@ from genie_core.alignment.regressor import (
 )
 from genie_core.alignment.transitions import AlignedEpisode, Material
 from genie_core.errors import DatasetError
+from genie_core.progress import Progress
 from genie_core.statistics.metrics import r2, residual_sums
 from genie_core.statistics.probes import fit_mlp
 
@@ -38,7 +39,6 @@ RESAMPLES = 1000
 Draw = Literal["transitions", "episodes"]
 """``transitions``: at random from all. ``episodes``: whole episodes, one after another, until there are enough."""
 
-Progress = Callable[[str, int, int], None]
 Method = Callable[["Sample", int], Callable[[Inputs], Array]]
 """From labelled transitions and a seed to a function that reads actions (N, A) off inputs."""
 

@@ -28,6 +28,7 @@ from genie_core.data.formats.lerobot.meta import is_lerobot, read_lerobot_meta
 from genie_core.data.labelled.originals import Originals
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
+from genie_core.progress import Progress
 
 Reduce = Literal["mean", "first", "last", "change"]
 """One action for a transition of k frames from the k actions a_t .. a_{t+k-1} over it.
@@ -115,7 +116,7 @@ class Wanted:
     keep_frames: bool = False
 
 
-def read_material(labelled: LabelledFile, wanted: Wanted, progress: Callable[[str, int, int], None]) -> Material:
+def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) -> Material:
     """Read labels, actions and what is wanted of the frames.
 
     Raises:

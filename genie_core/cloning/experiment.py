@@ -44,8 +44,7 @@ from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller
 from genie_core.inference.shapes import threads_of_this_thread
 from genie_core.models.bundle import Bundle
-
-Progress = Callable[[str, int, int], None]
+from genie_core.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,7 @@ def prepare(
     store = Store(folder)
     store.open({"task": task.identity(), "bundle_id": bundle.bundle_id, **config.model_dump(mode="json")})
     if not store.demonstrations.exists():
-        task.demonstrate(
-            config.demonstrations, store.demonstrations, jobs, lambda d, n: progress("demonstrations", d, n)
-        )
+        task.demonstrate(config.demonstrations, store.demonstrations, jobs, progress)
     transitions = sum(transition_counts(store.demonstrations))
     if max(extent.labelled) > transitions:
         raise DatasetError(f"labelled: got {max(extent.labelled)}, the demonstrations have {transitions} transitions")
@@ -248,4 +245,4 @@ def _labelled(condition: Condition, store: Store) -> Labelled:
     )
 
 
-__all__ = ["Job", "Progress", "make_agent", "prepare", "run_experiment", "run_job"]
+__all__ = ["Job", "make_agent", "prepare", "run_experiment", "run_job"]

@@ -5,7 +5,6 @@ Two kinds are real: the simulated one below, and the small drawn one that the te
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from genie_core.data import Frames
 from genie_core.errors import DatasetError
+from genie_core.progress import Progress
 from genie_core.sim import FPS, LookStyle, Robot, SimConfig
 
 Array = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 DEMONSTRATION_FRAMES = 14
 """The expert has arrived after 4 to 11 steps and hovers for the rest."""
@@ -165,4 +164,4 @@ class ReachTask(BaseModel):
         return SimConfig(robot=self.robot, frames=DEMONSTRATION_FRAMES, looks=self.looks, seed=seed)
 
 
-__all__ = ["Array", "Environment", "Progress", "ReachTask", "Task"]
+__all__ = ["Array", "Environment", "ReachTask", "Task"]

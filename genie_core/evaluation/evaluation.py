@@ -17,7 +17,7 @@ from genie_core.evaluation.figures import Findings
 from genie_core.evaluation.ground_truth import ground_truth_findings
 from genie_core.evaluation.i3d import load_i3d
 from genie_core.evaluation.latent_actions import latent_action_findings
-from genie_core.evaluation.material import Film, Progress, Study, choose_episodes, label_film, load_film
+from genie_core.evaluation.material import Film, Study, choose_episodes, label_film, load_film
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.report import Provenance, Report
 from genie_core.evaluation.rollouts import rollout_findings
@@ -26,6 +26,7 @@ from genie_core.evaluation.trajectories import diverse_findings, prompted_findin
 from genie_core.inference import Labeller, Sampling, Simulator
 from genie_core.inference.simulator import DEFAULT_MASKGIT_STEPS
 from genie_core.models.bundle import Bundle
+from genie_core.progress import Progress, silent
 
 MOST_OTHERS = 200
 """Episodes beside those looked at that probes and the supervised bound are fitted on."""
@@ -47,12 +48,8 @@ _PARTS_OF_LABELS: tuple[Part, ...] = (latent_action_findings, ground_truth_findi
 """What can be measured of a model that labels alone."""
 
 
-def _silent(part: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
 def evaluate(
-    bundle: Bundle, dataset: Dataset, options: EvaluationOptions | None = None, progress: Progress = _silent
+    bundle: Bundle, dataset: Dataset, options: EvaluationOptions | None = None, progress: Progress = silent
 ) -> Report:
     """Evaluate a bundle on episodes that it was not trained on (which they are is the caller's to know).
 
@@ -110,7 +107,7 @@ def measure(
     parts: Sequence[Part] = PARTS,
     others: Sequence[Film] = (),
     prompts: Sequence[Frames] = (),
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Findings:
     """Measure a bundle on films at its own size and rate.
 
@@ -137,7 +134,7 @@ def make_study(
     *,
     others: Sequence[Film] = (),
     prompts: Sequence[Frames] = (),
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Study:
     """Label the films (none, where a part needs none) and put together what parts need; arguments as of `measure`."""
     labeller = Labeller(bundle)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genie_core.data import resize_frames
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Film, Study, Take
-from genie_core.evaluation.supervised import supervised_predictions
+from genie_core.evaluation.supervised import Lesson, supervised_predictions
 from genie_core.statistics.metrics import Array, normalised_mse, normalised_mutual_information, r2_mean, residual_sums
 from genie_core.statistics.probes import Probe, fit_linear, fit_mlp
 
@@ -188,9 +188,13 @@ def _purity(count_EM: Array, rng: np.random.Generator) -> Measured:
 def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array:
     """Trained on the episodes that probes are fitted on."""
     others = [take.film for take, _ in _others(study, _displacement, truth[0].shape[1])]
-    train = [study.takes[i].film for i in halves.fit] + others
-    test = [study.takes[i].film for i in halves.score]
-    predictions = supervised_predictions(study, train, test)
+    fitted = [study.takes[i].film for i in halves.fit] + others
+    train = [Lesson(film.frames_THWC, film.displacement_SK) for film in fitted if film.displacement_SK is not None]
+    test = [study.takes[i].film.frames_THWC for i in halves.score]
+    options = study.options
+    predictions = supervised_predictions(
+        study.bundle, train, test, options.supervised_steps, options.seed, study.progress
+    )
     return np.stack([residual_sums(truth[i], read) for i, read in zip(halves.score, predictions, strict=True)])
 
 

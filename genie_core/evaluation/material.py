@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,14 +13,12 @@ from genie_core.errors import DatasetError
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller, Sampling
 from genie_core.models.bundle import Bundle
+from genie_core.progress import Progress
 from genie_core.statistics.metrics import Array
 
 ALL = "all"
 HELD_OUT = "valid"
 _CHUNK = 64
-
-Progress = Callable[[str, int, int], None]
-"""Told the part at work, and how many of how many pieces of it are done."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,6 @@ def _means(rows_FA: Array, step: int) -> Array:
 
 __all__ = [
     "Film",
-    "Progress",
     "Start",
     "Study",
     "Take",

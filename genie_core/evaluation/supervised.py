@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.data import Frames
-from genie_core.evaluation.material import Film, Study
 from genie_core.models.bundle import Bundle
 from genie_core.models.lam import LatentActionModel
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
+from genie_core.progress import Progress
 from genie_core.statistics.metrics import Array
 from genie_core.statistics.probes import Scale
 
@@ -40,29 +41,45 @@ class _Reader(nn.Module):
         return read
 
 
-def supervised_predictions(study: Study, train: Sequence[Film], test: Sequence[Film]) -> list[Array]:
-    """Train on the displacements of some films and predict those of others, one (S, K) array a film.
+@dataclass(frozen=True)
+class Lesson:
+    """Video with the truth about it.
+
+    Attributes:
+        frames_THWC: (T, h, w, 3) uint8 at the model's size and rate, T >= 2.
+        truth_SK: K numbers to read off each of the S = T - 1 transitions.
+
+    """
+
+    frames_THWC: Frames
+    truth_SK: Array
+
+
+def supervised_predictions(
+    bundle: Bundle, train: Sequence[Lesson], test: Sequence[Frames], steps: int, seed: int, progress: Progress
+) -> list[Array]:
+    """Train on the truth about some videos and predict it of others, one (S, K) array a video.
 
     Torch's own random state is left as it is.
 
     Args:
-        study: the bundle, how long to train and by which seed.
-        train: films with positions, at least one.
-        test: films to predict.
+        bundle: whose encoder it starts from; left as it is.
+        train: at least one.
+        test: (T, h, w, 3) uint8 each, as in `Lesson`.
+        steps: of training, at least 1.
+        seed: of the batches and the head's weights.
+        progress: told how it goes.
 
     """
-    bundle, steps, seed = study.bundle, study.options.supervised_steps, study.options.seed
-    moves = [film.displacement_SK for film in train]
-    truth = [m for m in moves if m is not None]
-    scale = Scale.of(np.concatenate(truth))
-    scaled = [scale.apply(m) for m in truth]
+    scale = Scale.of(np.concatenate([lesson.truth_SK for lesson in train]))
+    scaled = [scale.apply(lesson.truth_SK) for lesson in train]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader = _Reader(bundle.genie.lam, scaled[0].shape[1]).to(bundle.device)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=0.01)
     rng = np.random.default_rng(seed)
     for step in range(steps):
-        study.progress("supervised bound", step, steps)
+        progress("supervised bound", step, steps)
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
         frames_BTHWC, target_BSK = _draw(train, scaled, rng)
         target = torch.from_numpy(target_BSK).float().to(bundle.device)
@@ -71,18 +88,18 @@ def supervised_predictions(study: Study, train: Sequence[Film], test: Sequence[F
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     with torch.inference_mode():
-        read = [reader(_view(bundle, film.frames_THWC[None]))[0].cpu().double().numpy() for film in test]
+        read = [reader(_view(bundle, frames_THWC[None]))[0].cpu().double().numpy() for frames_THWC in test]
     return [scale.undo(r) for r in read]
 
 
-def _draw(films: Sequence[Film], targets: Sequence[Array], rng: np.random.Generator) -> tuple[Frames, Array]:
-    """A batch of clips, every place in every film equally likely, and what to read off their transitions."""
-    length = min(CLIP_FRAMES, *(len(film.frames_THWC) for film in films))
-    places = np.array([len(film.frames_THWC) - length + 1 for film in films])
+def _draw(lessons: Sequence[Lesson], targets: Sequence[Array], rng: np.random.Generator) -> tuple[Frames, Array]:
+    """A batch of clips, every place in every lesson equally likely, and what to read off their transitions."""
+    length = min(CLIP_FRAMES, *(len(lesson.frames_THWC) for lesson in lessons))
+    places = np.array([len(lesson.frames_THWC) - length + 1 for lesson in lessons])
     frames, rows = [], []
-    for i in rng.choice(len(films), size=BATCH, p=places / places.sum()):
+    for i in rng.choice(len(lessons), size=BATCH, p=places / places.sum()):
         first = int(rng.integers(places[i]))
-        frames.append(films[i].frames_THWC[first : first + length])
+        frames.append(lessons[i].frames_THWC[first : first + length])
         rows.append(targets[i][first : first + length - 1])
     return np.stack(frames), np.stack(rows)
 
@@ -91,4 +108,4 @@ def _view(bundle: Bundle, frames_BTHWC: Frames) -> Tensor:
     return bundle.genie.lam_view(to_pixels(torch.from_numpy(frames_BTHWC).to(bundle.device)))
 
 
-__all__ = ["supervised_predictions"]
+__all__ = ["Lesson", "supervised_predictions"]

@@ -113,7 +113,7 @@ class Labeller:
         """
         streams = [self.stream(step, density) for _ in episodes]
         for stream, frames_THWC in zip(streams, episodes, strict=True):
-            stream.feed(frames_THWC)
+            stream.feed(self.resized(frames_THWC))
             stream.end()
         parts: list[list[Labels]] = [[] for _ in streams]
         while ready := [(i, blocks) for i, stream in enumerate(streams) if (blocks := stream.work())]:
@@ -123,6 +123,10 @@ class Labeller:
                 parts[i].append(streams[i].take(encoded[: len(some)]))
                 del encoded[: len(some)]
         return [Labels.concatenate([*part, stream.rest()]) for part, stream in zip(parts, streams, strict=True)]
+
+    def resized(self, frames_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Frames of any size at the model's. Raises RequestError where they are not (T, H, W, 3) uint8."""
+        return resize_frames(frames_THWC, self.height, self.width)
 
     def initial_state(self) -> LatentActionState:
         """The state of one stream at the model's rate that has seen nothing."""
@@ -151,7 +155,7 @@ class LabelStream:
 
     `push` and `finish` do everything. Whoever wants to encode blocks of many streams together goes round by hand::
 
-        stream.feed(frames)              # and stream.end() after the last
+        stream.feed(frames)              # of the model's size; and stream.end() after the last
         while blocks := stream.work():
             labels = stream.take(labeller.encode(blocks))
         labels = stream.rest()           # after the end
@@ -184,7 +188,7 @@ class LabelStream:
             RequestError: frames of another shape or type.
 
         """
-        self.feed(frames_THWC)
+        self.feed(self._labeller.resized(frames_THWC))
         done = self._work_off()
         return Labels.concatenate(done) if done else Labels.invalid(self._next_label, 0, self._labeller.latent_dim)
 
@@ -194,8 +198,17 @@ class LabelStream:
         return Labels.concatenate([*self._work_off(), self.rest()])
 
     def feed(self, frames_THWC: NDArray[np.uint8]) -> None:
-        """Take the episode's next frames, as `push` does, and compute nothing yet."""
-        frames = resize_frames(conform_frames(frames_THWC), self._labeller.height, self._labeller.width)
+        """Take the episode's next frames, (T, H, W, 3) uint8 of the model's size, and compute nothing yet.
+
+        Resizing is left to the caller, who knows where it costs least. Raises RequestError for frames of another shape,
+        size or type.
+        """
+        frames = conform_frames(frames_THWC)
+        size, wanted = frames.shape[1:3], (self._labeller.height, self._labeller.width)
+        if size != wanted:
+            raise RequestError(
+                "frames", f"got {size[0]} x {size[1]} pixels, wanted the model's {wanted[0]} x {wanted[1]}"
+            )
         self._pending.append(frames)
         self._pending_count += len(frames)
 

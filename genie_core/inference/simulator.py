@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_core.data import conform_frames, resize_frames
+from genie_core.data import check_code, conform_frames, resize_frames
 from genie_core.errors import RequestError
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
@@ -101,8 +101,7 @@ class Simulator:
         if len(actions) == 0:
             raise RequestError(field, "got none, wanted at least 1 latent action")
         for a in actions:
-            if not 0 <= a < self.num_codes:
-                raise RequestError(field, f"latent action {a} is out of range, wanted 0 to {self.num_codes - 1}")
+            check_code(a, self.num_codes, field)
 
     def _checked(self, sampling: Sampling) -> _Checked:
         tokens = self.bundle.config.tokens_per_frame
@@ -161,8 +160,7 @@ class Rollout:
             raise RequestError("actions", f"got {len(codes)} latent actions for {len(self.branches)} branches")
         count = self._bundle.config.lam.quantizer.codes
         for code in codes:
-            if not 0 <= code < count:
-                raise RequestError("actions", f"latent action {code} is out of range, wanted 0 to {count - 1}")
+            check_code(code, count, "actions")
 
     def step(self, codes: Sequence[int]) -> NDArray[np.uint8]:
         """Take one action in each branch: N codes -> the frames after, (N, h, w, 3) uint8 at the model's size.

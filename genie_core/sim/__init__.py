@@ -4,6 +4,6 @@ For making training and test data; nothing that labels or serves uses it.
 """
 
 from genie_core.sim.config import FPS, LookStyle, Robot, SimConfig, Task
-from genie_core.sim.generate import Progress, generate
+from genie_core.sim.generate import generate
 
-__all__ = ["FPS", "LookStyle", "Progress", "Robot", "SimConfig", "Task", "generate"]
+__all__ = ["FPS", "LookStyle", "Robot", "SimConfig", "Task", "generate"]

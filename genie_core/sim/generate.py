@@ -1,22 +1,15 @@
 """Making a dataset: what is missing is made by worker processes, then everything becomes one file."""
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from genie_core.errors import DatasetError
+from genie_core.progress import Progress, silent
 from genie_core.sim import backend
 from genie_core.sim.config import SimConfig
 from genie_core.sim.episode import make_recorder
 from genie_core.sim.parts import Parts, parts_dir
 from genie_core.sim.workers import MakeRecorder, run
-
-Progress = Callable[[int, int], None]
-"""Told after every episode: how many of them are finished, of how many."""
-
-
-def _ignore(done: int, total: int) -> None:
-    pass
 
 
 def generate(
@@ -25,7 +18,7 @@ def generate(
     out: Path,
     *,
     workers: int = 1,
-    progress: Progress = _ignore,
+    progress: Progress = silent,
     overwrite: bool = False,
 ) -> None:
     """Write `episodes` simulated episodes to `out`, an HDF5 file in robomimic's layout with actions known.
@@ -71,13 +64,13 @@ def fill(
         parts.open(config, software)
         missing = [number for number in range(episodes) if not parts.finished(number)]
         done = episodes - len(missing)
-        progress(done, episodes)
+        progress("episodes", done, episodes)
         # Closed at once on Ctrl-C: workers must not outlive the lock on their folder.
         with closing(run(missing, workers, folder, config, gl, recorders)) as finished:
             for _ in finished:
                 done += 1
-                progress(done, episodes)
+                progress("episodes", done, episodes)
         parts.assemble(out, config, software, episodes)
 
 
-__all__ = ["Progress", "fill", "generate", "refuse_existing"]
+__all__ = ["fill", "generate", "refuse_existing"]

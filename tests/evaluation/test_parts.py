@@ -23,7 +23,7 @@ from genie_core.evaluation.rollouts import (
     summarise,
     token_accuracy,
 )
-from genie_core.evaluation.supervised import supervised_predictions
+from genie_core.evaluation.supervised import Lesson, supervised_predictions
 from genie_core.evaluation.tokenizer import redraw, tokenizer_findings
 from genie_core.inference import Labeller, Sampling, Simulator
 from genie_core.models.bundle import load_bundle
@@ -207,16 +207,15 @@ def test_a_tokenizer_that_loses_everything_loses_the_labels(study: Study, monkey
 def test_the_supervised_bound_learns_and_leaves_the_bundle_alone(study: Study) -> None:
     """The truth is the change of mean brightness, which the encoder can see."""
 
-    def lit(seed: int) -> Film:
+    def lit(seed: int) -> Lesson:
         levels = rng(seed).integers(40, 200, 12)
         video = np.broadcast_to(levels[:, None, None, None], (12, 32, 32, 3)).astype(np.uint8)
-        return Film("", video, levels[:, None] / 255, None)
+        return Lesson(video, np.diff(levels[:, None] / 255, axis=0))
 
-    options = study.options.model_copy(update={"supervised_steps": 80})
-    longer = Study(study.labeller, study.takes, [], [], options, study.sampling, study.progress)
     before = {k: v.clone() for k, v in study.bundle.genie.lam.state_dict().items()}
     test = [lit(100), lit(101)]
-    read = supervised_predictions(longer, [lit(seed) for seed in range(30)], test)
-    truth = np.concatenate([np.diff(f.position_TK, axis=0) for f in test if f.position_TK is not None])
+    lessons, shown = [lit(seed) for seed in range(30)], [lesson.frames_THWC for lesson in test]
+    read = supervised_predictions(study.bundle, lessons, shown, 80, 0, study.progress)
+    truth = np.concatenate([lesson.truth_SK for lesson in test])
     assert np.corrcoef(np.concatenate(read)[:, 0], truth[:, 0])[0, 1] > 0.8
     assert all(torch.equal(v, before[k]) for k, v in study.bundle.genie.lam.state_dict().items())

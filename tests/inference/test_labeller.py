@@ -109,6 +109,11 @@ def test_frames_of_any_size_are_resized_as_everywhere(labeller: Labeller) -> Non
     assert_same(labeller.label(large, 1), labeller.label(resize_frames(large, 32, 32), 1))
 
 
+def test_whoever_feeds_a_stream_has_resized_the_frames(labeller: Labeller) -> None:
+    with pytest.raises(RequestError, match="got 48 x 80 pixels, wanted the model's 32 x 32"):
+        labeller.stream(1).feed(video(20, size=(48, 80)))
+
+
 @pytest.mark.parametrize("count", [1, 2, BLOCK, BLOCK + 1])
 def test_short_episodes(labeller: Labeller, count: int) -> None:
     labels = labeller.label(video(count), 1)

@@ -80,7 +80,7 @@ def slow_recorder(config):
 
 def make(out, episodes=5, workers=2, config=CONFIG, recorders=recorder, software=SOFTWARE):
     told = []
-    fill(config, episodes, out, workers, lambda done, total: told.append((done, total)), "", software, recorders)
+    fill(config, episodes, out, workers, lambda _, done, total: told.append((done, total)), "", software, recorders)
     return told
 
 
@@ -159,7 +159,7 @@ def test_resumes_what_a_failure_left(tmp_path):
     assert [parts.finished(number) for number in range(5)] == [True, True, True, False, False]
     untouched = parts.path(0).stat().st_mtime_ns
 
-    def watch(done, total):
+    def watch(part, done, total):
         if done < total:
             assert parts.path(0).stat().st_mtime_ns == untouched
         told.append(done)
@@ -232,7 +232,7 @@ sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 import tests.sim.test_generate as t
 if __name__ == "__main__":
-    t.fill(t.CONFIG, 50, Path({str(out)!r}), 2, lambda d, n: print(d, flush=True), "", t.SOFTWARE, t.slow_recorder)
+    t.fill(t.CONFIG, 50, Path({str(out)!r}), 2, lambda _, d, n: print(d, flush=True), "", t.SOFTWARE, t.slow_recorder)
 """
     (tmp_path / "run.py").write_text(script)
     run = subprocess.Popen(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from genie_core.progress import Progress
 
 SIDE, STEP_PX, REACHED_PX = 24, 3.0, 2.0
 FRAMES = 9
@@ -56,7 +57,7 @@ class DotTask:
     def identity(self) -> dict[str, object]:
         return {"name": self.name, "seed": self.seed}
 
-    def demonstrate(self, count: int, out: Path, jobs: int, progress: Callable[[int, int], None]) -> None:
+    def demonstrate(self, count: int, out: Path, jobs: int, progress: Progress) -> None:
         world, rng = Dots(self.seed), np.random.default_rng(self.seed)
         with h5py.File(out, "w") as file:
             data = file.create_group("data")
@@ -72,7 +73,7 @@ class DotTask:
                 demo.attrs["num_samples"] = FRAMES
                 demo["obs/agentview_image"] = np.stack(frames)
                 demo["actions"] = np.stack(actions)
-                progress(number + 1, count)
+                progress("episodes", number + 1, count)
 
     def environment(self) -> Dots:
         return Dots(self.seed + 1)

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.errors import RequestError
+
 Density = Literal["dense", "strided"]
 """``dense``: every frame t that has a frame t + step. ``strided``: every step-th frame only."""
 
@@ -84,4 +86,10 @@ class Labels:
         )
 
 
-__all__ = ["Density", "Labels"]
+def check_code(code: int, num_codes: int, field: str) -> None:
+    """Raise RequestError, calling it `field`, unless `code` is one of `num_codes` latent actions."""
+    if not 0 <= code < num_codes:
+        raise RequestError(field, f"latent action {code} is out of range, wanted 0 to {num_codes - 1}")
+
+
+__all__ = ["Density", "Labels", "check_code"]

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import numpy as np
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
+from genie_core.data import check_code
 from genie_core.errors import RequestError
 from genie_core.inference import Rollout
 from genie_service.calls import Call, current_call
@@ -20,7 +21,6 @@ from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.names import model_name
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
-    check_action,
     check_actions,
     check_branches,
     check_start,
@@ -167,7 +167,7 @@ async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_code
     async for request in requests:
         if not request.HasField("action"):
             raise RequestError("action", f"a message after the first holds {part_of(request)}, wanted an action")
-        check_action(request.action, num_codes, "action")
+        check_code(request.action, num_codes, "action")
         yield request.action
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genie_api.v1 import frames_pb2, simulation_pb2
+from genie_core.data import check_code
 from genie_core.errors import RequestError
 from genie_core.inference import Sampling
 from genie_core.inference.simulator import check_simulates
@@ -53,18 +54,12 @@ def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, fi
     return Sampling(steps, temperature, options.seed)
 
 
-def check_action(code: int, num_codes: int, field: str) -> None:
-    """Raise RequestError unless `code` is one of the model's latent actions."""
-    if code >= num_codes:  # unsigned on the wire
-        raise RequestError(field, f"latent action {code} is out of range, wanted 0 to {num_codes - 1}")
-
-
 def check_actions(codes: Sequence[int], num_codes: int, limits: SimulationLimits, field: str) -> None:
     """Raise RequestError unless `codes`, sent as `field`, is a sequence of latent actions within the limits."""
     if not 1 <= len(codes) <= limits.max_actions:
         raise RequestError(field, f"got {len(codes)} latent actions, wanted 1 to {limits.max_actions}")
     for i, code in enumerate(codes):
-        check_action(code, num_codes, f"{field}[{i}]")
+        check_code(code, num_codes, f"{field}[{i}]")
 
 
 def check_branches(branches: Sequence[simulation_pb2.ActionSequence], num_codes: int, limits: SimulationLimits) -> None:
@@ -81,7 +76,6 @@ def check_branches(branches: Sequence[simulation_pb2.ActionSequence], num_codes:
 
 __all__ = [
     "SimulationLimits",
-    "check_action",
     "check_actions",
     "check_branches",
     "check_start",
