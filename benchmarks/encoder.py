@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.baselines import PlainLatentActionEncoder
 from benchmarks.measured import Measured
-from benchmarks.networks import BATCH, WINDOW, make_encoders
+from benchmarks.networks import BATCH, WINDOW, lam_of, make_encoders
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, interleaved, ratios
 from genie_core.inference.shapes import threads_of_this_thread
@@ -76,14 +76,15 @@ def _measure(quick: bool, clock: Callable[[], float], lanes: int) -> list[Measur
 
 def _measure_in(pool: ThreadPoolExecutor, lanes: int, quick: bool, clock: Callable[[], float]) -> list[Measured]:
     genie, plain = make_encoders()
+    lam = lam_of(genie)
     batch = 2 if quick else BATCH
     pixels = torch.rand(batch, WINDOW, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 0.5
-    half = in_precision(genie.lam, "bf16")
-    difference = (run_ours(genie.lam, pixels) - run_plain(plain, pixels, "fp32")).abs().max()
+    half = in_precision(lam, "bf16")
+    difference = (run_ours(lam, pixels) - run_plain(plain, pixels, "fp32")).abs().max()
     seconds = interleaved(
         {
             "plain_fp32": partial(run_plain, plain, pixels, "fp32"),
-            "ours_fp32": partial(run_in_lanes, genie.lam, pixels, pool, lanes),
+            "ours_fp32": partial(run_in_lanes, lam, pixels, pool, lanes),
             "ours_stream": partial(_run_streams, genie, pixels),
             "plain_bf16": partial(run_plain, plain, pixels, "bf16"),
             "ours_bf16": partial(run_in_lanes, half, pixels, pool, lanes),

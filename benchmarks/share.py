@@ -13,7 +13,7 @@ from benchmarks.encoder import in_precision, run_in_lanes
 from benchmarks.flops import decoder_flops, encoder_flops, sampler_flops
 from benchmarks.matmul import matmul_sides
 from benchmarks.measured import Measured
-from benchmarks.networks import BATCH, STEPS, WINDOW, coinrun, make_genie
+from benchmarks.networks import BATCH, STEPS, WINDOW, coinrun, lam_config, lam_of, make_genie
 from benchmarks.rollout import SAMPLER_PRECISION, start_rollout
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, Action, interleaved, ratios
@@ -64,10 +64,10 @@ def _in_one_thread(work: Callable[[], object]) -> None:
 def encoder(quick: bool) -> list[Measured]:
     """The latent action encoder, at the batch of `benchmarks.encoder`, in the precision that labels have by default."""
     config, lanes = coinrun(), torch.get_num_threads()
-    lam = in_precision(make_genie(config).lam, _ENCODER_PRECISION)
+    lam = in_precision(lam_of(make_genie(config)), _ENCODER_PRECISION)
     batch = lanes if quick else max(lanes, BATCH)
     pixels = torch.rand(batch, WINDOW, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 0.5
-    flops = batch * encoder_flops(config.lam, 64, 64, WINDOW, WINDOW)
+    flops = batch * encoder_flops(lam_config(config), 64, 64, WINDOW, WINDOW)
     with ThreadPoolExecutor(lanes) as pool:
         work = partial(run_in_lanes, lam, pixels, pool, lanes)
         return _measure("encoder", work, flops, _ENCODER_PRECISION, 2 if quick else ROUNDS, pool, lanes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchmarks.baselines.plain import PlainDynamics, PlainLatentActionEncoder
-from genie_core.models.config import ModelConfig
+from genie_core.models.config import LatentActionConfig, ModelConfig
 from genie_core.models.dynamics import DynamicsModel
 from genie_core.models.lam import LatentActionModel
 
@@ -41,6 +41,8 @@ def plain_encoder(lam: LatentActionModel, config: ModelConfig) -> PlainLatentAct
     Raises ValueError for a model of another structure.
     """
     c = config.lam
+    if not isinstance(c, LatentActionConfig):
+        raise ValueError("the baseline has the paper's latent action model, got another")
     if c.stem != "patch" or c.pairs or c.source != "pixels":
         raise ValueError(f"the baseline has linear patches of pixels, got stem {c.stem!r}, pairs {c.pairs}, {c.source}")
     plain = PlainLatentActionEncoder(c.encoder, c.patch, c.quantizer.dim, config.height, config.width)

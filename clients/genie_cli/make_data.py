@@ -119,11 +119,11 @@ def make_data(
             shadows=shadows,
             mesh_faces=mesh_faces,
             supersample=supersample,
-            physics_step_ms=physics_step_ms,  # type: ignore[arg-type]  # pydantic says which there are
+            physics_step_ms=physics_step_ms,  # pydantic says which there are
             azimuth=read_range("--azimuth", azimuth),
             elevation=read_range("--elevation", elevation),
             distance=read_range("--distance", distance),
-            motions=tuple(motion or ()),  # type: ignore[arg-type]  # pydantic says which there are
+            motions=tuple(motion or ()),  # pydantic says which there are
             speed=read_range("--speed", speed),
             distractors=distractors,
             shake_px=shake,

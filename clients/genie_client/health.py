@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -17,7 +19,8 @@ def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
     channel = open_channel(address, security_for(address, token=""))
     try:
         request = health_pb2.HealthCheckRequest(service=service)
-        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout_s)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(request, timeout=timeout_s)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from genie_core.errors import ModelError
 from genie_core.models.config import (
-    LatentActionConfig,
     ModelConfig,
     QuantizerConfig,
     TokenizerConfig,
@@ -194,7 +193,7 @@ def _recipe_rows(base: Base) -> list[Row]:
 
 def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, TrainingConfig]:
     """The base without some steps of its recipe."""
-    lam: LatentActionConfig = base.model.lam
+    lam = base.model.lam
     special: LatentActionTraining = base.training.lam_training
     for step in steps:
         lam = lam.model_copy(update=dict(step.lam))

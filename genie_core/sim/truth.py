@@ -46,7 +46,8 @@ def flow_between(before: View, after: View, fovy_deg: float, offset_px: float) -
     later = (world - after.camera) @ after.orientation
     away = np.maximum(-later[..., 2], 1e-6)  # what has come behind the camera has left the picture anyway
     moved = np.stack([size / 2 + focal * later[..., 0] / away, size / 2 - focal * later[..., 1] / away], axis=-1)
-    return (moved - np.stack([columns, rows], axis=-1)).astype(np.float32)
+    flow: NDArray[np.float32] = (moved - np.stack([columns, rows], axis=-1)).astype(np.float32)
+    return flow
 
 
 __all__ = ["NOTHING", "View", "flow_between"]

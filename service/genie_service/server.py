@@ -112,7 +112,11 @@ class GenieServer:
             raise
         server = cls(settings, engine, registry)
         loop = asyncio.get_running_loop()
-        engine.on_broken(lambda: loop.call_soon_threadsafe(server._break))
+
+        def broken() -> None:
+            loop.call_soon_threadsafe(server._break)
+
+        engine.on_broken(broken)
         registry.on_change(server._health.update)
         registry.on_change(server._measure)
         await server._listen()

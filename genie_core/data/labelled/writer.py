@@ -93,6 +93,7 @@ class LabelWriter:
         self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
         self._alignment = alignment
         self._existing: Existing = existing
+        self._may_exist = False
         self._frames: FramesMode = frames or default_frames(dataset)
         self._output = output.resolve() if self._frames == "in_place" else output
         check_output(self._output, dataset, self._frames, existing)

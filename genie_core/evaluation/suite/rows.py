@@ -166,10 +166,13 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
 @torch.inference_mode()
 def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
     """The encoder's numbers before its bottleneck, averaged over the picture: (T, h, w, 3) -> (T - apart, F)."""
-    out = np.zeros((len(frames_THWC) - apart, bundle.config.lam.encoder.dim))
-    for phase in range(min(apart, len(out))):
+    found: dict[int, Array] = {}
+    for phase in range(min(apart, len(frames_THWC) - apart)):
         view_1TCHW = bundle.genie.lam_view(bundle.pixels(frames_THWC[phase::apart][None]))
-        out[phase::apart] = bundle.genie.lam.features(view_1TCHW)[0].mean(dim=1).double().cpu().numpy()
+        found[phase] = bundle.genie.lam.features(view_1TCHW)[0].mean(dim=1).double().cpu().numpy()
+    out = np.zeros((len(frames_THWC) - apart, found[0].shape[1]))
+    for phase, feature_TF in found.items():
+        out[phase::apart] = feature_TF
     return out
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-
 from genie_core.data.frames import images
 from genie_core.data.frames.image_structure import StructureError, essentials, size_of
 from genie_core.data.frames.images import decode_image, encode_image, image_size
