@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from genie_core.errors import ModelError
+from genie_core.errors import ModelError, problems_of
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 
@@ -48,8 +48,7 @@ def read_config(file: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate_json(read_text(file))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ModelError(f"{file} is not a model configuration: {wrong}") from error
+        raise ModelError(f"{file} is not a model configuration: {problems_of(error)}") from error
 
 
 def check_weights(folder: Path, config: ModelConfig, components: tuple[str, ...]) -> None:

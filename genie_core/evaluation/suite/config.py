@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from genie_core.data import ReadOptions
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, problems_of
 
 FORMAT: Literal[1] = 1
 """Of suite files; grows when an older Genie would read a newer file wrongly."""
@@ -201,9 +201,7 @@ def read_suite(where: str) -> Suite:
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "suite"
-        raise DatasetError(f"{path}: {field}: {first['msg']}") from error
+        raise DatasetError(f"{path}: {problems_of(error)}") from error
 
 
 __all__ = ["FORMAT", "SUITES", "Change", "Lary", "Role", "Slices", "Suite", "SuiteSet", "Target", "read_suite"]
