@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check bench conformance format protos sim data train-shipped clean
+.PHONY: help demo test check bench conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ runs/data/panda_lab_train.hdf5: | $(VENV)/.sim-installed
 	$(BIN)/genie make-data $@ --looks laboratory --episodes 300 --seed 100
 
 data: $(DATA) ## make the shipped model's training data (needs an OpenGL library: libosmesa6 or libegl1)
+
+zoo-data: | $(VENV)/.sim-installed ## make simulated sets of many robots, cameras and motions in runs/data/zoo; ONLY="NAME ..." for some
+	$(BIN)/python scripts/zoo_data.py runs/data/zoo $(if $(ONLY),--only $(ONLY))
 
 # Tokenizer and latent action model need nothing of each other: on few cores two processes are faster than one after the other.
 TRAIN := ../../$(BIN)/genie train $(notdir $(DATA)) --preset tiny --half --out ../tiny

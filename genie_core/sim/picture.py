@@ -122,7 +122,7 @@ class Picture:
         model, camera = self._model, self._camera
         self._orientation = turned(self._rest, shift_px, float(model.cam_fovy[camera]), self._size)
         model.cam_quat[camera] = quaternion(self._orientation)
-        # The renderer reads where cameras and geoms are, not where the model puts them: that follows with the next step.
+        # The renderer reads where the camera is, and the model's word only reaches that with the next step.
         self._scene.data.cam_xmat[camera] = self._orientation.ravel()
 
     def place(self, bodies: Sequence[Body], frame: int) -> None:

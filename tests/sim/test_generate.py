@@ -321,7 +321,8 @@ def test_command_says_what_is_wrong(tmp_path):
 
 def test_command_hands_every_option_on(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("genie_core.sim.generate.generate", lambda config, episodes, out, **_: asked.append(config))
+    module = sys.modules["genie_core.sim.generate"]  # the package's attribute of that name is the function
+    monkeypatch.setattr(module, "generate", lambda config, episodes, out, **_: asked.append(config))
     app = typer.Typer()
     app.command()(make_data)
     out = tmp_path / "new.hdf5"
