@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check bench conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds bench conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -28,9 +28,12 @@ check: $(STAMP) ## style, types, import contracts, contract lint, stale generate
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd protos && ../$(BIN)/buf lint
+	$(BIN)/buf lint protos
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/hadolint Dockerfile
+
+check-lower-bounds: $(STAMP) ## the tests, with the lowest version of every dependency that pyproject.toml allows (20 minutes)
+	$(BIN)/python scripts/lower_bounds.py
 
 bench: $(STAMP) ## measure the published figures (half an hour on an idle machine); NAMES="a b" for some rows only
 	$(BIN)/python -m benchmarks $(NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,7 @@ def main(data: Path, folder: Path) -> None:
         check_windows(data / name, expected)
         check_statistics(data / name, expected)
         check_layout(data / name, folder / "written", expected)
+    check_labelling(data, folder / "inside.hdf5")
 
 
 def check_items(root: Path, backend: str, expected: dict[str, np.ndarray], labels: dict[str, str]) -> None:
@@ -137,6 +139,27 @@ def check_layout(root: Path, written: Path, expected: dict[str, np.ndarray]) -> 
     ours_video, theirs_video = mine["features"][CAMERA]["info"], wanted["features"][CAMERA]["info"]
     assert ours_video == theirs_video, (ours_video, theirs_video)
     print("layout: columns, types and keys of every file are those that LeRobot writes")
+
+
+def check_labelling(data: Path, output: Path) -> None:
+    """Genie's client in this environment labels LeRobot's dataset as it does in its own: every label to the bit."""
+    from genie_core.data import open_labelled
+
+    output.unlink(missing_ok=True)
+    genie = Path(sys.executable).with_name("genie")
+    words = ["label", data / "lerobot", "--out", output, "--server", os.environ["GENIE_SERVER"]]
+    subprocess.run([genie, *words], check=True, stdout=subprocess.DEVNULL)
+    inside, outside = open_labelled(output), open_labelled(data / "relabelled.hdf5")
+    assert inside.episodes == outside.episodes
+    transitions = 0
+    for name in outside.episodes:
+        ours, theirs = (one.labels(name)[0] for one in (inside, outside))
+        for field in ("code", "latent", "confidence", "valid"):
+            np.testing.assert_array_equal(getattr(ours, field), getattr(theirs, field))
+        transitions += len(theirs)
+    packages = ("genie-latent", "av", "protobuf", "grpcio", "pyarrow", "fsspec")
+    beside = ", ".join(f"{name} {version(name)}" for name in packages)
+    print(f"labelling: {transitions} transitions from inside this environment, to the bit ({beside})")
 
 
 def plain(kind: Any) -> str:

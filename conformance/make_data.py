@@ -7,6 +7,7 @@ FOLDER then holds
 - ``labelled.hdf5`` (links to ``lift.hdf5``) and its exports ``robomimic.hdf5`` and ``lerobot``;
 - ``aligned.hdf5``, the same with actions that an alignment decoded, and its exports ``robomimic-aligned.hdf5``,
   ``lerobot-aligned`` (decoded actions beside the robot's) and ``lerobot-decoded`` (in place of them);
+- ``relabelled.hdf5``: the export ``lerobot`` labelled again, as a client elsewhere must label it;
 - ``aloha/episode_N.hdf5``, ALOHA's layout, labelled in place;
 - ``expected.npz``: what a loader must find, all episodes one after another.
 """
@@ -39,6 +40,7 @@ def main(folder: Path) -> None:
     genie("label", folder / "lift.hdf5", "--out", folder / "labelled.hdf5")
     genie("export", folder / "labelled.hdf5", folder / "robomimic.hdf5", "--to", "robomimic")
     genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", *TASK)
+    genie("label", folder / "lerobot", "--out", folder / "relabelled.hdf5")
     make_aligned(folder)
     found = everything(open_labelled(folder / "labelled.hdf5"), open_labelled(folder / "aligned.hdf5"))
     for number in range(found["episode"].max() + 1):

@@ -1,4 +1,6 @@
-"""Runs other projects' own loaders on what Genie writes, each in an environment of its own. Standard library only.
+"""Runs other projects' own loaders on what Genie writes, each in an environment of its own.
+
+LeRobot's has Genie's client too, which labels from there: whether both fit into one environment is part of the check.
 
     python conformance/run.py                      all tools; with the Python of an environment that has Genie
     python conformance/run.py lerobot robomimic    some of them
@@ -12,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import time
 import venv
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +40,7 @@ class Tool:
         repository: where its code is, if not on PyPI.
         commit: which of it.
         is_package: whether pip installs the repository, for what it needs; its code is put on the path in any case.
+        labels: whether Genie's client is installed beside the tool, and labels from there with a server of ours.
 
     """
 
@@ -44,6 +49,7 @@ class Tool:
     repository: str | None = None
     commit: str | None = None
     is_package: bool = False
+    labels: bool = False
 
 
 TORCH = ("torch==2.10.0", "torchvision==0.25.0")
@@ -53,6 +59,7 @@ TOOLS = {
     "lerobot": Tool(
         "check_lerobot.py",
         ("lerobot==0.4.4", *TORCH, "torchcodec==0.10.0", "av==15.1.0", "datasets==4.8.5", "numpy==2.2.6"),
+        labels=True,
     ),
     "robomimic": Tool(
         "check_robomimic.py",
@@ -124,9 +131,18 @@ def check(name: str, tool: Tool, data: Path, source: str | None) -> str:
         settings["PYTHONPATH"] = str(code)
     start = time.monotonic()
     command = [str(python), str(HERE / tool.script), str(data), str(folder)]
-    ended = subprocess.run(command, env={**os.environ, **settings}, check=False, timeout=CHECK_WITHIN_S)
+    with server() if tool.labels else nullcontext("") as address:
+        environ = {**os.environ, **settings, "GENIE_SERVER": address}
+        ended = subprocess.run(command, env=environ, check=False, timeout=CHECK_WITHIN_S)
     seconds = time.monotonic() - start
     return f"passed: {seconds:.0f} s" if ended.returncode == 0 else f"FAILED: exit code {ended.returncode}"
+
+
+def server() -> AbstractContextManager[str]:
+    """A server of this Python's Genie; its address."""
+    from genie_client.embedded import embedded_server
+
+    return embedded_server()
 
 
 def checkout(folder: Path, tool: Tool, source: str | None) -> Path | None:
@@ -156,7 +172,19 @@ def environment(folder: Path, tool: Tool, code: Path | None) -> Path:
         venv.create(folder / "venv", with_pip=True, clear=True)
         run_quietly([str(python), "-m", "pip", "install", "--quiet", *installed])
         stamp.touch()
+    if tool.labels:  # beside what is there: pip must find it all good enough
+        before = versions(python)
+        run_quietly([str(python), "-m", "pip", "install", "--quiet", str(HERE.parent)])
+        moved = sorted(before.items() - versions(python).items())
+        if moved:
+            raise NotInstalledError(f"Genie's client moved {', '.join(f'{name} {version}' for name, version in moved)}")
     return python
+
+
+def versions(python: Path) -> dict[str, str]:
+    """What is installed beside Genie, by name."""
+    listed = subprocess.run([str(python), "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
+    return {one["name"]: one["version"] for one in json.loads(listed.stdout) if one["name"] != "genie-latent"}
 
 
 def run_quietly(command: list[str]) -> None:
