@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from genie_core.data import Frames, resize_frames
-from genie_core.evaluation.flow import cell_means, optical_flow
+from genie_core.evaluation.flow import FlowField, cell_means
 from genie_core.models.bundle import Bundle
 from genie_core.models.genie import Genie
 from genie_core.statistics.metrics import Array
@@ -27,9 +27,8 @@ BASELINES = (*FLOWS, "frame_difference", "frame")
 frames shrunk to 8 x 8 (192 numbers), and the first of them alone, likewise (192): what the scene says by itself."""
 
 
-def baseline_features(before_SHWC: Frames, after_SHWC: Frames) -> dict[str, Array]:
-    """All of `BASELINES` of S pairs of frames, (S, H, W, 3) uint8 each -> (S, F) each."""
-    flow_SHW2 = optical_flow(before_SHWC, after_SHWC)
+def baseline_features(before_SHWC: Frames, after_SHWC: Frames, flow_SHW2: FlowField) -> dict[str, Array]:
+    """All of `BASELINES` of S pairs of frames, (S, H, W, 3) uint8 each, and their `optical_flow` -> (S, F) each."""
     small = [resize_frames(x, SIDE, SIDE).astype(np.float64) for x in (before_SHWC, after_SHWC)]
     features = {name: cell_means(flow_SHW2, cells) for name, cells in FLOWS.items()}
     features |= {"frame_difference": small[1] - small[0], "frame": small[0]}

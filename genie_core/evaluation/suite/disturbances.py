@@ -55,7 +55,7 @@ def jpeg(frames_THWC: Frames, _rng: np.random.Generator) -> Frames:
 
 
 def moving_object(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """Something else moves: a striped square of 8 cells, at 1.5 cells a frame, that turns back at the picture's edges."""
+    """Something else moves: a striped square of 8 cells, at 1.5 cells a frame, turning back at the picture's edges."""
     height, width = frames_THWC.shape[1:3]
     size_2 = np.maximum(2, np.array([height, width]) * OBJECT_CELLS // CELLS)
     stripes_HWC = np.repeat(rng.integers(0, 256, (4, 1, 3), dtype=np.uint8), 4, axis=1)

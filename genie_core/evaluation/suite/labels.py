@@ -18,7 +18,7 @@ from genie_core.statistics.metrics import Array, perplexity
 MOVING_CELLS = 0.5
 """A transition moves where the fastest of 8 x 8 parts of the picture moves so many cells (pixels of 64) by its flow."""
 
-DISTURBED_EPISODES, DISTURBED_FRAMES = 8, 32
+DISTURBED_EPISODES, DISTURBED_FRAMES = 6, 32
 """Most episodes of a set whose labels are disturbed, and most frames of each."""
 FROZEN_FRAMES = 4
 """Most frames of an episode that are shown beside themselves."""

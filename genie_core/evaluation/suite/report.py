@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from genie_core.evaluation.figures import Figure, Measured
+from genie_core.evaluation.figures import Figure, Measured, Missing
 from genie_core.evaluation.suite.run import ONE, SuiteResult
 from genie_core.evaluation.suite.tables import Cell, Table, suite_tables
 
@@ -45,6 +45,7 @@ def to_json(result: SuiteResult) -> dict[str, object]:
                 "steps": list(s.steps),
                 "fps": list(s.fps),
                 "figures": _figures(s.figures),
+                "missing": {name: f.reason for name, f in s.figures.items() if isinstance(f, Missing)},
                 "frozen": dict(result.frozen[s.entry.name]),
                 "parts": {kind: {name: _figures(of) for name, of in parts.items()} for kind, parts in s.parts.items()},
             }

@@ -16,14 +16,15 @@ from genie_core.data import Episode, Frames, open_dataset, resize_frames, resolv
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 from genie_core.evaluation.baselines import baseline_features, random_encoder
+from genie_core.evaluation.flow import FlowField, cell_means, optical_flow
 from genie_core.evaluation.suite.config import Lary, Slices, SuiteSet, Target
 from genie_core.inference import Labeller
 from genie_core.models.bundle import Bundle
 from genie_core.statistics.metrics import Array
 
 _CHUNK = 64
-_PAIR_SIDE = 32
-"""Pixels a side of the pairs that are kept for supervised inverse dynamics."""
+_PICTURE_SIDE = 16
+"""Cells a side of what supervised inverse dynamics sees."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class EpisodeRows:
         name: the episode's.
         code_S: (S,) int64.
         features: (S, F) by name: ``latent``, ``feature`` where the model has one, ``random_encoder``, and `BASELINES`.
-        pair_SHWC: (S, 32, 32, 6) uint8, the first frame beside the second.
+        picture_SCHW: (S, 8, 16, 16) float16: first frame, change and flow, for supervised inverse dynamics.
         truth_SK: what is predicted; None where the set has no target.
         slices: name of the slice of each transition, (S,) of strings, by the slices' name; "" for none.
         chunk_SCA: (S, k, A) the poses that LARY's probe predicts; None where it is left out.
@@ -44,7 +45,7 @@ class EpisodeRows:
     name: str
     code_S: NDArray[np.int64]
     features: Mapping[str, Array]
-    pair_SHWC: Frames
+    picture_SCHW: NDArray[np.float16]
     truth_SK: Array | None
     slices: Mapping[str, NDArray[np.str_]]
     chunk_SCA: Array | None
@@ -142,21 +143,21 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
     apart = step if entry.density == "dense" else 1
     start_S = np.arange(len(frames_THWC) - apart) * (1 if entry.density == "dense" else step)
     before_SHWC, after_SHWC = frames_THWC[:-apart], frames_THWC[apart:]
+    flow_SHW2 = optical_flow(before_SHWC, after_SHWC)
     labels = reading.labeller.label(frames_THWC, apart)
     untrained = reading.untrained.label(frames_THWC, apart)
     features = {
         "latent": labels.latent[labels.valid].astype(np.float64),
         "feature": pooled_features(reading.labeller.bundle, frames_THWC, apart),
         "random_encoder": untrained.latent[untrained.valid].astype(np.float64),
-        **baseline_features(before_SHWC, after_SHWC),
+        **baseline_features(before_SHWC, after_SHWC, flow_SHW2),
     }
-    small = [resize_frames(x, _PAIR_SIDE, _PAIR_SIDE) for x in (before_SHWC, after_SHWC)]
     target = None if entry.target is None else _target(entry.target, episode, start_S, step)
     return EpisodeRows(
         episode.name,
         labels.code[labels.valid].astype(np.int64),
         features,
-        np.concatenate(small, axis=-1),
+        _pictures(before_SHWC, after_SHWC, flow_SHW2),
         target,
         {name: _slice_names(slices, episode, start_S) for name, slices in entry.slices.items()},
         None if entry.lary is None else _chunks(entry.lary, episode, start_S, step),
@@ -174,6 +175,13 @@ def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
     for phase, feature_TF in found.items():
         out[phase::apart] = feature_TF
     return out
+
+
+def _pictures(before_SHWC: Frames, after_SHWC: Frames, flow_SHW2: FlowField) -> NDArray[np.float16]:
+    small = [resize_frames(x, _PICTURE_SIDE, _PICTURE_SIDE).astype(np.float64) for x in (before_SHWC, after_SHWC)]
+    parts = (small[0] / 255 - 0.5, (small[1] - small[0]) / 64, cell_means(flow_SHW2, _PICTURE_SIDE) / 2)
+    picture_SCHW: NDArray[np.float16] = np.concatenate(parts, axis=-1).transpose(0, 3, 1, 2).astype(np.float16)
+    return picture_SCHW
 
 
 def _target(target: Target, episode: Episode, start_S: NDArray[np.int64], step: int) -> Array:

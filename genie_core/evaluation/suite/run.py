@@ -25,7 +25,14 @@ from genie_core.evaluation.suite.labels import (
 )
 from genie_core.evaluation.suite.means import mean_over
 from genie_core.evaluation.suite.rows import EpisodeRows, Reading, choose_episodes, model_frames, read_rows, step_of
-from genie_core.evaluation.suite.scoring import LEAST_EPISODES, Scores, score
+from genie_core.evaluation.suite.scoring import (
+    LEAST_EPISODES,
+    SUPERVISED,
+    Scores,
+    lary_scores,
+    score,
+    supervised_predictions,
+)
 from genie_core.models.bundle import Bundle
 from genie_core.statistics.metrics import Array
 
@@ -120,7 +127,14 @@ def run_suite(
     reading = Reading.of(bundle, seed)
     sets = []
     for place, (entry, some) in enumerate(chosen):
-        sets.append(_run_set(reading, entry, some, f"{entry.name} ({place + 1} of {len(chosen)})", progress))
+        sets.append(run_set(reading, entry, some, f"{entry.name} ({place + 1} of {len(chosen)})", progress))
+    return gather(bundle, suite, sets, episodes, seed, time.monotonic() - began)
+
+
+def gather(
+    bundle: Bundle, suite: Suite, sets: Sequence[SetResult], episodes: int | None, seed: int, seconds: float
+) -> SuiteResult:
+    """What is said of all sets together; arguments as of `run_suite`, and how long it took."""
     still_code, frozen = frozen_figures({s.entry.name: s.frozen for s in sets})
     facts = {
         "suite": suite.name,
@@ -133,14 +147,15 @@ def run_suite(
         "most_episodes": episodes,
         "seed": seed,
         "device": str(bundle.device),
-        "seconds": time.monotonic() - began,
+        "seconds": seconds,
     }
     return SuiteResult(facts, sets, _means(suite, sets, seed), still_code, frozen)
 
 
-def _run_set(
-    reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], name: str, progress: Progress
+def run_set(
+    reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], name: str, progress: Progress = _silent
 ) -> SetResult:
+    """Read, probe and disturb one set; `name` is what `progress` is told. Raises DatasetError as of `read_rows`."""
     bundle, seed = reading.labeller.bundle, reading.seed
     rng = np.random.default_rng([seed, zlib.crc32(entry.name.encode())])
     codes, width = bundle.config.lam.quantizer.codes, bundle.config.width
@@ -153,9 +168,16 @@ def _run_set(
     errors: dict[str, Array] = {}
     if entry.target is not None and len(rows) >= LEAST_EPISODES:
         scores = score(rows, codes, seed, lambda done, total: progress(f"{name}: probes", done, total))
+        progress(f"{name}: supervised", 0, 1)
+        bound = supervised_predictions(rows, seed)
+        if bound is None:
+            figures[SUPERVISED] = Missing("no claim of a bound: its held-out error was still falling, or few episodes")
+        else:
+            scores = Scores({**scores.predicted, SUPERVISED: bound}, scores.truth)
         errors = {way: scores.errors_E2(way) for way in scores.predicted}
         figures |= error_figures(errors, rng)
         parts = _parts(entry, rows, scores, rng)
+    figures |= {key: _error(errors_E2, rng) for key, errors_E2 in lary_scores(rows, seed).items()}
     rates = {e.fps for e in episodes if e.fps is not None}
     return SetResult(
         entry,
@@ -245,4 +267,15 @@ def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict
     return means
 
 
-__all__ = ["ONE", "RIVALS", "SPEEDS", "Progress", "SetResult", "SuiteResult", "error_figures", "run_suite"]
+__all__ = [
+    "ONE",
+    "RIVALS",
+    "SPEEDS",
+    "Progress",
+    "SetResult",
+    "SuiteResult",
+    "error_figures",
+    "gather",
+    "run_set",
+    "run_suite",
+]

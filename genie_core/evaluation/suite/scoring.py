@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.evaluation.baselines import BASELINES
+from genie_core.evaluation.suite.networks import fit_inverse_dynamics, fit_lary
 from genie_core.evaluation.suite.rows import EpisodeRows
 from genie_core.statistics.metrics import Array
-from genie_core.statistics.probes import Probe, fit_mlp
+from genie_core.statistics.probes import Probe, Scale, fit_mlp
 from genie_core.statistics.ridge import fit_ridge
 
 FOLDS = 5
@@ -24,7 +25,7 @@ LEAST_EPISODES = 2
 Fit = Callable[[Array, Array, NDArray[np.int64]], Probe]
 """From features, truth and the episode of each row to a probe."""
 
-MLP_BATCH, MLP_STEPS = 256, 600
+MLP_BATCH, MLP_STEPS = 256, 300
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,14 @@ class Way:
 
 
 LINEAR = tuple(Way(f, "linear") for f in ("code", "latent", "feature", *BASELINES, "random_encoder"))
-NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "feature", "flow_8x8"))
+NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "flow_8x8"))
 SHUFFLED = Way("latent", "shuffled")
 WAYS = (*LINEAR, *NETWORKS, SHUFFLED)
+
+SUPERVISED = "supervised"
+MANY_EPISODES = 20
+"""With as many, what takes long (supervised inverse dynamics, LARY's probe) is scored on one fold alone."""
+LARY_FEATURES = ("latent", "flow_8x8")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Scores:
     """What probes of one set got wrong.
 
     Attributes:
-        predicted: by way, (S, K) an episode.
+        predicted: by way, (S, K) an episode; NaN where it was not scored.
         truth: (S, K) an episode.
 
     """
@@ -89,7 +95,7 @@ class Scores:
             (np.square(t - p)[:, varies_K] / variance_K[varies_K]).mean(axis=1)
             for t, p in zip(truth, predicted, strict=True)
         ]
-        return np.stack([np.array([share_S.sum(), len(share_S)]) for share_S in shares])
+        return np.stack([np.array([np.nansum(share_S), np.isfinite(share_S).sum()]) for share_S in shares])
 
 
 def folds_of(episodes: int, seed: int) -> list[tuple[int, ...]]:
@@ -132,6 +138,65 @@ def score(
     return Scores(predicted, truth)
 
 
+def supervised_predictions(rows: Sequence[EpisodeRows], seed: int) -> list[Array] | None:
+    """What supervised inverse dynamics reads off each episode, NaN of those it was not scored on.
+
+    None where there is no claim of a bound: its error on episodes set aside was still falling when its steps ran out,
+    or there are too few episodes to set any aside.
+    """
+    truth = [r.truth_SK for r in rows if r.truth_SK is not None]
+    out = [np.full_like(t, np.nan) for t in truth]
+    for fold in _scored_folds(len(rows), seed):
+        fit = [i for i in range(len(rows)) if i not in fold]
+        if len(fit) < LEAST_EPISODES:
+            return None
+        fitted = fit_inverse_dynamics(
+            [rows[i].picture_SCHW for i in fit], [truth[i] for i in fit], [rows[i].picture_SCHW for i in fold], seed
+        )
+        if not fitted.settled:
+            return None
+        for i, predicted_SK in zip(fold, fitted.predicted, strict=True):
+            out[i] = predicted_SK
+    return out
+
+
+def lary_scores(rows: Sequence[EpisodeRows], seed: int) -> dict[str, Array]:
+    """Errors (E, 2) of LARY's probe, as of `Scores.errors_E2`, by features and by what it predicts.
+
+    ``absolute``: all poses of the chunk, (k * A,). ``relative``: the last one minus the first, (A,), of chunks of two
+    poses at least.
+    """
+    chunks = [r.chunk_SCA for r in rows if r.chunk_SCA is not None]
+    if len(chunks) < len(rows) or len(rows) <= LEAST_EPISODES:
+        return {}
+    targets = {"absolute": [c.reshape(len(c), -1) for c in chunks]}
+    if chunks[0].shape[1] > 1:
+        targets["relative"] = [c[:, -1] - c[:, 0] for c in chunks]
+    scores: dict[str, Array] = {}
+    for kind, target in targets.items():
+        scale = Scale.of(np.concatenate(target))
+        truth = [scale.apply(t) for t in target]
+        for name in LARY_FEATURES:
+            out = [np.full_like(t, np.nan) for t in truth]
+            for fold in _scored_folds(len(rows), seed):
+                fit = [i for i in range(len(rows)) if i not in fold]
+                fitted = fit_lary(
+                    [rows[i].features[name] for i in fit],
+                    [truth[i] for i in fit],
+                    [rows[i].features[name] for i in fold],
+                    seed,
+                )
+                for i, predicted_SK in zip(fold, fitted.predicted, strict=True):
+                    out[i] = predicted_SK
+            scores[f"lary_{name}_{kind}"] = Scores({name: out}, truth).errors_E2(name)
+    return scores
+
+
+def _scored_folds(episodes: int, seed: int) -> list[tuple[int, ...]]:
+    folds = folds_of(episodes, seed)
+    return folds[:1] if episodes >= MANY_EPISODES else folds
+
+
 def _features(rows: EpisodeRows, name: str, codes: int) -> Array:
     return np.eye(codes)[rows.code_S] if name == "code" else rows.features[name]
 
@@ -144,4 +209,15 @@ def _fit(probe: str, seed: int) -> Fit:
     return lambda x, y, e: fit_mlp(x, y, seed, batch=MLP_BATCH, steps=MLP_STEPS)
 
 
-__all__ = ["FOLDS", "LEAST_EPISODES", "LINEAR", "NETWORKS", "SHUFFLED", "WAYS", "Scores", "Way", "folds_of", "score"]
+__all__ = [
+    "FOLDS",
+    "LEAST_EPISODES",
+    "SUPERVISED",
+    "WAYS",
+    "Scores",
+    "Way",
+    "folds_of",
+    "lary_scores",
+    "score",
+    "supervised_predictions",
+]
