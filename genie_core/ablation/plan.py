@@ -193,6 +193,8 @@ def _recipe_rows(base: Base) -> list[Row]:
 
 def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, TrainingConfig]:
     """The base without some steps of its recipe."""
+    if not isinstance(base.model.lam, LatentActionConfig):
+        raise ModelError(f"the recipe's steps are those of the paper's model: got one of kind {base.model.lam.kind!r}")
     lam = base.model.lam
     special: LatentActionTraining = base.training.lam_training
     for step in steps:

@@ -66,6 +66,13 @@ class MotionTraining(_Frozen):
     gap_s: tuple[float, float] = Field((0.1, 0.7), description="the two frames of a pair are so far apart, seconds")
     noise: float = Field(0.15, ge=0, description="of latents, over their own size")
     floor: float = Field(0.03, ge=0, description="least noise of latents: what makes a latent large")
+    nested_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of pairs whose latent is cut to its first numbers, a sixteenth of them at least: so those "
+        "come to say what is done, and the others how it looks",
+    )
     still: float = Field(0.02, gt=0, description="mean squared flow below which an error counts for less")
     back_weight: float = Field(0.3, ge=0, description="of the flow that moves the frame, which latents do not learn by")
     contrast: float = Field(0.2, ge=0, description="largest relative change of a colour, what the encoder sees")

@@ -29,7 +29,8 @@ def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) 
     latent_ND = lam.motion_encoder(*disturbed(pairs, training).inputs())[1].float()
     size_N1 = latent_ND.detach().square().mean(1, keepdim=True).sqrt()
     noise_ND = (training.noise * size_N1 + training.floor) * torch.randn_like(latent_ND)
-    there, back = lam.motion_decoder(pairs.before_NCHW, latent_ND + noise_ND)
+    shown_ND = (latent_ND + noise_ND) * _nested(latent_ND, training.nested_share)
+    there, back = lam.motion_decoder(pairs.before_NCHW, shown_ND)
     there_error = _relative_error(there, pairs.there_NCHW, training.still)
     back_error = _relative_error(back, pairs.back_NCHW, training.still)
     loss = there_error + training.back_weight * back_error
@@ -51,6 +52,14 @@ def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
     shake = training.shake * torch.randn(N, 2, 1, 1, device=device) * shaken_N
     shake = shake + training.flow_noise * torch.randn_like(there)
     return Pairs(before, after, there + shake, back - shake)
+
+
+def _nested(latent_ND: Tensor, share: float) -> Tensor:
+    """1 for the numbers that are shown, 0 for the others: the first 1/16 to 16/16 of some latents, all of the rest."""
+    N, D = latent_ND.shape
+    kept_N1 = D * 2.0 ** (-4 * torch.rand(N, 1, device=latent_ND.device))
+    kept_N1 = torch.where(torch.rand(N, 1, device=latent_ND.device) < share, kept_N1, D)
+    return (torch.arange(D, device=latent_ND.device) < kept_N1).to(latent_ND.dtype)
 
 
 def _relative_error(flow_N2hw: Tensor, target_N2HW: Tensor, still: float) -> Tensor:
