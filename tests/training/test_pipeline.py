@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from genie_cli.train import adjusted
 from genie_core.data import open_dataset
-from genie_core.errors import DatasetError, ModelError
+from genie_core.errors import DatasetError, ModelError, RequestError
+from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import load_bundle
+from genie_core.models.config import MotionActionConfig, QuantizerConfig
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
-from genie_core.training.config import TrainingConfig, training_preset
+from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, Split, TrainingJob, train, train_alone
 from tests.factories.data import make_robomimic
 
@@ -158,7 +160,7 @@ def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
 
 def test_clips_are_drawn_at_the_models_rate_and_within_one_episode() -> None:
     frames = np.arange(60, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    store = ClipStore(frames, (Span("a", "x", 0, 20, 1), Span("b", "x", 20, 37, 3), Span("short", "x", 57, 3, 1)))
+    store = ClipStore(frames, (Span("a", "x", 0, 20, 1, 10.0), Span("b", "x", 20, 37, 3, 30.0), Span("short", "x", 57, 3, 1, 10.0)))
     clips = store.sample(np.random.default_rng(0), 500, 5)[:, :, 0, 0, 0].astype(int)
     gaps = np.diff(clips, axis=1)
     in_b = clips[:, 0] >= 20
@@ -229,3 +231,44 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, text: str, compla
     recipe.write_text(text)
     with pytest.raises(ModelError, match=complaint):
         adjusted(preset("nano"), training_preset("nano"), 1.0, 0, recipe)
+
+
+def motion_job(data: Path, out: Path, steps: int = 60) -> TrainingJob:
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=8, metric="euclidean"), width=8, decoder_width=8)
+    model = preset("nano").model_copy(update={"lam": lam, "simulates": False})
+    stage = StageConfig(steps=steps, batch=8, clip_frames=2, lr=1e-2, warmup=5)
+    training = short().model_copy(update={"lam": stage})
+    episodes = list(open_dataset(data).episodes)
+    return TrainingJob(model, training, Split(episodes[:2], episodes[2:]), out)
+
+
+def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_labels(data: Path, tmp_path: Path) -> None:
+    whole = Recorder()
+    info = train(motion_job(data, tmp_path / "whole"), whole, report_every=1)
+    losses = [loss for (stage, _), loss in whole.losses.items() if stage == "lam"]
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
+    with pytest.raises(KeyboardInterrupt):
+        train(motion_job(data, tmp_path / "cut"), Recorder(("lam", 30)), checkpoint_seconds=0, report_every=1)
+    assert train(motion_job(data, tmp_path / "cut"), Recorder(), report_every=1).bundle_id == info.bundle_id
+    assert sorted(p.name for p in info.path.glob("*.safetensors")) == ["lam.safetensors"]
+
+
+def test_a_bundle_of_labels_alone_labels_and_says_that_it_does_not_simulate(data: Path, tmp_path: Path) -> None:
+    info = train(motion_job(data, tmp_path / "labels", steps=1), Recorder())
+    bundle = load_bundle(info.path)
+    episode = next(iter(open_dataset(data).episodes))
+    labels = Labeller(bundle).label(episode.frames(), 1)
+    assert labels.valid.sum() == episode.num_frames - 1
+    with pytest.raises(RequestError, match="labels video and has no tokenizer"):
+        Simulator(bundle).start(episode.frames(0, 1))
+    assert (bundle.config.context_frames, bundle.config.components) == (0, ("lam",))
+
+
+def test_pairs_come_from_every_source_and_lie_within_the_gap() -> None:
+    frames = np.zeros((110, 1, 1, 3), np.uint8)
+    frames[:, 0, 0, 0] = np.arange(110)
+    spans = (Span("a", "large", 0, 100, 1, 10.0), Span("b", "small", 100, 10, 1, 5.0))
+    pairs = ClipStore(frames, spans).sample_pairs(np.random.default_rng(0), 400, (0.1, 0.7))[..., 0].reshape(-1, 2)
+    gap, small = pairs[:, 1].astype(int) - pairs[:, 0], pairs[:, 0] >= 100
+    assert (set(gap[~small]), set(gap[small])) == ({1, 2, 3, 4, 5, 6, 7}, {1, 2, 3})
+    assert small.mean() == pytest.approx(10**0.5 / (10**0.5 + 10), abs=0.08)  # 0.24, not 0.09
