@@ -25,7 +25,16 @@ AS_TESTED = {"torch"}
 """Taken from constraints.txt."""
 
 TEST_TOOLS = {"aiohttp", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis"}
-TESTS = ("tests/data", "tests/client", "tests/view", "tests/cli", "tests/service", "tests/models", "tests/inference", "tests/e2e")
+TESTS = (
+    "tests/data",
+    "tests/client",
+    "tests/view",
+    "tests/cli",
+    "tests/service",
+    "tests/models",
+    "tests/inference",
+    "tests/e2e",
+)
 
 
 def lowest() -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from genie_core.errors import ModelError
 from genie_core.models.config import (
+    LatentActionConfig,
     ModelConfig,
     QuantizerConfig,
     TokenizerConfig,
@@ -194,7 +195,7 @@ def _recipe_rows(base: Base) -> list[Row]:
 def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, TrainingConfig]:
     """The base without some steps of its recipe."""
     if not isinstance(base.model.lam, LatentActionConfig):
-        raise ModelError(f"the recipe's steps are those of the paper's model: got one of kind {base.model.lam.kind!r}")
+        raise ModelError("the recipe's steps are those of the paper's model: got another")
     lam = base.model.lam
     special: LatentActionTraining = base.training.lam_training
     for step in steps:

@@ -30,12 +30,14 @@ def clips(frames: int = 5) -> torch.Tensor:
     rng = np.random.default_rng(0)
     wide = torch.from_numpy(rng.integers(0, 256, (2, 3, 12, 12))).float()
     wide = torch.nn.functional.interpolate(wide, (64, 64), mode="bicubic").clamp(0, 255).round().to(torch.uint8)
-    frames_BTHWC = torch.stack([wide[:, :, 8 : 40, t : t + 32] for t in range(frames)], 1).permute(0, 1, 3, 4, 2)
+    frames_BTHWC = torch.stack([wide[:, :, 8:40, t : t + 32] for t in range(frames)], 1).permute(0, 1, 3, 4, 2)
     return to_pixels(frames_BTHWC)
 
 
 def test_flow_says_where_what_is_seen_goes_in_pixels_of_a_frame_of_64() -> None:
-    before, after = (np.ascontiguousarray(f) for f in ((clips()[0, t].permute(1, 2, 0).numpy() + 0.5) * 255 for t in (0, 2)))
+    before, after = (
+        np.ascontiguousarray(f) for f in ((clips()[0, t].permute(1, 2, 0).numpy() + 0.5) * 255 for t in (0, 2))
+    )
     flow = optical_flow(before.round().astype(np.uint8), after.round().astype(np.uint8), 8)
     assert flow.shape == (2, 8, 8)
     assert flow[0, 2:6, 2:6].mean() == pytest.approx(-4, abs=0.5)  # 2 pixels of 32, to the left

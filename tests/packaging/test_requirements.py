@@ -54,7 +54,10 @@ def test_generated_services_run_on_the_oldest_grpc_allowed(path: Path) -> None:
 def test_every_requirement_has_one_lower_bound_and_a_version_that_satisfies_it_in_the_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = {one.name.lower(): one for line in lines if line and line[0] != "#" and (one := Requirement(line))}
-    texts = [*PROJECT["dependencies"], *(t for name in ("core", "service", "view") for t in PROJECT["optional-dependencies"][name])]
+    texts = [
+        *PROJECT["dependencies"],
+        *(t for name in ("core", "service", "view") for t in PROJECT["optional-dependencies"][name]),
+    ]
     for requirement in map(Requirement, texts):
         if requirement.name != PROJECT["name"]:
             assert lower_bound(requirement)

@@ -160,7 +160,9 @@ def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
 
 def test_clips_are_drawn_at_the_models_rate_and_within_one_episode() -> None:
     frames = np.arange(60, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    store = ClipStore(frames, (Span("a", "x", 0, 20, 1, 10.0), Span("b", "x", 20, 37, 3, 30.0), Span("short", "x", 57, 3, 1, 10.0)))
+    store = ClipStore(
+        frames, (Span("a", "x", 0, 20, 1, 10.0), Span("b", "x", 20, 37, 3, 30.0), Span("short", "x", 57, 3, 1, 10.0))
+    )
     clips = store.sample(np.random.default_rng(0), 500, 5)[:, :, 0, 0, 0].astype(int)
     gaps = np.diff(clips, axis=1)
     in_b = clips[:, 0] >= 20

@@ -183,7 +183,7 @@ def _predict(network: nn.Module, x: Array | Pictures) -> Array:
     return predicted
 
 
-def _tensor(x: Array | Pictures) -> Tensor:
+def _tensor(x: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x)).float()
 
 
