@@ -19,6 +19,7 @@ from genie_cli.inspect import inspect
 from genie_cli.label import label
 from genie_cli.models import models
 from genie_cli.simulate import simulate
+from genie_cli.verify import verify
 from genie_cli.view import view
 from genie_core import __version__
 from genie_core.errors import GenieError
@@ -64,7 +65,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
-    for command in (demo, inspect, label, export, view, simulate, models, health):
+    for command in (demo, inspect, label, verify, export, view, simulate, models, health):
         app.command()(command)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         _add_entry_point(app, point)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import h5py
 import numpy as np
 
@@ -41,6 +43,7 @@ class EpisodePart:
         self._keep_frames = keep_frames
         self._size: tuple[int, ...] | None = None
         self._kept = 0
+        self._digest = hashlib.sha256()
         self._labels: list[Labels] = []
 
     def add_labels(self, labels: Labels) -> None:
@@ -107,6 +110,12 @@ class EpisodePart:
             frames.resize(self._kept + len(frames_THWC), axis=0)
             frames[self._kept :] = frames_THWC
         self._kept += len(frames_THWC)
+        self._digest.update(np.ascontiguousarray(frames_THWC).tobytes())
+
+    @property
+    def frames_sha256(self) -> str | None:
+        """`frames_digest` of the frames so far; None where none are wanted."""
+        return self._digest.hexdigest() if self._keep_frames else None
 
     def complete_labels(self) -> Labels:
         """Return the labels of the whole episode. Raises DatasetError where labels or frames are missing."""

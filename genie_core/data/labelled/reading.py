@@ -16,6 +16,7 @@ from genie_core.data.formats.hdf5.reader import Hdf5Reader, aloha_paths
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, read_demo
 from genie_core.data.frames.convention import Convention
 from genie_core.data.labelled.assembly import StoredLabels
+from genie_core.data.labelled.checksum import is_intact
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
 from genie_core.data.labelled.schema import MODEL_GROUP, read_attrs_of, read_labels_of, read_model
@@ -53,6 +54,14 @@ class LabelledFile:
         """Return what the labels of an episode were made with, without reading them. Raises DatasetError."""
         with self._open(episode) as group:
             return read_attrs_of(group)
+
+    def is_intact(self, episode: str) -> bool:
+        """Whether the labels of an episode, so far as they bear a checksum, are as they were written."""
+        try:
+            with self._open(episode) as group:
+                return is_intact(group[LABEL_GROUP]) is not False
+        except DatasetError:
+            return False
 
     def episode(self, episode: str) -> Episode | None:
         """Return the frames that the labels of an episode belong to, None where the file is kept without frames.

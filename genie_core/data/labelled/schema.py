@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
+from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, seal
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
 from genie_core.errors import DatasetError
@@ -20,8 +21,11 @@ from genie_core.errors import DatasetError
 MODEL_GROUP = "latent_action_model"
 
 
-def write_labels(demo: h5py.Group, labels: Labels, attrs: LabelAttrs) -> None:
-    """Write the labels of a whole episode into its group `demo`."""
+def write_labels(demo: h5py.Group, labels: Labels, attrs: LabelAttrs, frames_sha256: str | None = None) -> None:
+    """Write the labels of a whole episode into its group `demo`, and their checksum.
+
+    `frames_sha256`: `frames_digest` of the frames that lie in `demo` at the model's size; None: none do.
+    """
     group = demo.create_group(LABEL_GROUP)
     attrs.write(group)
     group["code"] = labels.code.astype(np.uint16, copy=False)
@@ -30,6 +34,9 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: LabelAttrs) -> None:
     group["valid"] = labels.valid.astype(np.bool_, copy=False)
     if labels.action is not None:
         group["action"] = labels.action.astype(np.float32, copy=False)
+    if frames_sha256 is not None:
+        group.attrs[FRAMES_CHECKSUM] = frames_sha256
+    seal(group)
 
 
 def read_labels_of(demo: h5py.Group) -> tuple[Labels, LabelAttrs]:

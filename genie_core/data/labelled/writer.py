@@ -6,7 +6,7 @@ Each finished episode goes to the journal at once; the output appears, complete,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +16,11 @@ from genie_core import __version__
 from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.hdf5.reader import Hdf5Reader
+from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import Step, resolve_step
 from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
+from genie_core.data.labelled.checksum import is_intact
 from genie_core.data.labelled.journal import Journal, Manifest
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
@@ -150,7 +152,7 @@ class LabelWriter:
             labels = part.complete_labels()
             computed = attrs.model_copy(update={"computation": part.computation})
             with atomic.writing() as file:
-                write_labels(file, labels, computed)
+                write_labels(file, labels, computed, part.frames_sha256)
         self._stored[episode.name] = StoredLabels(path, "/")
 
     def add(self, episode: Episode, labels: Labels, frames_THWC: Iterable[Frames] = ()) -> None:
@@ -222,9 +224,9 @@ class LabelWriter:
             return False
         parts = {}
         for path in self._journal.parts():
-            with read_hdf5(path) as file:
+            with suppress(DatasetError), read_hdf5(path) as file:
                 attrs = read_attrs_of(file)
-            parts[attrs.source_name] = attrs
+                parts[attrs.source_name] = attrs
         if not parts:  # nothing is left of the journal but itself
             return self._existing == "refuse" and {episode.name for episode in self._dataset.episodes} <= written.keys()
         return written.items() <= parts.items() or parts.items() <= written.items()
@@ -244,9 +246,12 @@ class LabelWriter:
             path = self._journal.part(episode.name)
             if not path.exists():
                 continue
-            with read_hdf5(path) as file:
-                attrs = read_attrs_of(file)
-            if self._may_take_over(path, episode, attrs, same_source=True):
+            try:
+                with read_hdf5(path) as file:
+                    attrs, is_whole = read_attrs_of(file), is_intact(file[LABEL_GROUP]) is not False
+            except DatasetError:  # the disk has lost of it what a killed run cannot
+                is_whole = False
+            if is_whole and self._may_take_over(path, episode, attrs, same_source=True):
                 parts[episode.name] = StoredLabels(path, "/")
         return parts
 
@@ -263,6 +268,8 @@ class LabelWriter:
         episodes = {episode.name: episode for episode in self._dataset.episodes}
         found = {}
         for demo in labelled.episodes:
+            if not labelled.is_intact(demo):
+                continue  # it is labelled again
             attrs = labelled.labels_attrs(demo)
             episode = episodes.get(attrs.source_name)
             if episode is not None and self._may_take_over(self._output, episode, attrs, same_source=not in_place):

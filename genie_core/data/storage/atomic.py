@@ -121,10 +121,9 @@ def clear_leftovers(folder: Path, *, held: bool = False) -> list[Path]:
     knows that nobody writes there now: all go.
     """
     removed = []
-    for path in _entries(folder):
+    for path in leftovers(folder, held=held):
         match = _TEMPORARY.fullmatch(path.name)
-        if match is None or not (held or _is_dead(path, match)):
-            continue
+        assert match is not None
         target = folder / match["name"]
         with suppress(OSError):  # another process clears away too, or it is not ours to remove
             if match["kind"] == "old" and not target.exists():
@@ -133,6 +132,16 @@ def clear_leftovers(folder: Path, *, held: bool = False) -> list[Path]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             removed.append(path)
     return removed
+
+
+def leftovers(folder: Path, *, of: str = "", held: bool = False) -> list[Path]:
+    """The temporary files and folders in `folder` that dead processes have left; with `held` all that there are.
+
+    `of`: only those of targets whose names begin so.
+    """
+    begin = f".{of[:_NAME_CHARACTERS]}"
+    matches = ((path, _TEMPORARY.fullmatch(path.name)) for path in _entries(folder) if path.name.startswith(begin))
+    return [path for path, match in matches if match is not None and (held or _is_dead(path, match))]
 
 
 @contextmanager
@@ -260,6 +269,7 @@ def _start(pid: int) -> int | None:
 __all__ = [
     "clear_leftovers",
     "failures_named",
+    "leftovers",
     "new_file",
     "new_folder",
     "scratch_folder",

@@ -83,20 +83,22 @@ class FolderLock:
             try:
                 lock.acquire(timeout=0)
             except (Timeout, FileNotFoundError):
-                if self._read_owner() is not None:
+                if read_owner(self._folder) is not None:
                     break
                 time.sleep(_BETWEEN_S)  # its holder is coming or going
                 continue
             return lock
-        owner = self._read_owner()
+        owner = read_owner(self._folder)
         who = "another process" if owner is None else owner.words()
         raise DatasetError(f"{self._folder}: in use: {who} {doing}; wait until it is done, or stop it")
 
-    def _read_owner(self) -> Owner | None:
-        try:
-            return Owner.model_validate(json.loads((self._folder / OWNER).read_bytes()))
-        except (OSError, ValueError, ValidationError):
-            return None
+
+def read_owner(folder: Path) -> Owner | None:
+    """Who holds the lock of a folder, or held it when it was killed; None where nobody does."""
+    try:
+        return Owner.model_validate(json.loads((folder / OWNER).read_bytes()))
+    except (OSError, ValueError, ValidationError):
+        return None
 
 
 @contextmanager
@@ -131,4 +133,4 @@ def _command() -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
-__all__ = ["FolderLock", "Owner", "waiting_lock"]
+__all__ = ["FolderLock", "Owner", "read_owner", "waiting_lock"]

@@ -1,0 +1,73 @@
+"""Checksums of labels on disk: whether what is there is what was written, attributes included."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+CHECKSUM = "sha256"
+"""Attribute of a group of labels: `group_digest` of the group."""
+
+FRAMES_CHECKSUM = "frames_sha256"
+"""Attribute of a group of labels: `frames_digest` of the frames that lie beside them at the model's size."""
+
+_AT_A_TIME = 64
+
+
+def group_digest(group: h5py.Group) -> str:
+    """SHA-256 over the arrays and attributes of a group, but `CHECKSUM` itself; 64 hexadecimal digits.
+
+    In the order of their names, the arrays first: name, little-endian type and shape of an array on a line, then its
+    values row by row; name, type and value of an attribute on a line. Raises OSError where the file is damaged.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(group):
+        values = np.asarray(group[name][()])
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    for name in sorted(set(group.attrs) - {CHECKSUM}):
+        value = _python_value(group.attrs[name])
+        digest.update(f"@{name} {type(value).__name__} {value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def frames_digest(chunks: Iterable[NDArray[np.uint8]]) -> str:
+    """SHA-256 over the pixels of an episode's frames, row by row; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(np.ascontiguousarray(chunk).tobytes())
+    return digest.hexdigest()
+
+
+def stored_frames_digest(frames: h5py.Dataset) -> str:
+    """`frames_digest` of frames in a file, read some at a time. Raises OSError where the file is damaged."""
+    return frames_digest(frames[start : start + _AT_A_TIME] for start in range(0, len(frames), _AT_A_TIME))
+
+
+def seal(group: h5py.Group) -> None:
+    """Give a group of labels its checksum; nothing may be written to it afterwards."""
+    group.attrs[CHECKSUM] = group_digest(group)
+
+
+def is_intact(group: h5py.Group) -> bool | None:
+    """Whether a group of labels is as it was written; None where it bears no checksum (Genie before 0.2)."""
+    expected = group.attrs.get(CHECKSUM)
+    if expected is None:
+        return None
+    try:
+        return bool(group_digest(group) == expected)
+    except OSError:
+        return False
+
+
+def _python_value(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+__all__ = ["CHECKSUM", "FRAMES_CHECKSUM", "frames_digest", "group_digest", "is_intact", "seal", "stored_frames_digest"]

@@ -1,0 +1,241 @@
+"""Whether a labelled file is still what was written: checksums, provenance, frames, and what unfinished runs left.
+
+Reads everything and changes nothing. What is wrong comes with how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from genie_core.data.dataset import HDF5_SUFFIXES
+from genie_core.data.episode import Episode
+from genie_core.data.formats.robomimic.reader import LABEL_GROUP
+from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, frames_digest, is_intact
+from genie_core.data.labelled.journal import journal_folder
+from genie_core.data.labelled.labels import Labels
+from genie_core.data.labelled.reading import LabelledFile, open_labelled
+from genie_core.data.labelled.schema import LabelAttrs
+from genie_core.data.storage.atomic import leftovers
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import source_path
+from genie_core.data.storage.lock import read_owner
+from genie_core.errors import DatasetError, GenieError
+
+_RELABEL = "label them again: the same `genie label` command with --resume keeps what is good, --overwrite nothing"
+_FRAMES_READ = 64
+
+
+class Finding(BaseModel):
+    """One thing that is wrong.
+
+    Attributes:
+        where: a file, or an episode in it.
+        problem: what is wrong.
+        mend: what to do about it.
+
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    where: str
+    problem: str
+    mend: str
+
+
+class Verification(BaseModel):
+    """What was found.
+
+    Attributes:
+        path: the file or folder.
+        episodes: how many carry labels.
+        checksums: of these, how many bear a checksum and are as they were written.
+        bundle: the bundle of the labels, where it was found; None: it is not in the folders that were looked in.
+        problems: what is wrong; empty: nothing is.
+        notes: what is worth knowing and not wrong.
+
+    """
+
+    path: str
+    episodes: int = 0
+    checksums: int = 0
+    bundle: str | None = None
+    problems: list[Finding] = []
+    notes: list[str] = []
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify_labelled(
+    path: Path,
+    find_bundle: Callable[[str], str | None] = lambda bundle_id: None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
+    """Look at a file that `genie label` has written, or a folder of such files, and at what lies beside it.
+
+    Args:
+        path: the output of a labelling.
+        find_bundle: says where the bundle of an identity is; None: not at hand.
+        advance: is told how many episodes of how many are done.
+
+    Raises:
+        DatasetError: there is nothing at `path`, finished or not.
+
+    """
+    found = Verification(path=str(path))
+    unfinished = list(_unfinished(path))
+    found.problems += unfinished
+    if not path.exists():
+        if unfinished:
+            return found
+        raise DatasetError(f"{path}: no such file or folder")
+    try:
+        labelled = open_labelled(path)
+    except DatasetError as error:
+        found.problems.append(Finding(where=str(path), problem=str(error), mend=_mend_file(path)))
+        return found
+    found.episodes = len(labelled.episodes)
+    _check_model(labelled, find_bundle, found)
+    sources: dict[str, str | None] = {}
+    for number, name in enumerate(labelled.episodes):
+        _check_episode(labelled, name, sources, found)
+        advance(number + 1, found.episodes)
+    unsigned = found.episodes - found.checksums - len({finding.where for finding in found.problems} & _named(labelled))
+    if unsigned > 0:
+        found.notes.append(f"{unsigned} episodes bear no checksum: they were labelled by a version before 0.2")
+    return found
+
+
+def _named(labelled: LabelledFile) -> set[str]:
+    return {_where(labelled, name) for name in labelled.episodes}
+
+
+def _where(labelled: LabelledFile, episode: str) -> str:
+    return f"{labelled.path}: {episode}"
+
+
+def _check_model(labelled: LabelledFile, find_bundle: Callable[[str], str | None], found: Verification) -> None:
+    where, attrs = str(labelled.path), labelled.attrs
+    if labelled.model.codebook_sha256 != attrs.codebook_sha256:
+        found.problems.append(
+            Finding(
+                where=where,
+                problem=f"the codebook's SHA-256 is {labelled.model.codebook_sha256[:12]}, "
+                f"what was written had {attrs.codebook_sha256[:12]}",
+                mend=_RELABEL,
+            )
+        )
+    found.bundle = find_bundle(attrs.bundle_id)
+    if found.bundle is None:
+        found.notes.append(f"bundle {attrs.bundle_name} {attrs.bundle_id[:12]} is not at hand, so it was not compared")
+
+
+def _check_episode(labelled: LabelledFile, name: str, sources: dict[str, str | None], found: Verification) -> None:
+    where = _where(labelled, name)
+
+    def wrong(problem: str, mend: str = _RELABEL) -> None:
+        found.problems.append(Finding(where=where, problem=problem, mend=mend))
+
+    try:
+        labels, attrs = labelled.labels(name)
+        with read_hdf5(labelled.places[name].path) as file:
+            group = file[labelled.places[name].group][LABEL_GROUP]
+            intact, frames_sha256 = is_intact(group), group.attrs.get(FRAMES_CHECKSUM)
+    except GenieError as error:
+        return wrong(f"the labels cannot be read: {error}")
+    if intact is False:
+        return wrong("the labels are not what was written: their SHA-256 differs")
+    found.checksums += intact is True
+    for problem in _misfits(labelled, labels, attrs):
+        wrong(problem)
+    if attrs.source not in sources:
+        sources[attrs.source] = _source_change(attrs) if labelled.attrs.frames != "in_place" else None
+    change = sources[attrs.source]
+    if change is not None and labelled.attrs.frames == "link":
+        wrong(f"its frames are links to what {change}", _mend_frames(labelled))
+    elif change is not None:
+        note = f"{attrs.source} {change}"
+        found.notes += [note] if note not in found.notes else []
+    try:
+        problem = _frames_problem(labelled.episode(name), labels, frames_sha256)
+    except GenieError as error:
+        problem = f"the frames cannot be read: {error}"
+    if problem is not None:
+        wrong(problem, _mend_frames(labelled))
+    return None
+
+
+def _misfits(labelled: LabelledFile, labels: Labels, attrs: LabelAttrs) -> Iterator[str]:
+    codes, dim = labelled.model.codebook.shape
+    if attrs.bundle_id != labelled.attrs.bundle_id:
+        yield f"was labelled by bundle {attrs.bundle_id[:12]}, the file's model is {labelled.attrs.bundle_id[:12]}"
+    if labels.latent.shape[1] != dim or labels.code.max(initial=0) >= codes:
+        yield (
+            f"has latents of {labels.latent.shape[1]} and codes up to {labels.code.max(initial=0)}, "
+            f"the codebook has {dim} and {codes} codes"
+        )
+    if labels.valid[max(0, len(labels) - attrs.step) :].any():
+        yield f"has valid labels in its last {attrs.step} frames, which have no transition"
+
+
+def _frames_problem(episode: Episode | None, labels: Labels, frames_sha256: str | None) -> str | None:
+    """What is wrong with the frames of an episode, all of which are read."""
+    if episode is None:
+        return None
+    if episode.num_frames != len(labels):
+        return f"has {episode.num_frames} frames and {len(labels)} labels"
+    digest = frames_digest(episode.chunks(_FRAMES_READ))
+    if frames_sha256 is not None and digest != frames_sha256:
+        return "the frames are not what was written: their SHA-256 differs"
+    return None
+
+
+def _source_change(attrs: LabelAttrs) -> str | None:
+    """How the file that was labelled differs from what it was; None where it does not, or lies behind a URL."""
+    source = source_path(attrs.source)
+    if not isinstance(source, Path):
+        return None
+    try:
+        status = source.stat()
+    except OSError:
+        return "is not there any more"
+    if status.st_size != attrs.source_size:
+        return f"has changed since: {status.st_size} bytes, then {attrs.source_size}"
+    return "has changed since: its time is another" if status.st_mtime_ns != attrs.source_mtime_ns else None
+
+
+def _unfinished(path: Path) -> Iterator[Finding]:
+    """What runs have left beside `path` that are under way, or were stopped."""
+    folder = journal_folder(path)
+    if folder.is_dir():
+        parts, owner = len(list(folder.glob("*.hdf5"))), read_owner(folder)
+        by = f", last held by {owner.words()}" if owner else ""
+        yield Finding(
+            where=str(folder),
+            problem=f"holds {parts} finished episodes of a run that is under way or was stopped{by}",
+            mend="run its `genie label` command again: it goes on from there; or remove the folder",
+        )
+    for left in leftovers(path.parent, of=path.name):
+        yield Finding(
+            where=str(left), problem="was left by a killed process", mend="it goes when Genie next writes there"
+        )
+
+
+def _mend_file(path: Path) -> str:
+    if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
+        return "restore it from a copy, or label anew with --overwrite"
+    return "name a file or folder that `genie label` has written"
+
+
+def _mend_frames(labelled: LabelledFile) -> str:
+    if labelled.attrs.frames in ("link", "in_place"):
+        return "put the frames' file back as it was, or label it anew with --overwrite"
+    return "label it anew with --overwrite"
+
+
+__all__ = ["Finding", "Verification", "verify_labelled"]
