@@ -200,6 +200,7 @@ def test_labels_of_remote_data_bear_their_url_and_are_resumed(tmp_path: Path, me
         LabelWriter(output, dataset, make_label_model(), frames="link")
     writer = LabelWriter(output, dataset, make_label_model())
     writer.add(dataset.episodes[0], make_labels(12))
+    writer.close()
     writer = LabelWriter(output, open_dataset("memory://bucket/set.hdf5"), make_label_model())
     (pending,) = writer.pending()
     writer.add(pending, make_labels(12))
