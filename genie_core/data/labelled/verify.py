@@ -5,6 +5,7 @@ Reads everything and changes nothing. What is wrong comes with how to mend it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, frames_digest, is
 from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.reading import LabelledFile, open_labelled
-from genie_core.data.labelled.schema import LabelAttrs
+from genie_core.data.labelled.provenance import LabelAttrs
 from genie_core.data.storage.atomic import leftovers
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import source_path
@@ -162,11 +163,11 @@ def _check_episode(labelled: LabelledFile, name: str, sources: dict[str, str | N
         note = f"{attrs.source} {change}"
         found.notes += [note] if note not in found.notes else []
     try:
-        problem = _frames_problem(labelled.episode(name), labels, frames_sha256)
+        misfit = _frames_problem(labelled.episode(name), labels, frames_sha256)
     except GenieError as error:
-        problem = f"the frames cannot be read: {error}"
-    if problem is not None:
-        wrong(problem, _mend_frames(labelled))
+        misfit = f"the frames cannot be read: {error}"
+    if misfit is not None:
+        wrong(misfit, _mend_frames(labelled))
     return None
 
 
@@ -206,7 +207,13 @@ def _source_change(attrs: LabelAttrs) -> str | None:
         return "is not there any more"
     if status.st_size != attrs.source_size:
         return f"has changed since: {status.st_size} bytes, then {attrs.source_size}"
-    return "has changed since: its time is another" if status.st_mtime_ns != attrs.source_mtime_ns else None
+    if status.st_mtime_ns == attrs.source_mtime_ns:
+        return None
+    if attrs.source_sha256 is None:
+        return "has changed since: its time is another"
+    with source.open("rb") as file:
+        same = hashlib.file_digest(file, "sha256").hexdigest() == attrs.source_sha256
+    return None if same else "has changed since: its SHA-256 is another"
 
 
 def _unfinished(path: Path) -> Iterator[Finding]:

@@ -109,6 +109,7 @@ class LabelWriter:
         self._hashes: dict[SourcePath, str | None] = {}
         self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
         self._stored: dict[str, StoredLabels] = {}
+        self._may_exist = existing != "refuse"
         try:
             self._find_finished()
         except BaseException:
@@ -204,7 +205,7 @@ class LabelWriter:
     def _find_finished(self) -> None:
         """Take over the episodes that earlier runs have finished."""
         is_own = self._journal.is_old and self._was_written_from_the_journal()
-        self._may_exist = self._existing != "refuse" or is_own
+        self._may_exist = self._may_exist or is_own
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)
         if self._existing == "resume" or is_own:
             self._stored |= self._find_labelled()
