@@ -98,7 +98,7 @@ class CallMemory:
     async def may_read(self) -> None:
         """Return when the next message may be asked for: at once for a call at work, which frees memory by going on."""
         if not self.works:
-            await self._budget.messages.settled()
+            await self._budget.messages.settled(self._client)
 
     async def room_to_work(self, size: int) -> None:
         """Room for all that a call will hold at once, bytes; once a call, before the first of it is allocated."""

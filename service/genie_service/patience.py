@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from genie_service.errors import IdleError
+from genie_service.errors import BusyError, IdleError
 
 T = TypeVar("T")
+
+_RETRY_S = 1.0
 
 
 class Silence:
@@ -43,7 +45,7 @@ class Silence:
             self._asked.remove(since)
 
     async def wait(self, pending: asyncio.Future[T], limit_s: float, setting: str, what: str = "nothing came") -> T:
-        """What `pending` gives. Raises IdleError once the client has been silent for `limit_s`, or is dismissed.
+        """What `pending` gives. Raises IdleError once the client has been silent for `limit_s`, BusyError if dismissed.
 
         `pending` goes on then: whoever made it cancels it. `what` the client has not done, and the `setting` that says
         for how long it may, are for the error's text.
@@ -57,7 +59,7 @@ class Silence:
                     raise IdleError(f"{what} for {limit_s:g} s, the server's limit ({setting})")
                 await asyncio.wait({pending, dismissed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if dismissed.done() and not pending.done():
-                    raise IdleError(f"{what} for {self.seconds:.0f} s, {dismissed.result()}")
+                    raise BusyError(f"{what} for {self.seconds:.0f} s, {dismissed.result()}", _RETRY_S)
             return pending.result()
         finally:
             self._waiting_since = self._dismissed = None
@@ -76,20 +78,21 @@ class Waiters:
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
-        self._silences: dict[Silence, Callable[[], bool]] = {}
+        self._silences: dict[Silence, tuple[str, Callable[[], bool]]] = {}
 
     @contextmanager
-    def watching(self, silence: Silence, holds: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """While the block lasts, the call may be ended to make room, if it `holds` something then."""
-        self._silences[silence] = holds
+    def watching(self, silence: Silence, client: str, holds: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """While the block lasts, the call may be ended for other clients, if it `holds` something then."""
+        self._silences[silence] = client, holds
         try:
             yield
         finally:
             del self._silences[silence]
 
-    def make_room(self) -> None:
-        """End the call whose client has been silent for longest, if that is longer than the patience under pressure."""
-        longest = max((s for s, holds in self._silences.items() if holds()), key=lambda s: s.seconds, default=None)
+    def make_room(self, client: str) -> None:
+        """End the call whose client has been silent for longest, if that is long enough, for another `client`."""
+        silences = (s for s, (whose, holds) in self._silences.items() if whose != client and holds())
+        longest = max(silences, key=lambda s: s.seconds, default=None)
         if longest is not None and longest.seconds >= self._patience_s:
             longest.dismiss(
                 f"and others wait for room: the server's limit is {self._patience_s:g} s then (pressure_seconds)"

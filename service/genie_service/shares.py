@@ -48,10 +48,10 @@ class _Client:
 
 
 class Shares:
-    """Something scarce, and who holds how much of it. `make_room`, where given, is called while somebody waits."""
+    """Something scarce, and who holds how much of it. `make_room` is called while a client waits, with its name."""
 
     def __init__(
-        self, total: int, unit: Unit, *, alpha: float = 1.0, make_room: Callable[[], None] = lambda: None
+        self, total: int, unit: Unit, *, alpha: float = 1.0, make_room: Callable[[str], None] = lambda client: None
     ) -> None:
         self._total, self._unit, self._alpha = total, unit, alpha
         self._make_room = make_room
@@ -105,7 +105,7 @@ class Shares:
         self._clients.setdefault(client, _Client()).waiting.append(waiter)
         self._waiting += 1
         try:
-            return await self._wait(waiter, patience_s)
+            return await self._wait(client, waiter, patience_s)
         except BaseException:
             if waiter.granted.done():  # in the very moment in which the caller gave up
                 waiter.granted.result().release()
@@ -121,17 +121,17 @@ class Shares:
         self._note()
         return Share(self, client, size)
 
-    async def settled(self) -> None:
+    async def settled(self, client: str) -> None:
         """Return once no more is held than there is."""
         while self._used > self._total:
-            self._make_room()
+            self._make_room(client)
             try:
                 async with asyncio.timeout(_LOOK_S):
                     await self._freed.wait()
             except TimeoutError:
                 continue
 
-    async def _wait(self, waiter: _Waiter, patience_s: float | None) -> Share:
+    async def _wait(self, client: str, waiter: _Waiter, patience_s: float | None) -> Share:
         while True:
             left = _LOOK_S if patience_s is None else min(_LOOK_S, patience_s - (time.monotonic() - waiter.since))
             if left <= 0:
@@ -140,7 +140,7 @@ class Shares:
                     f"{self._used} {self._unit.words}, of {self._total} that the server has ({self._unit.setting})",
                     self._unit.retry_s,
                 )
-            self._make_room()
+            self._make_room(client)
             await asyncio.wait({waiter.granted}, timeout=left)
             if waiter.granted.done():
                 return waiter.granted.result()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from genie_service.errors import IdleError
+from genie_service.errors import BusyError, IdleError
 from genie_service.patience import Silence, Waiters
 
 
@@ -46,22 +46,25 @@ def test_the_longest_silence_gives_way_if_it_is_long_enough_and_holds_what_is_wa
 
         async def call(name: str) -> None:
             silence = Silence()
-            with waiters.watching(silence), silence.asking():
-                with pytest.raises(IdleError, match="others wait for room"):
+            with waiters.watching(silence, name), silence.asking():
+                with pytest.raises(BusyError, match="others wait for room"):
                     await silence.wait(asyncio.get_running_loop().create_future(), 60, "idle_seconds")
                 ended.append(name)
 
         calls = [asyncio.create_task(call("first"))]
         await asyncio.sleep(0.02)
         calls.append(asyncio.create_task(call("second")))
-        waiters.make_room()
+        waiters.make_room("new")
         await asyncio.sleep(0.01)
         assert ended == []  # nobody has been silent for long enough
         await asyncio.sleep(0.1)
-        waiters.make_room()
+        waiters.make_room("new")
         await asyncio.sleep(0.01)
         found = list(ended)
-        waiters.make_room()
+        waiters.make_room("second")  # not for itself
+        await asyncio.sleep(0.01)
+        assert ended == found
+        waiters.make_room("new")
         await asyncio.gather(*calls)
         return [*found, *ended]
 

@@ -107,9 +107,9 @@ def test_more_than_there_is_waits_until_it_can_be_alone() -> None:
 def test_what_is_there_already_is_counted_past_the_bound_and_settles() -> None:
     async def main() -> None:
         shares = Shares(100, Unit("bytes", "memory_mib"))
-        await shares.settled()
+        await shares.settled("a")
         share = shares.hold("a", 150)
-        settled = asyncio.create_task(shares.settled())
+        settled = asyncio.create_task(shares.settled("b"))
         await asyncio.sleep(0.01)
         assert not settled.done()
         share.shrink(100)
@@ -122,7 +122,7 @@ def test_what_is_there_already_is_counted_past_the_bound_and_settles() -> None:
 def test_while_somebody_waits_room_is_made() -> None:
     async def main() -> None:
         held: list[Share] = []
-        shares = Shares(1, PLACES, make_room=lambda: held[0].release())
+        shares = Shares(1, PLACES, make_room=lambda client: held[0].release())
         held.append(await shares.take("silent"))
         await asyncio.wait_for(shares.take("new"), 2)
 

@@ -64,7 +64,7 @@ class Admission(AroundCall):
         try:
             self._check(ours)
             self._note()
-            with self._waiters.watching(call.silence):
+            with self._waiters.watching(call.silence, call.client):
                 yield
         finally:
             place.release()

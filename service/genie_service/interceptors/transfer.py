@@ -75,7 +75,7 @@ class Transfer(aio.ServerInterceptor):
             current = current_call()
             memory = current.memory = CallMemory(self._budget, current.client)
             try:
-                with self._budget.holders.watching(current.silence, lambda: memory.holds):
+                with self._budget.holders.watching(current.silence, current.client, lambda: memory.holds):
                     await self._serve(handler, decode, method, requests, context)
             finally:
                 memory.close()

@@ -86,7 +86,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     ) -> AsyncIterator[simulation_pb2.PlayResponse]:
         """One frame an action, for as long as the client goes on."""
         call = current_call()
-        with await self._play(call), self._players.watching(call.silence):
+        with await self._play(call), self._players.watching(call.silence, call.client):
             start = await self._read_start(request_iterator)
             async with self._registry.lease(model_name(start.model, "start.model")) as model:
                 simulation = await self._start(start, model, context)
