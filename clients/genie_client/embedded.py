@@ -32,7 +32,7 @@ _STOP_WITHIN_S = 15.0
 _ENDS_WITHIN_S = 0.5
 """A process whose connections break is given so long to be seen ending."""
 
-_ALONE = ("--max-calls", "128", "--idle-seconds", "86400", "--pressure-seconds", "86400")
+_ALONE = ("--max-calls", "1024", "--idle-seconds", "86400", "--pressure-seconds", "86400")
 """Limits that keep clients from each other are none for the only one, whatever the environment sets for others."""
 
 
