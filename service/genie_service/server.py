@@ -223,6 +223,7 @@ def _channel_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent partner
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),  # the one that counts
         ("grpc.http2.max_pings_without_data", 0),  # as many as it takes
         ("grpc.max_concurrent_streams", settings.max_calls + MAX_OTHER_CALLS),  # of one connection
     ]
