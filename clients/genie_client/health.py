@@ -19,8 +19,8 @@ def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
     channel = open_channel(address, security_for(address, token=""))
     try:
         request = health_pb2.HealthCheckRequest(service=service)
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(request, timeout=timeout_s)
+        ask: Any = health_pb2_grpc.HealthStub(channel)  # whose stubs know no methods
+        answer = ask.Check(request, timeout=timeout_s)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:

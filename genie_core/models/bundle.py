@@ -244,6 +244,10 @@ def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
 
 
 __all__ = [
+    "ALIGNMENTS",
+    "CARD",
+    "COMPONENTS",
+    "CONFIG",
     "Bundle",
     "BundleInfo",
     "bundle_id",

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from genie_core.alignment import Alignment, AlignmentInfo, list_alignments, load_alignment
 from genie_core.errors import ModelError, RequestError
 from genie_core.models.bundle import BundleInfo
+from genie_service.paths import without_path
 
 _KEPT = 32
 """Most alignments that are kept in memory, and most whose identity is remembered."""
@@ -92,12 +93,12 @@ class Alignments:
     def _find(self, bundle: BundleInfo) -> list[FoundAlignment]:
         found = []
         for entry in list_alignments(bundle):
-            identity, problem = "", entry.problem or ""
+            identity, problem = "", without_path(entry.problem or "", bundle.path)
             if entry.info is not None:
                 try:
                     identity = self._ids.get(entry.path, _sha256)
                 except OSError as error:  # gone, or taken away from us, since it was listed
-                    problem = f"{entry.path} cannot be read: {error.strerror}"
+                    problem = f"{entry.path.name} cannot be read: {error.strerror}"
             info = entry.info if identity else None
             found.append(FoundAlignment(entry.name, entry.path, identity, info, problem))
         return found
@@ -111,7 +112,9 @@ class Alignments:
                 if _stamp(entry.path) == stamp:  # else it was replaced meanwhile: the two may not belong together
                     return LoadedAlignment(entry.name, identity, alignment)
         except OSError as error:
-            raise ModelError(f"alignment {entry.name!r} cannot be used: {entry.path}: {error.strerror}") from error
+            raise ModelError(f"alignment {entry.name!r} cannot be used: {error.strerror}") from error
+        except ModelError as error:  # it was damaged since it was listed
+            raise ModelError(without_path(str(error), bundle.path)) from error
 
 
 class _Kept(Generic[_T]):

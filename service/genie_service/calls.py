@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from genie_service.budget import CallMemory
 from genie_service.patience import Silence
+from genie_service.tokens import ANYBODY, Identity
 
 
 @dataclass(eq=False)
@@ -21,6 +22,7 @@ class Call:
         id: names it in logs and error texts.
         started: time of `time.perf_counter`, seconds.
         frames: number of video frames that it brought or made.
+        identity: whose it is, once `interceptors.authentication` has found out.
         silence: its waiting for its client.
         memory: what it holds, from when it is let in.
 
@@ -31,13 +33,14 @@ class Call:
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     started: float = field(default_factory=time.perf_counter)
     frames: int = 0
+    identity: Identity = ANYBODY
     silence: Silence = field(default_factory=Silence)
     memory: CallMemory = field(init=False)
 
     @property
     def client(self) -> str:
-        """Whom the call's share of everything is counted for: the connection, as long as nobody says who they are."""
-        return self.peer
+        """Whom its share of everything is counted for: whose token or certificate it shows, else its connection."""
+        return f"known:{self.identity.name}" if self.identity.proven else self.peer
 
     @property
     def elapsed_ms(self) -> float:

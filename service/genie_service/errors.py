@@ -25,8 +25,24 @@ class IdleError(GenieError):
     """A client kept a stream open and sent nothing for longer than the server allows."""
 
 
+class UnknownCallerError(GenieError):
+    """A call does not show whose it is, on a server that asks."""
+
+
+class ForbiddenError(GenieError):
+    """A call wants something that its caller's token is not for."""
+
+
 class DrainingError(GenieError):
     """The server is shutting down and takes no new calls."""
 
 
-__all__ = ["BusyError", "DrainingError", "IdleError", "ModelLoadingError", "UnknownModelError"]
+__all__ = [
+    "BusyError",
+    "DrainingError",
+    "ForbiddenError",
+    "IdleError",
+    "ModelLoadingError",
+    "UnknownCallerError",
+    "UnknownModelError",
+]

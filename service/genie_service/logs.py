@@ -11,6 +11,9 @@ import os
 import sys
 import threading
 from collections import deque
+from pathlib import Path
+
+from genie_core.errors import GenieError
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _LAST_WORDS_S = 1.0
@@ -91,10 +94,27 @@ def log_to_stderr(level: str) -> QueueingHandler:
     return handler
 
 
+def log_to_file(file: Path, name: str) -> QueueingHandler:
+    """Append what the log called `name` says to a file too, which only its owner may read.
+
+    Raises GenieError where it cannot be written.
+    """
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise GenieError(f"{file} cannot be written: {error.strerror}") from None
+    handler = QueueingHandler(descriptor)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    log = logging.getLogger(name)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)  # whatever the rest of the log leaves out
+    return handler
+
+
 def _log_death(died: threading.ExceptHookArgs) -> None:
     name = died.thread.name if died.thread is not None else "a thread"
     if died.exc_value is not None:
         logging.getLogger(__name__).critical("%s died", name, exc_info=died.exc_value)
 
 
-__all__ = ["QueueingHandler", "log_to_stderr"]
+__all__ = ["QueueingHandler", "log_to_file", "log_to_stderr"]

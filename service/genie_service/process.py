@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import torch
 
-from genie_service.logs import log_to_stderr
+from genie_service.audit import AUDIT
+from genie_service.logs import log_to_file, log_to_stderr
 from genie_service.server import GenieServer
 from genie_service.settings import Settings
 
@@ -28,6 +29,8 @@ def run(settings: Settings) -> int:
     computed any more. Raises GenieError if the server cannot be started.
     """
     log_to_stderr(settings.log_level)
+    if settings.audit_log is not None:
+        log_to_file(settings.audit_log, AUDIT)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     return asyncio.run(_serve(settings))

@@ -16,12 +16,22 @@ from pathlib import Path
 
 from genie_core.data import Computation, Precision
 from genie_core.errors import GenieError, ModelError
-from genie_core.models.bundle import BundleInfo, is_bundle, load_bundle, read_bundle_info
+from genie_core.models.bundle import (
+    ALIGNMENTS,
+    CARD,
+    COMPONENTS,
+    CONFIG,
+    BundleInfo,
+    is_bundle,
+    load_bundle,
+    read_bundle_info,
+)
 from genie_core.models.computation import computation_on
 from genie_service.engine import Engine
 from genie_service.errors import ModelLoadingError, UnknownModelError
 from genie_service.fair_queue import Operation
 from genie_service.loaded_model import LoadedModel
+from genie_service.paths import without_path
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +72,9 @@ class ModelStatus:
 class ModelRegistry:
     """Loads, lends and unloads models. Made by `open`; used from one event loop."""
 
-    def __init__(self, folder: Path, compute: Compute, engine: Engine) -> None:
+    def __init__(self, folder: Path, compute: Compute, engine: Engine, *, follow_links: bool = False) -> None:
         self._folder = folder.absolute()
+        self._follow_links = follow_links
         self._compute = compute
         self._computation = computation_on(compute.device, compute.precision)
         self._engine = engine
@@ -74,13 +85,16 @@ class ModelRegistry:
         self.default = ""
 
     @classmethod
-    async def open(cls, folder: Path, default: str | None, compute: Compute, engine: Engine) -> ModelRegistry:
+    async def open(
+        cls, folder: Path, default: str | None, compute: Compute, engine: Engine, *, follow_links: bool = False
+    ) -> ModelRegistry:
         """Look at `folder` (bundle folders, or one bundle) and load nothing yet.
 
-        `default` names the model used where a request names none; None will do if there is only one. Raises ModelError
-        if there is no bundle, or the default is not among them or not clear.
+        `default` names the model used where a request names none; None will do if there is only one. Bundles that are
+        links, or hold some, are listed but not used unless `follow_links`: they may lead out of the folder. Raises
+        ModelError if there is no bundle, or the default is not among them or not clear.
         """
-        registry = cls(folder, compute, engine)
+        registry = cls(folder, compute, engine, follow_links=follow_links)
         await registry._scan()
         registry.default = registry._choose_default(default)
         return registry
@@ -147,6 +161,7 @@ class ModelRegistry:
         await self._set_state(entry, State.LOADING)
         try:
             await entry.retired()  # never two of one model in memory
+            await asyncio.to_thread(self._check_links, entry.path)
             bundle = await asyncio.to_thread(load_bundle, entry.path, self._compute.device, self._compute.precision)
             model = LoadedModel(entry.name, bundle)
             await self._prepare(model)
@@ -156,7 +171,7 @@ class ModelRegistry:
                 _log.exception("unexpected error while loading model %s", entry.name)
             entry.loading = None
             text = str(error) if known else _unexpected(error)
-            await self._set_state(entry, State.FAILED, text)
+            await self._set_state(entry, State.FAILED, without_path(text, entry.path))
         else:
             entry.loaded, entry.info, entry.loading = model, bundle.info, None
             await self._set_state(entry, State.READY)
@@ -205,11 +220,32 @@ class ModelRegistry:
             for name, (path, stamp) in found.items():
                 entry = self._entries.get(name) or _Entry(name, path)
                 if entry.stamp != stamp and not entry.in_memory:
-                    info, problem = await asyncio.to_thread(_read_info, path)
-                    entry.describe(stamp, info, problem)
+                    info, problem = await asyncio.to_thread(self._read_info, path)
+                    entry.describe(stamp, info, without_path(problem, path))
                     self._entries[name] = entry
                     if problem:
                         _log.warning("model %s cannot be used: %s", name, problem)
+
+    def _read_info(self, path: Path) -> tuple[BundleInfo | None, str]:
+        """A bundle's description, or None and why there is none: one that is broken never stands in the others' way."""
+        try:
+            self._check_links(path)
+            return read_bundle_info(path), ""
+        except ModelError as error:
+            return None, str(error)
+        except Exception as error:
+            _log.exception("unexpected error while reading bundle %s", path.name)
+            return None, _unexpected(error)
+
+    def _check_links(self, path: Path) -> None:
+        """Raise ModelError where a bundle in the folder is a link or holds one, unless links are followed."""
+        if self._follow_links:
+            return
+        inside = [path / name for name in (CONFIG, CARD, ALIGNMENTS, *(f"{c}.safetensors" for c in COMPONENTS))]
+        inside += (path / ALIGNMENTS).glob("*")
+        for part in ([] if path == self._folder else [path]) + inside:
+            if part.is_symlink():
+                raise ModelError(f"{part} is a link, which may lead anywhere: copy what it leads to, or --follow-links")
 
     def _note_nameless(self, found: dict[str, tuple[Path, _Stamp]]) -> None:
         """Leave out what no message could name, and say so once."""
@@ -305,17 +341,6 @@ def _can_be_named(name: str) -> bool:
 def _stamp(path: Path) -> _Stamp:
     stats = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-
-
-def _read_info(path: Path) -> tuple[BundleInfo | None, str]:
-    """A bundle's description, or None and why there is none: one that is broken never stands in the others' way."""
-    try:
-        return read_bundle_info(path), ""
-    except ModelError as error:
-        return None, str(error)
-    except Exception as error:
-        _log.exception("unexpected error while reading bundle %s", path.name)
-        return None, _unexpected(error)
 
 
 def _unexpected(error: Exception) -> str:

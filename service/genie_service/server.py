@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
+import grpc
 import torch
 from grpc import aio
 from grpc_health.v1 import health
@@ -27,10 +29,12 @@ from genie_api.v1 import (
 from genie_core.errors import GenieError
 from genie_service.alignments import Alignments
 from genie_service.budget import Budget
+from genie_service.certificates import server_credentials
 from genie_service.engine import Engine
 from genie_service.health import Health
 from genie_service.interceptors.access_log import AccessLog
 from genie_service.interceptors.admission import MAX_OTHER_CALLS, Admission
+from genie_service.interceptors.authentication import Authentication
 from genie_service.interceptors.error_status import ErrorStatus
 from genie_service.interceptors.transfer import Transfer, TransferLimits
 from genie_service.patience import Waiters
@@ -43,6 +47,7 @@ from genie_service.servicers.simulation import SimulationServicer
 from genie_service.servicers.simulation_requests import SimulationLimits
 from genie_service.settings import MIB, Settings
 from genie_service.shares import Shares, Unit
+from genie_service.tokens import TokenFile
 from genie_service.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -74,7 +79,9 @@ class GenieServer:
     `broken` is set once nothing can be computed any more; health says so, and whoever runs the server should end it.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, registry: ModelRegistry) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, registry: ModelRegistry, tokens: TokenFile | None = None
+    ) -> None:
         self._settings = settings
         self.engine = engine
         self.registry = registry
@@ -89,6 +96,7 @@ class GenieServer:
             interceptors=(
                 AccessLog(),
                 ErrorStatus(),
+                Authentication(tokens),
                 self._admission,
                 Transfer(_transfer_limits(settings), self.budget, self._workers),
             ),
@@ -101,25 +109,31 @@ class GenieServer:
     async def start(cls, settings: Settings) -> GenieServer:
         """Look at the models folder, then listen. No model is loaded yet, and health says so.
 
-        Raises ModelError if the models folder will not do, GenieError if the address cannot be listened on.
+        Raises ModelError if the models folder will not do, GenieError if the address cannot be listened on, or should
+        not be; or if the files of TLS or tokens cannot be used.
         """
+        _check_exposure(settings)
+        credentials = None if settings.tls is None else server_credentials(settings.tls)
+        tokens = None if settings.tokens is None else TokenFile(settings.tokens)
         engine = _engine(settings)
         compute = Compute(settings.device, settings.precision, settings.largest_batch)
         try:
-            registry = await ModelRegistry.open(settings.models, settings.default_model, compute, engine)
+            registry = await ModelRegistry.open(
+                settings.models, settings.default_model, compute, engine, follow_links=settings.follow_links
+            )
         except BaseException:
             engine.close()
             raise
-        server = cls(settings, engine, registry)
+        server = cls(settings, engine, registry, tokens)
         loop = asyncio.get_running_loop()
-
-        def broken() -> None:
-            loop.call_soon_threadsafe(server._break)
-
-        engine.on_broken(broken)
+        engine.on_broken(lambda: _soon(loop, server._break))
         registry.on_change(server._health.update)
         registry.on_change(server._measure)
-        await server._listen()
+        try:
+            await server._listen(credentials)
+        except BaseException:
+            engine.close()
+            raise
         return server
 
     @property
@@ -166,19 +180,26 @@ class GenieServer:
         """See what memory is left for requests, now that a model has come or gone."""
         self.budget.measure()
 
-    async def _listen(self) -> None:
+    async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:
         settings = self._settings
         self._add_services()
         await self._health.update()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port = self._server.add_insecure_port(f"{host}:{settings.port}")
+            address = f"{host}:{settings.port}"
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise GenieError(f"cannot listen on {host}:{settings.port}: is the port in use?") from None
         await self._server.start()
         self.address = f"{host}:{port}"
         if not _is_loopback(settings.host):
-            _log.warning("listening on %s without authentication: whoever reaches it can use it", self.address)
+            if credentials is None:
+                _log.warning("listening on %s without TLS: all that is sent can be read on the way", self.address)
+            if settings.tokens is None and settings.tls_client_ca is None:
+                _log.warning("listening on %s without tokens: whoever reaches it can use it", self.address)
 
     def _add_services(self) -> None:
         settings, registry, engine = self._settings, self.registry, self.engine
@@ -249,6 +270,17 @@ def _transfer_limits(settings: Settings) -> TransferLimits:
         write_seconds=settings.write_seconds,
         max_wait_s=settings.max_wait_seconds,
     )
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody needs to know any more
+        loop.call_soon_threadsafe(callback)
+
+
+def _check_exposure(settings: Settings) -> None:
+    if settings.tls is None and not settings.insecure and not _is_loopback(settings.host):
+        raise GenieError(
+            f"refusing to listen on {settings.host} without TLS: give --tls-certificate and --tls-key, or --insecure "
+            "where the network is trusted or something in front encrypts"
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from genie_core.bundles import models_dir
 from genie_core.errors import GenieError
+from genie_service.certificates import TlsFiles
 from genie_service.frames import FrameLimits
 from genie_service.memory import default_memory_bytes
 
@@ -43,6 +44,21 @@ class Settings(BaseSettings):
         "default", description="models loaded before the server is ready"
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; loopback unless told otherwise")
+    insecure: bool = Field(
+        False, description="listen beyond loopback without TLS: everybody on the way can read, and change, what is sent"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="file of the server's certificate chain (PEM); read again when it changes"
+    )
+    tls_key: Path | None = Field(None, description="file of the certificate's private key (PEM)")
+    tls_client_ca: Path | None = Field(
+        None, description="file of the authorities (PEM) that clients' certificates must descend from"
+    )
+    tokens: Path | None = Field(
+        None, description="file of those who may use the server, made by `genie token`; read again when it changes"
+    )
+    audit_log: Path | None = Field(None, description="file that the audit log is appended to, beside the log")
+    follow_links: bool = Field(False, description="host bundles that are, or hold, links to somewhere else")
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 for a free one")
     device: str = Field("cpu", min_length=1, description="torch device, such as cpu, cuda or cuda:1")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -85,6 +101,21 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(30.0, ge=0, description="time that calls under way have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     exit_with_stdin: bool = Field(False, description="stop when standard input is closed (its parent has gone)")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("--tls-certificate and --tls-key go together")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key")
+        return self
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of the server's TLS; None for none."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
 
     @property
     def on_cpu(self) -> bool:
@@ -146,6 +177,8 @@ def _read_file(named: Any) -> dict[str, Any]:
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
+    if not problem["loc"]:  # of several settings together
+        return str(problem["ctx"]["error"])
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"setting {name}: there is no such setting"

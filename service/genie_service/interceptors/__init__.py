@@ -1,1 +1,1 @@
-"""What happens around every call, a module for each concern: access log, error status, admission, transfer."""
+"""What happens around every call, a module for each: access log, error status, authentication, admission, transfer."""

@@ -37,8 +37,9 @@ class AccessLog(AroundCall):
             raise
         finally:
             level = logging.INFO if method.startswith(_OURS) else logging.DEBUG
-            text = "%s code=%s ms=%.1f frames=%d peer=%s id=%s"
-            _log.log(level, text, method, code.name, call.elapsed_ms, call.frames, call.peer, call.id)
+            text = "%s code=%s ms=%.1f frames=%d peer=%s id=%s%s"
+            by = f" by={call.identity.name!r}" if call.identity.proven else ""
+            _log.log(level, text, method, code.name, call.elapsed_ms, call.frames, call.peer, call.id, by)
 
 
 def _code_of(context: Context) -> grpc.StatusCode | None:

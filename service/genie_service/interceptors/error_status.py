@@ -13,7 +13,15 @@ from grpc import aio
 
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 from genie_service.calls import current_call
-from genie_service.errors import BusyError, DrainingError, IdleError, ModelLoadingError, UnknownModelError
+from genie_service.errors import (
+    BusyError,
+    DrainingError,
+    ForbiddenError,
+    IdleError,
+    ModelLoadingError,
+    UnknownCallerError,
+    UnknownModelError,
+)
 from genie_service.interceptors.wrapping import AroundCall, Context
 
 _log = logging.getLogger(__name__)
@@ -38,6 +46,8 @@ _CODES: tuple[tuple[type[GenieError], grpc.StatusCode], ...] = (
     (BusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (IdleError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (DrainingError, grpc.StatusCode.UNAVAILABLE),
+    (UnknownCallerError, grpc.StatusCode.UNAUTHENTICATED),
+    (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
     (GenieError, grpc.StatusCode.FAILED_PRECONDITION),
 )
 """The first class that an error belongs to decides."""

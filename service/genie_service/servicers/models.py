@@ -7,6 +7,8 @@ from genie_core.data.frames.palette import code_palette
 from genie_core.errors import ModelError, RequestError
 from genie_core.models.bundle import BundleInfo
 from genie_service.alignments import Alignments, FoundAlignment
+from genie_service.audit import audited
+from genie_service.calls import current_call
 from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
 from genie_service.registry import ModelRegistry, ModelStatus, State
@@ -55,21 +57,27 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     async def LoadModel(self, request: models_pb2.LoadModelRequest, context: Context) -> models_pb2.LoadModelResponse:
         """Load a model; answers when it is ready."""
-        status = await self._registry.load(model_name(request.name, "name", required=True))
+        name = model_name(request.name, "name", required=True)
+        with audited("LoadModel", name):
+            status = await self._registry.load(name)
         return models_pb2.LoadModelResponse(model=await self._message(status))
 
     async def UnloadModel(
         self, request: models_pb2.UnloadModelRequest, context: Context
     ) -> models_pb2.UnloadModelResponse:
-        """Unload a model other than the default; answers when the calls that use it are done."""
+        """Unload a model; answers when the calls that use it are done. The default goes for a known admin only."""
         name = model_name(request.name, "name", required=True)
-        if (await self._registry.status(name)).is_default:
+        with audited("UnloadModel", name):
+            await self._check_may_go(name)
+            status = await self._registry.unload(name)
+        return models_pb2.UnloadModelResponse(model=await self._message(status))
+
+    async def _check_may_go(self, name: str) -> None:
+        if (await self._registry.status(name)).is_default and not current_call().identity.proven:
             raise ModelError(
                 f"model {name!r} is the server's default, which requests that name none rely on, and stays loaded; to "
-                "serve another, start the server with --default-model"
+                "serve another, start the server with --default-model; or unload it with a token for admin"
             )
-        status = await self._registry.unload(name)
-        return models_pb2.UnloadModelResponse(model=await self._message(status))
 
     async def GetStatistics(
         self, request: models_pb2.GetStatisticsRequest, context: Context

@@ -1,0 +1,53 @@
+"""The audit log: who changed what the server hosts, and who was refused. One line each, in a log of its own name."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from genie_core.errors import GenieError
+from genie_service.calls import Call, current_call
+
+AUDIT = "genie_service.audit"
+"""The log's name."""
+
+_log = logging.getLogger(AUDIT)
+_LONGEST = 200
+
+
+@contextmanager
+def audited(action: str, subject: str) -> Iterator[None]:
+    """Note what the current call does to `subject`, and how it ended."""
+    call, outcome = current_call(), "cancelled"
+    try:
+        yield
+        outcome = "done"
+    except GenieError as error:
+        outcome = f"failed: {error}"
+        raise
+    except Exception as error:
+        outcome = f"failed: {type(error).__name__}"
+        raise
+    finally:
+        _note(logging.INFO, call, action, subject, outcome)
+
+
+def audit_refusal(call: Call, reason: str) -> None:
+    """Note that a call was refused for who made it."""
+    _note(logging.WARNING, call, "refused", call.method, reason)
+
+
+def _note(level: int, call: Call, action: str, subject: str, outcome: str) -> None:
+    who = _quoted(call.identity.name) if call.identity.proven else "anybody"
+    text = "%s by=%s peer=%s id=%s subject=%s outcome=%s"
+    _log.log(level, text, action, who, call.peer, call.id, _quoted(subject), _quoted(outcome))
+
+
+def _quoted(text: str) -> str:
+    """Text that clients chose, on one line, so that it cannot pass for more than it is."""
+    return json.dumps(text[:_LONGEST])
+
+
+__all__ = ["AUDIT", "audit_refusal", "audited"]
