@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from genie_service.errors import BusyError
+from genie_service.errors import BusyError, DrainingError
 from genie_service.fair_queue import FairQueue, Operation, Piece
 from genie_service.lanes import LaneError, Lanes
 
@@ -172,7 +172,9 @@ class Engine:
         ]
         with self._changed:
             if self._closed:
-                raise LaneError("the engine has ended and takes no more work")
+                raise LaneError("the lanes have failed and take no more work") if self._broken else DrainingError(
+                    "the server is shutting down and takes no more work"
+                )
             for piece in pieces:
                 self._queue.put(piece)
                 self._open[piece] = None

@@ -133,6 +133,7 @@ class GenieServer:
             await server._listen(credentials)
         except BaseException:
             engine.close()
+            server._workers.close()
             raise
         return server
 

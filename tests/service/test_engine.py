@@ -327,7 +327,7 @@ def test_lanes_that_go_on_failing_end_and_everybody_is_told(monkeypatch: pytest.
         async with asyncio.timeout(20):
             work = [engine.job(f"client {n}").run(each(str), n) for n in range(6)]
             assert all(isinstance(r, LaneError) for r in await asyncio.gather(*work, return_exceptions=True))
-            with pytest.raises(LaneError, match="takes no more work"):
+            with pytest.raises(LaneError, match="take no more work"):
                 await engine.job().run(each(str), 1)
         assert told.wait(10)
         assert engine.broken
