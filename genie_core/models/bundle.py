@@ -117,6 +117,11 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
+def meant_as_bundle(path: Path) -> bool:
+    """Whether somebody must have meant the folder as a bundle, whole or broken: it has a config.json and weights."""
+    return (path / CONFIG).is_file() and any(path.glob("*.safetensors"))
+
+
 def read_bundle_info(path: Path) -> BundleInfo:
     """Read a bundle's description; raises ModelError saying what is missing or wrong."""
     if not (path / CONFIG).is_file():
@@ -246,13 +251,13 @@ def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
 __all__ = [
     "ALIGNMENTS",
     "CARD",
-    "COMPONENTS",
     "CONFIG",
     "Bundle",
     "BundleInfo",
     "bundle_id",
     "is_bundle",
     "load_bundle",
+    "meant_as_bundle",
     "read_bundle_info",
     "save_bundle",
     "torch_device",

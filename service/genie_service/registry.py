@@ -19,11 +19,10 @@ from genie_core.errors import GenieError, ModelError
 from genie_core.models.bundle import (
     ALIGNMENTS,
     CARD,
-    COMPONENTS,
     CONFIG,
     BundleInfo,
-    is_bundle,
     load_bundle,
+    meant_as_bundle,
     read_bundle_info,
 )
 from genie_core.models.computation import computation_on
@@ -241,7 +240,7 @@ class ModelRegistry:
         """Raise ModelError where a bundle in the folder is a link or holds one, unless links are followed."""
         if self._follow_links:
             return
-        inside = [path / name for name in (CONFIG, CARD, ALIGNMENTS, *(f"{c}.safetensors" for c in COMPONENTS))]
+        inside = [path / CONFIG, path / CARD, *path.glob("*.safetensors"), path / ALIGNMENTS]
         inside += (path / ALIGNMENTS).glob("*")
         for part in ([] if path == self._folder else [path]) + inside:
             if part.is_symlink():
@@ -318,14 +317,14 @@ def _bundle_folders(folder: Path) -> dict[str, tuple[Path, _Stamp]]:
     What goes away while it is looked at is left out.
     """
     try:
-        paths = [folder] if is_bundle(folder) else list(folder.iterdir())
+        paths = [folder] if meant_as_bundle(folder) else list(folder.iterdir())
     except OSError as error:
         _log.warning("the models folder cannot be read: %s", error)
         return {}
     found = {}
     for path in paths:
         with suppress(OSError):
-            if path == folder or (not path.name.startswith(".") and is_bundle(path)):
+            if path == folder or (not path.name.startswith(".") and meant_as_bundle(path)):
                 found[path.name] = (path, _stamp(path))
     return found
 
