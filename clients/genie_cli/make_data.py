@@ -85,7 +85,7 @@ def make_data(
         typer.Option("--flow", help="Store the true optical flow to the next frame, pixels.", rich_help_panel=TRUTH),
     ] = False,
     shadows: Annotated[
-        bool, typer.Option(help="Cast shadows: three quarters of the cost of a frame.", rich_help_panel=COST)
+        bool, typer.Option(help="Cast shadows: most of what a frame costs to draw.", rich_help_panel=COST)
     ] = True,
     mesh_faces: Annotated[
         int, typer.Option(help="Most triangles in a robot's part; 0: as they come.", rich_help_panel=COST)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.errors import DatasetError
 from genie_core.sim.config import SimConfig
 from genie_core.sim.disturbances import draw_disturbances
 from genie_core.sim.geometry import Vector
@@ -80,7 +81,7 @@ def jammed(before: Vector, after: Vector, action: Vector) -> bool:
 
 
 def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Episode:
-    """Episode `number`, drawn again if the arm jams.
+    """Episode `number`, drawn again if the arm jams or physics blows up.
 
     About one in a hundred runs into its own joint limits and then goes where it must, not where the actions say: such
     frames would be wrong ground truth. A robot that jams again and again is recorded as it is.
@@ -89,7 +90,10 @@ def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Ep
         episode = _record(scene, picture, config, [config.seed, number, *([draw] if draw else [])], draw + 1)
         if episode is not None:
             return episode
-    raise AssertionError("the last draw is always kept")
+    raise DatasetError(
+        f"the physics of {config.robot} was unstable in each of {MOST_DRAWS} draws, the last of them included: choose a"
+        f" physics step shorter than {config.physics_step_ms} ms, or another seed"
+    )
 
 
 def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int) -> Episode | None:
@@ -130,7 +134,7 @@ def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int
             views.append(picture.truth())
         action, primitive = policy.act(hand)
         scene.step(action)
-        if draws < MOST_DRAWS and jammed(hand.position, scene.hand().position, action):
+        if scene.unstable() or (draws < MOST_DRAWS and jammed(hand.position, scene.hand().position, action)):
             return None
         row |= {"actions": action, "primitive": np.int8(primitive), "rewards": np.float64(scene.reward)}
         for name, value in row.items():
@@ -155,10 +159,10 @@ def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: flo
     """Depth (T, S, S, 1) and flow (T, S, S, 2) as they are stored, float16; the last frame's flow is zero."""
     truth: dict[str, NDArray[Any]] = {}
     if config.depth:
-        truth[f"obs/{CAMERA}_depth"] = np.stack([view.depth[..., None] for view in views]).astype(np.float16)
+        truth["truth/depth"] = np.stack([view.depth[..., None] for view in views]).astype(np.float16)
     if config.flow:
         flows = [flow_between(*pair, fovy_deg, sample_px) for pair in pairwise(views)]
-        truth[f"obs/{CAMERA}_flow"] = np.stack([*flows, np.zeros_like(flows[0])]).astype(np.float16)
+        truth["truth/flow"] = np.stack([*flows, np.zeros_like(flows[0])]).astype(np.float16)
     return truth
 
 

@@ -203,6 +203,12 @@ class Scene:
         self._sensed, reward, _, _ = self._env.step(action)
         self.reward = float(reward)
 
+    def unstable(self) -> bool:
+        """Whether physics has blown up since the last reset. MuJoCo then starts again from its rest pose, unasked."""
+        kinds: Any = import_module("mujoco").mjtWarning
+        bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
+        return any(self.data.warning[int(kind)].number > 0 for kind in bad)
+
     def _rotation(self) -> Matrix:
         return np.array(self.data.site_xmat[self._grip_site]).reshape(3, 3)
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from genie_cli.make_data import make_data
 from genie_core.errors import DatasetError, GenieError
 from genie_core.sim import SimConfig, backend, generate
+from genie_core.sim import episode as sim_episode
 from genie_core.sim.episode import Episode
 from genie_core.sim.generate import fill
 from genie_core.sim.motion import PRIMITIVES
@@ -372,3 +373,11 @@ def test_command_names_the_option_that_is_wrong(tmp_path, options, said):
     wrong = CliRunner().invoke(app, [str(tmp_path / "new.hdf5"), *options.split()])
     assert isinstance(wrong.exception, GenieError)
     assert re.search(said, str(wrong.exception))
+
+
+def test_physics_that_always_blows_up_is_an_error_and_no_data(monkeypatch):
+    draws = []
+    monkeypatch.setattr(sim_episode, "_record", lambda *arguments: draws.append(arguments[-1]))
+    with pytest.raises(DatasetError, match="unstable in each of 10 draws.*shorter than 5 ms"):
+        sim_episode.record(None, None, SimConfig(physics_step_ms=5), 0)  # type: ignore[arg-type]  # never reached
+    assert draws == list(range(1, 11))

@@ -133,12 +133,12 @@ def test_disturbances_and_cameras_leave_the_motion_alone_and_flow_explains_the_f
         np.testing.assert_array_equal(some[f"data/demo_0/{name}"], other[f"data/demo_0/{name}"], err_msg=name)
     added = {name.removeprefix("data/demo_0/"): other[name] for name in other.keys() - some.keys()}
     assert {name: (item.shape, item.dtype.str) for name, item in added.items()} == {
-        "obs/agentview_depth": ((8, 64, 64, 1), "<f2"),
-        "obs/agentview_flow": ((8, 64, 64, 2), "<f2"),
+        "truth/depth": ((8, 64, 64, 1), "<f2"),
+        "truth/flow": ((8, 64, 64, 2), "<f2"),
         "obs/agentview_quat": ((8, 4), "<f4"),
     }
-    frames, flow = other["data/demo_0/obs/agentview_image"].astype(float), added["obs/agentview_flow"].astype(float)
-    assert 0.3 < added["obs/agentview_depth"].min() < added["obs/agentview_depth"].max() < 7.0
+    frames, flow = other["data/demo_0/obs/agentview_image"].astype(float), added["truth/flow"].astype(float)
+    assert 0.3 < added["truth/depth"].min() < added["truth/depth"].max() < 7.0
     assert not flow[-1].any()
     rows, columns = np.mgrid[:64, :64]
     copied, warped = [], []
