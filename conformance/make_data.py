@@ -78,7 +78,7 @@ def everything(labelled: LabelledFile, aligned: LabelledFile) -> dict[str, np.nd
             "valid": labels.valid,
             "decoded": decoded,
             "frames": episode.frames(),
-            "actions": episode.actions(),
+            "actions": episode.actions,
             "episode": np.full(len(labels), number),
         }
         for key, values in parts.items():

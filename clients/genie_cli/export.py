@@ -75,6 +75,8 @@ def _print(report: ExportReport) -> None:
         f"wrote {report.path}: {report.episodes} episodes, {report.frames} labels, {frames}, "
         f"of the robot {' and '.join(known) or 'nothing known'}"
     )
+    if report.missing:
+        typer.echo(f"note: {report.missing}", err=True)
 
 
 __all__ = ["export"]

@@ -197,7 +197,7 @@ def _sources(
     """
     if wanted.actions_from is None:
         own = {name: labelled.episode(name) for name in labelled.episodes}
-        if any(episode is not None and episode.array("actions") is not None for episode in own.values()):
+        if _have_actions(own):
             return labelled.path, own
         return _originals(labelled, attrs, wanted.camera)
     path = wanted.actions_from
@@ -218,7 +218,7 @@ def _sources(
             f"{path}: no episode is called as those of {labelled.path}: came {', '.join(list(there)[:3])}, ..., "
             f"wanted {', '.join(of.source_name for of in list(attrs.values())[:3])}, ..."
         )
-    if all(episode is None or episode.array("actions") is None for episode in matched.values()):
+    if not _have_actions(matched):
         raise DatasetError(f"{path}: has no actions, wanted a dataset with the robot's actions: see --actions-from")
     return path, matched
 
@@ -236,12 +236,16 @@ def _originals(
             found[name], why = None, str(error)
     places = {originals.around(of.source): None for of in attrs.values()}  # in order
     where = next(iter(places))
-    if all(episode is None or episode.array("actions") is None for episode in found.values()):
+    if not _have_actions(found):
         raise DatasetError(
             f"{labelled.path}: has no actions, and neither has its source {where} ({why}): name a dataset that has "
             "them with --actions-from"
         )
     return where if len(places) == 1 else where.parent, found
+
+
+def _have_actions(episodes: Mapping[str, Episode | None]) -> bool:
+    return any(episode is not None and episode.actions is not None for episode in episodes.values())
 
 
 def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset:
@@ -256,7 +260,7 @@ def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset
 
 def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Reduce, step: int) -> Array | None:
     """The action over each transition of an episode of `frames` labels; None where the file has no actions for it."""
-    raw = None if episode is None else episode.array("actions")
+    raw = None if episode is None else episode.actions
     if episode is None or raw is None:
         return None
     if raw.dtype.kind not in "fiub" or raw.ndim not in (1, 2):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.frames.convention import Convention
 from genie_core.data.frames.resize import Frames
+from genie_core.data.robot import Proprioception
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
@@ -43,6 +43,22 @@ class FrameReader(Protocol):
     def array(self, key: str) -> NDArray[Any] | None:
         """What the file stores under `key` beside the frames, None where there is no such array."""
 
+    @property
+    def actions(self) -> NDArray[Any] | None:
+        """The robot's actions where the format has them; None where there are none."""
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """What the robot feels of itself, from the places that are usual in the format; None where there is none."""
+
+    @property
+    def task(self) -> str | None:
+        """What the robot was to do, in words; None where the file does not say."""
+
+    @property
+    def group(self) -> str | None:
+        """Path of the episode's own group where its file is HDF5; None elsewhere."""
+
 
 _AS_IT_IS = Convention()
 
@@ -61,6 +77,8 @@ class Episode:
         reader: where the frames come from.
         fps_override: frames a second as the user gave it, in place of what the file says.
         convention: how the pictures are stored; `frames` and `chunks` undo it, so that all see upright RGB.
+        actions_path: where in its HDF5 file the robot's actions are, as the user has said; None: where the format has
+            them.
 
     """
 
@@ -70,6 +88,7 @@ class Episode:
     reader: FrameReader = field(repr=False)
     fps_override: float | None = None
     convention: Convention = _AS_IT_IS
+    actions_path: str | None = None
 
     @property
     def num_frames(self) -> int:
@@ -111,10 +130,32 @@ class Episode:
         """Return what is stored beside the frames under `key` (``states``, ``obs/object``); None where it is not."""
         return self.reader.array(key)
 
-    def actions(self) -> NDArray[np.float64] | None:
-        """Return the robot's actions, (T, A), where the file has them; actions[t] takes frame t to frame t + 1."""
-        actions = self.array("actions")
-        return None if actions is None else actions.astype(np.float64)
+    @property
+    def actions(self) -> NDArray[Any] | None:
+        """The robot's actions as they are stored, (T,) or (T, A), None where there are none; read anew at each use.
+
+        actions[t] takes frame t to frame t + 1. Raises DatasetError where they are not where the user has said.
+        """
+        if self.actions_path is None:
+            return self.reader.actions
+        found = self.array(f"/{self.actions_path.lstrip('/')}")
+        if found is None:
+            raise DatasetError(f"{self.source}: {self.name}: has no actions at `{self.actions_path}`")
+        if found.shape[:1] != (self.num_frames,):
+            raise DatasetError(
+                f"{self.source}: {self.name}: actions of shape {found.shape} came for {self.num_frames} frames"
+            )
+        return found
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """What the robot feels of itself in each frame, where the file has it in a usual place; read at each use."""
+        return self.reader.proprioception
+
+    @property
+    def task(self) -> str | None:
+        """What the robot was to do, in words, where the file says so."""
+        return self.reader.task
 
 
 @dataclass(frozen=True)
@@ -152,6 +193,25 @@ class Unreadable:
     def array(self, key: str) -> NDArray[Any] | None:
         """Raises."""
         raise DatasetError(self.reason)
+
+    @property
+    def actions(self) -> NDArray[Any] | None:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    @property
+    def task(self) -> str | None:
+        """Raises."""
+        raise DatasetError(self.reason)
+
+    @property
+    def group(self) -> None:
+        """None is known of."""
 
 
 __all__ = ["Episode", "FrameReader", "Unreadable"]

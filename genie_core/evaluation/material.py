@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,8 +151,8 @@ def load_film(episode: Episode, height: int, width: int, fps: float, options: Ev
     frames_THWC = np.concatenate(pieces)
     if len(frames_THWC) < 2:
         return None
-    position_FK = _track(episode, options.position)
-    action_FA = _track(episode, "actions")
+    position_FK = _track(episode, options.position, episode.array(options.position))
+    action_FA = _track(episode, "actions", episode.actions)
     transitions = len(frames_THWC) - 1
     return Film(
         episode.name,
@@ -206,9 +207,8 @@ def by_take(starts: Sequence[Start], values: Sequence[Array]) -> list[Array]:
     return [np.stack(group) for group in groups.values()]
 
 
-def _track(episode: Episode, key: str) -> Array | None:
+def _track(episode: Episode, key: str, array: NDArray[Any] | None) -> Array | None:
     """What is stored under `key`, one row of numbers a frame."""
-    array = episode.array(key)
     if array is None:
         return None
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or len(array) != episode.num_frames:

@@ -102,7 +102,7 @@ def test_every_episode_is_found_in_its_source_read_as_it_was_labelled(tmp_path: 
     material = read(label_file(source, options=options, frames=frames).path)
     assert (material.actions_from, material.without_actions) == (source, ())
     for found, original in zip(material.episodes, open_dataset(source, options=options).episodes, strict=True):
-        actions = original.actions()
+        actions = original.actions
         assert actions is not None
         np.testing.assert_allclose(found.action_TA, actions[:-1])
         if frames == "none":

@@ -83,7 +83,7 @@ def test_what_is_stated_is_what_the_saved_file_does(bundle: BundleInfo, labelled
         labels, _ = file.labels(name)
         episode = file.episode(name)
         assert episode is not None
-        actions = episode.actions()
+        actions = episode.actions
         assert actions is not None
         decoded = alignment.decode(labels.latent, labels.code, episode.frames())
         wrong.append((decoded - actions)[labels.valid])

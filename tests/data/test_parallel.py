@@ -38,7 +38,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 
 
 def content(episode: Episode) -> tuple[str, bytes, float | None, tuple[int, ...] | None]:
-    actions = episode.actions()
+    actions = episode.actions
     return episode.name, episode.frames().tobytes(), episode.fps, None if actions is None else actions.shape
 
 

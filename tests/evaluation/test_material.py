@@ -45,7 +45,7 @@ def test_a_film_is_the_episode_at_the_models_rate(tmp_path: Path, step: int) -> 
     found = label_film(labeller, film)
     np.testing.assert_array_equal(found.code_S, whole.code[whole.valid])
     np.testing.assert_array_equal(found.latent_SD, whole.latent[whole.valid])
-    position, actions = episode.array("obs/robot0_eef_pos"), episode.actions()
+    position, actions = episode.array("obs/robot0_eef_pos"), episode.actions
     assert position is not None
     assert actions is not None
     assert film.displacement_SK is not None

@@ -51,4 +51,4 @@ def test_frames_are_found_again_the_way_they_were_labelled(tmp_path: Path) -> No
             found = frames_of(labelled, demo, originals)
             assert found is not None
             np.testing.assert_array_equal(found.frames(), episode.frames())
-            np.testing.assert_array_equal(found.actions(), episode.actions())
+            np.testing.assert_array_equal(found.actions, episode.actions)

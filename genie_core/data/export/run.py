@@ -17,7 +17,7 @@ from genie_core.data.episode import Episode
 from genie_core.data.export.parquet import RobotColumns, write_parquet_labels
 from genie_core.data.export.provenance import EpisodeProvenance, Provenance, provenance_bytes
 from genie_core.data.export.robomimic import write_robomimic
-from genie_core.data.export.source import ACTIONS, DECODED_FEATURE, ExportSource, Hdf5Labels, Robot, open_export_source
+from genie_core.data.export.source import DECODED_FEATURE, ExportSource, Hdf5Labels, Robot, open_export_source
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, Column, FileLimits, camera_key, write_lerobot
 from genie_core.data.frames.convention import Convention
 from genie_core.data.frames.resize import Frames, resize_frames
@@ -81,6 +81,7 @@ class ExportReport:
         size: height and width of the frames; None where there are none, or they differ.
         action_dim: numbers in an action of the robot; None where they are not known.
         state_dim: numbers of proprioception; None where it is not known.
+        missing: where something of the robot may be not known only because what was labelled is gone, that in words.
 
     """
 
@@ -91,6 +92,7 @@ class ExportReport:
     size: tuple[int, int] | None
     action_dim: int | None
     state_dim: int | None
+    missing: str | None = None
 
 
 def export_labels(
@@ -131,6 +133,7 @@ def export_labels(
         size=size,
         action_dim=robot.action[1] if robot.action else None,
         state_dim=robot.state[1] if robot.state else None,
+        missing=source.missing,
     )
 
 
@@ -142,7 +145,8 @@ def _to_parquet(source: ExportSource, output: Path, plan: ExportPlan, advance: C
     with write_parquet_labels(output, source.provenance, _time(plan), columns) as writer:
         for episode in source.provenance.episodes:
             robot = source.robot(episode)
-            writer.add(episode, source.labels(episode), robot.action, robot.state)
+            state = None if robot.proprioception is None else robot.proprioception.state_TS
+            writer.add(episode, source.labels(episode), robot.action, state)
             advance(1)
     return None, columns
 
@@ -195,7 +199,7 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
                 "latent_action.valid": labels.valid,
                 DECODED_FEATURE: labels.action,
                 "action": labels.action if plan.actions == "decoded" else robot.action,
-                _STATE: robot.state,
+                _STATE: None if robot.proprioception is None else robot.proprioception.state_TS,
             }
             there = {key: value for key, value in values.items() if value is not None}
             task = source.task(episode) if plan.task is None else plan.task
@@ -265,8 +269,9 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
     names: tuple[str, ...] = ()
     for episode in source.provenance.episodes:
         robot = source.robot(episode)
-        names = names or robot.state_names
-        for key, values in (("action", robot.action), ("state", robot.state)):
+        state = None if robot.proprioception is None else robot.proprioception.state_TS
+        names = names or (() if robot.proprioception is None else robot.proprioception.names)
+        for key, values in (("action", robot.action), ("state", state)):
             width = None if values is None else values.shape[1]
             before = found[key].get(width, (episode.name, values.dtype if values is not None else None))
             dtype = before[1] if values is None else np.result_type(before[1], values.dtype)
@@ -283,7 +288,8 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
 
 def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:
     """Actions as robomimic calls them, and proprioception where the demo has none of its own."""
-    arrays = {ACTIONS: robot.action, f"obs/{_STATE}": None if has_state else robot.state}
+    state = None if has_state or robot.proprioception is None else robot.proprioception.state_TS
+    arrays = {"actions": robot.action, f"obs/{_STATE}": state}
     return {key: values for key, values in arrays.items() if values is not None}
 
 

@@ -6,7 +6,7 @@ Writing is the work of `export`. Nothing is kept open between calls.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,51 +18,20 @@ from numpy.typing import NDArray
 from genie_core.data.episode import Episode
 from genie_core.data.export.parquet import ParquetLabels, is_parquet, open_parquet_labels
 from genie_core.data.export.provenance import EpisodeProvenance, Provenance, read_provenance
-from genie_core.data.export.tasks import lerobot_tasks, rlds_task
-from genie_core.data.formats.lerobot.meta import is_lerobot
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, camera_key
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.originals import Originals
 from genie_core.data.labelled.reading import LabelledFile, carries_labels, open_labelled
-from genie_core.data.opening import is_shard, open_dataset
+from genie_core.data.opening import open_dataset
+from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import read_hdf5
-from genie_core.data.storage.location import source_path
 from genie_core.errors import DatasetError
-
-ACTIONS = "actions"
-"""What `FrameReader.array` calls the robot's actions, in every format."""
 
 DECODED_FEATURE = "latent_action.action"
 """The LeRobot feature of the actions that an alignment has decoded."""
 
-_STATES: tuple[tuple[str, ...], ...] = (
-    ("observation.state",),
-    ("obs/observation.state",),
-    ("observations/qpos",),
-    ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
-    ("obs/ee_pos", "obs/ee_ori", "obs/gripper_states"),
-    ("obs/robot0_eef_pos",),
-    ("observation/state",),
-    ("observation/proprio",),
-    ("observation/robot_state",),
-    ("observation/robot_obs",),
-    ("observation/cartesian_position", "observation/gripper_position"),
-    ("observation/base_pose_tool_reached", "observation/gripper_closed"),
-    ("observation/joint_states", "observation/gripper_states"),
-    ("observation/effector_translation",),
-)
-"""Where proprioception is stored: LeRobot, our own export of it, ALOHA, robomimic, LIBERO, Open X-Embodiment (its usual
-names, then DROID's, RT-1's, VIOLA's and Language Table's); the first that is there as a whole."""
-
-_RLDS = "observation/"
-"""How those of RLDS begin."""
-
 _OWN_FRAMES = frozenset({"link", "copy", "in_place"})
 """Labelled files whose frames are the source's, not made smaller."""
-
-
-Arrays = Callable[[str], NDArray[Any] | None]
-"""Reads what an episode has under a key; None where it has nothing."""
 
 
 class LabelStore(Protocol):
@@ -82,8 +51,11 @@ class LabelStore(Protocol):
     def episode(self, name: str) -> Episode | None:
         """The frames in the store; None where it keeps none."""
 
-    def arrays(self, name: str) -> Arrays:
-        """What is stored beside the labels of an episode, to be read key by key."""
+    def robot(self, name: str) -> Robot:
+        """What is stored of the robot beside the labels of an episode."""
+
+    def task(self, name: str) -> str | None:
+        """What the robot was to do, in words, where the store says so."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +64,17 @@ class Robot:
 
     Attributes:
         action: (T, A) its actions; None where they are not known.
-        state: (T, S) proprioception; None where it is not known.
-        state_names: where the columns of `state` come from, one name each.
+        proprioception: None where it is not known.
 
     """
 
-    action: NDArray[Any] | None
-    state: NDArray[Any] | None
-    state_names: tuple[str, ...]
+    action: NDArray[Any] | None = None
+    proprioception: Proprioception | None = None
+
+    @staticmethod
+    def of(episode: Episode | None) -> Robot:
+        """What the episode's own file says."""
+        return Robot() if episode is None else Robot(episode.actions, episode.proprioception)
 
 
 @dataclass(frozen=True)
@@ -137,66 +112,58 @@ class ExportSource:
 
     def robot(self, episode: EpisodeProvenance) -> Robot:
         """Actions and proprioception, from beside the labels or else from the source."""
-        read = self._arrays(episode)
-        action = read(ACTIONS)
-        keys, parts = _first_state(read)
-        names = tuple(name for key, part in zip(keys, parts, strict=True) for name in _names(key, part.shape[1]))
-        return Robot(action, np.concatenate(parts, axis=1) if parts else None, names)
+        known = self.store.robot(episode.name)
+        action, proprioception = known.action, known.proprioception
+        if action is None or proprioception is None:
+            there = Robot.of(self._source_if_there(episode))
+            action = there.action if action is None else action
+            proprioception = proprioception or there.proprioception
+        if action is not None:
+            action = self._numbers(episode, "actions", action)
+        if proprioception is not None:
+            self._numbers(episode, "proprioception", proprioception.state_TS)
+        return Robot(action, proprioception)
 
     def task(self, episode: EpisodeProvenance) -> str | None:
-        """What the robot was to do, in words, if what was labelled is LeRobot or RLDS, says so and is still there."""
-        store = self.store
-        if isinstance(store, LeRobotStore):
-            return self._tasks_of(self.path).get(store.episodes[episode.name].name)
-        if is_shard(source_path(episode.attrs.source)):
-            return self._instruction(episode)
-        folder = self._originals.around(episode.attrs.source)
-        if folder in self._tasks:
-            return self._tasks[folder].get(episode.attrs.source_name)
-        if not isinstance(folder, Path) or not is_lerobot(folder):
-            return None
-        return self._tasks_of(folder).get(episode.attrs.source_name)
+        """What the robot was to do, in words, from beside the labels or else from the source."""
+        known = self.store.task(episode.name)
+        if known is not None:
+            return known
+        source = self._source_if_there(episode)
+        return None if source is None else source.task
 
-    def _instruction(self, episode: EpisodeProvenance) -> str | None:
-        try:
-            source = self._in_source(episode)
-        except DatasetError:  # the source is gone, and its words with it
+    @property
+    def missing(self) -> str | None:
+        """Which sources were looked for in vain for what the labelled set does not hold itself, in words."""
+        if not self._missing:
             return None
-        return rlds_task(source)
-
-    def _tasks_of(self, folder: Path) -> dict[str, str]:
-        if folder not in self._tasks:
-            self._tasks[folder] = lerobot_tasks(folder)
-        return self._tasks[folder]
+        first, count = next(iter(self._missing.values())), len(self._missing)
+        return f"actions, proprioception and task are not known from what was labelled: {first}" + (
+            f" (and so of {count - 1} more episodes)" if count > 1 else ""
+        )
 
     @cached_property
-    def _tasks(self) -> dict[Path, dict[str, str]]:
+    def _missing(self) -> dict[str, str]:
+        """Why the source of an episode is not to be found, by the episode's name."""
         return {}
 
-    def _arrays(self, episode: EpisodeProvenance) -> Arrays:
-        """Reads (T, A) arrays of numbers; None where there is none."""
-        stored = self.store.arrays(episode.name)
+    def _source_if_there(self, episode: EpisodeProvenance) -> Episode | None:
+        """What was labelled, where it says more than the store; None, and `missing` says so, where it is gone."""
+        if self.store.has_original_frames:
+            return None
+        try:
+            return self._in_source(episode)
+        except DatasetError as error:
+            self._missing[episode.name] = str(error)
+            return None
 
-        def read(key: str) -> NDArray[Any] | None:
-            values = stored(key)
-            if values is None and not self.store.has_original_frames:
-                try:
-                    values = self._in_source(episode).array(key)
-                except DatasetError:  # the source is gone, and the robot's numbers with it
-                    return None
-            return None if values is None else self._numbers(episode, key, values)
-
-        return read
-
-    def _numbers(self, episode: EpisodeProvenance, key: str, values: NDArray[Any]) -> NDArray[Any] | None:
+    def _numbers(self, episode: EpisodeProvenance, what: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim == 1:
             values = values[:, None]
-        if key.startswith(_RLDS) and (values.ndim != 2 or values.dtype.kind != "f"):
-            return None  # a name that anybody may use for anything
         if values.ndim != 2 or len(values) != episode.num_frames or values.dtype.kind not in "fiub":
             raise DatasetError(
-                f"{self.path}: {episode.name}: `{key}` is {values.shape} {values.dtype}, "
-                f"wanted numbers for each of {episode.num_frames} frames"
+                f"{self.path}: {episode.name}: `{what}` is {values.shape} {values.dtype}, "
+                f"expected numbers for each of {episode.num_frames} frames"
             )
         return values
 
@@ -246,10 +213,12 @@ class Hdf5Labels:
         """Frames in the file, or behind its links."""
         return self.file.episode(self._names[name])
 
-    def arrays(self, name: str) -> Arrays:
-        """Arrays of the demo, which is looked up once."""
-        episode = self.episode(name)
-        return _nothing if episode is None else episode.array
+    def robot(self, name: str) -> Robot:
+        """What the demo, or the file that the labels lie in, has."""
+        return Robot.of(self.episode(name))
+
+    def task(self, name: str) -> None:
+        """It has no place for it."""
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -287,9 +256,14 @@ class ParquetStore:
     def episode(self, name: str) -> None:
         """It keeps no frames."""
 
-    def arrays(self, name: str) -> Arrays:
-        """Columns of numbers."""
-        return lambda key: self.file.array(name, "action" if key == ACTIONS else key)
+    def robot(self, name: str) -> Robot:
+        """From the columns of the robot's numbers."""
+        columns = (("observation.state",),)
+        state = first_known(lambda key: self.file.array(name, key), columns, "", f"{self.file.path}: {name}")
+        return Robot(self.file.array(name, "action"), state)
+
+    def task(self, name: str) -> None:
+        """It has no place for it."""
 
 
 @dataclass(frozen=True)
@@ -321,10 +295,14 @@ class LeRobotStore:
         """Frames of the dataset's videos."""
         return self.episodes[name]
 
-    def arrays(self, name: str) -> Arrays:
-        """Features of numbers; `robot_actions` tells whether those called ``action`` are the robot's own."""
-        read = self.episodes[name].array
-        return lambda key: None if key == ACTIONS and not self.robot_actions else read(key)
+    def robot(self, name: str) -> Robot:
+        """From its features; `robot_actions` tells whether those called ``action`` are the robot's own."""
+        episode = self.episodes[name]
+        return Robot(episode.actions if self.robot_actions else None, episode.proprioception)
+
+    def task(self, name: str) -> str | None:
+        """From its list of episodes."""
+        return self.episodes[name].task
 
     def _feature(self, name: str, key: str) -> NDArray[Any]:
         values = self.episodes[name].array(key)
@@ -369,27 +347,4 @@ def _open_lerobot(path: Path) -> LeRobotStore:
     return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
 
-def _nothing(key: str) -> None:
-    """What a store without anything beside its labels has under `key`."""
-
-
-def _first_state(read: Arrays) -> tuple[tuple[str, ...], list[NDArray[Any]]]:
-    """The keys of the first known place of proprioception that is there as a whole, and what they hold."""
-    for keys in _STATES:
-        parts = []
-        for key in keys:
-            part = read(key)
-            if part is None:
-                break
-            parts.append(part)
-        else:
-            return keys, parts
-    return (), []
-
-
-def _names(key: str, width: int) -> Sequence[str]:
-    stem = key.removeprefix("obs/").removeprefix(_RLDS)
-    return [stem] if width == 1 else [f"{stem}_{index}" for index in range(width)]
-
-
-__all__ = ["ACTIONS", "DECODED_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]
+__all__ = ["DECODED_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]

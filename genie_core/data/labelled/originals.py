@@ -8,7 +8,6 @@ from pathlib import Path
 
 from genie_core.data.dataset import ReadOptions
 from genie_core.data.episode import Episode
-from genie_core.data.formats.hdf5.reader import Hdf5Reader
 from genie_core.data.labelled.provenance import LabelAttrs
 from genie_core.data.opening import dataset_around, is_shard, open_dataset
 from genie_core.data.storage.location import SourcePath, source_path
@@ -50,9 +49,7 @@ class Originals:
         found = next((episodes[name] for name in _ends(attrs.source_name) if name in episodes), None)
         if found is None:
             raise DatasetError(f"{path}: has no episode {attrs.source_name}; {labels} was labelled from it")
-        if attrs.actions_path is not None and isinstance(found.reader, Hdf5Reader):
-            return replace(found, reader=replace(found.reader, actions=attrs.actions_path))
-        return found
+        return found if attrs.actions_path is None else replace(found, actions_path=attrs.actions_path)
 
     def _episodes(self, place: _Place) -> Mapping[str, Episode]:
         """Episodes by name. A dataset that cannot be opened is not tried again."""

@@ -12,7 +12,7 @@ import h5py
 from genie_core.data.dataset import HDF5_SUFFIXES
 from genie_core.data.episode import Episode
 from genie_core.data.formats.hdf5.mapping import frames_in_group, natural_key
-from genie_core.data.formats.hdf5.reader import Hdf5Reader, aloha_paths
+from genie_core.data.formats.hdf5.reader import ALOHA_ACTIONS, Hdf5Reader, aloha_frames
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, read_demo
 from genie_core.data.frames.convention import Convention
 from genie_core.data.labelled.assembly import StoredLabels
@@ -77,7 +77,7 @@ class LabelledFile:
             place = self.places[episode]
             if self.attrs.layout is not None:
                 own = _own_reader(place, episode, attrs)
-                return Episode(episode, place.path, attrs.camera, own, attrs.fps, attrs.convention)
+                return Episode(episode, place.path, attrs.camera, own, attrs.fps, attrs.convention, attrs.actions_path)
             reader = read_demo(place.path, group.parent, episode, attrs.camera)
         convention = Convention() if self.attrs.frames == "model" else attrs.convention
         return Episode(episode, place.path, attrs.camera, reader, attrs.fps, convention)
@@ -148,10 +148,10 @@ def _places(path: SourcePath, file: h5py.File, attrs: ModelAttrs) -> dict[str, S
 
 def _own_reader(place: StoredLabels, name: str, attrs: LabelAttrs) -> Hdf5Reader:
     """Reads the frames beside labels that lie in their source's layout."""
-    frames, actions = aloha_paths(attrs.camera)
+    where = f"{place.path}: {name}"
     if attrs.frames_path is not None:
-        frames, actions = frames_in_group(attrs.frames_path, place.group), attrs.actions_path or ""
-    return Hdf5Reader(place.path, f"{place.path}: {name}", place.group, frames, actions or None)
+        return Hdf5Reader(place.path, where, place.group, frames_in_group(attrs.frames_path, place.group))
+    return Hdf5Reader(place.path, where, place.group, aloha_frames(attrs.camera), ALOHA_ACTIONS)
 
 
 def read_labels(path: SourcePath, episode: str) -> tuple[Labels, LabelAttrs]:

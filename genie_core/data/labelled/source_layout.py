@@ -12,7 +12,6 @@ import h5py
 
 from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
-from genie_core.data.formats.hdf5.reader import Hdf5Reader
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
 from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
@@ -26,7 +25,7 @@ def has_own_layout(dataset: Dataset) -> bool:
     """Whether labels can lie beside each episode: local HDF5 other than robomimic's, each episode in its own group."""
     if dataset.format not in ("aloha", "hdf5") or not isinstance(dataset.path, Path):
         return False
-    groups = [(episode.source, _group(episode)) for episode in dataset.episodes if _is_placed(episode)]
+    groups = [(episode.source, _group(episode)) for episode in dataset.episodes if episode.reader.group is not None]
     return len(set(groups)) == len(groups)
 
 
@@ -114,18 +113,14 @@ def _mirror(source: h5py.Group, target: h5py.Group, opened: set[str], link: str 
 def _by_source(dataset: Dataset) -> dict[SourcePath, list[Episode]]:
     files: dict[SourcePath, list[Episode]] = {}
     for episode in dataset.episodes:
-        if _is_placed(episode):
+        if episode.reader.group is not None:
             files.setdefault(episode.source, []).append(episode)
     return files
 
 
-def _is_placed(episode: Episode) -> bool:
-    return isinstance(episode.reader, Hdf5Reader)
-
-
 def _group(episode: Episode) -> str:
     """The episode's group in its file, as an absolute path."""
-    assert isinstance(episode.reader, Hdf5Reader)
+    assert episode.reader.group is not None
     return "/" + episode.reader.group.strip("/")
 
 

@@ -15,7 +15,6 @@ from typing import Literal, Self
 from genie_core import __version__
 from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
-from genie_core.data.formats.hdf5.reader import Hdf5Reader
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import Step, resolve_step
@@ -330,7 +329,7 @@ class LabelWriter:
             colour=None if episode.convention.colour == "rgb" else episode.convention.colour,
             upside_down=episode.convention.upside_down or None,
             frames_path=self._dataset.options.frames_path,
-            actions_path=_actions_path(self._dataset, episode),
+            actions_path=episode.actions_path,
             created=self._created,
             tool_version=__version__,
             source=str(episode.source.resolve()),
@@ -349,12 +348,6 @@ def _own_layout(dataset: Dataset, frames: FramesMode) -> Literal["aloha", "hdf5"
     if not keeps_layout(dataset, frames):
         return None
     return "aloha" if dataset.format == "aloha" else "hdf5"
-
-
-def _actions_path(dataset: Dataset, episode: Episode) -> str | None:
-    """Where in its file an episode has the actions that the user has named."""
-    is_named = dataset.options.actions_path is not None and isinstance(episode.reader, Hdf5Reader)
-    return episode.reader.actions if is_named and isinstance(episode.reader, Hdf5Reader) else None
 
 
 __all__ = ["LabelWriter"]

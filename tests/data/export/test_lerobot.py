@@ -55,7 +55,7 @@ def test_rows_hold_labels_actions_and_states(tmp_path: Path, labelled: LabelledF
     np.testing.assert_array_equal(np.array(rows["latent_action.latent"][span], np.float32), labels.latent)
     np.testing.assert_array_equal(np.array(rows["latent_action.confidence"][span], np.float32), labels.confidence)
     assert rows["latent_action.valid"][span] == labels.valid.tolist()
-    np.testing.assert_allclose(rows["action"][span], source.actions(), rtol=1e-6)
+    np.testing.assert_allclose(rows["action"][span], source.actions, rtol=1e-6)
     np.testing.assert_allclose(rows["observation.state"][span], source.array("obs/robot0_eef_pos"), rtol=1e-6)
     assert rows["episode_index"][span] == [3] * 30
     assert rows["frame_index"][span] == list(range(30))

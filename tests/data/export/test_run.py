@@ -123,7 +123,7 @@ def test_a_parquet_file_has_one_row_a_frame_and_one_row_group_an_episode(tmp_pat
     assert table["code"][20:40] == labels.code.tolist()
     assert table["valid"][38:40] == [False, False]
     episode = open_dataset(tmp_path / "a.hdf5").episodes[1]
-    np.testing.assert_array_equal(np.array(table["action"][20:40]), episode.actions())
+    np.testing.assert_array_equal(np.array(table["action"][20:40]), episode.actions)
     np.testing.assert_array_equal(np.array(table["observation.state"][20:40]), episode.array("obs/robot0_eef_pos"))
     document = json.loads(pq.read_metadata(tmp_path / "a.parquet").metadata[b"genie"])
     assert document["model"]["bundle_id"] == "ab" * 32
@@ -149,7 +149,7 @@ def test_episodes_without_actions_have_nulls_in_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", ["link", "copy", "in_place"])
 def test_a_robomimic_export_needs_no_other_file(tmp_path: Path, frames: str) -> None:
     source = make_robomimic(tmp_path / "a.hdf5", episodes=3, frames=6, size=8)
-    expected = {episode.name: (episode.frames(), episode.actions()) for episode in open_dataset(source).episodes}
+    expected = {episode.name: (episode.frames(), episode.actions) for episode in open_dataset(source).episodes}
     if frames == "in_place":
         dataset = open_dataset(source)
         writer = LabelWriter(source, dataset, make_label_model(), frames="in_place")
@@ -168,7 +168,7 @@ def test_a_robomimic_export_needs_no_other_file(tmp_path: Path, frames: str) -> 
     for episode in dataset.episodes:
         frames_THWC, actions = expected[episode.name]
         np.testing.assert_array_equal(episode.frames(), frames_THWC)
-        np.testing.assert_array_equal(episode.actions(), actions)
+        np.testing.assert_array_equal(episode.actions, actions)
         stored = exported.episode(episode.name)
         assert stored is not None
         np.testing.assert_array_equal(stored.frames(), frames_THWC)
@@ -285,7 +285,7 @@ def test_policies_of_lerobot_may_learn_the_decoded_actions(tmp_path: Path) -> No
     assert info["features"]["action"]["names"] == info["features"]["latent_action.action"]["names"] == ["x", "y"]
     (episode,) = open_dataset(tmp_path / "set").episodes
     labels, _ = open_labelled(labelled).labels("demo_0")
-    np.testing.assert_array_equal(episode.actions(), labels.action)
+    np.testing.assert_array_equal(episode.actions, labels.action)
     # Nobody takes them for the robot's own afterwards.
     export_labels(tmp_path / "set", tmp_path / "back.hdf5", ExportPlan("robomimic"))
     assert_same_labels(tmp_path / "back.hdf5", labelled)
@@ -365,9 +365,9 @@ def test_a_folder_that_is_labelled_in_alohas_own_layout_is_exported(
         (labels, attrs), (expected, _) = back.labels(name), labelled.labels(own)
         assert labels.latent.tobytes() == expected.latent.tobytes()
         assert attrs.source_name == original.name
-        exported, action = back.episode(name), original.actions()
+        exported, action = back.episode(name), original.actions
         assert exported is not None
         assert action is not None
-        np.testing.assert_allclose(exported.actions(), action, rtol=1e-6)
+        np.testing.assert_allclose(exported.actions, action, rtol=1e-6)
         difference = np.abs(exported.frames().astype(int) - original.frames())
         assert difference.mean() <= (15 if to == "lerobot" else 0)

@@ -29,11 +29,11 @@ def test_an_episode_a_file_in_the_order_of_their_numbers(tmp_path: Path) -> None
     episode = dataset.episodes[1]
     np.testing.assert_array_equal(episode.frames(), make_frames(8, 24, 32, seed=3))
     np.testing.assert_array_equal(np.concatenate([*episode.chunks(3)]), make_frames(8, 24, 32, seed=3))
-    actions, states = episode.actions(), episode.array("observations/qpos")
+    actions, states = episode.actions, episode.array("observations/qpos")
     assert actions is not None
     assert states is not None
     assert actions.shape == states.shape == (8, 14)
-    assert actions.dtype == np.float64
+    assert actions.dtype == np.float32
 
 
 def test_a_camera_goes_by_its_name(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_one_file_of_many_lacks_is_named_and_stops_only_it(tmp_path: Path) 
     with pytest.raises(DatasetError, match=r"episode_1\.hdf5: has no frames at `observations/images/top`"):
         _ = no_camera.num_frames
     with pytest.raises(DatasetError, match=r"episode_2.*actions of shape \(5, 14\) came for 8 frames"):
-        odd_actions.actions()
+        odd_actions.actions
     with pytest.raises(DatasetError, match=r"episode_3\.hdf5"):
         _ = broken.num_frames
     with pytest.raises(DatasetError, match=r"holds JPEG or PNG, wanted arrays \(T, H, W, 3\) as in the rest"):

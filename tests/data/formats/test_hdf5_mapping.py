@@ -27,7 +27,7 @@ def test_every_way_to_store_frames_gives_the_same(tmp_path: Path, storage: str) 
         np.testing.assert_array_equal(episode.frames(), make_frames(6, 16, 20, seed=index))
         np.testing.assert_array_equal(np.concatenate([*episode.chunks(4)]), episode.frames())
         assert (episode.height, episode.width) == (16, 20)
-    actions, command = dataset.episodes[1].actions(), dataset.episodes[1].array("robot/command")
+    actions, command = dataset.episodes[1].actions, dataset.episodes[1].array("robot/command")
     assert actions is not None
     assert command is not None
     np.testing.assert_array_equal(actions, command)
@@ -62,7 +62,7 @@ def test_several_wildcards_make_nested_names(tmp_path: Path) -> None:
     options = ReadOptions(frames_path="*/r*/rgb", actions_path="moves/*/*")
     dataset = open_dataset(tmp_path / "a.h5", options=options)
     assert [episode.name for episode in dataset.episodes] == ["east/r1", "east/r2", "west/r1"]
-    actions = dataset.episodes[2].actions()
+    actions = dataset.episodes[2].actions
     assert actions is not None
     assert actions.shape == (3, 2)
     with pytest.raises(DatasetError, match="more wildcards than the path of the frames"):
@@ -79,7 +79,7 @@ def test_what_an_episode_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"a\.h5: 9: has no frames at `trajectories/9/images/front`"):
         _ = bad.num_frames
     with pytest.raises(DatasetError, match=r"a\.h5: 16: has no actions at `trajectories/16/robot/command`"):
-        no_actions.actions()
+        no_actions.actions
     report = inspect_dataset(path, options=NESTED)
     assert [episode.frames for episode in report.episodes] == [6, None, 6]
     assert "ignored, no group: trajectories/about" in report.warnings[0]

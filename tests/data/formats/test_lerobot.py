@@ -59,7 +59,7 @@ def test_numbers_are_those_of_the_episode(tmp_path: Path, version: str) -> None:
         length = LENGTHS[number]
         np.testing.assert_array_equal(episode.array("observation.state"), state_of(number, length))
         np.testing.assert_array_equal(episode.array("action"), action_of(number, length))
-        np.testing.assert_array_equal(episode.actions(), action_of(number, length).astype(np.float64))
+        np.testing.assert_array_equal(episode.actions, action_of(number, length).astype(np.float64))
         np.testing.assert_array_equal(episode.array("frame_index"), np.arange(length))
         done, grid = episode.array("next.done"), episode.array("observation.grid")
         assert done is not None

@@ -59,7 +59,7 @@ def test_every_episode_of_every_split_comes_bit_for_bit(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.array("observation/state"), state_of(seed, length))
         np.testing.assert_array_equal(reader.array("steps/action"), action_of(seed, length))
         np.testing.assert_array_equal(reader.array("reward"), np.arange(length, dtype=np.float32) / 2)
-        assert reader.instruction == f"lift cube {seed}"
+        assert reader.task == f"lift cube {seed}"
     for seed, reader in enumerate(readers(path, WRIST)):
         mirrored = frames_of(seed, LENGTHS[seed])[:, :, ::-1]
         np.testing.assert_array_equal(np.concatenate(list(reader.chunks(4))), mirrored)
@@ -80,10 +80,10 @@ def test_any_part_of_an_episode_is_read(tmp_path: Path) -> None:
 def test_an_episode_knows_its_actions_and_takes_the_rate_it_is_given(tmp_path: Path) -> None:
     reader: FrameReader = readers(make_rlds(tmp_path))[2]
     episode = Episode("train/0002", tmp_path, IMAGE, reader, fps_override=5)
-    actions = episode.actions()
+    actions = episode.actions
     assert actions is not None
-    assert (actions.dtype, episode.fps) == (np.float64, 5)
-    np.testing.assert_array_equal(actions, action_of(2, 3).astype(np.float64))
+    assert (actions.dtype, episode.fps) == (np.float32, 5)
+    np.testing.assert_array_equal(actions, action_of(2, 3))
     assert episode.array("observation/effort") is None
 
 
@@ -210,9 +210,9 @@ def test_a_dataset_behind_a_url_is_read(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_an_episode_without_steps_is_listed(tmp_path: Path) -> None:
     reader = readers(make_rlds(tmp_path, {"train": [[0, 3]]}))[0]
-    assert (reader.num_frames, reader.frame_size, reader.instruction) == (0, SIZE, None)
+    assert (reader.num_frames, reader.frame_size, reader.task) == (0, SIZE, None)
     assert list(reader.chunks(4)) == []
-    actions = reader.array("actions")
+    actions = reader.actions
     assert actions is not None
     assert actions.shape == (0, ACTION)
 
@@ -227,14 +227,14 @@ def test_an_action_of_several_parts_is_put_together(tmp_path: Path) -> None:
     path = make_rlds(tmp_path, change=split_action, features={**step_features(), "action": action})
     meta = read_rlds_meta(path)
     assert meta.facts == ("actions are put together of action/gripper, action/world_vector, in this order",)
-    actions = next(rlds_readers(meta, IMAGE)).array("actions")
+    actions = next(rlds_readers(meta, IMAGE)).actions
     np.testing.assert_array_equal(actions, action_of(0, 4)[:, [3, 0, 1, 2]])
 
 
 def test_a_dataset_without_actions_has_none(tmp_path: Path) -> None:
     features = step_features()
     del features["action"]
-    assert readers(make_rlds(tmp_path, features=features))[0].array("actions") is None
+    assert readers(make_rlds(tmp_path, features=features))[0].actions is None
 
 
 def test_arrays_of_every_encoding_are_read(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_without_features_json_the_first_record_tells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reader.read(0, 4), declared.read(0, 4))
     for key in ("actions", "observation/state", "reward"):
         np.testing.assert_array_equal(reader.array(key), declared.array(key))
-    assert reader.instruction == "lift cube 1"
+    assert reader.task == "lift cube 1"
 
 
 def test_without_dataset_info_the_shards_are_counted(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_camera_that_an_episode_lacks_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
         f"{shard_path(tmp_path)}: record 1 (train/0001): has no `{IMAGE}`, which its dataset calls a camera"
     )
-    actions = readers(tmp_path)[1].array("actions")
+    actions = readers(tmp_path)[1].actions
     assert actions is not None
     assert actions.shape == (6, ACTION)
 

@@ -127,5 +127,5 @@ def test_without_its_source_an_export_has_no_words(tmp_path: Path, labelled: Lab
 def test_without_features_json_it_is_found_too(tmp_path: Path) -> None:
     path = make_rlds(tmp_path, change=change_words)
     (path / "features.json").unlink()
-    found = [reader.instruction for reader in rlds_readers(read_rlds_meta(path), IMAGE)]
+    found = [reader.task for reader in rlds_readers(read_rlds_meta(path), IMAGE)]
     assert found == ["lift cube 0", "Würfel heben", "lift, as observed", None]

@@ -41,7 +41,7 @@ def test_tells_what_an_episode_is(tmp_path: Path) -> None:
     episode = dataset.episodes[2]
     assert (episode.name, episode.source, episode.camera) == ("demo_2", path, "agentview_image")
     assert (episode.num_frames, episode.height, episode.width, episode.fps) == (10, 16, 16, 20)
-    actions = episode.actions()
+    actions = episode.actions
     assert actions is not None
     assert (actions.shape, actions.dtype) == ((10, 7), np.float64)
     positions = episode.array("obs/robot0_eef_pos")

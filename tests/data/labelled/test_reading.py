@@ -105,7 +105,7 @@ def test_labels_of_hdf5_read_back(tmp_path: Path, frames: FramesMode) -> None:
 def test_a_labelled_file_is_a_robomimic_file(tmp_path: Path, frames: FramesMode) -> None:
     source = make_robomimic(tmp_path / "a.hdf5", episodes=3, size=8)
     before = open_dataset(source)
-    actions = [episode.actions() for episode in before.episodes]
+    actions = [episode.actions for episode in before.episodes]
     with h5py.File(source) as file:
         attributes = dict(file["data"].attrs)
     output = source if frames == "in_place" else tmp_path / "out.hdf5"
@@ -113,7 +113,7 @@ def test_a_labelled_file_is_a_robomimic_file(tmp_path: Path, frames: FramesMode)
     after = open_dataset(output)
     assert (after.cameras, after.fps, after.masks) == (before.cameras, before.fps, before.masks)
     for episode, expected in zip(after.episodes, actions, strict=True):
-        np.testing.assert_array_equal(episode.actions(), expected)
+        np.testing.assert_array_equal(episode.actions, expected)
     with h5py.File(output, "r", swmr=True, libver="latest") as file:  # the way robomimic opens it
         assert {key: value == attributes[key] for key, value in file["data"].attrs.items()} == dict.fromkeys(
             attributes, True

@@ -89,7 +89,7 @@ def test_a_folder_of_aloha_becomes_one_of_the_same_files(tmp_path: Path, frames:
     episode = labelled.episode("episode_3")
     assert episode is not None
     np.testing.assert_array_equal(episode.frames(), make_frames(8, 24, 32, seed=3))
-    actions = episode.actions()
+    actions = episode.actions
     assert actions is not None
     assert actions.shape == (8, 14)
     again = open_aloha(output)
@@ -110,7 +110,7 @@ def test_described_files_have_labels_beside_each_episodes_group(tmp_path: Path, 
         assert episode is not None
         np.testing.assert_array_equal(episode.frames(), make_frames(6, 16, 20, seed=index))
         np.testing.assert_array_equal(labelled.labels(name)[0].code, make_labels(6, 1, seed=index).code)
-        actions = episode.actions()
+        actions = episode.actions
         assert actions is not None
         assert actions.shape == (6, 7)
     with h5py.File(output) as file:

@@ -11,7 +11,14 @@ import h5py
 from genie_core.data.dataset import Dataset, Format, ReadOptions, Sources, Survey, choose_camera, file_names
 from genie_core.data.episode import Episode, Unreadable
 from genie_core.data.formats.hdf5.mapping import Match, match_episodes, natural_key, propose_paths
-from genie_core.data.formats.hdf5.reader import ALOHA_IMAGES, Hdf5Reader, Storage, aloha_paths, storage_of
+from genie_core.data.formats.hdf5.reader import (
+    ALOHA_ACTIONS,
+    ALOHA_IMAGES,
+    Hdf5Reader,
+    Storage,
+    aloha_frames,
+    storage_of,
+)
 from genie_core.data.frames.convention import Convention
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
@@ -137,8 +144,8 @@ def _mapped_episodes(
         title = prefix + inner if inner else name
         actions = None if options.actions_path is None else match.filled(options.actions_path)
         where = f"{path}: {inner}" if inner else str(path)
-        reader = Hdf5Reader(path, where, match.group, match.frames, actions, options.channels)
-        episodes.append(Episode(title, path, camera, reader, options.fps, convention))
+        reader = Hdf5Reader(path, where, match.group, match.frames, channels=options.channels)
+        episodes.append(Episode(title, path, camera, reader, options.fps, convention, actions))
     return episodes, fact, ignored
 
 
@@ -167,8 +174,7 @@ def _proposed(file: h5py.File) -> str:
 
 def _aloha_reader(path: SourcePath, name: str, camera: str, storage: Storage) -> Hdf5Reader:
     where = str(path) if path.stem == name else f"{path}: {name}"
-    frames, actions = aloha_paths(camera)
-    return Hdf5Reader(path, where, "/", frames, actions, storage=storage)
+    return Hdf5Reader(path, where, "/", aloha_frames(camera), ALOHA_ACTIONS, storage=storage)
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.formats.robomimic.reader import require_link
+from genie_core.data.formats.robomimic.reader import PROPRIOCEPTION, require_link
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
+from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError, RequestError
 
-ALOHA_IMAGES = "observations/images"
+ALOHA_IMAGES, ALOHA_ACTIONS = "observations/images", "action"
 
 Storage = Literal["images", "last", "first"]
 """How frames are stored: ``images`` (a PNG or JPEG a row), or arrays with the channels ``last`` or ``first``."""
@@ -38,7 +39,7 @@ class Hdf5Reader:
         where: what error messages call the episode.
         group: the episode's own group, which `array` looks in: ``/`` where the file is one episode.
         frames: path of the frames in the file.
-        actions: path of the robot's actions in the file; None where there are none.
+        actions_key: where in the episode's group its format has the robot's actions.
         channels: where the channels of an array are, where that is not clear from its shape.
         storage: how frames must be stored, so that a set is of one kind; None: either way.
 
@@ -48,7 +49,7 @@ class Hdf5Reader:
     where: str
     group: str
     frames: str
-    actions: str | None = None
+    actions_key: str = "actions"
     channels: Literal["first", "last"] | None = None
     storage: Storage | None = None
 
@@ -93,20 +94,32 @@ class Hdf5Reader:
                 yield self._frames_between(dataset, start, min(start + size, len(dataset)))
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """The array at `key` in the episode's group; ``actions`` is what the reader was told they are."""
+        """The array at `key` in the episode's group, or where `key` begins with ``/`` in the file."""
         with self._open() as dataset:
             holder = dataset.file[self.group]
-            place = self.actions if key == "actions" and self.actions is not None else key
-            found = dataset.file.get(place) if place == self.actions else holder.get(key)
+            found = holder.get(key)
             if not isinstance(found, h5py.Dataset):
-                if key == "actions" and self.actions is not None:
-                    raise DatasetError(f"{self.where}: has no actions at `{self.actions}`")
                 require_link(holder, key, self.where)
                 return None
-            if key == "actions" and (not found.shape or len(found) != len(dataset)):
-                raise DatasetError(f"{self.where}: actions of shape {found.shape} came for {len(dataset)} frames")
             values: NDArray[Any] = found[()]
             return values
+
+    @property
+    def actions(self) -> NDArray[Any] | None:
+        """From `actions_key`. Raises DatasetError where there are more or less of them than frames."""
+        found = self.array(self.actions_key)
+        if found is not None and found.shape[:1] != (self.num_frames,):
+            raise DatasetError(f"{self.where}: actions of shape {found.shape} came for {self.num_frames} frames")
+        return found
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """ALOHA's joint positions, else what robomimic and LIBERO have: the first that is there."""
+        return first_known(self.array, (("observations/qpos",), *PROPRIOCEPTION), "obs/", self.where)
+
+    @property
+    def task(self) -> None:
+        """Not looked for: these formats have no place for it."""
 
     @contextmanager
     def _open(self) -> Iterator[h5py.Dataset]:
@@ -175,9 +188,9 @@ class Hdf5Reader:
         return fps
 
 
-def aloha_paths(camera: str) -> tuple[str, str]:
-    """Where ALOHA's files have the frames of a camera, and the actions."""
-    return f"{ALOHA_IMAGES}/{camera}", "action"
+def aloha_frames(camera: str) -> str:
+    """Where ALOHA's files have the frames of a camera."""
+    return f"{ALOHA_IMAGES}/{camera}"
 
 
 def storage_of(dataset: h5py.Dataset, channels: Literal["first", "last"] | None) -> Storage:
@@ -203,4 +216,4 @@ def storage_of(dataset: h5py.Dataset, channels: Literal["first", "last"] | None)
     return "last"
 
 
-__all__ = ["ALOHA_IMAGES", "Hdf5Reader", "Storage", "aloha_paths", "storage_of"]
+__all__ = ["ALOHA_ACTIONS", "ALOHA_IMAGES", "Hdf5Reader", "Storage", "aloha_frames", "storage_of"]

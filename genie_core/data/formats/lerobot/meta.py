@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -24,6 +24,9 @@ INFO = "meta/info.json"
 
 _LISTS = {"v2.0": "meta/episodes.jsonl", "v2.1": "meta/episodes.jsonl", "v3.0": "meta/episodes"}
 """Where each version lists its episodes. 2.0 and 2.1 differ only in their statistics, which nobody reads here."""
+
+_ROWS = 1000
+"""Rows of a list of episodes that are held at a time."""
 
 _SPLIT = re.compile(r"(\d+):(\d+)")
 
@@ -85,12 +88,14 @@ class Entry:
         index: its number.
         length: its number of frames.
         where: what its file names are made of, and in v3.0 where in shared videos it begins and ends, seconds.
+        task: the first of what the robot was to do, in words; None where the list does not say.
 
     """
 
     index: int
     length: int
     where: Mapping[str, float]
+    task: str | None = None
 
     @property
     def name(self) -> str:
@@ -250,7 +255,7 @@ def _read_episode_lines(path: SourcePath) -> list[Entry]:
             continue
         try:
             values = json.loads(line)
-            entries.append(_entry(values["episode_index"], values["length"], {}))
+            entries.append(_entry(values["episode_index"], values["length"], {}, values.get("tasks")))
         except (ValueError, TypeError, KeyError) as error:
             raise DatasetError(
                 f"{path}: line {number}: came {line[:60]!r}, wanted an object with episode_index and length"
@@ -270,10 +275,11 @@ def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
         raise DatasetError(f"{path / _LISTS['v3.0']}: holds no list of episodes, wanted chunk-000/file-000.parquet")
     entries = []
     for file in files:
-        columns = [_column(ParquetTable(file), key) for key in wanted]
-        for index, length, *where in zip(*columns, strict=True):
+        table = ParquetTable(file)
+        columns = [_column(table, key) for key in wanted]
+        for (index, length, *where), tasks in zip(zip(*columns, strict=True), _tasks(table), strict=True):
             try:
-                entries.append(_entry(index, length, dict(zip(wanted[2:], where, strict=True))))
+                entries.append(_entry(index, length, dict(zip(wanted[2:], where, strict=True)), tasks))
             except ValueError as error:
                 problem = f"came episode_index {index:g} of length {length:g}, wanted whole numbers"
                 raise DatasetError(f"{file}: {problem}") from error
@@ -289,11 +295,21 @@ def _column(table: ParquetTable, key: str) -> list[float]:
     return numbers
 
 
-def _entry(index: float, length: float, where: Mapping[str, float]) -> Entry:
+def _tasks(table: ParquetTable) -> Iterator[Any]:
+    """What the list says of each episode's tasks; None where it says nothing."""
+    if "tasks" not in table.columns:
+        yield from repeat(None, table.num_rows)
+        return
+    for cells in table.cells("tasks", range(table.num_rows), _ROWS):
+        yield from cells
+
+
+def _entry(index: float, length: float, where: Mapping[str, float], tasks: Any) -> Entry:
     """An entry of whole numbers that are not below 0. Raises ValueError or TypeError where they are not."""
     if int(index) != index or int(length) != length or index < 0 or length < 0:
         raise ValueError(index, length)
-    return Entry(int(index), int(length), where)
+    task = tasks[0] if isinstance(tasks, list) and tasks else tasks
+    return Entry(int(index), int(length), where, task if isinstance(task, str) else None)
 
 
 __all__ = ["INFO", "Entry", "Feature", "Info", "LeRobotMeta", "is_lerobot", "read_lerobot_meta"]

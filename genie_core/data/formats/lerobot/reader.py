@@ -19,6 +19,7 @@ from genie_core.data.formats.video.reader import VideoReader, are_uneven
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import is_rate
+from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath
 from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError, RequestError
@@ -310,10 +311,27 @@ class LeRobotReader:
             yield from self.pictures.chunks_between(0, self.num_frames, size)
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """Numbers of the feature `key`, (T,) or (T, D); ``actions`` is ``action`` where there is no such feature."""
-        if key == "actions" and key not in self.rows.table.columns:
-            key = "action"
+        """Numbers of the feature `key`, (T,) or (T, D)."""
         return self.rows.array(key)
+
+    @property
+    def actions(self) -> NDArray[Any] | None:
+        """The feature ``actions``, as some call it, else ``action``."""
+        return self.rows.array("actions" if "actions" in self.rows.table.columns else "action")
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """The feature ``observation.state``."""
+        return first_known(self.rows.array, (("observation.state",),), "", f"{self.rows.table.path}: {self.entry.name}")
+
+    @property
+    def task(self) -> str | None:
+        """The episode's first task."""
+        return self.entry.task
+
+    @property
+    def group(self) -> None:
+        """None."""
 
     @cached_property
     def _span(self) -> range:

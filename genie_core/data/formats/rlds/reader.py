@@ -21,7 +21,22 @@ from genie_core.data.formats.rlds.instruction import find_instruction
 from genie_core.data.formats.rlds.meta import RldsEntry, RldsMeta, action_parts, is_rlds, read_rlds_meta, rlds_reason
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames
+from genie_core.data.robot import Proprioception, first_known
 from genie_core.errors import DatasetError, RequestError
+
+_OBSERVED = "observation/"
+
+_PROPRIOCEPTION = (
+    ("observation/state",),
+    ("observation/proprio",),
+    ("observation/robot_state",),
+    ("observation/robot_obs",),
+    ("observation/cartesian_position", "observation/gripper_position"),
+    ("observation/base_pose_tool_reached", "observation/gripper_closed"),
+    ("observation/joint_states", "observation/gripper_states"),
+    ("observation/effector_translation",),
+)
+"""Names of Open X-Embodiment: its usual ones, then DROID's, RT-1's, VIOLA's and Language Table's."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +77,37 @@ class RldsReader:
     def array(self, key: str) -> NDArray[Any] | None:
         """Numbers of the steps' feature `key` (``observation/state``), (T,) or (T, D, ...); None where there is none.
 
-        ``actions`` is ``action``, where there is no such feature; features below it are put together, (T, D), in order
-        of their names. Raises DatasetError where it is no feature of numbers.
+        Raises DatasetError where it is no feature of numbers.
         """
         key = key.removeprefix(STEPS)
-        if key == "actions" and key not in self.features:
-            parts = action_parts(self.features)
-            return self._load().joined(parts, self.camera) if parts else None
-        if key in self.features:
-            return self._load().array(self.features[key], self.camera)
-        return None
+        return self._load().array(self.features[key], self.camera) if key in self.features else None
 
     @property
-    def instruction(self) -> str | None:
-        """The task in words, as `find_instruction` finds it; None where there is none."""
+    def actions(self) -> NDArray[Any] | None:
+        """The feature ``action``; features below it are put together, (T, D), in order of their names."""
+        parts = action_parts(self.features)
+        return self._load().joined(parts, self.camera) if parts else None
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """The first of the usual names that is there as vectors of floating-point numbers."""
+        return first_known(self._vectors, _PROPRIOCEPTION, _OBSERVED, f"{self.entry.shard.path}: {self.entry.name}")
+
+    @property
+    def task(self) -> str | None:
+        """The instruction, as `find_instruction` finds it; None where there is none."""
         return find_instruction(self._load().values)
+
+    @property
+    def group(self) -> None:
+        """None."""
+
+    def _vectors(self, key: str) -> NDArray[Any] | None:
+        """Of such names anybody may make anything, so that what is not declared as a vector of floats is passed over."""
+        feature = self.features.get(key)
+        if feature is None or feature.kind != "number" or feature.problem or len(feature.shape) > 1:
+            return None
+        return self.array(key) if np.dtype(feature.dtype).kind == "f" else None
 
     @cached_property
     def _extent(self) -> tuple[int, tuple[int, int]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
+from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
@@ -29,6 +30,14 @@ LABEL_GROUP = "latent_actions"
 _IMAGE_CONVENTION = "macros_image_convention"
 _LIBERO = (_IMAGE_CONVENTION, "bddl_file_name", "problem_info")
 """Attributes of ``data`` that LIBERO writes and robomimic does not."""
+
+PROPRIOCEPTION = (
+    ("obs/observation.state",),
+    ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
+    ("obs/ee_pos", "obs/ee_ori", "obs/gripper_states"),
+    ("obs/robot0_eef_pos",),
+)
+"""Where proprioception is: our own export of other formats', robomimic's, LIBERO's."""
 
 _DEMO_NAME = re.compile(r"demo_(\d+)")
 
@@ -188,6 +197,25 @@ class RobomimicReader:
         return None
 
     @property
+    def actions(self) -> NDArray[Any] | None:
+        """The demo's ``actions``."""
+        return self.array("actions")
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """Of our own exports, robomimic's, or LIBERO's: the first that is there."""
+        return first_known(self.array, PROPRIOCEPTION, "obs/", self._where)
+
+    @property
+    def task(self) -> None:
+        """Not looked for: these formats have no one place for it."""
+
+    @property
+    def group(self) -> str:
+        """The demo."""
+        return f"data/{self.demo}"
+
+    @property
     def _where(self) -> str:
         return f"{self.path}: {self.demo}"
 
@@ -298,6 +326,7 @@ def _names(group: h5py.Group) -> str:
 
 __all__ = [
     "LABEL_GROUP",
+    "PROPRIOCEPTION",
     "RobomimicFile",
     "RobomimicReader",
     "demo_names",

@@ -119,6 +119,22 @@ class VideoReader:
         """None: a video holds nothing beside its frames."""
         return None
 
+    @property
+    def actions(self) -> None:
+        """None."""
+
+    @property
+    def proprioception(self) -> None:
+        """None."""
+
+    @property
+    def task(self) -> None:
+        """None."""
+
+    @property
+    def group(self) -> None:
+        """None."""
+
     def _gather(self, pictures: Iterator[VideoFrame], size: int) -> Iterator[Frames]:
         """Pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
         converter = RgbConverter()
