@@ -123,7 +123,7 @@ def test_what_one_file_of_many_lacks_is_named_and_stops_only_it(tmp_path: Path) 
     with pytest.raises(DatasetError, match=r"episode_1\.hdf5: has no frames at `observations/images/top`"):
         _ = no_camera.num_frames
     with pytest.raises(DatasetError, match=r"episode_2.*actions of shape \(5, 14\) came for 8 frames"):
-        odd_actions.actions
+        _ = odd_actions.actions
     with pytest.raises(DatasetError, match=r"episode_3\.hdf5"):
         _ = broken.num_frames
     with pytest.raises(DatasetError, match=r"holds JPEG or PNG, wanted arrays \(T, H, W, 3\) as in the rest"):

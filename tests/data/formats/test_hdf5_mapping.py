@@ -79,7 +79,7 @@ def test_what_an_episode_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"a\.h5: 9: has no frames at `trajectories/9/images/front`"):
         _ = bad.num_frames
     with pytest.raises(DatasetError, match=r"a\.h5: 16: has no actions at `trajectories/16/robot/command`"):
-        no_actions.actions
+        _ = no_actions.actions
     report = inspect_dataset(path, options=NESTED)
     assert [episode.frames for episode in report.episodes] == [6, None, 6]
     assert "ignored, no group: trajectories/about" in report.warnings[0]
