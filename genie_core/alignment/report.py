@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from genie_core.alignment.alignment import HeldOut
-from genie_core.alignment.study import Score, Scores, nmse, nmse_interval
+from genie_core.alignment.study import Score, Scores, nmse_interval
 from genie_core.data.storage.atomic import write_text
-from genie_core.statistics.metrics import r2
+from genie_core.statistics.metrics import error_over_variance, r2
 
 WAYS = {
     "draw": "dictionary, drawn (the paper's)",
@@ -116,7 +116,7 @@ class Report:
     def _details(self, score: Score) -> dict[str, Any]:
         found, interval = held_out(score), nmse_interval(score, np.random.default_rng(self.seed))
         numbers = [{"name": name, "r2": found.r2[a], "rmse": found.rmse[a]} for a, name in enumerate(self.actions)]
-        by_seed = [_number(float(n)) for n in nmse(score.sums_SE4A.sum(axis=1))]
+        by_seed = [_number(float(n)) for n in error_over_variance(score.sums_SE4A.sum(axis=1))]
         finite = interval is not None and all(map(math.isfinite, interval))
         return {"nmse": found.nmse, "ci95": interval if finite else None, "by_draw": by_seed, "actions": numbers}
 
@@ -124,7 +124,7 @@ class Report:
 def held_out(score: Score) -> HeldOut:
     """The errors in numbers: over all episodes, the mean of the draws."""
     sums_4A = score.pooled_4A
-    by_seed_S = nmse(score.sums_SE4A.sum(axis=1))
+    by_seed_S = error_over_variance(score.sums_SE4A.sum(axis=1))
     share_A = r2(score.sums_SE4A.sum(axis=1)).mean(axis=0)
     return HeldOut(
         episodes=score.sums_SE4A.shape[1],

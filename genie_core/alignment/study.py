@@ -30,11 +30,11 @@ from genie_core.alignment.regressor import (
 from genie_core.alignment.transitions import AlignedEpisode, Material
 from genie_core.errors import DatasetError
 from genie_core.progress import Progress
-from genie_core.statistics.metrics import r2, residual_sums
+from genie_core.statistics.intervals import percentile_interval, resample
+from genie_core.statistics.metrics import error_over_variance, residual_sums
 from genie_core.statistics.probes import fit_mlp
 
 BUDGETS = (10, 50, 200, 1000)
-RESAMPLES = 1000
 
 Draw = Literal["transitions", "episodes"]
 """``transitions``: at random from all. ``episodes``: whole episodes, one after another, until there are enough."""
@@ -204,26 +204,16 @@ def score(split: Split, read: Callable[[Inputs], Array]) -> Array:
     return np.stack([residual_sums(e.action_SA, read(inputs_of(e, split.observation))) for e in split.held_out])
 
 
-def nmse(sums_X4A: Array) -> Array:
-    """Squared error over variance, averaged over the numbers that vary: (..., 4, A) -> (...); 0 perfect, 1 the mean."""
-    share = 1 - r2(sums_X4A)
-    varies = np.isfinite(share)
-    with np.errstate(invalid="ignore"):
-        mean: Array = np.where(varies, share, 0).sum(axis=-1) / varies.sum(axis=-1)
-    return mean
-
-
 def nmse_interval(score: Score, rng: np.random.Generator) -> tuple[float, float] | None:
     """95% percentile bootstrap interval over episodes and over seeds; None where there is one episode only."""
     seeds, episodes = score.sums_SE4A.shape[:2]
     if episodes < 2:
         return None
-    weight_RE = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES).astype(np.float64)
-    by_seed_RS = np.stack([nmse(np.einsum("re,eka->rka", weight_RE, of_E4A)) for of_E4A in score.sums_SE4A], axis=1)
-    chosen_RS = rng.integers(seeds, size=(RESAMPLES, seeds))
-    mean_R = np.take_along_axis(by_seed_RS, chosen_RS, axis=1).mean(axis=1)
-    low, high = np.nanpercentile(mean_R, (2.5, 97.5)).tolist()
-    return low, high
+    times_RE, times_RS = resample(episodes, rng), resample(seeds, rng)
+    by_seed_RS = np.stack(
+        [error_over_variance(np.einsum("re,eka->rka", times_RE, of_E4A)) for of_E4A in score.sums_SE4A], axis=1
+    )
+    return percentile_interval((by_seed_RS * times_RS).sum(axis=1) / seeds)
 
 
 def _columns(inputs: Inputs, codes: int) -> Array:
@@ -246,7 +236,6 @@ __all__ = [
     "fit_both",
     "inputs_of",
     "methods",
-    "nmse",
     "nmse_interval",
     "score",
     "split_episodes",

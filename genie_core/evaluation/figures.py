@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from genie_core.data import Frames
+from genie_core.statistics.intervals import percentile_interval, resample
 from genie_core.statistics.metrics import Array
-
-RESAMPLES = 2000
 
 Statistic = Callable[[Array], Array]
 """From sums with a leading axis of resamples, (R, ...), to the figure of each, (R,)."""
@@ -82,9 +81,7 @@ class Findings:
         return Findings(figures, curves, pictures, [video for part in parts for video in part.videos])
 
 
-def estimate(
-    sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Measured:
+def estimate(sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generator) -> Measured:
     """A figure and its 95% percentile bootstrap interval over episodes.
 
     Episodes, not frames, are drawn again: the frames of one episode are far from independent.
@@ -94,7 +91,6 @@ def estimate(
         statistic: from sums (R, ...) to figures (R,); NaN where it is undefined.
         n: observations behind the sums.
         rng: draws the resamples.
-        resamples: how many.
 
     Returns:
         Missing where there is no episode or the figure is undefined.
@@ -108,10 +104,8 @@ def estimate(
         return Missing("it is undefined on these episodes: what it compares with does not vary, or is nothing")
     if episodes == 1:
         return Figure(value=value, ci95=None, n=n, episodes=1)
-    times_RE = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=resamples).astype(np.float64)
-    drawn = statistic(np.tensordot(times_RE, sums_E, axes=1))
-    low, high = np.nanquantile(drawn, (0.025, 0.975)).tolist()
-    return Figure(value=value, ci95=(low, high), n=n, episodes=episodes)
+    drawn_R = statistic(np.tensordot(resample(episodes, rng), sums_E, axes=1))
+    return Figure(value=value, ci95=percentile_interval(drawn_R), n=n, episodes=episodes)
 
 
 def ratio(sums_X2: Array) -> Array:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from genie_core.evaluation.figures import Figure, Measured, Missing
+from genie_core.statistics.intervals import SPREAD_RESAMPLES
 from genie_core.statistics.metrics import Array
-
-RESAMPLES = 200
-"""Enough for a standard deviation; a quantile would take more."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def estimate_distance(
     value = distance(range(len(real)))
     if len(real) == 1:
         return Figure(value=value, ci95=None, n=clips, episodes=1)
-    drawn = rng.integers(len(real), size=(RESAMPLES, len(real)))
+    drawn = rng.integers(len(real), size=(SPREAD_RESAMPLES, len(real)))
     reach = 1.96 * float(np.std([distance(episodes_E.tolist()) for episodes_E in drawn], ddof=1))
     return Figure(value=value, ci95=(max(0.0, value - reach), value + reach), n=clips, episodes=len(real))
 

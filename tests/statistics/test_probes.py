@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from genie_core.evaluation.ground_truth import Halves, frame_differences, motion_class, probe_scores, r2_mean
+from genie_core.evaluation.ground_truth import Halves, frame_differences, motion_class, probe_scores
 from genie_core.evaluation.material import Film, Study, Take
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller, Sampling
 from genie_core.models.bundle import load_bundle
-from genie_core.statistics.metrics import r2, residual_sums
+from genie_core.statistics.metrics import r2, r2_mean, residual_sums
 from genie_core.statistics.probes import Scale, fit_linear, fit_mlp
 from tests.factories.bundles import make_nano_bundle
 

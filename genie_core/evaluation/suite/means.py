@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genie_core.evaluation.figures import RESAMPLES, Figure, Measured, Missing, ratio
+from genie_core.evaluation.figures import Figure, Measured, Missing, ratio
+from genie_core.statistics.intervals import percentile_interval, resample
 from genie_core.statistics.metrics import Array
 
 
@@ -21,7 +22,7 @@ def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[
 
     """
     rng = np.random.default_rng([seed, 4])
-    times = [_draws(len(next(iter(of_set.values()))), rng) for of_set in errors]
+    times = [resample(len(next(iter(of_set.values()))), rng) for of_set in errors]
     ways = [way for way in errors[0] if all(way in of_set for of_set in errors)]
     value = {way: float(np.mean([ratio(of_set[way].sum(axis=0)) for of_set in errors])) for way in ways}
     drawn = {
@@ -37,15 +38,10 @@ def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[
     return {way: _figure(value[way], drawn[way], rows, episodes) for way in value}
 
 
-def _draws(episodes: int, rng: np.random.Generator) -> Array:
-    return rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES).astype(np.float64)
-
-
 def _figure(value: float, drawn_R: Array, rows: int, episodes: int) -> Measured:
     if not np.isfinite(value):
         return Missing("it is undefined on one of the sets: what is predicted does not vary")
-    low, high = np.nanquantile(drawn_R, (0.025, 0.975)).tolist()
-    return Figure(value=value, ci95=(low, high), n=rows, episodes=episodes)
+    return Figure(value=value, ci95=percentile_interval(drawn_R), n=rows, episodes=episodes)
 
 
 __all__ = ["mean_over"]

@@ -21,11 +21,11 @@ from genie_core.statistics.probes import Scale
 Pictures = NDArray[np.float16]
 """(S, 8, 16, 16)."""
 
-CHECK_EVERY = 20
+CHECK_EVERY = 10
 """Training steps between looks at the episodes set aside."""
 PATIENCE = 6
 """Looks in a row without a better one after which the error counts as having stopped falling."""
-SUPERVISED_STEPS, SUPERVISED_BATCH, SUPERVISED_RATE = 800, 128, 1e-3
+SUPERVISED_STEPS, SUPERVISED_BATCH, SUPERVISED_RATE = 400, 64, 2e-3
 LARY_STEPS, LARY_BATCH, LARY_RATE, LARY_DECAY = 300, 256, 1e-3, 1e-4
 LARY_WIDTH = 256
 """LARY's own network is 4,096 wide, for hundreds of thousands of rows and a GPU."""
