@@ -1,4 +1,4 @@
-# The labelling service with the shipped bundle: docker build -t genie . && docker run -p 50051:50051 genie
+# The labelling service with the shipped bundle: docker build -t genie . && docker run -p 127.0.0.1:50051:50051 -e GENIE_INSECURE=true genie
 FROM python:3.12-slim AS build
 
 WORKDIR /src
@@ -19,6 +19,7 @@ ENV PATH=/opt/genie/bin:$PATH \
     GENIE_PORT=50051
 USER 10001:10001
 EXPOSE 50051
+# Listening beyond loopback takes TLS (GENIE_TLS_CERTIFICATE, GENIE_TLS_KEY) or GENIE_INSECURE=true: docs/security.md.
 # The port is published only where the container's owner says so; without GENIE_MODELS the shipped bundle is served.
 # What gRPC health says: unhealthy too while no model is ready, while the server drains, and once its lanes have failed.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \

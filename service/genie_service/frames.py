@@ -165,9 +165,9 @@ def _enum_name(enum: type[frames_pb2.FrameEncoding] | type[frames_pb2.DataType],
 
 
 def scratch_bytes(message: frames_pb2.Frames) -> int:
-    """Bytes taken for a moment while a message's frames are decoded: those in hand, decoded and converted."""
+    """Bytes taken for a moment while a message's frames are decoded: those in hand, unpacked, decoded and converted."""
     frame = message.height * message.width * CHANNELS
-    return 3 * max(frame, min(_AT_ONCE_BYTES, message.count * frame))
+    return 4 * max(frame, min(_AT_ONCE_BYTES, message.count * frame))
 
 
 __all__ = ["FrameLimits", "Run", "check_frames", "decode_frames", "decoded_bytes", "encode_frames", "scratch_bytes"]

@@ -128,6 +128,8 @@ def _png_header(data: bytes) -> _PngHeader:
     width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(">IIBBBBB", data, start + 8)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise StructureError("a damaged image: a PNG whose header says what there is not")
+    if depth > 8:
+        raise StructureError(f"{depth} bits a channel, wanted 8 bits a channel")
     return _PngHeader(width, height, depth, colour, bool(interlace))
 
 
@@ -143,8 +145,8 @@ def _png_essentials(data: bytes) -> bytes:
             kept.append(bytes(chunk))
         elif kind != b"IEND" and kind[0] & 0x20 == 0:  # upper case: not to be ignored by who does not know it
             raise StructureError(f"a PNG with a part {kind!r} that no standard knows")
-    rows = _inflated(b"".join(packed), header.inflated)
-    return b"".join([*kept, _chunk(b"IDAT", zlib.compress(rows, 0)), _chunk(b"IEND", b"")])
+    stored = zlib.compress(_inflated(b"".join(packed), header.inflated), 0)
+    return b"".join([*kept, *_chunk(b"IDAT", stored), *_chunk(b"IEND", b"")])
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -178,8 +180,9 @@ def _inflated(packed: bytes, size: int) -> bytes:
     return rows
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+def _chunk(kind: bytes, content: bytes) -> tuple[bytes, ...]:
+    """The bytes of a chunk, in parts: the content is not copied."""
+    return struct.pack(">I4s", len(content), kind), content, struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
 def _jpeg_essentials(data: bytes) -> bytes:
