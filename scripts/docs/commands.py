@@ -95,8 +95,8 @@ def _default(found: Any) -> str:
 def page() -> str:
     """Return the page as Markdown."""
     parts = [
-        "# Command line\n\nMade from the commands: what `genie COMMAND --help` says. Exit codes: 0 done, 1 what was asked "
-        "about is not so (`genie inspect`), 2 something that you can put right, 130 stopped with Ctrl-C.\n"
+        "# Command line\n\nMade from the commands: what `genie COMMAND --help` says. Exit codes: 0 done, 1 what was "
+        "asked about is not so (`genie inspect`), 2 something that you can put right, 130 stopped with Ctrl-C.\n"
     ]
     parts += [_section(command) for command in commands()]
     return "\n".join(parts)

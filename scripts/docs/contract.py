@@ -1,4 +1,4 @@
-"""The reference page of the gRPC contract, made from the .proto files: names, types and the comments that stand there."""
+"""The reference page of the gRPC contract, made from the .proto files: names, types and their comments."""
 
 from __future__ import annotations
 

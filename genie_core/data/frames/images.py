@@ -79,7 +79,7 @@ def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
         raise RequestError(field, f"came {picture.format.name}, wanted 8 bits a channel")
     has_alpha = any(component.is_alpha for component in components) or picture.format.has_palette
     if not has_alpha:
-        return RgbConverter().rgb(picture)
+        return RgbConverter(centred=True).rgb(picture)
     image_HWC = RgbConverter().rgba(picture)
     if image_HWC[..., 3].min() < 255:
         raise RequestError(field, "came an image with transparency, wanted an opaque one: blend it over a background")

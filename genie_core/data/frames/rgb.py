@@ -1,12 +1,16 @@
-"""Conversion of FFmpeg's pictures to RGB, the same bit for bit on every machine."""
+"""Conversion of FFmpeg's pictures to RGB, the same bit for bit on every machine and with every PyAV from 15 on."""
 
 from __future__ import annotations
 
 import av
 import numpy as np
+from av.filter import Graph
+from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
+
+from genie_core.errors import DatasetError
 
 _BILINEAR = 0x2
 _ACCURATE_ROUNDING = 0x40000
@@ -16,15 +20,31 @@ _BIT_EXACT = 0x80000
 _SAME_EVERYWHERE = _BILINEAR | _ACCURATE_ROUNDING | _BIT_EXACT
 """Without the shortcuts that FFmpeg otherwise takes on some processors."""
 
-# PyAV before 17 always converts in one thread, and has no name for it.
-_ONE_THREAD: dict[str, int] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+# From 17 on PyAV tells FFmpeg where a picture's colour samples lie and how they were made. Before, it does not, and
+# always converts in one thread.
+_KNOWS_COLOURS = int(av.__version__.split(".")[0]) >= 17
+
+_UNSPECIFIED = 2
+"""FFmpeg's ``AVCOL_SPC_UNSPECIFIED``."""
+
+
+COLOURS_AT_THE_LEFT = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})
+"""Codecs that have the colour of four pixels between the left two, where a stream does not say otherwise."""
 
 
 class RgbConverter:
-    """Converts pictures of one size and kind; keeps FFmpeg's tables from one to the next. One thread at a time."""
+    """Converts pictures of one size and kind; keeps FFmpeg's tables from one to the next. One thread at a time.
 
-    def __init__(self) -> None:
+    Args:
+        centred: whether a colour that pixels share lies in their middle, as in JPEG; else it lies at the left, see
+            `COLOURS_AT_THE_LEFT`. Only an older PyAV needs to be told.
+
+    """
+
+    def __init__(self, *, centred: bool = False) -> None:
+        self._centred = centred
         self._reformatter = VideoReformatter()
+        self._siting: _Siting | None = None
 
     def rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
         """Return (H, W, 3) uint8; transparency is dropped."""
@@ -35,10 +55,79 @@ class RgbConverter:
         return self._convert(picture, "rgba")
 
     def _convert(self, picture: VideoFrame, pixel_format: str) -> NDArray[np.uint8]:
-        converted = self._reformatter.reformat(
-            picture, format=pixel_format, interpolation=_SAME_EVERYWHERE, **_ONE_THREAD
-        )
+        if _KNOWS_COLOURS:
+            converted = self._reformatter.reformat(
+                picture, format=pixel_format, interpolation=_SAME_EVERYWHERE, threads=1
+            )
+        else:
+            converted = self._reformatter.reformat(
+                self._with_sites(picture),
+                format=pixel_format,
+                interpolation=_SAME_EVERYWHERE,
+                src_colorspace=picture.colorspace,
+                src_color_range=picture.color_range,
+                dst_colorspace=_UNSPECIFIED,
+            )
         return converted.to_ndarray().astype(np.uint8, copy=False)
 
+    def _with_sites(self, picture: VideoFrame) -> VideoFrame:
+        """`picture` for an older PyAV to convert. Raises DatasetError where a newer one would give other bits."""
+        kind = picture.format.name
+        if not kind.startswith("yuv"):
+            return picture
+        if not self._is_exact(kind, picture.width):
+            raise DatasetError(
+                f"pictures of kind {kind}, {picture.width} pixels wide: PyAV {av.__version__} would give other colours "
+                "than newer ones, and labels would differ: pip install 'av>=17'"
+            )
+        if "420" not in kind:
+            return picture
+        if self._siting is None or not self._siting.fits(picture):
+            self._siting = _Siting(picture, self._centred)
+        return self._siting.spread(picture)
 
-__all__ = ["RgbConverter"]
+    def _is_exact(self, kind: str, width: int) -> bool:
+        """Whether pictures of that kind come out of an older PyAV to the bit; tried with every one allowed."""
+        if kind in ("yuv444p", "yuvj444p"):
+            return True
+        shared = ("yuv420p", "yuvj420p", *(("yuv422p", "yuvj422p") if self._centred else ()))
+        return kind in shared and width % 2 == 0
+
+
+class _Siting:
+    """Gives every row of a picture colours of its own, from where they lie: what an older PyAV leaves out."""
+
+    def __init__(self, like: VideoFrame, centred: bool) -> None:
+        self._like = _kind(like)
+        self._graph = Graph()
+        self._source = self._graph.add_buffer(
+            width=like.width, height=like.height, format=like.format, time_base=like.time_base or 1
+        )
+        site = "" if centred else ":in_h_chr_pos=0:in_v_chr_pos=128"
+        rows = like.format.name.replace("420", "422")
+        self._sink: FilterContext = self._source
+        for name, arguments in (
+            ("scale", f"flags=bilinear+accurate_rnd+bitexact{site}"),
+            ("format", f"pix_fmts={rows}"),
+            ("buffersink", None),
+        ):
+            following = self._graph.add(name, arguments)
+            self._sink.link_to(following)
+            self._sink = following
+        self._graph.configure()
+
+    def fits(self, picture: VideoFrame) -> bool:
+        return _kind(picture) == self._like
+
+    def spread(self, picture: VideoFrame) -> VideoFrame:
+        self._source.push(picture)
+        spread = self._sink.pull()
+        assert isinstance(spread, VideoFrame)
+        return spread
+
+
+def _kind(picture: VideoFrame) -> tuple[object, ...]:
+    return picture.width, picture.height, picture.format.name, picture.colorspace, picture.color_range
+
+
+__all__ = ["COLOURS_AT_THE_LEFT", "RgbConverter"]

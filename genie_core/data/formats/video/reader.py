@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames
-from genie_core.data.frames.rgb import RgbConverter
+from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
 from genie_core.data.frames.timing import is_rate
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
@@ -38,6 +38,7 @@ _TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 class _Header:
     frame_size: tuple[int, int]
     fps: float | None
+    codec: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class VideoReader:
     def _header(self) -> _Header:
         with self._open() as (_, stream):
             fps = None if stream.average_rate is None else float(stream.average_rate)
-            return _Header((stream.height, stream.width), fps if fps is not None and is_rate(fps) else None)
+            fps = fps if fps is not None and is_rate(fps) else None
+            return _Header((stream.height, stream.width), fps, stream.codec_context.name)
 
     @cached_property
     def _index(self) -> _Index:
@@ -137,7 +139,7 @@ class VideoReader:
 
     def _gather(self, pictures: Iterator[VideoFrame], size: int) -> Iterator[Frames]:
         """Pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
-        converter = RgbConverter()
+        converter = RgbConverter(centred=self._header.codec not in COLOURS_AT_THE_LEFT)
         chunk_THWC, filled = self._empty(size), 0
         for picture in pictures:
             chunk_THWC[filled] = converter.rgb(picture)
