@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from genie_cli.reading_options import reads_data
 from genie_core.data import Episode, ReadOptions, hold_out_episodes, open_dataset
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @reads_data(short=False)
 def train(
     data: Annotated[list[str] | None, typer.Argument(help="Datasets to train on: files, folders or URLs.")] = None,
-    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, base, coinrun or robotics.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, base, motion, coinrun or robotics.")] = "tiny",
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
     ] = None,
@@ -32,6 +33,16 @@ def train(
     lam_data: Annotated[
         list[str] | None,
         typer.Option(help="More data for the latent action model alone; may be given several times."),
+    ] = None,
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            help="More DATA, each read in its own way: JSON, a list of objects with `path` (beside the file) and, where "
+            "wanted, `camera` and `fps`."
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from the weights of this bundle, of the same networks, not from noise.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and masks.")] = 0,
     hold_out: Annotated[
@@ -68,8 +79,9 @@ def train(
         typer.echo(model.model_dump_json(indent=2))
         typer.echo(training.model_dump_json(indent=2))
         return
-    if not data or out is None:
-        raise DatasetError("training needs DATA and --out BUNDLE (or --dry-run)")
+    wanted = [(path, reading) for path in data or ()] + (_listed(sources, reading) if sources is not None else [])
+    if not wanted or out is None:
+        raise DatasetError("training needs DATA (or --sources) and --out BUNDLE (or --dry-run)")
     import torch
 
     from genie_core.training.pipeline import Split, TrainingJob, train_alone
@@ -81,11 +93,12 @@ def train(
     job = TrainingJob(
         model,
         training,
-        data=Split(*_split(data, reading, hold_out, seed)),
-        lam_data=Split(*_split(lam_data or [], reading, hold_out, seed)),
+        data=Split(*_split(wanted, hold_out, seed)),
+        lam_data=Split(*_split([(path, reading) for path in lam_data or ()], hold_out, seed)),
         out=out,
         device=device,
         half=half,
+        init=init,
         command=shlex.join(["genie", *sys.argv[1:]]),
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
@@ -139,11 +152,43 @@ def _merge(values: dict[str, object], changes: dict[str, object]) -> None:
             values[key] = change
 
 
-def _split(data: list[str], reading: ReadOptions, hold_out: float, seed: int) -> tuple[list[Episode], list[Episode]]:
+class _Source(BaseModel):
+    """One entry of `--sources`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    camera: str | None = None
+    fps: float | None = None
+
+
+def _listed(file: Path, reading: ReadOptions) -> list[tuple[str, ReadOptions]]:
+    """The datasets that a JSON file lists, and how each is read; paths in it are relative to its folder.
+
+    Raises:
+        DatasetError: the file cannot be read, or is no such list.
+
+    """
+    try:
+        listed = TypeAdapter(list[_Source]).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DatasetError(f"--sources {file}: expected a JSON list of objects with a `path`: {error}") from error
+    return [
+        (
+            source.path if "://" in source.path else str(file.parent / source.path),
+            replace(reading, camera=source.camera or reading.camera, fps=source.fps or reading.fps),
+        )
+        for source in listed
+    ]
+
+
+def _split(
+    data: list[tuple[str, ReadOptions]], hold_out: float, seed: int
+) -> tuple[list[Episode], list[Episode]]:
     """Episodes to train on and episodes held out, drawn from each dataset by the seed; ones too short are left out."""
     training: list[Episode] = []
     held_out: list[Episode] = []
-    for path in data:
+    for path, reading in data:
         kept, apart = hold_out_episodes(open_dataset(path, options=reading).episodes, hold_out, seed)
         training += kept
         held_out += apart

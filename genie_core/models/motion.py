@@ -5,7 +5,9 @@ changes sign with time (flow, change) runs through convolutions without bias and
 gates are made of what does not (the mean picture, sizes of motion, places).
 
 The decoder is linear in the latent: it makes of the frame one field of flow a number, and sums them by the latent. So
-latents are as linear in motion as pictures allow, and twice the motion has twice the latent.
+latents are as linear in motion as pictures allow, and twice the motion has twice the latent. It sees what is at a place
+and not where that is, but for the six fields that a moving camera makes: so a latent says what the robot does, not which
+part of the picture moves.
 """
 
 from __future__ import annotations
@@ -102,9 +104,12 @@ class MotionDecoder(nn.Module):
         super().__init__()
         w, dim = config.decoder_width, config.quantizer.dim
         self.dim = dim
-        self.frame_in = nn.Conv2d(4 * 5, w, 3, padding=1)
-        self.blocks = nn.ModuleList(nn.Conv2d(w, w, 3, padding=d, dilation=d) for d in (1, 2, 4))
+        self.frame_in = nn.Conv2d(4 * 3, w, 3, padding=1, padding_mode="replicate")
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(w, w, 3, padding=d, dilation=d, padding_mode="replicate") for d in (1, 2, 4)
+        )
         self.basis = nn.Conv2d(w, 2 * dim, 1)
+        self.camera = nn.Parameter(0.02 * torch.randn(dim, 2, 3))
         self.back_in = nn.Conv2d(w + 2, w // 2, 3, padding=1)
         self.back_mid = nn.Conv2d(w // 2, w // 2, 3, padding=2, dilation=2)
         self.back_out = nn.Conv2d(w // 2, 2, 3, padding=1)
@@ -115,12 +120,15 @@ class MotionDecoder(nn.Module):
         The first is flow from the frame's pixels to the next frame's, the second from the next frame's back. The second
         is made of the first, which its loss does not move.
         """
-        seen = torch.cat((2 * frame_NCHW, place_channels(frame_NCHW)), dim=1)
-        x = F.gelu(self.frame_in(F.pixel_unshuffle(seen, 2)))
+        x = F.gelu(self.frame_in(F.pixel_unshuffle(2 * frame_NCHW, 2)))
         for block in self.blocks:
             x = x + F.gelu(block(x))
         basis_ND2P = self.basis(x).reshape(len(x), self.dim, -1)
         there = torch.bmm(latent_ND[:, None].to(basis_ND2P.dtype), basis_ND2P).view(len(x), 2, *x.shape[2:])
+        place_N2hw = place_channels(x)
+        affine_N3hw = torch.cat((torch.ones_like(place_N2hw[:, :1]), place_N2hw), dim=1)
+        camera_N23 = torch.einsum("nd,dcp->ncp", latent_ND.to(x.dtype), self.camera.to(x.dtype))
+        there = there + torch.einsum("ncp,nphw->nchw", camera_N23, affine_N3hw)
         y = F.gelu(self.back_in(torch.cat((x, there), dim=1).detach()))
         y = y + F.gelu(self.back_mid(y))
         return there, self.back_out(y) - there.detach()

@@ -139,6 +139,13 @@ class VectorQuantizer(nn.Module):
         self.idle_K[index] = 0
 
     @torch.no_grad()
+    def settle(self) -> None:
+        """Give the codes as they are the moving averages that they would have come from, each its equal share."""
+        self.count_K.fill_(1 / self.config.codes)
+        self.sum_KD.copy_(self._shorten(self.codebook) / self.config.codes)
+        self.idle_K.zero_()
+
+    @torch.no_grad()
     def fit(self, latent_MD: Tensor, iterations: int = 25) -> None:
         """Start the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents."""
         with torch.autocast(latent_MD.device.type, enabled=False):

@@ -52,6 +52,7 @@ class Run:
     device: torch.device
     bf16: bool
     reporter: Reporter
+    init: str = ""
     checkpoint_seconds: float = 120.0
     report_every: int = 10
 
@@ -86,7 +87,7 @@ def train_stage(
     """
     parameters = list(network.parameters())
     data = str((*store.frames.shape[1:3], store.spans))
-    identity = run_identity(data, str(run.seed), str(run.bf16), *(c.model_dump_json() for c in (config, *depends_on)))
+    identity = run_identity(data, str(run.seed), str(run.bf16), run.init, *(c.model_dump_json() for c in (config, *depends_on)))
     optimizer = torch.optim.AdamW(
         parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )

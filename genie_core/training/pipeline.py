@@ -19,11 +19,19 @@ from torch import Tensor, nn
 
 from genie_core.data import Episode
 from genie_core.errors import ModelError
-from genie_core.models.bundle import BundleInfo, load_bundle, save_bundle, torch_device
+from genie_core.models.bundle import (
+    Bundle,
+    BundleInfo,
+    load_bundle,
+    read_bundle_info,
+    save_bundle,
+    torch_device,
+)
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
+from genie_core.models.quantizer import VectorQuantizer
 from genie_core.training.card import card_figures, write_card
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import TrainingConfig
@@ -61,6 +69,7 @@ class TrainingJob:
         out: the bundle's folder.
         device: torch device.
         half: store weights as float16.
+        init: a bundle whose weights training starts from, None for random ones.
         rollouts: start frames of the rollouts behind the card's figures.
         command: how the job was asked for, for the card.
 
@@ -73,6 +82,7 @@ class TrainingJob:
     lam_data: Split = Split()
     device: str = "cpu"
     half: bool = False
+    init: Path | None = None
     rollouts: int = 8
     command: str = ""
 
@@ -176,12 +186,30 @@ def _begin(
         seed=training.seed,
         device=device,
         bf16=training.precision == "bf16",
+        init="" if job.init is None else read_bundle_info(job.init).bundle_id,
         reporter=reporter,
         checkpoint_seconds=checkpoint_seconds,
         report_every=report_every,
     )
     torch.manual_seed(training.seed)
-    return run, Genie(job.model).to(device), stores
+    genie = Genie(job.model)
+    if job.init is not None:
+        _take_weights(genie, load_bundle(job.init))
+    return run, genie.to(device), stores
+
+
+def _take_weights(genie: Genie, bundle: Bundle) -> None:
+    """Give networks the weights of those that a bundle has; raises ModelError where one is configured otherwise."""
+    for component in bundle.config.components:
+        ours, theirs = (getattr(c, component) for c in (genie.config, bundle.config))
+        if ours != theirs:
+            raise ModelError(
+                f"--init {bundle.info.path}: its {component} is not the one to be trained; got {theirs}, expected {ours}"
+            )
+        getattr(genie, component).load_state_dict(getattr(bundle.genie, component).state_dict())
+    for module in genie.modules():
+        if isinstance(module, VectorQuantizer):
+            module.settle()
 
 
 def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:

@@ -274,3 +274,36 @@ def test_pairs_come_from_every_source_and_lie_within_the_gap() -> None:
     gap, small = pairs[:, 1].astype(int) - pairs[:, 0], pairs[:, 0] >= 100
     assert (set(gap[~small]), set(gap[small])) == ({1, 2, 3, 4, 5, 6, 7}, {1, 2, 3})
     assert small.mean() == pytest.approx(10**0.5 / (10**0.5 + 10), abs=0.08)  # 0.24, not 0.09
+
+
+def test_training_goes_on_from_a_bundle_and_refuses_one_of_other_networks(data: Path, tmp_path: Path) -> None:
+    first = train(motion_job(data, tmp_path / "first"), Recorder())
+    more = replace(motion_job(data, tmp_path / "more", steps=1), init=first.path)
+    fresh, resumed = Recorder(), Recorder()
+    train(motion_job(data, tmp_path / "fresh", steps=1), fresh, report_every=1)
+    train(more, resumed, report_every=1)
+    assert resumed.losses["lam", 1] < fresh.losses["lam", 1]
+    with pytest.raises(ModelError, match="its lam is not the one to be trained"):
+        train(replace(job(data, tmp_path / "other"), init=first.path), Recorder())
+
+
+def test_sources_are_read_each_in_its_own_way(data: Path, tmp_path: Path) -> None:
+    import typer
+
+    from genie_cli.train import train as command
+
+    listed = tmp_path / "sources.json"
+    listed.write_text(json.dumps([{"path": str(data), "camera": "agentview_image", "fps": 10}]))
+    app = typer.Typer()
+    app.command()(command)
+    out = tmp_path / "bundle"
+    recipe = tmp_path / "recipe.json"
+    small = {"kind": "motion", "quantizer": {"codes": 4, "dim": 8, "metric": "euclidean"}, "width": 8}
+    recipe.write_text(json.dumps({"model": {"lam": small}}))
+    options = ["--preset", "motion", "--sources", str(listed), "--scale", "0.0004", "--recipe", str(recipe)]
+    result = CliRunner().invoke(app, [*options, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert load_bundle(out).config.components == ("lam",)
+    listed.write_text('[{"file": "x"}]')
+    with pytest.raises(DatasetError, match="expected a JSON list of objects with a `path`"):
+        CliRunner().invoke(app, [*options, "--out", str(out)], catch_exceptions=False)

@@ -167,8 +167,8 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
 @torch.inference_mode()
 def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
     """The encoder's numbers before its bottleneck, averaged over the picture: (T, h, w, 3) -> (T - apart, F)."""
-    found: dict[int, Array] = {}
-    for phase in range(min(apart, len(frames_THWC) - apart)):
+    out = np.zeros((len(frames_THWC) - apart, bundle.genie.lam.feature_dim))
+    for phase in range(min(apart, len(out))):
         view_1TCHW = bundle.genie.lam_view(bundle.pixels(frames_THWC[phase::apart][None]))
         found[phase] = bundle.genie.lam.features(view_1TCHW)[0].mean(dim=1).double().cpu().numpy()
     out = np.zeros((len(frames_THWC) - apart, found[0].shape[1]))
