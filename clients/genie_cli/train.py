@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @reads_data(short=False)
 def train(
     data: Annotated[list[str] | None, typer.Argument(help="Datasets to train on: files, folders or URLs.")] = None,
-    preset: Annotated[str, typer.Option(help="Model and recipe: nano, tiny, base, motion, coinrun or robotics.")] = "tiny",
+    preset: Annotated[
+        str, typer.Option(help="Model and recipe: nano, tiny, base, motion, coinrun or robotics.")
+    ] = "tiny",
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
     ] = None,
@@ -182,9 +184,7 @@ def _listed(file: Path, reading: ReadOptions) -> list[tuple[str, ReadOptions]]:
     ]
 
 
-def _split(
-    data: list[tuple[str, ReadOptions]], hold_out: float, seed: int
-) -> tuple[list[Episode], list[Episode]]:
+def _split(data: list[tuple[str, ReadOptions]], hold_out: float, seed: int) -> tuple[list[Episode], list[Episode]]:
     """Episodes to train on and episodes held out, drawn from each dataset by the seed; ones too short are left out."""
     training: list[Episode] = []
     held_out: list[Episode] = []

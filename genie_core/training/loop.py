@@ -87,7 +87,9 @@ def train_stage(
     """
     parameters = list(network.parameters())
     data = str((*store.frames.shape[1:3], store.spans))
-    identity = run_identity(data, str(run.seed), str(run.bf16), run.init, *(c.model_dump_json() for c in (config, *depends_on)))
+    identity = run_identity(
+        data, str(run.seed), str(run.bf16), run.init, *(c.model_dump_json() for c in (config, *depends_on))
+    )
     optimizer = torch.optim.AdamW(
         parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )

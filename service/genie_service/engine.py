@@ -172,8 +172,10 @@ class Engine:
         ]
         with self._changed:
             if self._closed:
-                raise LaneError("the lanes have failed and take no more work") if self._broken else DrainingError(
-                    "the server is shutting down and takes no more work"
+                raise (
+                    LaneError("the lanes have failed and take no more work")
+                    if self._broken
+                    else DrainingError("the server is shutting down and takes no more work")
                 )
             for piece in pieces:
                 self._queue.put(piece)

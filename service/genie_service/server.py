@@ -271,6 +271,8 @@ def _transfer_limits(settings: Settings) -> TransferLimits:
         write_seconds=settings.write_seconds,
         max_wait_s=settings.max_wait_seconds,
     )
+
+
 def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody needs to know any more
         loop.call_soon_threadsafe(callback)

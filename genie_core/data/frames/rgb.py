@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import numpy as np
 from av.filter import Graph
@@ -101,7 +103,7 @@ class _Siting:
         self._like = _kind(like)
         self._graph = Graph()
         self._source = self._graph.add_buffer(
-            width=like.width, height=like.height, format=like.format, time_base=like.time_base or 1
+            width=like.width, height=like.height, format=like.format, time_base=like.time_base or Fraction(1)
         )
         site = "" if centred else ":in_h_chr_pos=0:in_v_chr_pos=128"
         rows = like.format.name.replace("420", "422")

@@ -17,8 +17,8 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, frames_digest, is_intact
 from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.reading import LabelledFile, open_labelled
 from genie_core.data.labelled.provenance import LabelAttrs
+from genie_core.data.labelled.reading import LabelledFile, open_labelled
 from genie_core.data.storage.atomic import leftovers
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import source_path

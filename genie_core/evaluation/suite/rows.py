@@ -170,10 +170,7 @@ def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
     out = np.zeros((len(frames_THWC) - apart, bundle.genie.lam.feature_dim))
     for phase in range(min(apart, len(out))):
         view_1TCHW = bundle.genie.lam_view(bundle.pixels(frames_THWC[phase::apart][None]))
-        found[phase] = bundle.genie.lam.features(view_1TCHW)[0].mean(dim=1).double().cpu().numpy()
-    out = np.zeros((len(frames_THWC) - apart, found[0].shape[1]))
-    for phase, feature_TF in found.items():
-        out[phase::apart] = feature_TF
+        out[phase::apart] = bundle.genie.lam.features(view_1TCHW)[0].mean(dim=1).double().cpu().numpy()
     return out
 
 
