@@ -85,7 +85,7 @@ class GenieServer:
         self._settings = settings
         self.engine = engine
         self.registry = registry
-        self._workers = Workers(_worker_threads(settings))
+        self._workers, self._unpackers = Workers(_worker_threads(settings)), Workers(1)
         self._waiters, self._players = Waiters(settings.pressure_seconds), Waiters(settings.pressure_seconds)
         self.budget = Budget(settings.memory_bytes, settings.max_message_mib * MIB, settings.pressure_seconds)
         self._admission = Admission(settings.max_calls, settings.max_wait_seconds, self._waiters)
@@ -98,7 +98,7 @@ class GenieServer:
                 ErrorStatus(),
                 Authentication(tokens),
                 self._admission,
-                Transfer(_transfer_limits(settings), self.budget, self._workers),
+                Transfer(_transfer_limits(settings), self.budget, self._unpackers),
             ),
             options=_channel_options(settings),
             maximum_concurrent_rpcs=settings.max_calls + MAX_OTHER_CALLS + _SPARE_CALLS,
@@ -167,7 +167,8 @@ class GenieServer:
         cut = self._admission.under_way
         await self._server.stop(None if cut else _CLOSING_S)
         await asyncio.to_thread(self.engine.close)
-        await asyncio.to_thread(self._workers.close)
+        for workers in (self._workers, self._unpackers):
+            await asyncio.to_thread(workers.close)
         return cut
 
     def _can_serve(self) -> bool:

@@ -1,19 +1,24 @@
 """A bounded number of threads for what is neither the device's work nor quick: images, resizing, large messages.
 
-Clients take turns, so that one with many images does not keep those of others waiting. Not for what waits.
+The client whose work has taken least goes first, and one that comes new starts at the clock of those at work: small
+work never waits behind all that many others have. Not for what waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_ESTIMATE_S = 0.05
+"""What work is taken to cost before it is done."""
 
 
 @dataclass(eq=False)
@@ -22,13 +27,21 @@ class _Task:
     done: asyncio.Future[Any]
 
 
+@dataclass(eq=False)
+class _Client:
+    clock_s: float
+    tasks: deque[_Task] = field(default_factory=deque)
+    running: int = 0
+
+
 class Workers:
     """Threads, and the work that waits for them. For one event loop; `close` when done."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="genie-worker")
-        self._waiting: dict[str, deque[_Task]] = {}
+        self._clients: dict[str, _Client] = {}
+        self._now_s = 0.0
         self._running = 0
 
     async def run(self, client: str, function: Callable[[], T]) -> T:
@@ -37,7 +50,7 @@ class Workers:
         If the caller is cancelled before that, it never runs.
         """
         task = _Task(function, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(client, deque()).append(task)
+        self._clients.setdefault(client, _Client(self._now_s)).tasks.append(task)
         self._start()
         try:
             result: T = await task.done
@@ -50,20 +63,33 @@ class Workers:
         self._executor.shutdown(cancel_futures=True)
 
     def _start(self) -> None:
-        while self._running < self._threads and self._waiting:
-            client = next(iter(self._waiting))
-            tasks = self._waiting.pop(client)
-            task = tasks.popleft()
-            if tasks:
-                self._waiting[client] = tasks  # to the end of the round
+        while self._running < self._threads:
+            waiting = [(c.clock_s, name) for name, c in self._clients.items() if c.tasks]
+            if not waiting:
+                return
+            self._now_s, name = min(waiting)
+            client = self._clients[name]
+            task = client.tasks.popleft()
             if task.done.done():  # nobody waits for it any more
+                self._forget(name)
                 continue
             self._running += 1
+            client.running += 1
+            client.clock_s += _ESTIMATE_S  # put right when it is done
             running = asyncio.get_running_loop().run_in_executor(self._executor, task.function)
-            running.add_done_callback(partial(self._ended, task))
+            running.add_done_callback(partial(self._ended, task, name, time.perf_counter()))
 
-    def _ended(self, task: _Task, running: asyncio.Future[Any]) -> None:
+    def _forget(self, name: str) -> None:
+        client = self._clients[name]
+        if not client.tasks and not client.running:
+            del self._clients[name]
+
+    def _ended(self, task: _Task, name: str, began: float, running: asyncio.Future[Any]) -> None:
         self._running -= 1
+        client = self._clients[name]
+        client.running -= 1
+        client.clock_s += time.perf_counter() - began - _ESTIMATE_S
+        self._forget(name)
         if not task.done.done():
             error = None if running.cancelled() else running.exception()
             if running.cancelled():

@@ -27,8 +27,8 @@ from genie_service.workers import Workers
 
 T = TypeVar("T")
 
-_SMALL = 1 << 16
-"""Bytes of a message that is unpacked at once; larger ones are, off the event loop."""
+_SMALL = 1 << 20
+"""Bytes of a message that is unpacked at once; larger ones are off the event loop, apart from images."""
 
 _COPIES = 2
 """A message is there as it came and unpacked, then unpacked and as frames."""
@@ -59,8 +59,8 @@ class TransferLimits:
 class Transfer(aio.ServerInterceptor):
     """Innermost: turns bytes into messages for the servicer's methods, and their answers into bytes."""
 
-    def __init__(self, limits: TransferLimits, budget: Budget, workers: Workers) -> None:
-        self._limits, self._budget, self._workers = limits, budget, workers
+    def __init__(self, limits: TransferLimits, budget: Budget, unpackers: Workers) -> None:
+        self._limits, self._budget, self._unpackers = limits, budget, unpackers
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -136,7 +136,7 @@ class Transfer(aio.ServerInterceptor):
             with call.memory.message(_COPIES * len(data)):
                 unpack = _Unpack(data, decode, self._limits.counts)
                 size, data = len(data), b""
-                message = unpack() if size <= _SMALL else await self._workers.run(call.client, unpack)
+                message = unpack() if size <= _SMALL else await self._unpackers.run(call.client, unpack)
                 del unpack
                 yield message
                 del message
