@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BESIDE = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
-    "SECURITY.md": "security.md",
+    "SECURITY.md": "vulnerabilities.md",
     "CHANGELOG.md": "changelog.md",
     "genie_core/bundles/tiny/card.md": "model-card.md",
 }
