@@ -16,12 +16,12 @@ BASE = {one.name: one for one in map(Requirement, PROJECT["dependencies"])}
 GENERATED = ROOT / "protos" / "genie_api" / "v1"
 
 LEROBOT = {
-    "av": ["15.0.0", "15.1.0"],
+    "av": ["15.0.0", "15.1.0", "18.1.0"],
     "protobuf": ["6.31.1", "6.33.5", "7.36.2"],
     "grpcio": ["1.73.1", "1.85.1"],
     "numpy": ["2.0.0", "2.2.6"],
     "pyarrow": ["18.0.0", "21.0.0", "29.0.0"],
-    "fsspec": ["2023.5.0", "2025.3.0", "2026.2.0"],
+    "fsspec": ["2024.6.0", "2025.3.0", "2026.2.0"],
     "pydantic": ["2.10.0"],
 }
 """Both ends of what lerobot 0.4.4 to 0.6.1, with the packages that it brings, leaves to choose from."""

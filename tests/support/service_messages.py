@@ -74,7 +74,7 @@ def pixels(message: frames_pb2.Frames) -> Episode:
 
 def details(error: grpc.RpcError) -> dict[str, Any]:
     """The google.rpc details of an error, by the name of their kind."""
-    trailing = dict(error.trailing_metadata())
+    trailing = {key: value for key, value in error.trailing_metadata()}  # noqa: C416 - `dict` fails in gRPC 1.73
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
     assert status.code == error.code().value[0]
     assert status.message == error.details()

@@ -216,7 +216,9 @@ def _array(values: Any, kind: Any, count: int) -> Any:
     if values is None:
         return pa.nulls(count, kind)
     if isinstance(values, np.ndarray) and pa.types.is_fixed_size_list(kind):
-        flat = pa.array(np.ascontiguousarray(values, kind.value_type.to_pandas_dtype()).ravel())
+        # Not `to_pandas_dtype`, which needs Pandas in older versions of PyArrow.
+        dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype
+        flat = pa.array(np.ascontiguousarray(values, dtype).ravel())
         return pa.FixedSizeListArray.from_arrays(flat, type=kind)
     return pa.array(values, kind) if isinstance(values, np.ndarray) else values
 

@@ -87,7 +87,10 @@ class ParquetTable:
             return None
         groups, first = self._groups_of(rows)
         with self._open() as file:
-            table = file.read_row_groups(groups, columns=[key], use_threads=False)
+            if groups:
+                table = file.read_row_groups(groups, columns=[key], use_threads=False)
+            else:  # which PyArrow before 19 cannot read
+                table = file.schema_arrow.empty_table()
             column = table.column(key).slice(rows.start - first, len(rows)).combine_chunks()
             try:
                 return _numbers(column)
