@@ -1,6 +1,6 @@
-"""The science of Genie: robot video in, latent actions and simulated video out.
+"""The core of Genie: latent actions from robot video, and simulated video from latent actions.
 
-`models`, `training` and `inference` know torch; `data` and `bundles` do not; none knows gRPC.
+`models`, `training` and `inference` import torch; `data` and `bundles` do not; none imports gRPC.
 """
 
 from importlib.metadata import PackageNotFoundError, version

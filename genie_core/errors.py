@@ -1,7 +1,7 @@
 """The small family of errors that Genie raises for its users.
 
-Each is raised where the fact is known, says what came and what was wanted, and is turned into an exit code by the
-command line and into a status code by the service, in one place each.
+Each is raised where the fact is known and says what was passed and what is expected. The command line turns it into an
+exit code and the service into a status code, in one place each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class GenieError(Exception):
-    """Base of every error that is the user's to read: its text is the whole message."""
+    """Base of all errors meant for the user: the text is the whole message."""
 
 
 class DatasetError(GenieError):
@@ -25,7 +25,7 @@ class ModelError(GenieError):
 
 
 class RequestError(GenieError):
-    """A request's argument is wrong. `field` names the argument as the caller spelled it, e.g. ``frames.dtype``."""
+    """An argument of a request is wrong. `field` names it as the caller spelled it, e.g. ``frames.dtype``."""
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
@@ -33,7 +33,7 @@ class RequestError(GenieError):
 
 
 def problems_of(error: ValidationError, most: int = 5) -> str:
-    """What pydantic found wrong, for the user: ``features.top.shape: Input should be ...``, at most so many of them."""
+    """Describe the first `most` problems that pydantic found: ``features.top.shape: Input should be ...``."""
     problems = error.errors(include_url=False)
     said = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": ") for problem in problems[:most]]
     return "; ".join(said) + (f"; and {len(problems) - most} more" if len(problems) > most else "")

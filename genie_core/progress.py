@@ -1,15 +1,15 @@
-"""How long work says how far it is; whoever started it shows it."""
+"""Progress reports of long-running work, which whoever starts the work displays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Told the part at work, and how many of how many pieces of it are done."""
+"""Callback that receives the current stage, the number of finished pieces, and their total."""
 
 
 def silent(part: str, done: int, total: int) -> None:
-    """A `Progress` that shows nothing."""
+    """Ignore progress: a `Progress` that shows nothing."""
 
 
 __all__ = ["Progress", "silent"]

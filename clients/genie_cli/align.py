@@ -150,7 +150,7 @@ def _summary(alignment: Alignment) -> str:
 def _numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise DatasetError(f"--budgets: came {text!r}, wanted whole numbers above 0 with commas between them")
+        raise DatasetError(f"--budgets: got {text!r}, expected whole numbers above 0 with commas between them")
     return tuple(int(part) for part in parts)
 
 

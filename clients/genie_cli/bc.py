@@ -68,7 +68,7 @@ def _extent(only: str, labelled: str, seeds: int, episodes: int) -> Extent:
     except ValueError:
         numbers = []
     if not numbers or numbers[0] < 1:
-        raise RequestError("--labelled", f"got {labelled!r}, wanted whole numbers from 1 with commas between")
+        raise RequestError("--labelled", f"got {labelled!r}, expected whole numbers from 1 with commas between")
     return Extent(
         methods=tuple(method for method in METHODS if method in wanted),
         labelled=tuple(numbers),

@@ -108,9 +108,9 @@ def figure(
 def _checked_target(path: Path, overwrite: bool) -> Path:
     """Where to write, found fit before anything is computed."""
     if path.suffix.lower() != ".png":
-        raise DatasetError(f"{path}: wanted a name that ends in .png")
+        raise DatasetError(f"{path}: expected a name that ends in .png")
     if path.is_dir():
-        raise DatasetError(f"{path}: it is a folder, wanted a file")
+        raise DatasetError(f"{path}: it is a folder, expected a file")
     if path.exists() and not overwrite:
         raise DatasetError(f"{path} exists; replace it with --overwrite, or choose another name")
     return path
@@ -131,7 +131,7 @@ def _parse_codes(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise RequestError("codes", f"got {text!r}, wanted latent action codes, e.g. 0,3,5") from None
+        raise RequestError("codes", f"got {text!r}, expected latent action codes, e.g. 0,3,5") from None
 
 
 def _draw(

@@ -124,7 +124,7 @@ def _frames_mode(
     if in_place and (out is not None or keep_frames is not None):
         raise GenieError("--in-place writes into the data itself: it goes with neither --out nor --keep-frames")
     if in_place and not isinstance(data, Path):
-        raise GenieError(f"--in-place writes into the data itself, wanted a local file: came {data}")
+        raise GenieError(f"--in-place: got {data}, expected a local file: it writes into the data itself")
     if in_place:
         return "in_place"
     return keep_frames

@@ -62,7 +62,7 @@ def _parse_actions(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise RequestError("actions", f"got {text!r}, wanted latent action codes, e.g. 3,3,3,1") from None
+        raise RequestError("actions", f"got {text!r}, expected latent action codes, e.g. 3,3,3,1") from None
 
 
 def _refuse_existing(*paths: Path | None) -> None:

@@ -240,7 +240,7 @@ def _count_frames(episode: Episode) -> int:
         raise BadEpisodeError(str(error)) from error
     if count < _LEAST_FRAMES:
         frames = "1 frame" if count == 1 else f"{count} frames"
-        raise BadEpisodeError(f"{episode.source}: {episode.name} has {frames}, wanted 2 or more")
+        raise BadEpisodeError(f"{episode.source}: {episode.name} has {frames}, expected 2 or more")
     return count
 
 

@@ -49,7 +49,7 @@ def check_address(address: str) -> str:
     """``host:port`` or any other gRPC target; raises RequestError where the port is missing."""
     host, _, port = address.rpartition(":")
     if not host or not port or (port.isdigit() and int(port) > 65535):
-        raise RequestError("address", f"got {address!r}, wanted HOST:PORT, e.g. localhost:50051")
+        raise RequestError("address", f"got {address!r}, expected HOST:PORT, e.g. localhost:50051")
     return address
 
 

@@ -220,7 +220,7 @@ class FramePacker:
         frames_THWC = conform_frames(frames)
         _, height, width, channels = frames_THWC.shape
         if self._seen not in (None, (height, width)):
-            raise RequestError("frames", f"got {height} x {width} frames after {self._seen} ones; wanted one size")
+            raise RequestError("frames", f"got {height} x {width} frames after {self._seen} ones; expected one size")
         self._seen = (height, width)
         target_height, target_width = self._size or self._seen
         count = max(1, MESSAGE_BYTES // (target_height * target_width * channels))
@@ -271,7 +271,7 @@ class LabelReader:
             return None
         labels = _labels(response.labels, self.provenance)
         if labels.start != self._next_index:
-            raise ServerError(f"the server sent the labels from frame {labels.start} on, wanted {self._next_index}")
+            raise ServerError(f"the server sent the labels from frame {labels.start} on, expected {self._next_index}")
         self._next_index += len(labels)
         return labels
 

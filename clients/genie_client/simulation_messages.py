@@ -76,7 +76,7 @@ def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
 
 def _action_sequence(info: ModelInfo, codes: Sequence[int], field: str) -> simulation_pb2.ActionSequence:
     if not len(codes):
-        raise RequestError(field, "got none, wanted at least one latent action")
+        raise RequestError(field, "got none, expected at least one latent action")
     return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in codes])
 
 

@@ -147,7 +147,7 @@ def read_ablation(folder: Path) -> Ablation | None:
     except (ValidationError, OSError) as error:
         raise DatasetError(f"{path} is not an ablation of this version; choose another --out: {error}") from error
     if ablation.setting.format != FORMAT:
-        raise DatasetError(f"{path}: format {ablation.setting.format}, wanted {FORMAT}; choose another --out")
+        raise DatasetError(f"{path}: format {ablation.setting.format}, expected {FORMAT}; choose another --out")
     return ablation
 
 

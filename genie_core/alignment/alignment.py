@@ -121,23 +121,25 @@ class Alignment:
             return self.dictionary.mean(inputs.code_N).astype(np.float32)
         if how == "draw":
             if not 0 <= seed < 2**64 or start < 0:
-                raise RequestError("seed", f"got {seed} from {start} on, wanted 0 to 2^64 - 1 from 0 or later on")
+                raise RequestError("seed", f"got {seed} from {start} on, expected 0 to 2^64 - 1 from 0 or later on")
             return self.dictionary.draw(inputs.code_N, seed, start).astype(np.float32)
         if how != "regressor":
-            raise RequestError("how", f"got {how!r}, wanted 'regressor', 'dictionary' or 'draw'")
+            raise RequestError("how", f"got {how!r}, expected 'regressor', 'dictionary' or 'draw'")
         return self.regressor.predict(self._see(inputs, frames_THWC)).astype(np.float32)
 
     def _inputs(self, latent_TD: ArrayLike, code_T: ArrayLike) -> Inputs:
         latent, code = np.asarray(latent_TD), np.asarray(code_T)
         if code.ndim != 1 or code.dtype.kind not in "iu":
-            raise RequestError("code", f"got {code.dtype} of shape {code.shape}, wanted whole numbers of shape (T,)")
+            raise RequestError("code", f"got {code.dtype} of shape {code.shape}, expected whole numbers of shape (T,)")
         shape = (len(code), self.info.latent_dim)
         if latent.shape != shape or latent.dtype.kind != "f":
-            raise RequestError("latent", f"got {latent.dtype} of shape {latent.shape}, wanted floats of shape {shape}")
+            raise RequestError(
+                "latent", f"got {latent.dtype} of shape {latent.shape}, expected floats of shape {shape}"
+            )
         if len(code) and not 0 <= int(code.min()) <= int(code.max()) < self.info.codes:
-            raise RequestError("code", f"got {code.min()} to {code.max()}, wanted 0 to {self.info.codes - 1}")
+            raise RequestError("code", f"got {code.min()} to {code.max()}, expected 0 to {self.info.codes - 1}")
         if not np.isfinite(latent).all():
-            raise RequestError("latent", "got numbers that are not finite, wanted finite ones")
+            raise RequestError("latent", "got numbers that are not finite, expected finite ones")
         return Inputs(code.astype(np.int64), latent.astype(np.float64), None)
 
     def _see(self, inputs: Inputs, frames_THWC: Frames | None) -> Inputs:
@@ -145,10 +147,10 @@ class Alignment:
             return inputs
         assert self.observation is not None
         if frames_THWC is None:
-            raise RequestError("frames", "got none, wanted the frame of each label: this alignment reads them")
+            raise RequestError("frames", "got none, expected the frame of each label: this alignment reads them")
         frames = conform_frames(frames_THWC)
         if len(frames) != len(inputs):
-            raise RequestError("frames", f"got {len(frames)} for {len(inputs)} labels, wanted one for each")
+            raise RequestError("frames", f"got {len(frames)} for {len(inputs)} labels, expected one for each")
         return Inputs(inputs.code_N, inputs.latent_ND, self.observation.of(frames))
 
 

@@ -55,7 +55,7 @@ def check_bundle(labelled: LabelledFile, bundle: BundleInfo) -> None:
     if labelled.model.bundle_id != bundle.bundle_id:
         raise ModelError(
             f"{labelled.path} was labelled with bundle {labelled.model.bundle_name} {labelled.model.bundle_id[:12]}, "
-            f"came {bundle.name} {bundle.bundle_id[:12]} ({bundle.path}): give that bundle, or label with this one"
+            f"got {bundle.name} {bundle.bundle_id[:12]} ({bundle.path}): give that bundle, or label with this one"
         )
 
 

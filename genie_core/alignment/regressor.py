@@ -134,7 +134,7 @@ def likeness(kernel: Kernel, a: Inputs, b: Inputs) -> Array:
     if kernel.observation_scale is None:
         return alike_NM
     if a.observation_NP is None or b.observation_NP is None:
-        raise ValueError("observations: came none, this regressor reads them")
+        raise ValueError("observations: got none, this regressor reads them")
     seen_NM = _bell(a.observation_NP, b.observation_NP, kernel.observation_scale)
     return seen_NM if kernel.kind == "observation" else alike_NM * (1 + seen_NM) / 2
 

@@ -47,7 +47,7 @@ class AlignmentEntry:
 def alignment_path(bundle: Path, name: str) -> Path:
     """Where the alignment of that name lies. Raises ModelError where `name` cannot be a file's name."""
     if not _NAME.fullmatch(name):
-        raise ModelError(f"alignment name {name!r}: wanted letters, digits, '.', '_' and '-', at most 100")
+        raise ModelError(f"alignment name {name!r}: expected letters, digits, '.', '_' and '-', at most 100")
     return bundle / FOLDER / (name + SUFFIX)
 
 
@@ -90,7 +90,7 @@ def read_alignment_info(path: Path) -> AlignmentInfo:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if header is None:
-        raise ModelError(f"{path} is no alignment, wanted a file that `genie align` wrote")
+        raise ModelError(f"{path} is no alignment, expected a file that `genie align` wrote")
     try:
         return AlignmentInfo.model_validate_json(header)
     except ValidationError as error:
@@ -116,7 +116,7 @@ def list_alignments(bundle: BundleInfo) -> list[AlignmentEntry]:
 def _check_bundle(path: Path, info: AlignmentInfo, bundle: BundleInfo) -> None:
     if info.bundle_id != bundle.bundle_id:
         raise ModelError(
-            f"{path} belongs to bundle {info.bundle_name} {info.bundle_id[:12]}, wanted {bundle.name} "
+            f"{path} belongs to bundle {info.bundle_name} {info.bundle_id[:12]}, expected {bundle.name} "
             f"{bundle.bundle_id[:12]}: codes of different bundles mean different things"
         )
 
@@ -188,7 +188,7 @@ def _alignment(info: AlignmentInfo, tensors: Tensors) -> Alignment:
 def _check_shapes(tensors: Tensors, wanted: Mapping[str, tuple[int, ...]]) -> None:
     for key, shape in wanted.items():
         if tensors[key].shape != shape:
-            raise ValueError(f"{key} is of shape {tensors[key].shape}, wanted {shape}")
+            raise ValueError(f"{key} is of shape {tensors[key].shape}, expected {shape}")
 
 
 __all__ = [

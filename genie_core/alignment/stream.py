@@ -73,7 +73,7 @@ class ActionStream:
             raise RequestError(
                 "labels",
                 f"got those of frames {labels.start} to {labels.start + len(labels)}, "
-                f"wanted some of {self._first} to {self._first + self.kept}, the frames that came",
+                f"expected some of {self._first} to {self._first + self.kept}, the frames that came",
             )
         taken: list[Frames] = []
         missing = len(labels)

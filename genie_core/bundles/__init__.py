@@ -1,4 +1,4 @@
-"""The bundles that ship with Genie, as folders beside this file. Imports no torch."""
+"""Bundles shipped with Genie, as folders beside this file. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from genie_core.errors import ModelError
 
 
 def models_dir() -> Path:
-    """The folder of all shipped bundles, ready for `genie serve --models`."""
+    """Return the folder of all shipped bundles, ready for `genie serve --models`."""
     return Path(__file__).parent
 
 
 def shipped(name: str = "tiny") -> Path:
-    """The shipped bundle of that name; raises ModelError, listing those there are."""
+    """Return the path of the shipped bundle `name`. Raises ModelError, listing those there are."""
     folder = models_dir() / name
     if not (folder / "config.json").is_file():
         there = sorted(p.parent.name for p in models_dir().glob("*/config.json"))

@@ -94,7 +94,7 @@ def prepare(
     """Make demonstrations and labels if need be, and say which jobs are left; see `run_experiment`."""
     if bundle.config.fps != task.fps:
         raise ModelError(
-            f"{bundle.name} reads {bundle.config.fps:g} frames/s, the task has {task.fps:g}: wanted that rate"
+            f"{bundle.name} reads {bundle.config.fps:g} frames/s, the task has {task.fps:g}: expected that rate"
         )
     store = Store(folder)
     store.open({"task": task.identity(), "bundle_id": bundle.bundle_id, **config.model_dump(mode="json")})

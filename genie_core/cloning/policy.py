@@ -142,7 +142,7 @@ def train_policy(
 
     """
     if len(seen) != len(targets):
-        raise ValueError(f"got {len(seen)} moments and {len(targets)} targets, wanted one each")
+        raise ValueError(f"got {len(seen)} moments and {len(targets)} targets, expected one each")
     if kind == "codes":
         mean_K, deviation_K = np.zeros(outputs), np.ones(outputs)
         target = torch.from_numpy(targets)

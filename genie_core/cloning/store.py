@@ -44,7 +44,7 @@ class Store:
 
         """
         if self.folder.exists() and not self.folder.is_dir():
-            raise DatasetError(f"{self.folder}: it is a file, wanted a folder for the experiment")
+            raise DatasetError(f"{self.folder}: it is a file, expected a folder for the experiment")
         for part in ("policies", "results"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         file = self.folder / "plan.json"

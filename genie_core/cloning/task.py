@@ -155,7 +155,7 @@ class ReachTask(BaseModel):
 
         if self.demonstration_seed == self.evaluation_seed:
             raise DatasetError(
-                f"seed: got {self.evaluation_seed} for demonstrations and for evaluation, wanted two seeds"
+                f"seed: got {self.evaluation_seed} for demonstrations and for evaluation, expected two seeds"
             )
         backend.require_packages()
         backend.choose_gl()

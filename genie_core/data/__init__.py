@@ -1,8 +1,8 @@
-"""Reading and writing robot video: episodes in, labels out. Imports no torch.
+"""Reading of robot video and writing of labels. Imports no torch.
 
-Opening: `open_dataset` gives a `Dataset` of `Episode`s; `inspect_dataset` says whether and how it can be labelled.
-Frames: `resize_frames` is the one way to resize; `conform_frames` refuses what is not RGB in 8 bits.
-Labels: `LabelWriter` writes them beside the frames, `open_labelled` and `read_labels` read them back.
+Opening: `open_dataset` returns a `Dataset` of `Episode`s; `inspect_dataset` reports whether and how it can be labelled.
+Frames: `resize_frames` is the only resizing; `conform_frames` rejects anything but 8-bit RGB.
+Labels: `LabelWriter` writes them beside the frames; `open_labelled` and `read_labels` read them back.
 """
 
 from genie_core.data.dataset import Dataset, Format, ReadOptions

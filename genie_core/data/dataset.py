@@ -1,6 +1,6 @@
-"""A dataset: the episodes of a file or folder of robot video, whatever its format, and the camera they are seen by.
+"""A dataset: the episodes of a file or folder of robot video in any format, seen by one camera.
 
-Which format it is, and how each is read, is `formats` and the modules that it lists; this one holds what they share.
+Holds what all formats share. `opening` finds the format of a path; each package in `formats` reads one.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ episode each.
 """
 
 ROBOMIMIC_LAYOUT: frozenset[Format] = frozenset({"libero", "robomimic"})
-"""Formats whose files are in robomimic's layout, ``data/demo_N``."""
+"""Formats stored in robomimic's layout, ``data/demo_N``."""
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
 VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm"})
 LABELLED_SUFFIX = ".labelled.hdf5"
-"""How the name of a labelled file ends by default; inside a folder such files are outputs and never read as input."""
+"""Default end of a labelled file's name; inside a folder such files are outputs and are never read as input."""
 
 
 LABELLED_FOLDER = ".labelled"
-"""The same of a folder of labelled files."""
+"""Default end of a labelled folder's name."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user says of the data, in place of what the data say of themselves. None: what they say.
+    """The user's statements about the data, which override what the data say. None: use what the data say.
 
     Attributes:
-        camera: which camera, where there are several.
+        camera: name of the camera, if there are several.
         fps: frames a second, above 0.
         colour: order of the channels in the stored pictures (of JPEG and PNG, as their standards decode them).
-        flip: whether stored pictures are upside down, so that reading turns them over.
-        frames_path: where an HDF5 file of no known layout has its frames: a path in the file, ``*`` for any name.
-        actions_path: where it has its actions; each ``*`` stands for what it stood for in `frames_path`.
+        flip: whether stored pictures are upside down; reading turns them over.
+        frames_path: where an HDF5 file in an unknown layout has its frames: a path in the file, ``*`` for any name.
+        actions_path: where it has its actions; each ``*`` takes the value that it has in `frames_path`.
         channels: where the channels of its arrays are: ``first`` (T, 3, H, W) or ``last`` (T, H, W, 3).
 
     """
@@ -66,10 +66,10 @@ class ReadOptions:
         if self.fps is not None:
             check_rate("fps", self.fps)
         if self.actions_path is not None and self.frames_path is None:
-            raise DatasetError("actions path: came one without a path of frames, wanted both")
+            raise DatasetError("actions path: got one without a path of frames, expected both")
 
     def convention(self, stored: Convention) -> Convention:
-        """How pictures are read that their file, or its format, says are `stored` so."""
+        """Return the convention to read with, given the one that the file or its format states."""
         return Convention(
             stored.colour if self.colour is None else self.colour,
             stored.upside_down if self.flip is None else self.flip,
@@ -78,18 +78,18 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Episodes of one format seen by one camera.
+    """Episodes of one format, seen by one camera.
 
     Attributes:
         format: how the frames are stored.
         path: file or folder that was opened.
-        cameras: cameras there are; of several files, those that all have.
-        camera: the camera `episodes` are seen by.
+        cameras: names of the cameras; for several files, of those that all files have.
+        camera: camera that `episodes` are seen by.
         episodes: in a fixed order: demos by number, files by name.
-        options: what the user said of the data.
+        options: what the user said about the data.
         masks: names of episodes by the name of robomimic's filter key or LeRobot's split (``train``, ``valid``); empty
             for most formats.
-        facts: what was detected and is acted on, or what the format is taken to mean, in sentences.
+        facts: what was detected and is acted on, and how the format is interpreted; one sentence each.
 
     """
 
@@ -104,14 +104,14 @@ class Dataset:
 
     @property
     def fps_override(self) -> float | None:
-        """Frames a second as the user gave it, in place of what the files say."""
+        """Frames a second given by the user, in place of what the files say."""
         return self.options.fps
 
     @cached_property
     def fps(self) -> float | None:
-        """Frames a second of all episodes; None where it is unknown or not the same (then see each episode's).
+        """Frames a second of all episodes; None if unknown or not the same for all (see each episode's then).
 
-        The first use opens every file.
+        The first access opens every file.
         """
         rates = {episode.fps for episode in self.episodes}
         return rates.pop() if len(rates) == 1 else None
@@ -124,8 +124,8 @@ class Sources:
     Attributes:
         format: how the files store frames.
         path: file or folder that was asked for.
-        files: at least one, sorted by path; the folder itself where that is one dataset as a whole (LeRobot, RLDS).
-        why: by what the format was recognised, in words.
+        files: at least one, sorted by path; the folder itself if it is one dataset as a whole (LeRobot, RLDS).
+        why: how the format was recognised, in words.
 
     """
 
@@ -137,16 +137,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look into a dataset has found, as far as names, shapes and metadata tell.
+    """Findings about a dataset from names, shapes and metadata alone.
 
     Attributes:
-        dataset: None where an obstacle makes it impossible. It may hold episodes that cannot be read (`Unreadable`).
+        dataset: None if an obstacle rules it out. It may hold episodes that cannot be read (`Unreadable`).
         cameras: names of the cameras that every file has.
         files: number of files that hold frames.
-        fps_source: where the frame rate comes from, in words; None where the data say nothing.
-        facts: what was detected and will be acted on, or what the format is taken to mean; a sentence each.
-        obstacles: why it cannot be read as things are; the first is what opening raises.
-        warnings: what is odd but stops nothing.
+        fps_source: where the frame rate comes from, in words; None if the data give none.
+        facts: what was detected and will be acted on, and how the format is interpreted; one sentence each.
+        obstacles: why it cannot be read as it is; the first is what opening raises.
+        warnings: oddities that do not stop reading.
 
     """
 
@@ -160,31 +160,31 @@ class Survey:
 
 
 class Layout(Protocol):
-    """One format: how to tell it, and how to look into it. `formats.LAYOUTS` lists all there are."""
+    """One format: how to recognise and survey it. `opening.LAYOUTS` lists all of them."""
 
     @property
     def name(self) -> Format:
-        """What the format is called."""
+        """Name of the format."""
 
     @property
     def looks_for(self) -> str:
-        """What `recognise` looks for, in words, for the user whose file is none of these."""
+        """What `recognise` looks for, in words, for a user whose file is in no known format."""
 
     def recognise(self, path: SourcePath) -> str | None:
-        """By what the file or folder `path` is of this format, in words; None where it is not.
+        """Return how `path` was recognised as this format, in words; None if it is not.
 
-        It is quick, and raises DatasetError only where `path` says that it is of this format but is damaged.
+        It is quick, and raises DatasetError only if `path` claims this format but is damaged.
         """
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Look into files of this format without reading frames. What is wrong with them is reported, not raised."""
+        """Survey files of this format without reading frames. Problems are reported, not raised."""
 
 
 def choose_camera(path: SourcePath, cameras: Sequence[str], camera: str | None, default: str | None = None) -> str:
-    """Return the camera to read by: `camera`, else the only one, else `default` if it is one of several.
+    """Return the camera to use: `camera`, else the only one, else `default` if it is among several.
 
     Raises:
-        DatasetError: `camera` does not exist, or the choice is not clear; the message lists those that do.
+        DatasetError: `camera` does not exist, or the choice is ambiguous; the message lists those that exist.
 
     """
     if camera is None and len(cameras) == 1:
@@ -197,14 +197,14 @@ def choose_camera(path: SourcePath, cameras: Sequence[str], camera: str | None, 
     if camera is not None:
         raise DatasetError(f"{path}: no camera `{camera}`; the cameras are: {exist}")
     if cameras:
-        raise DatasetError(f"{path}: several cameras, wanted a choice of one: {exist}")
+        raise DatasetError(f"{path}: several cameras, expected a choice of one: {exist}")
     raise DatasetError(f"{path}: no camera images")
 
 
 def file_names(sources: Sources) -> list[str]:
-    """What to call each file: its path in the folder without the suffix, or with it where that alone tells two apart.
+    """Name each file by its path in the folder, without the suffix unless two files differ only in that.
 
-    So a file's name stays the same when others join the folder.
+    A file's name does not change when other files join the folder.
     """
     if sources.files == (sources.path,):
         return [sources.path.stem]

@@ -1,4 +1,4 @@
-"""Which episodes are held out of training: one draw for everybody who must agree on it."""
+"""Split of episodes into training and held-out ones, the same for everyone who must agree on it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from genie_core.data.episode import Episode
 def hold_out_episodes(
     episodes: Sequence[Episode], share: float, seed: int, *, least: int = 0
 ) -> tuple[list[Episode], list[Episode]]:
-    """Episodes to train on and episodes held out, both in their own order; those of one frame are in neither.
+    """Return the episodes to train on and those held out, each in dataset order; one-frame episodes are in neither.
 
     Args:
         episodes: of one dataset.
-        share: of the episodes, 0 to 1, that are held out.
-        seed: of the draw: the same dataset, share and seed always hold out the same.
-        least: how many are held out at least.
+        share: fraction of the episodes to hold out, 0 to 1.
+        seed: of the draw: the same dataset, share and seed always give the same split.
+        least: minimum number of episodes to hold out.
 
     """
     usable = [e for e in episodes if e.num_frames > 1]

@@ -1,6 +1,6 @@
-"""All formats that are read, and how the one of a file or folder is found: every layout is asked, and says why.
+"""Opening of datasets: recognise the format of a file or folder by asking every layout.
 
-To add one: a module with a `Layout` (see `dataset`), and a line in `LAYOUTS`.
+To add a format, write a module with a `Layout` (see `dataset`) and add it to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _MAPPED: Layout = MappedLayout()
 _VIDEO: Layout = VideoLayout()
 
 HDF5_LAYOUTS: tuple[Layout, ...] = (RobomimicLayout(libero=True), _ROBOMIMIC, AlohaLayout())
-"""What an HDF5 file may be, in the order in which they are tried."""
+"""Layouts of HDF5 files, in the order in which they are tried."""
 
 FOLDER_LAYOUTS: tuple[Layout, ...] = (LeRobotLayout(), RldsLayout())
-"""What a folder may be as a whole."""
+"""Layouts of folders that are one dataset as a whole."""
 
 _CANNOT_BE_OPENED = "its name ends as HDF5 does, but it cannot be opened"
 
 _DEEPEST = 6
-"""Folders around a file that are looked at for the dataset it belongs to."""
+"""Number of folders around a file that are searched for the dataset it belongs to."""
 
 _METADATA = frozenset({"dataset_info.json", "features.json", "info.json"})
 """Names of files that mark such a folder, in it or in its ``meta``."""
@@ -61,25 +61,23 @@ def open_dataset(
     options: ReadOptions | None = None,
     check: bool = True,
 ) -> Dataset:
-    """Open robot video to read, of whichever format it is.
+    """Open robot video of any known format for reading.
 
-    A folder is one dataset if its metadata say so (LeRobot, RLDS), otherwise it is searched for files, however deep.
-    Opening is quick: of HDF5 files only names and shapes are read, of folders' metadata what they say; video files are
-    not opened before they are used. Episodes of 0 or 1 frames are listed; what to do about them is the reader's
-    decision.
+    A folder is one dataset if its metadata say so (LeRobot, RLDS); otherwise it is searched recursively for files.
+    Opening is quick: it reads names and shapes from HDF5 files and metadata from folders; video files are opened when
+    first used. Episodes of 0 or 1 frames are listed; the caller decides what to do about them.
 
     Args:
         path: file or folder, or the URL of one that fsspec can read.
-        camera: which camera; None: the only one there is, or the format's usual one of several.
+        camera: name of the camera; None: the only one, or the format's usual one of several.
         fps: frames a second, in place of what the files say.
-        options: all that can be said of the data; `camera` and `fps` count for more.
-        check: raise at once where a demo of a local robomimic file, or one file of several, is not what it should be.
-            Otherwise its episode raises when it is read.
+        options: everything else to say about the data; `camera` and `fps` override it.
+        check: raise at once if a demo of a local robomimic file, or one file of several, is malformed. Otherwise its
+            episode raises when it is read.
 
     Raises:
-        DatasetError: there is no such path or nothing readable in it, formats are mixed, the camera does not exist or
-            is not clear (the message lists those that do), or the files are damaged.
-
+        DatasetError: `path` does not exist or holds nothing readable, formats are mixed, the camera does not exist
+            or is ambiguous (the message lists those that exist), or the files are damaged.
     """
     options = merged_options(options, camera, fps)
     survey = survey_dataset(find_sources(path, options), options)
@@ -87,30 +85,30 @@ def open_dataset(
         raise DatasetError(survey.obstacles[0])
     if check and survey.dataset.format in ROBOMIMIC_LAYOUT and isinstance(survey.dataset.path, Path):
         for episode in survey.dataset.episodes:
-            _ = episode.num_frames  # raises where the demo is not what it should be
+            _ = episode.num_frames  # raises if the demo is malformed
     return replace(survey.dataset, facts=survey.facts)
 
 
 def merged_options(options: ReadOptions | None, camera: str | None, fps: float | None) -> ReadOptions:
-    """Return `options` with `camera` and `fps` in place of its own where they are given."""
+    """Return `options` with `camera` and `fps` replaced where given."""
     changes = {key: value for key, value in {"camera": camera, "fps": fps}.items() if value is not None}
     return ReadOptions(**{**vars(options or ReadOptions()), **changes})
 
 
 def survey_dataset(sources: Sources, options: ReadOptions) -> Survey:
-    """Look into `sources`, whose format is known. What is wrong with them is reported, not raised."""
+    """Survey `sources`, whose format is known. Problems are reported, not raised."""
     return next(layout for layout in LAYOUTS if layout.name == sources.format).survey(sources, options)
 
 
 def dataset_around(source: str) -> SourcePath:
-    """The dataset that a file of frames belongs to: the folder around it that is one as a whole, or else the file."""
+    """Return the dataset that a file of frames belongs to: the folder around it if that is one, else the file."""
     file = source_path(source)
     around: Sequence[SourcePath] = file.parents
     return next((folder for folder in around[:_DEEPEST] if _may_hold(folder, file)), file)
 
 
 def is_shard(file: SourcePath) -> bool:
-    """Whether a file is one of RLDS, by its name."""
+    """Return whether a file is a shard of an RLDS dataset, by its name."""
     return ".tfrecord" in file.name
 
 
@@ -121,7 +119,7 @@ def _may_hold(folder: SourcePath, file: SourcePath) -> bool:
 
 
 def find_sources(path: str | SourcePath, options: ReadOptions = ReadOptions()) -> Sources:  # noqa: B008 - immutable
-    """Find the files at `path` that hold robot video. Raises DatasetError where there are none, or of two formats."""
+    """Find the files at `path` that hold robot video. Raises DatasetError if there are none, or of two formats."""
     path = source_path(path)
     if isinstance(path, RemotePath):
         path.forget()
@@ -144,21 +142,21 @@ def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
     hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)
     video = tuple(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
     if options.frames_path is not None and not hdf5:
-        raise DatasetError(f"{path}: a path of frames was given, wanted HDF5 files to look for it in")
+        raise DatasetError(f"{path}: got a path of frames, but the folder holds no HDF5 file, expected one or more")
     if hdf5 and video and options.frames_path is None:
         raise DatasetError(
-            f"{path}: the folder mixes HDF5 ({hdf5[0].name}, ...) and video ({video[0].name}, ...), wanted one format: "
-            "give a file, or a folder that holds only one of them"
+            f"{path}: the folder mixes HDF5 ({hdf5[0].name}, ...) and video ({video[0].name}, ...), "
+            "expected one format: give a file, or a folder that holds only one of them"
         )
     if not hdf5 and not video:
-        raise DatasetError(f"{path}: the folder holds no robot video, wanted files that end in {_suffixes()}")
+        raise DatasetError(f"{path}: got a folder without robot video, expected files that end in {_suffixes()}")
     chosen = hdf5 or video
     layout, why = _layout_of_files(chosen, options)
     return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}")
 
 
 def _layout_of_files(files: Sequence[SourcePath], options: ReadOptions) -> tuple[Layout, str]:
-    """The format of the first file that can be opened; whatever the others are is found out when they are read."""
+    """Return the format of the first file that can be opened; whether the others match shows when they are read."""
     for file in files:
         layout, why = _layout_of_file(file, options)
         if why != _CANNOT_BE_OPENED:
@@ -167,30 +165,30 @@ def _layout_of_files(files: Sequence[SourcePath], options: ReadOptions) -> tuple
 
 
 def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str]:
-    """The format of a file and why. Raises DatasetError where it has none."""
+    """Return the format of a file and how it was recognised. Raises DatasetError if it has none."""
     if file.suffix.lower() in VIDEO_SUFFIXES:
         return _VIDEO, str(_VIDEO.recognise(file))
     if is_shard(file):
-        raise DatasetError(f"{file}: came one shard of an RLDS dataset, wanted the folder that holds all of it")
+        raise DatasetError(f"{file}: got one shard of an RLDS dataset, expected the folder that holds all of it")
     if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):
-        raise DatasetError(f"{file}: came a file that ends in `{file.suffix}`, wanted {_suffixes()}")
+        raise DatasetError(f"{file}: got a file that ends in `{file.suffix}`, expected {_suffixes()}")
     if options.frames_path is not None:
         return _MAPPED, "it is HDF5, and you said where its frames are"
     try:
         with read_hdf5(file):
             pass
     except DatasetError:
-        return _ROBOMIMIC, _CANNOT_BE_OPENED  # whose survey says what is wrong with it
+        return _ROBOMIMIC, _CANNOT_BE_OPENED  # its survey reports what is wrong
     for layout in HDF5_LAYOUTS:
         why = layout.recognise(file)
         if why is not None:
             return layout, why
     looked = "; ".join(f"{layout.name}: {layout.looks_for}" for layout in HDF5_LAYOUTS)
-    raise DatasetError(f"{file}: HDF5 of no layout that is known (looked for {looked}); {proposals(file)}")
+    raise DatasetError(f"{file}: HDF5 in no known layout (looked for {looked}); {proposals(file)}")
 
 
 def _refuse_datasets_below(path: SourcePath, files: Sequence[SourcePath]) -> None:
-    """Raise DatasetError where `files` belong to datasets within the folder, whose shared files are no episodes."""
+    """Raise DatasetError if `files` belong to datasets inside the folder, whose shared files are not episodes."""
     marked = {folder for file in files if file.name in _METADATA for folder in (file.parent, file.parent.parent)}
     datasets = [
         path_within(folder, path).as_posix()
@@ -201,12 +199,12 @@ def _refuse_datasets_below(path: SourcePath, files: Sequence[SourcePath]) -> Non
     if datasets:
         kinds = " or ".join(layout.name for layout in FOLDER_LAYOUTS)
         raise DatasetError(
-            f"{path}: the folder holds datasets of their own ({kinds}), wanted one of them: {', '.join(datasets[:8])}"
+            f"{path}: got a folder that holds whole datasets ({kinds}), expected one of them: {', '.join(datasets[:8])}"
         )
 
 
 def _is_source(file: SourcePath, folder: SourcePath) -> bool:
-    """Whether a file may be input: of a known suffix, not hidden, not a labelled output, not a part of one."""
+    """Return whether a file may be input: has a known suffix, is not hidden and not a labelled output or part."""
     parts = path_within(file, folder).parts
     hidden = any(part.startswith(".") or part.endswith(".parts") for part in parts)
     hidden |= any(part.endswith(LABELLED_FOLDER) for part in parts[:-1])

@@ -50,7 +50,7 @@ class I3D:
         wanted = (len(clips_BTHWC), FEATURES)
         if not isinstance(out, Tensor) or out.shape != wanted:
             got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-            raise ModelError(f"{self.path} is not I3D: its features are of {got}, wanted {wanted}")
+            raise ModelError(f"{self.path} is not I3D: its features are of {got}, expected {wanted}")
         feature_BD: Array = out.double().cpu().numpy()
         if not np.isfinite(feature_BD).all():
             raise ModelError(f"{self.path} is not I3D: its features are not finite")
@@ -67,7 +67,7 @@ def load_i3d(path: Path, device: torch.device) -> I3D:
 
     """
     if not path.is_file():
-        raise ModelError(f"{path}: no such file, wanted I3D's weights as TorchScript (i3d_torchscript.pt)")
+        raise ModelError(f"{path}: no such file, expected I3D's weights as TorchScript (i3d_torchscript.pt)")
     try:
         network = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:

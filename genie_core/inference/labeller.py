@@ -163,9 +163,9 @@ class LabelStream:
 
     def __init__(self, labeller: Labeller, step: int, density: Density) -> None:
         if step < 1:
-            raise RequestError("step", f"got {step}, wanted at least 1 frame")
+            raise RequestError("step", f"got {step}, expected at least 1 frame")
         if density not in ("dense", "strided"):
-            raise RequestError("density", f"got {density!r}, wanted 'dense' or 'strided'")
+            raise RequestError("density", f"got {density!r}, expected 'dense' or 'strided'")
         self._labeller, self._step = labeller, step
         # Frames p, p + step, p + 2 step ... are one stream at the model's rate: phase p. It has a state
         # once it has frames.
@@ -207,7 +207,7 @@ class LabelStream:
         size, wanted = frames.shape[1:3], (self._labeller.height, self._labeller.width)
         if size != wanted:
             raise RequestError(
-                "frames", f"got {size[0]} x {size[1]} pixels, wanted the model's {wanted[0]} x {wanted[1]}"
+                "frames", f"got {size[0]} x {size[1]} pixels, expected the model's {wanted[0]} x {wanted[1]}"
             )
         self._pending.append(frames)
         self._pending_count += len(frames)

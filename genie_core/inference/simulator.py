@@ -83,9 +83,9 @@ class Simulator:
         check_simulates(self.bundle.config)
         prompt = conform_frames(prompt_PHWC, "prompt")
         if not 1 <= len(prompt) <= self.context_frames:
-            raise RequestError("prompt", f"got {len(prompt)} frames, wanted 1 to {self.context_frames}")
+            raise RequestError("prompt", f"got {len(prompt)} frames, expected 1 to {self.context_frames}")
         if branches < 1:
-            raise RequestError("branches", f"got {branches}, wanted at least 1")
+            raise RequestError("branches", f"got {branches}, expected at least 1")
         return Rollout(self.bundle, prompt, branches, self._checked(sampling or Sampling()))
 
     def rollout(
@@ -99,7 +99,7 @@ class Simulator:
     def check_actions(self, actions: Sequence[int], field: str = "actions") -> None:
         """Raise RequestError unless there is at least one action and each is a code."""
         if len(actions) == 0:
-            raise RequestError(field, "got none, wanted at least 1 latent action")
+            raise RequestError(field, "got none, expected at least 1 latent action")
         for a in actions:
             check_code(a, self.num_codes, field)
 
@@ -107,12 +107,12 @@ class Simulator:
         tokens = self.bundle.config.tokens_per_frame
         steps = min(DEFAULT_MASKGIT_STEPS, tokens) if sampling.maskgit_steps is None else sampling.maskgit_steps
         if not 1 <= steps <= tokens:
-            raise RequestError("maskgit_steps", f"got {steps}, wanted 1 to {tokens}")
+            raise RequestError("maskgit_steps", f"got {steps}, expected 1 to {tokens}")
         temperature = self.bundle.config.temperature if sampling.temperature is None else sampling.temperature
         if not 0 < temperature < float("inf"):
-            raise RequestError("temperature", f"got {temperature}, wanted a finite number above 0")
+            raise RequestError("temperature", f"got {temperature}, expected a finite number above 0")
         if not 0 <= sampling.seed < 2**64:
-            raise RequestError("seed", f"got {sampling.seed}, wanted 0 to 2^64 - 1")
+            raise RequestError("seed", f"got {sampling.seed}, expected 0 to 2^64 - 1")
         return _Checked(steps, temperature, sampling.seed)
 
 

@@ -171,7 +171,7 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
 
     """
     if precision not in get_args(Precision):
-        raise ModelError(f"precision: got {precision!r}, wanted one of {', '.join(get_args(Precision))}")
+        raise ModelError(f"precision: got {precision!r}, expected one of {', '.join(get_args(Precision))}")
     info = read_bundle_info(path)
     target = torch_device(device)
     genie = Genie(info.config)

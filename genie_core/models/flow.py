@@ -68,7 +68,7 @@ def _opencv() -> ModuleType:
         import cv2
     except ImportError as error:
         raise ModelError(
-            "this model reads optical flow, for which opencv-python-headless is missing: pip install 'genie-latent[core]'"
+            "this model reads optical flow, which needs opencv-python-headless: pip install 'genie-latent[core]'"
         ) from error
     cv2.setNumThreads(1)  # our own threads share the cores
     module: ModuleType = cv2

@@ -1,6 +1,6 @@
-"""Simulated robot video with known actions, from robosuite (extra `[sim]`). Importing this needs no simulator.
+"""Simulated robot video with known actions, made with robosuite (extra `[sim]`). Importing this needs no simulator.
 
-For making training and test data; nothing that labels or serves uses it.
+Makes training and test data; labelling and serving do not use it.
 """
 
 from genie_core.sim.config import FPS, LookStyle, Robot, SimConfig, Task

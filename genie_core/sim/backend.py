@@ -1,6 +1,6 @@
-"""Finding the simulator and an OpenGL to render with, before anything of theirs is imported.
+"""Set-up of the simulator and of off-screen OpenGL, before either is imported.
 
-MuJoCo and Mesa read the environment once, when they are first imported; `prepare` therefore runs first in every worker.
+MuJoCo and Mesa read the environment once, on import; `prepare` therefore runs first in every worker.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ INSTALL = "pip install 'genie-latent[sim]'"
 
 
 def require_packages() -> None:
-    """Say what to install if the `[sim]` extra is absent."""
+    """Raise DatasetError, saying what to install, if the `[sim]` extra is absent."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise DatasetError(f"Making simulated data needs {', '.join(missing)}: {INSTALL}")
@@ -30,7 +30,7 @@ def require_packages() -> None:
 
 
 def _loads(library: str) -> bool:
-    name = ctypes.util.find_library(library)  # the same look-up as PyOpenGL's, so what loads here loads there
+    name = ctypes.util.find_library(library)  # PyOpenGL looks it up the same way, so what loads here loads there
     if name is None:
         return False
     try:
@@ -41,10 +41,10 @@ def _loads(library: str) -> bool:
 
 
 def choose_gl() -> str:
-    """The value of MUJOCO_GL to render with off screen: the user's own if set, else what loads on this machine.
+    """Return the value of MUJOCO_GL for off-screen rendering: the user's own if set, else what loads on this machine.
 
-    OSMesa is the quickest without a GPU and needs no device files; with a GPU, EGL is. Empty off Linux, where MuJoCo's
-    own default is the right one.
+    OSMesa is the fastest without a GPU and needs no device files; with a GPU, EGL is. Empty outside Linux, where MuJoCo's
+    own default is right.
     """
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
@@ -64,24 +64,24 @@ def choose_gl() -> str:
 
 
 def prepare(gl: str) -> None:
-    """Set this process up to render with `gl`, on one thread: workers are the parallelism.
+    """Configure this process to render with `gl` on one thread; parallelism comes from the workers.
 
-    Call it before mujoco or robosuite are imported, and in a process of its own: it changes the environment.
+    Call it before importing mujoco or robosuite, in a separate process: it changes the environment.
     """
     if gl:
         os.environ["MUJOCO_GL"] = gl
-    os.environ["LP_NUM_THREADS"] = "0"  # llvmpipe, Mesa's rasterizer, would start a thread a core in every worker
+    os.environ["LP_NUM_THREADS"] = "0"  # llvmpipe, Mesa's rasterizer, would start a thread per core in every worker
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[variable] = "1"
 
 
 def software(gl: str) -> dict[str, str]:
-    """What made the pictures, for the dataset's provenance: episodes of different makers are not mixed."""
+    """Return the software versions that rendered, for the provenance: episodes of different software are not mixed."""
     found: dict[str, str] = {"gl": gl or "default"}
-    for name in (*PACKAGES, "numpy"):  # another numpy's sums differ in the last bit
+    for name in (*PACKAGES, "numpy"):  # sums differ in the last bit between numpy versions
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # present as a source tree only
+        except PackageNotFoundError:  # present only as a source tree
             found[name] = "unknown"
     return found
 

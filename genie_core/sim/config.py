@@ -1,6 +1,6 @@
-"""What a user may choose about simulated data: one immutable `SimConfig`.
+"""Choices for simulated data: one immutable `SimConfig`.
 
-It holds choices, not physics: the controller's tuning lives beside the controller in `scene`.
+It holds the user's choices, not physics: the controller's tuning is beside the controller in `scene`.
 """
 
 from typing import Any, Literal
@@ -13,17 +13,17 @@ LookStyle = Literal["randomised", "laboratory"]
 Mode = Literal["play", "script", "smooth", "axes", "mixed"]
 
 FPS = 10
-"""Frames and actions a second. The controller is tuned for it, so it is a constant and not a choice."""
+"""Frames and actions per second. A constant, because the controller is tuned for it."""
 
 FIRST_FIELDS = {
     "robot", "task", "frames", "size", "seed", "looks", "camera_jitter", "shadows", "supersample", "mesh_faces"
 }  # fmt: skip
-"""Fields that `SimConfig.stated` always gives."""
+"""Fields that `SimConfig.stated` always returns."""
 
 DEFAULT_JITTER: dict[LookStyle, float] = {"randomised": 1.0, "laboratory": 0.2}
 
 Range = tuple[float, float]
-"""Lowest and highest value of what is drawn evenly for each episode; equal for one fixed value."""
+"""Lowest and highest value of a uniform draw per episode; equal for a fixed value."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     "azimuth": (-360.0, 360.0),
@@ -31,21 +31,21 @@ LIMITS: dict[str, tuple[float, float]] = {
     "distance": (0.4, 1.9),
     "speed": (0.05, 1.0),
 }
-"""What a range may span. The room's walls stand 2 m and more from the table; from right above, up has no direction."""
+"""Limits of each range. The room's walls are 2 m and more from the table; seen from straight above, up is undefined."""
 
 
 class SimConfig(BaseModel):
-    """Everything that decides the content of an episode besides its number, and nothing else.
+    """Everything that determines an episode except its number.
 
-    Two runs with equal configs (and equal versions of the simulator) make equal episodes, whatever the number of
-    workers, of episodes, or of interruptions.
+    Equal configs (and equal versions of the simulator) give equal episodes, whatever the number of workers or episodes,
+    and with or without interruptions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     robot: Robot = "Panda"
     task: Task = "Lift"
-    frames: int = Field(default=50, ge=2, le=100_000, description="frames an episode, 10 a second")
+    frames: int = Field(default=50, ge=2, le=100_000, description="frames per episode, at 10 a second")
     size: int = Field(default=64, ge=16, le=1024, description="height and width of a frame in pixels")
     seed: int = Field(default=0, ge=0, lt=2**63)
     looks: LookStyle = Field(
@@ -53,32 +53,32 @@ class SimConfig(BaseModel):
         description="randomised: textures, colours, lights and camera drawn for every episode; laboratory: one room",
     )
     camera_jitter: float | None = Field(
-        default=None, ge=0, le=3, description="scale of the camera's random displacement; None: by looks"
+        default=None, ge=0, le=3, description="scale of the camera's random displacement; None: set by looks"
     )
     shadows: bool = True
-    supersample: int = Field(default=2, ge=1, le=4, description="rendered pixels for each stored one, a side")
+    supersample: int = Field(default=2, ge=1, le=4, description="rendered pixels per stored pixel, along each side")
     mesh_faces: int = Field(
-        default=2000, ge=0, description="most triangles in a plain visual mesh; 0: meshes as they come"
+        default=2000, ge=0, description="maximum triangles per plain visual mesh; 0: meshes unchanged"
     )
     physics_step_ms: Literal[2, 4, 5] = Field(
-        default=2, description="the simulator's own step; longer is cheaper and follows commands less exactly"
+        default=2, description="simulator time step; longer is cheaper and follows commands less exactly"
     )
     azimuth: Range = Field(
-        default=(32.0, 32.0), description="where the camera stands, degrees: 0 faces the robot, 90 is on its left"
+        default=(32.0, 32.0), description="camera azimuth, degrees: 0 faces the robot, 90 is on its left"
     )
-    elevation: Range = Field(default=(33.0, 33.0), description="the camera's height, degrees above the horizon")
+    elevation: Range = Field(default=(33.0, 33.0), description="camera elevation, degrees above the horizon")
     distance: Range = Field(default=(0.9, 0.9), description="from the camera to above the table's middle, metres")
     motions: tuple[Mode, ...] = Field(
-        default=(), max_length=20, description="what an episode's motion is drawn from, evenly; none: the usual mixture"
+        default=(), max_length=20, description="motions drawn from uniformly, one per episode; none: the usual mixture"
     )
-    speed: Range = Field(default=(1.0, 1.0), description="of the motion, 1 being up to 7 cm a step commanded")
-    distractors: int = Field(default=0, ge=0, le=8, description="bodies that move about around the hand's workspace")
+    speed: Range = Field(default=(1.0, 1.0), description="scale of the motion; 1 commands up to 7 cm per step")
+    distractors: int = Field(default=0, ge=0, le=8, description="moving bodies around the hand's workspace")
     shake_px: float = Field(
-        default=0.0, ge=0, le=8, description="standard deviation of each frame's displacement along either axis"
+        default=0.0, ge=0, le=8, description="camera shake: standard deviation of the shift along each axis, pixels"
     )
-    pan_px: float = Field(default=0.0, ge=0, le=8, description="pixels that the camera pans by from frame to frame")
+    pan_px: float = Field(default=0.0, ge=0, le=8, description="camera pan per frame, pixels")
     flicker: float = Field(
-        default=0.0, ge=0, le=0.5, description="standard deviation of each frame's relative brightness"
+        default=0.0, ge=0, le=0.5, description="flicker: standard deviation of each frame's relative brightness"
     )
     depth: bool = Field(default=False, description="store depth, metres along the camera's axis")
     flow: bool = Field(default=False, description="store the true optical flow to the next frame, pixels")
@@ -94,9 +94,9 @@ class SimConfig(BaseModel):
         return limits
 
     def stated(self) -> dict[str, Any]:
-        """The config as it is written beside the data, ready for JSON: what was added later, only where it is chosen.
+        """Return the config as stored beside the data, ready for JSON; newer fields only if not at their default.
 
-        So that data and unfinished work of a config stay what they are when there is more to choose.
+        Data and unfinished work thus stay valid when new fields are added.
         """
         return {
             name: value
@@ -106,7 +106,7 @@ class SimConfig(BaseModel):
 
     @property
     def jitter(self) -> float:
-        """The camera's jitter scale that applies: the chosen one, or the looks' own."""
+        """Scale of the camera's jitter: the chosen one, or the default of the looks."""
         return DEFAULT_JITTER[self.looks] if self.camera_jitter is None else self.camera_jitter
 
 

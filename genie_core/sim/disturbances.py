@@ -1,6 +1,6 @@
-"""What else moves in a video besides the robot: the camera, the light, other bodies. Draws only, for a whole episode.
+"""Disturbances of a video: camera shake and pan, flicker, moving bodies. Only draws them, for a whole episode.
 
-They are drawn from a random stream of their own, so that the same episode can be had with and without them.
+They have their own random stream, so that the same episode can be made with and without them.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from genie_core.sim.motion import TABLE_M
 
 SHAPES = ("sphere", "capsule", "ellipsoid", "cylinder", "box")
 LARGEST_M = 0.09
-"""No half extent of a body is larger."""
+"""Largest half extent of a body."""
 RING_M = (0.30, 0.55)
-"""Bodies circle this far from the table's middle: outside the hand's workspace, so that none passes through it."""
+"""Distance of the moving bodies from the table's middle: outside the hand's workspace, so that none crosses it."""
 SWEEP_M = 0.10
 SWEEP_HZ = (0.1, 0.5)
 
 
 @dataclass(frozen=True)
 class Body:
-    """A moving body: its shape, half extents (3,) in metres, colour (3,), and its centre at every frame (T, 3)."""
+    """A moving body: shape, half extents (3,) in metres, colour (3,), and its centre at every frame (T, 3)."""
 
     shape: str
     half_m: Vector
@@ -33,7 +33,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Disturbances:
-    """Of one episode of T frames: how far the picture is displaced in pixels (T, 2), its gain (T,), and the bodies."""
+    """Disturbances of one episode of T frames: shift of the picture in pixels (T, 2), gain (T,), and the bodies."""
 
     shift_px: NDArray[np.float64]
     gain: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Disturbances:
 
 
 def _draw_body(rng: np.random.Generator, frames: int) -> Body:
-    """A body that sways about a place beside the workspace, each axis at a pace of its own."""
+    """Draw a body that sways around a place beside the workspace, each axis at its own rate."""
     bearing, radius = rng.uniform(-np.pi, np.pi), rng.uniform(*RING_M)
     half_m = rng.uniform(0.02, LARGEST_M, 3)
     height = TABLE_M + LARGEST_M + rng.uniform(0.0, 0.25)
@@ -53,9 +53,9 @@ def _draw_body(rng: np.random.Generator, frames: int) -> Body:
 
 
 def draw_disturbances(rng: np.random.Generator, config: SimConfig) -> Disturbances:
-    """The disturbances of one episode. Whatever is not asked for is exactly nothing: displacement 0, gain 1, no body.
+    """Draw the disturbances of one episode; those not asked for are exactly neutral: shift 0, gain 1, no body.
 
-    A pan goes in one direction, at an even rate, and passes the camera's own pose in the middle of the episode.
+    A pan keeps one direction and rate, and passes the camera's original pose in the middle of the episode.
     """
     frames = config.frames
     bearing = rng.uniform(-np.pi, np.pi)
@@ -67,9 +67,9 @@ def draw_disturbances(rng: np.random.Generator, config: SimConfig) -> Disturbanc
 
 
 def turned(orientation: Matrix, shift_px: Vector, fovy_deg: float, size: int) -> Matrix:
-    """`orientation` (3, 3) of a camera turned so that the middle of a `size` x `size` picture moves by `shift_px`.
+    """Turn a camera's `orientation` (3, 3) so that the middle of a `size` x `size` picture moves by `shift_px`.
 
-    `shift_px` (2,) is columns to the right and rows down; the camera turns the other way.
+    `shift_px` (2,) is columns to the right and rows down; the camera turns the opposite way.
     """
     focal = 0.5 * size / np.tan(np.deg2rad(fovy_deg) / 2.0)
     yaw, pitch = np.arctan(shift_px / focal)

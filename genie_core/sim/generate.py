@@ -1,4 +1,4 @@
-"""Making a dataset: what is missing is made by worker processes, then everything becomes one file."""
+"""Generation of a dataset: worker processes make the missing episodes, which are then assembled into one file."""
 
 from contextlib import closing
 from pathlib import Path
@@ -21,16 +21,16 @@ def generate(
     progress: Progress = silent,
     overwrite: bool = False,
 ) -> None:
-    """Write `episodes` simulated episodes to `out`, an HDF5 file in robomimic's layout with actions known.
+    """Write `episodes` simulated episodes with known actions to `out`, an HDF5 file in robomimic's layout.
 
-    Interrupted, a second call with the same config goes on where the first stopped, also with other numbers of
-    workers or episodes: an episode depends on the config and its own number alone.
+    After an interruption, a second call with the same config resumes where the first stopped, even with other numbers of
+    workers or episodes: an episode depends only on the config and its number.
 
-    Raises DatasetError if `out` exists and is not to be overwritten, if unfinished work of another config is in the
-    way, if the simulator or a renderer is not installed, or if an episode fails.
+    Raises DatasetError if `out` exists and must not be overwritten, if unfinished work of another config is in the way,
+    if the simulator or a renderer is not installed, or if an episode fails.
     """
     if episodes < 1 or workers < 1:
-        raise DatasetError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
+        raise DatasetError(f"episodes, workers: got {episodes} and {workers}, expected at least 1 each")
     refuse_existing(out, overwrite)
     backend.require_packages()
     gl = backend.choose_gl()
@@ -38,13 +38,13 @@ def generate(
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Say so before hours of work, not after, if `out` cannot be written."""
+    """Raise DatasetError if `out` cannot be written, before hours of work rather than after."""
     if out.is_dir():
-        raise DatasetError(f"{out} is a folder, a file name is wanted")
+        raise DatasetError(f"{out}: got a folder, expected a file name")
     if out.exists() and not overwrite:
         raise DatasetError(f"{out} exists: choose another name, or ask to overwrite it")
     if not out.parent.is_dir():
-        raise DatasetError(f"{out.parent} is not a folder to write {out.name} to")
+        raise DatasetError(f"{out.parent}: is not a folder, expected one to write {out.name} to")
 
 
 def fill(
@@ -57,7 +57,7 @@ def fill(
     software: dict[str, str],
     recorders: MakeRecorder,
 ) -> None:
-    """`generate` with the simulator passed in."""
+    """Do the work of `generate`, with the simulator passed in."""
     folder = parts_dir(out)
     parts = Parts(folder)
     with parts.locked():

@@ -1,4 +1,4 @@
-"""Rotations and cameras in plain numpy, for the simulator's policies and pictures. Not a general geometry library.
+"""Rotations and camera geometry in plain numpy, for the simulator's policies and pictures.
 
 World frame: x away from the robot, y to its left, z up; metres and radians.
 """
@@ -11,19 +11,19 @@ Matrix = NDArray[np.float64]
 
 
 def rotation_z(angle: float) -> Matrix:
-    """Rotation matrix (3, 3) about the vertical by `angle` radians."""
+    """Return the rotation matrix (3, 3) about the vertical by `angle` radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def yaw_between(rotation: Matrix, home: Matrix) -> float:
-    """The turn about the vertical, in radians, that best explains `rotation` (3, 3) as seen from `home` (3, 3)."""
+    """Return the turn about the vertical, in radians, that best explains `rotation` (3, 3) relative to `home` (3, 3)."""
     turned = rotation @ home.T
     return float(np.arctan2(turned[1, 0] - turned[0, 1], turned[0, 0] + turned[1, 1]))
 
 
 def rotation_vector(rotation: Matrix) -> Vector:
-    """Axis times angle (3,) of a rotation matrix (3, 3); exact at zero, undefined in direction at half a turn."""
+    """Return axis times angle (3,) of a rotation matrix (3, 3); exact at zero, direction undefined at half a turn."""
     twist = 0.5 * np.array(
         [
             rotation[2, 1] - rotation[1, 2],
@@ -37,9 +37,9 @@ def rotation_vector(rotation: Matrix) -> Vector:
 
 
 def look_at(position: Vector, target: Vector) -> Matrix:
-    """Orientation (3, 3) of a MuJoCo camera at `position` that sees `target`, upright.
+    """Return the orientation (3, 3) of a MuJoCo camera at `position` that looks at `target`, upright.
 
-    A MuJoCo camera looks along its own -z with its y up; the matrix's columns are the camera's axes in the world.
+    A MuJoCo camera looks along its own -z, with y up; the columns are the camera's axes in the world frame.
     """
     back = (position - target) / np.linalg.norm(position - target)
     right = np.cross([0.0, 0.0, 1.0], back)
@@ -48,7 +48,7 @@ def look_at(position: Vector, target: Vector) -> Matrix:
 
 
 def quaternion(rotation: Matrix) -> Vector:
-    """Unit quaternion (w, x, y, z) of a rotation matrix (3, 3), by its largest component so that none is divided by."""
+    """Return the unit quaternion (w, x, y, z) of a rotation matrix (3, 3); divides by its largest component only."""
     m = rotation
     squares = 1.0 + np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) @ np.diag(m)
     candidates = np.array(
@@ -65,7 +65,7 @@ def quaternion(rotation: Matrix) -> Vector:
 
 
 def project(point: Vector, camera: Vector, orientation: Matrix, fovy_deg: float, size: int) -> Vector:
-    """Column and row (2,), in pixels of a `size` x `size` picture, where the world's `point` (3,) is seen."""
+    """Project the world's `point` (3,) to column and row (2,), in pixels of a `size` x `size` picture."""
     seen = orientation.T @ (point - camera)
     focal = 0.5 * size / np.tan(np.deg2rad(fovy_deg) / 2.0)
     return np.array([size / 2 + focal * seen[0] / -seen[2], size / 2 - focal * seen[1] / -seen[2]])

@@ -1,7 +1,7 @@
-"""What an episode looks like and where its cubes lie, drawn before anything is simulated.
+"""Looks of an episode and initial places of its cubes, drawn before anything is simulated.
 
-Draws only: `scene` applies them. Keeping the two apart makes the draws testable without a simulator, and lets the
-same motion be rendered under different looks.
+`scene` applies them. Keeping the two apart makes the draws testable without a simulator, and lets the same motion be
+rendered with different looks.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ TABLE_TEXTURES = (
     "wood-tiles",
     "wood-varnished-panels",
 )
-"""Files of robosuite's own texture folder that look like a table top."""
+"""Files in robosuite's texture folder that look like a table top."""
 
 CUBE_COLOURS = np.array(
     [
@@ -49,7 +49,7 @@ CUBE_SPACING_M = 0.09
 
 @dataclass(frozen=True)
 class Camera:
-    """A fixed camera: position and what it looks at in metres (3,), vertical field of view in degrees."""
+    """A fixed camera: position and target in metres (3,), vertical field of view in degrees."""
 
     position: Vector
     target: Vector
@@ -58,7 +58,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera stands before its jitter: degrees around the table and above the horizon, metres away."""
+    """Camera pose before jitter: degrees around the table, degrees above the horizon, metres away."""
 
     azimuth_deg: float
     elevation_deg: float
@@ -67,12 +67,12 @@ class View:
 
 _DEFAULT = SimConfig()
 USUAL_VIEW = View(_DEFAULT.azimuth[0], _DEFAULT.elevation[0], _DEFAULT.distance[0])
-"""From the robot's front left. Close on purpose: at 64 x 64 a full step of the gripper has to cross several pixels."""
+"""From the robot's front left. Close, so that at 64 x 64 a full step of the gripper crosses several pixels."""
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Drawn colours: a table texture's name and tint (3,), wall and floor tints (3,), and a colour (3,) a cube."""
+    """Drawn colours: a table texture's name and tint (3,), wall and floor tints (3,), and a colour (3,) per cube."""
 
     table: str
     table_tint: Vector
@@ -83,7 +83,7 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class Looks:
-    """How one episode is lit and seen. `surfaces` is None where the scene keeps its own materials."""
+    """Lighting and view of one episode. `surfaces` is None if the scene keeps its own materials."""
 
     camera: Camera
     light_direction: Vector
@@ -94,7 +94,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Cube:
-    """Where a cube starts: centre on the table (2,) in metres, turn in radians, half its edge in metres."""
+    """Initial pose of a cube: centre on the table (2,) in metres, turn in radians, half its edge in metres."""
 
     xy: Vector
     yaw: float
@@ -102,12 +102,12 @@ class Cube:
 
 
 def draw_view(rng: np.random.Generator, config: SimConfig) -> View:
-    """The view of one episode, drawn from the config's ranges."""
+    """Draw the view of one episode from the config's ranges."""
     return View(*(float(rng.uniform(*limits)) for limits in (config.azimuth, config.elevation, config.distance)))
 
 
 def draw_camera(rng: np.random.Generator, jitter: float, view: View) -> Camera:
-    """A camera at `view` of the table, displaced at random in proportion to `jitter`."""
+    """Return a camera at `view` of the table, displaced at random in proportion to `jitter`."""
     azimuth = np.deg2rad(view.azimuth_deg + jitter * rng.uniform(-4.0, 4.0))
     elevation = np.deg2rad(view.elevation_deg + jitter * rng.uniform(-3.0, 3.0))
     target = np.array([-0.03, 0.0, 0.90]) + jitter * rng.uniform(-0.02, 0.02, 3)
@@ -132,7 +132,7 @@ def _draw_surfaces(rng: np.random.Generator, cubes: int) -> Surfaces:
 
 
 def draw_looks(rng: np.random.Generator, style: LookStyle, jitter: float, cubes: int, view: View = USUAL_VIEW) -> Looks:
-    """The looks of one episode with `cubes` cubes; "laboratory" draws nothing but the camera's jitter."""
+    """Draw the looks of one episode with `cubes` cubes; "laboratory" draws only the camera's jitter."""
     camera = draw_camera(rng, jitter, view)
     if style == "laboratory":
         return Looks(camera, np.array([-0.25, -0.35, -1.0]), light=0.60, ambient=0.30, surfaces=None)
@@ -146,7 +146,7 @@ def draw_looks(rng: np.random.Generator, style: LookStyle, jitter: float, cubes:
 
 
 def draw_cubes(rng: np.random.Generator, style: LookStyle, cubes: int) -> list[Cube]:
-    """Cubes within the robot's reach and clear of one another; of one size in the laboratory."""
+    """Draw cubes within the robot's reach and clear of each other; all of one size in the laboratory."""
     placed: list[Cube] = []
     while len(placed) < cubes:
         xy = rng.uniform(*CUBE_AREA)

@@ -1,7 +1,7 @@
-"""Lighter copies of a robot's visual meshes, made once and kept in the user's cache folder.
+"""Simplified copies of a robot's visual meshes, made once and kept in the user's cache folder.
 
-Software rendering is bound by vertices, and the vendors' meshes have tens of thousands: at 64 x 64 pixels nobody sees
-the difference, and frames come several times faster. Collision meshes are left alone: they are physics.
+Software rendering is bound by vertices, and the vendors' meshes have tens of thousands. At 64 x 64 pixels the difference
+is invisible, and rendering is several times faster. Collision meshes are left alone: they affect the physics.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from genie_core.data.storage.atomic import new_file
 
 
 def cache_dir() -> Path:
-    """Where lighter meshes are kept: `genie/meshes` in XDG_CACHE_HOME, or in ~/.cache."""
+    """Return the folder of simplified meshes: `genie/meshes` in XDG_CACHE_HOME, or in ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "genie" / "meshes"
 
 
 def plain_visual_meshes(model: ET.Element) -> list[ET.Element]:
-    """The `mesh` elements of an MJCF model that only colour is seen on.
+    """Return the `mesh` elements of an MJCF model that are visual, untextured and not used for collision.
 
-    A mesh with a texture would lose its texture coordinates, and one that a collision geom uses must keep its shape.
-    robosuite puts what is seen in geom group 1 and nothing else there.
+    Simplification would lose a mesh's texture coordinates, and one used by a collision geom must keep its shape.
+    robosuite puts visual geoms in group 1, and only those.
     """
     textured = {m.get("name") for m in model.iter("material") if m.get("texture")}
     kept = {g.get("mesh") for g in model.iter("geom") if g.get("group") != "1" or g.get("material") in textured}
@@ -46,14 +46,14 @@ def _simplify(source: Path, target: Path, faces: int) -> None:
         )
         mesh = trimesh.Trimesh(points, triangles, process=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(target, suffix=".stl") as unfinished:  # several workers may make the same mesh at once: all are equal
+    with new_file(target, suffix=".stl") as unfinished:  # workers may make the same mesh at once: the results are equal
         mesh.export(str(unfinished))
 
 
 def lighten(model: ET.Element, faces: int, cache: Path) -> int:
-    """Point the plain visual meshes of `model` at copies of at most `faces` triangles; returns how many there are.
+    """Replace the plain visual meshes of `model` by copies of at most `faces` triangles; returns their number.
 
-    A copy is named by the source's content, so an upgraded robot or simplifier never meets a stale one.
+    A copy is named after the source's content, so an upgraded robot or simplifier never finds a stale one.
     """
     maker = version("fast-simplification")
     meshes = plain_visual_meshes(model)

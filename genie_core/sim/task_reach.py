@@ -94,7 +94,7 @@ class Reach:
 
     def __init__(self, config: SimConfig) -> None:
         if config.task != "Lift":
-            raise ValueError(f"reaching has one cube, got task {config.task!r}, wanted 'Lift'")
+            raise ValueError(f"reaching has one cube, got task {config.task!r}, expected 'Lift'")
         if unsuited := config.stated().keys() & NOT_HERE:
             raise ValueError(f"reaching does without {', '.join(sorted(unsuited))}: leave them at their defaults")
         self._config = config

@@ -125,7 +125,7 @@ def _build(
     total = sum(s.count for s in spans)
     if data.stat().st_size != total * height * width * 3:
         raise DatasetError(
-            f"{data} has {data.stat().st_size} bytes, wanted {total * height * width * 3}: delete it and run again"
+            f"{data} has {data.stat().st_size} bytes, expected {total * height * width * 3}: delete it and run again"
         )
     return ClipStore(np.memmap(data, np.uint8, "r", shape=(total, height, width, 3)), spans)
 

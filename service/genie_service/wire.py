@@ -62,7 +62,7 @@ class _Count:
         if field is None or not field.is_repeated:
             self._others += 1
             if self._others > _SLACK:
-                raise RequestError(path or "request", f"got more than {_SLACK} fields, wanted each once")
+                raise RequestError(path or "request", f"got more than {_SLACK} fields, expected each once")
         else:
             self._repeated(field, kind, begin, end, f"{path}{field.name}")
         if field is not None and kind == _BYTES and field.message_type is not None:
@@ -77,7 +77,7 @@ class _Count:
         count = self._counts[field.full_name] = self._counts.get(field.full_name, 0) + new
         limit = self._limits.get(field.full_name, _SLACK)
         if count > limit:
-            raise RequestError(path, f"got more than {limit}, wanted at most {limit}")
+            raise RequestError(path, f"got more than {limit}, expected at most {limit}")
 
     def _varint(self, at: int) -> tuple[int, int]:
         value = shift = 0

@@ -70,7 +70,7 @@ def test_the_observation_is_used_where_it_matters_and_only_there() -> None:
     wrong, right = error(truth(test), blind.predict(test)), error(truth(test), seeing.predict(test))
     assert right[0] < 0.5 * wrong[0]
     assert right[1] == pytest.approx(wrong[1], abs=0.01)
-    with pytest.raises(ValueError, match="came none"):
+    with pytest.raises(ValueError, match="got none"):
         seeing.predict(Inputs(test.code_N, test.latent_ND, None))
 
 

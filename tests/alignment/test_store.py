@@ -105,7 +105,7 @@ def test_an_alignment_of_another_bundle_is_refused(bundle: BundleInfo, tmp_path:
     other = read_bundle_info(make_nano_bundle(tmp_path / "other", seed=1))
     path = tmp_path / "a.safetensors"
     save_alignment(path, make_alignment(other, observe=False))
-    with pytest.raises(ModelError, match=f"{other.bundle_id[:12]}, wanted nano {bundle.bundle_id[:12]}"):
+    with pytest.raises(ModelError, match=f"{other.bundle_id[:12]}, expected nano {bundle.bundle_id[:12]}"):
         load_alignment(path, bundle)
 
 
@@ -162,7 +162,7 @@ def test_bad_requests_name_their_field(bundle: BundleInfo) -> None:
     alignment = make_alignment(bundle, observe=True)
     latent_TD, code_T, frames_THWC = labels(alignment)
     wrong = {
-        "code: got 0 to 8, wanted 0 to 7": (latent_TD, np.where(code_T == 7, 8, code_T), frames_THWC),
+        "code: got 0 to 8, expected 0 to 7": (latent_TD, np.where(code_T == 7, 8, code_T), frames_THWC),
         "code: got float": (latent_TD, code_T.astype(float), frames_THWC),
         "latent: got .*shape \\(12, 1\\)": (latent_TD[:, :1], code_T, frames_THWC),
         "latent: got numbers": (latent_TD * np.nan, code_T, frames_THWC),

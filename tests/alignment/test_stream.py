@@ -85,7 +85,7 @@ def test_labels_whose_frames_have_not_come_are_refused(tmp_path: Path) -> None:
     stream = ActionStream(make_alignment(info, observe=True))
     stream.feed(FRAMES[:10])
     for labels in (Labels.invalid(0, 11, dim), Labels.invalid(3, 2, dim)):
-        with pytest.raises(RequestError, match="wanted some of 0 to 10"):
+        with pytest.raises(RequestError, match="expected some of 0 to 10"):
             stream.decode(labels)
     assert stream.decode(Labels.invalid(0, 10, dim)).action is not None
     with pytest.raises(RequestError, match="uint8"):

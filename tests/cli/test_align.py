@@ -123,13 +123,13 @@ def test_bad_requests_are_refused_before_anything_is_written(
     bundle: BundleInfo, labelled: Path, tmp_path: Path
 ) -> None:
     other = make_nano_bundle(tmp_path / "other", seed=1)
-    with pytest.raises(ModelError, match=f"{bundle.bundle_id[:12]}, came nano {load_bundle(other).bundle_id[:12]}"):
+    with pytest.raises(ModelError, match=f"{bundle.bundle_id[:12]}, got nano {load_bundle(other).bundle_id[:12]}"):
         run(labelled, "--bundle", other)
     with pytest.raises(ModelError, match="bundle nano, which does not ship with Genie: give it with --bundle"):
         run(labelled)
     with pytest.raises(DatasetError, match=r"budget: came 77, there are 76 labelled transitions .* 4 episodes"):
         run(labelled, "--bundle", bundle.path, "--budget", "77", *SMALL)
-    with pytest.raises(DatasetError, match="--budgets: came '10,ten'"):
+    with pytest.raises(DatasetError, match="--budgets: got '10,ten'"):
         run(labelled, "--bundle", bundle.path, "--budgets", "10,ten")
     with pytest.raises(DatasetError, match="wanted a file that Genie has labelled"):
         run(tmp_path / "a.hdf5", "--bundle", bundle.path)

@@ -149,7 +149,7 @@ def test_video_without_ground_truth_is_measured_as_far_as_it_goes(bundle: Path, 
     [
         (["--subset", "held_out"], DatasetError, "no filter key `held_out`; there are: none"),
         (["--camera", "wrist"], DatasetError, "no camera `wrist`"),
-        (["--maskgit-steps", "17"], RequestError, "maskgit_steps: got 17, wanted 1 to 16"),
+        (["--maskgit-steps", "17"], RequestError, "maskgit_steps: got 17, expected 1 to 16"),
         (["--temperature", "0"], RequestError, "temperature: got 0.0"),
         (["--image", "/nowhere.png"], DatasetError, "/nowhere.png"),
         (["--i3d", "/nowhere.pt"], ModelError, "/nowhere.pt: no such file"),

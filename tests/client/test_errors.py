@@ -82,14 +82,14 @@ def test_every_status_is_an_error_of_the_family_with_the_servers_words(
 
 
 def test_a_refused_argument_keeps_its_field() -> None:
-    error = explained(Peer(HERE), Status(grpc.StatusCode.INVALID_ARGUMENT, "frames.count: got 1, wanted 2"))
+    error = explained(Peer(HERE), Status(grpc.StatusCode.INVALID_ARGUMENT, "frames.count: got 1, expected 2"))
     assert isinstance(error, RequestError)
-    assert (error.field, str(error)) == ("frames.count", "frames.count: got 1, wanted 2")
+    assert (error.field, str(error)) == ("frames.count", "frames.count: got 1, expected 2")
 
 
 @pytest.mark.parametrize("address", ["localhost", ":50051", "localhost:", "localhost:99999", ""])
 def test_an_address_needs_a_host_and_a_port(address: str) -> None:
-    with pytest.raises(RequestError, match="wanted HOST:PORT"):
+    with pytest.raises(RequestError, match="expected HOST:PORT"):
         check_address(address)
 
 

@@ -181,8 +181,8 @@ def test_labels_are_read_with_what_made_them(reader: messages.LabelReader) -> No
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([labels(1, 2)], "from frame 1 on, wanted 0"),
-        ([labels(0, 2), labels(3, 2)], "from frame 3 on, wanted 2"),
+        ([labels(1, 2)], "from frame 1 on, expected 0"),
+        ([labels(0, 2), labels(3, 2)], "from frame 3 on, expected 2"),
         ([labels(0, 2), summary(3)], "read 3 frames but labelled 2"),
         ([labels(0, 2, latent_dim=3)], "do not fit"),
     ],

@@ -138,7 +138,7 @@ def test_a_bundle_of_another_rate_is_refused(bundle, tmp_path):
 
 def test_a_folder_that_is_a_file_is_refused(bundle, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(DatasetError, match="it is a file, wanted a folder"):
+    with pytest.raises(DatasetError, match="it is a file, expected a folder"):
         run_here(bundle, CONFIG, EXTENT, tmp_path / "out")
 
 

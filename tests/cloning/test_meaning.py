@@ -131,5 +131,5 @@ def run(*words):
 def test_bad_options_are_named():
     with pytest.raises(RequestError, match="--only: there is no policy 'oracel'; there are: oracle, codes"):
         run("bundle", "--out", "x", "--only", "oracel")
-    with pytest.raises(RequestError, match="--labelled: got '10,many', wanted whole numbers"):
+    with pytest.raises(RequestError, match="--labelled: got '10,many', expected whole numbers"):
         run("bundle", "--out", "x", "--labelled", "10,many")

@@ -82,7 +82,7 @@ def test_outputs_in_a_folder_are_not_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("gone", "no such file or folder"), (".", "holds no robot video, wanted .*mp4"), ("a.txt", "ends in `.txt`")],
+    [("gone", "no such file or folder"), (".", "without robot video, expected .*mp4"), ("a.txt", "ends in `.txt`")],
 )
 def test_what_is_no_dataset_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "a.txt").write_text("hello")
@@ -104,14 +104,14 @@ def test_a_video_has_one_camera(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fps", [0, -5, float("nan")])
 def test_refuses_what_is_no_rate(tmp_path: Path, fps: float) -> None:
-    with pytest.raises(DatasetError, match="fps: came"):
+    with pytest.raises(DatasetError, match="fps: got"):
         open_dataset(make_video(tmp_path / "b.mp4", frames=2), fps=fps)
 
 
 def test_a_shard_of_rlds_alone_is_sent_to_its_folder(tmp_path: Path) -> None:
     shard = tmp_path / "bridge-train.tfrecord-00000-of-00001"
     shard.write_bytes(b"")
-    with pytest.raises(DatasetError, match="one shard of an RLDS dataset, wanted the folder"):
+    with pytest.raises(DatasetError, match="one shard of an RLDS dataset, expected the folder"):
         open_dataset(shard)
 
 

@@ -47,7 +47,7 @@ def test_every_bad_demo_is_reported(tmp_path: Path) -> None:
     report = inspect_dataset(path)
     assert [episode.frames for episode in report.episodes] == [12, None, None, 12]
     assert "demo_1 has no camera" in report.obstacles[0]
-    assert "demo_2: obs/agentview_image: came float64" in report.obstacles[1]
+    assert "demo_2: obs/agentview_image: got float64" in report.obstacles[1]
     assert "ignored, not a demo: notes" in report.warnings[0]
 
 
@@ -93,7 +93,7 @@ def test_a_camera_to_choose_is_an_obstacle_until_it_is_chosen(tmp_path: Path) ->
     report = inspect_dataset(path, camera="right")
     assert report.can_label
     assert report.camera == "right"
-    assert any("obs/depth: came float32" in warning for warning in report.warnings)
+    assert any("obs/depth: got float32" in warning for warning in report.warnings)
 
 
 def test_a_truncated_file_is_reported(tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_rates_and_times_that_differ_are_warned_of(tmp_path: Path) -> None:
 def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such file"):
         inspect_dataset(tmp_path / "gone.hdf5")
-    with pytest.raises(DatasetError, match="fps: came 0"):
+    with pytest.raises(DatasetError, match="fps: got 0"):
         inspect_dataset(make_video(tmp_path / "a.mp4"), fps=0)

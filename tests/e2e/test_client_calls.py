@@ -147,7 +147,7 @@ def test_an_error_of_the_source_of_frames_reaches_the_caller_as_it_is(server: st
         (
             lambda c: c.rollout(FRAMES[0], [9]),
             RequestError,
-            "actions: latent action 9 is out of range, wanted 0 to 7",
+            "actions: latent action 9 is out of range, expected 0 to 7",
         ),
         (lambda c: c.branch(FRAMES[0], [[1], [1, 2]]), RequestError, "one length"),
         (lambda c: c.rollout(FRAMES[0], [1], maskgit_steps=99), RequestError, "99"),

@@ -61,8 +61,8 @@ def test_what_cannot_be_simulated_is_said_in_one_line(genie: Genie, server: str,
     def fail(*words: str | Path) -> str:
         return genie.fail("simulate", "--prompt", picture, "--out", "x.mp4", "--server", server, *words)
 
-    assert "latent action 9 is out of range, wanted 0 to 7" in fail("--actions", "1,9")
-    assert "got '1;2', wanted latent action codes" in fail("--actions", "1;2")
+    assert "latent action 9 is out of range, expected 0 to 7" in fail("--actions", "1,9")
+    assert "got '1;2', expected latent action codes" in fail("--actions", "1;2")
     assert "there is no model 'big'" in fail("--actions", "1", "--model", "big")
     (genie.folder / "x.mp4").touch()
     assert "x.mp4 exists" in fail("--actions", "1")

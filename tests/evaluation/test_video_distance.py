@@ -83,12 +83,12 @@ def test_i3d_is_called_with_colours_from_0_to_255(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "no such file, wanted I3D's weights as TorchScript (i3d_torchscript.pt)"),
+        (lambda path: None, "no such file, expected I3D's weights as TorchScript (i3d_torchscript.pt)"),
         (lambda path: path.write_bytes(b"no archive"), "is not TorchScript"),
         (lambda path: torch.save({"weight": torch.zeros(2)}, path), "is not TorchScript"),
         (
             lambda path: save_network(StandIn(numbers=8), path),
-            "is not I3D: its features are of shape (1, 8), wanted (1, 400)",
+            "is not I3D: its features are of shape (1, 8), expected (1, 400)",
         ),
         (
             lambda path: save_network(NoKeywords(), path),

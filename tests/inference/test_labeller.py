@@ -110,7 +110,7 @@ def test_frames_of_any_size_are_resized_as_everywhere(labeller: Labeller) -> Non
 
 
 def test_whoever_feeds_a_stream_has_resized_the_frames(labeller: Labeller) -> None:
-    with pytest.raises(RequestError, match="got 48 x 80 pixels, wanted the model's 32 x 32"):
+    with pytest.raises(RequestError, match="got 48 x 80 pixels, expected the model's 32 x 32"):
         labeller.stream(1).feed(video(20, size=(48, 80)))
 
 

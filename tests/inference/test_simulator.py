@@ -92,7 +92,7 @@ def test_a_frame_of_the_past_matters_as_long_as_it_is_in_reach(simulator: Simula
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"maskgit_steps": 0}, "maskgit_steps: got 0, wanted 1 to 16"),
+        ({"maskgit_steps": 0}, "maskgit_steps: got 0, expected 1 to 16"),
         ({"maskgit_steps": 17}, "maskgit_steps: got 17"),
         ({"temperature": 0.0}, "temperature: got 0.0"),
         ({"temperature": float("nan")}, "temperature: got nan"),
@@ -105,11 +105,11 @@ def test_bad_options_are_named(simulator: Simulator, change: dict[str, float], m
 
 
 def test_bad_prompts_and_actions_are_named(simulator: Simulator) -> None:
-    with pytest.raises(RequestError, match="prompt: got 5 frames, wanted 1 to 4"):
+    with pytest.raises(RequestError, match="prompt: got 5 frames, expected 1 to 4"):
         simulator.start(prompt(5))
     with pytest.raises(RequestError, match="prompt"):
         simulator.start(prompt().astype(np.float32))  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="actions: latent action 8 is out of range, wanted 0 to 7"):
+    with pytest.raises(RequestError, match="actions: latent action 8 is out of range, expected 0 to 7"):
         simulator.rollout(prompt(), [1, 8])
     with pytest.raises(RequestError, match="actions: got none"):
         simulator.rollout(prompt(), [])

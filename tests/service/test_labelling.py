@@ -129,7 +129,7 @@ def test_an_episode_shorter_than_a_step_has_no_transition(genie: Running) -> Non
         (list(episode(video(2), step=1025)), "header.step", ["1025", "1 to 1024"]),
         (list(episode(video(2), density=7)), "header.density", ["7"]),
         (list(episode(video(2), model="alpha")), "header.model", ["'alpha'", "models/"]),
-        (list(episode(video(2), model="models/../alpha")), "header.model", ["wanted"]),
+        (list(episode(video(2), model="models/../alpha")), "header.model", ["expected"]),
         (list(episode([video(2), video(2, 48, 48)])), "frames.height", ["48 x 48", "40 x 48"]),
         (list(episode([video(2), video(2, 40, 40)])), "frames.width", ["40 x 40", "40 x 48"]),
         ([*episode(video(40)), Request(frames=raw(video(2), raw=b"short"))], "frames.raw", ["5 bytes", "11520"]),

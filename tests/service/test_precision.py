@@ -52,5 +52,5 @@ def test_a_run_is_not_resumed_in_another_precision(start: Callable[..., Running]
 
 
 def test_a_precision_that_is_none_is_named(models: Path) -> None:
-    with pytest.raises(ModelError, match="precision: got 'int4', wanted one of float32, bfloat16"):
+    with pytest.raises(ModelError, match="precision: got 'int4', expected one of float32, bfloat16"):
         load_bundle(models / "alpha", precision="int4")  # type: ignore[arg-type]

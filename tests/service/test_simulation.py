@@ -137,7 +137,7 @@ def test_a_wrong_rollout_is_refused_by_field(
         (_branches(), "branches", ["got 0", "1 to 64"]),
         (_branches(*([[0]] * 65)), "branches", ["got 65"]),
         (_branches([]), "branches[0].codes", ["got 0"]),
-        (_branches([0, 1], [0]), "branches[1].codes", ["got 1", "wanted 2 as in branches[0]"]),
+        (_branches([0, 1], [0]), "branches[1].codes", ["got 1", "expected 2 as in branches[0]"]),
         (_branches([0, 1], [0, 8]), "branches[1].codes[1]", ["8"]),
     ],
 )

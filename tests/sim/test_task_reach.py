@@ -96,5 +96,5 @@ def test_without_the_simulator_it_says_what_to_install(monkeypatch):
 def test_equal_seeds_for_demonstrations_and_evaluation_are_refused():
     from genie_core.cloning.task import ReachTask
 
-    with pytest.raises(DatasetError, match="seed: got 7 for demonstrations and for evaluation, wanted two seeds"):
+    with pytest.raises(DatasetError, match="seed: got 7 for demonstrations and for evaluation, expected two seeds"):
         ReachTask(demonstration_seed=7, evaluation_seed=7).check()

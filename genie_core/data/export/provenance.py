@@ -1,7 +1,7 @@
-"""The provenance of a labelled set as one JSON document, for formats that have no attributes. Touches no file.
+"""Provenance of a labelled set as one JSON document, for formats that have no attributes. Touches no file.
 
 The document holds what labelled HDF5 files keep as attributes, and the codebook, so that nothing is lost on the way to
-another format and back. What all episodes share is said once.
+another format and back. Values common to all episodes are stored once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class EpisodeProvenance:
 
     Attributes:
         name: ``demo_3``, as in a labelled file.
-        num_frames: how many labels it has, valid or not.
-        attrs: what its labels were made with and from.
+        num_frames: number of its labels, valid or not.
+        attrs: provenance of its labels: model, settings, source.
 
     """
 
@@ -41,14 +41,14 @@ class EpisodeProvenance:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a set of labels.
+    """Provenance of a set of labels.
 
     Attributes:
         model: the model, with its codebook.
-        created: when the labelling began, ISO 8601, UTC.
+        created: time at which labelling began, ISO 8601, UTC.
         tool_version: version of Genie that labelled.
-        episodes: in their order.
-        masks: names of episodes by the name of a filter key (``train``, ``valid``).
+        episodes: in the order of the file.
+        masks: names of episodes by filter key (``train``, ``valid``).
 
     """
 
@@ -60,13 +60,13 @@ class Provenance:
 
     @cached_property
     def action_names(self) -> tuple[str, ...] | None:
-        """Names of the numbers of the actions that were decoded, the same for all labels; None: none were."""
+        """Names of the components of decoded actions, the same for all labels; None if no actions were decoded."""
         decoded = (episode.attrs.aligned_by for episode in self.episodes)
         return next((alignment.action_names for alignment in decoded if alignment is not None), None)
 
 
 def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]:
-    """The document as JSON knows it; `exported` is the time of the export, ISO 8601, UTC."""
+    """Return the document as JSON types; `exported` is the time of the export, ISO 8601, UTC."""
     model = provenance.model
     described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
     shared = _shared(described)
@@ -97,23 +97,23 @@ def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]
 
 
 def provenance_bytes(provenance: Provenance, exported: str) -> bytes:
-    """The document as UTF-8."""
+    """Return the document as UTF-8."""
     return json.dumps(provenance_document(provenance, exported), ensure_ascii=False).encode()
 
 
 def read_provenance(document: bytes, where: str) -> Provenance:
-    """Read what `provenance_bytes` wrote; `where` names its place in errors.
+    """Read what `provenance_bytes` wrote; `where` names its location in errors.
 
     Raises:
-        DatasetError: it is not such a document, of a version that this Genie does not know, or its codebook is not
-            the one that it says it is.
+        DatasetError: it is not such a document, has a version that this Genie does not know, or its codebook does not
+            match the stored hash.
 
     """
     try:
         content = json.loads(document)
         if content["kind"] != _KIND or content["version"] != DOCUMENT_VERSION:
             came = f"{content['kind']} of version {content['version']}"
-            raise DatasetError(f"{where}: came {came}, wanted {_KIND} of version {DOCUMENT_VERSION}")
+            raise DatasetError(f"{where}: got {came}, expected {_KIND} of version {DOCUMENT_VERSION}")
         return _parse(content, where)
     except ValidationError as error:
         raise DatasetError(f"{where}: not the provenance that Genie writes: {problems_of(error)}") from error
@@ -145,7 +145,7 @@ def _parse(content: dict[str, Any], where: str) -> Provenance:
 
 
 def _shared(described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Those attributes that all episodes have with the same value."""
+    """Return the attributes that have the same value in all episodes."""
     if not described:
         return {}
     first, *others = described

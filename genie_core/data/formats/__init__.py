@@ -1,1 +1,1 @@
-"""Every format that is read, a package each: layout (how it is recognised), reader, and metadata or writer."""
+"""Formats that can be read, one package each: layout (recognition), reader, and metadata or writer."""

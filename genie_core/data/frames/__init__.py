@@ -1,1 +1,1 @@
-"""Single frames and their clock: resizing, channel order, image and video codecs, transition length, code colours."""
+"""Frames and their timing: resizing, channel order, image and video codecs, transition length, code colours."""

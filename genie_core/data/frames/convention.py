@@ -1,4 +1,4 @@
-"""How stored pictures differ from upright RGB: channels in another order, upside down."""
+"""Conversion of stored pictures to upright RGB: channel order and vertical flip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from genie_core.data.frames.resize import Frames
 
 Colour = Literal["rgb", "bgr"]
-"""Order of the channels in a stored picture; of a JPEG or PNG, in what a decoder that follows the standard gives."""
+"""Channel order of a stored picture; for a JPEG or PNG, of what a standard decoder returns."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Convention:
 
     Attributes:
         colour: order of the channels.
-        upside_down: whether the first row is the bottom, as OpenGL has it.
+        upside_down: whether the first row is the bottom of the picture, as OpenGL stores it.
 
     """
 
@@ -27,7 +27,7 @@ class Convention:
     upside_down: bool = False
 
     def undone(self, frames_THWC: Frames) -> Frames:
-        """Return stored frames, (T, H, W, 3), as upright RGB."""
+        """Convert stored frames, (T, H, W, 3), to upright RGB."""
         if self.upside_down:
             frames_THWC = frames_THWC[:, ::-1]
         if self.colour == "bgr":

@@ -1,7 +1,7 @@
-"""The one function that resizes frames, for the client, the service and training alike; and what a frame array must be.
+"""Resizing of frames, shared by the client, the service and training, and validation of frame arrays.
 
-Labels are promised to be the same bit for bit wherever the resizing happens, so no float rounding is allowed here: the
-weights are integers, and every sum is small enough to be exact in the floating-point type that carries it.
+Labels must be the same bit for bit wherever frames are resized, so no step may round floats: the weights are integers,
+and every sum is small enough to be exact in the floating-point type that carries it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ WEIGHT_BITS = 16
 """Weights are integers that sum to 2**16: rows sum to < 2**24 (exact in float32), then columns to < 2**40 (float64)."""
 
 ROWS_PER_PRODUCT = 8
-"""Output rows made by one matrix product: the weights are banded, so narrow products skip most of the zeros."""
+"""Output rows per matrix product: the weights are banded, so narrow products skip most of the zeros."""
 
 Frames = NDArray[np.uint8]
 """(T, H, W, 3) RGB, 0 to 255."""
 
 
 def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
-    """Resize frames to (T, height, width, 3) uint8, each axis by itself.
+    """Resize frames to (T, height, width, 3) uint8, each axis on its own.
 
     An axis that shrinks is averaged exactly over the area of each new pixel; one that grows is interpolated linearly
-    between pixel centres; one that keeps its length is untouched. The result is rounded half up, once, at the end. It
-    is the same bit for bit on every machine and however an episode is cut into calls. Where nothing changes the input
-    itself is returned.
+    between pixel centres; one that keeps its length is left alone. The result is rounded half up, once, at the end. It
+    is the same bit for bit on every machine, and however an episode is split into calls. Returns the input itself
+    where both sizes match.
 
     Raises:
         RequestError: `frames_THWC` is not (T, H, W, 3) uint8, or `height` or `width` is not positive.
@@ -37,7 +37,7 @@ def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
     """
     frames_THWC = conform_frames(frames_THWC)
     if height < 1 or width < 1:
-        raise RequestError("size", f"came {height} x {width}, wanted a positive height and width")
+        raise RequestError("size", f"got {height} x {width}, expected a positive height and width")
     if frames_THWC.shape[1:3] == (height, width):
         return frames_THWC
     resized = np.empty((len(frames_THWC), height, width, 3), np.uint8)
@@ -47,13 +47,13 @@ def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
 
 
 def conform_frames(array: ArrayLike, field: str = "frames") -> Frames:
-    """Return `array` as frames, (T, H, W, 3) uint8 with T >= 0 and H, W >= 1, or say why it is none.
+    """Return `array` as frames, (T, H, W, 3) uint8 with T >= 0 and H, W >= 1; raise if it is anything else.
 
-    Nothing is converted: a float, 16-bit, grey or RGBA array is refused with the way to convert it, since only its
-    owner knows its range and what its alpha means.
+    Nothing is converted: for a float, 16-bit, grey or RGBA array the error says how to convert it, since only the
+    caller knows its range and what its alpha means.
 
     Raises:
-        RequestError: of `field`, saying what came, what was wanted and how to convert it.
+        RequestError: of `field`, with the shape and dtype that were passed and how to convert them.
 
     """
     array = np.asarray(array)
@@ -64,8 +64,8 @@ def conform_frames(array: ArrayLike, field: str = "frames") -> Frames:
 
 
 def frames_problem(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str | None:
-    """Why an array of this shape and dtype is not (T, H, W, 3) uint8, in words for the user; None where it is."""
-    came = f"came {dtype} of shape {shape}, wanted uint8 of shape (T, H, W, 3)"
+    """Describe why an array of this shape and dtype is not (T, H, W, 3) uint8; None if it is."""
+    came = f"got {dtype} of shape {shape}, expected uint8 of shape (T, H, W, 3)"
     if dtype != np.uint8:
         return f"{came}; {_dtype_advice(dtype)}"
     if len(shape) == 3 and shape[-1] != 3:
@@ -92,7 +92,7 @@ def _dtype_advice(dtype: np.dtype[np.generic]) -> str:
 
 
 def _resize_frame(frame_HWC: Frames, height: int, width: int) -> NDArray[np.float64]:
-    """One frame, rows first, then columns; whole numbers 0 to 255 in float64."""
+    """Resize one frame, rows first, then columns; returns whole numbers 0 to 255 in float64."""
     in_height, in_width, _ = frame_HWC.shape
     scale_bits = 0
     rows_HK: NDArray[np.generic] = frame_HWC.reshape(in_height, in_width * 3)
@@ -108,7 +108,7 @@ def _resize_frame(frame_HWC: Frames, height: int, width: int) -> NDArray[np.floa
 
 
 def _weighted_sums(values_NK: NDArray[np.generic], length: int, dtype: str) -> NDArray[np.floating]:
-    """Resize axis 0 to `length`: 2**WEIGHT_BITS times the result, exact integers carried in `dtype`."""
+    """Resize axis 0 to `length`; returns 2**WEIGHT_BITS times the result, exact integers carried in `dtype`."""
     out = np.empty((length, values_NK.shape[1]), dtype)
     for begin, end, first, weights in _banded_weights(len(values_NK), length, dtype):
         np.matmul(weights, values_NK[first : first + weights.shape[1]].astype(dtype), out=out[begin:end])
@@ -119,7 +119,7 @@ def _weighted_sums(values_NK: NDArray[np.generic], length: int, dtype: str) -> N
 def _banded_weights(
     in_length: int, out_length: int, dtype: str
 ) -> tuple[tuple[int, int, int, NDArray[np.floating]], ...]:
-    """The weight matrix in bands of rows: (first row, past the last row, first column, weights of the columns used)."""
+    """Split the weight matrix into bands of rows: (first row, end row, first column, weights of the columns used)."""
     weights = axis_weights(in_length, out_length)
     bands = []
     for begin in range(0, out_length, ROWS_PER_PRODUCT):
@@ -130,10 +130,10 @@ def _banded_weights(
 
 
 def axis_weights(in_length: int, out_length: int) -> NDArray[np.int64]:
-    """(out_length, in_length) integer weights that take an axis of `in_length` pixels to `out_length`.
+    """Return the integer weights, (out_length, in_length), that resize an axis of `in_length` pixels to `out_length`.
 
     Every row sums to 2**WEIGHT_BITS: exact area averages (shrinking) or linear interpolation between pixel centres
-    (enlarging), as fractions of integers, rounded by largest remainder with ties to the first. No float takes part.
+    (enlarging), as fractions of integers, rounded by largest remainder with ties to the first. No floats are involved.
     """
     shrinking = out_length < in_length
     shares, whole = (_area_shares if shrinking else _linear_shares)(in_length, out_length)
@@ -145,7 +145,7 @@ def axis_weights(in_length: int, out_length: int) -> NDArray[np.int64]:
 
 
 def _area_shares(in_length: int, out_length: int) -> tuple[NDArray[np.int64], int]:
-    """How much of each input pixel lies in each output pixel, in units of which an output pixel is `whole` long."""
+    """Return each input pixel's overlap with each output pixel, and `whole`, an output pixel's length in that unit."""
     out_edges = np.arange(out_length + 1, dtype=np.int64)[:, None] * in_length
     in_edges = np.arange(in_length + 1, dtype=np.int64)[None, :] * out_length
     overlap = np.minimum(out_edges[1:], in_edges[:, 1:]) - np.maximum(out_edges[:-1], in_edges[:, :-1])
@@ -153,7 +153,7 @@ def _area_shares(in_length: int, out_length: int) -> tuple[NDArray[np.int64], in
 
 
 def _linear_shares(in_length: int, out_length: int) -> tuple[NDArray[np.int64], int]:
-    """Shares of the two input pixels nearest to each output pixel's centre, of `whole`; the edge pixel is repeated."""
+    """Return the shares, out of `whole`, of the two input pixels nearest to each output centre; edge pixels repeat."""
     whole = 2 * out_length
     rows = np.arange(out_length)
     centres = np.clip((2 * rows + 1) * in_length - out_length, 0, (in_length - 1) * whole)

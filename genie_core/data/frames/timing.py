@@ -1,4 +1,4 @@
-"""Which frames a transition spans: from the data's frame rate and the model's to a step in frames, never guessed."""
+"""Transition length: the step in frames that follows from the frame rates of the data and the model; never guessed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class Step:
-    """How far apart the two frames of a transition are.
+    """Distance between the two frames of a transition.
 
     Attributes:
         step: frames from x_t to x_{t+step}, >= 1.
-        effective_fps: rate at which the model then sees the episode, frames a second; None where the data's is unknown.
+        effective_fps: frame rate at which the model sees the episode, frames a second; None if the data's is unknown.
 
     """
 
@@ -22,9 +22,9 @@ class Step:
     effective_fps: float | None
 
     def mismatch(self, model_fps: float) -> float | None:
-        """How much faster (> 0) or slower (< 0) than `model_fps` the model sees the episode, as a fraction.
+        """Return how much faster (> 0) or slower (< 0) than `model_fps` the model sees the episode, as a fraction.
 
-        0.25 says that the frames come 25 % faster than those the model was trained on. None where the rate is unknown.
+        0.25 means that frames arrive 25 % faster than those the model was trained on. None if the rate is unknown.
         """
         return None if self.effective_fps is None else self.effective_fps / model_fps - 1
 
@@ -33,9 +33,9 @@ def resolve_step(fps: float | None, model_fps: float, step: int | None = None) -
     """Return the transition length in frames.
 
     Args:
-        fps: frame rate of the data, frames a second; None where it is unknown.
+        fps: frame rate of the data, frames a second; None if unknown.
         model_fps: frame rate at which the model was trained, frames a second.
-        step: the length asked for, frames; None: the nearest to the model's, max(1, round half up(fps / model_fps)).
+        step: the requested length, frames; None: the closest to the model's, max(1, round half up(fps / model_fps)).
 
     Raises:
         DatasetError: neither `fps` nor `step` is given, or one of the three is not positive.
@@ -46,10 +46,10 @@ def resolve_step(fps: float | None, model_fps: float, step: int | None = None) -
             check_rate(name, rate)
     if step is not None:
         if step < 1:
-            raise DatasetError(f"step: came {step}, wanted 1 or more frames")
+            raise DatasetError(f"step: got {step}, expected 1 or more frames")
         return Step(step, None if fps is None else fps / step)
     if fps is None:
-        raise DatasetError("the frame rate of the data is unknown: give its frames a second (fps) or a step in frames")
+        raise DatasetError("fps: got none, expected the data's frames a second (fps) or a step in frames")
     nearest = max(1, math.floor(fps / model_fps + 0.5))
     return Step(nearest, fps / nearest)
 
@@ -60,9 +60,9 @@ def is_rate(fps: float) -> bool:
 
 
 def check_rate(name: str, fps: float) -> None:
-    """Raise DatasetError, calling it `name`, if `fps` cannot be a frame rate."""
+    """Raise DatasetError about `name` if `fps` cannot be a frame rate."""
     if not is_rate(fps):
-        raise DatasetError(f"{name}: came {fps:g}, wanted a number of frames a second above 0")
+        raise DatasetError(f"{name}: got {fps:g}, expected a number of frames a second above 0")
 
 
 __all__ = ["Step", "check_rate", "is_rate", "resolve_step"]

@@ -1,4 +1,4 @@
-"""Writes frames as an MP4 that every player shows. Reading video is `video`'s work."""
+"""Writing of frames as an MP4 that every player can show. For reading, see `genie_core.data.formats.video`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from genie_core.data.storage.atomic import new_file
 from genie_core.errors import DatasetError
 
 _QUALITY = "18"
-"""x264's constant rate factor, 0 (lossless) to 51: 18 looks like the original."""
+"""x264's constant rate factor, 0 (lossless) to 51; 18 is visually lossless."""
 
 
 def write_video(path: Path, frames_THWC: ArrayLike, fps: float) -> None:
     """Write frames, (T, H, W, 3) uint8 with T >= 1, as H.264 in MP4 (yuv420p) at `fps` frames a second.
 
-    The codec wants an even height and width: an odd one is made even by repeating the last row or column. The file
-    appears when it is complete, and replaces one that exists.
+    The codec needs an even height and width: an odd one is made even by repeating the last row or column. The file
+    appears only when complete, and replaces an existing one.
 
     Raises:
         RequestError: `frames_THWC` is not (T, H, W, 3) uint8.
@@ -33,7 +33,7 @@ def write_video(path: Path, frames_THWC: ArrayLike, fps: float) -> None:
     """
     frames_THWC = conform_frames(frames_THWC)
     if not len(frames_THWC) or not is_rate(fps):
-        raise DatasetError(f"{path}: came {len(frames_THWC)} frames at {fps:g} a second, wanted 1 or more above 0")
+        raise DatasetError(f"{path}: got {len(frames_THWC)} frames at {fps:g} a second, expected 1 or more above 0")
     try:
         with new_file(path) as temporary:
             _encode(temporary, _make_even(frames_THWC), fps)
@@ -48,7 +48,7 @@ def _encode(path: Path, frames_THWC: Frames, fps: float) -> None:
         stream.height, stream.width = frames_THWC.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": _QUALITY}
-        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
+        stream.codec_context.thread_count = 1  # with several, x264 writes different bytes about once in a thousand runs
         for frame_HWC in frames_THWC:
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
             container.mux(stream.encode(frame))

@@ -1,1 +1,1 @@
-"""Labels in memory and on disk: the schema of labelled files, writing them safely, reading them back."""
+"""Labels in memory and on disk: the schema of labelled files, atomic writing, reading."""

@@ -1,4 +1,4 @@
-"""Checksums of labels on disk: whether what is there is what was written, attributes included."""
+"""Checksums of labels on disk: whether a file still holds what was written, attributes included."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHECKSUM = "sha256"
-"""Attribute of a group of labels: `group_digest` of the group."""
+"""Attribute of a group of labels: its `group_digest`."""
 
 FRAMES_CHECKSUM = "frames_sha256"
-"""Attribute of a group of labels: `frames_digest` of the frames that lie beside them at the model's size."""
+"""Attribute of a group of labels: `frames_digest` of the frames stored beside them at the model's size."""
 
 _AT_A_TIME = 64
 
 
 def group_digest(group: h5py.Group) -> str:
-    """SHA-256 over the arrays and attributes of a group, but `CHECKSUM` itself; 64 hexadecimal digits.
+    """Return the SHA-256 over the arrays and attributes of a group except `CHECKSUM`; 64 hexadecimal digits.
 
-    In the order of their names, the arrays first: name, little-endian type and shape of an array on a line, then its
-    values row by row; name, type and value of an attribute on a line. Raises OSError where the file is damaged.
+    In the order of names, arrays first: name, little-endian dtype and shape of an array on a line, then its values row
+    by row; name, type and value of an attribute on a line. Raises OSError if the file is damaged.
     """
     digest = hashlib.sha256()
     for name in sorted(group):
@@ -38,7 +38,7 @@ def group_digest(group: h5py.Group) -> str:
 
 
 def frames_digest(chunks: Iterable[NDArray[np.uint8]]) -> str:
-    """SHA-256 over the pixels of an episode's frames, row by row; 64 hexadecimal digits."""
+    """Return the SHA-256 over the pixels of an episode's frames, row by row; 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(np.ascontiguousarray(chunk).tobytes())
@@ -46,17 +46,17 @@ def frames_digest(chunks: Iterable[NDArray[np.uint8]]) -> str:
 
 
 def stored_frames_digest(frames: h5py.Dataset) -> str:
-    """`frames_digest` of frames in a file, read some at a time. Raises OSError where the file is damaged."""
+    """Return `frames_digest` of frames in a file, reading some at a time. Raises OSError if the file is damaged."""
     return frames_digest(frames[start : start + _AT_A_TIME] for start in range(0, len(frames), _AT_A_TIME))
 
 
 def seal(group: h5py.Group) -> None:
-    """Give a group of labels its checksum; nothing may be written to it afterwards."""
+    """Add the checksum to a group of labels; nothing may be written to it afterwards."""
     group.attrs[CHECKSUM] = group_digest(group)
 
 
 def is_intact(group: h5py.Group) -> bool | None:
-    """Whether a group of labels is as it was written; None where it bears no checksum (Genie before 0.2)."""
+    """Return whether a group of labels is as written; None if it has no checksum (Genie before 0.2)."""
     expected = group.attrs.get(CHECKSUM)
     if expected is None:
         return None

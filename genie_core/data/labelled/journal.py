@@ -1,6 +1,6 @@
-"""The journal of an unfinished labelled file: its finished episodes, and what every one of them was made with.
+"""Journal of an unfinished labelled file: its finished episodes, and the settings common to all of them.
 
-It is the folder ``<output>.parts``: one small HDF5 file an episode, whole or not there, beside ``manifest.json``.
+It is the folder ``<output>.parts``: one small HDF5 file per episode, whole or absent, beside ``manifest.json``.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ _MANIFEST = "manifest.json"
 
 
 def journal_folder(output: Path) -> Path:
-    """Where the journal of `output` is, or would be."""
+    """Return the path of the journal of `output`, whether or not it exists."""
     return output.with_name(f"{output.name}.parts")
 
 
 class Manifest(BaseModel):
-    """What all labels of one output have in common; labels of another manifest never mix with them.
+    """Settings common to all labels of one output; labels made under different manifests never mix.
 
     Attributes:
         bundle_id: SHA-256 of the bundle's contents.
         codebook_sha256: hash of the codebook's values.
         model_fps: frames a second at which the model was trained.
-        step: transition length in frames as the user gave it; None: from each episode's frame rate.
-        fps: frames a second as the user gave it; None: what the files say.
+        step: transition length in frames given by the user; None: from each episode's frame rate.
+        fps: frames a second given by the user; None: from the files.
         density: which frames are labelled.
-        camera: the camera whose frames are labelled.
-        frames: where the output has its frames.
-        format: of the source.
-        source: path of the source, absolute, or its URL.
-        colour: order of the channels as the user gave it.
-        flip: whether pictures are turned over, as the user gave it.
-        frames_path: where in an HDF5 file the frames are, as the user gave it.
-        precision: what the networks compute in.
-        transport: ``jpeg`` where frames go to the model as JPEG.
-        alignment_id: SHA-256 of what decodes the robot's actions; None: nothing does.
+        camera: camera whose frames are labelled.
+        frames: how the output holds its frames.
+        format: format of the source.
+        source: absolute path of the source, or its URL.
+        colour: channel order given by the user.
+        flip: whether pictures are turned over, as given by the user.
+        frames_path: path of the frames in an HDF5 file, given by the user.
+        precision: number format that the networks compute in.
+        transport: ``jpeg`` if frames are sent to the model as JPEG.
+        alignment_id: SHA-256 of the alignment that decodes the robot's actions; None: none does.
 
     """
 
@@ -72,29 +72,29 @@ class Manifest(BaseModel):
     alignment_id: str | None = None
 
     def difference(self, wanted: Self) -> str | None:
-        """The first field in which this manifest is not `wanted`, in words; None where there is none."""
+        """Describe the first field in which this manifest differs from `wanted`; None if they agree."""
         for field in type(self).model_fields:
             there, want = getattr(self, field), getattr(wanted, field)
             if there != want:
-                return f"{field}: there is {there}, wanted {want}"
+                return f"{field}: there is {there}, expected {want}"
         return None
 
 
 class Journal:
-    """The finished episodes of one output; nobody else's while it is open. For one thread at a time.
+    """Finished episodes of one output, locked for this process while open. Not thread-safe.
 
     Attributes:
-        folder: where they are.
-        is_old: whether an earlier run has left it.
+        folder: folder that holds them.
+        is_old: whether an earlier run has left it behind.
 
     """
 
     def __init__(self, output: Path, manifest: Manifest, *, start_over: bool) -> None:
-        """Open the journal of `output`, or begin one.
+        """Open the journal of `output`, or start one.
 
         Raises:
-            DatasetError: another process has it open, and which; there is one with another manifest and a finished
-                episode, and `start_over` is not set; or it cannot be written.
+            DatasetError: another process has it open (the message names it); it has another manifest and a finished
+                episode, and `start_over` is False; or it cannot be written.
 
         """
         self.folder = journal_folder(output)
@@ -123,23 +123,23 @@ class Journal:
                 write_bytes(path, manifest.model_dump_json(indent=2).encode())
 
     def part(self, episode: str) -> Path:
-        """Where the labels of an episode are, or will be; any name makes a short and valid file name."""
+        """Return the path of an episode's labels, whether or not it exists; valid and short for any episode name."""
         return self.folder / f"{hashlib.sha256(episode.encode()).hexdigest()[:32]}.hdf5"
 
     def parts(self) -> list[Path]:
-        """The files of the finished episodes."""
+        """Return the files of the finished episodes."""
         return sorted(self.folder.glob("*.hdf5"))
 
     def remove(self) -> None:
-        """Delete the journal, what killed runs have left of it and of the output, and its folder if that is empty.
+        """Delete the journal, leftovers of killed runs in it and beside the output, and its folder if then empty.
 
-        Killed half way, it is still a journal: its manifest goes last.
+        If killed half way, it is still a journal: the manifest is deleted last.
         """
         self._remove_files()
         self.close()
 
     def close(self) -> None:
-        """Let others use the journal, which stays where it holds a finished episode; may be called again."""
+        """Release the journal, which stays if it holds a finished episode; may be called again."""
         if not any(self.folder.glob("*.hdf5")):
             (self.folder / _MANIFEST).unlink(missing_ok=True)
         self._lock.release()

@@ -1,4 +1,4 @@
-"""What a label is, in memory: the arrays of consecutive frames' latent actions. Storing them is `labelled`'s work."""
+"""Labels in memory: arrays of the latent actions of consecutive frames. For storage, see the rest of the package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Density = Literal["dense", "strided"]
 class Labels:
     """Latent actions of the consecutive frames start .. start + T - 1; the label at t describes x_t -> x_{t+step}.
 
-    Where `valid` is False (the last `step` frames of an episode; with ``strided`` those in between) the other arrays
-    hold zeros: a transition that does not exist is never invented.
+    Where `valid` is False (the last `step` frames of an episode; with ``strided`` also those in between) the other
+    arrays are zero: a transition that does not exist gets no label.
 
     Attributes:
         start: index in the episode of the first frame described.
@@ -28,7 +28,7 @@ class Labels:
         latent: (T, D) float32, the encoder's vector before quantization.
         confidence: (T,) float32 in [0, 1]: (d2 - d1) / (d2 + d1) of the distances to the nearest two codes.
         valid: (T,) bool.
-        action: (T, A) float32, the robot's action over each transition, where an alignment has decoded it.
+        action: (T, A) float32, the robot's action over each transition; None unless an alignment has decoded it.
 
     """
 
@@ -55,7 +55,7 @@ class Labels:
 
     @staticmethod
     def invalid(start: int, count: int, latent_dim: int) -> Labels:
-        """`count` labels that mark frames without a transition."""
+        """Return `count` labels for frames without a transition."""
         return Labels(
             start,
             np.zeros(count, np.uint16),
@@ -68,14 +68,14 @@ class Labels:
     def concatenate(parts: list[Labels]) -> Labels:
         """Join consecutive parts (at least one).
 
-        Raises ValueError where one does not start where the last ended, or only some have actions.
+        Raises ValueError if one does not start where the previous one ends, or only some have actions.
         """
         for before, after in pairwise(parts):
             if after.start != before.start + len(before):
-                raise ValueError(f"labels start at {after.start}, wanted {before.start + len(before)}")
+                raise ValueError(f"labels start at {after.start}, expected {before.start + len(before)}")
         actions = [p.action for p in parts if p.action is not None]
         if actions and len(actions) != len(parts):
-            raise ValueError(f"{len(actions)} of {len(parts)} parts have actions, wanted all or none")
+            raise ValueError(f"{len(actions)} of {len(parts)} parts have actions, expected all or none")
         return Labels(
             parts[0].start,
             np.concatenate([p.code for p in parts]),
@@ -87,9 +87,9 @@ class Labels:
 
 
 def check_code(code: int, num_codes: int, field: str) -> None:
-    """Raise RequestError, calling it `field`, unless `code` is one of `num_codes` latent actions."""
+    """Raise RequestError about `field` unless `code` is one of `num_codes` latent actions."""
     if not 0 <= code < num_codes:
-        raise RequestError(field, f"latent action {code} is out of range, wanted 0 to {num_codes - 1}")
+        raise RequestError(field, f"latent action {code} is out of range, expected 0 to {num_codes - 1}")
 
 
 __all__ = ["Density", "Labels", "check_code"]

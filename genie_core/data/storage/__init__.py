@@ -1,1 +1,1 @@
-"""Where data lie and how files are opened and written: paths and URLs, HDF5, Parquet, whole files, locks. No robots."""
+"""Storage: paths and URLs, HDF5, Parquet, atomic writes, locks. Knows nothing about robots."""

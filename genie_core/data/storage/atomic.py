@@ -1,7 +1,7 @@
-"""The one way to write a file or a folder whole or not at all, and to clear away what killed writers have left.
+"""Atomic writes: a file or folder appears whole or not at all, and leftovers of killed writers are removed.
 
-Everything is written under a temporary name beside its target, flushed to the disk, renamed, and the rename flushed
-too. The temporary name says who writes, so that whoever writes there next can remove what a dead process left.
+Everything is written under a temporary name beside its target, flushed to disk and renamed, and the rename is flushed
+too. The temporary name identifies the writer, so that the next one there can remove what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pathlib import Path
 from genie_core.errors import DatasetError
 
 _NAME_CHARACTERS = 40
-"""So much of a target's name stands in a temporary one: both together must not pass 255 bytes."""
+"""Characters of the target's name that go into the temporary one, which must not exceed 255 bytes."""
 
 _FORGOTTEN_S = 7 * 24 * 3600.0
-"""After so long without a change, a temporary file whose writer cannot be asked about (another machine's) is dead."""
+"""Age, without a change, at which a temporary file counts as dead if its writer cannot be checked (other machine)."""
 
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.genie-(?P<kind>new|old)-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+(\.\w+)?"
@@ -35,16 +35,16 @@ _numbers = count()
 
 @contextmanager
 def new_file(path: Path, *, suffix: str = "", replace: bool = True) -> Iterator[Path]:
-    """Write `path` whole or not at all: the block writes the file whose name it is given.
+    """Write `path` whole or not at all: the block writes to the temporary path that it receives.
 
     Args:
         path: file to write; its folder must exist.
-        suffix: end of the temporary name (``.rrd``), for those who choose a format by it.
-        replace: whether a file that is there when the block ends is replaced.
+        suffix: end of the temporary name (``.rrd``), for writers that choose the format by it.
+        replace: whether to replace a file that exists when the block ends.
 
     Raises:
-        FileExistsError: there is a file at `path`, and `replace` is not set.
-        OSError: it cannot be written. `path` is as it was before, unless only the flushing of its folder failed.
+        FileExistsError: `path` exists, and `replace` is False.
+        OSError: writing failed. `path` is as it was before, unless only the flush of its folder failed.
 
     """
     _clear_once(path.parent)
@@ -57,22 +57,22 @@ def new_file(path: Path, *, suffix: str = "", replace: bool = True) -> Iterator[
         os.replace(temporary, path)
         _flush_folder(path.parent)
     finally:
-        with suppress(OSError):  # what went wrong first counts
+        with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
 
 
 @contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Write the folder `path` whole or not at all: the block fills the empty folder that it is given.
+    """Write the folder `path` whole or not at all: the block fills the empty folder that it receives.
 
     Args:
         path: folder to write; its parent must exist.
-        replace: whether a folder that is there when the block ends is replaced. Killed in between, the old one is put
-            back by whoever writes beside it next.
+        replace: whether to replace a folder that exists when the block ends. If the process is killed during the
+            replacement, the next writer beside it restores the old folder.
 
     Raises:
-        FileExistsError: there is something at `path`, and `replace` is not set.
-        OSError: it cannot be written. `path` is as it was before, unless only the flushing of its parent failed.
+        FileExistsError: `path` exists, and `replace` is False.
+        OSError: writing failed. `path` is as it was before, unless only the flush of its parent failed.
 
     """
     _clear_once(path.parent)
@@ -93,7 +93,10 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(beside: Path) -> Iterator[Path]:
-    """An empty folder on the disk of `beside`, for what is too big for the system's temporary folder; it goes again."""
+    """Create an empty folder on the same disk as `beside`, for data too big for the system's temporary folder.
+
+    It is removed when the block ends.
+    """
     _clear_once(beside.parent)
     folder = _temporary(beside, "new")
     folder.mkdir()
@@ -104,28 +107,28 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all. Raises OSError where it cannot be written."""
+    """Write a small file whole or not at all. Raises OSError if it cannot be written."""
     with new_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file, in UTF-8, whole or not at all. Raises OSError where it cannot be written."""
+    """Write a small UTF-8 text file whole or not at all. Raises OSError if it cannot be written."""
     write_bytes(path, text.encode())
 
 
 def clear_leftovers(folder: Path, *, held: bool = False) -> list[Path]:
-    """Remove the temporary files and folders in `folder` that dead processes have left; what was removed.
+    """Remove the temporary files and folders in `folder` that dead processes left behind, and return their paths.
 
-    A folder that was moved aside to be replaced is put back where its successor never came. With `held` the caller
-    knows that nobody writes there now: all go.
+    A folder that was moved aside and never replaced is restored. With `held` the caller guarantees that nobody is
+    writing there now, and all leftovers are removed.
     """
     removed = []
     for path in leftovers(folder, held=held):
         match = _TEMPORARY.fullmatch(path.name)
         assert match is not None
         target = folder / match["name"]
-        with suppress(OSError):  # another process clears away too, or it is not ours to remove
+        with suppress(OSError):  # another process may be removing it too, or it belongs to another user
             if match["kind"] == "old" and not target.exists():
                 path.rename(target)
                 continue
@@ -135,9 +138,9 @@ def clear_leftovers(folder: Path, *, held: bool = False) -> list[Path]:
 
 
 def leftovers(folder: Path, *, of: str = "", held: bool = False) -> list[Path]:
-    """The temporary files and folders in `folder` that dead processes have left; with `held` all that there are.
+    """List the temporary files and folders in `folder` that dead processes left behind; with `held`, all of them.
 
-    `of`: only those of targets whose names begin so.
+    `of`: only those whose target's name starts with it.
     """
     begin = f".{of[:_NAME_CHARACTERS]}"
     matches = ((path, _TEMPORARY.fullmatch(path.name)) for path in _entries(folder) if path.name.startswith(begin))
@@ -146,7 +149,7 @@ def leftovers(folder: Path, *, of: str = "", held: bool = False) -> list[Path]:
 
 @contextmanager
 def failures_named(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a DatasetError that names `path` and says what can be done."""
+    """Turn an OSError in the block into a DatasetError that names `path` and says what to do."""
     try:
         yield
     except OSError as error:
@@ -154,12 +157,12 @@ def failures_named(path: Path) -> Iterator[None]:
 
 
 def write_error(path: Path, error: OSError) -> DatasetError:
-    """What a user reads where `path` could not be written."""
+    """Return the user's error for a `path` that could not be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "; what was finished before stands: make room and run the same again" if full else ""
+    advice = "; what was finished is kept: make room and run the same command again" if full else ""
     if isinstance(error, FileExistsError):
         return DatasetError(f"{path}: exists already; choose another name, or remove it")
-    reason = os.strerror(error.errno) if error.errno else error  # what libraries say themselves is long
+    reason = os.strerror(error.errno) if error.errno else error  # libraries' own texts are long
     return DatasetError(f"{path}: cannot be written: {reason}{advice}")
 
 
@@ -169,7 +172,7 @@ def _refuse(path: Path) -> None:
 
 
 def _swap(temporary: Path, path: Path) -> None:
-    """Put the folder `temporary` in the place of the folder `path`."""
+    """Replace the folder `path` by the folder `temporary`."""
     aside = _temporary(path, "old")
     path.rename(aside)
     try:
@@ -187,11 +190,11 @@ def _flush_tree(folder: Path) -> None:
 
 
 def _flush(file: Path) -> None:
-    _fsync(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes only what may be written
+    _fsync(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes only files opened for writing
 
 
 def _flush_folder(folder: Path) -> None:
-    if os.name != "nt":  # which opens no folders, and writes their entries through
+    if os.name != "nt":  # Windows cannot open folders, and writes their entries through
         _fsync(folder, os.O_RDONLY)
 
 
@@ -204,7 +207,7 @@ def _fsync(path: Path, flags: int) -> None:
 
 
 def _temporary(path: Path, kind: str, suffix: str = "") -> Path:
-    """A name beside `path` that nobody else has, and that says who writes it."""
+    """Return a unique name beside `path` that identifies the writer."""
     name = path.name if kind == "old" else path.name[:_NAME_CHARACTERS]
     pid = os.getpid()
     return path.with_name(f".{name}.genie-{kind}-{_place()}-{pid}-{_start(pid) or 0}-{next(_numbers)}{suffix}")
@@ -219,11 +222,11 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError:
-        return []  # writing there says what is wrong with it
+        return []  # writing there will raise the proper error
 
 
 def _is_dead(path: Path, match: re.Match[str]) -> bool:
-    """Whether the process that wrote `path` is certainly gone."""
+    """Return whether the process that wrote `path` is certainly gone."""
     if match["place"] == _place() and os.name == "posix":
         return not _is_running(int(match["pid"]), int(match["start"]))
     try:
@@ -234,7 +237,7 @@ def _is_dead(path: Path, match: re.Match[str]) -> bool:
 
 
 def _is_running(pid: int, start: int) -> bool:
-    """Whether the process that had number `pid` and began at `start` still runs."""
+    """Return whether the process with number `pid` that started at `start` is still running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -247,7 +250,7 @@ def _is_running(pid: int, start: int) -> bool:
 
 @lru_cache(maxsize=1)
 def _place() -> str:
-    """Where process numbers mean the same: the machine and, in a container, its numbering; 8 hexadecimal digits."""
+    """Identify the scope of process numbers: machine and, in a container, PID namespace; 8 hexadecimal digits."""
     numbering = ""
     with suppress(OSError):
         numbering = os.readlink("/proc/self/ns/pid")
@@ -255,9 +258,9 @@ def _place() -> str:
 
 
 def _start(pid: int) -> int | None:
-    """When a process began, in the kernel's ticks, which tells it from a later one of that number.
+    """Return the start time of a process in kernel ticks, which tells it from a later one with the same number.
 
-    0 where it has ended and nobody has asked how; None where the system does not say.
+    0 if it has exited but not been reaped; None if the system does not say.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

@@ -1,7 +1,7 @@
-"""Whole copies of remote files on the local disk: bounded, shared by all processes, never half written.
+"""Local cache of remote files: whole copies, bounded in size, shared by all processes, never half written.
 
-A copy is named after its URL, size and tag or time, so that a file which changes at its source is fetched anew. The
-folder is ``GENIE_CACHE`` (else ``~/.cache/genie``); past ``GENIE_CACHE_GIB`` (else 20) the copies used longest ago go.
+A copy is named after the URL, size and version, so a file that changes at its source is fetched again. The folder is
+``GENIE_CACHE`` (default ``~/.cache/genie``); above ``GENIE_CACHE_GIB`` (default 20) the least recently used copies go.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genie_core.errors import DatasetError
 
 _GIB = 1 << 30
 _IN_USE_S = 60.0
-"""A copy used this lately is not removed: somebody may be about to open it. One that is open survives its removal."""
+"""Copies used this recently are kept: a process may be about to open one. An open copy survives its removal."""
 
 _STAMPS = (
     "etag",
@@ -34,14 +34,14 @@ _STAMPS = (
     "updated",
     "created",
 )
-"""Where stores say which version of a file they hold; the first that is there counts."""
+"""Keys under which stores report a file's version; the first one present counts."""
 
 
 def cached_copy(path: RemotePath) -> Path:
-    """Return the local copy of `path`, fetching it if there is none.
+    """Return the local copy of `path`, fetching it if there is none yet.
 
     Raises:
-        DatasetError: it is missing, cannot be reached or is not of the size that the store says, or the disk is full.
+        DatasetError: the file is missing or cannot be reached, its size differs from the store's, or the disk is full.
 
     """
     size, version = remote_stamp(path)
@@ -64,35 +64,35 @@ def cached_copy(path: RemotePath) -> Path:
 
 @lru_cache(maxsize=65536)
 def remote_stamp(path: RemotePath) -> tuple[int, str]:
-    """Size in bytes and version of a remote file, as the store said when this process first asked."""
+    """Return size in bytes and version of a remote file, as the store reported when this process first asked."""
     return fresh_stamp(path)
 
 
 def fresh_stamp(path: RemotePath) -> tuple[int, str]:
-    """Size in bytes and version of a remote file, as the store says now. Raises DatasetError where it is missing."""
+    """Return size in bytes and version of a remote file as the store reports now. Raises DatasetError if missing."""
     info = path.info()
     if info.get("type") == "directory":
-        raise DatasetError(f"{path}: is a folder, wanted a file")
+        raise DatasetError(f"{path}: got a folder, expected a file")
     version = next((str(info[key]) for key in _STAMPS if info.get(key)), "")
     return int(info.get("size") or 0), version
 
 
 def cache_folder() -> Path:
-    """Where copies are kept."""
+    """Return the folder of the cached copies."""
     given = os.environ.get("GENIE_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "genie") / "files"
 
 
 def cache_limit() -> int:
-    """How many bytes of copies are kept. Raises DatasetError where ``GENIE_CACHE_GIB`` is no number above 0."""
+    """Return the most bytes of copies to keep. Raises DatasetError if ``GENIE_CACHE_GIB`` is not a number above 0."""
     given = os.environ.get("GENIE_CACHE_GIB", "20")
     try:
         limit = int(float(given) * _GIB)
     except (ValueError, OverflowError):
         limit = 0
     if limit <= 0:
-        raise DatasetError(f"GENIE_CACHE_GIB: came {given}, wanted a number of GiB above 0")
+        raise DatasetError(f"GENIE_CACHE_GIB: got {given}, expected a number of GiB above 0")
     return limit
 
 
@@ -102,14 +102,14 @@ def _fetch(path: RemotePath, copy: Path, size: int) -> None:
             path.system.get_file(path.key, str(temporary))
         came = temporary.stat().st_size
         if size and came != size:
-            raise DatasetError(f"{path}: {came} bytes came, wanted {size}: the transfer was cut off, try again")
+            raise DatasetError(f"{path}: got {came} bytes, expected {size}: the transfer was cut off, try again")
 
 
 def _make_room(folder: Path, wanted: int) -> None:
-    """Remove copies, those used longest ago first, until `wanted` more bytes fit under the limit."""
+    """Remove the least recently used copies until `wanted` more bytes fit under the limit."""
     files = []
     for file in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process removes too
+        with suppress(FileNotFoundError):  # another process may be removing it too
             status = file.stat()
             files.append((status.st_mtime, status.st_size, file))
     used, limit, newest = sum(size for _, size, _ in files), cache_limit(), time.time() - _IN_USE_S

@@ -1,4 +1,4 @@
-"""What identifies a file that was read: its size and time, and where that costs little the SHA-256 of its bytes."""
+"""Fingerprint of a file that was read: size and time of change, and the SHA-256 of its bytes if cheap."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from genie_core.data.storage.location import RemotePath, SourcePath
 from genie_core.errors import DatasetError
 
 HASHED_BYTES = 256 * 1024 * 1024
-"""Larger files are not hashed: 256 MiB take a fraction of a second, and labelling what they hold takes minutes."""
+"""Largest file hashed: 256 MiB take a fraction of a second, and labelling that much data takes minutes."""
 
 
 def size_and_time(path: SourcePath) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds; for a URL a number made of its tag or time.
+    """Return size in bytes and time of the last change in nanoseconds; for a URL, a number made of its version.
 
-    Raises DatasetError where the file is not there or cannot be reached.
+    Raises DatasetError if the file is missing or cannot be reached.
     """
     if isinstance(path, RemotePath):
         size, version = fresh_stamp(path)
@@ -29,9 +29,9 @@ def size_and_time(path: SourcePath) -> tuple[int, int]:
 
 
 def cheap_sha256(path: SourcePath) -> str | None:
-    """SHA-256 of the file's bytes, 64 hexadecimal digits; None where it is behind a URL or over `HASHED_BYTES`.
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; None if behind a URL or over `HASHED_BYTES`.
 
-    Raises DatasetError where the file cannot be read.
+    Raises DatasetError if the file cannot be read.
     """
     if not isinstance(path, Path):
         return None

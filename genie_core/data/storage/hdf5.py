@@ -1,4 +1,4 @@
-"""Opening HDF5 files: reading with errors a user can act on, and writing files that are whole or not there at all."""
+"""HDF5 files: reading with errors that a user can act on, and atomic writing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def read_hdf5(path: SourcePath) -> Iterator[h5py.File]:
-    """Open `path` for reading, for as short as the block lasts; a remote file through the cache.
+    """Open `path` for reading until the block ends; a remote file through the cache.
 
     Raises:
-        DatasetError: `path` is missing, truncated, damaged or not HDF5; also where a read inside the block fails.
+        DatasetError: `path` is missing, truncated, damaged or not HDF5, or a read inside the block fails.
 
     """
     try:
@@ -42,9 +42,9 @@ def _reason(error: OSError) -> str:
     text = str(error)
     truncated = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
     if truncated:
-        return f"the file is truncated: {truncated[1]} bytes came, its header wants {truncated[2]}"
+        return f"the file is truncated: got {truncated[1]} bytes, expected {truncated[2]} as its header says"
     if "signature not found" in text:
-        return "came something else, wanted an HDF5 file"
+        return "got something else, expected an HDF5 file"
     if "unable to lock file" in text:
         return "another program has the file open for writing"
     if error.errno is not None:
@@ -54,13 +54,13 @@ def _reason(error: OSError) -> str:
 
 @contextmanager
 def write_hdf5(path: Path, *, update: bool = False, replace: bool = True) -> Iterator[AtomicFile]:
-    """Write `path` whole or not at all: into a temporary file beside it, flushed to the disk, then renamed over it.
+    """Write `path` whole or not at all: to a temporary file beside it, flushed to disk, then renamed.
 
-    With `update` the block starts from a copy of what `path` holds. Without `replace` a file that is there when the
-    block ends stays.
+    With `update` the block starts from a copy of the existing file. Without `replace` a file that exists when the block
+    ends is kept.
 
     Raises:
-        DatasetError: the disk is full or cannot be written, or there is a file and it must stay; `path` is as it was
+        DatasetError: the disk is full or cannot be written, or the file exists and must be kept; `path` is as it was
             before.
 
     """
@@ -75,7 +75,7 @@ def write_hdf5(path: Path, *, update: bool = False, replace: bool = True) -> Ite
 
 
 class AtomicFile:
-    """An HDF5 file under construction, made by `write_hdf5`. Not for two threads at once."""
+    """An HDF5 file under construction, made by `write_hdf5`. Not thread-safe."""
 
     def __init__(self, path: Path, temporary: Path, mode: str) -> None:
         self._path = path
@@ -85,17 +85,17 @@ class AtomicFile:
 
     @contextmanager
     def writing(self) -> Iterator[h5py.File]:
-        """Give the file to write to. Ctrl-C waits until the block ends, so let it be short.
+        """Open the file for writing. Ctrl-C waits until the block ends, so keep it short.
 
         Raises:
-            DatasetError: this or an earlier write has failed.
+            DatasetError: this or an earlier write failed.
 
         """
         with _signals_held(), self._failures_named():
             yield self._file
 
     def close(self) -> None:
-        """Close the file. Raises DatasetError if any write has failed."""
+        """Close the file. Raises DatasetError if any write failed."""
         with _signals_held(), self._failures_named():
             try:
                 self._file.close()
@@ -104,7 +104,7 @@ class AtomicFile:
 
     @contextmanager
     def _failures_named(self) -> Iterator[None]:
-        """Raise what a write failed of, also in place of the odd ways in which HDF5 fails afterwards."""
+        """Raise the error of the first failed write, in place of the odd ones that HDF5 raises afterwards."""
         try:
             yield
         finally:
@@ -113,10 +113,11 @@ class AtomicFile:
 
 
 class _NeverFailingFile(io.RawIOBase):
-    """A file for HDF5 to write to that remembers the first failed write instead of raising it.
+    """A file object for HDF5 that records the first failed write instead of raising it.
 
     After a failed write HDF5 (2.0) crashes the process when it closes the file, so it must never see one. What was
-    written is worthless then, and who looks at `error` throws it away. For the same reason no signal may raise here.
+    written is then worthless, and the owner checks `error` and discards it. For the same reason no signal may raise
+    here.
     """
 
     def __init__(self, path: Path, mode: str) -> None:
@@ -161,8 +162,8 @@ class _NeverFailingFile(io.RawIOBase):
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Hold back Ctrl-C and termination, whose handlers may raise, until the block ends."""
-    if threading.current_thread() is not threading.main_thread():  # no handler runs in it
+    """Delay Ctrl-C and termination, whose handlers may raise, until the block ends."""
+    if threading.current_thread() is not threading.main_thread():  # signal handlers run in the main thread only
         yield
         return
     came: list[int] = []

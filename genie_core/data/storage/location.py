@@ -1,7 +1,7 @@
-"""Where robot video lies: a local path, or a URL that fsspec knows (s3://, gs://, hf://, http://, memory:// ...).
+"""Locations of robot video: local paths, and URLs that fsspec knows (s3://, gs://, hf://, http://, memory:// ...).
 
-Readers open files only through `local_file`, which brings a remote one into a bounded cache, whole and once (see
-`file_cache`). Listing and looking up go through fsspec itself; its errors become DatasetError here.
+Readers open files only through `local_file`, which fetches a remote one into a bounded cache, whole and once (see
+`file_cache`). Listing and lookup use fsspec itself; its errors become DatasetError here.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _PACKAGES = {
     "sftp": "paramiko",
     "ssh": "paramiko",
 }
-"""What to install for a kind of URL, where that is not fsspec alone."""
+"""Package to install for a URL scheme that fsspec alone does not read."""
 
 _GONE = (404, 410)
-"""What a web server answers where there is nothing."""
+"""Status codes with which a web server says that a file does not exist."""
 
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
-    """A file or folder behind a URL, with as much of `pathlib.Path` as readers need. Making one reads nothing.
+    """A file or folder behind a URL, with the parts of `pathlib.Path` that readers need. Creating one reads nothing.
 
-    Every method that looks raises DatasetError, naming the URL, where the store cannot be reached.
+    Methods that access the store raise DatasetError, naming the URL, if it cannot be reached.
 
     Attributes:
-        url: with its scheme, without a slash at the end.
+        url: with its scheme, without a trailing slash.
 
     """
 
@@ -59,13 +59,13 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last part of the URL, of one of the web without its query."""
+        """Last part of the URL; of a web address, without the query."""
         url = urlsplit(self.url)._replace(query="", fragment="").geturl() if self._is_web else self.url
         return self._plain(url.rstrip("/").rpartition("/")[2])
 
     @property
     def suffix(self) -> str:
-        """What `name` ends in, with its dot."""
+        """End of `name` from its last dot, dot included."""
         return PurePosixPath(self.name).suffix
 
     @property
@@ -75,42 +75,42 @@ class RemotePath:
 
     @property
     def parents(self) -> tuple[RemotePath, ...]:
-        """The folders around it, nearest first, up to the store's root."""
+        """Folders around it, nearest first, up to the store's root."""
         depth = max(0, self.url.count("/") - 2)
         return tuple(RemotePath(self.url.rsplit("/", up)[0]) for up in range(1, depth + 1))
 
     @property
     def parent(self) -> RemotePath:
-        """The folder around it."""
+        """Folder around it."""
         return self.parents[0] if self.parents else self
 
     def resolve(self) -> RemotePath:
-        """Itself: a URL is absolute."""
+        """Return itself: a URL is absolute."""
         return self
 
     def is_relative_to(self, folder: SourcePath) -> bool:
-        """Whether it lies in `folder`, or is it."""
+        """Return whether it is `folder` or lies in it."""
         return isinstance(folder, RemotePath) and f"{self.url}/".startswith(f"{folder.url}/")
 
     def relative_to(self, folder: SourcePath) -> PurePosixPath:
-        """Its path within `folder`; raises ValueError where it does not lie there."""
+        """Return its path within `folder`. Raises ValueError if it does not lie there."""
         if not self.is_relative_to(folder):
             raise ValueError(f"{self.url} does not lie in {folder}")
         return PurePosixPath(self._plain(self.url[len(str(folder)) + 1 :]))
 
     def exists(self) -> bool:
-        """Whether there is a file or folder."""
+        """Return whether there is a file or folder."""
         with self.reported():
             return bool(self.system.exists(self.key))
 
     def is_file(self) -> bool:
-        """Whether there is a file."""
+        """Return whether there is a file."""
         if self._is_web:
             return self._kind() is not None and not self.is_dir()
         return self._kind() == "file"
 
     def is_dir(self) -> bool:
-        """Whether there is a folder; on the web a page of links whose name does not end as a file's does."""
+        """Return whether there is a folder; on the web, a page of links whose name does not look like a file's."""
         if self._is_web and re.search(r"[A-Za-z]", self.suffix):
             return False  # asking would fetch the file
         if self._is_web:
@@ -119,28 +119,28 @@ class RemotePath:
         return self._kind() == "directory"
 
     def files(self) -> list[RemotePath]:
-        """All files below this folder, however deep, sorted."""
+        """Return all files below this folder, recursively, sorted."""
         with self.reported():
             return sorted(self._of(key) for key in self.system.find(self.key))
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """Files and folders below this folder that match, in no particular order."""
+        """Yield the files and folders below this folder that match, in no particular order."""
         with self.reported():
             keys = self.system.glob(f"{self.key.rstrip('/')}/{pattern}")
         return (self._of(key) for key in keys)
 
     def read_bytes(self) -> bytes:
-        """What the file holds; raises FileNotFoundError where there is none."""
+        """Return the contents of the file. Raises FileNotFoundError if there is none."""
         with self.reported(missing=True):
             data: bytes = self.system.cat_file(self.key)
             return data
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """What the file holds, as text; raises FileNotFoundError where there is none."""
+        """Return the contents of the file as text. Raises FileNotFoundError if there is none."""
         return self.read_bytes().decode(encoding)
 
     def forget(self) -> None:
-        """Drop what this process remembers of the store, so that what has changed there is seen."""
+        """Clear what this process has cached of the store's listings, so that later changes are seen."""
         from genie_core.data.storage.file_cache import remote_stamp
 
         with self.reported():
@@ -148,7 +148,7 @@ class RemotePath:
         remote_stamp.cache_clear()
 
     def info(self) -> dict[str, Any]:
-        """What the store says of the file: ``size``, and where it knows them a tag or a time. Asked anew each time."""
+        """Return the store's record of the file: ``size`` and, if known, a version or time. Asks anew each time."""
         with self.reported():
             self.system.invalidate_cache(self.system._parent(self.key))
             found: dict[str, Any] = self.system.info(self.key)
@@ -156,16 +156,16 @@ class RemotePath:
 
     @cached_property
     def system(self) -> Any:
-        """The fsspec file system. Raises DatasetError where its package is not installed."""
+        """Return the fsspec file system. Raises DatasetError if its package is not installed."""
         return self._opened[0]
 
     @property
     def key(self) -> str:
-        """What `system` calls the file."""
+        """Return the file's name in `system`."""
         return str(self._opened[1])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url}  # a file system's connections stay in their process
+        return {"url": self.url}  # connections of a file system must not leave their process
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -176,9 +176,9 @@ class RemotePath:
             return system, key
 
     def _kind(self) -> str | None:
-        """``file`` or ``directory``, of the web always ``file``; None where there is neither.
+        """Return ``file`` or ``directory`` (on the web always ``file``); None if there is neither.
 
-        Not by the store's own `isfile` and `isdir`: they take whatever fails, refused access too, for a No.
+        The store's own `isfile` and `isdir` are not used: they return False for every failure, refused access included.
         """
         try:
             with self.reported(missing=True):
@@ -186,7 +186,7 @@ class RemotePath:
         except FileNotFoundError as error:
             cause = error.__cause__
             if self._is_web and cause is not None and getattr(cause, "status", None) not in _GONE:
-                # fsspec says so of a server that refuses or does not answer, too
+                # fsspec raises this also for a server that refuses or does not answer
                 raise DatasetError(f"{self.url}: cannot be read: {type(cause).__name__}: {cause}") from cause
             return None
 
@@ -195,11 +195,11 @@ class RemotePath:
         return self.url.startswith(("http://", "https://"))
 
     def _plain(self, part: str) -> str:
-        """Part of a URL as a name: only those of the web have characters that are written as numbers."""
+        """Decode a part of a URL to a name: only web addresses have percent-encoded characters."""
         return unquote(part) if self._is_web else part
 
     def _of(self, key: str) -> RemotePath:
-        """The file that the store calls `key`, spelled as this folder is."""
+        """Return the file that the store calls `key`, spelled as this folder is."""
         here = self.key.rstrip("/")
         if key.startswith(f"{here}/"):
             return RemotePath(f"{self.url}{key[len(here) :].rstrip('/')}")
@@ -207,7 +207,7 @@ class RemotePath:
 
     @contextmanager
     def reported(self, *, missing: bool = False) -> Iterator[None]:
-        """Turn what fsspec and its back ends raise into DatasetError; a missing file only unless `missing`."""
+        """Turn errors of fsspec and its back ends into DatasetError; a missing file only unless `missing`."""
         try:
             yield
         except FileNotFoundError as error:
@@ -221,18 +221,18 @@ class RemotePath:
             raise DatasetError(f"{self.url}: reading {scheme}:// needs {advice}") from error
         except DatasetError:
             raise
-        except Exception as error:  # every back end has errors of its own
+        except Exception as error:  # every back end has its own errors
             raise DatasetError(f"{self.url}: cannot be read: {type(error).__name__}: {error}") from error
 
 
 SourcePath = Path | RemotePath
-"""Where input lies. Output is always a local `Path`."""
+"""Location of input. Output is always a local `Path`."""
 
 
 def source_path(place: str | SourcePath) -> SourcePath:
-    """Return the path that a user means by `place`: a URL if it has a scheme, otherwise a local path.
+    """Return the path that `place` stands for: a URL if it has a scheme, otherwise a local path.
 
-    ``file://`` is a local path. Raises DatasetError where a URL is a scheme and nothing else.
+    ``file://`` is a local path. Raises DatasetError if a URL is nothing but a scheme.
     """
     if not isinstance(place, str):
         return place
@@ -242,29 +242,29 @@ def source_path(place: str | SourcePath) -> SourcePath:
     if scheme in LOCAL_SCHEMES:
         return Path(unquote(rest))
     if not rest.strip("/"):
-        raise DatasetError(f"{place}: the URL names no bucket, host or folder")
+        raise DatasetError(f"{place}: got a URL without a bucket, host or folder, expected one")
     return RemotePath(place.rstrip("/"))
 
 
 def path_within(file: SourcePath, folder: SourcePath) -> PurePosixPath:
-    """Return the path of `file` within `folder`; raises ValueError where it does not lie there."""
+    """Return the path of `file` within `folder`. Raises ValueError if it does not lie there."""
     if isinstance(file, RemotePath):
         return file.relative_to(folder)
     return PurePosixPath(file.relative_to(str(folder)).as_posix())
 
 
 def lies_within(file: SourcePath, folder: SourcePath) -> bool:
-    """Whether `file` lies in `folder`, or is it."""
+    """Return whether `file` is `folder` or lies in it."""
     if isinstance(file, RemotePath):
         return file.is_relative_to(folder)
     return isinstance(folder, Path) and file.is_relative_to(folder)
 
 
 def local_file(path: SourcePath) -> Path:
-    """Return a local file with the contents of `path`: itself, or a copy in the cache, to be opened at once.
+    """Return a local file with the contents of `path`: itself, or a copy in the cache. Open it at once.
 
     Raises:
-        DatasetError: `path` is remote and missing, or cannot be reached, or the cache cannot be written.
+        DatasetError: `path` is remote and missing or cannot be reached, or the cache cannot be written.
 
     """
     if isinstance(path, Path):

@@ -1,4 +1,4 @@
-"""Locks between processes, also of two machines on one shared folder; they go with their process, however that ends."""
+"""Locks between processes, also on several machines that share a folder; released however their process ends."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from genie_core.errors import DatasetError
 
 LOCK = "lock"
 OWNER = "owner.json"
-"""Beside the lock, not in it: on Windows nobody else can read a locked file."""
+"""Beside the lock, not in it: on Windows no other process can read a locked file."""
 
 _TRIES, _BETWEEN_S = 40, 0.05
-"""How often a lock is tried for that somebody lets go of at this moment."""
+"""Number of attempts to take a lock whose holder may be about to release it."""
 
 
 class Owner(BaseModel):
-    """Who holds a lock."""
+    """Holder of a lock."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,22 +38,22 @@ class Owner(BaseModel):
     command: str
 
     def words(self) -> str:
-        """For errors: ``process 123 on host, since ..., (genie label ...)``."""
+        """Describe the holder for errors: ``process 123 on host, since ..., (genie label ...)``."""
         return f"process {self.pid} on {self.host}, since {self.since} ({self.command})"
 
 
 class FolderLock:
-    """Holds a folder for this process alone, and says so to all others; the folder is made if there is none."""
+    """Exclusive use of a folder, which is created if missing; other processes are told who holds it."""
 
     def __init__(self, folder: Path, doing: str) -> None:
         """Take the lock.
 
         Args:
-            folder: whose files ``lock`` and ``owner.json`` are used; its parent must exist.
-            doing: what the holder does, for those who are refused: ``labels d.hdf5``.
+            folder: folder to lock by its files ``lock`` and ``owner.json``; its parent must exist.
+            doing: what the holder does, shown to processes that are refused: ``labels d.hdf5``.
 
         Raises:
-            DatasetError: another process holds it, and which; or the folder cannot be written.
+            DatasetError: another process holds it (the message names it), or the folder cannot be written.
 
         """
         self._folder = folder
@@ -68,7 +68,7 @@ class FolderLock:
             write_bytes(folder / OWNER, owner.model_dump_json(indent=2).encode())
 
     def release(self) -> None:
-        """Let go of the folder, and remove the lock's own files from it; does nothing the second time."""
+        """Release the folder and remove the lock's own files; calling it again has no effect."""
         if not self._lock.is_locked:
             return
         with suppress(OSError):
@@ -85,7 +85,7 @@ class FolderLock:
             except (Timeout, FileNotFoundError):
                 if read_owner(self._folder) is not None:
                     break
-                time.sleep(_BETWEEN_S)  # its holder is coming or going
+                time.sleep(_BETWEEN_S)  # its holder is just starting or ending
                 continue
             return lock
         owner = read_owner(self._folder)
@@ -94,7 +94,7 @@ class FolderLock:
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Who holds the lock of a folder, or held it when it was killed; None where nobody does."""
+    """Return who holds the lock of a folder, or held it when killed; None if it is free."""
     try:
         return Owner.model_validate(json.loads((folder / OWNER).read_bytes()))
     except (OSError, ValueError, ValidationError):
@@ -103,9 +103,9 @@ def read_owner(folder: Path) -> Owner | None:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` for as long as the block lasts, and wait for it first.
+    """Wait for the lock file `path`, and hold it until the block ends.
 
-    Raises OSError where it cannot be made.
+    Raises OSError if it cannot be created.
     """
     lock = FileLock(path, thread_local=False)
     lock.acquire()
@@ -116,18 +116,18 @@ def waiting_lock(path: Path) -> Iterator[None]:
 
 
 def _release(lock: FileLock, path: Path) -> None:
-    """Let go of a lock and remove its file."""
-    if os.name == "posix":  # while it is held: who has opened it already sees that it is no lock any more
+    """Release a lock and remove its file."""
+    if os.name == "posix":  # before the release: others who have opened the file see that it is no longer the lock
         with suppress(OSError):
             path.unlink()
     lock.release()
-    if os.name != "posix":  # no open file can be removed
+    if os.name != "posix":  # an open file cannot be removed there
         with suppress(OSError):
             path.unlink()
 
 
 def _command() -> str:
-    """The command line of this process, as a user would type it; shortened."""
+    """Return the command line of this process as a user would type it, shortened to 300 characters."""
     words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
     text = shlex.join(words)
     return text if len(text) <= 300 else f"{text[:300]} ..."

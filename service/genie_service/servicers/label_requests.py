@@ -50,22 +50,22 @@ class LabelPlan:
 def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelPlan:
     """Resolve options sent as `field` for a model trained at `model_fps` frames a second. Raises RequestError."""
     if options.density not in _DENSITIES:
-        raise RequestError(f"{field}.density", f"got {options.density}, wanted LABEL_DENSITY_DENSE or _STRIDED")
+        raise RequestError(f"{field}.density", f"got {options.density}, expected LABEL_DENSITY_DENSE or _STRIDED")
     if options.step > MAX_STEP:
-        raise RequestError(f"{field}.step", f"got {options.step}, wanted 1 to {MAX_STEP} frames, or 0 to go by fps")
+        raise RequestError(f"{field}.step", f"got {options.step}, expected 1 to {MAX_STEP} frames, or 0 to go by fps")
     fps = _checked_fps(options, field)
     resolved = resolve_step(fps, model_fps, options.step or None)
     if resolved.step > MAX_STEP:
         came = f"{options.fps:g} frames a second is {resolved.step} frames a step of this model"
-        raise RequestError(f"{field}.fps", f"{came} ({model_fps:g} frames a second), wanted at most {MAX_STEP}")
+        raise RequestError(f"{field}.fps", f"{came} ({model_fps:g} frames a second), expected at most {MAX_STEP}")
     return LabelPlan(resolved.step, resolved.effective_fps, _DENSITIES[options.density])
 
 
 def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | None:
     if not (math.isfinite(options.fps) and options.fps >= 0):
-        raise RequestError(f"{field}.fps", f"got {options.fps:g}, wanted a number of frames a second above 0")
+        raise RequestError(f"{field}.fps", f"got {options.fps:g}, expected a number of frames a second above 0")
     if not options.fps and not options.step:
-        raise RequestError(f"{field}.fps", "got neither fps nor step, wanted the episode's frames a second, or a step")
+        raise RequestError(f"{field}.fps", "got neither fps nor step, expected the episode's frame rate or a step")
     return options.fps or None
 
 

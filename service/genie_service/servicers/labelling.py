@@ -124,7 +124,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         if first is None:
             raise RequestError("header", "the stream ended without one")
         if not first.HasField("header"):
-            raise RequestError("header", f"the first message holds {part_of(first)}, wanted the header")
+            raise RequestError("header", f"the first message holds {part_of(first)}, expected the header")
         return first.header
 
     async def _alignment(
@@ -167,7 +167,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         size: tuple[int, int] | None = None
         async for request in requests:
             if not request.HasField("frames"):
-                raise RequestError("frames", f"a message after the first holds {part_of(request)}, wanted frames")
+                raise RequestError("frames", f"a message after the first holds {part_of(request)}, expected frames")
             came = (request.frames.height, request.frames.width)
             if size is not None and came != size:
                 raise _size_changed(size, came)
@@ -180,7 +180,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
 
 def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
     field = "frames.height" if came[0] != size[0] else "frames.width"
-    wanted = f"wanted {size[0]} x {size[1]} as in the stream's first frames"
+    wanted = f"expected {size[0]} x {size[1]} as in the stream's first frames"
     return RequestError(field, f"got frames of {came[0]} x {came[1]}, {wanted}")
 
 

@@ -40,7 +40,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         """One page of models, ordered by name. A page token is the name of the last model of the page before."""
         if request.page_size > MAX_PAGE:
             raise RequestError(
-                "page_size", f"got {request.page_size}, wanted at most {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"
+                "page_size", f"got {request.page_size}, expected at most {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"
             )
         size = request.page_size or DEFAULT_PAGE
         rest = [status for status in await self._registry.statuses() if status.name > request.page_token]

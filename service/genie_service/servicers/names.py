@@ -13,7 +13,7 @@ def model_name(resource_name: str, field: str, *, required: bool = False) -> str
         return ""
     name = resource_name.removeprefix(_PREFIX)
     if not resource_name.startswith(_PREFIX) or not name or "/" in name:
-        raise RequestError(field, f"got {resource_name!r}, wanted 'models/' and the model's name")
+        raise RequestError(field, f"got {resource_name!r}, expected 'models/' and the model's name")
     return name
 
 

@@ -159,7 +159,7 @@ def test_a_damaged_export_is_not_believed(tmp_path: Path, labelled: LabelledFile
     document["version"] = 99
     pq.write_table(table.replace_schema_metadata({b"genie": json.dumps(document).encode()}), tmp_path / "newer.parquet")
     refused(
-        tmp_path / "newer.parquet", ExportPlan("robomimic"), "of version 99, wanted genie latent actions of version 1"
+        tmp_path / "newer.parquet", ExportPlan("robomimic"), "of version 99, expected genie latent actions of version 1"
     )
 
 

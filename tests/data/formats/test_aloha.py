@@ -38,7 +38,7 @@ def test_an_episode_a_file_in_the_order_of_their_numbers(tmp_path: Path) -> None
 
 def test_a_camera_goes_by_its_name(tmp_path: Path) -> None:
     path = make_aloha(tmp_path / "episode_3.hdf5", cameras=CAMERAS)
-    with pytest.raises(DatasetError, match="wanted a choice of one: cam_high, cam_left_wrist, cam_right_wrist"):
+    with pytest.raises(DatasetError, match="expected a choice of one: cam_high, cam_left_wrist, cam_right_wrist"):
         open_dataset(path)
     (episode,) = open_dataset(path, camera="cam_left_wrist").episodes
     assert episode.name == "episode_3"
@@ -51,7 +51,7 @@ def test_what_is_no_camera_is_named_and_stops_nothing(tmp_path: Path) -> None:
         file["observations/images/depth"] = np.zeros((8, 24, 32), np.uint16)
     assert open_dataset(path, fps=50).camera == "top"
     (warning,) = inspect_dataset(path, fps=50).warnings
-    assert "observations/images/depth: no camera: came uint16" in warning
+    assert "observations/images/depth: no camera: got uint16" in warning
     with h5py.File(path, "r+") as file:
         del file["observations/images/top"]
     with pytest.raises(DatasetError, match=r"no camera that can be read: .*depth"):

@@ -115,7 +115,7 @@ def test_channels_that_may_be_first_or_last_are_asked_for(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((2, 8, 8, 3)), "came float64"),
+        (np.zeros((2, 8, 8, 3)), "got float64"),
         (np.zeros((2, 8, 8), np.uint8), r"shape \(2, 8, 8\)"),
         (np.zeros((2, 8, 8, 4), np.uint8), r"shape \(2, 8, 8, 4\)"),
         (np.zeros((2, 40), np.uint8), "no PNG or JPEG"),
@@ -129,7 +129,7 @@ def test_what_is_no_frames_is_said_to_be_none(tmp_path: Path, array: np.ndarray,
 
 
 def test_a_path_of_actions_alone_and_another_camera_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="wanted both"):
+    with pytest.raises(DatasetError, match="expected both"):
         ReadOptions(actions_path="robot/command")
     with pytest.raises(DatasetError, match="no camera `left`"):
         open_dataset(make_nested(tmp_path / "a.h5"), camera="left", options=NESTED)

@@ -72,7 +72,7 @@ def test_numbers_are_those_of_the_episode(tmp_path: Path, version: str) -> None:
 def test_a_camera_is_chosen_by_name(tmp_path: Path, version: str) -> None:
     path = MAKERS[version](tmp_path / "set", cameras=("observation.images.left", "observation.images.right"))
     names = "observation.images.left, observation.images.right"
-    with pytest.raises(DatasetError, match=f"several cameras, wanted a choice of one: {names}"):
+    with pytest.raises(DatasetError, match=f"several cameras, expected a choice of one: {names}"):
         open_dataset(path)
     with pytest.raises(DatasetError, match=f"no camera `left`; the cameras are: {names}"):
         open_dataset(path, camera="left")
@@ -94,7 +94,7 @@ def test_depth_is_no_camera(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_pictures_has_no_camera(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no camera, wanted a feature of dtype video or image"):
+    with pytest.raises(DatasetError, match="no camera, expected a feature of dtype video or image"):
         open_dataset(make_lerobot_v21(tmp_path / "set", cameras=()))
 
 
@@ -143,9 +143,7 @@ def test_episodes_of_hardly_any_frames_are_listed(tmp_path: Path, version: str, 
 def test_a_folder_of_datasets_is_not_a_folder_of_video(tmp_path: Path) -> None:
     make_lerobot_v21(tmp_path / "all/first")
     make_lerobot_v30(tmp_path / "all/second")
-    with pytest.raises(
-        DatasetError, match=r"holds datasets of their own .*lerobot.*, wanted one of them: first, second"
-    ):
+    with pytest.raises(DatasetError, match=r"holds whole datasets .*lerobot.*, expected one of them: first, second"):
         open_dataset(tmp_path / "all")
 
 

@@ -112,7 +112,7 @@ def test_a_dataset_is_told_by_its_files(tmp_path: Path) -> None:
     for file in (tmp_path / "arm/1.0.0").glob("*.tfrecord*"):
         file.unlink()
     assert rlds_reason(tmp_path / "arm/1.0.0") == "holds features.json and dataset_info.json, which TFDS writes"
-    with pytest.raises(DatasetError, match=r"holds no shard, wanted files like NAME-train\.tfrecord-00000-of-00001"):
+    with pytest.raises(DatasetError, match=r"got no shard, expected files like NAME-train\.tfrecord-00000-of-00001"):
         read_rlds_meta(tmp_path / "arm")
 
 
@@ -130,7 +130,7 @@ def test_one_of_several_versions_has_to_be_named(tmp_path: Path) -> None:
     for version in ("1.0.0", "2.0.0"):
         make_rlds(tmp_path / version)
     with pytest.raises(
-        DatasetError, match=r"several versions of an RLDS dataset, wanted one of them: 1\.0\.0, 2\.0\.0"
+        DatasetError, match=r"several versions of an RLDS dataset, expected one of them: 1\.0\.0, 2\.0\.0"
     ):
         read_rlds_meta(tmp_path)
     assert len(readers(tmp_path / "2.0.0")) == 4
@@ -147,10 +147,10 @@ def test_a_camera_that_is_none_is_refused_with_those_there_are(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("feature", "why"),
     [
-        (image((8, 8, 1), "uint16"), "pictures of uint16, as depth is stored, wanted uint8"),
-        (image((8, 8, 1), "float32"), "pictures of float32, as depth is stored, wanted uint8"),
-        (image((8, 8, 2)), r"pictures of shape (8, 8, 2), wanted (H, W, 3)"),
-        (sequence(image((8, 8, 3))), "several pictures a step, wanted one"),
+        (image((8, 8, 1), "uint16"), "pictures of uint16, as depth is stored, expected uint8"),
+        (image((8, 8, 1), "float32"), "pictures of float32, as depth is stored, expected uint8"),
+        (image((8, 8, 2)), r"pictures of shape (8, 8, 2), expected (H, W, 3)"),
+        (sequence(image((8, 8, 3))), "several pictures a step, expected one"),
         (image((8, 8, 1)), None),
         (image((-1, -1, 3)), None),
     ],
@@ -226,7 +226,7 @@ def test_an_action_of_several_parts_is_put_together(tmp_path: Path) -> None:
     action = group(world_vector=tensor("float32", 3), gripper=tensor())
     path = make_rlds(tmp_path, change=split_action, features={**step_features(), "action": action})
     meta = read_rlds_meta(path)
-    assert meta.facts == ("actions are put together of action/gripper, action/world_vector, in this order",)
+    assert meta.facts == ("actions are concatenated from action/gripper, action/world_vector, in this order",)
     actions = next(rlds_readers(meta, IMAGE)).actions
     np.testing.assert_array_equal(actions, action_of(0, 4)[:, [3, 0, 1, 2]])
 
@@ -272,7 +272,7 @@ def test_arrays_of_every_encoding_are_read(tmp_path: Path) -> None:
         ("is_first", tensor("string"), "text, wanted numbers"),
         ("is_first", tensor("float32", -1), "its length is not the same in every step"),
         ("is_first", sequence(tensor()), "its length is not the same in every step"),
-        ("is_first", tensor("complex64"), "complex64, wanted numbers"),
+        ("is_first", tensor("complex64"), "complex64, expected numbers"),
         ("is_first", {"pythonClassName": "x.audio_feature.Audio", "audio": {}}, "it is a Audio, which is not read"),
         (IMAGE, None, "image, wanted numbers"),
     ],
@@ -295,8 +295,8 @@ def test_without_features_json_the_first_record_tells(tmp_path: Path) -> None:
     assert meta.refused == {DEPTH: "depth is not read"}
     shard = shard_path(path, count=2)
     assert meta.warnings[0] == (
-        f"{path}/features.json: there is none: cameras and arrays are those of {shard}: record 1, "
-        "arrays of several axes come flat"
+        f"{path}/features.json: missing: cameras and arrays are those of {shard}: record 1, "
+        "arrays of several axes are read flat"
     )
     reader = list(rlds_readers(meta, IMAGE))[1]
     np.testing.assert_array_equal(reader.read(0, 4), declared.read(0, 4))
@@ -310,7 +310,7 @@ def test_without_dataset_info_the_shards_are_counted(tmp_path: Path) -> None:
     (path / "dataset_info.json").unlink()
     meta = read_rlds_meta(path)
     assert meta.masks == {"train": NAMES[:3], "val": NAMES[3:]}
-    assert "dataset_info.json: there is none, so that missing episodes would not be noticed" in meta.warnings[0]
+    assert "dataset_info.json: missing, so missing episodes would not be noticed" in meta.warnings[0]
 
 
 def test_splits_that_are_not_as_listed_are_told(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_splits_that_are_not_as_listed_are_told(tmp_path: Path) -> None:
     meta = read_rlds_meta(path)
     assert list(meta.masks) == ["train"]
     assert meta.warnings[0] == (
-        f"{path}: val: dataset_info.json lists 1 episodes, none of its shards is there: the split is left out"
+        f"{path}: val: dataset_info.json lists 1 episodes, but none of the shards exists: the split is left out"
     )
     edit_info(make_rlds(tmp_path), splits=[{"name": "val", "shardLengths": ["1"]}])
     meta = read_rlds_meta(path)

@@ -88,7 +88,7 @@ def test_a_truncated_shard_keeps_the_episodes_before(tmp_path: Path) -> None:
     os.truncate(shard, size)
     wanted = (
         f"{shard}: record 1, at byte {bounds[1]} of {size}: the file is truncated, "
-        f"wanted {bounds[2] - bounds[1]} bytes, {size - bounds[1]} are there"
+        f"expected {bounds[2] - bounds[1]} bytes, {size - bounds[1]} are there"
     )
     assert refusal(tmp_path, 1, others=(0,)) == wanted
     assert refusal(tmp_path, 2, others=(0,)) == wanted
@@ -116,11 +116,11 @@ def test_a_damaged_length_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"\xff" * 40, "came 40 bytes that are no tf.train.Example"),
-        (b"", "came 0 bytes without a single feature, wanted a tf.train.Example"),
+        (b"\xff" * 40, "got 40 bytes that are no tf.train.Example"),
+        (b"", "got 0 bytes without a single feature, expected a tf.train.Example"),
         (
             encode_example({"file_path": [b"x"]}) + encode_example({"image": [b"x"]}, field=2),
-            "came a tf.SequenceExample, wanted a tf.train.Example as TFDS writes it",
+            "got a tf.SequenceExample, expected a tf.train.Example as TFDS writes it",
         ),
     ],
 )
@@ -134,9 +134,9 @@ def test_a_record_that_is_no_example_is_named(tmp_path: Path, data: bytes, why: 
 def test_a_file_that_is_no_tfrecord_is_named(tmp_path: Path) -> None:
     shard = shard_path(make_rlds(tmp_path, ONE_SHARD))
     shard.write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert "record 0, at byte 0 of 43: no TFRecord, or damaged" in refusal(tmp_path, 0, others=())
+    assert "record 0, at byte 0 of 43: not a TFRecord, or damaged" in refusal(tmp_path, 0, others=())
     (tmp_path / "features.json").unlink()
-    with pytest.raises(DatasetError, match="no TFRecord, or damaged"):
+    with pytest.raises(DatasetError, match="not a TFRecord, or damaged"):
         read_rlds_meta(tmp_path)
 
 
@@ -231,27 +231,27 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     shard_path(tmp_path, "train", 1, 3).unlink()
     with pytest.raises(DatasetError) as caught:
         read_rlds_meta(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: train: 2 of 3 shards are there, wanted all; missing: 00001"
+    assert str(caught.value) == f"{tmp_path}: train: got 2 of 3 shards, expected all; missing: 00001"
     for number in (1, 3):
         shard_path(tmp_path, "train", number, 3).touch()
-    with pytest.raises(DatasetError, match="train: came shard 00003 of 3, wanted 00000 to 00002"):
+    with pytest.raises(DatasetError, match="train: got shard 00003 of 3, expected 00000 to 00002"):
         read_rlds_meta(tmp_path)
 
 
 def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     make_rlds(tmp_path, ONE_SHARD)
     shard_path(tmp_path, "train", 0, 2).touch()
-    with pytest.raises(DatasetError, match="train: came shards of 1 and of 2, wanted one set"):
+    with pytest.raises(DatasetError, match="train: got shards of 1 and of 2, expected one set"):
         read_rlds_meta(tmp_path)
     shard_path(tmp_path, "train", 0, 2).rename(tmp_path / "leg-train.tfrecord-00000-of-00001")
-    with pytest.raises(DatasetError, match="shards of several datasets, wanted one: arm, leg"):
+    with pytest.raises(DatasetError, match="shards of several datasets, expected one: arm, leg"):
         read_rlds_meta(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"fileFormat": "array_record"}, "fileFormat: came array_record, wanted tfrecord"),
+        ({"fileFormat": "array_record"}, "fileFormat: got array_record, expected tfrecord"),
         ({"splits": [{"name": "train", "shardLengths": ["1", "2"]}]}, "train: lists 2 shards, the files are 1"),
         ({"splits": [{"name": "train", "shardLengths": ["x"]}]}, "splits.0.shardLengths.0: "),
         ({"splits": [{"name": "train", "shardLengths": ["-1"]}]}, "splits.0.shardLengths.0: "),
@@ -269,7 +269,7 @@ def test_a_dataset_info_that_is_wrong_is_named(tmp_path: Path, changes: dict[str
 def test_json_that_is_damaged_is_named(tmp_path: Path, name: str) -> None:
     make_rlds(tmp_path, ONE_SHARD)
     os.truncate(tmp_path / name, 30)
-    with pytest.raises(DatasetError, match=rf"{name}: damaged, no JSON"):
+    with pytest.raises(DatasetError, match=rf"{name}: damaged, not JSON"):
         read_rlds_meta(tmp_path)
 
 
@@ -293,8 +293,7 @@ def test_a_record_that_is_not_rlds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         read_rlds_meta(tmp_path)
     assert str(caught.value) == (
-        f"{shard}: record 0: no features of steps are seen in it, wanted steps/is_first and others; "
-        "it holds: image, label"
+        f"{shard}: record 0: no features of steps, expected steps/is_first and others; it holds: image, label"
     )
     shard.write_bytes(b"")
     with pytest.raises(DatasetError, match="its shards hold no episode"):

@@ -124,9 +124,9 @@ def test_strange_bytes_are_an_example_or_refused(data: bytes) -> None:
 
 
 def test_what_is_no_example_is_told() -> None:
-    with pytest.raises(DatasetError, match=r"came a tf\.SequenceExample, wanted a tf\.train\.Example"):
+    with pytest.raises(DatasetError, match=r"got a tf\.SequenceExample, expected a tf\.train\.Example"):
         parse_example(encode_example({"steps": [1]}) + encode_example({"image": [b"x"]}, field=2))
-    with pytest.raises(DatasetError, match=r"came 0 bytes without a single feature"):
+    with pytest.raises(DatasetError, match=r"got 0 bytes without a single feature"):
         parse_example(b"")
-    with pytest.raises(DatasetError, match=r"came 9 bytes that are no tf\.train\.Example"):
+    with pytest.raises(DatasetError, match=r"got 9 bytes that are no tf\.train\.Example"):
         parse_example(b"\xff" * 9)

@@ -128,20 +128,20 @@ def test_the_user_must_choose_among_unknown_cameras(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         for demo in file["data"].values():
             demo["obs/right"] = make_frames(12, 8, 8)
-    with pytest.raises(DatasetError, match="several cameras, wanted a choice of one: left, right"):
+    with pytest.raises(DatasetError, match="several cameras, expected a choice of one: left, right"):
         open_dataset(path)
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((12, 8, 8, 3), np.float32), "came float32"),
-        (np.zeros((12, 8, 8, 3), np.uint16), "came uint16"),
+        (np.zeros((12, 8, 8, 3), np.float32), "got float32"),
+        (np.zeros((12, 8, 8, 3), np.uint16), "got uint16"),
         (np.zeros((12, 8, 8, 1), np.uint8), "grey"),
         (np.zeros((12, 8, 8), np.uint8), "grey"),
         (np.zeros((12, 8, 8, 4), np.uint8), "RGBA"),
         (np.zeros((12, 3, 8, 8), np.uint8), "channels come first"),
-        (np.zeros((0,), np.uint8), "wanted uint8 of shape"),
+        (np.zeros((0,), np.uint8), "expected uint8 of shape"),
     ],
 )
 def test_refuses_other_images_naming_file_and_demo(tmp_path: Path, array: np.ndarray, message: str) -> None:
@@ -153,9 +153,9 @@ def test_refuses_other_images_naming_file_and_demo(tmp_path: Path, array: np.nda
 def test_says_why_the_only_images_are_no_camera(tmp_path: Path) -> None:
     path = make_robomimic(tmp_path / "a.hdf5", episodes=1, size=8)
     replace_camera(path, "demo_0", np.zeros((12, 8, 8, 3), np.float32))
-    with pytest.raises(DatasetError, match="no camera that can be read: obs/agentview_image: came float32"):
+    with pytest.raises(DatasetError, match="no camera that can be read: obs/agentview_image: got float32"):
         open_dataset(path)
-    with pytest.raises(DatasetError, match=r"no camera `agentview_image` .*came float32.*the cameras are: none"):
+    with pytest.raises(DatasetError, match=r"no camera `agentview_image` .*got float32.*the cameras are: none"):
         open_dataset(path, camera="agentview_image")
 
 
@@ -211,7 +211,7 @@ def test_a_file_without_demos_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     with h5py.File(path, "w") as file:
         file.create_group("data/episode_0")
-    with pytest.raises(DatasetError, match="of no layout that is known"):
+    with pytest.raises(DatasetError, match="HDF5 in no known layout"):
         open_dataset(path)
 
 

@@ -183,7 +183,7 @@ def test_a_video_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     frames = make_frames(2, 32, 32)
     with pytest.raises(DatasetError, match="cannot be written"):
         write_video(tmp_path / "gone" / "a.mp4", frames, fps=10)
-    with pytest.raises(DatasetError, match="came 0 frames"):
+    with pytest.raises(DatasetError, match="got 0 frames"):
         write_video(tmp_path / "a.mp4", frames[:0], fps=10)
     with pytest.raises(RequestError, match="float32"):
         write_video(tmp_path / "a.mp4", frames.astype(np.float32), fps=10)

@@ -78,5 +78,5 @@ def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_encodes_only_frames() -> None:
-    with pytest.raises(RequestError, match="frame: came float64"):
+    with pytest.raises(RequestError, match="frame: got float64"):
         encode_image(np.zeros((8, 8, 3)))

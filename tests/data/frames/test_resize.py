@@ -112,8 +112,8 @@ def test_refuses_a_size_that_is_not_positive(size: tuple[int, int]) -> None:
         (np.zeros((2, 8, 8, 4), np.uint8), "RGBA"),
         (np.zeros((2, 3, 8, 8), np.uint8), "channels come first"),
         (np.zeros((8, 8, 3), np.uint8), "time axis"),
-        (np.zeros((2, 0, 8, 3), np.uint8), "wanted uint8"),
-        (np.zeros(5, np.uint8), "wanted uint8"),
+        (np.zeros((2, 0, 8, 3), np.uint8), "expected uint8"),
+        (np.zeros(5, np.uint8), "expected uint8"),
     ],
 )
 def test_refuses_other_arrays_and_says_how_to_convert_them(array: NDArray[np.generic], advice: str) -> None:

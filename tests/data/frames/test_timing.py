@@ -20,7 +20,7 @@ def test_the_step_asked_for_wins() -> None:
 
 
 def test_never_guesses() -> None:
-    with pytest.raises(DatasetError, match="frame rate of the data is unknown"):
+    with pytest.raises(DatasetError, match="fps: got none"):
         resolve_step(None, model_fps=10)
 
 
@@ -33,7 +33,7 @@ def test_refuses_what_is_no_rate(fps: float) -> None:
 
 
 def test_refuses_a_step_below_one() -> None:
-    with pytest.raises(DatasetError, match="step: came 0"):
+    with pytest.raises(DatasetError, match="step: got 0"):
         resolve_step(10, model_fps=10, step=0)
 
 

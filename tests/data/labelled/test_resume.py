@@ -93,9 +93,9 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path, source: Pa
     [
         ({"model": make_label_model(bundle_id="c" * 64)}, "bundle_id"),
         ({"model": make_label_model(codes=9)}, "codebook_sha256"),
-        ({"step": 3}, "step: there is None, wanted 3"),
-        ({"fps": 20.0}, r"fps: there is None, wanted 20\.0"),
-        ({"frames": "copy"}, "frames: there is link, wanted copy"),
+        ({"step": 3}, "step: there is None, expected 3"),
+        ({"fps": 20.0}, r"fps: there is None, expected 20\.0"),
+        ({"frames": "copy"}, "frames: there is link, expected copy"),
     ],
 )
 def test_labels_of_other_settings_never_mix(
@@ -127,7 +127,7 @@ def test_an_output_that_exists_is_refused(tmp_path: Path, source: Path) -> None:
     output.write_text("precious")
     with pytest.raises(DatasetError, match=r"out\.hdf5: exists already; resume it, or overwrite it"):
         open_writer(source, output)
-    with pytest.raises(DatasetError, match="wanted an HDF5 file"):
+    with pytest.raises(DatasetError, match="expected an HDF5 file"):
         open_writer(source, output, existing="resume")
     writer, _ = open_writer(source, output, existing="overwrite")
     label(writer, 4)
@@ -264,7 +264,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, source: Path, frames: FramesM
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
-        with pytest.raises(DatasetError, match=r"File too large.*what was finished before stands"):
+        with pytest.raises(DatasetError, match=r"File too large.*what was finished is kept"):
             writer.add(dataset.episodes[3], make_labels(12))
         with pytest.raises(DatasetError, match="cannot be written: File too large"):
             writer.finish(allow_missing=True)

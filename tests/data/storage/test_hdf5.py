@@ -149,7 +149,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "wanted an HDF5 file"), (b"hello", "wanted an HDF5 file"), (None, "No such file")],
+    [(b"", "expected an HDF5 file"), (b"hello", "expected an HDF5 file"), (None, "No such file")],
 )
 def test_names_what_cannot_be_read(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "a.hdf5"
@@ -163,7 +163,7 @@ def test_says_that_a_file_is_truncated(tmp_path: Path) -> None:
     path = make_robomimic(tmp_path / "a.hdf5")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DatasetError, match=f"truncated: {len(data) // 2} bytes came, its header wants {len(data)}"):
+    with pytest.raises(DatasetError, match=f"truncated: got {len(data) // 2} bytes, expected {len(data)}"):
         open_file(path)
 
 

@@ -132,7 +132,7 @@ def test_the_cache_keeps_to_its_bound(tmp_path: Path, memory: Any, monkeypatch: 
     assert not list(cache_folder().glob("*.tmp-*"))
     monkeypatch.setenv("GENIE_CACHE_GIB", "none")
     memory.pipe("/bucket/5.hdf5", bytes(1000))
-    with pytest.raises(DatasetError, match="GENIE_CACHE_GIB: came none"):
+    with pytest.raises(DatasetError, match="GENIE_CACHE_GIB: got none"):
         local_file(RemotePath("memory://bucket/5.hdf5"))
 
 
@@ -140,8 +140,8 @@ def test_the_cache_keeps_to_its_bound(tmp_path: Path, memory: Any, monkeypatch: 
     ("url", "message"),
     [
         ("memory://bucket/gone.hdf5", "memory://bucket/gone.hdf5: no such file or folder"),
-        ("memory://bucket", "memory://bucket: the folder holds no robot video"),
-        ("memory://", "memory://: the URL names no bucket, host or folder"),
+        ("memory://bucket", "memory://bucket: got a folder without robot video"),
+        ("memory://", "memory://: got a URL without a bucket, host or folder"),
         ("nowhere://bucket/set", "nowhere://bucket/set: cannot be read: ValueError: Protocol not known"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Finds episodes in an HDF5 file by a path with wildcards, ``trajectories/*/images/front``, and proposes such paths."""
+"""Episodes in an HDF5 file by a path with wildcards, ``trajectories/*/images/front``, and proposals of such paths."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from genie_core.data.frames.images import is_image
 from genie_core.errors import DatasetError
 
 _LOOKED_AT = 4000
-"""Objects of a file that are looked at for a proposal; a file may hold millions."""
+"""Most objects of a file to look at for a proposal; a file may hold millions."""
 
 _WILD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
 class Match:
-    """One episode that a path stands for.
+    """One episode that a path matches.
 
     Attributes:
-        wild: what the parts with wildcards stood for, in order; none where the file is one episode.
-        group: path of the episode's own group: up to the last part with a wildcard; ``/`` without any.
-        frames: path of its frames, whether or not they are there.
+        wild: values of the path's parts with wildcards, in order; empty if the file is one episode.
+        group: path of the episode's group: up to the last part with a wildcard; ``/`` without wildcards.
+        frames: path of its frames, whether or not they exist.
 
     """
 
@@ -36,7 +36,7 @@ class Match:
     frames: str
 
     def filled(self, pattern: str) -> str:
-        """`pattern` with its parts that have wildcards replaced by what they stood for. Raises DatasetError."""
+        """Return `pattern` with its wildcards filled in from this match. Raises DatasetError if it has more of them."""
         parts = _parts(pattern)
         if sum(bool(_WILD.search(part)) for part in parts) > len(self.wild):
             raise DatasetError(f"`{pattern}`: has more wildcards than the path of the frames")
@@ -45,12 +45,12 @@ class Match:
 
 
 def match_episodes(file: h5py.File, pattern: str) -> tuple[list[Match], list[str]]:
-    """Return the episodes that `pattern` stands for, and the paths that it matches but that are no groups.
+    """Return the episodes that `pattern` matches, and the matching paths that are not groups.
 
     Episodes come in natural order of their names (``demo_2`` before ``demo_10``).
 
-    An episode is every group that the pattern up to its last wildcard matches, also where it lacks the rest: whoever
-    reads it learns what is missing. Without a wildcard the file is one episode.
+    Every group that matches the pattern up to its last wildcard is an episode, even if the rest is missing: reading it
+    says what. Without a wildcard the file is one episode.
     """
     parts = _parts(pattern)
     wild_at = [number for number, part in enumerate(parts) if _WILD.search(part)]
@@ -69,7 +69,7 @@ def match_episodes(file: h5py.File, pattern: str) -> tuple[list[Match], list[str
 
 
 def frames_in_group(pattern: str, group: str) -> str:
-    """The path of the frames of the episode whose group is `group`, found by `pattern`."""
+    """Return the path of the frames of the episode in `group`, which `pattern` has matched."""
     parts = _parts(pattern)
     wild_at = [number for number, part in enumerate(parts) if _WILD.search(part)]
     rest = parts[wild_at[-1] + 1 :] if wild_at else parts
@@ -77,7 +77,7 @@ def frames_in_group(pattern: str, group: str) -> str:
 
 
 def propose_paths(file: h5py.File) -> list[str]:
-    """Paths, with ``*`` where names differ by a number only, that stand for arrays or images that could be frames."""
+    """Propose paths of arrays or images that could be frames, with ``*`` where names differ only by a number."""
     found: dict[str, int] = {}
     looked = 0
 
@@ -95,7 +95,7 @@ def propose_paths(file: h5py.File) -> list[str]:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts names with numbers in them by the numbers."""
+    """Return a sort key that orders numbers in names by value."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
@@ -110,7 +110,7 @@ def _could_be_frames(item: h5py.Dataset) -> bool:
 
 
 def _walk(group: h5py.Group, parts: list[str], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Paths of what matches `parts` from `group` down."""
+    """Yield the paths below `group` that match `parts`."""
     if not parts:
         yield path
         return

@@ -1,4 +1,4 @@
-"""The format LeRobot: how its folders are recognised, and what a look into their metadata finds."""
+"""LeRobot format: how its folders are recognised, and survey of their metadata."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class LeRobotLayout:
     looks_for = f"{INFO} with a codebase_version"
 
     def recognise(self, path: SourcePath) -> str | None:
-        """By its metadata."""
+        """Recognise it by its metadata."""
         return f"it holds {INFO} with a codebase_version" if is_lerobot(path) else None
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Read what lies in ``meta``."""
+        """Read the files in ``meta``."""
         cameras: tuple[str, ...] = ()
         try:
             meta = read_lerobot_meta(sources.path)
@@ -36,7 +36,7 @@ class LeRobotLayout:
 
 
 def _lerobot_dataset(meta: LeRobotMeta, options: ReadOptions) -> Dataset:
-    """The dataset that `meta` describes; its episodes are not opened."""
+    """Return the dataset that `meta` describes, without opening episodes."""
     camera = _choose_camera(meta, options.camera)
     convention = options.convention(Convention())
     episodes = tuple(
@@ -51,7 +51,7 @@ def _choose_camera(meta: LeRobotMeta, camera: str | None) -> str:
         exist = ", ".join(meta.cameras) or "none"
         raise DatasetError(f"{meta.path}: no camera `{camera}` (it is depth); the cameras are: {exist}")
     if camera is None and not meta.cameras:
-        raise DatasetError(f"{meta.path}: no camera, wanted a feature of dtype video or image in {INFO}")
+        raise DatasetError(f"{meta.path}: no camera, expected a feature of dtype video or image in {INFO}")
     return choose_camera(meta.path, meta.cameras, camera)
 
 

@@ -1,6 +1,6 @@
-"""Writes LeRobot v3.0 datasets, episode by episode: shared Parquet files and videos, statistics, tasks, provenance.
+"""Writing of LeRobot v3.0 datasets episode by episode: shared Parquet files and videos, statistics, tasks, provenance.
 
-The layout is the one that ``LeRobotDataset`` of lerobot 0.4 writes and opens. Where labels come from is not known here.
+The layout is the one that ``LeRobotDataset`` of lerobot 0.4 writes and opens. Does not know where labels come from.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from genie_core.data.storage.atomic import failures_named, new_folder
 from genie_core.errors import DatasetError
 
 PROVENANCE = "meta/genie.json"
-"""Where the document of `export_provenance` is, in the dataset's folder. LeRobot itself never looks at it."""
+"""Path of the document of `export_provenance` in the dataset's folder. LeRobot itself never reads it."""
 
 ACTION_OF = "action"
-"""Key under ``genie`` in ``info.json`` that says whether ``action`` is the robot's own, or decoded."""
+"""Key under ``genie`` in ``info.json`` that says whether ``action`` is the robot's own or decoded."""
 
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _MB = 2**20
 _EPISODES_PER_FILE = 10_000
-"""Rows of the list of episodes in a file: some 40 MB, with all their statistics."""
+"""Rows of the episode list per file: some 40 MB with all their statistics."""
 
 
 @dataclass(frozen=True)
 class FileLimits:
-    """Sizes in MiB past which a new file begins; LeRobot's own defaults. They stand in ``info.json``."""
+    """File sizes in MiB beyond which a new file starts; LeRobot's defaults. Recorded in ``info.json``."""
 
     data_mb: float = 100
     video_mb: float = 200
@@ -52,12 +52,12 @@ class FileLimits:
 
 @dataclass(frozen=True)
 class Column:
-    """A feature of numbers.
+    """A numeric feature.
 
     Attributes:
-        dtype: as LeRobot calls it: ``float32``, ``int64``, ``bool``.
-        width: numbers a frame, >= 1.
-        names: what each number is, as many as `width`; None where nobody knows.
+        dtype: in LeRobot's naming: ``float32``, ``int64``, ``bool``.
+        width: numbers per frame, >= 1.
+        names: meaning of each number, `width` of them; None if unknown.
 
     """
 
@@ -66,7 +66,7 @@ class Column:
     names: tuple[str, ...] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The feature in ``info.json``."""
+        """Return the feature's entry in ``info.json``."""
         return {"dtype": self.dtype, "shape": [self.width], "names": None if self.names is None else [*self.names]}
 
 
@@ -77,11 +77,11 @@ _COUNTED = {
     "index": Column("int64", 1),
     "task_index": Column("int64", 1),
 }
-"""What LeRobot itself gives every frame."""
+"""Columns that LeRobot itself adds to every frame."""
 
 
 class LeRobotWriter:
-    """Appends episodes to a dataset; made by `write_lerobot`."""
+    """Appends episodes to a dataset; created by `write_lerobot`."""
 
     def __init__(
         self,
@@ -103,12 +103,12 @@ class LeRobotWriter:
         self._sink: Any = None
 
     def add(self, values: Mapping[str, NDArray[Any]], chunks: Iterator[Frames], task: str) -> None:
-        """Write one episode of one frame or more.
+        """Write one episode of at least one frame.
 
         Args:
-            values: by name, (T,) or (T, width), for every column that the writer was made with.
-            chunks: its frames, (n, H, W, 3) uint8 pieces, together T.
-            task: what the robot was to do, in words.
+            values: by name, (T,) or (T, width), for every column that the writer was created with.
+            chunks: the frames, in (n, H, W, 3) uint8 pieces, T in total.
+            task: instruction to the robot, in words.
 
         """
         episode = len(self._rows)
@@ -133,7 +133,7 @@ class LeRobotWriter:
         self._frames += count
 
     def _row(self, task: str, count: int, data_number: int, place: VideoPlace, stats: Mapping[str, Stats]) -> Any:
-        """What ``meta/episodes`` says of the next episode."""
+        """Return the next episode's row of ``meta/episodes``."""
         video = f"videos/{self._camera}"
         return {
             "episode_index": len(self._rows),
@@ -150,7 +150,7 @@ class LeRobotWriter:
         }
 
     def finish(self, robot_type: str | None, limits: FileLimits, document: bytes, summary: Mapping[str, Any]) -> None:
-        """Write all of ``meta``; `summary` goes into ``info.json`` under ``genie``."""
+        """Write everything in ``meta``; `summary` goes into ``info.json`` under ``genie``."""
         import pyarrow as pa
         from pyarrow.parquet import write_table
 
@@ -168,7 +168,7 @@ class LeRobotWriter:
         (self._folder / PROVENANCE).write_bytes(document)
 
     def close(self) -> None:
-        """Finish the files at hand."""
+        """Finish the open files."""
         self._videos.close()
         if self._writer is not None:
             self._writer.close()
@@ -176,7 +176,7 @@ class LeRobotWriter:
             self._writer = None
 
     def _write_rows(self, values: Mapping[str, NDArray[Any]], count: int) -> int:
-        """Write a row group; return the number of the file that it is in."""
+        """Write a row group and return the number of the file that it is in."""
         import pyarrow as pa
 
         arrays = [_array(values[key], column) for key, column in self._columns.items()]
@@ -236,21 +236,21 @@ def write_lerobot(
     robot_type: str | None,
     limits: FileLimits,
 ) -> Iterator[LeRobotWriter]:
-    """Write the dataset `folder` whole or not at all; the block adds its episodes, one at least.
+    """Write the dataset `folder` whole or not at all; the block adds its episodes, at least one.
 
     Args:
         folder: must not exist.
-        camera: the feature of the pictures, ``observation.images.top``.
+        camera: feature name of the pictures, ``observation.images.top``.
         size: height and width of every frame.
         fps: frames a second.
-        columns: features of numbers, beside those that LeRobot gives every frame.
-        document: for ``meta/genie.json``.
+        columns: numeric features beside those that LeRobot adds to every frame.
+        document: contents of ``meta/genie.json``.
         summary: for ``info.json``.
-        robot_type: what LeRobot calls the robot; None: unknown.
-        limits: past which sizes a new file begins.
+        robot_type: LeRobot's name of the robot; None: unknown.
+        limits: sizes beyond which a new file starts.
 
     Raises:
-        DatasetError: the disk is full or cannot be written; there is no `folder` then.
+        DatasetError: the disk is full or cannot be written; `folder` does not exist then.
 
     """
     video = _VIDEO.replace("{video_key}", camera)
@@ -265,7 +265,7 @@ def write_lerobot(
                 yield writer
                 writer.finish(robot_type, limits, document, summary)
             except BaseException:
-                with suppress(OSError, av.error.FFmpegError):  # what went wrong first counts
+                with suppress(OSError, av.error.FFmpegError):  # the first error is the one to report
                     writer.close()
                 raise
     except av.error.FFmpegError as error:
@@ -273,7 +273,7 @@ def write_lerobot(
 
 
 def camera_key(camera: str) -> str:
-    """What LeRobot calls a camera: its own name as it is, any other under ``observation.images``."""
+    """Return LeRobot's name for a camera: LeRobot's own unchanged, any other under ``observation.images``."""
     if camera.startswith("observation.images."):
         return camera
     return "observation.images." + camera.replace("/", "_")
@@ -286,13 +286,13 @@ def _watched(chunks: Iterator[Frames], pictures: PictureStats) -> Iterator[Frame
 
 
 def _file_index(kind: str, number: int) -> dict[str, int]:
-    """The columns that say in which file of a kind something is."""
+    """Return the columns that say which file of a kind holds something."""
     chunk, index = divmod(number, FILES_PER_CHUNK)
     return {f"{kind}/chunk_index": chunk, f"{kind}/file_index": index}
 
 
 def _array(values: NDArray[Any], column: Column) -> Any:
-    """Numbers as LeRobot stores them: single ones as they are, several as a list of fixed length."""
+    """Convert numbers to LeRobot's storage: single numbers as they are, several as a list of fixed length."""
     import pyarrow as pa
 
     kind = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}[column.dtype]
@@ -301,7 +301,7 @@ def _array(values: NDArray[Any], column: Column) -> Any:
 
 
 def _tasks_table(tasks: Mapping[str, int]) -> Any:
-    """Tasks as a Pandas frame of ``task_index`` with the words as its index, which is how LeRobot looks them up."""
+    """Return a Pandas frame of ``task_index`` indexed by the task's words, which is how LeRobot looks them up."""
     import pyarrow as pa
 
     index = "__index_level_0__"

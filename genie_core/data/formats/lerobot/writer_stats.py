@@ -1,7 +1,7 @@
-"""Statistics of features the way LeRobot v3.0 keeps them: one set an episode, merged into one of the whole dataset.
+"""Feature statistics as LeRobot v3.0 keeps them: one set per episode, merged into one of the whole dataset.
 
-Same definitions as ``lerobot.datasets.compute_stats`` 0.4: quantiles are an episode's own and are merged as a weighted
-mean; pictures are judged by a sample of frames, a channel at a time, in [0, 1].
+Same definitions as ``lerobot.datasets.compute_stats`` 0.4: quantiles are computed per episode and merged as a weighted
+mean; pictures are judged by a sample of frames, per channel, in [0, 1].
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 _FEWEST, _MOST = 100, 10_000
 _WIDE, _TARGET = 300, 150
-"""Frames wider or higher than the first are thinned out to about the second, in pixels."""
+"""Frames wider or higher than the first are subsampled to about the second, in pixels."""
 
 
 def number_stats(values: NDArray[Any]) -> Stats:
-    """Statistics of (T,) or (T, D) numbers, T >= 1, along time: each is (1,) or (D,), extremes of the numbers' type."""
+    """Compute statistics of (T,) or (T, D) numbers, T >= 1, over time: each (1,) or (D,), extremes in their dtype."""
     columns = values.reshape(len(values), -1).astype(np.float64)
     quantiles = np.quantile(columns, list(QUANTILES.values()), axis=0, method="inverted_cdf")
     return {
@@ -41,7 +41,7 @@ def number_stats(values: NDArray[Any]) -> Stats:
 
 @dataclass
 class PictureStats:
-    """Gathers the statistics of an episode's frames in one pass, at constant memory.
+    """Accumulates the statistics of an episode's frames in one pass, at constant memory.
 
     Attributes:
         num_frames: of the whole episode, >= 1.
@@ -53,7 +53,7 @@ class PictureStats:
     _seen: int = 0
 
     def add(self, frames_THWC: Frames) -> None:
-        """Take the next frames, (n, H, W, 3) uint8."""
+        """Add the next frames, (n, H, W, 3) uint8."""
         wanted = self._sampled - self._seen
         for index in wanted[(wanted >= 0) & (wanted < len(frames_THWC))].tolist():
             thin_HWC = _thin(frames_THWC[index])
@@ -62,7 +62,7 @@ class PictureStats:
         self._seen += len(frames_THWC)
 
     def stats(self) -> Stats:
-        """Statistics of all sampled frames, each (3, 1, 1); ``count`` is the number of frames sampled."""
+        """Return the statistics of all sampled frames, each (3, 1, 1); ``count`` is the number of frames sampled."""
         levels = np.arange(256) / 255
         total = self._counts.sum(1, keepdims=True)
         mean = (self._counts * levels).sum(1, keepdims=True) / total
@@ -82,13 +82,13 @@ class PictureStats:
 
     @property
     def _sampled(self) -> NDArray[np.int64]:
-        """Which frames are looked at: evenly spread, all of a short episode."""
+        """Return which frames are sampled: evenly spread, and all of a short episode."""
         number = max(min(self.num_frames, _FEWEST), min(int(self.num_frames**0.75), _MOST))
         return np.round(np.linspace(0, self.num_frames - 1, number)).astype(np.int64)
 
 
 def merge_stats(parts: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
-    """Merge the statistics of several episodes, at least one, all of the same features."""
+    """Merge the statistics of several episodes, at least one, all with the same features."""
     return {key: _merge([part[key] for part in parts]) for key in parts[0]}
 
 

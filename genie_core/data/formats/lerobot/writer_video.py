@@ -1,6 +1,6 @@
-"""The shared videos of a LeRobot v3.0 dataset: episodes one after another in an MP4, a new file past a size.
+"""Shared videos of a LeRobot v3.0 dataset: consecutive episodes in one MP4, a new file beyond a given size.
 
-Knows frames and times, and nothing of rows; `lerobot_write` puts the two together.
+Knows frames and times but not rows; `writer` combines the two.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from av.video.stream import VideoStream
 from genie_core.data.frames.resize import Frames
 
 _OPTIONS = {"crf": "18", "g": "2", "bf": "0"}
-"""Looks like the original; every second frame stands alone, so that a random frame costs two to decode, as LeRobot's
-own videos do; no frame waits for a later one, so that frames and times stay in step."""
+"""Visually lossless; every second frame is a key frame, so that a random frame costs two to decode, as in LeRobot's own
+videos; no frame depends on a later one, so that frames and times stay in step."""
 
 
 @dataclass(frozen=True)
 class VideoPlace:
-    """Where an episode is: the file's number, and the seconds from its start between which it is shown."""
+    """Location of an episode: the file's number, and the seconds from its start between which it is shown."""
 
     number: int
     from_s: float
@@ -38,14 +38,14 @@ class SharedVideos:
     """Writes the frames of consecutive episodes to numbered videos, H.264 in MP4, yuv420p."""
 
     def __init__(self, folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int) -> None:
-        """Prepare to write; nothing is opened yet.
+        """Prepare for writing; no file is opened yet.
 
         Args:
             folder: of the dataset.
             path: of a video in `folder`, with ``{number}`` and ``{chunk}`` in it as `numbered` takes them.
             size: height and width of every frame; odd ones are made even by repeating the last row or column.
             fps: frames a second.
-            file_bytes: an episode that would take a file past this begins a new one.
+            file_bytes: an episode that would take a file beyond this size starts a new one.
 
         """
         self._folder, self._path, self._file_bytes = folder, path, file_bytes
@@ -58,7 +58,7 @@ class SharedVideos:
         self._frames, self._bytes = 0, 0
 
     def add(self, chunks: Iterator[Frames], num_frames: int) -> VideoPlace:
-        """Write an episode of `num_frames` frames, given as (n, H, W, 3) uint8 pieces; return where it is."""
+        """Write an episode of `num_frames` frames, given in (n, H, W, 3) uint8 pieces; return its location."""
         expected = self._bytes / self._frames * num_frames if self._frames else 0
         if self._container is None or self._bytes + expected >= self._file_bytes:
             self.close()
@@ -69,15 +69,15 @@ class SharedVideos:
         return VideoPlace(self._number, float(start / self._rate), float(self._frames / self._rate))
 
     def close(self) -> None:
-        """Finish the file at hand."""
+        """Finish the open file."""
         container, stream = self._container, self._stream
-        self._container = self._stream = None  # a file that cannot be finished is not tried again
+        self._container = self._stream = None  # do not try to finish a file again that failed once
         if container is not None and stream is not None:
             container.mux(stream.encode(None))
             container.close()
 
     def describe(self) -> dict[str, Any]:
-        """What ``info.json`` says of every video."""
+        """Return the entry in ``info.json`` that describes every video."""
         return {
             "video.height": self.size[0],
             "video.width": self.size[1],
@@ -100,7 +100,7 @@ class SharedVideos:
         stream.height, stream.width = self.size
         stream.pix_fmt = "yuv420p"
         stream.options = {**_OPTIONS}
-        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
+        stream.codec_context.thread_count = 1  # with several, x264 writes different bytes about once in a thousand runs
         self._container, self._stream = container, stream
 
     def _encode(self, frames_THWC: Frames) -> None:
@@ -116,11 +116,11 @@ class SharedVideos:
 
 
 FILES_PER_CHUNK = 1000
-"""So many files lie in one folder."""
+"""Number of files in one folder."""
 
 
 def numbered(path: str, number: int) -> str:
-    """Put a file's number into LeRobot's pattern of paths: 1000 files, 0 to 999, a folder."""
+    """Fill a file's number into LeRobot's path pattern: 1000 files, 0 to 999, per folder."""
     return path.format(chunk_index=number // FILES_PER_CHUNK, file_index=number % FILES_PER_CHUNK)
 
 
@@ -128,12 +128,12 @@ def numbered(path: str, number: int) -> str:
 def shared_videos(
     folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int
 ) -> Iterator[SharedVideos]:
-    """Open videos to write for as long as the block lasts; arguments are those of `SharedVideos`."""
+    """Open videos for writing until the block ends; for the arguments see `SharedVideos`."""
     videos = SharedVideos(folder, path, size, fps, file_bytes)
     try:
         yield videos
     except BaseException:
-        with suppress(OSError, av.error.FFmpegError):  # what went wrong first counts
+        with suppress(OSError, av.error.FFmpegError):  # the first error is the one to report
             videos.close()
         raise
     videos.close()

@@ -1,6 +1,6 @@
-"""Decodes tf.train.Example, TensorFlow's message of named lists, without TensorFlow. Knows nothing of steps or robots.
+"""Decoding of tf.train.Example, TensorFlow's message of named lists, without TensorFlow. Knows no steps or robots.
 
-Source: tensorflow/core/example/example.proto and feature.proto, of which the message types here are made.
+Source: tensorflow/core/example/example.proto and feature.proto, which define the message types declared here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from genie_core.errors import DatasetError
 
 Values = Sequence[bytes] | Sequence[float] | Sequence[int]
-"""One feature of an Example. A feature that was written without values is empty and of no type."""
+"""One feature of an Example. A feature written without values is empty and has no type."""
 
 _Field = FieldDescriptorProto
 _LISTS = {
@@ -30,27 +30,27 @@ _LISTS = {
 def parse_example(data: bytes) -> Mapping[str, Values]:
     """Return the features of a serialized tf.train.Example by name.
 
-    Raises DatasetError where `data` is none, saying what it is as far as that can be told.
+    Raises DatasetError if `data` is not one, saying what it is as far as possible.
     """
     example = _example_class()()
     try:
         example.ParseFromString(data)
     except DecodeError as error:
-        raise DatasetError(f"came {len(data)} bytes that are no tf.train.Example: {error}") from error
+        raise DatasetError(f"got {len(data)} bytes that are no tf.train.Example: {error}") from error
     if example.HasField("feature_lists"):
-        raise DatasetError("came a tf.SequenceExample, wanted a tf.train.Example as TFDS writes it")
+        raise DatasetError("got a tf.SequenceExample, expected a tf.train.Example as TFDS writes it")
     features = {}
     for name, feature in example.features.feature.items():  # type: ignore[attr-defined]
         kind = feature.WhichOneof("kind")
         features[name] = getattr(feature, kind).value if kind else ()
     if not features:
-        raise DatasetError(f"came {len(data)} bytes without a single feature, wanted a tf.train.Example")
+        raise DatasetError(f"got {len(data)} bytes without a single feature, expected a tf.train.Example")
     return features
 
 
 @cache
 def _example_class() -> type[Message]:
-    """The message type, in a pool of its own: TensorFlow's, where it is imported too, keeps its name to itself."""
+    """Return the message type, made in its own pool so as not to clash with TensorFlow's if that is imported too."""
     file = FileDescriptorProto(name="genie_example.proto", package="genie_example", syntax="proto3")
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
@@ -65,7 +65,7 @@ def _example_class() -> type[Message]:
     _add_field(features, "feature", 1, "Features.FeatureEntry", is_repeated=True)
     example = file.message_type.add(name="Example")
     _add_field(example, "features", 1, "Features")
-    # Only a tf.SequenceExample has this field: declared, it tells one from the other.
+    # Only a tf.SequenceExample has this field: declaring it tells the two apart.
     _add_field(example, "feature_lists", 2, "Features")
     pool = DescriptorPool()
     pool.Add(file)
@@ -75,7 +75,7 @@ def _example_class() -> type[Message]:
 def _add_field(
     message: DescriptorProto, name: str, number: int, kind: _Field.Type.ValueType | str, *, is_repeated: bool = False
 ) -> _Field:
-    """Declare a field of a scalar type, or of the message type that is called `kind`."""
+    """Declare a field of a scalar type, or of the message type named `kind`."""
     label = _Field.LABEL_REPEATED if is_repeated else _Field.LABEL_OPTIONAL
     field = message.field.add(name=name, number=number, label=label)
     if isinstance(kind, str):

@@ -1,6 +1,6 @@
-"""What the steps of an RLDS dataset hold, as TFDS' ``features.json`` declares it or as a first record shows it.
+"""Features of the steps of an RLDS dataset, as TFDS' ``features.json`` declares them or a first record shows them.
 
-Finding the file and reading records is others' work. Source: tensorflow_datasets/core/features/feature.proto.
+Touches no file. Source: tensorflow_datasets/core/features/feature.proto.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from genie_core.data.frames.images import decode_image
 from genie_core.errors import DatasetError, RequestError, problems_of
 
 STEPS = "steps/"
-"""How the names of all features of steps begin in a record."""
+"""Prefix of the names of all step features in a record."""
 
 FLAT = "/ragged_flat_values"
-"""What TFDS adds to the name of a feature that is a sequence within a step: its numbers, one by one."""
+"""Suffix that TFDS adds to a feature that is a sequence within a step: its numbers, flattened."""
 
 _ROWS = "/ragged_row_lengths_"
 _COUNTERS = ("is_first", "is_last", "is_terminal")
-"""Features that RLDS asks of every step: one number each."""
+"""Features that RLDS requires in every step: one number each."""
 
 _IMAGE_CHANNELS = (1, 3, 4, -1)
 
@@ -35,12 +35,12 @@ class StepFeature:
     """One feature of a step.
 
     Attributes:
-        key: its name below ``steps``: ``observation/image_0``.
-        kind: ``image``: a PNG or JPEG a step; ``number``: an array a step; ``text``: a string a step.
-        shape: of one step's array or picture; -1 where a length is not declared.
-        dtype: name of the NumPy type of the array or picture.
+        key: name below ``steps``: ``observation/image_0``.
+        kind: ``image``: a PNG or JPEG per step; ``number``: an array per step; ``text``: a string per step.
+        shape: of one step's array or picture; -1 for a length that is not declared.
+        dtype: NumPy name of the dtype of the array or picture.
         encoding: of an array, ``none``: its numbers one by one; ``bytes``, ``zlib``: a string that holds them.
-        problem: why it cannot be read, None where it can.
+        problem: why it cannot be read; None if it can.
 
     """
 
@@ -53,25 +53,25 @@ class StepFeature:
 
     @property
     def is_camera(self) -> bool:
-        """Whether there is a picture of it for every step that can be read as RGB."""
+        """Whether it holds a picture for every step that can be read as RGB."""
         return self.kind == "image" and self.problem is None
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of a picture as declared, (0, 0) where they are not."""
+        """Declared height and width of a picture; (0, 0) if not declared."""
         height, width = self.shape[:2] if len(self.shape) == 3 else (0, 0)
         return max(height, 0), max(width, 0)
 
 
 def step_count(values: Mapping[str, Values]) -> int | None:
-    """Number of steps in a record as its own marks of first, last and terminal steps tell; None without any."""
+    """Return the number of steps in a record, by its is_first, is_last and is_terminal; None without any of them."""
     return next((len(values[STEPS + key]) for key in _COUNTERS if STEPS + key in values), None)
 
 
 def declared_features(document: Any) -> dict[str, StepFeature]:
-    """Return the features of a step by key from what ``features.json`` holds.
+    """Return the features of a step by key, from the contents of ``features.json``.
 
-    Raises DatasetError, without naming the file, where it is not as TFDS writes it or declares no steps.
+    Raises DatasetError, without naming the file, if it is not as TFDS writes it or declares no steps.
     """
     try:
         root = _Node.model_validate(document)
@@ -81,14 +81,14 @@ def declared_features(document: Any) -> dict[str, StepFeature]:
     steps = top.get("steps")
     if steps is None or steps.sequence is None:
         exist = ", ".join(sorted(top)) or "none"
-        raise DatasetError(f"declares no dataset `steps`, so that this is not RLDS; the features are: {exist}")
+        raise DatasetError(f"declares no dataset `steps`, so this is not RLDS; the features are: {exist}")
     return {feature.key: feature for feature in _leaves(steps.sequence.feature, "", ())}
 
 
 def inferred_features(values: Mapping[str, Values]) -> dict[str, StepFeature]:
-    """Return the features of a step by key as far as one record of an episode, with at least one step, shows them.
+    """Return the features of a step by key, as far as one record of an episode with at least one step shows them.
 
-    An array of several axes comes out flat. Raises DatasetError, without naming the file, where there are no steps.
+    Arrays of several axes are returned flat. Raises DatasetError, without naming the file, if there are no steps.
     """
     features = {}
     steps = {name.removeprefix(STEPS): held for name, held in values.items() if name.startswith(STEPS)}
@@ -96,7 +96,7 @@ def inferred_features(values: Mapping[str, Values]) -> dict[str, StepFeature]:
     count = step_count(values) or next(images, 0)
     if not count:
         exist = ", ".join(sorted(values)[:8])
-        raise DatasetError(f"no features of steps are seen in it, wanted steps/is_first and others; it holds: {exist}")
+        raise DatasetError(f"no features of steps, expected steps/is_first and others; it holds: {exist}")
     for key, held in sorted(steps.items()):
         if key.endswith(FLAT):
             key = key.removesuffix(FLAT)
@@ -108,13 +108,13 @@ def inferred_features(values: Mapping[str, Values]) -> dict[str, StepFeature]:
 
 def _inferred(key: str, held: Values, count: int) -> StepFeature:
     if not len(held) or len(held) % count:
-        return StepFeature(key, "other", problem=f"{len(held)} values in {count} steps, of which the shape is unknown")
+        return StepFeature(key, "other", problem=f"{len(held)} values in {count} steps, whose shape is unknown")
     first, per_step = held[0], len(held) // count
     if not isinstance(first, bytes):
         dtype = "float32" if isinstance(first, float) else "int64"
         return StepFeature(key, "number", () if per_step == 1 else (per_step,), dtype)
     if per_step > 1:
-        return StepFeature(key, "other", problem=f"{per_step} strings a step, wanted one")
+        return StepFeature(key, "other", problem=f"{per_step} strings a step, expected one")
     if not _is_image(first):
         return StepFeature(key, "text", dtype="str")
     problem = _camera_problem(key, (), (-1, -1, -1), "uint8")
@@ -158,7 +158,7 @@ class _FeaturesDict(_Json):
 
 
 class _Node(_Json):
-    """A feature: one of these, or of a kind that Genie has no use for."""
+    """A feature: one of these, or of a kind that Genie does not use."""
 
     python_class_name: str = Field(min_length=1)
     features_dict: _FeaturesDict | None = None
@@ -170,7 +170,7 @@ class _Node(_Json):
 
 
 def _leaves(node: _Node, key: str, above: tuple[int, ...]) -> Iterator[StepFeature]:
-    """The features below `node`; `above` are the lengths of the sequences that it lies in, below the steps."""
+    """Yield the features below `node`; `above` are the lengths of the sequences that enclose it within the steps."""
     if node.features_dict is not None:
         for name, inner in sorted(node.features_dict.features.items()):
             yield from _leaves(inner, f"{key}/{name}" if key else name, above)
@@ -204,22 +204,22 @@ def _tensor(tensor: _Tensor, key: str, above: tuple[int, ...]) -> StepFeature:
     if -1 in shape:
         problem = "its length is not the same in every step"
     elif dtype != "bool" and not dtype.startswith(("int", "uint", "float")):
-        problem = f"{dtype}, wanted numbers"
+        problem = f"{dtype}, expected numbers"
     elif tensor.encoding not in ("none", "bytes", "zlib") or (above and tensor.encoding != "none"):
         problem = f"its encoding is {tensor.encoding}{' in a sequence' if above else ''}, which is not read"
     return StepFeature(key, "number", shape, dtype, tensor.encoding, problem)
 
 
 def _camera_problem(key: str, above: tuple[int, ...], shape: tuple[int, ...], dtype: str) -> str | None:
-    """Why an image feature is no camera, None where it is one."""
+    """Return why an image feature is not a camera; None if it is one."""
     if "depth" in key.lower():
         return "depth is not read"
     if above:
-        return "several pictures a step, wanted one"
+        return "several pictures a step, expected one"
     if dtype != "uint8":
-        return f"pictures of {dtype}, as depth is stored, wanted uint8"
+        return f"pictures of {dtype}, as depth is stored, expected uint8"
     if shape and (len(shape) != 3 or shape[2] not in _IMAGE_CHANNELS):
-        return f"pictures of shape {shape}, wanted (H, W, 3)"
+        return f"pictures of shape {shape}, expected (H, W, 3)"
     return None
 
 

@@ -1,7 +1,7 @@
-"""Finds what the robot was to do, in words, among the features of an RLDS episode. Reads no file.
+"""Language instruction of an RLDS episode, found among its features. Reads no file.
 
-There is no one name for it: these are the names of the datasets of Open X-Embodiment. Embeddings beside it are numbers,
-and passed over.
+Its feature has no standard name: those known here occur in the datasets of Open X-Embodiment. Embeddings of the
+instruction are numbers, and skipped.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from genie_core.data.formats.rlds.features import FLAT, STEPS, step_count
 
 _NAMES = ("language_instruction", "natural_language_instruction", "instruction")
 _MORE_WORDS = ("language_instruction_2", "language_instruction_3")
-"""The same in other words, as DROID has it."""
+"""Paraphrases of the same instruction, as DROID has them."""
 
 _PLACES = (STEPS, STEPS + "observation/", "", "episode_metadata/")
 
 INSTRUCTIONS = tuple(place + name for place in _PLACES for name in (*_NAMES, *_MORE_WORDS))
-"""Names in a record, the first that holds words counts: of each step, of its observation, of the episode."""
+"""Names of features by level (step, its observation, episode); the first one that holds words counts."""
 
 _NUMBERED = STEPS + "observation/instruction"
-"""Language Table has the bytes of a text as numbers, as many in each step, padded with zeros."""
+"""Language Table stores the bytes of the text as numbers, equally many in each step, padded with zeros."""
 
 
 def find_instruction(values: Mapping[str, Values]) -> str | None:
-    """Return the instruction of an episode, without white space around it; None where there is none.
+    """Return the instruction of an episode, stripped of white space; None if there is none.
 
-    Where it is not the same in every step the first that is not empty counts. Text is UTF-8, bytes that are not become
-    U+FFFD.
+    If it differs between steps, the first one that is not empty counts. Text is UTF-8; invalid bytes become U+FFFD.
     """
     count = step_count(values)
     held = ((name, values.get(name, values.get(name + FLAT, ()))) for name in INSTRUCTIONS)
@@ -37,7 +36,7 @@ def find_instruction(values: Mapping[str, Values]) -> str | None:
 
 
 def _texts(name: str, held: Values, count: int | None) -> Iterator[bytes]:
-    """The texts of one feature in the order of the steps; none where it holds anything else."""
+    """Yield the texts of one feature in step order; nothing if it holds anything else."""
     if not len(held):
         return
     if isinstance(held[0], bytes):

@@ -1,4 +1,4 @@
-"""The format RLDS / Open X-Embodiment: how a folder of TFRecords is told, and what a look into its metadata finds."""
+"""RLDS / Open X-Embodiment format: how a folder of TFRecords is recognised, and survey of its metadata."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class RldsLayout:
     looks_for = "shards named as TFDS names them (x-train.tfrecord-00000-of-00001), or features.json"
 
     def recognise(self, path: SourcePath) -> str | None:
-        """By the names of its files."""
+        """Recognise it by the names of its files."""
         reason = rlds_reason(path)
         return None if reason is None else f"it {reason}"
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Read the metadata, and count the records where those do not say how many there are."""
+        """Read the metadata, and count the records if the metadata do not give their number."""
         cameras: tuple[str, ...] = ()
         try:
             meta = read_rlds_meta(sources.path)

@@ -1,6 +1,6 @@
-"""Reads what an RLDS dataset, a folder written by TFDS, says of itself: its splits, their shards, and its features.
+"""Metadata of an RLDS dataset, a folder written by TFDS: its splits, their shards, and its features.
 
-Of shards only their names are looked at, unless nothing else tells what they hold. Frames and numbers are `rlds`' work.
+Shards are not opened, except one when nothing else tells what they hold. `reader` reads frames and numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 class Split(BaseModel):
-    """One split as ``dataset_info.json`` lists it."""
+    """One split, as ``dataset_info.json`` lists it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +38,7 @@ class Split(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """What Genie reads of ``dataset_info.json``."""
+    """The part of ``dataset_info.json`` that Genie reads."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,11 +48,11 @@ class DatasetInfo(BaseModel):
 
 @dataclass(frozen=True)
 class Shard:
-    """One TFRecord file of a split, an episode a record.
+    """One TFRecord file of a split; each record is an episode.
 
     Attributes:
         path: the file.
-        listed: number of its records as the dataset lists it, None where it does not.
+        listed: number of its records according to the dataset; None if not listed.
 
     """
 
@@ -61,7 +61,7 @@ class Shard:
 
     @property
     def num_records(self) -> int:
-        """Number of episodes. Where none is listed they are counted, what a damage hides as one more."""
+        """Number of episodes; counted if not listed, in which case records hidden by damage count as one."""
         if self.listed is not None:
             return self.listed
         return len(self._index) + (self._index.damage is not None)
@@ -69,8 +69,8 @@ class Shard:
     def record(self, number: int) -> Mapping[str, Values]:
         """Return the features of one record by name.
 
-        Raises DatasetError, naming file and record, where it is missing or damaged, no tf.train.Example, or where the
-        file holds more records than listed, of which some would be lost.
+        Raises DatasetError, naming file and record, if the record is missing, damaged or not a tf.train.Example, or if
+        the file holds more records than listed, some of which would be lost.
         """
         index = self._index
         if self.listed is not None and index.damage is None and not number < len(index) <= self.listed:
@@ -92,9 +92,9 @@ class RldsEntry:
     """One episode: a record of a shard.
 
     Attributes:
-        name: its split and its number in it, from 0 and over all shards: ``train/0007``.
-        shard: the file that holds it.
-        record: its number there, from 0.
+        name: split and number in the split, from 0 over all shards: ``train/0007``.
+        shard: file that holds it.
+        record: number in that file, from 0.
 
     """
 
@@ -105,13 +105,13 @@ class RldsEntry:
 
 @dataclass(frozen=True)
 class RldsMeta:
-    """The metadata of one dataset.
+    """Metadata of one dataset.
 
     Attributes:
-        path: the folder that holds the shards.
-        features: what a step holds, by key.
+        path: folder that holds the shards.
+        features: features of a step, by key.
         splits: shards of each split, in order.
-        warnings: what is odd in it but stops nothing.
+        warnings: oddities that do not stop reading.
 
     """
 
@@ -122,7 +122,7 @@ class RldsMeta:
 
     @cached_property
     def entries(self) -> tuple[RldsEntry, ...]:
-        """Its episodes, split by split, in the order of shards and records."""
+        """Episodes, split by split, in the order of shards and records."""
         return tuple(entry for split in self.splits for entry in self._entries_of(split))
 
     @cached_property
@@ -142,14 +142,14 @@ class RldsMeta:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Features that are pictures but no cameras, and why."""
+        """Picture features that are not cameras, and why."""
         return _refused(self.features)
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """What its features are taken to mean, a sentence each."""
+        """How its features are interpreted, one sentence each."""
         parts = [part.key for part in action_parts(self.features)]
-        return (f"actions are put together of {', '.join(parts)}, in this order",) if len(parts) > 1 else ()
+        return (f"actions are concatenated from {', '.join(parts)}, in this order",) if len(parts) > 1 else ()
 
     def _entries_of(self, split: str) -> list[RldsEntry]:
         shards = self.splits[split]
@@ -162,7 +162,7 @@ class RldsMeta:
 
 
 def rlds_reason(path: SourcePath) -> str | None:
-    """Why a folder is taken for an RLDS dataset, in words for the user; None where it is not one."""
+    """Return why a folder counts as an RLDS dataset, in words for the user; None if it is not one."""
     for folder in _folders(path):
         shard = next((file.name for file in _files(folder) if _SHARD.fullmatch(file.name)), None)
         if shard:
@@ -173,15 +173,15 @@ def rlds_reason(path: SourcePath) -> str | None:
 
 
 def is_rlds(path: SourcePath) -> bool:
-    """Whether a folder is an RLDS dataset, or holds the versions of one (``1.0.0``)."""
+    """Return whether a folder is an RLDS dataset, or holds versions of one (``1.0.0``)."""
     return rlds_reason(path) is not None
 
 
 def read_rlds_meta(path: SourcePath) -> RldsMeta:
-    """Read the metadata of the dataset in the folder `path`, or in the one version that lies there.
+    """Read the metadata of the dataset in the folder `path`, or of its only version in a sub-folder.
 
     Raises:
-        DatasetError: there are several versions, a shard is missing, a JSON file is damaged, or the data is not
+        DatasetError: there are several versions, a shard is missing, a JSON file is damaged, or the data are not
             RLDS in TFRecord.
 
     """
@@ -195,7 +195,7 @@ def read_rlds_meta(path: SourcePath) -> RldsMeta:
 
 
 def action_parts(features: Mapping[str, StepFeature]) -> tuple[StepFeature, ...]:
-    """The features that are the robot's action: ``action``, or those below it in order of their names."""
+    """Return the features that make up the robot's action: ``action``, or those below it in order of their names."""
     if "action" in features:
         return (features["action"],)
     return tuple(feature for key, feature in features.items() if key.startswith("action/"))
@@ -207,7 +207,7 @@ def _refused(features: Mapping[str, StepFeature]) -> dict[str, str]:
 
 
 def _folders(path: SourcePath) -> list[SourcePath]:
-    """Where the files of a dataset may lie: in the folder, or in those of its versions."""
+    """Return the folders that may hold the dataset's files: `path` and those of its versions."""
     if not path.is_dir():
         return []
     names = sorted(folder.name for folder in path.glob("*") if _VERSION.fullmatch(folder.name))
@@ -226,12 +226,12 @@ def _one_folder(path: SourcePath) -> SourcePath:
         return path
     if len(folders) > 2:
         versions = ", ".join(folder.name for folder in folders[1:])
-        raise DatasetError(f"{path}: holds several versions of an RLDS dataset, wanted one of them: {versions}")
+        raise DatasetError(f"{path}: holds several versions of an RLDS dataset, expected one of them: {versions}")
     return folders[1]
 
 
 def _read_json(path: SourcePath) -> Any:
-    """What a JSON file holds, None where there is no such file."""
+    """Return the contents of a JSON file; None if there is no such file."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -239,7 +239,7 @@ def _read_json(path: SourcePath) -> Any:
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise DatasetError(f"{path}: damaged, no JSON: {error}") from error
+        raise DatasetError(f"{path}: damaged, not JSON: {error}") from error
 
 
 def _read_info(path: SourcePath) -> DatasetInfo | None:
@@ -252,45 +252,45 @@ def _read_info(path: SourcePath) -> DatasetInfo | None:
         raise DatasetError(f"{path}: {problems_of(error)}") from error
     if info.file_format != "tfrecord":
         raise DatasetError(
-            f"{path}: fileFormat: came {info.file_format}, wanted tfrecord; TFDS converts it: tfds convert_format"
+            f"{path}: fileFormat: got {info.file_format}, expected tfrecord; TFDS converts it: tfds convert_format"
         )
     return info
 
 
 def _shard_files(folder: SourcePath) -> dict[str, dict[int, SourcePath]]:
-    """The shards of each split by number. Raises DatasetError where some are missing, or of two datasets."""
+    """Return the shards of each split by number. Raises DatasetError if any are missing, or of two datasets."""
     found = [match for file in _files(folder) if (match := _SHARD.fullmatch(file.name))]
     if not found:
-        raise DatasetError(f"{folder}: holds no shard, wanted files like NAME-train.tfrecord-00000-of-00001")
+        raise DatasetError(f"{folder}: got no shard, expected files like NAME-train.tfrecord-00000-of-00001")
     names = sorted({match["name"] for match in found})
     if len(names) > 1:
-        raise DatasetError(f"{folder}: holds shards of several datasets, wanted one: {', '.join(names)}")
+        raise DatasetError(f"{folder}: got shards of several datasets, expected one: {', '.join(names)}")
     shards: dict[str, dict[int, SourcePath]] = {}
     for split in sorted({match["split"] for match in found}):
         own = [match for match in found if match["split"] == split]
         counts = sorted({int(match["count"]) for match in own})
         if len(counts) > 1:
-            raise DatasetError(f"{folder}: {split}: came shards of {counts[0]} and of {counts[-1]}, wanted one set")
+            raise DatasetError(f"{folder}: {split}: got shards of {counts[0]} and of {counts[-1]}, expected one set")
         shards[split] = {int(match["index"]): folder / match[0] for match in own}
         _check_complete(f"{folder}: {split}", set(shards[split]), counts[0])
     return shards
 
 
 def _check_complete(where: str, numbers: set[int], count: int) -> None:
-    """Raise DatasetError where `numbers` of shards are not 0 to `count` - 1."""
+    """Raise DatasetError unless the `numbers` of shards are 0 to `count` - 1."""
     missing, strange = sorted(set(range(count)) - numbers), sorted(numbers - set(range(count)))
     if missing:
         named = ", ".join(f"{number:05d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
         there = count - len(missing)
-        raise DatasetError(f"{where}: {there} of {count} shards are there, wanted all; missing: {named}")
+        raise DatasetError(f"{where}: got {there} of {count} shards, expected all; missing: {named}")
     if strange:
-        raise DatasetError(f"{where}: came shard {strange[0]:05d} of {count}, wanted 00000 to {count - 1:05d}")
+        raise DatasetError(f"{where}: got shard {strange[0]:05d} of {count}, expected 00000 to {count - 1:05d}")
 
 
 def _splits(
     folder: SourcePath, info: DatasetInfo | None, files: Mapping[str, Mapping[int, SourcePath]]
 ) -> tuple[dict[str, tuple[Shard, ...]], list[str]]:
-    """The splits that have files, those that are listed first, and what is odd about them."""
+    """Return the splits that have files, listed ones first, and warnings about them."""
     if info is None:
         warnings = [f"{folder / DATASET_INFO}: there is none, so that missing episodes would not be noticed"]
     else:
@@ -301,8 +301,8 @@ def _splits(
             splits[split.name] = _listed_shards(folder, split, files[split.name])
         elif sum(split.shard_lengths):
             warnings.append(
-                f"{folder}: {split.name}: {DATASET_INFO} lists {sum(split.shard_lengths)} episodes, none of its "
-                "shards is there: the split is left out"
+                f"{folder}: {split.name}: {DATASET_INFO} lists {sum(split.shard_lengths)} episodes, but none of the "
+                "shards exists: the split is left out"
             )
     for name in sorted(set(files) - set(splits)):
         if info:
@@ -323,7 +323,7 @@ def _listed_shards(folder: SourcePath, split: Split, files: Mapping[int, SourceP
 def _features(
     folder: SourcePath, splits: Mapping[str, tuple[Shard, ...]]
 ) -> tuple[Mapping[str, StepFeature], tuple[str, ...]]:
-    """What a step holds: as declared, else as the first episode that has steps shows it, which is worth a warning."""
+    """Return the features of a step: as declared, else as inferred from the first episode with steps (warned of)."""
     path = folder / FEATURES
     document = _read_json(path)
     if isinstance(document, dict) and "pythonClassName" in document:
@@ -336,12 +336,12 @@ def _features(
         features = inferred_features(values)
     except DatasetError as error:
         raise DatasetError(f"{where}: {error}") from error
-    why = "there is none" if document is None else "is not in the layout that Genie knows (pythonClassName)"
-    return features, (f"{path}: {why}: cameras and arrays are those of {where}, arrays of several axes come flat",)
+    why = "missing" if document is None else "not in the layout that Genie knows (pythonClassName)"
+    return features, (f"{path}: {why}: cameras and arrays are those of {where}, arrays of several axes are read flat",)
 
 
 def _first_record(shards: Sequence[Shard]) -> tuple[Mapping[str, Values], str]:
-    """The first record with steps, or without where there is no other, and where it lies."""
+    """Return the first record with steps, or if none has any the first record, and its location."""
     without: tuple[Mapping[str, Values], str] | None = None
     problem: DatasetError | None = None
     for shard, number in ((file, record) for file in shards for record in range(file.num_records)):

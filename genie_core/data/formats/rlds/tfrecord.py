@@ -1,4 +1,4 @@
-"""Reads TFRecord files: where their records lie, and one record at a time. Knows nothing of what the records say.
+"""Reading of TFRecord files: an index of the records, and one record at a time. Knows nothing of their contents.
 
 A record is its length (8 bytes, little-endian), the length's CRC, the data and the data's CRC: CRC-32C, masked.
 Source: TensorFlow, tensorflow/core/lib/io/record_writer.h and tensorflow/core/lib/hash/crc32c.h.
@@ -24,12 +24,12 @@ _MASK_DELTA = 0xA282EAD8
 
 @dataclass(frozen=True)
 class RecordIndex:
-    """Where the records of one file lie.
+    """Locations of the records of one file.
 
     Attributes:
         path: the file.
         spans: (n, 2) int64, first byte and length in bytes of each record's data, in the order of the file.
-        damage: why there may be more records that cannot be found, None where these are all. The records before the
+        damage: why there may be more records that cannot be found; None if these are all. The records before the
             damage are whole, as far as their lengths tell.
 
     """
@@ -45,7 +45,7 @@ class RecordIndex:
     def read(self, number: int) -> bytes:
         """Return the data of record `number` >= 0.
 
-        Raises DatasetError where there is no such record, the file has changed, or the data's CRC is wrong.
+        Raises DatasetError if there is no such record, the file has changed, or the data's CRC is wrong.
         """
         if number >= len(self):
             raise DatasetError(self.damage or f"{self.path}: no record {number}, the file holds {len(self)}")
@@ -65,10 +65,10 @@ class RecordIndex:
 
 
 def index_records(path: SourcePath) -> RecordIndex:
-    """Find the records of a TFRecord file by their lengths; the data between them is skipped, not read.
+    """Find the records of a TFRecord file by their lengths; the data in between is skipped, not read.
 
-    A file that is cut off or damaged between records is indexed up to there, and `RecordIndex.damage` says why no
-    further. Raises DatasetError where `path` cannot be read.
+    A file that is cut off or damaged between records is indexed up to there; `RecordIndex.damage` then gives the
+    reason. Raises DatasetError if `path` cannot be read.
     """
     spans: list[tuple[int, int]] = []
     try:
@@ -89,21 +89,24 @@ def index_records(path: SourcePath) -> RecordIndex:
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C of `data` as TFRecord stores it: rotated and shifted, so that CRCs of CRCs stay strong."""
+    """Return the CRC-32C of `data` as TFRecord stores it: rotated and shifted, so that CRCs of CRCs stay strong."""
     crc = int(google_crc32c.value(data))
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def _length(header: bytes, left: int) -> tuple[int, str | None]:
-    """Length of the data behind `header`, of which `left` bytes of the file are the record's at most; or the damage."""
+    """Return the length of the data that `header` announces, and the damage, if any.
+
+    `left` is the number of bytes of the file that the record can have at most.
+    """
     if len(header) < _HEADER.size:
-        return 0, f"the file is truncated, wanted {_HEADER.size} bytes of length and CRC, {len(header)} are there"
+        return 0, f"the file is truncated, expected {_HEADER.size} bytes of length and CRC, {len(header)} are there"
     length, crc = _HEADER.unpack(header)
     if masked_crc(header[:8]) != crc:
-        return 0, "no TFRecord, or damaged: the length of the record does not match its CRC"
+        return 0, "not a TFRecord, or damaged: the length of the record does not match its CRC"
     wanted = _HEADER.size + length + _FOOTER.size
     if wanted > left:
-        return 0, f"the file is truncated, wanted {wanted} bytes, {left} are there"
+        return 0, f"the file is truncated, expected {wanted} bytes, {left} are there"
     return length, None
 
 

@@ -1,4 +1,4 @@
-"""The formats robomimic and LIBERO: how their files are told, and what a look into them finds. Reads no frames."""
+"""Formats robomimic and LIBERO: how their files are recognised, and survey of their contents. Reads no frames."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 DEFAULT_CAMERAS: dict[Format, str] = {"robomimic": "agentview_image", "libero": "agentview_rgb"}
-"""The usual camera, taken where a file has several and none is asked for."""
+"""Default camera if a file has several and the user names none."""
 
 
 class RobomimicLayout:
-    """HDF5 with ``data/demo_N/obs/<camera>``; with ``libero=True`` only those files that LIBERO has written."""
+    """HDF5 with ``data/demo_N/obs/<camera>``; with ``libero=True``, only files that LIBERO has written."""
 
     def __init__(self, *, libero: bool) -> None:
         self.name: Format = "libero" if libero else "robomimic"
@@ -39,7 +39,7 @@ class RobomimicLayout:
         )
 
     def recognise(self, path: SourcePath) -> str | None:
-        """By its demos; LIBERO by its attributes too."""
+        """Recognise it by its demos, LIBERO by its attributes too."""
         with suppress(DatasetError), read_hdf5(path) as file:
             data = file.get("data")
             if isinstance(data, h5py.Group) and demo_names(file) and is_libero(data) == self._libero:
@@ -48,7 +48,7 @@ class RobomimicLayout:
         return None
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Look into all files: names and shapes of their first demos, attributes."""
+        """Survey all files: names and shapes in their first demos, attributes."""
         files: list[RobomimicFile | str] = [_read(path) for path in sources.files]
         good = [file for file in files if isinstance(file, RobomimicFile)]
         bad = [file for file in files if isinstance(file, str)]
@@ -75,7 +75,7 @@ class RobomimicLayout:
 
 
 def _read(path: SourcePath) -> RobomimicFile | str:
-    """What the file holds, or what is wrong with it."""
+    """Return the contents of a file, or a description of what is wrong with it."""
     try:
         return read_robomimic(path)
     except DatasetError as error:
@@ -98,7 +98,7 @@ def _choose_camera(
         raise DatasetError(f"{sources.path}: no camera that can be read: {details}")
     raise DatasetError(
         f"{sources.path}: no camera images in {'obs' if len(files) == 1 else 'the observations that all files share'}, "
-        "wanted (T, H, W, 3) uint8; for a low-dimensional dataset render them with robomimic's dataset_states_to_obs.py"
+        "expected (T, H, W, 3) uint8; for a low-dimensional dataset render them (robomimic's dataset_states_to_obs.py)"
     )
 
 
@@ -109,10 +109,10 @@ def _dataset(
     camera: str,
     options: ReadOptions,
 ) -> Dataset:
-    """The dataset of the files without a look at their demos.
+    """Return the dataset of the files, without looking into their demos.
 
-    An episode bears its demo's name; in a folder, behind the file's path in it without suffix (``lift/demo_3``). A
-    file that cannot be read is one episode of that path.
+    An episode is named after its demo; in a folder, with the file's path (without suffix) before it: ``lift/demo_3``. A
+    file that cannot be read becomes one episode named after its path.
     """
     episodes: list[Episode] = []
     masks: dict[str, tuple[str, ...]] = {}
@@ -135,7 +135,7 @@ def _convention(file: RobomimicFile) -> Convention:
 
 
 def _upside_down_facts(files: Sequence[RobomimicFile], options: ReadOptions) -> list[str]:
-    """What the files say of which way up their pictures are, and what is done about it; nothing but for LIBERO's."""
+    """Return whether pictures are upside down according to the files, and how they are read; only for LIBERO."""
     said = {file.image_convention for file in files if file.is_libero}
     if not said or options.flip is not None:
         return []

@@ -1,4 +1,4 @@
-"""The format video: files of one episode each, recognised by their names."""
+"""Video format: files of one episode each, recognised by their names."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class VideoLayout:
     looks_for = f"a name that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
 
     def recognise(self, path: SourcePath) -> str | None:
-        """By its name; no file is opened."""
+        """Recognise it by its name; no file is opened."""
         suffix = path.suffix.lower()
         return f"its name ends in {suffix}" if suffix in VIDEO_SUFFIXES else None
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Open nothing: a video is read through before anything is known of it."""
+        """Return the survey without opening anything: a video has to be decoded in full to learn about it."""
         if options.camera not in (None, VIDEO_CAMERA):
             problem = f"{sources.path}: no camera `{options.camera}`; a video has one camera, {VIDEO_CAMERA}"
             return Survey(None, (VIDEO_CAMERA,), len(sources.files), obstacles=(problem,))
