@@ -1,1 +1,1 @@
-"""Ablations: networks and recipes trained and evaluated on one budget, as the paper's tables compare them."""
+"""Ablations: models and recipes trained and evaluated on the same budget, as in the paper's tables."""

@@ -1,4 +1,4 @@
-"""How long each stage of a training run took, also where it was interrupted, or taken over from another run."""
+"""Training time of each stage of a run, also across interruptions and for stages taken over from another run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STAGES = ("tokenizer", "lam", "dynamics")
 
 
 class StageClock:
-    """A reporter that also keeps each stage's seconds in a file, and tells another reporter everything.
+    """A reporter that also records each stage's seconds in a file, and forwards everything to another reporter.
 
-    Steps that an interrupted run lost after its last checkpoint are not counted: what is kept is the time that the
-    steps of the result took.
+    Steps that an interrupted run lost after its last checkpoint are not counted: the recorded time is that of the steps
+    in the result.
     """
 
     def __init__(self, inner: Reporter, path: Path, now: Callable[[], float] = time.monotonic) -> None:
@@ -26,28 +26,28 @@ class StageClock:
         self._before = 0.0
 
     def start(self, stage: str, step: int, steps: int) -> None:
-        """A stage begins, or goes on, at `step`."""
+        """Record that a stage starts, or resumes, at `step`."""
         self._inner.start(stage, step, steps)
         done, seconds = read_clock(self._path).get(stage, (0, 0.0))
         self._before = seconds * min(1.0, step / done) if done else 0.0
         self._began = self._now()
 
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
-        """Smoothed metrics after `step` steps."""
+        """Record smoothed metrics after `step` steps."""
         self._inner.step(stage, step, metrics)
         if stage in STAGES:
             write_clock(self._path, stage, step, self._before + self._now() - self._began)
 
 
 def read_clock(path: Path) -> dict[str, tuple[int, float]]:
-    """Steps and seconds of each stage so far; none where there is no file yet."""
+    """Return steps and seconds of each stage so far; empty if there is no file yet."""
     if not path.exists():
         return {}
     return {stage: (int(steps), float(seconds)) for stage, (steps, seconds) in json.loads(path.read_text()).items()}
 
 
 def write_clock(path: Path, stage: str, step: int, seconds: float) -> None:
-    """Note that a stage's first `step` steps took `seconds`."""
+    """Record that the first `step` steps of a stage took `seconds`."""
     content = read_clock(path) | {stage: (step, seconds)}
     write_text(path, json.dumps(content) + "\n")
 

@@ -1,4 +1,4 @@
-"""An ablation's outcome: ablation.json for scripts and for going on, ablation.md for people. Knows no torch."""
+"""Results of an ablation: ablation.json for scripts and for resuming, ablation.md for people. Knows no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genie_core.evaluation.figures import Figure
 from genie_core.evaluation.options import EvaluationOptions
 
 FORMAT = 1
-"""Of ablation.json; grows when a script that reads it would have to change."""
+"""Version of ablation.json; increases when scripts that read it would have to change."""
 JSON, MARKDOWN = "ablation.json", "ablation.md"
 
 
@@ -25,20 +25,20 @@ class _Frozen(BaseModel):
 
 
 class Setting(_Frozen):
-    """What all rows have in common, for the record."""
+    """Settings common to all rows, for the record."""
 
     format: int = FORMAT
     genie_version: str
-    data: str = Field(description="name of the data set trained on")
-    eval_data: str = Field(description="name of the data set measured on")
+    data: str = Field(description="name of the training dataset")
+    eval_data: str = Field(description="name of the evaluation dataset")
     train_episodes: int
     eval_episodes: tuple[str, ...] = Field(description="names of the held-out episodes")
-    scale: float = Field(description="that multiplied the steps of the base")
+    scale: float = Field(description="factor on the steps of the base")
     seed: int
     threads: int
     device: str
     options: EvaluationOptions
-    base: dict[str, object] = Field(description="model and training that rows are changes of")
+    base: dict[str, object] = Field(description="model and training that the rows modify")
 
 
 class RowResult(_Frozen):
@@ -47,14 +47,14 @@ class RowResult(_Frozen):
     name: str
     table: Literal["tokenizer", "lam", "recipe"]
     title: str
-    identity: str = Field(description="changes with everything that the figures depend on")
-    changes: dict[str, object] = Field(description="fields that are not the base's, by dotted name")
-    compared_parameters: int = Field(description="of the component that the table is about")
+    identity: str = Field(description="hash of everything that the figures depend on")
+    changes: dict[str, object] = Field(description="fields that differ from the base's, by dotted name")
+    compared_parameters: int = Field(description="of the component that the table compares")
     parameters: dict[str, int] = Field(description="by component")
-    steps: dict[str, int] = Field(description="by stage; 0: the stage is left out, its network random")
-    seconds: dict[str, float] = Field(description="wall time of training by stage, of whichever row trained it")
+    steps: dict[str, int] = Field(description="by stage; 0: the stage is skipped, its network random")
+    seconds: dict[str, float] = Field(description="training time by stage, of whichever row trained it")
     figures: dict[str, Figure]
-    missing: dict[str, str] = Field(description="why figures are not there")
+    missing: dict[str, str] = Field(description="figures that could not be measured, and why")
     curves: dict[str, list[Figure | None]]
 
 
@@ -67,7 +67,7 @@ class Ablation(_Frozen):
 
 @dataclass(frozen=True)
 class _Layout:
-    """One table: its heading, what its rows are called, whose seconds it shows, and its figures."""
+    """One table: heading, name of its rows, stages whose seconds it shows, and its figures."""
 
     heading: str
     first: str
@@ -129,14 +129,14 @@ _SHORT = {
     "lam.psnr_over_copy_db": "over copying",
     "lam.psnr_over_random_db": "over random codes",
 }
-"""Headings of figures whose titles lean on what stands above them."""
+"""Headings of figures whose usual titles need context."""
 
 
 def read_ablation(folder: Path) -> Ablation | None:
-    """What an ablation in this folder has found before; None where there is none.
+    """Return the earlier results of an ablation in this folder; None if there are none.
 
     Raises:
-        DatasetError: its ablation.json cannot be read, or is of another format.
+        DatasetError: ablation.json cannot be read, or has another format.
 
     """
     path = folder / JSON
@@ -152,14 +152,14 @@ def read_ablation(folder: Path) -> Ablation | None:
 
 
 def write_ablation(folder: Path, ablation: Ablation) -> None:
-    """Write ablation.md and then ablation.json, each at once."""
+    """Write ablation.md and then ablation.json, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((MARKDOWN, render_ablation(ablation)), (JSON, ablation.model_dump_json(indent=2) + "\n")):
         write_text(folder / name, text)
 
 
 def render_ablation(ablation: Ablation) -> str:
-    """The tables as Markdown, and under each what its rows have in common."""
+    """Render the tables as Markdown, each followed by the settings that its rows share."""
     parts = []
     for name, layout in _LAYOUTS.items():
         rows = [row for row in ablation.rows if row.table == name]
@@ -169,7 +169,7 @@ def render_ablation(ablation: Ablation) -> str:
 
 
 def _table(layout: _Layout, rows: Sequence[RowResult]) -> list[str]:
-    """Lines of one table; a figure that no row has makes no column."""
+    """Return the lines of one table; a figure that no row has gets no column."""
     columns: list[tuple[str, Callable[[RowResult], str]]] = [
         (layout.first, lambda row: row.title),
         ("parameters", lambda row: f"{row.compared_parameters:,}"),
@@ -205,7 +205,7 @@ def _cell(key: str) -> Callable[[RowResult], str]:
 
 
 def _common(ablation: Ablation, rows: Sequence[RowResult]) -> str:
-    """One paragraph: data, budget and seed of a table's rows."""
+    """Return a paragraph on data, budget and seed of a table's rows."""
     setting = ablation.setting
     training = setting.base["training"]
     assert isinstance(training, dict)

@@ -1,7 +1,7 @@
-"""Trains and measures the rows of an ablation, one after another; what was done is not done again.
+"""Training and measuring of an ablation's rows, one after another; finished work is not repeated.
 
-Every row is a run of `genie_core.training.pipeline` in `<row>.run`. Stages that rows share are trained by the first of
-them; the others find its checkpoint in their own folder, and the pipeline checks that it is theirs.
+Every row is a run of `genie_core.training.pipeline` in `<row>.run`. A stage that rows share is trained by the first
+one; the others get its checkpoint in their own folders, and the pipeline checks that it matches.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ PARTS: dict[Table, tuple[Part, ...]] = {
     "lam": (latent_action_findings, ground_truth_findings, rollout_findings),
     "recipe": (latent_action_findings, ground_truth_findings),
 }
-"""What is measured of the rows of each table."""
+"""Figures measured for the rows of each table."""
 
 _CLOCK = "seconds.json"
 _CARD_EPISODES = 2
 _FRAMES = ("frames", "held_out")
-"""What the pipeline calls the frames that it stores in a run's folder: here one copy serves all rows."""
+"""The pipeline's name for the frames stored in a run's folder; here one copy serves all rows."""
 _SHARED: tuple[Literal["tokenizer", "lam"], ...] = ("tokenizer", "lam")
 
 Reporting = Callable[[Path], AbstractContextManager[Reporter]]
-"""From a run's folder to who is told how its training goes."""
+"""Maps a run's folder to a reporter of its training."""
 Measuring = Callable[[], AbstractContextManager[Progress]]
-"""Gives who is told how measuring goes."""
+"""Makes a callback for the progress of measuring."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Episodes to train on, and episodes and films to measure on, none of them trained on."""
+    """Episodes to train on, and episodes and clips to measure on, none of which is trained on."""
 
     train: Sequence[Episode]
     held_out: Sequence[Episode]
@@ -64,16 +64,16 @@ class Material:
 
 @dataclass(frozen=True)
 class Work:
-    """What all rows have in common.
+    """Settings common to all rows.
 
     Attributes:
         out: folder of the ablation.
         material: its data.
         options: of measuring.
         device: torch device.
-        command: how it was asked for, for the bundles' cards.
-        reporting: of training.
-        measuring: of measuring.
+        command: command line of the run, for the bundles' cards.
+        reporting: makes the reporter of training.
+        measuring: makes the progress callback of measuring.
 
     """
 
@@ -89,20 +89,20 @@ class Work:
 def read_material(
     data: Dataset, evaluation: Dataset | None, base: Base, options: EvaluationOptions, hold_out: float
 ) -> Material:
-    """Split a data set into what is trained and what is measured on.
+    """Split a dataset into training and held-out episodes.
 
-    Episodes of robomimic's filter key ``valid`` are held out where there is one; else, without `evaluation`, a share
-    of the episodes drawn by the seed, one at least.
+    Holds out the episodes of robomimic's filter key ``valid`` if there is one; else, without `evaluation`, a random
+    share of the episodes, at least one.
 
     Args:
-        data: to train on.
-        evaluation: to measure on, in place of what `data` holds out; of it, too, ``valid`` where there is one.
-        base: size and rate of the frames.
-        options: how much is measured on, and the seed.
-        hold_out: that share.
+        data: dataset to train on.
+        evaluation: dataset to measure on, in place of what `data` holds out; also its ``valid`` if there is one.
+        base: gives size and rate of the frames.
+        options: amount of data to measure on, and the seed.
+        hold_out: share of the episodes to hold out.
 
     Raises:
-        DatasetError: nothing is left to train or to measure on, an episode is in both, or films cannot be read.
+        DatasetError: nothing is left to train or to measure on, an episode is in both, or clips cannot be read.
 
     """
     training, held_out = split_episodes(data, 0.0 if evaluation else hold_out, options.seed)
@@ -123,7 +123,7 @@ def read_material(
 
 
 def split_episodes(data: Dataset, share: float, seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Episodes to train on and episodes held out: the filter key ``valid``, else a share, at least one if any."""
+    """Return the training and the held-out episodes: by the filter key ``valid``, else a share, at least one if any."""
     kept = set(data.masks.get(HELD_OUT, ()))
     if not kept:
         return hold_out_episodes(data.episodes, share, seed, least=1 if share else 0)
@@ -132,10 +132,10 @@ def split_episodes(data: Dataset, share: float, seed: int) -> tuple[list[Episode
 
 
 def run_ablation(base: Base, tables: Sequence[Table], work: Work, setting: Setting) -> Ablation:
-    """Train and measure every row of some tables; ablation.json and ablation.md are written after each.
+    """Train and measure every row of some tables; writes ablation.json and ablation.md after each.
 
-    Rows that a run before has finished, alike in everything, are taken from its ablation.json, also those of tables
-    that are not asked for now.
+    Rows that an earlier run has finished with identical settings are taken from its ablation.json, including those of
+    tables that are not asked for now.
 
     Raises:
         DatasetError: the episodes cannot be trained on.
@@ -165,7 +165,7 @@ def _finished(row: Row, work: Work, setting: Setting) -> RowResult | None:
 
 
 def _identity(row: Row, work: Work, setting: Setting) -> str:
-    """Of everything that a row's figures depend on."""
+    """Hash everything that a row's figures depend on."""
     trained = str([(e.source.name, e.name, e.num_frames) for e in work.material.train])
     measured = str([(f.name, f.frames_THWC.shape) for f in work.material.films])
     configurations = (row.model, row.training, work.options)
@@ -177,7 +177,7 @@ def _identity(row: Row, work: Work, setting: Setting) -> str:
 def _run_row(row: Row, plan: Sequence[Row], base: Base, work: Work, setting: Setting) -> RowResult:
     folder = _run_folder(work.out, row)
     _take_over(row, plan, work.out)
-    held_out = work.material.held_out[:_CARD_EPISODES]  # the card's figures are not the table's
+    held_out = work.material.held_out[:_CARD_EPISODES]  # for the card; the table measures on more
     job = TrainingJob(
         row.model,
         row.training,
@@ -209,7 +209,7 @@ def _run_row(row: Row, plan: Sequence[Row], base: Base, work: Work, setting: Set
 
 
 def _content(findings: Findings) -> dict[str, dict[str, object]]:
-    """Figures that could be measured, why others could not, and curves without gaps."""
+    """Return the measured figures, the reasons for missing ones, and curves without gaps."""
     return {
         "figures": {name: f for name, f in findings.figures.items() if isinstance(f, Figure)},
         "missing": {name: f.reason for name, f in findings.figures.items() if isinstance(f, Missing)},
@@ -220,7 +220,7 @@ def _content(findings: Findings) -> dict[str, dict[str, object]]:
 
 
 def _take_over(row: Row, plan: Sequence[Row], out: Path) -> None:
-    """Give a row the frames of the ablation, and the checkpoints of stages that another row has trained alike."""
+    """Give a row the ablation's frames, and the checkpoints of stages that another row has trained identically."""
     folder = _run_folder(out, row)
     folder.mkdir(parents=True, exist_ok=True)
     for frames in _FRAMES:
@@ -240,7 +240,7 @@ def _take_over(row: Row, plan: Sequence[Row], out: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no links; checkpoints are never changed."""
+    """Hard-link a file, or copy it if the file system has no links; checkpoints are never changed."""
     try:
         os.link(source, target)
     except OSError:

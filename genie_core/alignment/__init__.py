@@ -1,8 +1,8 @@
-"""From latent to real actions: what a robot did, read off a bundle's labels after a few transitions with known actions.
+"""Alignment: decodes a bundle's latent actions into robot actions, learnt from a few transitions with known actions.
 
-Serving: `load_alignment` reads one that lies beside a bundle, `list_alignments` says which there are,
-`Alignment.decode` gives actions, `ActionStream` gives them while labels are made. Making alignments is `fit`'s work,
-behind `genie align`. What is exported here imports no torch.
+Serving: `load_alignment` reads one stored beside a bundle, `list_alignments` lists them, `Alignment.decode` returns
+actions, `ActionStream` does so while labels are computed. Making alignments is in `fit`, behind `genie align`. What is
+exported here imports no torch.
 """
 
 from genie_core.alignment.alignment import Alignment, AlignmentInfo, HeldOut, How

@@ -1,4 +1,4 @@
-"""An alignment: what turns a bundle's labels into one robot's actions. Storing it is `store`'s work."""
+"""An alignment: decodes a bundle's labels into one robot's actions. For storage, see `store`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from genie_core.data import Computation, Frames, Precision, conform_frames
 from genie_core.errors import RequestError
 
 How = Literal["regressor", "dictionary", "draw"]
-"""``regressor``: the small regressor. ``dictionary``: the mean of D[code]. ``draw``: a member of D[code] drawn at
-random, the paper's way."""
+"""``regressor``: the small regressor. ``dictionary``: the mean of D[code]. ``draw``: a random member of D[code], as in
+the paper."""
 
 
 class HeldOut(BaseModel):
-    """Errors on episodes that nothing was fitted on.
+    """Errors on episodes that were not used in fitting.
 
-    `nmse` is the mean squared error over the variance, averaged over those numbers of the action that vary: 0 is
-    perfect, 1 is as good as always saying the mean. `rmse` is in each number's own units.
+    `nmse` is the mean squared error divided by the variance, averaged over the action's components that vary: 0 is
+    perfect, 1 is as good as predicting the mean. `rmse` is in each component's own units.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,34 +38,34 @@ class HeldOut(BaseModel):
 
 
 class AlignmentInfo(BaseModel):
-    """What is known of an alignment: what it belongs to, what it gives, what it was made from."""
+    """Description of an alignment: the bundle it belongs to, the actions it returns, the data it was fitted on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    bundle_id: str = Field(description="SHA-256 of the bundle whose labels it reads")
+    bundle_id: str = Field(description="SHA-256 of the bundle whose labels it decodes")
     bundle_name: str
     codes: int = Field(gt=0)
     latent_dim: int = Field(gt=0)
-    actions: tuple[str, ...] = Field(min_length=1, description="names of the A numbers of an action")
-    reduce: Reduce = Field(description="how one action was made of those over a transition")
-    step: int = Field(gt=0, description="frames of the transitions that it was fitted on")
-    fps: float | None = Field(description="frames a second of those")
+    actions: tuple[str, ...] = Field(min_length=1, description="names of the A components of an action")
+    reduce: Reduce = Field(description="how the actions within a transition were combined into one")
+    step: int = Field(gt=0, description="length in frames of the transitions that it was fitted on")
+    fps: float | None = Field(description="frames a second of those transitions' data")
     camera: str
     precision: Precision | None = Field(
-        None, description="what the networks computed those labels in; None in files of earlier versions"
+        None, description="number format in which the networks computed those labels; None in files of earlier versions"
     )
     computation: Computation | None = Field(
-        None, description="how the networks computed those labels, those of the first episode where that differs"
+        None, description="how the networks computed those labels; of the first episode if it differs between episodes"
     )
     height: int = Field(gt=0, description="the model's frame size, pixels")
     width: int = Field(gt=0)
     kernels: tuple[Kernel, ...] = Field(min_length=1)
-    budget: int = Field(gt=0, description="labelled transitions that it was fitted on")
-    draw: Literal["transitions", "episodes"] = Field(description="how they were drawn")
+    budget: int = Field(gt=0, description="number of labelled transitions that it was fitted on")
+    draw: Literal["transitions", "episodes"] = Field(description="unit in which they were drawn")
     seed: int = Field(ge=0)
     labels: str = Field(description="name of the labelled file")
-    dataset: str = Field(description="name of the dataset that the actions came from")
+    dataset: str = Field(description="name of the dataset with the actions")
     created: str = Field(description="ISO 8601, UTC")
     tool_version: str
     held_out: dict[str, HeldOut] = Field(default_factory=dict, description="by ``regressor``, ``dictionary``, ``draw``")
@@ -82,7 +82,7 @@ class Alignment:
 
     @property
     def needs_frames(self) -> bool:
-        """Whether the regressor reads the frame x_t too; the dictionary never does."""
+        """Whether the regressor also reads the frame x_t; the dictionary never does."""
         return self.regressor.needs_observation
 
     def decode(
@@ -95,26 +95,25 @@ class Alignment:
         seed: int = 0,
         start: int = 0,
     ) -> NDArray[np.float32]:
-        """The robot's action over each transition, in the units of the data that this was fitted on.
+        """Decode the robot's action over each transition, in the units of the data that the alignment was fitted on.
 
-        The action at t is a function of the label at t and frame x_t alone (and of `seed` and t, where it is drawn),
-        so that chunks give what the whole gives, to the rounding of float32. Rows of invalid labels mean nothing.
+        The action at t depends only on the label at t and frame x_t (with ``draw`` also on `seed` and t), so that
+        chunks decode as the whole does, to the rounding of float32. Rows of invalid labels are meaningless.
 
         Args:
-            latent_TD: (T, D) latents before quantization; where only codes are known, ``codebook[code]``.
+            latent_TD: (T, D) latents before quantization; if only codes are known, ``codebook[code]``.
             code_T: (T,) codes.
             frames_THWC: (T, H, W, 3) uint8, frame x_t of each label, at the model's size (or any other).
             how: see `How`.
-            seed: of ``draw``, 0 .. 2^64 - 1.
-            start: of ``draw``: index in the episode of the first label.
+            seed: for ``draw``, 0 .. 2^64 - 1.
+            start: for ``draw``: index in the episode of the first label.
 
         Returns:
             (T, A) float32.
 
         Raises:
             RequestError: naming the argument: a wrong shape, a code out of range, a latent that is not finite, or
-                frames that are needed and missing.
-
+                missing frames.
         """
         inputs = self._inputs(latent_TD, code_T)
         if how == "dictionary":

@@ -1,4 +1,4 @@
-"""The bound: supervised inverse dynamics, trained with all labels, scored on the same transitions as the alignment."""
+"""Supervised bound: inverse dynamics trained on all actions, scored on the same transitions as the alignment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from genie_core.statistics.metrics import residual_sums
 
 
 def supervised_score(bundle: Bundle, split: Split, step: int, steps: int, seed: int, progress: Progress) -> Score:
-    """Train the bundle's own encoder on the actions of all episodes to fit on, and score it on those held out.
+    """Train the bundle's encoder on the actions of all fitting episodes, and score it on the held-out ones.
 
     Args:
-        bundle: whose encoder it starts from.
-        split: its episodes keep their frames.
+        bundle: its encoder is the starting point.
+        split: its episodes must keep their frames.
         step: frames of a transition.
-        steps: of training, at least 1.
+        steps: training steps, at least 1.
         seed: of the batches and the head's weights.
-        progress: told how it goes.
+        progress: receives the progress of training.
 
     """
     train = [lesson for episode in split.fit for lesson in _lessons(episode, step)]
@@ -41,12 +41,12 @@ def supervised_score(bundle: Bundle, split: Split, step: int, steps: int, seed: 
 
 
 def _phases(episode: AlignedEpisode, step: int) -> Sequence[int]:
-    """The phases of the episode at the model's rate that carry labels; each has two frames or more."""
+    """Return the phases of the episode, at the model's rate, that carry labels; each has two frames or more."""
     return sorted(set((episode.frame_S % step).tolist()))
 
 
 def _lessons(episode: AlignedEpisode, step: int) -> list[Lesson]:
-    """One a phase: its frames, and the robot's action over each transition."""
+    """Return one lesson per phase: its frames, and the robot's action over each transition."""
     assert episode.frames_THWC is not None
     lessons = []
     for phase in _phases(episode, step):

@@ -1,5 +1,5 @@
-"""The paper's map from latent to real actions: a dictionary D, filled from labelled expert steps (Bruce et al. 2024,
-Section 3.3 and Figure 15). Pure arrays; `regressor` is what stands beside it.
+"""Dictionary D from latent to real actions, filled from labelled expert steps as in the paper (Bruce et al. 2024,
+Section 3.3 and Figure 15). Works on arrays only; the alternative is `regressor`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from genie_core.alignment.regressor import Array
 
 @dataclass(frozen=True)
 class Dictionary:
-    """D[code]: the real actions seen under each code.
+    """D[code]: the real actions seen with each code.
 
     Attributes:
-        action_NA: (N, A) the actions of N >= 1 labelled transitions, those of code 0 first, their own units.
+        action_NA: (N, A) the actions of N >= 1 labelled transitions, sorted by code, in their own units.
         start_K: (codes + 1,) int64: D[c] is ``action_NA[start_K[c] : start_K[c + 1]]``.
 
     """
@@ -34,11 +34,11 @@ class Dictionary:
 
     @property
     def count_K(self) -> NDArray[np.int64]:
-        """Labelled transitions of each code."""
+        """Number of labelled transitions of each code."""
         return np.diff(self.start_K)
 
     def mean(self, code_T: NDArray[np.int64]) -> Array:
-        """The mean of D[code], (T, A); of a code that was never seen, the mean of all actions."""
+        """Return the mean of D[code], (T, A); for a code never seen, the mean of all actions."""
         count_K = self.count_K
         everything_A = self.action_NA.mean(axis=0)
         mean_KA = np.stack(
@@ -51,10 +51,10 @@ class Dictionary:
         return mean_TA
 
     def draw(self, code_T: NDArray[np.int64], seed: int, start: int = 0) -> Array:
-        """A member of D[code] drawn at random for each transition, (T, A), as the paper does.
+        """Draw a random member of D[code] for each transition, (T, A), as in the paper.
 
-        A draw is a function of the seed and the transition's index alone: chunks give what the whole gives. For a code
-        that was never seen a member of all of D is drawn.
+        A draw depends only on the seed and the transition's index, so that chunks give what the whole gives. For a code
+        never seen, a member of all of D is drawn.
 
         Args:
             code_T: (T,) codes.
@@ -71,7 +71,7 @@ class Dictionary:
 
 
 def _uniform(count: int, seed: int, start: int) -> Array:
-    """Numbers in [0, 1) for the indices start .. start + count - 1: one counter of Philox each, its first word of 4."""
+    """Return numbers in [0, 1) for indices start .. start + count - 1: the first of Philox's 4 words for each."""
     philox = np.random.Philox(key=seed)
     philox.advance(start)
     words = np.asarray(philox.random_raw(4 * count), np.uint64)[::4]

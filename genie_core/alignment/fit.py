@@ -1,4 +1,4 @@
-"""Makes an alignment of labelled transitions, states how good it is on episodes held out, and reports it by budget."""
+"""Fitting of an alignment on labelled transitions, its score on held-out episodes, and a report by budget."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Plan:
     """What to fit and what to measure.
 
     Attributes:
-        wanted: what is read, without what follows from `supervised_steps`.
-        budget: labelled transitions to fit on; None: all of the episodes that are not held out.
-        hold_out: share of the episodes that is scored on; 0: none, and there is no report.
-        study: what is compared.
-        supervised_steps: training steps of the bound; 0 leaves it out.
+        wanted: what to read, apart from what `supervised_steps` requires.
+        budget: number of labelled transitions to fit on; None: all in the episodes not held out.
+        hold_out: share of the episodes to score on; 0: none, and no report.
+        study: what to compare.
+        supervised_steps: training steps of the supervised bound; 0 leaves it out.
 
     """
 
@@ -51,19 +51,19 @@ class Plan:
 
 
 def check_bundle(labelled: LabelledFile, bundle: BundleInfo) -> None:
-    """Raise ModelError unless the labels are of that bundle."""
+    """Raise ModelError unless `bundle` has made the labels."""
     if labelled.model.bundle_id != bundle.bundle_id:
         raise ModelError(
-            f"{labelled.path} was labelled with bundle {labelled.model.bundle_name} {labelled.model.bundle_id[:12]}, "
-            f"got {bundle.name} {bundle.bundle_id[:12]} ({bundle.path}): give that bundle, or label with this one"
+            f"{labelled.path}: got bundle {bundle.name} {bundle.bundle_id[:12]} ({bundle.path}), expected the one that "
+            f"labelled it, {labelled.model.bundle_name} {labelled.model.bundle_id[:12]}: give that one, or label again"
         )
 
 
 def align(labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress) -> tuple[Alignment, Report | None]:
-    """Fit an alignment, and measure it where episodes are held out.
+    """Fit an alignment, and measure it if episodes are held out.
 
     Raises:
-        DatasetError: see `read_material`; or there are fewer labelled transitions than the budget.
+        DatasetError: see `read_material`; or the budget exceeds the number of labelled transitions.
         ModelError: the labels are of another bundle.
 
     """
@@ -96,7 +96,7 @@ def align(labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress
 
 
 def own_scores(split: Split, alignment: Alignment) -> dict[str, Score]:
-    """Of one alignment's ways, the scores on the held-out episodes."""
+    """Score each way of decoding of one alignment on the held-out episodes."""
     dictionary, regressor, seed = alignment.dictionary, alignment.regressor, alignment.info.seed
     return {
         "draw": Score(score(split, lambda inputs: dictionary.draw(inputs.code_N, seed))[None]),
@@ -134,7 +134,7 @@ def _info(
 
 
 def _facts(info: AlignmentInfo, material: Material, split: Split, everything: Sample, plan: Plan) -> dict[str, object]:
-    """What report.json says of how it was made."""
+    """Return the part of report.json that says how the alignment was made."""
     return {
         "bundle": info.bundle_name,
         "bundle_id": info.bundle_id,
@@ -162,7 +162,7 @@ def _facts(info: AlignmentInfo, material: Material, split: Split, everything: Sa
 
 
 def _words(info: AlignmentInfo) -> Sequence[str]:
-    """The kernels in use."""
+    """Describe the kernels in use."""
     return [
         k.kind
         + (f" {k.latent_scale:g}" if k.kind == "smooth" else "")

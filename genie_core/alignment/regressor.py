@@ -1,8 +1,8 @@
-"""The small regressor beside the dictionary: kernel ridge from (latent action, observation) to the robot's action.
+"""Kernel ridge regression from (latent action, observation) to the robot's action.
 
-Ten labelled transitions must not mislead it and a thousand must not be wasted on it, so how it looks at its inputs and
-how strongly it is held back are chosen for each number of the action by cross-validation inside the labelled
-transitions. Pure arrays; where they come from is `transitions`' work.
+It has to work with ten labelled transitions as well as with a thousand, so kernel and penalty are chosen for each
+component of the action by cross-validation within the labelled transitions. Works on arrays only; `transitions` reads
+them.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ Array = NDArray[np.float64]
 
 FOLDS = 5
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 4))
-"""Ridge penalties that are tried, from hardly any to next to nothing but the mean."""
+"""Ridge penalties to choose from, from hardly any to nearly the mean alone."""
 MAX_CENTRES = 1000
-"""Of more labelled transitions so many, drawn at random, become centres: time and file stay small."""
+"""Largest number of centres; drawn at random from more labelled transitions, to bound time and file size."""
 _JITTER = 1e-6
 _LEAST_SCALE = 1e-8
 
 
 class Kernel(BaseModel):
-    """How alike two transitions are.
+    """Similarity of two transitions.
 
-    ``code``: 1 where they have the same code, else 0: ridge on it is the dictionary's mean, held back. ``linear``: the
-    product of the latents: ridge on the latent. ``smooth``: falls with the latents' distance; with an
-    `observation_scale` it also falls, by half at most, with the distance of the observations, so that the same latent
-    may mean another action elsewhere. ``observation``: falls with that distance alone and knows no latent action.
+    ``code``: 1 if they have the same code, else 0: ridge on it is the dictionary's mean, shrunk. ``linear``: dot
+    product
+    of the latents: ridge on the latent. ``smooth``: decreases with the latents' distance; with an `observation_scale`
+    it also decreases, by half at most, with the distance of the observations, so that a latent may mean another action
+    elsewhere. ``observation``: decreases with that distance alone and ignores the latent action.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,12 +59,12 @@ WITH_OBSERVATION = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """What actions are read off, of N transitions.
+    """Inputs of the regressor for N transitions.
 
     Attributes:
         code_N: (N,) int64 codes.
         latent_ND: (N, D) latents before quantization.
-        observation_NP: (N, P) features of the frame before each; None where there are no frames.
+        observation_NP: (N, P) features of the frame before each; None if there are no frames.
 
     """
 
@@ -75,13 +76,13 @@ class Inputs:
         return len(self.code_N)
 
     def take(self, rows: NDArray[np.int64]) -> Inputs:
-        """Those rows."""
+        """Return those rows."""
         seen = None if self.observation_NP is None else self.observation_NP[rows]
         return Inputs(self.code_N[rows], self.latent_ND[rows], seen)
 
     @staticmethod
     def concatenate(parts: Sequence[Inputs]) -> Inputs:
-        """All rows of at least one part; without observations where one part has none."""
+        """Return all rows of at least one part; without observations if a part has none."""
         seen = [p.observation_NP for p in parts if p.observation_NP is not None]
         return Inputs(
             np.concatenate([p.code_N for p in parts]),
@@ -98,8 +99,8 @@ class Regressor:
         kernels: those in use.
         centres: M transitions.
         weights_CMA: (kernels, M, A).
-        mean_A: mean of the actions that it was fitted on, their units.
-        deviation_A: their standard deviation; 0 where they never vary.
+        mean_A: mean of the actions that it was fitted on, in their units.
+        deviation_A: their standard deviation; 0 for components that never vary.
 
     """
 
@@ -115,7 +116,7 @@ class Regressor:
         return any(kernel.observation_scale is not None for kernel in self.kernels)
 
     def predict(self, inputs: Inputs) -> Array:
-        """Actions (N, A) in their own units. Raises ValueError where observations are needed and there are none."""
+        """Return actions (N, A) in their own units. Raises ValueError if observations are needed but missing."""
         scaled_NA: Array = np.zeros((len(inputs), len(self.mean_A)))
         for kernel, weights_MA in zip(self.kernels, self.weights_CMA, strict=True):
             scaled_NA += likeness(kernel, inputs, self.centres) @ weights_MA
@@ -123,7 +124,7 @@ class Regressor:
 
 
 def likeness(kernel: Kernel, a: Inputs, b: Inputs) -> Array:
-    """How alike each of N transitions is to each of M, (N, M). Raises ValueError where observations are missing."""
+    """Return the kernel's values (N, M) between N and M transitions. Raises ValueError if observations are missing."""
     if kernel.kind == "code":
         same_NM: Array = (a.code_N[:, None] == b.code_N).astype(np.float64)
         return same_NM
@@ -134,7 +135,7 @@ def likeness(kernel: Kernel, a: Inputs, b: Inputs) -> Array:
     if kernel.observation_scale is None:
         return alike_NM
     if a.observation_NP is None or b.observation_NP is None:
-        raise ValueError("observations: got none, this regressor reads them")
+        raise ValueError("observations: got none, expected them: this regressor reads them")
     seen_NM = _bell(a.observation_NP, b.observation_NP, kernel.observation_scale)
     return seen_NM if kernel.kind == "observation" else alike_NM * (1 + seen_NM) / 2
 
@@ -152,11 +153,10 @@ def fit_regressor(
 
     Args:
         inputs: of the transitions.
-        action_NA: (N, A) the robot's action over each, any units.
-        episode_N: which episode each is of: as long as there are enough episodes, whole ones are set aside in
-            cross-validation.
-        kernels: to choose from for each number of the action.
-        seed: of the folds, and of the centres where there are more than `MAX_CENTRES` transitions.
+        action_NA: (N, A) the robot's action over each, in any units.
+        episode_N: (N,) episode of each; cross-validation sets whole episodes aside if there are enough.
+        kernels: to choose from, for each component of the action.
+        seed: of the folds, and of the centres if there are more than `MAX_CENTRES` transitions.
 
     """
     rng = np.random.default_rng(seed)
@@ -166,11 +166,11 @@ def fit_regressor(
     group_N = _groups(episode_N)
     fold_N = (rng.permutation(group_N.max() + 1) % FOLDS)[group_N]
     centres = inputs.take(np.sort(rng.permutation(len(inputs))[:MAX_CENTRES]))
-    # One kernel at a time, and those in use once more: all at once would fill the memory where there are many rows.
+    # One kernel at a time, and those in use once more: all at once would fill the memory if there are many rows.
     gains_KPA = np.stack([_gains(_Space.of(k, inputs, centres).rows_NM, scaled_NA, group_N, fold_N) for k in kernels])
     best_A = gains_KPA.reshape(-1, scaled_NA.shape[1]).argmax(axis=0)
     kernel_A, penalty_A = np.unravel_index(best_A, gains_KPA.shape[:2])
-    kernel_A = np.where(gains_KPA.max(axis=(0, 1)) > 0, kernel_A, -1)  # nothing beats the mean: the mean it is
+    kernel_A = np.where(gains_KPA.max(axis=(0, 1)) > 0, kernel_A, -1)  # nothing beats the mean: predict the mean
     used = sorted(set(kernel_A.tolist()) - {-1}) or [0]
     weights_CMA = np.zeros((len(used), len(centres), scaled_NA.shape[1]))
     for place, k in enumerate(used):
@@ -183,14 +183,14 @@ def fit_regressor(
 
 @dataclass(frozen=True)
 class _Space:
-    """A kernel as coordinates: `rows_NM` of the transitions, and `back_MM` from weights there to the centres'."""
+    """Coordinates of a kernel: `rows_NM` of the transitions, and `back_MM` from weights there to the centres'."""
 
     rows_NM: Array
     back_MM: Array
 
     @staticmethod
     def of(kernel: Kernel, inputs: Inputs, centres: Inputs) -> _Space:
-        """Coordinates whose products are the kernel's values, exactly for the centres (Nystroem's for all others)."""
+        """Return coordinates whose dot products are the kernel's values, exact for the centres (others: Nystroem)."""
         values, vectors_MM = np.linalg.eigh(likeness(kernel, centres, centres))
         kept = values > _JITTER * max(float(values[-1]), 1e-12)
         back_MM = vectors_MM[:, kept] / np.sqrt(values[kept])
@@ -198,17 +198,17 @@ class _Space:
 
 
 def _ridge(rows_NM: Array, target_NA: Array) -> Array:
-    """Weights (P, M, A) for each of `PENALTIES`."""
+    """Return ridge weights (P, M, A) for each of `PENALTIES`."""
     values, vectors_MM = np.linalg.eigh(rows_NM.T @ rows_NM)
     turned_MA = vectors_MM.T @ (rows_NM.T @ target_NA)
     return np.stack([vectors_MM @ (turned_MA / (np.maximum(values, 0) + p)[:, None]) for p in PENALTIES])
 
 
 def _gains(rows_NM: Array, target_NA: Array, group_N: NDArray[np.int64], fold_N: NDArray[np.int64]) -> Array:
-    """By how much each penalty predicts each number better than the mean does, (P, A), less one standard error.
+    """Return by how much each penalty beats the mean for each component, (P, A), less one standard error.
 
-    Judged on the rows set aside. Of many choices the luckiest looks good on noise; asking for a gain that is surer than
-    its own spread over groups keeps to the mean there.
+    Judged on the rows set aside. The best of many choices looks good on pure noise; requiring a gain larger than its
+    own spread over groups falls back to the mean there.
     """
     gain_PNA = np.zeros((len(PENALTIES), *target_NA.shape))
     for fold in np.unique(fold_N):
@@ -227,7 +227,7 @@ def _gains(rows_NM: Array, target_NA: Array, group_N: NDArray[np.int64], fold_N:
 
 
 def _groups(episode_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What is set aside together: episodes as 0, 1, 2 ...; single transitions where episodes are too few."""
+    """Return the groups for cross-validation: episodes, numbered from 0; single transitions if episodes are too few."""
     episodes, group_N = np.unique(episode_N, return_inverse=True)
     return np.arange(len(episode_N)) if len(episodes) < FOLDS else group_N.astype(np.int64)
 

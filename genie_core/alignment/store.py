@@ -1,6 +1,7 @@
-"""Alignments on disk: one .safetensors each, with its description as JSON in the header, beside the bundle. No pickle.
+"""Alignments on disk: a .safetensors file each, with its description as JSON in the header. No pickle.
 
-``<bundle>/alignments/<name>.safetensors`` is no part of the bundle's identity, which covers configuration and weights.
+``<bundle>/alignments/<name>.safetensors`` does not affect the bundle's identity, which covers configuration and
+weights.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class AlignmentEntry:
-    """One alignment beside a bundle. `info` is None where its file cannot be used; then `problem` says why."""
+    """One alignment beside a bundle. If its file cannot be used, `info` is None and `problem` says why."""
 
     name: str
     path: Path
@@ -45,14 +46,14 @@ class AlignmentEntry:
 
 
 def alignment_path(bundle: Path, name: str) -> Path:
-    """Where the alignment of that name lies. Raises ModelError where `name` cannot be a file's name."""
+    """Return the path of the alignment `name`. Raises ModelError if `name` cannot be a file name."""
     if not _NAME.fullmatch(name):
-        raise ModelError(f"alignment name {name!r}: expected letters, digits, '.', '_' and '-', at most 100")
+        raise ModelError(f"alignment name: got {name!r}, expected letters, digits, '.', '_' and '-', at most 100")
     return bundle / FOLDER / (name + SUFFIX)
 
 
 def save_alignment(path: Path, alignment: Alignment, *, overwrite: bool = False) -> None:
-    """Write it whole or not at all; folders are made.
+    """Write an alignment whole or not at all; creates its folders.
 
     Raises:
         ModelError: the file exists, unless `overwrite`.
@@ -69,21 +70,21 @@ def load_alignment(path: Path, bundle: BundleInfo) -> Alignment:
     """Read an alignment of that bundle.
 
     Raises:
-        ModelError: the file is missing, damaged or no alignment, or it belongs to another bundle.
+        ModelError: the file is missing, damaged or not an alignment, or it belongs to another bundle.
 
     """
     info = read_alignment_info(path)
     _check_bundle(path, info, bundle)
     try:
         with safe_open(path, framework="np") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a dictionary
         return _alignment(info, tensors)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is a damaged alignment: {error}") from error
 
 
 def read_alignment_info(path: Path) -> AlignmentInfo:
-    """Read only the description. Raises ModelError where the file is missing, damaged or no alignment."""
+    """Read only the description. Raises ModelError if the file is missing, damaged or not an alignment."""
     try:
         with safe_open(path, framework="np") as file:
             header = (file.metadata() or {}).get(_HEADER)
@@ -98,10 +99,10 @@ def read_alignment_info(path: Path) -> AlignmentInfo:
 
 
 def list_alignments(bundle: BundleInfo) -> list[AlignmentEntry]:
-    """The alignments that lie beside a bundle, by name; those that cannot be used say why."""
+    """List the alignments beside a bundle, by name; those that cannot be used say why."""
     entries = []
     for path in sorted((bundle.path / FOLDER).glob("*" + SUFFIX), key=lambda path: path.stem):
-        if path.name.startswith("."):  # one that is being written
+        if path.name.startswith("."):  # still being written
             continue
         try:
             info = read_alignment_info(path)
@@ -142,7 +143,7 @@ def _tensors(alignment: Alignment) -> dict[str, NDArray[Any]]:
 
 
 def _alignment(info: AlignmentInfo, tensors: Tensors) -> Alignment:
-    """Put it together again. Raises KeyError or ValueError where the parts do not fit."""
+    """Build an alignment from its parts. Raises KeyError or ValueError if they do not fit."""
     for key, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{key} holds numbers that are not finite")

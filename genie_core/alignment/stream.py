@@ -1,6 +1,6 @@
-"""Decodes the labels of one episode while they are made: actions beside labels, the same however the frames were cut.
+"""Decoding of one episode's labels while they are computed; the same bits however the frames are chunked.
 
-Not here: what an action is, which is `Alignment.decode`'s, and making labels, which is the `Labeller`'s.
+Uses `Alignment.decode` for the actions; `Labeller` computes the labels.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from genie_core.data import Frames, Labels, conform_frames
 from genie_core.errors import RequestError
 
 ROWS = 4
-"""Labels that are decoded at once. Always as many: sums of another shape may be rounded otherwise.
+"""Number of labels decoded at once. Always the same: sums of another shape may be rounded differently.
 
-So few that the products (at most 4 x 64 x 1,000) are too small for BLAS to compute in several threads, which would take
-several times as long beside networks that compute in all cores.
+So few that the products (at most 4 x 64 x 1,000) are too small for BLAS to use several threads, which would take
+several times as long beside networks that occupy all cores.
 """
 
 _Number = TypeVar("_Number", bound=np.generic)
 
 
 class ActionStream:
-    """One episode on its way through an `Alignment`. Not for several threads at once.
+    """Decodes the labels of one episode with an `Alignment`. Not thread-safe.
 
-    `feed` every frame; `decode` the parts of the labels in order, as a `LabelStream` gives them. Those parts are cut at
-    places fixed by the index alone, and so are the rows within them: an action is the same bit for bit however frames
-    came. Frames are kept back only until their labels are decoded, and not at all where the alignment reads none.
+    `feed` every frame; `decode` the parts of the labels in the order in which a `LabelStream` returns them. Those parts
+    end at places fixed by the index alone, and so do the rows within them: an action is the same bit for bit however
+    frames are chunked. Frames are kept only until their labels are decoded, and not at all if the alignment reads none.
     """
 
     def __init__(self, alignment: Alignment) -> None:
@@ -41,19 +41,19 @@ class ActionStream:
 
     @property
     def kept(self) -> int:
-        """Frames that are kept back."""
+        """Number of frames currently kept."""
         return sum(map(len, self._frames))
 
     def feed(self, frames_THWC: Frames) -> None:
-        """Take the episode's next frames, (T, H, W, 3) uint8, all of one size. Raises RequestError for others."""
+        """Add the episode's next frames, (T, H, W, 3) uint8, all of one size. Raises RequestError for anything else."""
         if self._alignment.needs_frames:
             self._frames.append(conform_frames(frames_THWC))
 
     def decode(self, labels: Labels) -> Labels:
-        """The next labels with their actions, zeros where not valid.
+        """Return the next labels with their actions, zeros where not valid.
 
         Raises:
-            RequestError: labels of which the frames have not come, or not of the alignment's bundle.
+            RequestError: the frames of these labels were not fed, or the labels are not of the alignment's bundle.
 
         """
         frames = self._take(labels) if self._alignment.needs_frames else None
@@ -68,12 +68,12 @@ class ActionStream:
         return replace(labels, action=action_TA)
 
     def _take(self, labels: Labels) -> Frames:
-        """The frames of these labels, which are given up."""
+        """Return the frames of these labels and stop keeping them."""
         if labels.start != self._first or len(labels) > self.kept:
             raise RequestError(
                 "labels",
                 f"got those of frames {labels.start} to {labels.start + len(labels)}, "
-                f"expected some of {self._first} to {self._first + self.kept}, the frames that came",
+                f"expected some of {self._first} to {self._first + self.kept}, the frames fed so far",
             )
         taken: list[Frames] = []
         missing = len(labels)
@@ -87,7 +87,7 @@ class ActionStream:
 
 
 def _filled(rows: NDArray[_Number]) -> NDArray[_Number]:
-    """`ROWS` rows: those given, and zeros."""
+    """Pad to `ROWS` rows with zeros."""
     if len(rows) == ROWS:
         return rows
     return np.concatenate((rows, np.zeros((ROWS - len(rows), *rows.shape[1:]), rows.dtype)))

@@ -1,5 +1,5 @@
 """Behaviour cloning from video without actions (Bruce et al. 2024, Section 3.3, Figure 15).
 
-A policy learns to predict latent actions on videos whose actions it never sees; a few labelled transitions then say
-what the latent actions mean to the robot. Not for training anything that labels or simulates.
+A policy learns to predict latent actions on videos without actions; a few labelled transitions then map the latent
+actions to the robot's. Labelling and simulation do not use it.
 """

@@ -1,7 +1,7 @@
-"""Running the experiment: demonstrations, labels, then one job a policy (train it, roll its conditions out).
+"""The cloning experiment: demonstrations, labels, then one job per policy (train it, roll out its conditions).
 
-A job is a function of the task, the bundle's labels and its own name; jobs run in processes of their own, one thread
-each, and whatever is finished stays.
+A job is a function of the task, the bundle's labels and its own name. Jobs run in separate processes of one thread
+each, and finished work is kept.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from genie_core.progress import Progress
 
 @dataclass(frozen=True)
 class Job:
-    """Conditions that share a policy, and all that a worker needs for them."""
+    """Conditions that share a policy, and everything that a worker needs for them."""
 
     task: Task
     config: CloningConfig
@@ -62,19 +62,19 @@ class Job:
 def run_experiment(
     task: Task, bundle: Bundle, config: CloningConfig, extent: Extent, folder: Path, jobs: int, progress: Progress
 ) -> Store:
-    """Do what is missing of an experiment in `folder`.
+    """Run what is missing of an experiment in `folder`.
 
     Args:
         task: makes demonstrations and counts success.
-        bundle: whose frozen latent action model labels the videos.
+        bundle: its frozen latent action model labels the videos.
         config: what the results depend on.
         extent: how much of it to run.
-        folder: of everything that is made; the same one goes on where it stopped.
-        jobs: processes at work.
-        progress: told the part at work and how much of it is done.
+        folder: for everything that is made; with the same one the experiment resumes.
+        jobs: number of processes.
+        progress: receives the current stage and how much of it is done.
 
     Raises:
-        DatasetError: the folder holds another experiment, more steps are to be labelled than there are, or a job fails.
+        DatasetError: the folder holds another experiment, `extent` labels more steps than there are, or a job fails.
         ModelError: the bundle's frame rate is not the task's.
 
     """
@@ -91,10 +91,10 @@ def run_experiment(
 def prepare(
     task: Task, bundle: Bundle, config: CloningConfig, extent: Extent, folder: Path, jobs: int, progress: Progress
 ) -> list[Job]:
-    """Make demonstrations and labels if need be, and say which jobs are left; see `run_experiment`."""
+    """Make demonstrations and labels if necessary, and return the remaining jobs; see `run_experiment`."""
     if bundle.config.fps != task.fps:
         raise ModelError(
-            f"{bundle.name} reads {bundle.config.fps:g} frames/s, the task has {task.fps:g}: expected that rate"
+            f"{bundle.name}: got a bundle of {bundle.config.fps:g} frames/s, expected {task.fps:g} as the task has"
         )
     store = Store(folder)
     store.open({"task": task.identity(), "bundle_id": bundle.bundle_id, **config.model_dump(mode="json")})
@@ -132,7 +132,7 @@ def _run_jobs(todo: Sequence[Job], jobs: int, report: Callable[[], None]) -> Non
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """New interpreters: renderers do not survive a fork. An error or Ctrl-C ends them at once."""
+    """Yield a pool of new interpreters: renderers do not survive a fork. An error or Ctrl-C ends them at once."""
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
     try:
@@ -140,7 +140,7 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - before:
-            process.kill()  # nothing is lost: what is finished is in the folder
+            process.kill()  # nothing is lost: finished work is in the folder
         raise
     pool.shutdown()
 
@@ -152,7 +152,7 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """However the parent ends: a pool's workers would wait for work forever."""
+    """End with the parent, however that ends: a pool's workers would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
@@ -161,13 +161,13 @@ def _end_with_parent() -> None:
 
 @lru_cache(maxsize=1)
 def _environment(task: Task) -> Environment:
-    """One for all jobs of a process: making a simulated one takes seconds."""
+    """Return the environment for all jobs of a process: making a simulated one takes seconds."""
     return task.environment()
 
 
 def run_job(job: Job) -> None:
-    """Train what is not trained yet, then roll every condition out and keep its results."""
-    # Training in another number of threads would round otherwise: the same bytes however the jobs are shared out.
+    """Train what is not trained yet, then roll out every condition and store its results."""
+    # Another number of threads would round differently: results must not depend on how jobs are distributed.
     with threads_of_this_thread(1):
         store = Store(job.folder)
         environment = _environment(job.task)
@@ -181,7 +181,7 @@ def run_job(job: Job) -> None:
 
 
 def make_agent(condition: Condition, job: Job, store: Store) -> Agent:
-    """Whoever acts under a condition, trained if need be."""
+    """Return the agent of a condition, training its policy if necessary."""
     match condition.method:
         case "random":
             return Blind(job.task.action_size)
@@ -201,7 +201,7 @@ def make_agent(condition: Condition, job: Job, store: Store) -> Agent:
 def _policy(
     condition: Condition, job: Job, store: Store, train: Callable[[Condition, Job, Store, Moments], Policy]
 ) -> Policy:
-    """The condition's policy, from the folder or trained and kept there."""
+    """Return the condition's policy, from the folder or newly trained and stored there."""
     policy = store.load_policy(condition.policy_key)
     if policy is None:
         seen = moments(read_videos(store.demonstrations), job.config.policy.frames)
@@ -211,7 +211,7 @@ def _policy(
 
 
 def _train_on_latent_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
-    """Frames and what the latent action model makes of them, and nothing else: no action is read here."""
+    """Train on frames and their latent actions only: no action is read here."""
     codes_M, latents_MD = read_labels(store.labels)
     config, seed = job.config.policy, condition.seed
     if condition.method != "latents":
@@ -220,7 +220,7 @@ def _train_on_latent_actions(condition: Condition, job: Job, store: Store, seen:
 
 
 def _train_on_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
-    """The real actions: of all transitions, or of the labelled ones alone, of which alone the frames are seen too."""
+    """Train on real actions: of all transitions, or only the labelled ones and their frames."""
     actions_MA = read_actions(store.demonstrations)
     if condition.method == "labels":
         rows = _labelled_rows(condition, store)
@@ -233,7 +233,7 @@ def _labelled_rows(condition: Condition, store: Store) -> Rows:
 
 
 def _labelled(condition: Condition, store: Store) -> Labelled:
-    """The N labelled transitions of a condition: the same for all methods of its seed."""
+    """Return the N labelled transitions of a condition: the same for all methods of its seed."""
     counts = transition_counts(store.demonstrations)
     rows = _labelled_rows(condition, store)
     codes_M, latents_MD = read_labels(store.labels)

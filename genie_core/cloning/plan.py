@@ -1,4 +1,4 @@
-"""What an experiment consists of: conditions, the policies that they need, and what their results depend on."""
+"""Plan of an experiment: its conditions, the policies that they need, and what their results depend on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITH_LABELS: tuple[Method, ...] = ("codes", "expected", "latents", "labels")
 
 
 class CloningConfig(BaseModel):
-    """What results depend on, beside the task and the bundle: a folder of results has one."""
+    """What results depend on, beside the task and the bundle: one per folder of results."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,19 +33,19 @@ class CloningConfig(BaseModel):
 
 
 class Extent(BaseModel):
-    """How much is run: a folder may be gone on with at another extent."""
+    """How much to run: a folder may be continued with another extent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     methods: tuple[Method, ...] = METHODS
     labelled: tuple[int, ...] = Field((10, 50, 200, 1000), description="N, in ascending order")
     seeds: int = Field(5, ge=1)
-    episodes: int = Field(100, ge=1, description="the same starts for all conditions")
+    episodes: int = Field(100, ge=1, description="start states, the same for all conditions")
 
 
 @dataclass(frozen=True, order=True)
 class Condition:
-    """One method at one number of labelled steps (0 where it has no say) and one seed."""
+    """One method at one number of labelled steps (0 if it uses none) and one seed."""
 
     method: Method
     labelled: int
@@ -53,18 +53,18 @@ class Condition:
 
     @property
     def key(self) -> str:
-        """Its name in file names."""
+        """Name in file names."""
         return f"{self.method}-{self.labelled}-{self.seed}" if self.labelled else f"{self.method}-{self.seed}"
 
     @property
     def policy_key(self) -> str:
-        """The policy's name in file names: for all N the one that learnt from latent actions is the same."""
+        """Name of the policy in file names: the one that learns from latent actions is the same for all N."""
         learnt = "codes" if self.method == "expected" else self.method
         return self.key if self.method == "labels" else f"{learnt}-{self.seed}"
 
 
 def conditions(extent: Extent) -> list[Condition]:
-    """All conditions, seed by seed."""
+    """Return all conditions, seed by seed."""
     return [
         Condition(method, labelled, seed)
         for seed in range(extent.seeds)
@@ -74,7 +74,7 @@ def conditions(extent: Extent) -> list[Condition]:
 
 
 def units(extent: Extent) -> list[list[Condition]]:
-    """The conditions in groups that share a policy: a group is one worker's job."""
+    """Group conditions that share a policy: a group is one worker's job."""
     groups: dict[str, list[Condition]] = {}
     for condition in conditions(extent):
         groups.setdefault(condition.policy_key, []).append(condition)

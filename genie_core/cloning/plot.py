@@ -1,4 +1,4 @@
-"""The paper's plot (Figure 15) as SVG text: success over labelled steps, on an axis with one place for each N."""
+"""Figure 15 of the paper as SVG text: success over labelled steps, on an axis with one place per N."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 330, 16, 46
 
 @dataclass(frozen=True)
 class Curve:
-    """One method: its rates by N, or one rate for all N."""
+    """Curve of one method: its rates by N, or one rate for all N."""
 
     name: str
     colour: str
@@ -22,7 +22,7 @@ class Curve:
 
 
 def success_plot(curves: Sequence[Curve], labelled: Sequence[int]) -> str:
-    """An SVG of success rates from 0 to 1 with shaded 95% intervals and a legend."""
+    """Return an SVG of success rates from 0 to 1, with shaded 95% intervals and a legend."""
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     parts = []
     for tenth in range(0, 11, 2):
@@ -55,7 +55,7 @@ def _y(share: float) -> float:
 
 
 def _drawn(curve: Curve, labelled: Sequence[int]) -> list[str]:
-    if isinstance(curve.rates, Rate):  # a level, dashed, from edge to edge
+    if isinstance(curve.rates, Rate):  # one rate: a dashed line across the plot
         points = [(float(x), curve.rates) for x in (_LEFT, _WIDTH - _RIGHT)]
     else:
         points = [(_x(i, len(labelled)), curve.rates[n]) for i, n in enumerate(labelled) if n in curve.rates]

@@ -1,7 +1,7 @@
-"""The policy: a small network from the last frames to a target, and its training. It knows no actions and no robot.
+"""The policy, a small network from the last frames to a target, and its training. Knows no actions and no robot.
 
-Targets are rows of numbers or codes, whoever made them: so one function trains the oracle, on actions, and the policy
-that never sees any, on labels.
+Targets are rows of numbers or codes from any source: one function trains both the oracle, on actions, and the policy
+that never sees actions, on labels.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ Kind = Literal["numbers", "codes"]
 Array = NDArray[np.float64]
 
 _WARM_UP = 50
-"""Steps in which the learning rate rises."""
+"""Steps of learning rate warm-up."""
 _GRID = 8
-"""Places a side that the convolutions tell apart: as many as they have of 64 x 64 pixels."""
+"""Side of the final feature map: what the convolutions make of 64 x 64 pixels."""
 
 
 class PolicyConfig(BaseModel):
-    """How policies are built and trained: the same for all that are compared."""
+    """Network and training of policies: the same for all that are compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: int = Field(2, ge=1, le=16, description="last frames that a policy sees")
+    frames: int = Field(2, ge=1, le=16, description="number of last frames that a policy sees")
     steps: int = Field(1000, ge=1, description="training steps")
-    batch: int = Field(64, ge=1, description="transitions a step, or all there are if fewer")
-    rate: float = Field(2e-3, gt=0, description="highest learning rate; it falls to nothing along a cosine")
+    batch: int = Field(64, ge=1, description="transitions per step, or all if there are fewer")
+    rate: float = Field(2e-3, gt=0, description="highest learning rate; decays to zero along a cosine")
     weight_decay: float = Field(0.05, ge=0)
-    shift: int = Field(2, ge=0, description="pictures are moved by up to so many pixels in training")
+    shift: int = Field(2, ge=0, description="training augmentation: largest shift of pictures, pixels")
 
 
 class PolicyNetwork(nn.Module):
     """Convolutions and three linear layers.
 
-    All convolutions are normalised: without, it takes thrice the steps to see the arm, and with the last one left out
-    some seeds die at the start (all its outputs below 0).
+    All convolutions are normalised: without, training takes three times as long to see the arm, and with the last one
+    left out some seeds die at the start (all its outputs below 0).
     """
 
     def __init__(self, frames: int, outputs: int) -> None:
@@ -64,18 +64,18 @@ class PolicyNetwork(nn.Module):
         )
 
     def forward(self, seen_BCHW: Tensor) -> Tensor:
-        """Frames side by side along the channels (B, 3 F, H, W) in [-0.5, 0.5] -> (B, outputs)."""
+        """Map frames stacked along the channels, (B, 3 F, H, W) in [-0.5, 0.5], to (B, outputs)."""
         out: Tensor = self.head(self.convolutions(seen_BCHW))
         return out
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What a policy sees at every moment that it learns from.
+    """Observations that a policy learns from.
 
     Attributes:
-        frames_NHWC: the frames of all videos one after another, (N, H, W, 3) uint8.
-        seen_MF: (M, F) for each moment, which of them are its last F frames, the present one last.
+        frames_NHWC: frames of all videos in sequence, (N, H, W, 3) uint8.
+        seen_MF: (M, F) indices of the last F frames at each moment, the current one last.
 
     """
 
@@ -86,15 +86,15 @@ class Moments:
         return len(self.seen_MF)
 
     def take(self, rows_N: NDArray[np.int64]) -> Moments:
-        """Those moments, and no frame that is not seen in them."""
+        """Return those moments, with only the frames that they use."""
         used, place = np.unique(self.seen_MF[rows_N], return_inverse=True)
         return Moments(self.frames_NHWC[used], place.reshape(len(rows_N), -1))
 
 
 def moments(videos: Sequence[Frames], frames: int) -> Moments:
-    """Every moment of some videos but each one's last, which no action follows.
+    """Return all moments of some videos except each one's last, which no action follows.
 
-    At a video's start its first frame stands for those before it.
+    At the start of a video its first frame is repeated.
     """
     seen, first = [], 0
     for video_THWC in videos:
@@ -113,7 +113,7 @@ class Policy:
 
     @torch.inference_mode()
     def predict(self, last_FHWC: Frames) -> Array:
-        """The last F frames (F, H, W, 3) -> K numbers, or the probabilities of K codes."""
+        """Map the last F frames (F, H, W, 3) to K numbers, or to the probabilities of K codes."""
         out_K = self.network(_stack(last_FHWC[None]))[0]
         if self.kind == "codes":
             share: Array = out_K.double().softmax(dim=0).numpy()
@@ -130,15 +130,15 @@ def train_policy(
     config: PolicyConfig,
     seed: int,
 ) -> Policy:
-    """Train on moments and what follows each of them.
+    """Train on moments and their targets.
 
     Args:
         seen: M moments.
         targets: (M, K) numbers, or (M,) codes below K.
-        kind: which of the two.
+        kind: numbers or codes.
         outputs: K.
-        config: how long and how fast.
-        seed: of the first weights and of what is drawn; torch's own random state is left as it is.
+        config: network and training.
+        seed: of the initial weights and all draws; torch's global random state is left unchanged.
 
     """
     if len(seen) != len(targets):
@@ -169,13 +169,13 @@ def train_policy(
 
 
 def _stack(frames_BFHWC: Frames) -> Tensor:
-    """(B, F, H, W, 3) uint8 -> (B, 3 F, H, W) in [-0.5, 0.5]."""
+    """Stack frames: (B, F, H, W, 3) uint8 -> (B, 3 F, H, W) in [-0.5, 0.5]."""
     x = torch.from_numpy(np.ascontiguousarray(frames_BFHWC.transpose(0, 1, 4, 2, 3)))
     return x.flatten(1, 2).float() / 255 - 0.5
 
 
 def _shifted(frames_BFHWC: Frames, by: int, rng: np.random.Generator) -> Frames:
-    """Each row's frames moved alike by up to `by` pixels, edges repeated."""
+    """Shift each row's frames together by up to `by` pixels, repeating edges."""
     if by == 0:
         return frames_BFHWC
     height, width = frames_BFHWC.shape[2:4]

@@ -1,4 +1,4 @@
-"""What an experiment found, from the files of its folder: report.json, a table and the paper's plot."""
+"""Results of an experiment, from the files in its folder: report.json, a table and the paper's plot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Steps = NDArray[np.int64]
 
 REPORT, TABLE, PLOT = "report.json", "bc.md", "bc.svg"
 TARGET_LABELLED = 200
-"""The paper's policy equals the oracle from here on."""
+"""Number of labelled steps from which the paper's policy equals the oracle."""
 
 _COLOURS: dict[Method, str] = {
     "oracle": "#444444",
@@ -37,9 +37,9 @@ class _Frozen(BaseModel):
 
 
 class Row(_Frozen):
-    """One method at one number of labelled steps (0: it has no say).
+    """One method at one number of labelled steps (0 if it uses none).
 
-    `against_oracle` is its success minus the oracle's, on the same seeds and starts.
+    `against_oracle` is its success minus the oracle's, on the same seeds and start states.
     """
 
     method: Method
@@ -55,7 +55,7 @@ class Row(_Frozen):
 
 
 class CloningReport(_Frozen):
-    """All rows that are finished, and what they were made with (`plan.json`)."""
+    """All finished rows, and what they were made with (`plan.json`)."""
 
     genie_version: str
     plan: dict[str, object]
@@ -63,12 +63,12 @@ class CloningReport(_Frozen):
     rows: tuple[Row, ...]
 
     def row(self, method: Method, labelled: int = 0) -> Row | None:
-        """The row of a method at N, if it is finished."""
+        """Return the row of a method at N; None if it is not finished."""
         return next((r for r in self.rows if (r.method, r.labelled) == (method, labelled)), None)
 
 
 def make_report(store: Store, max_steps: int, extent: Extent) -> CloningReport:
-    """Gather the results of all conditions that have as many as asked for, whichever methods this run was asked for."""
+    """Gather the results of all conditions that are complete, whichever methods this run was asked for."""
     oracle_SE = _successes(store, extent, "oracle", 0)
     rows = []
     for method in METHODS:
@@ -80,7 +80,7 @@ def make_report(store: Store, max_steps: int, extent: Extent) -> CloningReport:
 
 
 def _successes(store: Store, extent: Extent, method: Method, labelled: int) -> Steps:
-    """The results (S, E) of the seeds that are finished, in order from the first; S may be 0."""
+    """Return the results (S, E) of the finished seeds, in order from the first; S may be 0."""
     found = []
     for seed in range(extent.seeds):
         steps = store.results(Condition(method, labelled, seed))
@@ -119,7 +119,7 @@ def write_report(folder: Path, report: CloningReport) -> None:
 
 
 def render_plot(report: CloningReport) -> str:
-    """Figure 15: success over labelled steps."""
+    """Render Figure 15: success over labelled steps."""
     labelled = sorted({row.labelled for row in report.rows if row.labelled})
     curves = []
     for method, title in TITLES.items():
@@ -130,7 +130,7 @@ def render_plot(report: CloningReport) -> str:
 
 
 def render_table(report: CloningReport) -> str:
-    """A Markdown table and, under it, whether the target is met."""
+    """Render a Markdown table and, below it, whether the target is met."""
     heads = (
         "policy",
         "labelled steps",
@@ -172,7 +172,7 @@ def _verdicts(report: CloningReport) -> list[str]:
     for method in ("codes", "expected", "latents"):
         row = report.row(method, TARGET_LABELLED)
         if row is not None:
-            # A share of 1 lies past the upper end of its own interval by one rounding error.
+            # A share of 1 can exceed the upper end of its own interval by a rounding error.
             met = "below" if row.success < low else "above" if row.success > high + 1e-9 else "within"
             words.append(
                 f"At {TARGET_LABELLED} labelled steps {TITLES[method]} is {met} the oracle's interval"

@@ -1,4 +1,4 @@
-"""Who acts in the environment, and what comes of it. Nothing is trained here."""
+"""Agents and their rollouts in the environment. Trains nothing."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Agent(Protocol):
 
     @property
     def frames(self) -> int:
-        """How many of the last frames it wants to see."""
+        """Number of last frames that it needs."""
         ...
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
-        """The next action (A,), to be cut off at [-1, 1]."""
+        """Return the next action (A,), which is clipped to [-1, 1]."""
         ...
 
 
 @dataclass(frozen=True)
 class _Sighted:
-    """An agent that sees what its policy reads."""
+    """An agent that sees what its policy sees."""
 
     policy: Policy
 
@@ -45,21 +45,21 @@ class _Sighted:
 
 @dataclass(frozen=True)
 class Direct(_Sighted):
-    """A policy whose targets were actions: the oracle, and cloning of the labelled transitions alone."""
+    """A policy trained on actions: the oracle, and cloning of the labelled transitions alone."""
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
-        """What the policy says."""
+        """Return the policy's output."""
         return self.policy.predict(last_FHWC)
 
 
 @dataclass(frozen=True)
 class Coded(_Sighted):
-    """The paper's: the likeliest code, and an action drawn from the dictionary."""
+    """The paper's agent: the most likely code, and an action drawn from the dictionary."""
 
     dictionary: Dictionary
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
-        """An action seen with the code."""
+        """Return an action drawn from D[code]."""
         code_1 = np.array([int(self.policy.predict(last_FHWC).argmax())])
         action_A: Array = self.dictionary.draw(code_1, seed=int(rng.integers(2**63)))[0]
         return action_A
@@ -67,12 +67,12 @@ class Coded(_Sighted):
 
 @dataclass(frozen=True)
 class Expected(_Sighted):
-    """The same policy and dictionary without drawing: each code's mean action, weighted by how likely the code is."""
+    """The same policy and dictionary without drawing: the mean action of each code, weighted by its probability."""
 
     dictionary: Dictionary
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
-        """The expected action."""
+        """Return the expected action."""
         share_K = self.policy.predict(last_FHWC)
         action_A: Array = share_K @ self.dictionary.mean(np.arange(len(share_K)))
         return action_A
@@ -80,12 +80,12 @@ class Expected(_Sighted):
 
 @dataclass(frozen=True)
 class Latent(_Sighted):
-    """The latent before quantization, and the action that the regressor reads off it."""
+    """The latent before quantization, mapped to an action by the regressor."""
 
     reader: Reader
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
-        """What the latent says."""
+        """Return the regressor's action for the predicted latent."""
         return self.reader.read(self.policy.predict(last_FHWC))
 
 
@@ -102,12 +102,12 @@ class Blind:
 
 
 def roll_out(environment: Environment, agent: Agent, number: int, max_steps: int, rng: np.random.Generator) -> int:
-    """Let an agent act in episode `number` until it succeeds; the steps that took, or -1 where it did not."""
+    """Run an agent in episode `number` until it succeeds; return the number of steps, or -1 if it did not."""
     environment.reset(number)
     last: deque[Frames] = deque(maxlen=agent.frames)
     for step in range(1, max_steps + 1):
         frame = environment.frame()
-        last.extend([frame] * (1 if last else agent.frames))  # the first frame stands for those before it
+        last.extend([frame] * (1 if last else agent.frames))  # the first frame is repeated at the start
         environment.step(np.clip(agent.act(np.stack(last), rng), -1.0, 1.0))
         if environment.succeeded():
             return step

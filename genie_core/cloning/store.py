@@ -1,6 +1,6 @@
-"""The experiment's folder: demonstrations, labels, trained policies, and one small file a condition.
+"""The experiment's folder: demonstrations, labels, trained policies, and one small file per condition.
 
-Each file is there whole or not at all, so that an interrupted run goes on where it stopped.
+Each file is whole or absent, so that an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class Store:
-    """Where everything of one experiment lies."""
+    """Folder of one experiment."""
 
     folder: Path
 
@@ -33,14 +33,14 @@ class Store:
 
     @property
     def labels(self) -> Path:
-        """What the latent action model makes of them."""
+        """The episodes as labelled by the latent action model."""
         return self.folder / "labels.hdf5"
 
     def open(self, identity: Mapping[str, object]) -> None:
-        """Make the folder, or check that what is in it was made alike.
+        """Create the folder, or check that its contents were made with the same settings.
 
         Raises:
-            DatasetError: it is a file, or holds another experiment; the message says what differs.
+            DatasetError: it is a file, or holds another experiment; the message lists the differences.
 
         """
         if self.folder.exists() and not self.folder.is_dir():
@@ -64,12 +64,12 @@ class Store:
             )
 
     def plan(self) -> dict[str, object]:
-        """What the folder's contents depend on."""
+        """Return what the folder's contents depend on."""
         plan: dict[str, object] = json.loads((self.folder / "plan.json").read_text())
         return plan
 
     def results(self, condition: Condition) -> list[int]:
-        """Steps to success of each start that was tried, -1 for none; empty if none was."""
+        """Return the steps to success of each start tried, -1 for failure; empty if none was tried."""
         file = self._result(condition)
         if not file.exists():
             return []
@@ -77,7 +77,7 @@ class Store:
         return steps
 
     def write_results(self, condition: Condition, steps: list[int]) -> None:
-        """Keep the results of starts 0, 1, ..."""
+        """Store the results of starts 0, 1, ..."""
         content = {"method": condition.method, "labelled": condition.labelled, "seed": condition.seed, "steps": steps}
         write_bytes(self._result(condition), json.dumps(content).encode())
 
@@ -85,7 +85,7 @@ class Store:
         return self.folder / "results" / f"{condition.key}.json"
 
     def load_policy(self, key: str) -> Policy | None:
-        """A trained policy; None if there is none yet."""
+        """Return a trained policy; None if there is none yet."""
         file = self.folder / "policies" / f"{key}.safetensors"
         if not file.exists():
             return None
@@ -98,7 +98,7 @@ class Store:
         return Policy(network, kind, frames, mean_K, deviation_K)
 
     def save_policy(self, key: str, policy: Policy) -> None:
-        """Keep a trained policy."""
+        """Store a trained policy."""
         file = self.folder / "policies" / f"{key}.safetensors"
         facts = {
             "mean": torch.from_numpy(np.asarray(policy.mean_K, np.float64)),

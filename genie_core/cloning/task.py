@@ -1,6 +1,6 @@
-"""What a policy is tried on: a task that makes demonstrations and counts success. Knows no policy and no torch.
+"""Tasks of the cloning experiment: they make demonstrations and count success. Knows no policy and no torch.
 
-Two kinds are real: the simulated one below, and the small drawn one that the tests use where no simulator is.
+There are two: the simulated one below, and a small drawn one that the tests use without a simulator.
 """
 
 from __future__ import annotations
@@ -20,56 +20,56 @@ from genie_core.sim import FPS, LookStyle, Robot, SimConfig
 Array = NDArray[np.float64]
 
 DEMONSTRATION_FRAMES = 14
-"""The expert has arrived after 4 to 11 steps and hovers for the rest."""
+"""Frames of a demonstration: the expert arrives after 4 to 11 steps and hovers for the rest."""
 
 
 class Environment(Protocol):
     """One episode at a time, seen as pictures. An episode is a function of its number and of the actions."""
 
     def reset(self, number: int) -> None:
-        """Begin episode `number`."""
+        """Start episode `number`."""
         ...
 
     def frame(self) -> Frames:
-        """What is seen now, (H, W, 3) uint8."""
+        """Return the current picture, (H, W, 3) uint8."""
         ...
 
     def step(self, action: Array) -> None:
-        """Carry an action out."""
+        """Execute an action."""
         ...
 
     def succeeded(self) -> bool:
-        """Whether the task is done now, by its own state and not by its picture."""
+        """Return whether the task is done now, judged by its state and not by the picture."""
         ...
 
 
 class Task(Protocol):
-    """A task as data: it crosses to worker processes, and its fields are part of what results depend on."""
+    """A task as data: it is sent to worker processes, and results depend on its fields."""
 
     def __hash__(self) -> int: ...
 
     @property
     def name(self) -> str:
-        """For the report."""
+        """Name in the report."""
         ...
 
     @property
     def action_size(self) -> int:
-        """Numbers of an action, each in [-1, 1]."""
+        """Number of components of an action, each in [-1, 1]."""
         ...
 
     @property
     def fps(self) -> float:
-        """Frames and actions a second."""
+        """Frames and actions per second."""
         ...
 
     @property
     def max_steps(self) -> int:
-        """Steps after which an episode without success has failed."""
+        """Number of steps after which an episode without success has failed."""
         ...
 
     def identity(self) -> dict[str, object]:
-        """Everything that demonstrations and episodes depend on, as JSON."""
+        """Return everything that demonstrations and episodes depend on, as JSON."""
         ...
 
     def demonstrate(self, count: int, out: Path, jobs: int, progress: Progress) -> None:
@@ -77,14 +77,14 @@ class Task(Protocol):
         ...
 
     def environment(self) -> Environment:
-        """Make the environment of the episodes that are evaluated; in a process of its own."""
+        """Create the environment of the evaluation episodes; call it in a separate process."""
         ...
 
 
 class ReachTask(BaseModel):
-    """Reaching in the simulator (`genie_core.sim.task_reach`), in our laboratory or under randomised looks.
+    """Reaching in the simulator (`genie_core.sim.task_reach`), in the laboratory or with randomised looks.
 
-    Demonstrations and evaluated episodes have seeds of their own, so that no start is in both.
+    Demonstrations and evaluation have separate seeds, so that they share no start state.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,16 +93,16 @@ class ReachTask(BaseModel):
     looks: LookStyle = "laboratory"
     demonstration_seed: int = Field(500, ge=0)
     evaluation_seed: int = Field(701, ge=0)
-    max_steps: int = Field(16, ge=1, description="steps an episode; the expert takes 4 to 11")
+    max_steps: int = Field(16, ge=1, description="steps per episode; the expert takes 4 to 11")
 
     @property
     def name(self) -> str:
-        """For the report."""
+        """Name in the report."""
         return f"reach ({self.robot}, {self.looks})"
 
     @property
     def action_size(self) -> int:
-        """A translation."""
+        """Three: a translation."""
         return 3
 
     @property
@@ -111,7 +111,7 @@ class ReachTask(BaseModel):
         return FPS
 
     def identity(self) -> dict[str, object]:
-        """The fields, the rules of the task and the versions of the simulator."""
+        """Return the fields, the rules of the task and the versions of the simulator."""
         from genie_core.sim import backend, task_reach
 
         rules = {
@@ -124,7 +124,7 @@ class ReachTask(BaseModel):
         return {**self.model_dump(mode="json"), **rules, "software": backend.software(backend.choose_gl())}
 
     def demonstrate(self, count: int, out: Path, jobs: int, progress: Progress) -> None:
-        """See `Task`. Raises DatasetError where the simulator is not installed."""
+        """See `Task`. Raises DatasetError if the simulator is not installed."""
         from genie_core.sim import backend
         from genie_core.sim.generate import fill
         from genie_core.sim.task_reach import make_demonstrator
@@ -150,7 +150,7 @@ class ReachTask(BaseModel):
         return Reach(self._config(self.evaluation_seed))
 
     def check(self) -> None:
-        """Raises DatasetError where the simulator is not installed or the seeds are the same."""
+        """Raise DatasetError if the simulator is not installed or the two seeds are the same."""
         from genie_core.sim import backend
 
         if self.demonstration_seed == self.evaluation_seed:

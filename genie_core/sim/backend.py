@@ -43,8 +43,8 @@ def _loads(library: str) -> bool:
 def choose_gl() -> str:
     """Return the value of MUJOCO_GL for off-screen rendering: the user's own if set, else what loads on this machine.
 
-    OSMesa is the fastest without a GPU and needs no device files; with a GPU, EGL is. Empty outside Linux, where MuJoCo's
-    own default is right.
+    OSMesa is the fastest without a GPU and needs no device files; with a GPU, EGL is. Empty outside Linux, where
+    MuJoCo's own default is right.
     """
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:

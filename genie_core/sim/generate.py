@@ -23,8 +23,8 @@ def generate(
 ) -> None:
     """Write `episodes` simulated episodes with known actions to `out`, an HDF5 file in robomimic's layout.
 
-    After an interruption, a second call with the same config resumes where the first stopped, even with other numbers of
-    workers or episodes: an episode depends only on the config and its number.
+    After an interruption, a second call with the same config resumes where the first stopped, even with other numbers
+    of workers or episodes: an episode depends only on the config and its number.
 
     Raises DatasetError if `out` exists and must not be overwritten, if unfinished work of another config is in the way,
     if the simulator or a renderer is not installed, or if an episode fails.

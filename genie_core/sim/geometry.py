@@ -17,7 +17,7 @@ def rotation_z(angle: float) -> Matrix:
 
 
 def yaw_between(rotation: Matrix, home: Matrix) -> float:
-    """Return the turn about the vertical, in radians, that best explains `rotation` (3, 3) relative to `home` (3, 3)."""
+    """Return the turn about the vertical, in radians, that best explains `rotation` (3, 3) given `home` (3, 3)."""
     turned = rotation @ home.T
     return float(np.arctan2(turned[1, 0] - turned[0, 1], turned[0, 0] + turned[1, 1]))
 

@@ -1,7 +1,8 @@
 """Simplified copies of a robot's visual meshes, made once and kept in the user's cache folder.
 
-Software rendering is bound by vertices, and the vendors' meshes have tens of thousands. At 64 x 64 pixels the difference
-is invisible, and rendering is several times faster. Collision meshes are left alone: they affect the physics.
+Software rendering is bound by vertices, and the vendors' meshes have tens of thousands. At 64 x 64 pixels the
+difference is invisible, and rendering gets several times faster. Collision meshes are left alone: they affect the
+physics.
 """
 
 import hashlib

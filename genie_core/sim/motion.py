@@ -1,7 +1,7 @@
-"""How the robot is moved: policies that turn what the hand senses into the next action. No simulator in here.
+"""Policies that move the robot: from the sensed pose of the hand to the next action. Contains no simulator.
 
-An action is (7,) in [-1, 1]: translation in units of `STEP_M`, rotation vector in units of `STEP_RAD`, both in the
-world's axes, then the gripper, +1 closing and -1 opening. The gripper always points down; only its yaw is moved.
+An action is (7,) in [-1, 1]: translation in units of `STEP_M` and rotation vector in units of `STEP_RAD`, both in the
+world frame, then the gripper, +1 closing and -1 opening. The gripper always points down; only its yaw changes.
 """
 
 import math
@@ -18,33 +18,33 @@ from genie_core.sim.looks import CUBE_AREA
 STEP_M = 0.07
 STEP_RAD = 0.5
 WORKSPACE = (np.array([-0.15, -0.20, 0.830]), np.array([0.16, 0.20, 1.060]))
-"""Corners in metres of the box that the hand is kept in; the table top is at z = 0.8."""
+"""Corners in metres of the box that the hand stays in; the table top is at z = 0.8."""
 TABLE_M = 0.8
 OPEN, CLOSED = -1.0, 1.0
 YAW_LIMIT_RAD = 0.8
-"""The Panda's wrist meets its joint limits beyond this."""
+"""Largest yaw; beyond it the Panda's wrist meets its joint limits."""
 FOLLOWED = 0.75
-"""Fraction of a commanded step that the first steps of a held motion really cover; used to foresee where it ends."""
+"""Fraction of a commanded step that the first steps of a held motion really cover; predicts where it ends."""
 
 PRIMITIVES = (
     "stay", "+x", "-x", "+y", "-y", "+z", "-z", "+yaw", "-yaw", "open", "close", "compound", "smooth", "script",
 )  # fmt: skip
-"""Names of the values of the dataset's `primitive`: which motion each action belongs to."""
+"""Names of the values of the dataset's `primitive`: the motion that each action belongs to."""
 
 MODE_ODDS: dict[Mode, float] = {"play": 0.6, "script": 0.3, "smooth": 0.1}
-"""The usual mixture, drawn from where no motions are asked for."""
+"""The usual mixture, drawn from if no motions are asked for."""
 Kind = Literal["axis", "compound", "mixed", "yaw", "grip", "stay"]
 PLAY_ODDS: dict[Kind, float] = {"axis": 0.66, "compound": 0.10, "yaw": 0.09, "grip": 0.10, "stay": 0.05}
-"""What `Play` does: mostly one axis at a time."""
+"""Primitives of `Play`: mostly one axis at a time."""
 AXES_ODDS: dict[Kind, float] = {"axis": 0.76, "yaw": 0.09, "grip": 0.10, "stay": 0.05}
-"""One axis at a time, always."""
+"""Primitives of one axis at a time, always."""
 MIXED_ODDS: dict[Kind, float] = {"mixed": 0.95, "stay": 0.05}
-"""All axes, the wrist and now and then the gripper at once."""
+"""Primitives of all axes, the wrist and now and then the gripper at once."""
 
 
 @dataclass(frozen=True)
 class Hand:
-    """What a policy sees: the hand's position (3,) and rotation (3, 3), its rotation at rest, and the first cube."""
+    """Observation of a policy: the hand's position (3,), rotation (3, 3) and rotation at rest, and the first cube."""
 
     position: Vector
     rotation: Matrix
@@ -54,20 +54,20 @@ class Hand:
 
     @property
     def yaw(self) -> float:
-        """The hand's turn about the vertical since rest, in radians."""
+        """Turn of the hand about the vertical since rest, in radians."""
         return yaw_between(self.rotation, self.home)
 
 
 class Policy(Protocol):
-    """Anything that moves the hand."""
+    """A policy that moves the hand."""
 
     def act(self, hand: Hand) -> tuple[Vector, int]:
-        """The next action (7,) and the index of its primitive."""
+        """Return the next action (7,) and the index of its primitive."""
         ...
 
 
 def reach(hand: Hand, goal: Vector, speed: float) -> Vector:
-    """Translation command (3,) straight to `goal`, no component above `speed`; a little eager, as the hand lags."""
+    """Return the translation command (3,) to `goal`, no component above `speed`; a little eager, as the hand lags."""
     wanted = 1.3 * (goal - hand.position) / STEP_M
     scale = min(1.0, speed / (float(np.abs(wanted).max()) + 1e-9))
     command: Vector = wanted * scale
@@ -75,14 +75,14 @@ def reach(hand: Hand, goal: Vector, speed: float) -> Vector:
 
 
 def turn(hand: Hand, yaw: float, fastest: float = 0.6) -> Vector:
-    """Rotation command (3,) to "pointing down, turned by `yaw`", which also undoes any tilt picked up on the way."""
+    """Return the rotation command (3,) towards pointing down at yaw `yaw`, which also corrects any tilt."""
     error = rotation_z(yaw) @ hand.home @ hand.rotation.T
     command: Vector = np.clip(rotation_vector(error) / STEP_RAD, -fastest, fastest)
     return command
 
 
 def keep_inside(hand: Hand, velocity: Vector, slack_m: float) -> Vector:
-    """`velocity` (3,) cut short so that the next position stays in the workspace, give or take `slack_m`."""
+    """Shorten `velocity` (3,) so that the next position stays in the workspace, within `slack_m`."""
     low, high = WORKSPACE
     cell = 0.85 * STEP_M
     to_low = (low - slack_m * np.array([1.0, 1.0, 0.5]) - hand.position) / cell  # half the slack towards the table
@@ -98,7 +98,7 @@ def _action(velocity: Vector, rotation: Vector, grip: float) -> Vector:
 
 @dataclass(frozen=True)
 class Segment:
-    """One motion held for `steps` actions: translation (3,), yaw in radians a step, the gripper's command."""
+    """One motion held for `steps` actions: translation (3,), yaw in radians per step, gripper command."""
 
     primitive: int
     velocity: Vector
@@ -108,7 +108,7 @@ class Segment:
 
 
 class Play:
-    """Primitives held for a few steps each, as a child would try the axes of a crane: the clearest actions to learn."""
+    """Primitives held for a few steps each, as when trying out the axes of a crane: the clearest actions to learn."""
 
     def __init__(
         self,
@@ -125,21 +125,21 @@ class Play:
         self._left = 0
 
     def act(self, hand: Hand) -> tuple[Vector, int]:
-        """The held primitive with a little noise, or a new one."""
+        """Return the held primitive with a little noise, or a new one."""
         if self._left == 0:
             self._segment = self._next(hand)
             self._left = self._segment.steps
         self._left -= 1
         held = self._segment
         self._yaw = float(np.clip(self._yaw + held.yaw_rad, -YAW_LIMIT_RAD - 0.05, YAW_LIMIT_RAD + 0.05))
-        # Quiet while only the gripper or the wrist moves, or the noise would be the larger motion in the picture.
+        # Little noise while only the gripper or the wrist moves, or it would be the larger motion in the picture.
         noise = (0.05 if held.velocity.any() else 0.015) * self._pace
         velocity = keep_inside(hand, held.velocity + self._rng.normal(0.0, noise, 3), slack_m=0.02)
         rotation = turn(hand, self._yaw, fastest=0.8) + self._rng.normal(0.0, 0.01 * self._pace, 3)
         return _action(velocity, rotation, held.grip), held.primitive
 
     def _next(self, hand: Hand) -> Segment:
-        """A drawn primitive that ends inside the workspace, cut to two steps if that is what it takes."""
+        """Draw a primitive that ends inside the workspace, cut down to two steps if necessary."""
         for _ in range(50):
             drawn = self._draw()
             for steps in (drawn.steps, min(drawn.steps, 2)):
@@ -178,7 +178,7 @@ class Play:
 
 
 class Smooth:
-    """Drifting motion without corners (an Ornstein-Uhlenbeck process that bounces off the workspace)."""
+    """Smooth drift (an Ornstein-Uhlenbeck process that bounces off the workspace)."""
 
     def __init__(self, rng: np.random.Generator, yaw: float, grip: float, pace: float = 1.0) -> None:
         self._rng = rng
@@ -188,7 +188,7 @@ class Smooth:
         self._drift = np.zeros(4)
 
     def act(self, hand: Hand) -> tuple[Vector, int]:
-        """The drift, three components for translation and one for the yaw; now and then the gripper switches."""
+        """Return the drift: three components of translation and one of yaw; now and then the gripper switches."""
         self._drift = np.clip(0.8 * self._drift + 0.45 * self._rng.normal(size=4), -1.0, 1.0)
         wanted = 0.85 * self._pace * self._drift[:3]
         velocity = keep_inside(hand, wanted, slack_m=0.0)
@@ -203,7 +203,7 @@ Script = Generator[tuple[Vector, float], Hand, Hand]
 
 
 def _go(hand: Hand, goal: Callable[[Hand], Vector], speed: float, grip: float, near_m: float, most: int) -> Script:
-    """Move to `goal` until `near_m` of it, for at most `most` steps."""
+    """Move towards `goal` until within `near_m` of it, for at most `most` steps."""
     for _ in range(most):
         target = goal(hand)
         if float(np.linalg.norm(target - hand.position)) < near_m:
@@ -220,7 +220,7 @@ def _squeeze(hand: Hand, grip: float) -> Script:
 
 
 def pick_and_place(hand: Hand, rng: np.random.Generator, pace: float = 1.0) -> Script:
-    """Pick the first cube up, carry it elsewhere, mostly lower it, let it go, rise. Yields (translation (3,), grip)."""
+    """Pick up the first cube, carry it, mostly lower it, release it, rise. Yields (translation (3,), grip)."""
     speed = float(rng.uniform(0.7, 1.0)) * pace
 
     def steps(most: int) -> int:
@@ -244,12 +244,12 @@ def pick_and_place(hand: Hand, rng: np.random.Generator, pace: float = 1.0) -> S
 
 
 class Scripted:
-    """A script followed with noise, fingers along the cube's sides; `Play` for what is left of the episode."""
+    """Follows a script with noise, fingers along the cube's sides; then `Play` for the rest of the episode."""
 
     def __init__(self, rng: np.random.Generator, hand: Hand, pace: float = 1.0) -> None:
         self._rng = rng
         self._pace = pace
-        quarter = np.pi / 2  # a cube looks the same after a quarter turn: take the nearest
+        quarter = np.pi / 2  # a cube looks the same after a quarter turn: use the nearest one
         finger_yaw = float(np.arctan2(hand.home[1, 0], hand.home[0, 0]))
         self._yaw = (hand.cube_yaw - finger_yaw + quarter / 2) % quarter - quarter / 2
         self._script = pick_and_place(hand, rng, pace)
@@ -257,7 +257,7 @@ class Scripted:
         self._after: Play | None = None
 
     def act(self, hand: Hand) -> tuple[Vector, int]:
-        """The script's next step, or play."""
+        """Return the script's next step, or play."""
         if self._after is None:
             try:
                 velocity, grip = self._advance(hand)
@@ -277,7 +277,7 @@ class Scripted:
 
 
 def draw_mode(rng: np.random.Generator, motions: Sequence[Mode] = ()) -> Mode:
-    """Which policy an episode follows: one of `motions`, each as likely, or one of the usual mixture."""
+    """Draw the policy of an episode: one of `motions`, all equally likely, or one of the usual mixture."""
     if motions:
         return motions[int(rng.integers(len(motions)))]
     modes: list[Mode] = list(MODE_ODDS)
@@ -285,9 +285,9 @@ def draw_mode(rng: np.random.Generator, motions: Sequence[Mode] = ()) -> Mode:
 
 
 def make_policy(mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float, pace: float = 1.0) -> Policy:
-    """The policy of that name for a hand that stands at `hand`, turned to `yaw`, with its gripper at `grip`.
+    """Make the policy `mode` for a hand at `hand`, turned to `yaw`, with its gripper at `grip`.
 
-    `pace` scales how far each of its steps goes.
+    `pace` scales the length of its steps.
     """
     if mode == "script":
         return Scripted(rng, hand, pace)

@@ -1,6 +1,6 @@
-"""The work folder `<out>.parts`: finished episodes that survive an interruption, and the file assembled from them.
+"""The work folder `<out>.parts`: finished episodes that survive an interruption, and assembly of the final file.
 
-One HDF5 file an episode, each there whole or not at all; `plan.json` says what they are episodes of.
+One HDF5 file per episode, each whole or absent; `plan.json` records the config and software that they were made with.
 """
 
 import json
@@ -24,26 +24,26 @@ PER_FRAME_IMAGE_CHUNK = 10
 
 
 def parts_dir(out: Path) -> Path:
-    """The work folder of an output file, beside it: renaming a file into place must not cross file systems."""
+    """Return the work folder of an output file, beside it: renaming into place must not cross file systems."""
     return out.with_name(out.name + ".parts")
 
 
 class Parts:
-    """The episodes of one plan that are finished so far."""
+    """Finished episodes of one plan."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, number: int) -> Path:
-        """File of one finished episode."""
+        """Return the file of one episode."""
         return self._folder / f"episode_{number:06d}.hdf5"
 
     def open(self, config: SimConfig, software: dict[str, str]) -> None:
-        """Make the folder, or check that the episodes in it were made by the same plan."""
+        """Create the folder, or check that the episodes in it were made by the same plan."""
         plan = {"config": config.stated(), "software": software}
         file = self._folder / "plan.json"
         self._folder.mkdir(parents=True, exist_ok=True)
-        if not any(self._folder.glob("episode_*.hdf5")):  # nothing to mix with: whatever plan was here is void
+        if not any(self._folder.glob("episode_*.hdf5")):  # nothing to mix with: an existing plan is void
             write_text(file, json.dumps(plan, indent=2))
         found = json.loads(file.read_text())
         differing = [
@@ -60,7 +60,7 @@ class Parts:
 
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
-        """Hold the folder against a second run; the lock goes with the process, however that ends."""
+        """Lock the folder against a second run; the lock ends with the process, however that ends."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(self._folder, "makes episodes there")
         try:
@@ -69,7 +69,7 @@ class Parts:
             lock.release()
 
     def finished(self, number: int) -> bool:
-        """Whether this episode is there, whole."""
+        """Return whether this episode exists, whole."""
         return self.path(number).exists()
 
     def write(self, number: int, episode: Episode) -> None:
@@ -81,7 +81,7 @@ class Parts:
             for name, text in episode.attrs.items():
                 group.attrs[name] = text
             for name, rows in episode.arrays.items():
-                # Frames in chunks, so that a reader of a clip need not decompress the episode.
+                # Frames in chunks, so that reading a clip need not decompress the whole episode.
                 rows_a_chunk = min(len(rows), PER_FRAME_IMAGE_CHUNK) if rows.ndim == 4 else len(rows)
                 group.create_dataset(
                     name, data=rows, chunks=(rows_a_chunk, *rows.shape[1:]), compression="gzip", compression_opts=9
@@ -94,7 +94,7 @@ class Parts:
             for number in range(episodes):
                 with h5py.File(self.path(number), "r") as part:
                     part.copy("demo", data, name=f"demo_{number}")
-                    data.attrs["env_args"] = part.attrs["env_args"]  # equal in all
+                    data.attrs["env_args"] = part.attrs["env_args"]  # the same in all parts
             data.attrs["total"] = episodes * config.frames
             data.attrs["fps"] = float(FPS)
             data.attrs["generator_args"] = json.dumps(config.stated() | {"software": software})
@@ -105,7 +105,7 @@ class Parts:
 
 
 def split(seed: int, episodes: int) -> dict[str, list[int]]:
-    """Episode numbers for training and validation: a tenth for the latter, at least one where there are two."""
+    """Split episode numbers into training and validation: a tenth for the latter, at least one if there are two."""
     count = max(1, round(VALID_FRACTION * episodes)) if episodes > 1 else 0
     shuffled = np.random.default_rng(seed).permutation(episodes).tolist()
     return {"train": sorted(shuffled[count:]), "valid": sorted(shuffled[:count])}

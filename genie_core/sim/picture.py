@@ -1,4 +1,4 @@
-"""Rendering a `Scene` under given `Looks`: materials, lights and camera set in place, then small square frames."""
+"""Rendering of a `Scene` with given `Looks`: applies materials, lights and camera, then renders small square frames."""
 
 # mujoco's Python types are incomplete, so its objects are Any.
 import json
@@ -20,18 +20,18 @@ from genie_core.sim.truth import NOTHING, View
 CAMERA = "agentview"
 SHADOW_MAP = 512
 SHADOW_CLIP = 0.075
-"""A narrow shadow frustum around the table: the whole room on a small map would give blocky shadows."""
+"""Narrow shadow frustum around the table: the whole room on a small map would give blocky shadows."""
 LIGHT_DISTANCE_M = 1.3
 DARK_RUBBER = (0.12, 0.12, 0.13, 1.0)
 RESTORED = (
     "cam_pos", "cam_quat", "cam_fovy", "geom_matid", "geom_rgba", "light_ambient", "light_diffuse", "light_dir",
     "light_pos", "mat_rgba",
 )  # fmt: skip
-"""Model arrays that looks change; put back before each episode, so that none sees its predecessor's."""
+"""Model arrays that looks change; restored before each episode, so that none inherits its predecessor's."""
 
 
 def shrink(picture: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
-    """Mean of `by` x `by` pixels, rounded: (S * by, S * by, 3) to (S, S, 3)."""
+    """Average `by` x `by` pixels, rounded: (S * by, S * by, 3) to (S, S, 3)."""
     if by == 1:
         return picture.copy()
     side = picture.shape[0] // by
@@ -41,7 +41,7 @@ def shrink(picture: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
 
 
 def brighten(picture: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
-    """Values times `gain`, rounded and cut off at white."""
+    """Multiply values by `gain`, round, and clip at white."""
     if gain == 1.0:
         return picture
     values: NDArray[np.uint8] = np.clip(np.rint(picture * gain), 0, 255).astype(np.uint8)
@@ -49,7 +49,7 @@ def brighten(picture: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
 
 
 class Picture:
-    """The camera on a scene. Close it before its process ends, or OSMesa and EGL complain."""
+    """Camera on a scene. Close it before its process ends, or OSMesa and EGL complain."""
 
     def __init__(self, scene: Scene, robot: Robot, size: int, supersample: int, shadows: bool) -> None:
         mujoco: Any = import_module("mujoco")
@@ -64,10 +64,10 @@ class Picture:
         model.vis.quality.shadowsize = SHADOW_MAP if shadows else 0
         model.vis.map.shadowclip = SHADOW_CLIP
         model.light_castshadow[:] = shadows
-        model.mat_reflectance[:] = 0.0  # the floor's 0.01 nobody sees would have everything drawn twice
+        model.mat_reflectance[:] = 0.0  # the floor's 0.01 is invisible, but doubles the rendering
         self._options: Any = mujoco.MjvOption()
         self._options.geomgroup[:] = 0
-        self._options.geomgroup[1] = 1  # what is seen, not what collides
+        self._options.geomgroup[1] = 1  # visual geoms, not collision geoms
         self._options.sitegroup[:] = 0  # the transparent grip site would cast a shadow
         self._renderer: Any = mujoco.Renderer(model, side, side)
 
@@ -79,12 +79,12 @@ class Picture:
         self._distractors = [int(model.geom(distractor_geom(index)).id) for index in range(scene.distractors)]
         self._rest: Matrix = np.eye(3)
         self._orientation: Matrix = np.eye(3)
-        # The real Panda's fingers end in black rubber; white on a white hand, opening and closing would not show.
+        # The real Panda's fingers end in black rubber; white on a white hand, opening and closing would be invisible.
         self._fingers = [i for i, name in visible if "finger" in name and robot == "Panda"]
         self._unchanged = {name: np.array(getattr(model, name)) for name in RESTORED}
 
     def dress(self, looks: Looks) -> None:
-        """Apply `looks` to the model, from its untouched state."""
+        """Apply `looks` to the model, starting from its original state."""
         model = self._model
         for name, values in self._unchanged.items():
             getattr(model, name)[:] = values
@@ -118,15 +118,15 @@ class Picture:
         model.vis.headlight.diffuse[:] = 0.25
 
     def aim(self, shift_px: Vector) -> None:
-        """Turn the camera from its own pose so that the picture moves by `shift_px` (2,), columns and rows."""
+        """Turn the camera from its original pose so that the picture moves by `shift_px` (2,), columns and rows."""
         model, camera = self._model, self._camera
         self._orientation = turned(self._rest, shift_px, float(model.cam_fovy[camera]), self._size)
         model.cam_quat[camera] = quaternion(self._orientation)
-        # The renderer reads where the camera is, and the model's word only reaches that with the next step.
+        # The renderer reads the camera's pose from the data, which the model updates only with the next step.
         self._scene.data.cam_xmat[camera] = self._orientation.ravel()
 
     def place(self, bodies: Sequence[Body], frame: int) -> None:
-        """Put the moving bodies where they are at `frame`. Physics has no part in them."""
+        """Put the moving bodies in their places at `frame`. They take no part in the physics."""
         kinds: Any = self._mujoco.mjtGeom
         for geom, body in zip(self._distractors, bodies, strict=True):
             self._model.geom_type[geom] = int(getattr(kinds, f"mjGEOM_{body.shape.upper()}"))
@@ -136,12 +136,12 @@ class Picture:
             self._scene.data.geom_xpos[geom] = body.path[frame]
 
     def frame(self, gain: float = 1.0) -> NDArray[np.uint8]:
-        """What the camera sees now, (S, S, 3), `gain` times as bright."""
+        """Render the camera's view, (S, S, 3), `gain` times as bright."""
         self._renderer.update_scene(self._scene.data, self._camera, self._options)
         return brighten(shrink(self._renderer.render(), self._supersample), gain)
 
     def truth(self) -> View:
-        """What is seen in the frame last drawn: one sample a pixel, at `sample_px` into it."""
+        """Return depth and geoms of the frame last rendered: one sample per pixel, at `sample_px` into it."""
         middle = self._supersample // 2
         self._renderer.enable_depth_rendering()
         depth = np.array(self._renderer.render()[middle :: self._supersample, middle :: self._supersample], np.float32)
@@ -162,26 +162,26 @@ class Picture:
 
     @property
     def sample_px(self) -> float:
-        """How far into a pixel, right and down, the sample of `truth` lies."""
+        """Offset into a pixel, right and down, of the samples of `truth`."""
         return (self._supersample // 2 + 0.5) / self._supersample
 
     def pixel(self, point: Vector, looks: Looks) -> NDArray[np.float32]:
-        """Column and row (2,) where the world's `point` (3,) falls in a frame."""
+        """Project the world's `point` (3,) to column and row (2,) in a frame."""
         camera = looks.camera
         return project(point, camera.position, self._orientation, camera.fovy_deg, self._size).astype(np.float32)
 
     def camera_quat(self) -> NDArray[np.float32]:
-        """The camera's orientation now, (w, x, y, z)."""
+        """Return the camera's current orientation (w, x, y, z)."""
         return quaternion(self._orientation).astype(np.float32)
 
     def camera_json(self) -> str:
-        """The camera as MuJoCo has it: position (3,), quaternion (w, x, y, z), vertical field of view in degrees."""
+        """Describe MuJoCo's camera: position (3,), quaternion (w, x, y, z), vertical field of view in degrees."""
         model, camera = self._model, self._camera
         pose = {"pos": model.cam_pos[camera].tolist(), "quat": model.cam_quat[camera].tolist()}
         return json.dumps(pose | {"fovy": float(model.cam_fovy[camera])})
 
     def close(self) -> None:
-        """Give the OpenGL context back."""
+        """Release the OpenGL context."""
         self._renderer.close()
 
 

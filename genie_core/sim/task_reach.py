@@ -1,7 +1,7 @@
-"""The task of reaching: the open gripper is brought above a cube that lies anywhere on the table.
+"""The reaching task: bring the open gripper above a cube that lies anywhere on the table.
 
-Starts, success and a scripted expert; what acts in it is somebody else's. Importing this needs no simulator, making a
-`Reach` does: call `backend.prepare` first, in a process of its own.
+Start states, success and a scripted expert; policies are defined elsewhere. Importing this needs no simulator, creating
+a `Reach` does: call `backend.prepare` first, in a separate process.
 """
 
 import json
@@ -21,27 +21,27 @@ from genie_core.sim.picture import CAMERA, Picture
 from genie_core.sim.scene import Scene
 
 ACTION_SIZE = 3
-"""An action is a translation in [-1, 1] of `motion.STEP_M`; the gripper stays open and pointing down."""
+"""An action is a translation in [-1, 1] of `motion.STEP_M`; the gripper stays open and points down."""
 ABOVE_M = 0.05
-"""The goal is this far above the cube's centre: the fingertips stop short of its top."""
+"""Height of the goal above the cube's centre: the fingertips stop short of its top."""
 REACHED_M = 0.03
-"""A hand no further than this from the goal has reached it."""
+"""Largest distance from the goal at which the hand has reached it."""
 LEAST_WAY_M = 0.12
-"""No episode starts nearer to its goal than this."""
+"""Smallest distance from the goal at the start of an episode."""
 EXPERT_SPEED, HALF_SPEED = (0.8, 1.0), 0.5
-"""Of the expert's keys: one drawn for each episode, and one for what is nearer than `FULL_SPEED_M`."""
+"""Sizes of the expert's steps: one drawn per episode, and one for distances below `FULL_SPEED_M`."""
 FULL_SPEED_M, NEAR_ENOUGH_M = 0.04, 0.015
-"""Along one axis: from where on the expert goes at full speed, and down to where it goes at all."""
+"""Distances along one axis from which the expert moves at full speed, and at which it moves at all."""
 EXPERT_NOISE = 0.1
-"""Standard deviation of what is added to the expert's commands: its videos also show how to come back to the way."""
+"""Standard deviation of the noise on the expert's commands: its videos also show how to correct deviations."""
 
 NOT_HERE = {"motions", "speed", "distractors", "shake_px", "pan_px", "flicker", "depth", "flow"}
-"""Choices of a `SimConfig` that this task has no use for."""
+"""Fields of `SimConfig` that this task does not use."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """How an episode begins: what is seen, where the cube lies and where above the table the hand stands (3,)."""
+    """Start of an episode: its looks, the cube's place, and the hand's position above the table (3,)."""
 
     looks: Looks
     cubes: list[Cube]
@@ -49,13 +49,13 @@ class Start:
 
 
 def goal(hand: Hand) -> Vector:
-    """Where the hand should go, (3,) in metres."""
+    """Return the target position of the hand, (3,) in metres."""
     above: Vector = hand.cube + np.array([0.0, 0.0, ABOVE_M])
     return above
 
 
 def draw_start(config: SimConfig, number: int) -> tuple[Start, np.random.Generator]:
-    """The start of episode `number`, and the generator that its motion may be drawn from."""
+    """Return the start of episode `number`, and the generator for its motion."""
     streams = np.random.SeedSequence([config.seed, number]).spawn(3)
     looks_rng, motion_rng, view_rng = (np.random.default_rng(stream) for stream in streams)
     looks = draw_looks(looks_rng, config.looks, config.jitter, 1, draw_view(view_rng, config))
@@ -69,14 +69,14 @@ def draw_start(config: SimConfig, number: int) -> tuple[Start, np.random.Generat
 
 
 class Expert:
-    """Presses one key at a time, as on a crane: the axis that is furthest off, at half speed when it is near."""
+    """Moves along one axis at a time, the one furthest from the goal, at half speed when near it."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._speed = float(rng.uniform(*EXPERT_SPEED))
 
     def act(self, hand: Hand) -> Vector:
-        """The next action (3,), within [-1, 1]."""
+        """Return the next action (3,), within [-1, 1]."""
         off = goal(hand) - hand.position
         axis = int(np.abs(off).argmax())
         far = float(abs(off[axis]))
@@ -88,25 +88,25 @@ class Expert:
 
 
 class Reach:
-    """The simulated task. Episodes are a function of (config, number) and of the actions taken in them."""
+    """The simulated task. An episode is a function of (config, number) and of the actions taken in it."""
 
     action_size = ACTION_SIZE
 
     def __init__(self, config: SimConfig) -> None:
         if config.task != "Lift":
-            raise ValueError(f"reaching has one cube, got task {config.task!r}, expected 'Lift'")
+            raise ValueError(f"task: got {config.task!r}, expected 'Lift': reaching has one cube")
         if unsuited := config.stated().keys() & NOT_HERE:
             raise ValueError(f"reaching does without {', '.join(sorted(unsuited))}: leave them at their defaults")
         self._config = config
         self.rng = np.random.default_rng(config.seed)
-        """What whoever moves the hand may draw from; anew in every episode."""
+        """Random generator for the policy; new in every episode."""
         self.scene = Scene(
             config.robot, config.task, config.mesh_faces, cache_dir(), physics_step_ms=config.physics_step_ms
         )
         self._picture = Picture(self.scene, config.robot, config.size, config.supersample, config.shadows)
 
     def reset(self, number: int) -> None:
-        """Begin episode `number`."""
+        """Start episode `number`."""
         start, self.rng = draw_start(self._config, number)
         self._picture.dress(start.looks)
         self.scene.reset(start.cubes)
@@ -116,21 +116,21 @@ class Reach:
                 break
 
     def frame(self) -> NDArray[np.uint8]:
-        """What the camera sees now, (S, S, 3)."""
+        """Render the camera's view, (S, S, 3)."""
         return self._picture.frame()
 
     def step(self, action: Vector) -> None:
-        """Carry `action` (3,) out for a tenth of a second; what is beyond [-1, 1] is cut off."""
+        """Execute `action` (3,), clipped to [-1, 1], for a tenth of a second."""
         rotation = turn(self.scene.hand(), 0.0)  # upright, whatever the arm does on its way
         self.scene.step(np.clip(np.concatenate([action, rotation, [OPEN]]), -1.0, 1.0))
 
     def distance_m(self) -> float:
-        """How far the hand is from its goal, in the simulator's state."""
+        """Return the distance of the hand from its goal in the simulator's state, metres."""
         hand = self.scene.hand()
         return float(np.linalg.norm(goal(hand) - hand.position))
 
     def succeeded(self) -> bool:
-        """Whether the hand is at its goal now."""
+        """Return whether the hand is at its goal now."""
         return self.distance_m() <= REACHED_M
 
     def camera_json(self) -> str:
@@ -138,12 +138,12 @@ class Reach:
         return self._picture.camera_json()
 
     def close(self) -> None:
-        """Give the OpenGL context back."""
+        """Release the OpenGL context."""
         self._picture.close()
 
 
 def demonstrate(task: Reach, config: SimConfig, number: int) -> Episode:
-    """The expert's episode `number`: row t of `actions` (T, 3) was chosen at frame t and leads to frame t + 1."""
+    """Record the expert's episode `number`: row t of `actions` (T, 3) is chosen at frame t and leads to frame t + 1."""
     task.reset(number)
     expert = Expert(task.rng)
     rows: dict[str, list[Any]] = {}
@@ -161,7 +161,7 @@ def demonstrate(task: Reach, config: SimConfig, number: int) -> Episode:
 
 
 def make_demonstrator(config: SimConfig) -> Recorder:
-    """The task, made once, as a function from episode number to the expert's episode."""
+    """Create the task once, and return a function from episode number to the expert's episode."""
     task = Reach(config)
     return lambda number: demonstrate(task, config, number)
 

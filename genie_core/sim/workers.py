@@ -1,6 +1,6 @@
-"""Sharing episodes out among processes: one pipe a worker, the next number to whoever is free.
+"""Distribution of episodes to worker processes: one pipe per worker, the next number to the first one free.
 
-Not `concurrent.futures`: an interrupted run must stop its workers at once and say which of them died of what.
+Not `concurrent.futures`: an interrupted run must stop its workers at once, and report which one died of what.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ from genie_core.sim.episode import Recorder
 from genie_core.sim.parts import Parts
 
 MakeRecorder = Callable[[SimConfig], Recorder]
-"""A function at a module's top level: it crosses to the worker by name."""
+"""A function at a module's top level: it is sent to the worker by name."""
 
 
 def _work(pipe: Connection, folder: Path, config: SimConfig, gl: str, make_recorder: MakeRecorder) -> None:
@@ -44,9 +44,9 @@ def _work(pipe: Connection, folder: Path, config: SimConfig, gl: str, make_recor
 def run(
     numbers: Sequence[int], workers: int, folder: Path, config: SimConfig, gl: str, make_recorder: MakeRecorder
 ) -> Generator[int, None, None]:
-    """Make the episodes of these numbers in `folder`; yields each number when its episode is stored.
+    """Make the episodes of these numbers in `folder`; yield each number once its episode is stored.
 
-    Leaving the iterator early, by an error or Ctrl-C, ends the workers; what is stored stays.
+    Leaving the iterator early, by an error or Ctrl-C, ends the workers; stored episodes stay.
     """
     # A new interpreter each: the renderers read the environment on import and do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -74,7 +74,7 @@ def run(
                     ready.close()
     except BaseException:
         for process in processes.values():
-            process.kill()  # nothing is lost: an episode in the making has only a temporary file
+            process.kill()  # nothing is lost: an unfinished episode is only a temporary file
         raise
     finally:
         for connection in processes:

@@ -1,4 +1,4 @@
-"""Gaussian smoothing of pictures, for the metrics and the motion measure. Nothing else is smoothed here."""
+"""Gaussian smoothing of pictures, for the metrics and the motion measure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def gaussian_kernel(size: int, sigma: float) -> NDArray[np.float64]:
-    """(size,) weights of a Gaussian of standard deviation `sigma` pixels, centred, summing to 1."""
+    """Return the (size,) weights of a Gaussian of standard deviation `sigma` pixels, centred, summing to 1."""
     offsets = np.arange(size) - (size - 1) / 2
     weights: NDArray[np.float64] = np.exp(-0.5 * (offsets / sigma) ** 2)
     weights /= weights.sum()
@@ -27,7 +27,7 @@ def smooth_valid(x_XHW: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDA
 
 
 def smooth_same(x_XHW: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Smooth the last two axes and keep their size: pixels beyond the edge repeat it. For odd kernel sizes."""
+    """Smooth the last two axes, keeping their size: edge pixels are repeated. For odd kernel sizes."""
     reach = len(kernel) // 2
     padding = [(0, 0)] * (x_XHW.ndim - 2) + [(reach, reach)] * 2
     return smooth_valid(np.pad(x_XHW, padding, mode="edge"), kernel)

@@ -23,7 +23,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Span:
-    """Where one episode lies in the store: frames first .. first + count - 1, `step` frames a model step, `fps` a second."""
+    """One episode in the store: frames first .. first + count - 1, `step` frames per model step, `fps` per second."""
 
     name: str
     source: str

@@ -132,7 +132,7 @@ def test_more_labels_than_steps_are_refused(bundle, tmp_path):
 
 
 def test_a_bundle_of_another_rate_is_refused(bundle, tmp_path):
-    with pytest.raises(ModelError, match=r"nano reads 10 frames/s, the task has 30"):
+    with pytest.raises(ModelError, match=r"nano: got a bundle of 10 frames/s, expected 30"):
         prepare(DotTask(fps=30.0), bundle, CONFIG, EXTENT, tmp_path / "out", 1, ignore)
 
 

@@ -310,7 +310,7 @@ def test_without_dataset_info_the_shards_are_counted(tmp_path: Path) -> None:
     (path / "dataset_info.json").unlink()
     meta = read_rlds_meta(path)
     assert meta.masks == {"train": NAMES[:3], "val": NAMES[3:]}
-    assert "dataset_info.json: missing, so missing episodes would not be noticed" in meta.warnings[0]
+    assert "dataset_info.json: there is none, so that missing episodes would not be noticed" in meta.warnings[0]
 
 
 def test_splits_that_are_not_as_listed_are_told(tmp_path: Path) -> None:

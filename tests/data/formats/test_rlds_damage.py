@@ -304,7 +304,7 @@ def test_features_of_an_unknown_layout_are_inferred(tmp_path: Path) -> None:
     make_rlds(tmp_path, ONE_SHARD)
     (tmp_path / "features.json").write_text(json.dumps({"type": "FeaturesDict", "content": {}}))
     meta = read_rlds_meta(tmp_path)
-    assert "is not in the layout that Genie knows" in meta.warnings[0]
+    assert "not in the layout that Genie knows" in meta.warnings[0]
     np.testing.assert_array_equal(next(rlds_readers(meta, IMAGE)).read(0, 4), frames_of(0, 4))
 
 
