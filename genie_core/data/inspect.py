@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset, Format, ReadOptions, Sources, Survey
 from genie_core.data.episode import Episode
 from genie_core.data.frames.convention import Colour, Convention
-from genie_core.data.labelled.output import is_labelled
 from genie_core.data.labelled.reading import open_labelled
+from genie_core.data.labelled.schema import is_labelled
 from genie_core.data.opening import find_sources, merged_options, survey_dataset
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError

@@ -1,11 +1,10 @@
 """Writes a labelled set as one self-contained HDF5 file in robomimic's layout, whatever it comes from.
 
-`label_assembly` makes labelled files of fresh labels; here labels, frames and all else are copied from elsewhere.
+`labelled.assembly` makes labelled files of fresh labels; here labels, frames and all else are copied from elsewhere.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -20,13 +19,9 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.frames.resize import Frames
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import FramesMode, ModelAttrs
-from genie_core.data.labelled.schema import write_labels, write_model
+from genie_core.data.labelled.robomimic_file import complete_file, create_frames
+from genie_core.data.labelled.schema import write_labels
 from genie_core.data.storage.hdf5 import AtomicFile, read_hdf5, write_hdf5
-
-_GYM_TYPE = 2
-"""Robomimic's number for environments that it knows nothing special of."""
-
-_CHUNK_BYTES = 256 * 1024
 
 
 class RobomimicWriter:
@@ -69,32 +64,17 @@ class RobomimicWriter:
         start = 0
         for frames_THWC in chunks:
             with self._output.writing() as file:
-                if start == 0:
-                    _create_frames(file, key, (episode.num_frames, *frames_THWC.shape[1:]))
-                file[key][start : start + len(frames_THWC)] = frames_THWC
+                frames = file[key] if start else create_frames(file, key, frames_THWC.shape[1:3])
+                frames.resize(start + len(frames_THWC), axis=0)
+                frames[start:] = frames_THWC
             start += len(frames_THWC)
 
     def finish(self, frames: FramesMode) -> None:
         """Write what is said once a file: the model, the environment, the filter keys."""
         provenance = self._provenance
-        attrs = ModelAttrs(
-            bundle_id=provenance.model.bundle_id,
-            bundle_name=provenance.model.bundle_name,
-            model_fps=provenance.model.model_fps,
-            codebook_sha256=provenance.model.codebook_sha256,
-            frames=frames,
-            created=provenance.created,
-            tool_version=provenance.tool_version,
-        )
+        attrs = ModelAttrs.of(provenance.model, frames, provenance.created, provenance.tool_version)
         with self._output.writing() as file:
-            if self._original is not None:
-                _copy_file_attributes(self._original, file)
-            if "env_args" not in file["data"].attrs:
-                _describe(file["data"], provenance)
-            file["data"].attrs["total"] = np.int64(sum(episode.num_frames for episode in provenance.episodes))
-            for key, names in provenance.masks.items():
-                file[f"mask/{key}"] = np.array(names, "S")
-            write_model(file, provenance.model, attrs)
+            complete_file(file, provenance.model, attrs, provenance.masks, self._original)
 
 
 @contextmanager
@@ -137,28 +117,6 @@ def _copy_all(source: h5py.Group, output: h5py.Group, without: tuple[str, ...]) 
             source.copy(source[key], output, name=key, expand_external=True)
         elif without[1:]:
             _copy_all(source[key], output.require_group(key), without[1:])
-
-
-def _copy_file_attributes(path: Path, output: h5py.File) -> None:
-    with read_hdf5(path) as file:
-        for group in ("/", "data"):
-            for key, value in file[group].attrs.items() if group in file else ():
-                output[group].attrs[key] = value
-
-
-def _describe(data: h5py.Group, provenance: Provenance) -> None:
-    """Say what robomimic's tools ask of every file, where there is no environment to make of it."""
-    rates = {episode.attrs.fps for episode in provenance.episodes}
-    fps = rates.pop() if len(rates) == 1 else None
-    kwargs = {} if fps is None else {"control_freq": float(fps)}
-    data.attrs["env_args"] = json.dumps({"env_name": "video", "type": _GYM_TYPE, "env_kwargs": kwargs})
-    if fps is not None:
-        data.attrs["fps"] = fps
-
-
-def _create_frames(file: h5py.File, key: str, shape: tuple[int, ...]) -> None:
-    chunk = (max(1, min(16, shape[0], _CHUNK_BYTES // int(np.prod(shape[1:])))), *shape[1:])
-    file.create_dataset(key, shape, np.uint8, chunks=chunk, compression="gzip", compression_opts=1)
 
 
 __all__ = ["RobomimicWriter", "write_robomimic"]

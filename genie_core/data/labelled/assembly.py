@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,11 @@ from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, require_link
 from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
+from genie_core.data.labelled.robomimic_file import complete_file
 from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
-
-_GYM_TYPE = 2
-"""Robomimic's number for environments that it knows nothing special of."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +51,9 @@ def assemble(
                 else:
                     _describe_video(demo, episode)
         with atomic.writing() as file:
-            if is_robomimic:
-                first = next(episode for episode in dataset.episodes if episode.name in names)
-                _copy_file_attributes(first.source, file)
-            else:
-                _describe_videos(file["data"])
-            total = sum(int(demo.attrs["num_samples"]) for demo in file["data"].values())
-            file["data"].attrs["total"] = np.int64(total)
-            for key, episodes in dataset.masks.items():
-                file[f"mask/{key}"] = np.array([names[name] for name in episodes if name in names], "S")
-            write_model(file, model, attrs)
+            first = next(episode for episode in dataset.episodes if episode.name in names)
+            masks = {key: [names[e] for e in episodes if e in names] for key, episodes in dataset.masks.items()}
+            complete_file(file, model, attrs, masks, first.source if is_robomimic else None)
 
 
 def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs) -> None:
@@ -146,26 +136,6 @@ def _describe_video(demo: h5py.Group, episode: Episode) -> None:
     demo.attrs["source_name"] = episode.name
     if episode.fps is not None:
         demo.attrs["fps"] = episode.fps
-
-
-def _describe_videos(data: h5py.Group) -> None:
-    """Say what robomimic's tools ask of every file, which have no environment to make for video.
-
-    The frame rate is said where all demos in `data` have the same.
-    """
-    rates = {demo.attrs.get("fps") for demo in data.values()}
-    fps = rates.pop() if len(rates) == 1 else None
-    kwargs = {} if fps is None else {"control_freq": float(fps)}
-    data.attrs["env_args"] = json.dumps({"env_name": "video", "type": _GYM_TYPE, "env_kwargs": kwargs})
-    if fps is not None:
-        data.attrs["fps"] = fps
-
-
-def _copy_file_attributes(source: SourcePath, output: h5py.File) -> None:
-    with read_hdf5(source) as file:
-        for group in ("/", "data"):
-            for key, value in file[group].attrs.items():
-                output[group].attrs[key] = value
 
 
 __all__ = ["StoredLabels", "assemble", "copy_labels", "label_in_place", "link_target"]

@@ -8,9 +8,8 @@ from typing import Literal
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.provenance import FramesMode
-from genie_core.data.labelled.schema import MODEL_GROUP
+from genie_core.data.labelled.schema import is_labelled
 from genie_core.data.labelled.source_layout import check_own_output, has_own_layout
-from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import RemotePath, SourcePath, lies_within
 from genie_core.errors import DatasetError
 
@@ -93,12 +92,6 @@ def _kind(dataset: Dataset) -> str:
     return f"remote {dataset.format}" if isinstance(dataset.path, RemotePath) else dataset.format
 
 
-def is_labelled(path: SourcePath) -> bool:
-    """Whether an HDF5 file carries labels. Raises DatasetError where it is no HDF5 file."""
-    with read_hdf5(path) as file:
-        return MODEL_GROUP in file
-
-
 def _check_in_place(output: Path, dataset: Dataset, may_exist: bool) -> None:
     if output.resolve() != dataset.path.resolve():
         raise DatasetError(f"{output}: to label in place the output is the source itself, one HDF5 file")
@@ -123,6 +116,5 @@ __all__ = [
     "default_frames",
     "default_output",
     "frames_modes",
-    "is_labelled",
     "keeps_layout",
 ]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-import h5py
 import numpy as np
 
 from genie_core.data.episode import Episode
 from genie_core.data.frames.resize import Frames, conform_frames
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import Computation, LabelAlignment, LabelModel
+from genie_core.data.labelled.robomimic_file import create_frames
 from genie_core.data.storage.hdf5 import AtomicFile
 from genie_core.errors import DatasetError
-
-_CHUNK_BYTES = 256 * 1024
-"""About how many bytes of frames lie in one HDF5 chunk."""
 
 
 class EpisodePart:
@@ -106,7 +103,7 @@ class EpisodePart:
         self._size = size
         key = f"obs/{self._episode.camera}"
         with self._output.writing() as file:
-            frames = file[key] if key in file else _create_frames(file, key, size)
+            frames = file[key] if key in file else create_frames(file, key, size)
             frames.resize(self._kept + len(frames_THWC), axis=0)
             frames[self._kept :] = frames_THWC
         self._kept += len(frames_THWC)
@@ -132,20 +129,6 @@ class EpisodePart:
 
 def _actions(dim: int | None) -> str:
     return "no actions" if dim is None else f"actions of {dim} numbers"
-
-
-def _create_frames(file: h5py.File, key: str, size: tuple[int, ...]) -> h5py.Dataset:
-    frame_shape = (*size, 3)
-    chunk = (max(1, min(16, _CHUNK_BYTES // int(np.prod(frame_shape)))), *frame_shape)
-    return file.create_dataset(
-        key,
-        shape=(0, *frame_shape),
-        maxshape=(None, *frame_shape),
-        dtype=np.uint8,
-        chunks=chunk,
-        compression="gzip",
-        compression_opts=1,
-    )
 
 
 __all__ = ["EpisodePart"]

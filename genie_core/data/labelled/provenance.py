@@ -295,6 +295,26 @@ class ModelAttrs(_Attributes):
     layout: Literal["aloha", "hdf5"] | None = None
     schema_version: Literal[1] = SCHEMA_VERSION
 
+    @classmethod
+    def of(
+        cls,
+        model: LabelModel,
+        frames: FramesMode,
+        created: str,
+        tool_version: str,
+        layout: Literal["aloha", "hdf5"] | None = None,
+    ) -> Self:
+        """The attributes of a file with labels of `model`."""
+        return cls(
+            **model.said(),
+            computation=model.computation,
+            codebook_sha256=model.codebook_sha256,
+            frames=frames,
+            created=created,
+            tool_version=tool_version,
+            layout=layout,
+        )
+
     def model(self, codebook: NDArray[np.float32]) -> LabelModel:
         """The model, with the codebook that lies beside these attributes."""
         return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation)

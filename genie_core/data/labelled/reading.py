@@ -19,7 +19,7 @@ from genie_core.data.labelled.assembly import StoredLabels
 from genie_core.data.labelled.checksum import is_intact
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
-from genie_core.data.labelled.schema import MODEL_GROUP, read_attrs_of, read_labels_of, read_model
+from genie_core.data.labelled.schema import is_labelled, read_attrs_of, read_labels_of, read_model
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
@@ -117,8 +117,7 @@ def carries_labels(path: Path) -> bool:
     """Whether a file, or a file of a folder, carries labels. Raises DatasetError where a file is no HDF5 file."""
     if path.is_dir():
         return bool(_labelled_files(path))
-    with read_hdf5(path) as file:
-        return MODEL_GROUP in file
+    return is_labelled(path)
 
 
 def _labelled_files(folder: Path) -> list[Path]:

@@ -16,6 +16,8 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, seal
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
+from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 MODEL_GROUP = "latent_action_model"
@@ -59,6 +61,12 @@ def read_attrs_of(demo: h5py.Group) -> LabelAttrs:
     return LabelAttrs.read(group)
 
 
+def is_labelled(path: SourcePath) -> bool:
+    """Whether an HDF5 file carries labels. Raises DatasetError where it is no HDF5 file."""
+    with read_hdf5(path) as file:
+        return MODEL_GROUP in file
+
+
 def write_model(file: h5py.File, model: LabelModel, attrs: ModelAttrs) -> None:
     """Write the model's group, in place of one that is there."""
     if MODEL_GROUP in file:
@@ -79,6 +87,7 @@ def read_model(file: h5py.File) -> tuple[LabelModel, ModelAttrs]:
 
 __all__ = [
     "MODEL_GROUP",
+    "is_labelled",
     "read_attrs_of",
     "read_labels_of",
     "read_model",

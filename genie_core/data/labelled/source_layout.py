@@ -15,7 +15,7 @@ from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
 from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
-from genie_core.data.labelled.schema import MODEL_GROUP, write_model
+from genie_core.data.labelled.schema import MODEL_GROUP, is_labelled, write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
@@ -151,8 +151,7 @@ def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exis
 
 def _has_labels(path: SourcePath) -> bool:
     try:
-        with read_hdf5(path) as file:
-            return MODEL_GROUP in file
+        return is_labelled(path)
     except DatasetError:
         return False  # its own episodes say what is wrong with it
 

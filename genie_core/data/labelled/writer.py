@@ -185,15 +185,7 @@ class LabelWriter:
     def _write_output(self) -> None:
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
         self._may_exist = True
-        attrs = ModelAttrs(
-            **self._model.said(),
-            computation=self._model.computation,
-            codebook_sha256=self._model.codebook_sha256,
-            frames=self._frames,
-            created=self._created,
-            tool_version=__version__,
-            layout=self._layout,
-        )
+        attrs = ModelAttrs.of(self._model, self._frames, self._created, __version__, self._layout)
         if self._layout:
             write_own_layout(self._output, self._dataset, self._stored, self._model, attrs)
         elif self._frames == "in_place":

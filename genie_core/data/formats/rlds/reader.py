@@ -103,7 +103,7 @@ class RldsReader:
         """None."""
 
     def _vectors(self, key: str) -> NDArray[Any] | None:
-        """Anybody may use such names for anything, so that what is not declared as a vector of floats is passed over."""
+        """Anybody may use such names for anything: what is not declared as a vector of floats is passed over."""
         feature = self.features.get(key)
         if feature is None or feature.kind != "number" or feature.problem or len(feature.shape) > 1:
             return None
