@@ -12,7 +12,7 @@ from rich.table import Table
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_core.data import ReadOptions, open_dataset
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, GenieError
 from genie_core.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
@@ -116,9 +116,24 @@ def evaluate(
     folder = _report_folder(out or Path(f"evaluation-{loaded.name}"))
     with part_progress() as progress:
         report = run_evaluation(loaded, dataset, options, progress)
+    _write_videos(folder / "rollouts.rrd", report)
     report.write(folder)
     print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
+
+
+def _write_videos(path: Path, report: Report) -> None:
+    """Write what is to be looked at in Rerun; nothing without videos, or without Rerun, which is an extra."""
+    if not report.findings.videos:
+        return
+    try:
+        from genie_view.recording import write_recordings
+        from genie_view.views import comparisons_recording
+    except GenieError:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    videos = [(video.name, video.tracks) for video in report.findings.videos]
+    write_recordings(path, [comparisons_recording(report.provenance.bundle, videos, report.provenance.fps)])
 
 
 def _evaluate_suite(

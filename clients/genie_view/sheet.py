@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames, LabelledFile, resize_frames
-from genie_core.data.frames.palette import code_palette
+from genie_core.data.frames.palette import code_palette, rgb
 from genie_core.data.labelled.originals import Originals
 from genie_core.errors import DatasetError
 from genie_view import font
@@ -51,11 +51,6 @@ class Row:
     frames_THWC: Frames
     codes: Sequence[int | None]
     chip: int | None = None
-
-
-def rgb(color: int) -> Color:
-    """0xRRGGBB as three channels."""
-    return color >> 16 & 255, color >> 8 & 255, color & 255
 
 
 def contact_sheet(heading: str, rows: Sequence[Row], palette: Sequence[int], *, frame_px: int = 128) -> Picture:
@@ -141,4 +136,4 @@ def _draw_text(canvas: Picture, y: int, x: int, text: str, color: Color, scale: 
     region[mask[: region.shape[0], : region.shape[1]]] = color
 
 
-__all__ = ["Picture", "Row", "contact_sheet", "labelled_sheet", "rgb"]
+__all__ = ["Picture", "Row", "contact_sheet", "labelled_sheet"]

@@ -118,6 +118,23 @@ def simulation_scene(view: SimulationView) -> Scene:
     return Scene(_simulation_layout(view), log)
 
 
+def comparison_scene(name: str, tracks: Mapping[str, Frames], entity: str, clock: Clock) -> Scene:
+    """Videos of the same moment side by side, (T, h, w, 3) uint8 each, logged below `entity`."""
+
+    def log(recording: rr.RecordingStream) -> None:
+        for track, frames_THWC in tracks.items():
+            log_frames(recording, f"{entity}/{track}", [frames_THWC], clock)
+
+    shown = (rrb.Spatial2DView(origin=f"{entity}/{track}", name=track) for track in tracks)
+    return Scene(rrb.Horizontal(*shown, name=name), log)
+
+
+def comparisons_recording(name: str, videos: Sequence[tuple[str, Mapping[str, Frames]]], fps: float) -> Recording:
+    """A recording of several comparisons, at least one, each its name and its tracks: a tab each."""
+    scenes = [comparison_scene(title, tracks, str(number), Clock(fps)) for number, (title, tracks) in enumerate(videos)]
+    return Recording("genie evaluation", name, scenes, fps)
+
+
 def labels_recording(view: LabelledView) -> Recording:
     """A recording of one labelled episode."""
     return Recording("genie labels", view.name, [labels_scene(view)], view.fps)
@@ -207,6 +224,8 @@ __all__ = [
     "LabelledView",
     "SimulationView",
     "Track",
+    "comparison_scene",
+    "comparisons_recording",
     "labelled_view",
     "labels_recording",
     "labels_scene",

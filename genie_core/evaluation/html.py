@@ -8,7 +8,7 @@ from html import escape
 
 from genie_core.evaluation.catalogue import SECTIONS, Entry
 from genie_core.evaluation.figures import Figure, Findings, Measured, Missing
-from genie_core.evaluation.views import code_share_plot, horizon_plot
+from genie_core.evaluation.report_plots import code_share_plot, horizon_plot
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }

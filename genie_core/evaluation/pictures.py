@@ -1,4 +1,7 @@
-"""Puts frames together into one picture: rows of frames with coloured edges, enlarged. Text is the report's work."""
+"""Puts frames together into one picture to the pixel: rows of frames with coloured edges, enlarged by a whole factor.
+
+Text is the report's work. `genie_view.sheet` draws for people: titles, codes as numbers, frames of one height.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genie_core.data import Frames
-from genie_core.data.frames.palette import code_palette
+from genie_core.data.frames.palette import code_palette, rgb
 
 _GAP = 4
 _CHIP = 5
@@ -35,15 +38,10 @@ def frame_grid(rows: Sequence[Sequence[Cell]]) -> Frames:
         for j, cell in enumerate(row):
             top, left = _GAP + i * tall, _GAP + j * wide
             if cell.code is not None:
-                sheet[top : top + _CHIP, left : left + width * scale] = _colour(cell.code)
+                sheet[top : top + _CHIP, left : left + width * scale] = rgb(code_palette(cell.code + 1)[cell.code])
             large = cell.frame_HWC.repeat(scale, axis=0).repeat(scale, axis=1)
             sheet[top + _CHIP : top + _CHIP + height * scale, left : left + width * scale] = large
     return sheet
-
-
-def _colour(code: int) -> tuple[int, int, int]:
-    value = code_palette(code + 1)[code]
-    return value >> 16, value >> 8 & 255, value & 255
 
 
 __all__ = ["Cell", "frame_grid"]

@@ -13,8 +13,7 @@ from genie_core.data.storage.atomic import write_bytes, write_text
 from genie_core.evaluation.figures import Findings, Measured, Missing
 from genie_core.evaluation.html import render_page
 from genie_core.evaluation.options import EvaluationOptions
-from genie_core.evaluation.recording import write_recording
-from genie_core.evaluation.views import horizon_plot
+from genie_core.evaluation.report_plots import horizon_plot
 from genie_core.inference import Sampling
 
 FORMAT = 1
@@ -69,9 +68,9 @@ class Report:
         return content
 
     def write(self, folder: Path) -> None:
-        """Write report.json (last), index.html (self-contained), horizon.svg, a PNG a picture, and the videos.
+        """Write report.json (last), index.html (self-contained), horizon.svg, and a PNG a picture.
 
-        The videos are a Rerun recording, rollouts.rrd; without Rerun (the extra `view`) it is left out.
+        The videos of the findings are for `genie_view` to show.
         """
         folder.mkdir(parents=True, exist_ok=True)
         images = {p.name: encode_image(p.image_HWC) for p in self.findings.pictures}
@@ -79,7 +78,6 @@ class Report:
             write_bytes(folder / f"{name}.png", data)
         write_text(folder / "horizon.svg", horizon_plot(self.findings))
         write_text(folder / "index.html", render_page(self.provenance.model_dump(mode="json"), self.findings, images))
-        write_recording(folder / "rollouts.rrd", self.findings.videos, self.provenance.fps)
         write_text(folder / "report.json", json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
 
 

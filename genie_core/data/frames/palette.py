@@ -15,10 +15,15 @@ def code_palette(num_codes: int) -> tuple[int, ...]:
     return tuple(_FIRST[code] if code < len(_FIRST) else _spread(code) for code in range(num_codes))
 
 
+def rgb(colour: int) -> tuple[int, int, int]:
+    """0xRRGGBB as three channels, 0 to 255."""
+    return colour >> 16 & 255, colour >> 8 & 255, colour & 255
+
+
 def _spread(code: int) -> int:
     """Return a hue far from those of the codes before it, at one of three brightnesses."""
     red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1.0, 0.65, (0.95, 0.75, 0.55)[code % 3])
     return round(red * 255) << 16 | round(green * 255) << 8 | round(blue * 255)
 
 
-__all__ = ["code_palette"]
+__all__ = ["code_palette", "rgb"]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from genie_core.data import decode_image
-from genie_core.evaluation.figures import Video
-from genie_core.evaluation.recording import write_recording
 from tests.factories.data import make_frames
 
 rr = pytest.importorskip("rerun", reason="looking at recordings is an extra")
+
+from genie_view.recording import write_recordings  # noqa: E402
+from genie_view.views import comparisons_recording  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +29,9 @@ def _strict() -> Iterator[None]:
 def test_every_frame_of_every_track_can_be_read_back(tmp_path: Path) -> None:
     from rerun.chunk import RrdReader
 
-    video = Video("demo_3 frame 2", {"real": make_frames(5, 16, 24), "inferred": make_frames(5, 16, 24, seed=1)})
+    tracks = {"real": make_frames(5, 16, 24), "inferred": make_frames(5, 16, 24, seed=1)}
     path = tmp_path / "out.rrd"
-    assert write_recording(path, [video], 10)
+    write_recordings(path, [comparisons_recording("nano", [("demo_3 frame 2", tracks)], 10)])
     assert [p.name for p in tmp_path.iterdir()] == ["out.rrd"]
     verify = [sys.executable, "-m", "rerun", "rrd", "verify", str(path)]
     subprocess.run(verify, env={**os.environ, "RERUN_ANALYTICS": "0"}, check=True, capture_output=True)
@@ -42,10 +43,5 @@ def test_every_frame_of_every_track_can_be_read_back(tmp_path: Path) -> None:
             found[chunk.entity_path] = np.stack([decode_image(bytes(b[0])) for b in blobs])
             assert batch.column("frame").to_pylist() == [0, 1, 2, 3, 4]
     assert found.keys() == {"/0/real", "/0/inferred"}
-    for name, frames in video.tracks.items():
+    for name, frames in tracks.items():
         np.testing.assert_array_equal(found[f"/0/{name}"], frames)
-
-
-def test_without_videos_there_is_no_file(tmp_path: Path) -> None:
-    assert write_recording(tmp_path / "out.rrd", [], 10)
-    assert not (tmp_path / "out.rrd").exists()
