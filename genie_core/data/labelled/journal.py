@@ -135,13 +135,17 @@ class Journal:
 
         If killed half way, it is still a journal: the manifest is deleted last.
         """
-        self._remove_files()
-        self.close()
+        try:
+            with failures_named(self.folder):
+                self._remove_files()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Release the journal, which stays if it holds a finished episode; may be called again."""
-        if not any(self.folder.glob("*.hdf5")):
-            (self.folder / _MANIFEST).unlink(missing_ok=True)
+        with suppress(OSError):
+            if not any(self.folder.glob("*.hdf5")):
+                (self.folder / _MANIFEST).unlink(missing_ok=True)
         self._lock.release()
         with suppress(OSError):
             self.folder.rmdir()

@@ -65,7 +65,11 @@ class FolderLock:
                 since=datetime.now(UTC).isoformat(timespec="seconds"),
                 command=_command(),
             )
-            write_bytes(folder / OWNER, owner.model_dump_json(indent=2).encode())
+            try:
+                write_bytes(folder / OWNER, owner.model_dump_json(indent=2).encode())
+            except BaseException:
+                self.release()
+                raise
 
     def release(self) -> None:
         """Release the folder and remove the lock's own files; calling it again has no effect."""
