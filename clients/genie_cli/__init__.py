@@ -1,4 +1,4 @@
-"""The `genie` command line. One module a command; `serve`, `train` and others come from the packages they belong to."""
+"""The `genie` command line: one module per command; `serve` comes from the package of the service."""
 
 from genie_cli.app import main
 

@@ -27,33 +27,35 @@ DEFAULTS = EvaluationOptions(supervised_steps=0)
 @reads_data(short=False)
 def ablate(
     data: Annotated[str, typer.Argument(help="Robot video to train on: HDF5, video, LeRobot or a folder.")],
-    out: Annotated[Path, typer.Option(help="Folder of the tables and of every run; the same one goes on.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the tables and of every run; rerun with the same one to resume.")
+    ],
     eval_data: Annotated[
         str | None, typer.Option(help="Robot video to measure on, in place of held-out episodes of DATA.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Tables to make, with commas between.")] = "tokenizer,lam,recipe",
-    scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = DEFAULTS.seed,
+    only: Annotated[str, typer.Option(help="Tables to make, separated by commas.")] = "tokenizer,lam,recipe",
+    scale: Annotated[float, typer.Option(min=0, help="Factor on the steps of every stage.")] = 1.0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
     episodes: Annotated[int, typer.Option(min=1, help="Most held-out episodes to measure on.")] = DEFAULTS.episodes,
     rollouts: Annotated[
         int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")
     ] = DEFAULTS.rollouts,
     hold_out: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share of episodes held out where there is no filter key `valid`.")
+        float, typer.Option(min=0.01, max=0.9, help="Share of episodes to hold out if there is no filter key `valid`.")
     ] = 0.1,
     position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = DEFAULTS.position,
     still: Annotated[
-        float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")
+        float, typer.Option(min=0, help="Changes of it below this count as still, in its units.")
     ] = DEFAULTS.still,
     i3d: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="I3D's weights, i3d_torchscript.pt; no FVD without them.")
+        Path | None, typer.Option(metavar="FILE", help="I3D weights, i3d_torchscript.pt; without them, no FVD.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
     *,
     reading: ReadOptions,
 ) -> None:
-    """Train small models that differ in one choice each, with one budget, and tabulate what it does."""
+    """Train small models that differ in one choice each, on the same budget, and tabulate the effect."""
     options = EvaluationOptions(
         episodes=episodes,
         rollouts=rollouts,
@@ -79,7 +81,7 @@ def ablate(
         torch.set_num_threads(threads)
     target = torch_device(device)
     if i3d is not None:
-        load_i3d(i3d, target)  # checks it before an hour of training
+        load_i3d(i3d, target)  # fail now rather than after an hour of training
     base = scaled(small_base(), scale, seed)
     material = read_material(dataset, evaluation, base, options, hold_out)
     command = shlex.join(["genie", *sys.argv[1:]])
@@ -121,13 +123,13 @@ def _setting(
 
 
 def _tables(only: str) -> list[Table]:
-    """The tables named, in their order."""
+    """Return the tables named in `only`, in the plan's order."""
     from genie_core.ablation.plan import TABLES
 
     wanted = {name.strip() for name in only.split(",")}
     unknown = wanted - set(TABLES)
     if unknown:
-        raise DatasetError(f"--only {only}: there is no table {sorted(unknown)[0]!r}; there are: {', '.join(TABLES)}")
+        raise DatasetError(f"--only: got {sorted(unknown)[0]!r}, expected some of {', '.join(TABLES)}")
     return [table for table in TABLES if table in wanted]
 
 

@@ -21,54 +21,59 @@ if TYPE_CHECKING:
     from genie_core.alignment.report import Report
 
 TABLE_WIDTH = 100
-"""Least characters a line: the table is not squeezed where there is no terminal."""
+"""Fewest characters per line: without a terminal the table is not squeezed."""
 
 
 def align(
-    labelled: Annotated[str, typer.Argument(metavar="LABELLED", help="A file that `genie label` wrote.")],
+    labelled: Annotated[str, typer.Argument(metavar="LABELLED", help="A file that `genie label` has written.")],
     actions_from: Annotated[
         str | None,
-        typer.Option(metavar="REAL", help="Dataset with the robot's actions; else LABELLED, or the source it names."),
+        typer.Option(
+            metavar="REAL", help="Dataset with the robot's actions. [default: LABELLED, or the source it names]"
+        ),
     ] = None,
     budget: Annotated[
-        int | None, typer.Option(min=1, help="Labelled transitions to fit on; all there are if not given.")
+        int | None, typer.Option(min=1, help="Number of labelled transitions to fit on. [default: all]")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="The bundle that made the labels; the shipped one of that name if not given.")
+        Path | None, typer.Option(help="Bundle that made the labels. [default: the shipped one of that name]")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the alignment; REAL's name and the budget if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the alignment. [default: REAL's name and the budget]")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write it, in place of <bundle>/alignments/.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write. [default: <bundle>/alignments/<name>.safetensors]"),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the report; alignment-<name> where not given.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the report. [default: alignment-<name>]")
     ] = None,
     reduce: Annotated[
         Literal["mean", "first", "last", "change"],
-        typer.Option(help="One action of those over a transition; `change` is that of absolute targets."),
+        typer.Option(help="How to combine the actions within a transition; `change`: for absolute targets."),
     ] = "mean",
     observation: Annotated[
-        bool, typer.Option(help="Whether the regressor may look at the frame too; without, it needs labels alone.")
+        bool, typer.Option(help="Whether the regressor may read the frame too; otherwise it reads labels alone.")
     ] = True,
     draw: Annotated[
-        Literal["transitions", "episodes"], typer.Option(help="Label transitions at random, or whole episodes.")
+        Literal["transitions", "episodes"], typer.Option(help="Draw labelled transitions singly, or by whole episodes.")
     ] = "transitions",
     hold_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the episodes to score on; 0: none, and no report.")
     ] = 0.25,
-    budgets: Annotated[str, typer.Option(help="Budgets that the report compares.")] = "10,50,200,1000",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled transitions for each of them.")] = 5,
-    mlp: Annotated[bool, typer.Option(help="Whether to compare with a small network.")] = True,
+    budgets: Annotated[str, typer.Option(help="Budgets to compare in the report.")] = "10,50,200,1000",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of labelled transitions per budget.")] = 5,
+    mlp: Annotated[bool, typer.Option(help="Whether to compare with a small network (MLP).")] = True,
     supervised_steps: Annotated[
-        int, typer.Option(min=0, help="Training steps of supervised inverse dynamics; 0 leaves it out.")
+        int, typer.Option(min=0, help="Training steps of supervised inverse dynamics; 0: leave it out.")
     ] = 300,
-    camera: Annotated[str | None, typer.Option(help="Camera of REAL, where LABELLED holds no frames.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an alignment of that name.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    camera: Annotated[str | None, typer.Option(help="Camera of REAL to read if LABELLED holds no frames.")] = None,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing alignment.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
 ) -> None:
-    """Learn which robot actions a bundle's latent actions are, from a few transitions with known actions."""
+    """Learn to decode latent actions into robot actions, from a few transitions with known actions."""
     wanted_budgets = _numbers(budgets)
     labels = open_labelled(source_path(labelled))
     folder = bundle if bundle is not None else _shipped(labels.model.bundle_name)
@@ -118,7 +123,7 @@ def align(
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print the error of every way by number of labels; the best of each number is bold."""
+    """Print the error of every method by number of labels; the best of each is bold."""
     table = Table(box=None)
     for heading, side in (("labels", "right"), ("way", "left"), ("error", "right"), ("95% interval", "right")):
         table.add_column(heading, justify="right" if side == "right" else "left", no_wrap=True)
@@ -131,12 +136,12 @@ def print_report(report: Report, console: Console) -> None:
         before = labels
     console.print(table)
     console.print(
-        "error: squared error over variance on episodes held out, mean of the action's numbers; 1 is the mean"
+        "error: squared error over variance on held-out episodes, mean over the action's components; 1 is the mean"
     )
 
 
 def _summary(alignment: Alignment) -> str:
-    """What was fitted, in a line."""
+    """Summarise the fitted alignment in a line."""
     info = alignment.info
     reads = "label and frame" if alignment.needs_frames else "the label alone"
     scored = info.held_out.get("regressor")

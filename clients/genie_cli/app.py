@@ -1,6 +1,6 @@
-"""Puts the `genie` command together, and turns every error into one line and an exit code.
+"""The `genie` command with its subcommands; turns every error into one line and an exit code.
 
-Exit codes: 0 done, 2 the user can put it right (``error: ...`` on stderr), 130 Ctrl-C.
+Exit codes: 0 done, 2 an error that the user can fix (``error: ...`` on stderr), 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _EXTRAS = {
     "tensorboard": "core",
     "torch": "core",
 }
-"""Which extra of the distribution brings a package."""
+"""The extra of the distribution that installs a package."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit; `arguments` are the words after ``genie``, the process's own where None."""
+    """Run one command and exit; `arguments` are the words after ``genie``, the process's own if None."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         build_app()(args=words, prog_name="genie")
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def build_app() -> typer.Typer:
-    """The command with all its subcommands: our own, then those that installed packages declare as entry points."""
+    """Return the command with all subcommands: those here, then those of installed packages' entry points."""
     app = typer.Typer(
         name="genie",
         help="Label robot video with latent actions, and simulate what actions would have done.",
@@ -90,9 +90,9 @@ def _print_version(wanted: bool) -> None:
 
 
 def _add_entry_point(app: typer.Typer, point: EntryPoint) -> None:
-    """Add another package's command; where that package is not installed, one that says so when it is called.
+    """Add the command of another package; if that is not installed, one that says so when called.
 
-    The entry point names a function, or an application of typer's whose commands become ours.
+    The entry point names a function, or a Typer application whose commands are added.
     """
     try:
         command = point.load()
@@ -114,7 +114,7 @@ def _unavailable(error: ModuleNotFoundError) -> Callable[[typer.Context], None]:
 
 
 def _missing_extra(error: ModuleNotFoundError, words: Sequence[str]) -> str:
-    """What to install for a command; raises `error` again where it is not one of ours to explain."""
+    """Return what to install for a command; raises `error` again if no extra provides the module."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0])
     if extra is None:
         raise error

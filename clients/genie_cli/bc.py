@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 def bc(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle whose latent actions are cloned.")],
-    out: Annotated[Path, typer.Option(help="Folder of everything that is made; the same one goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for everything made; rerun with the same one to resume.")],
     labelled: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Numbers of labelled steps, with commas between.")
+        str, typer.Option(metavar="N,N,...", help="Numbers of labelled steps, separated by commas.")
     ] = "10,50,200,1000",
-    seeds: Annotated[int, typer.Option(min=1, help="Policies trained and labels drawn anew, seed by seed.")] = 5,
-    episodes: Annotated[int, typer.Option(min=1, help="Rolled out for each condition, from the same starts.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each trains policies and draws labels anew.")] = 5,
+    episodes: Annotated[int, typer.Option(min=1, help="Rollouts per condition, from the same start states.")] = 100,
     only: Annotated[
-        str, typer.Option(help="Policies to compare, with commas between.")
+        str, typer.Option(help="Policies to compare, separated by commas.")
     ] = "oracle,codes,expected,latents,labels,random",
     looks: Annotated[
-        LookStyle, typer.Option(help="One room, or everything drawn anew for each episode.")
+        LookStyle, typer.Option(help="One fixed room, or looks drawn anew for each episode.")
     ] = "laboratory",
-    demonstrations: Annotated[int, typer.Option(min=2, help="The expert's episodes, as video.")] = 400,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of every policy.")] = 1000,
-    frames: Annotated[int, typer.Option(min=1, max=16, help="Last frames that a policy sees.")] = 2,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes at work, one thread each.")] = 1,
+    demonstrations: Annotated[int, typer.Option(min=2, help="Number of the expert's episodes, as video.")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps per policy.")] = 1000,
+    frames: Annotated[int, typer.Option(min=1, max=16, help="Number of last frames that a policy sees.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes, one thread each.")] = 1,
 ) -> None:
-    """Clone behaviour from video without actions, give it N labelled steps, count success (needs the extra `sim`)."""
+    """Clone behaviour from video without actions, map it to actions by N labelled steps, count success (needs `sim`)."""
     extent = _extent(only, labelled, seeds, episodes)
     from genie_core.cloning.experiment import run_experiment
     from genie_core.cloning.plan import CloningConfig
@@ -56,19 +56,19 @@ def bc(
 
 
 def _extent(only: str, labelled: str, seeds: int, episodes: int) -> Extent:
-    """What is asked for. Raises RequestError where it is no list of known things."""
+    """Parse what to run. Raises RequestError unless both are lists of known values."""
     from genie_core.cloning.plan import METHODS, Extent
 
     wanted = [name.strip() for name in only.split(",")]
     unknown = [name for name in wanted if name not in METHODS]
     if unknown:
-        raise RequestError("--only", f"there is no policy {unknown[0]!r}; there are: {', '.join(METHODS)}")
+        raise RequestError("--only", f"got {unknown[0]!r}, expected some of {', '.join(METHODS)}")
     try:
         numbers = sorted({int(word) for word in labelled.split(",")})
     except ValueError:
         numbers = []
     if not numbers or numbers[0] < 1:
-        raise RequestError("--labelled", f"got {labelled!r}, expected whole numbers from 1 with commas between")
+        raise RequestError("--labelled", f"got {labelled!r}, expected whole numbers from 1, separated by commas")
     return Extent(
         methods=tuple(method for method in METHODS if method in wanted),
         labelled=tuple(numbers),

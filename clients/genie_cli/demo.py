@@ -1,4 +1,4 @@
-"""``genie demo``: everything that Genie does, on the sample that ships with it, in under a minute."""
+"""``genie demo``: all that Genie does, on the shipped sample, in under a minute."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is written.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the outputs.")] = Path("demo-out"),
     server: ServerOption = None,
     models: ModelsOption = None,
     sample: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Other robot video (HDF5) in place of the shipped sample.")
+        Path | None, typer.Option(metavar="FILE", help="Robot video (HDF5) to use instead of the shipped sample.")
     ] = None,
 ) -> None:
-    """Start a server, label the shipped sample, simulate what every action would do, and draw it."""
+    """Start a server, label the shipped sample, simulate the effect of every latent action, and draw the results."""
     from rich.console import Console
 
     from genie_cli.demo_run import run_demo
@@ -67,7 +67,7 @@ def _facts(result: DemoResult, ready_s: float, total_s: float) -> Table:
 
 
 def _codes(result: DemoResult) -> Table:
-    """What each code is in the sample, in its colour."""
+    """Tabulate the codes in the sample, each in its colour."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""The main job on the shipped sample: label it, simulate what its actions and all others would do, draw it all."""
+"""The demo's work: label the sample, simulate its own actions and every other, and draw the results."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from genie_view.meaning import Motion, code_motions
 from genie_view.sheet import Row, contact_sheet
 
 HORIZON = 9
-"""Latent actions that are simulated."""
+"""Number of latent actions to simulate."""
 
 _VIDEO_PX = 256
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Where the simulation starts, and what really followed.
+    """Start of the simulation, and what really followed.
 
     Attributes:
         episode: name of the episode.
-        frame: index of the frame that it starts from.
-        step: frames from one action to the next.
-        frames_THWC: that frame and those after each action, HORIZON + 1 at the model's size.
-        codes: the HORIZON latent actions that were labelled there.
+        frame: index of the start frame.
+        step: frames per latent action.
+        frames_THWC: the start frame and those after each action, HORIZON + 1 at the model's size.
+        codes: the HORIZON latent actions labelled there.
 
     """
 
@@ -46,7 +46,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What followed from the moment's first frame under the true codes, and under each code: HORIZON frames each."""
+    """Simulated futures of the start frame, with the true codes and with each code: HORIZON frames each."""
 
     true_THWC: Frames
     by_code_NTHWC: Frames
@@ -55,7 +55,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo has done; `recording` is None where Rerun is not installed, `motions` where nobody recorded any."""
+    """Results of the demo; `recording` is None without Rerun, `motions` is None if the sample has no positions."""
 
     report: LabelReport
     moment: Moment
@@ -68,9 +68,9 @@ class DemoResult:
 
 
 def run_demo(client: Client, sample: Path, out: Path, say: Callable[[str], None] = lambda what: None) -> DemoResult:
-    """Label `sample`, simulate from one of its frames, and write four files into the folder `out`, replacing them.
+    """Label `sample`, simulate from one of its frames, and write four files to the folder `out`, replacing them.
 
-    `say` is told what is being done. Raises a `GenieError` as `label_dataset` and `Client.branch_stream` do.
+    `say` receives a description of each stage. Raises the errors of `label_dataset` and `Client.branch_stream`.
     """
     out.mkdir(parents=True, exist_ok=True)
     say("labelling the sample")
@@ -90,9 +90,9 @@ def run_demo(client: Client, sample: Path, out: Path, say: Callable[[str], None]
 
 
 def liveliest_moment(labelled: LabelledFile, info: ModelInfo) -> Moment:
-    """The first stretch of HORIZON transitions in which the most different codes occur.
+    """Return the first run of HORIZON transitions with the most different codes.
 
-    Raises GenieError where no episode is long enough.
+    Raises GenieError if no episode is long enough.
     """
     best: tuple[int, str, int, int] | None = None
     for name in labelled.episodes:
@@ -113,7 +113,7 @@ def liveliest_moment(labelled: LabelledFile, info: ModelInfo) -> Moment:
 
 
 def _simulate(client: Client, info: ModelInfo, moment: Moment) -> Simulated:
-    """One call: the true codes and one counterfactual a code, all from the moment's first frame."""
+    """Simulate, in one call, the true codes and one counterfactual per code, all from the start frame."""
     branches = [moment.codes, *([code] * HORIZON for code in range(info.num_codes))]
     began = time.monotonic()
     frames_NTHWC = client.branch(moment.frames_THWC[0], branches, model=info.name)
@@ -135,7 +135,7 @@ def _sheet(info: ModelInfo, moment: Moment, simulated: Simulated, motions: list[
 
 
 def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
-    """The real and the simulated video side by side, over the codes."""
+    """Return the real and the simulated video side by side, above the codes."""
     simulated_THWC = np.concatenate([moment.frames_THWC[:1], simulated.true_THWC])
     pictures = []
     for real_HWC, made_HWC, code in zip(moment.frames_THWC, simulated_THWC, [*moment.codes, None], strict=True):
@@ -145,7 +145,7 @@ def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
 
 
 def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment, simulated: Simulated) -> Path | None:
-    """A recording of the moment's episode, simulation and labels on one timeline; None where there is no Rerun."""
+    """Record the episode, the simulation and the labels on one timeline; None if Rerun is not installed."""
     try:
         from genie_view.recording import Clock, Recording, write_recordings
         from genie_view.views import SimulationView, Track, labelled_view, labels_scene, simulation_scene

@@ -1,6 +1,6 @@
-"""The command `genie figure`: one of the paper's pictures, drawn by what draws it in an evaluation's report.
+"""The command `genie figure`: draws one of the paper's figures with the code of the evaluation report.
 
-Nothing is measured here. Imports torch only when it runs.
+Measures nothing. Imports torch only when it runs.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ DEFAULTS = EvaluationOptions()
 _ROWS = {"fig10": 2, "fig13": 8, "fig14": 8}
 _WANTED = {
     "fig10": "one picture or more (PNG, JPEG)",
-    "fig13": "one data set of robot video",
-    "fig14": "one picture (PNG, JPEG) or data set",
+    "fig13": "one dataset of robot video",
+    "fig14": "one picture (PNG, JPEG) or dataset",
 }
 
 
@@ -41,40 +41,41 @@ def figure(
     name: Annotated[
         FigureName,
         typer.Argument(
-            help="fig10: rollouts from any pictures. fig13: every code from many frames. fig14: many ways on from one."
+            help="fig10: rollouts from pictures. fig13: every code from many frames. fig14: many futures of one frame."
         ),
     ],
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE...|DATA", help="fig10: pictures. fig13: robot video. fig14: either, one."),
+        typer.Argument(metavar="IMAGE...|DATA", help="fig10: pictures. fig13: robot video. fig14: one of either."),
     ],
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Picture to write. [default: NAME.png]")] = None,
     rows: Annotated[
         int | None,
-        typer.Option(min=1, help="fig10: rollouts of each picture (2). fig13: start frames (8). fig14: sequences (8)."),
+        typer.Option(min=1, help="fig10: rollouts per picture (2). fig13: start frames (8). fig14: sequences (8)."),
     ] = None,
     codes: Annotated[
         str | None, typer.Option(metavar="0,3,5", help="Latent actions to use: fig13's columns. [default: all]")
     ] = None,
     applications: Annotated[
-        int, typer.Option(min=1, help="fig13: times that a code is applied.")
+        int, typer.Option(min=1, help="fig13: number of times to apply each code.")
     ] = DEFAULTS.applications,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = DEFAULTS.seed,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; the bundle's if not given.")] = None,
-    maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps a frame; 25 if not given.")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Most episodes of the data to draw from.")] = DEFAULTS.episodes,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the bundle's]")] = None,
+    maskgit_steps: Annotated[int | None, typer.Option(help="MaskGIT steps per frame. [default: 25]")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Most episodes of DATA to draw from.")] = DEFAULTS.episodes,
     subset: Annotated[
-        str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
+        str | None,
+        typer.Option(help="Robomimic filter key of the episodes, or `all`. [default: `valid` if there is one]"),
     ] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing picture.")] = False,
     *,
     reading: ReadOptions,
 ) -> None:
-    """Draw one of the paper's pictures with a bundle, as `genie evaluate` does for its report."""
+    """Draw one of the paper's figures with a bundle, as `genie evaluate` does for its report."""
     target = _checked_target(out or Path(f"{name}.png"), overwrite)
     images, dataset = _open_inputs(name, inputs, reading)
     options = EvaluationOptions(
@@ -106,24 +107,24 @@ def figure(
 
 
 def _checked_target(path: Path, overwrite: bool) -> Path:
-    """Where to write, found fit before anything is computed."""
+    """Check the output path before anything is computed."""
     if path.suffix.lower() != ".png":
-        raise DatasetError(f"{path}: expected a name that ends in .png")
+        raise DatasetError(f"--out: got {path}, expected a name that ends in .png")
     if path.is_dir():
-        raise DatasetError(f"{path}: it is a folder, expected a file")
+        raise DatasetError(f"--out: got the folder {path}, expected a file")
     if path.exists() and not overwrite:
         raise DatasetError(f"{path} exists; replace it with --overwrite, or choose another name")
     return path
 
 
 def _open_inputs(name: FigureName, inputs: Sequence[Path], reading: ReadOptions) -> tuple[list[Path], Dataset | None]:
-    """The pictures to prompt from, or the data set; DatasetError where the figure takes other things."""
+    """Return the pictures to prompt from, or the dataset. Raises DatasetError if the figure needs other inputs."""
     images = [path for path in inputs if path.suffix.lower() in IMAGE_SUFFIXES]
     kinds = {"fig10": (True,), "fig13": (False,), "fig14": (True, False)}[name]
     are_images = len(images) == len(inputs)
     if (images and not are_images) or are_images not in kinds or (name != "fig10" and len(inputs) != 1):
-        came = ", ".join(str(path) for path in inputs)
-        raise DatasetError(f"{name} takes {_WANTED[name]}, got: {came}")
+        got = ", ".join(str(path) for path in inputs)
+        raise DatasetError(f"{name}: got {got}, expected {_WANTED[name]}")
     return images, None if are_images else open_dataset(inputs[0], options=reading)
 
 
@@ -143,7 +144,7 @@ def _draw(
     codes: Sequence[int] | None,
     progress: Progress,
 ) -> Picture:
-    """The picture that an evaluation with these options has in its report, where `rows` and `codes` are its own."""
+    """Draw the figure as an evaluation with these options would, with `rows` and `codes` in place of its own."""
     from genie_core.evaluation.consistency import consistency_findings, consistency_picture
     from genie_core.evaluation.evaluation import make_study, part_rng, read_films, read_prompts
     from genie_core.evaluation.trajectories import (
@@ -165,7 +166,7 @@ def _draw(
 
 
 def _write(path: Path, image_HWC: Frames) -> None:
-    """Write a PNG; it appears when it is complete."""
+    """Write a PNG whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, encode_image(image_HWC))
 

@@ -1,4 +1,4 @@
-"""``genie health``: whether a server can be used now, for health checks of containers and for scripts."""
+"""``genie health``: whether a server is ready, for container health checks and scripts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import typer
 
 
 def health(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The server to ask.")],
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address of the server.")],
     service: Annotated[
-        str, typer.Option("--service", metavar="NAME", help="Ask for one service. [default: the whole server]")
+        str, typer.Option("--service", metavar="NAME", help="Service to check. [default: the whole server]")
     ] = "",
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="How long it may take to answer, seconds.")] = 3.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Longest wait for an answer, seconds.")] = 3.0,
 ) -> None:
-    """Ask a server through gRPC health whether it can be used: exit code 0 if it is SERVING, else 1.
+    """Check a server through gRPC health: exit code 0 if it is SERVING, else 1.
 
-    It needs no token. TLS is set up as for every other command: GENIE_CLIENT_TLS, GENIE_CLIENT_CA and so on.
+    Needs no token. TLS is configured as for all commands: GENIE_CLIENT_TLS, GENIE_CLIENT_CA and so on.
     """
     from genie_client.health import ask_health
 

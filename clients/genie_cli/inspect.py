@@ -1,4 +1,4 @@
-"""``genie inspect``: what a dataset holds, and whether and how it can be labelled."""
+"""``genie inspect``: contents of a dataset, and whether and how it can be labelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genie_core.data import DatasetReport
 
 _LISTED = 20
-"""Episodes listed; the JSON has them all."""
+"""Number of episodes listed; the JSON lists all."""
 
 
 @reads_data(short=True)
@@ -30,7 +30,7 @@ def inspect(
     thorough: Annotated[bool, typer.Option("--thorough", help="Read every frame, to find damaged ones.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what is in a dataset, and whether it can be labelled. Exit code 1 if it cannot."""
+    """Describe a dataset, and say whether it can be labelled. Exit code 1 if it cannot."""
     from genie_core.data import inspect_dataset
 
     report = inspect_dataset(data, options=reading, thorough=thorough)

@@ -1,4 +1,4 @@
-"""``genie label``: a whole dataset into a labelled file, with progress, a summary, and a way to go on after a stop."""
+"""``genie label``: labels a dataset into a file, with progress, a summary, and resumption after a stop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def label(
     model: ModelOption = None,
     step: Annotated[
         int | None,
-        typer.Option(min=1, help="Frames that a transition spans. [default: from the frame rate]"),
+        typer.Option(min=1, help="Transition length in frames. [default: from the frame rate]"),
     ] = None,
     density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = "dense",
     keep_frames: Annotated[
@@ -50,15 +50,17 @@ def label(
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Add the labels to the data file itself.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, if there is one.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Episodes in flight.")] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Number of episodes labelled at the same time.")] = 16,
     transport: Annotated[
         Transport,
-        typer.Option(help="How frames travel: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."),
+        typer.Option(
+            help="How frames are sent: raw, png (smaller, same labels), or jpeg (smallest; may change labels)."
+        ),
     ] = "raw",
     alignment: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Write the robot's actions too, as this alignment of the model reads them."),
+        typer.Option(metavar="NAME", help="Also write robot actions, decoded by this alignment of the model."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
     patience: Annotated[
@@ -66,13 +68,13 @@ def label(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="How long to wait for a server that is busy or gone, 0: not at all.",
+            help="How long to wait for a server that is busy or gone; 0: not at all.",
         ),
     ] = 600,
 ) -> None:
     """Label every transition of a dataset with a latent action.
 
-    Finished episodes are kept whatever happens: run the same command again and it goes on from there.
+    Finished episodes are always kept: run the same command again to resume.
     """
     from genie_cli.label_report import print_report
     from genie_client.bulk import LabelPlan, label_dataset
@@ -118,11 +120,13 @@ def label(
 def _frames_mode(
     data: SourcePath, out: Path | None, in_place: bool, keep_frames: KeepFrames | None
 ) -> FramesMode | None:
-    """Where the frames are; raises GenieError where the options contradict each other."""
+    """Return where the output has its frames. Raises GenieError if the options contradict each other."""
     from genie_core.errors import GenieError
 
     if in_place and (out is not None or keep_frames is not None):
-        raise GenieError("--in-place writes into the data itself: it goes with neither --out nor --keep-frames")
+        raise GenieError(
+            "--in-place: got it with --out or --keep-frames: leave those out, it writes into the data itself"
+        )
     if in_place and not isinstance(data, Path):
         raise GenieError(f"--in-place: got {data}, expected a local file: it writes into the data itself")
     if in_place:
@@ -131,7 +135,7 @@ def _frames_mode(
 
 
 def _output(dataset: Dataset, out: Path | None, frames_mode: FramesMode | None) -> Path:
-    """The file to write, or the folder."""
+    """Return the file or folder to write."""
     from genie_core.data import default_output
     from genie_core.data.labelled.output import keeps_layout
 
@@ -145,13 +149,15 @@ def _existing(resume: bool, overwrite: bool) -> Existing:
     from genie_core.errors import GenieError
 
     if resume and overwrite:
-        raise GenieError("--resume keeps what the output holds and --overwrite replaces it: choose one")
+        raise GenieError(
+            "--resume: got it with --overwrite: choose one, to keep what the output holds or to replace it"
+        )
     return "resume" if resume else "overwrite" if overwrite else "refuse"
 
 
 @contextmanager
 def _explaining_stops() -> Iterator[None]:
-    """Say what can be done about a bad episode, and after Ctrl-C how far the run came."""
+    """Add advice to errors: about bad episodes, and after Ctrl-C how far the run got."""
     from genie_client.bulk import BadEpisodeError
 
     try:

@@ -1,4 +1,4 @@
-"""What `genie label` says when it is done: totals, how often each code came, and how the frame rates agree."""
+"""Summary of `genie label`: totals, histogram of codes, and mismatch of frame rates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from genie_core.data import Step
 from genie_core.data.frames.palette import code_palette
 
 _LARGE_MISMATCH = 0.1
-"""Deviation from the model's frame rate that is warned of, as a fraction."""
+"""Relative deviation from the model's frame rate beyond which to warn."""
 
 _BAR = 40
-"""Characters of the longest bar."""
+"""Length of the longest bar, in characters."""
 
 
 def print_report(report: LabelReport) -> None:
-    """Print everything about a finished run."""
+    """Print the summary of a finished run."""
     console = Console(highlight=False)
     console.print(_totals(report))
     if report.transitions:
@@ -35,7 +35,7 @@ def print_report(report: LabelReport) -> None:
 
 
 def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:
-    """How far the data's frame rate is from the model's, and what can be done."""
+    """Describe how far the data's frame rate is from the model's, and its effect."""
     direction = "faster" if mismatch > 0 else "slower"
     return (
         f"with step {step.step} the model sees {step.effective_fps:.3g} frames/s, {abs(mismatch):.0%} {direction} than "
@@ -62,7 +62,7 @@ def _totals(report: LabelReport) -> Table:
 
 
 def _times(timing: Timing) -> str:
-    """Where the time of the episodes went, in shares: many run at once, so their sum says little."""
+    """Return how the time of the episodes was spent, in shares: many run at once, so sums mean little."""
     total = timing.total_ms or 1.0
     shares = {"computing": timing.device_ms, "waiting for the device": timing.queue_ms + timing.batch_ms}
     shares["on the way"] = timing.transport_ms
@@ -70,7 +70,7 @@ def _times(timing: Timing) -> str:
 
 
 def _histogram(report: LabelReport) -> Table:
-    """One bar a code in the code's colour."""
+    """Draw a bar per code, in the code's colour."""
     table = Table("code", "transitions", "share", "confidence", "", box=None)
     colors, most = code_palette(report.model.num_codes), int(report.histogram.max())
     for code, count in enumerate(report.histogram.tolist()):

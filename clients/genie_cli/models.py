@@ -1,4 +1,4 @@
-"""``genie models``: the models that a server hosts."""
+"""``genie models``: lists the models of a server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def models(
     server: ServerOption = None,
     models: ModelsOption = None,
     statistics: Annotated[
-        bool, typer.Option("--statistics", help="Show what the server's device has done too.")
+        bool, typer.Option("--statistics", help="Also show statistics of the server's device.")
     ] = False,
 ) -> None:
-    """List the models of a server: frame size and rate, codes, parameters, state; and their alignments."""
+    """List the models of a server, with frame size and rate, codes, parameters, state and alignments."""
     from rich.console import Console
 
     with connected(server, models) as client:

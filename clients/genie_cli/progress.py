@@ -1,4 +1,4 @@
-"""The one progress bar of the commands, on stderr and gone when the work is done."""
+"""Progress bar of all commands, on stderr; it disappears when the work is done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar under way. Its methods may be called from any thread."""
+    """A progress bar. Thread-safe."""
 
     def __init__(self, progress: rich.progress.Progress, row: rich.progress.TaskID) -> None:
         self._progress = progress
@@ -23,17 +23,17 @@ class Bar:
         self._notice: str | None = None
 
     def advance(self, by: float) -> None:
-        """Say that so much more is done."""
+        """Add `by` to the work done."""
         self._progress.advance(self._row, by)
 
     def set(self, what: str, done: float, total: float) -> None:
-        """Say what is at work, and how much of it is done."""
+        """Set the current stage and how much of it is done."""
         self._progress.update(self._row, description=what, completed=done, total=total)
 
     def notice(self, what: str, why: str | None, cause: object = None) -> None:
-        """Say `why` the work stands still in place of `what` is done; None: it goes on.
+        """Show `why` the work is waiting instead of `what` is being done; None: it continues.
 
-        Where there is no terminal, a line says when it begins to stand still, and of what cause, and when it goes on.
+        Without a terminal, prints a line when the wait begins, with its cause, and one when it ends.
         """
         if not self._shown and (why is None) != (self._notice is None):
             print("going on" if why is None else f"{why}: {cause}", file=sys.stderr, flush=True)
@@ -46,9 +46,9 @@ def progress_bar(what: str = "", total: float | None = None, unit: str = "") -> 
     """Show a bar while the block runs.
 
     Args:
-        what: what is being done.
-        total: how much there is to do; None: not known (yet).
-        unit: of what, in the plural.
+        what: description of the work.
+        total: amount of work; None: unknown (yet).
+        unit: unit of the amounts, in the plural.
 
     """
     from rich.console import Console
@@ -76,7 +76,7 @@ def progress_bar(what: str = "", total: float | None = None, unit: str = "") -> 
 
 @contextmanager
 def part_progress() -> Iterator[Progress]:
-    """A bar for work in parts; gives what to call with the part at work, what of it is done, and of how much."""
+    """Show a bar for work in stages; yields a callback for the stage, the amount done, and the total."""
     with progress_bar() as bar:
         yield bar.set
 

@@ -1,4 +1,4 @@
-"""The command-line options that say what data are, the same for every command that reads data. Imports no reader.
+"""Command-line options that describe the data, the same for every command that reads data. Imports no reader.
 
 A command takes one parameter ``reading: ReadOptions`` and is decorated with `reads_data`; Typer then sees the options.
 """
@@ -14,15 +14,15 @@ import typer
 
 from genie_core.data import Colour, ReadOptions
 
-_PANEL = "What the data are, where they do not say it themselves, or say it wrongly"
+_PANEL = "Description of the data, where the files do not give it, or give it wrongly"
 _PARAMETER = "reading"
 
 
 def reads_data(*, short: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a Typer command so that its parameter ``reading`` is made of options: camera, fps, colour and so on.
+    """Decorate a Typer command so that its parameter ``reading`` is built from options: camera, fps, colour and so on.
 
     Args:
-        short: call the paths in HDF5 files ``--frames`` and ``--actions`` too, where the command has no such options.
+        short: also name the paths in HDF5 files ``--frames`` and ``--actions``, if the command has no such options.
 
     """
     options = {name: _option(annotation, short) for name, annotation in _OPTIONS.items()}
@@ -49,7 +49,7 @@ def reads_data(*, short: bool) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def said_words(options: ReadOptions) -> list[str]:
-    """The words on the command line that say `options`, by their long names."""
+    """Return the command-line words that set `options`, by their long names."""
     words: list[str] = []
     for name, (_, names, _, _) in _OPTIONS.items():
         value = getattr(options, name)
@@ -67,18 +67,18 @@ def _option(annotation: tuple[Any, tuple[str, ...], tuple[str, ...], str], short
 
 
 _OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
-    "camera": (str, ("--camera",), (), "Camera to read, where there are several."),
+    "camera": (str, ("--camera",), (), "Camera to read, if there are several."),
     "fps": (float, ("--fps",), (), "Frames a second of the data."),
-    "colour": (Colour, ("--colour",), (), "Order of the channels in the stored pictures."),
+    "colour": (Colour, ("--colour",), (), "Channel order of the stored pictures."),
     "flip": (bool, ("--flip/--no-flip",), (), "Whether the stored pictures are upside down."),
     "frames_path": (
         str,
         ("--frames-path",),
         ("--frames",),
-        "HDF5 of no known layout: path of the frames in the file, with `*` for the episodes' names.",
+        "HDF5 of no known layout: path of the frames in the file, with `*` for the names of episodes.",
     ),
     "actions_path": (str, ("--actions-path",), ("--actions",), "The same for the robot's actions."),
-    "channels": (Literal["first", "last"], ("--channels",), (), "The same: where the channels of arrays are."),
+    "channels": (Literal["first", "last"], ("--channels",), (), "The same: position of the channel axis of arrays."),
 }
 
 __all__ = ["reads_data", "said_words"]

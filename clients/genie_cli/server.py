@@ -1,4 +1,4 @@
-"""Where a command finds its server: the one that the user names, else an embedded one for as long as it runs."""
+"""Server of a command: the one that the user names, else an embedded one for as long as the command runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 ServerOption = Annotated[
     str | None,
-    typer.Option("--server", metavar="HOST:PORT", help="A running server. [default: an embedded one]"),
+    typer.Option("--server", metavar="HOST:PORT", help="Address of a running server. [default: an embedded one]"),
 ]
 ModelsOption = Annotated[
     Path | None,
     typer.Option(
-        "--models", metavar="DIR", help="Bundles for the embedded server. [default: those that ship with Genie]"
+        "--models", metavar="DIR", help="Folder of bundles for the embedded server. [default: those shipped with Genie]"
     ),
 ]
 ModelOption = Annotated[
@@ -29,7 +29,7 @@ ModelOption = Annotated[
 
 @contextmanager
 def connected(server: str | None, models: Path | None) -> Iterator[Client]:
-    """A client of `server`, or of an embedded server that hosts `models` and ends with the block."""
+    """Yield a client of `server`, or of an embedded server that hosts `models` and stops with the block."""
     from rich.console import Console
 
     from genie_client.client import Client
@@ -38,7 +38,7 @@ def connected(server: str | None, models: Path | None) -> Iterator[Client]:
 
     if server is not None:
         if models is not None:
-            raise GenieError("--models is for the embedded server; --server hosts its own")
+            raise GenieError("--models: got it with --server: choose one, a running server hosts its own models")
         with Client(server) as client:
             yield client
         return

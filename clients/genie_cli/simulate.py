@@ -1,4 +1,4 @@
-"""``genie simulate``: the video that a sequence of latent actions would have produced from a picture or a moment."""
+"""``genie simulate``: rolls out a sequence of latent actions from a picture or a frame of a video."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    prompt: Annotated[Path, typer.Option(metavar="IMG|VIDEO|HDF5", help="Where to start: a PNG, JPEG, video or HDF5.")],
-    actions: Annotated[str, typer.Option(metavar="3,3,3,1", help="Latent action codes, one a frame to simulate.")],
-    out: Annotated[Path, typer.Option(metavar="X.mp4", help="Video to write: the prompt, then what was simulated.")],
+    prompt: Annotated[Path, typer.Option(metavar="IMG|VIDEO|HDF5", help="Start: a PNG, JPEG, video or HDF5.")],
+    actions: Annotated[str, typer.Option(metavar="3,3,3,1", help="Latent action codes, one per simulated frame.")],
+    out: Annotated[Path, typer.Option(metavar="X.mp4", help="Video to write: the prompt, then the simulated frames.")],
     server: ServerOption = None,
     models: ModelsOption = None,
     model: ModelOption = None,
     episode: Annotated[str | None, typer.Option(help="Episode of a dataset to start in. [default: the first]")] = None,
     frame: Annotated[int, typer.Option(min=0, help="Frame of a video or episode to start from.")] = 0,
-    camera: Annotated[str | None, typer.Option(help="Camera of a dataset, where there are several.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same video.")] = 0,
-    temperature: Annotated[float | None, typer.Option(help="Of the sampling. [default: the model's]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps a frame. [default: 25, or all]")] = None,
+    camera: Annotated[str | None, typer.Option(help="Camera of a dataset, if there are several.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling: the same seed gives the same video.")] = 0,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the model's]")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps per frame. [default: 25, or all]")] = None,
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Simulate what a sequence of latent actions would have done."""
     import numpy as np
@@ -82,7 +82,7 @@ def _simulate(
     temperature: float | None,
     steps: int | None,
 ) -> Frames:
-    """The simulated frames, with a progress bar on stderr while they are made."""
+    """Return the simulated frames, showing progress on stderr."""
     import numpy as np
     from rich.console import Console
     from rich.progress import track

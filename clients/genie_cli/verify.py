@@ -1,4 +1,4 @@
-"""``genie verify``: whether a labelled file is still what was written, and how to mend what is not."""
+"""``genie verify``: checks that a labelled file is as it was written, and says how to repair it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ if TYPE_CHECKING:
     from genie_core.data.labelled.verify import Verification
 
 _LISTED = 20
-"""Problems listed; the JSON has them all."""
+"""Number of problems listed; the JSON lists all."""
 
 
 def verify(
     file: Annotated[
-        Path, typer.Argument(help="What `genie label` has written: a file, or a folder of files.", metavar="FILE")
+        Path, typer.Argument(help="Output of `genie label`: a file, or a folder of files.", metavar="FILE")
     ],
     models: Annotated[
         Path | None,
         typer.Option(
-            "--models", metavar="DIR", help="Where the bundle is looked for. [default: those that ship with Genie]"
+            "--models",
+            metavar="DIR",
+            help="Folder in which to look for the bundle. [default: those shipped with Genie]",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare labels with their checksums, and their provenance with bundle and source.
 
-    Reads every label and frame, and changes nothing. Exit code 1 if something is wrong; each line says how to mend it.
+    Reads every label and frame, and changes nothing. Exit code 1 if something is wrong; each line says how to repair
+    it.
     """
     from rich.console import Console
 
@@ -51,7 +54,7 @@ def verify(
 
 
 def _find_bundle(wanted: str, folder: Path) -> str | None:
-    """The bundle of identity `wanted` among `folder` and the folders in it; None where it is not there, or no torch."""
+    """Return the bundle with identity `wanted` in or below `folder`; None if there is none, or without torch."""
     try:
         from genie_core.models.bundle import bundle_id, is_bundle
     except ModuleNotFoundError:

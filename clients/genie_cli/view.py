@@ -1,4 +1,4 @@
-"""``genie view``: labelled episodes in the Rerun viewer, as a recording, or as a contact sheet."""
+"""``genie view``: shows labelled episodes in the Rerun viewer, or writes a recording or a contact sheet."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from genie_core.data import LabelledFile
 
 _SHOWN = 8
-"""Episodes shown where none are named."""
+"""Number of episodes shown if none are named."""
 
 
 def view(
     file: Annotated[Path, typer.Argument(help="File that `genie label` has written.")],
-    save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Write a Rerun recording, open no viewer.")] = None,
-    sheet: Annotated[Path | None, typer.Option(metavar="X.png", help="Draw a contact sheet, open no viewer.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Write a Rerun recording; open no viewer.")] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="X.png", help="Draw a contact sheet; open no viewer.")] = None,
     episode: Annotated[
         list[str] | None, typer.Option(metavar="N", help="Episode to show, 3 or demo_3; may be repeated.")
     ] = None,
 ) -> None:
-    """Look at labelled episodes: frames, latent actions, confidence, latents and provenance."""
+    """Show labelled episodes: frames, latent actions, confidence, latents and provenance."""
     from genie_core.data import open_labelled
     from genie_view.rerun_version import require_rerun
 
@@ -38,7 +38,7 @@ def view(
 
 
 def _chosen(labelled: LabelledFile, wanted: list[str]) -> list[str]:
-    """Names of the episodes to show; raises DatasetError for one that the file does not have."""
+    """Return the names of the episodes to show. Raises DatasetError for one that the file does not have."""
     from genie_core.errors import DatasetError
 
     if not labelled.episodes:
@@ -67,7 +67,7 @@ def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
 
 
 def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None:
-    """Write a recording of the episodes, or show it where `path` is None."""
+    """Write a recording of the episodes, or show it if `path` is None."""
     from tempfile import TemporaryDirectory
 
     from genie_core.data.labelled.originals import Originals

@@ -1,1 +1,1 @@
-"""What people look at: Rerun recordings, sheets of frames with their codes, and what a code means."""
+"""Views of results: Rerun recordings, contact sheets with codes, and the motion under each code."""

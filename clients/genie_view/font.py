@@ -1,4 +1,4 @@
-"""A 5 x 7 bitmap font for labels in pictures, so that the base install needs no drawing library. Capitals only."""
+"""A 5 x 7 bitmap font for text in pictures, so that the base install needs no drawing library. Capitals only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 HEIGHT, WIDTH, SPACING = 7, 5, 1
 """Size of a glyph and the gap after it, in pixels at scale 1."""
 
-# Seven rows a glyph, two hexadecimal digits a row, the leftmost pixel in bit 4.
+# Seven rows per glyph, two hexadecimal digits per row, the leftmost pixel in bit 4.
 _GLYPHS = {
     " ": "00000000000000",
     "A": "0E11111F111111",
@@ -76,7 +76,7 @@ def _glyph(character: str) -> NDArray[np.bool_]:
 
 
 def text_mask(text: str, scale: int = 1) -> NDArray[np.bool_]:
-    """Where the pixels of `text` are: (7 * scale, width) bool. Small letters become capitals, unknown signs "?"."""
+    """Return the pixels of `text`, (7 * scale, width) bool. Lower case becomes capitals, unknown characters "?"."""
     gap = np.zeros((HEIGHT, SPACING), np.bool_)
     columns = [part for character in text.upper() for part in (_glyph(character), gap)][:-1]
     mask = np.concatenate(columns, axis=1) if columns else np.zeros((HEIGHT, 0), np.bool_)

@@ -1,6 +1,6 @@
-"""What each latent action means where the robot's own record is at hand: how the end effector moves under each code.
+"""Meaning of each latent action: how the end effector moves under each code, if its positions are recorded.
 
-Only for looking at results. Labels never see the record: they are made from the frames alone.
+Only for looking at results. Labels never use the positions: they are made from frames alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genie_core.data import LabelledFile
 
 END_EFFECTOR = "obs/robot0_eef_pos"
-"""Where robomimic keeps the end effector's position, (T, 3) in metres."""
+"""Robomimic's array of the end effector's position, (T, 3) in metres."""
 
 _STILL_M = 0.005
 _MOSTLY = 0.5
@@ -22,12 +22,12 @@ _AXES = "xyz"
 
 @dataclass(frozen=True)
 class Motion:
-    """What the end effector did while one code was taken.
+    """Motion of the end effector under one code.
 
     Attributes:
-        count: transitions of the code.
-        mean_m: (3,) mean displacement over a transition, metres; zeros where `count` is 0.
-        agreement: share of the transitions that move most along the same axis and way as the mean, 0 to 1.
+        count: number of transitions with the code.
+        mean_m: (3,) mean displacement over a transition, metres; zeros if `count` is 0.
+        agreement: share of the transitions that move mostly along the same axis and direction as the mean, 0 to 1.
 
     """
 
@@ -36,9 +36,9 @@ class Motion:
     agreement: float
 
     def __str__(self) -> str:
-        """The way of the mean, e.g. ``+x -z 2.4 cm``: its largest axis, and others at least half as large.
+        """Describe the mean's direction, e.g. ``+x -z 2.4 cm``: its largest axis, and others at least half as large.
 
-        ``still`` where most transitions hardly move, ``no one way`` where they do but cancel out.
+        ``still`` if most transitions hardly move, ``no one way`` if they move but cancel out.
         """
         size = float(np.linalg.norm(self.mean_m))
         if not self.count:
@@ -52,7 +52,7 @@ class Motion:
 
 
 def code_motions(labelled: LabelledFile) -> list[Motion] | None:
-    """One `Motion` a code, over all episodes of the file; None where it does not hold the end effector's position."""
+    """Return a `Motion` per code over all episodes of the file; None if it lacks the end effector's position."""
     codes, moves = [], []
     for name in labelled.episodes:
         labels, attrs = labelled.labels(name)
@@ -77,7 +77,7 @@ def _motion(move_N3: NDArray[np.float64]) -> Motion:
 
 
 def _way(move_N3: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Class of each displacement: 0 still, else which axis is largest and its sign, 1 to 6."""
+    """Return the class of each displacement: 0 still, else its largest axis and sign, 1 to 6."""
     axis = np.abs(move_N3).argmax(axis=1)
     positive = np.take_along_axis(move_N3, axis[:, None], axis=1)[:, 0] > 0
     return np.where(np.linalg.norm(move_N3, axis=1) < _STILL_M, 0, 1 + 2 * axis + positive)

@@ -1,4 +1,4 @@
-"""Finds the frames that labels belong to: in the labelled file itself, or in the data it was made from."""
+"""Frames of labelled episodes, from the labelled file itself or from the data it was made from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genie_core.errors import DatasetError
 
 
 def frames_of(labelled: LabelledFile, name: str, originals: Originals) -> Episode | None:
-    """The frames of a labelled episode, from the file itself or else its source; None where neither has them."""
+    """Return the frames of a labelled episode, from the file or else its source; None if neither has them."""
     episode = labelled.episode(name)
     if episode is not None:
         return episode

@@ -1,4 +1,4 @@
-"""Writing Rerun recordings: several, of one file, and opening them. What is in one is `views`'s work."""
+"""Writing and opening of Rerun recordings, one or several per file. For their contents, see `views`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Scene:
-    """Something to look at: `log` writes its data, `layout` shows it under its name."""
+    """Part of a recording: `log` writes its data, `layout` shows it under its name."""
 
     layout: rrb.Container
     log: Callable[[rr.RecordingStream], None]
@@ -39,13 +39,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording to be written.
+    """One recording to write.
 
     Attributes:
-        application: recordings of one application share their layout in the viewer; a file holds those of one.
-        name: what the viewer lists it as.
-        scenes: one, or several behind tabs.
-        fps: frames a second to play it at; the viewer's choice where None.
+        application: recordings of the same application share their layout in the viewer; a file holds those of one.
+        name: name in the viewer's list.
+        scenes: one, or several in tabs.
+        fps: frames a second to play it at; None: the viewer's choice.
 
     """
 
@@ -57,14 +57,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where a video's frames lie on the timelines ``frame`` and, if `fps` is known, ``time``: at start + step * n."""
+    """Times of a video's frames on the timelines ``frame`` and, if `fps` is known, ``time``: at start + step * n."""
 
     fps: float | None
     start: int = 0
     step: int = 1
 
     def columns(self, index_T: NDArray[np.int64]) -> list[rr.TimeColumn]:
-        """The timelines of the video's frames `index_T`."""
+        """Return the timelines of the video's frames `index_T`."""
         frame_T = self.start + self.step * index_T
         columns = [rr.TimeColumn("frame", sequence=frame_T)]
         if self.fps:
@@ -73,9 +73,9 @@ class Clock:
 
 
 def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
-    """Write `recordings`, at least one, to one .rrd file, replacing it in one step.
+    """Write `recordings`, at least one, to one .rrd file, replacing it atomically.
 
-    Raises GenieError where Rerun fails, OSError where the file cannot be written.
+    Raises GenieError if Rerun fails, OSError if the file cannot be written.
     """
     with new_file(path, suffix=".rrd") as whole:
         if len(recordings) == 1:
@@ -89,7 +89,7 @@ def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
 def open_viewer(path: Path) -> None:
     """Show an .rrd file in the Rerun viewer, listening on loopback only; returns when its window is closed.
 
-    Raises GenieError where there is no display, say.
+    Raises GenieError if the viewer fails, for example without a display.
     """
     _run_rerun("opening the Rerun viewer", "--bind", LOOPBACK, "--port", "auto", str(path))
 
@@ -97,7 +97,7 @@ def open_viewer(path: Path) -> None:
 def log_frames(
     recording: rr.RecordingStream, entity: str, chunks: Iterable[Frames], clock: Clock, *, first: int = 0
 ) -> None:
-    """Log frames, (n, H, W, 3) a chunk, as the clock's frames from `first` on; one chunk is held at a time."""
+    """Log frames, (n, H, W, 3) per chunk, as the clock's frames from `first` on; holds one chunk at a time."""
     for chunk in chunks:
         for begin in range(0, len(chunk), _BATCH):
             frames = chunk[begin : begin + _BATCH]

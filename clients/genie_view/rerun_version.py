@@ -1,4 +1,4 @@
-"""Whether the Rerun that is installed can show what the views hold. Imports no Rerun, so that asking is quick."""
+"""Check of the installed Rerun's version. Imports no Rerun, so that it is quick."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from genie_core.errors import GenieError
 
 OLDEST = "0.32.1"
-"""The first with state timelines; the lower bound of the extra `view`."""
+"""First version with state timelines; the lower bound of the extra `view`."""
 
 _INSTALL = "pip install 'genie-latent[view]'"
 
 
 def require_rerun() -> None:
-    """Raise GenieError, saying what to install, where Rerun is not installed or too old."""
+    """Raise GenieError, saying what to install, if Rerun is missing or too old."""
     try:
         found = version("rerun-sdk")
     except PackageNotFoundError:

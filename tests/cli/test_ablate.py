@@ -217,7 +217,7 @@ def test_nothing_is_measured_on_what_was_trained_on(base: None, data: Path, tmp_
         (
             ["--only", "tokenizer,dynamics"],
             DatasetError,
-            "there is no table 'dynamics'; there are: tokenizer, lam, recipe",
+            "--only: got 'dynamics', expected some of tokenizer, lam, recipe",
         ),
         (["--camera", "wrist"], DatasetError, "no camera `wrist`"),
         (["--i3d", "/nowhere.pt"], ModelError, "/nowhere.pt: no such file"),

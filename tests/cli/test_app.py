@@ -80,7 +80,7 @@ def test_contradictions_are_refused_before_anything_starts(run: Run, tmp_path: P
     for words, said in {
         ("--in-place", "--out", "x.hdf5"): "--in-place",
         ("--resume", "--overwrite"): "choose one",
-        ("--server", "localhost:1", "--models", "folder"): "--models is for the embedded server",
+        ("--server", "localhost:1", "--models", "folder"): "--models: got it with --server",
         ("--keep-frames", "model"): "robomimic source",
         ("--camera", "wrist"): "the cameras are: agentview_image",
     }.items():

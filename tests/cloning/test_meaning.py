@@ -129,7 +129,7 @@ def run(*words):
 
 
 def test_bad_options_are_named():
-    with pytest.raises(RequestError, match="--only: there is no policy 'oracel'; there are: oracle, codes"):
+    with pytest.raises(RequestError, match="--only: got 'oracel', expected some of oracle, codes"):
         run("bundle", "--out", "x", "--only", "oracel")
     with pytest.raises(RequestError, match="--labelled: got '10,many', expected whole numbers"):
         run("bundle", "--out", "x", "--labelled", "10,many")
