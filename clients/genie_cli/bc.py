@@ -34,7 +34,7 @@ def bc(
     frames: Annotated[int, typer.Option(min=1, max=16, help="Number of last frames that a policy sees.")] = 2,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes, one thread each.")] = 1,
 ) -> None:
-    """Clone behaviour from video without actions, map it to actions by N labelled steps, count success (needs `sim`)."""
+    """Clone behaviour from action-free video, map it to actions by N labelled steps, count success (extra `sim`)."""
     extent = _extent(only, labelled, seeds, episodes)
     from genie_core.cloning.experiment import run_experiment
     from genie_core.cloning.plan import CloningConfig

@@ -26,25 +26,25 @@ class _FrameEncoding:
 class _FrameEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FrameEncoding.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FRAME_ENCODING_UNSPECIFIED: _FrameEncoding.ValueType  # 0
-    """Not allowed: the sender says which encoding it used."""
+    """Not allowed: the sender must set an encoding."""
     FRAME_ENCODING_RAW: _FrameEncoding.ValueType  # 1
-    """`raw` holds every frame, row-major (T, H, W, C), one element of `data_type` a channel, colour order RGB."""
+    """`raw` holds all frames, row-major (T, H, W, C), one element of `data_type` per channel, in RGB order."""
     FRAME_ENCODING_JPEG: _FrameEncoding.ValueType  # 2
-    """`images` holds one JPEG file a frame."""
+    """`images` holds one JPEG file per frame."""
     FRAME_ENCODING_PNG: _FrameEncoding.ValueType  # 3
-    """`images` holds one PNG file a frame."""
+    """`images` holds one PNG file per frame."""
 
 class FrameEncoding(_FrameEncoding, metaclass=_FrameEncodingEnumTypeWrapper):
-    """How the pixels of a `Frames` message are carried."""
+    """Encoding of the pixels in a `Frames` message."""
 
 FRAME_ENCODING_UNSPECIFIED: FrameEncoding.ValueType  # 0
-"""Not allowed: the sender says which encoding it used."""
+"""Not allowed: the sender must set an encoding."""
 FRAME_ENCODING_RAW: FrameEncoding.ValueType  # 1
-"""`raw` holds every frame, row-major (T, H, W, C), one element of `data_type` a channel, colour order RGB."""
+"""`raw` holds all frames, row-major (T, H, W, C), one element of `data_type` per channel, in RGB order."""
 FRAME_ENCODING_JPEG: FrameEncoding.ValueType  # 2
-"""`images` holds one JPEG file a frame."""
+"""`images` holds one JPEG file per frame."""
 FRAME_ENCODING_PNG: FrameEncoding.ValueType  # 3
-"""`images` holds one PNG file a frame."""
+"""`images` holds one PNG file per frame."""
 Global___FrameEncoding: _TypeAlias = FrameEncoding  # noqa: Y015
 
 class _DataType:
@@ -56,7 +56,7 @@ class _DataTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataType.Val
     DATA_TYPE_UNSPECIFIED: _DataType.ValueType  # 0
     """Not allowed with raw frames; ignored for JPEG and PNG."""
     DATA_TYPE_UINT8: _DataType.ValueType  # 1
-    """Unsigned 8-bit integers, 0 (dark) to 255 (bright). The only type that the service takes."""
+    """Unsigned 8-bit integers, 0 (dark) to 255 (bright). The only type that the service accepts."""
 
 class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper):
     """Element type of raw frames."""
@@ -64,12 +64,12 @@ class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper):
 DATA_TYPE_UNSPECIFIED: DataType.ValueType  # 0
 """Not allowed with raw frames; ignored for JPEG and PNG."""
 DATA_TYPE_UINT8: DataType.ValueType  # 1
-"""Unsigned 8-bit integers, 0 (dark) to 255 (bright). The only type that the service takes."""
+"""Unsigned 8-bit integers, 0 (dark) to 255 (bright). The only type that the service accepts."""
 Global___DataType: _TypeAlias = DataType  # noqa: Y015
 
 @_typing.final
 class Frames(_message.Message):
-    """Consecutive video frames of one camera, all of one size."""
+    """Consecutive video frames from one camera, all of the same size."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -82,11 +82,11 @@ class Frames(_message.Message):
     RAW_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
     encoding: Global___FrameEncoding.ValueType
-    """How the pixels are carried."""
+    """Encoding of the pixels."""
     data_type: Global___DataType.ValueType
     """Element type of `raw`."""
     count: _builtins.int
-    """Number of frames T, at least 1; must agree with the payload."""
+    """Number of frames T, at least 1; must match the payload."""
     height: _builtins.int
     """Height H in pixels, 8 to 4096; checked against every image."""
     width: _builtins.int
@@ -121,7 +121,7 @@ Global___Frames: _TypeAlias = Frames  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):
-    """Where the time of a request went, in milliseconds."""
+    """Breakdown of a request's time, in milliseconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -131,15 +131,15 @@ class Timing(_message.Message):
     BATCH_MS_FIELD_NUMBER: _builtins.int
     TRANSPORT_MS_FIELD_NUMBER: _builtins.int
     queue_ms: _builtins.float
-    """Waiting for a turn on the device, summed over the request's pieces of work."""
+    """Time waiting for the device, summed over the request's pieces of work."""
     device_ms: _builtins.float
-    """Computing on the device, summed likewise; other requests may have shared it."""
+    """Time computing on the device, summed likewise; a batch may be shared with other requests."""
     total_ms: _builtins.float
-    """From the first byte read to this message, as the server saw it; for a simulated frame, from the request for that frame."""
+    """Time on the server from the first byte read to this message; for a simulated frame, from the request for it."""
     batch_ms: _builtins.float
-    """Waiting for a batch to fill up, summed likewise."""
+    """Time waiting for a batch to fill up, summed likewise."""
     transport_ms: _builtins.float
-    """The rest of `total_ms`: frames on their way, being decoded and resized, and the client's own pauses."""
+    """The rest of `total_ms`: transport, decoding and resizing of frames, and pauses of the client."""
     def __init__(
         self,
         *,

@@ -28,17 +28,17 @@ class _LabelDensity:
 class _LabelDensityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LabelDensity.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LABEL_DENSITY_UNSPECIFIED: _LabelDensity.ValueType  # 0
-    """Read as LABEL_DENSITY_DENSE."""
+    """Treated as LABEL_DENSITY_DENSE."""
     LABEL_DENSITY_DENSE: _LabelDensity.ValueType  # 1
     """Every frame t that has a frame t + step: `step` interleaved phases."""
     LABEL_DENSITY_STRIDED: _LabelDensity.ValueType  # 2
     """Every `step`-th frame only: t = 0, step, 2 * step ..."""
 
 class LabelDensity(_LabelDensity, metaclass=_LabelDensityEnumTypeWrapper):
-    """Which transitions of an episode are labelled."""
+    """Transitions of an episode to label."""
 
 LABEL_DENSITY_UNSPECIFIED: LabelDensity.ValueType  # 0
-"""Read as LABEL_DENSITY_DENSE."""
+"""Treated as LABEL_DENSITY_DENSE."""
 LABEL_DENSITY_DENSE: LabelDensity.ValueType  # 1
 """Every frame t that has a frame t + step: `step` interleaved phases."""
 LABEL_DENSITY_STRIDED: LabelDensity.ValueType  # 2
@@ -47,7 +47,7 @@ Global___LabelDensity: _TypeAlias = LabelDensity  # noqa: Y015
 
 @_typing.final
 class LabelOptions(_message.Message):
-    """What is to be labelled, and with what."""
+    """Options of labelling."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -59,15 +59,15 @@ class LabelOptions(_message.Message):
     model: _builtins.str
     """Resource name of the model, `models/{model}`; empty for the server's default model."""
     fps: _builtins.float
-    """Frame rate of the episode in frames a second, > 0. Needed unless `step` is set."""
+    """Frame rate of the episode in frames a second, > 0. Required unless `step` is set."""
     step: _builtins.int
-    """Transition length k in frames, 1 to 1024: the label at t describes x_t -> x_{t+k}. 0: the server takes
-    max(1, round(fps / model_fps)) and says so in the response's `step`.
+    """Transition length k in frames, 1 to 1024: the label at t describes x_t -> x_{t+k}. 0: the server uses
+    max(1, round(fps / model_fps)) and returns it in the response's `step`.
     """
     density: Global___LabelDensity.ValueType
-    """Which transitions are labelled."""
+    """Transitions to label."""
     alignment: _builtins.str
-    """Name of one of the model's alignments: labels then carry the robot's actions that it reads off them. Empty: none."""
+    """Name of one of the model's alignments, which decodes the labels into robot actions. Empty: none."""
     def __init__(
         self,
         *,
@@ -87,7 +87,7 @@ Global___LabelOptions: _TypeAlias = LabelOptions  # noqa: Y015
 
 @_typing.final
 class LabelProvenance(_message.Message):
-    """What the labels of one episode were made with."""
+    """Provenance of one episode's labels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -110,24 +110,24 @@ class LabelProvenance(_message.Message):
     model_fps: _builtins.float
     """Frame rate at which the model was trained, frames a second."""
     step: _builtins.int
-    """Transition length k in frames that was used."""
+    """Transition length k used, in frames."""
     effective_fps: _builtins.float
-    """fps / step: the rate at which the model saw the episode, frames a second; 0 where fps was not given."""
+    """fps / step: the frame rate at which the model saw the episode; 0 if fps was not given."""
     latent_dim: _builtins.int
     """Size D of a latent."""
     num_codes: _builtins.int
     """Number of codes in the codebook."""
     density: Global___LabelDensity.ValueType
-    """Which transitions are labelled."""
+    """Transitions to label."""
     precision: _builtins.str
-    """What the networks computed in: "float32" or "bfloat16"."""
+    """Number format that the networks computed in: "float32" or "bfloat16"."""
     processor: _builtins.str
-    """The kind of GPU, or of CPU and the vector instructions in use, that computes; empty where the server does not say."""
+    """Name of the GPU, or of the CPU with the vector instructions in use; empty if the server does not report it."""
     torch_version: _builtins.str
-    """Version of PyTorch that computes; empty where the server does not say."""
+    """Version of PyTorch on the server; empty if the server does not report it."""
     @_builtins.property
     def alignment(self) -> _models_pb2.Alignment:
-        """What `Labels.action` was decoded with; not set where no alignment was asked for."""
+        """Alignment that decoded `Labels.action`; unset if none was requested."""
 
     def __init__(
         self,
@@ -166,14 +166,14 @@ class Labels(_message.Message):
     VALID_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
-    """Index in the episode of the first frame described."""
+    """Index in the episode of the first labelled frame."""
     latent: _builtins.bytes
     """n * latent_dim float32, little-endian, row-major (n, latent_dim): the encoder's vector before quantization; zeros
     where not valid.
     """
     action: _builtins.bytes
     """n * A float32, little-endian, row-major (n, A): the robot's action over each transition, in the units of the data
-    that the alignment was made from; zeros where not valid. Empty where no alignment was asked for.
+    that the alignment was fitted on; zeros where not valid. Empty if no alignment was requested.
     """
     @_builtins.property
     def code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -181,11 +181,11 @@ class Labels(_message.Message):
 
     @_builtins.property
     def confidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """n margins between the nearest two codes, 0 (a tie) to 1 (on the code); 0 where not valid."""
+        """n confidences: margin between the nearest two codes, 0 (a tie) to 1 (on the code); 0 where not valid."""
 
     @_builtins.property
     def valid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
-        """n flags: false where the frame starts no labelled transition (the last k frames; with STRIDED those between)."""
+        """n flags: false where no labelled transition starts (the last k frames; with STRIDED also those in between)."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ Global___Labels: _TypeAlias = Labels  # noqa: Y015
 
 @_typing.final
 class LabelEpisodeRequest(_message.Message):
-    """First a header, then frames."""
+    """Header, then frames."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -219,7 +219,7 @@ class LabelEpisodeRequest(_message.Message):
 
     @_builtins.property
     def frames(self) -> _frames_pb2.Frames:
-        """Every further message: the next frames, all of one size through the stream. About 512 KiB a message is fastest."""
+        """Every further message: the next frames, all of the same size. Messages of about 512 KiB are fastest."""
 
     def __init__(
         self,
@@ -239,7 +239,7 @@ Global___LabelEpisodeRequest: _TypeAlias = LabelEpisodeRequest  # noqa: Y015
 
 @_typing.final
 class LabelEpisodeResponse(_message.Message):
-    """First a header, then labels, last a summary."""
+    """Header, then labels, last a summary."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -285,12 +285,12 @@ class LabelSummary(_message.Message):
     TRANSITIONS_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
-    """Frames received; one label was sent for each."""
+    """Number of frames received; one label was sent for each."""
     transitions: _builtins.int
-    """Labels with valid = true."""
+    """Number of labels with valid = true."""
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
-        """Where the time went."""
+        """Breakdown of the time."""
 
     def __init__(
         self,
@@ -317,7 +317,7 @@ class LabelClipRequest(_message.Message):
     FRAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def options(self) -> Global___LabelOptions:
-        """What is to be labelled, and with what."""
+        """Options of labelling."""
 
     @_builtins.property
     def frames(self) -> _frames_pb2.Frames:
@@ -348,7 +348,7 @@ class LabelClipResponse(_message.Message):
     TIMING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def provenance(self) -> Global___LabelProvenance:
-        """What the labels were made with."""
+        """Provenance of the labels."""
 
     @_builtins.property
     def labels(self) -> Global___Labels:
@@ -356,7 +356,7 @@ class LabelClipResponse(_message.Message):
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
-        """Where the time went."""
+        """Breakdown of the time."""
 
     def __init__(
         self,

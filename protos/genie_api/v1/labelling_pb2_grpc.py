@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class LabellingServiceStub(object):
-    """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
-    frames were cut into messages, and what other clients do, never changes it.
+    """Latent-action labels for robot video. A label depends only on the model's bundle and the episode: neither how the
+    frames are split into messages nor what other clients do ever changes it.
     """
 
     def __init__(self, channel):
@@ -49,8 +49,8 @@ class LabellingServiceStub(object):
 
 
 class LabellingServiceServicer(object):
-    """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
-    frames were cut into messages, and what other clients do, never changes it.
+    """Latent-action labels for robot video. A label depends only on the model's bundle and the episode: neither how the
+    frames are split into messages nor what other clients do ever changes it.
     """
 
     def LabelEpisode(self, request_iterator, context):
@@ -92,8 +92,8 @@ def add_LabellingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LabellingService(object):
-    """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
-    frames were cut into messages, and what other clients do, never changes it.
+    """Latent-action labels for robot video. A label depends only on the model's bundle and the episode: neither how the
+    frames are split into messages nor what other clients do ever changes it.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LabellingServiceStub:
-    """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
-    frames were cut into messages, and what other clients do, never changes it.
+    """Latent-action labels for robot video. A label depends only on the model's bundle and the episode: neither how the
+    frames are split into messages nor what other clients do ever changes it.
     """
 
     @_typing.overload
@@ -46,8 +46,8 @@ class LabellingServiceStub:
 
 @_typing.type_check_only
 class LabellingServiceAsyncStub(LabellingServiceStub):
-    """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
-    frames were cut into messages, and what other clients do, never changes it.
+    """Latent-action labels for robot video. A label depends only on the model's bundle and the episode: neither how the
+    frames are split into messages nor what other clients do ever changes it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -61,8 +61,8 @@ class LabellingServiceAsyncStub(LabellingServiceStub):
     """Labels one short clip in one call."""
 
 class LabellingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Latent-action labels for robot video. A label is a function of the model's bundle and the episode alone: how the
-    frames were cut into messages, and what other clients do, never changes it.
+    """Latent-action labels for robot video. A label depends only on the model's bundle and the episode: neither how the
+    frames are split into messages nor what other clients do ever changes it.
     """
 
     @_abc_1.abstractmethod

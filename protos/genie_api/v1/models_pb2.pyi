@@ -28,25 +28,25 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     """Never sent."""
     MODEL_STATE_UNLOADED: _ModelState.ValueType  # 1
-    """In the models folder, not in use (one that is being unloaded, while requests under way finish, included)."""
+    """In the models folder but not loaded; also while it is being unloaded and requests in progress finish."""
     MODEL_STATE_LOADING: _ModelState.ValueType  # 2
     """Being loaded or warmed up."""
     MODEL_STATE_READY: _ModelState.ValueType  # 3
-    """Ready."""
+    """Ready for use."""
     MODEL_STATE_FAILED: _ModelState.ValueType  # 4
     """Loading failed; `state_message` says why."""
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
-    """Whether a model can be used now."""
+    """State of a model."""
 
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Never sent."""
 MODEL_STATE_UNLOADED: ModelState.ValueType  # 1
-"""In the models folder, not in use (one that is being unloaded, while requests under way finish, included)."""
+"""In the models folder but not loaded; also while it is being unloaded and requests in progress finish."""
 MODEL_STATE_LOADING: ModelState.ValueType  # 2
 """Being loaded or warmed up."""
 MODEL_STATE_READY: ModelState.ValueType  # 3
-"""Ready."""
+"""Ready for use."""
 MODEL_STATE_FAILED: ModelState.ValueType  # 4
 """Loading failed; `state_message` says why."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
@@ -83,7 +83,7 @@ class Model(_message.Message):
     bundle_id: _builtins.str
     """SHA-256 of the bundle's contents, 64 hexadecimal digits."""
     state: Global___ModelState.ValueType
-    """Whether it can be used now."""
+    """State of the model."""
     state_message: _builtins.str
     """Why loading failed; empty otherwise."""
     frame_height: _builtins.int
@@ -99,9 +99,9 @@ class Model(_message.Message):
     codebook: _builtins.bytes
     """num_codes * latent_dim float32, little-endian, row-major: the quantized latent of each code."""
     context_frames: _builtins.int
-    """Most prompt frames that a simulation takes."""
+    """Largest number of prompt frames of a simulation."""
     tokens_per_frame: _builtins.int
-    """Tokens a frame, and so the most MaskGIT steps."""
+    """Number of tokens per frame, which is also the largest number of MaskGIT steps."""
     default_temperature: _builtins.float
     """Default sampling temperature, > 0."""
     parameters: _builtins.int
@@ -109,20 +109,20 @@ class Model(_message.Message):
     card: _builtins.str
     """The model card, Markdown."""
     is_default: _builtins.bool
-    """True for the model used where a request names none."""
+    """True for the model used when a request names none."""
     precision: _builtins.str
-    """What the networks compute in on this server: "float32" or "bfloat16"; labels of the two do not mix."""
+    """Number format that the networks compute in: "float32" or "bfloat16"; labels of the two do not mix."""
     processor: _builtins.str
-    """The kind of GPU, or of CPU and the vector instructions in use, that computes; empty where the server does not say."""
+    """Name of the GPU, or of the CPU with the vector instructions in use; empty if the server does not report it."""
     torch_version: _builtins.str
-    """Version of PyTorch that computes; empty where the server does not say."""
+    """Version of PyTorch on the server; empty if the server does not report it."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """One colour a code, 0xRRGGBB: every view of this model paints a code alike."""
+        """Colour of each code, 0xRRGGBB, the same in every view of this model."""
 
     @_builtins.property
     def alignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alignment]:
-        """What there is beside the bundle to decode its latent actions into a robot's, ordered by name."""
+        """Alignments beside the bundle, which decode its latent actions into robot actions; ordered by name."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Alignment(_message.Message):
-    """What decodes one model's latent actions into one robot's actions; made by `genie align`, it lies beside the bundle."""
+    """Decodes one model's latent actions into one robot's actions; made by `genie align`, stored beside the bundle."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -170,18 +170,18 @@ class Alignment(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What to pass in `LabelOptions.alignment`."""
+    """Name to pass in `LabelOptions.alignment`."""
     alignment_id: _builtins.str
     """SHA-256 of its file, 64 hexadecimal digits."""
     action_dim: _builtins.int
-    """Number A of numbers of an action."""
+    """Number A of components of an action."""
     step: _builtins.int
-    """Transition length in frames of the labels that it decodes; no other is accepted."""
+    """Transition length in frames of the labels that it decodes; others are rejected."""
     problem: _builtins.str
-    """Why it cannot be used, and then only `name` is set beside it; empty otherwise."""
+    """Why it cannot be used, in which case only `name` is set besides; empty otherwise."""
     @_builtins.property
     def action_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """A names, as the dataset has them that it was made from."""
+        """Names of the A components, from the dataset that it was fitted on."""
 
     def __init__(
         self,
@@ -203,16 +203,16 @@ Global___Alignment: _TypeAlias = Alignment  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """Pages through the models."""
+    """Requests one page of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most models to return, 1 to 1000; 0 for 100."""
+    """Largest number of models to return, 1 to 1000; 0 for 100."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first page."""
+    """`next_page_token` of the previous page; empty for the first page."""
     def __init__(
         self,
         *,
@@ -395,7 +395,7 @@ Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
 
 @_typing.final
 class GetStatisticsRequest(_message.Message):
-    """Nothing to say."""
+    """No parameters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -412,7 +412,7 @@ Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
 
 @_typing.final
 class GetStatisticsResponse(_message.Message):
-    """The device, now and since the server began."""
+    """Statistics of the device, current and since the server started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -424,20 +424,20 @@ class GetStatisticsResponse(_message.Message):
     UPTIME_S_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
     lanes: _builtins.int
-    """Batches that can run at once."""
+    """Number of batches that can run at the same time."""
     busy_lanes: _builtins.int
-    """Of these, how many run one now."""
+    """Number of lanes that run a batch now."""
     waiting: _builtins.int
-    """Pieces of work that wait now."""
+    """Number of pieces of work waiting now."""
     dropped: _builtins.int
-    """Pieces that nobody waited for any more when their turn would have come."""
+    """Number of pieces dropped because their caller had gone."""
     refused: _builtins.int
-    """Calls refused because too many pieces waited."""
+    """Number of calls refused because too many pieces were waiting."""
     uptime_s: _builtins.float
-    """Since the server began, seconds."""
+    """Time since the server started, seconds."""
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationStatistics]:
-        """One each for every kind of work that has been done."""
+        """One entry per kind of work done so far."""
 
     def __init__(
         self,
@@ -460,7 +460,7 @@ Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
 
 @_typing.final
 class OperationStatistics(_message.Message):
-    """One kind of work, since the server began."""
+    """One kind of work, since the server started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -469,13 +469,13 @@ class OperationStatistics(_message.Message):
     BATCHES_FIELD_NUMBER: _builtins.int
     DEVICE_S_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`{model}/encode` labels a block of frames, `{model}/start` begins a simulation, `{model}/draw-{steps}` draws one
-    simulated frame in as many MaskGIT steps; `{model}/prepare` and `{model}/warm` are the server's own as it loads.
+    """`{model}/encode` labels a block of frames, `{model}/start` starts a simulation, `{model}/draw-{steps}` draws one
+    simulated frame in that many MaskGIT steps; `{model}/prepare` and `{model}/warm` run while the server loads it.
     """
     pieces: _builtins.int
-    """Pieces of work done."""
+    """Number of pieces of work done."""
     batches: _builtins.int
-    """Batches that they were done in."""
+    """Number of batches that they were done in."""
     device_s: _builtins.float
     """Time that lanes spent on them, seconds."""
     def __init__(

@@ -67,35 +67,35 @@ class ModelServiceServicer(object):
     """
 
     def ListModels(self, request, context):
-        """Every bundle in the server's models folder, loaded or not, ordered by name.
+        """Lists every bundle in the server's models folder, loaded or not, ordered by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Everything that a client needs to use one model.
+        """Returns everything that a client needs to use one model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads a bundle and warms it up; answers when it is ready. Loading a loaded model does nothing.
+        """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Unloads a model; requests under way finish first.
+        """Unloads a model once requests in progress have finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatistics(self, request, context):
-        """What the device does, and has done since the server began.
+        """Returns statistics of the device, current and since the server started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

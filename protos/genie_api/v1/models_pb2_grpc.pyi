@@ -34,15 +34,15 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
-    """Every bundle in the server's models folder, loaded or not, ordered by name."""
+    """Lists every bundle in the server's models folder, loaded or not, ordered by name."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
-    """Everything that a client needs to use one model."""
+    """Returns everything that a client needs to use one model."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]
-    """Loads a bundle and warms it up; answers when it is ready. Loading a loaded model does nothing."""
+    """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect."""
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
-    """Unloads a model; requests under way finish first."""
+    """Unloads a model once requests in progress have finished."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]
-    """What the device does, and has done since the server began."""
+    """Returns statistics of the device, current and since the server started."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -50,15 +50,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Every bundle in the server's models folder, loaded or not, ordered by name."""
+    """Lists every bundle in the server's models folder, loaded or not, ordered by name."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
-    """Everything that a client needs to use one model."""
+    """Returns everything that a client needs to use one model."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """Loads a bundle and warms it up; answers when it is ready. Loading a loaded model does nothing."""
+    """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect."""
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """Unloads a model; requests under way finish first."""
+    """Unloads a model once requests in progress have finished."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]  # type: ignore[assignment]
-    """What the device does, and has done since the server began."""
+    """Returns statistics of the device, current and since the server started."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """The models that a server hosts."""
@@ -69,7 +69,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListModelsResponse, _abc.Awaitable[_models_pb2.ListModelsResponse]]:
-        """Every bundle in the server's models folder, loaded or not, ordered by name."""
+        """Lists every bundle in the server's models folder, loaded or not, ordered by name."""
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -77,7 +77,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
-        """Everything that a client needs to use one model."""
+        """Returns everything that a client needs to use one model."""
 
     @_abc_1.abstractmethod
     def LoadModel(
@@ -85,7 +85,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.LoadModelResponse, _abc.Awaitable[_models_pb2.LoadModelResponse]]:
-        """Loads a bundle and warms it up; answers when it is ready. Loading a loaded model does nothing."""
+        """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect."""
 
     @_abc_1.abstractmethod
     def UnloadModel(
@@ -93,7 +93,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
-        """Unloads a model; requests under way finish first."""
+        """Unloads a model once requests in progress have finished."""
 
     @_abc_1.abstractmethod
     def GetStatistics(
@@ -101,6 +101,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.GetStatisticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.GetStatisticsResponse, _abc.Awaitable[_models_pb2.GetStatisticsResponse]]:
-        """What the device does, and has done since the server began."""
+        """Returns statistics of the device, current and since the server started."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

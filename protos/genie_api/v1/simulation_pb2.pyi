@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SamplingOptions(_message.Message):
-    """How frames are sampled."""
+    """Options of the sampling of frames."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -29,7 +29,7 @@ class SamplingOptions(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     maskgit_steps: _builtins.int
-    """MaskGIT steps a frame, 1 to the number of tokens a frame; 0 for the default of 25."""
+    """MaskGIT steps per frame, 1 to the number of tokens per frame; 0 for the default of 25."""
     temperature: _builtins.float
     """Softmax temperature, > 0; unset for the bundle's default."""
     seed: _builtins.int
@@ -53,7 +53,7 @@ Global___SamplingOptions: _TypeAlias = SamplingOptions  # noqa: Y015
 
 @_typing.final
 class SimulationStart(_message.Message):
-    """Where a simulation starts."""
+    """Start of a simulation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,14 +64,14 @@ class SimulationStart(_message.Message):
     model: _builtins.str
     """Resource name of the model, `models/{model}`; empty for the server's default model."""
     response_encoding: _frames_pb2.FrameEncoding.ValueType
-    """How returned frames are carried: RAW or PNG; unspecified is RAW."""
+    """Encoding of the returned frames: RAW or PNG; unspecified: RAW."""
     @_builtins.property
     def prompt(self) -> _frames_pb2.Frames:
         """1 to `context_frames` frames at the model's frame rate, any size; resized to the model's."""
 
     @_builtins.property
     def sampling(self) -> Global___SamplingOptions:
-        """How frames are sampled."""
+        """Options of the sampling of frames."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class ActionSequence(_message.Message):
     CODES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Latent action codes, each 0 to num_codes - 1, one a frame, 1 to the server's limit."""
+        """Latent action codes, each 0 to num_codes - 1, one per frame; 1 code up to the server's limit."""
 
     def __init__(
         self,
@@ -123,11 +123,11 @@ class RolloutRequest(_message.Message):
     ACTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start(self) -> Global___SimulationStart:
-        """Where the simulation starts."""
+        """Start of the simulation."""
 
     @_builtins.property
     def actions(self) -> Global___ActionSequence:
-        """What is done from there."""
+        """Latent actions from there on."""
 
     def __init__(
         self,
@@ -156,14 +156,14 @@ class RolloutResponse(_message.Message):
     index: _builtins.int
     """0 for the frame after the first action."""
     bundle_id: _builtins.str
-    """SHA-256 of the contents of the bundle that draws, 64 hexadecimal digits; in the first answer of a call only."""
+    """SHA-256 of the bundle's contents, 64 hexadecimal digits; only in the first response of a call."""
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
         """One frame at the model's size."""
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
-        """Where the time went, for this frame."""
+        """Breakdown of the time for this frame."""
 
     def __init__(
         self,
@@ -191,11 +191,11 @@ class BranchRequest(_message.Message):
     BRANCHES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start(self) -> Global___SimulationStart:
-        """Where every branch starts."""
+        """Start of every branch."""
 
     @_builtins.property
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionSequence]:
-        """1 to the server's limit of sequences, all of one length."""
+        """Action sequences, 1 up to the server's limit, all of the same length."""
 
     def __init__(
         self,
@@ -224,14 +224,14 @@ class BranchResponse(_message.Message):
     index: _builtins.int
     """0 for the frames after each branch's first action."""
     bundle_id: _builtins.str
-    """SHA-256 of the contents of the bundle that draws, 64 hexadecimal digits; in the first answer of a call only."""
+    """SHA-256 of the bundle's contents, 64 hexadecimal digits; only in the first response of a call."""
     @_builtins.property
     def frames(self) -> _frames_pb2.Frames:
         """N frames at the model's size: frame i belongs to branch i."""
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
-        """Where the time went, for these frames."""
+        """Breakdown of the time for these frames."""
 
     def __init__(
         self,
@@ -251,14 +251,14 @@ Global___BranchResponse: _TypeAlias = BranchResponse  # noqa: Y015
 
 @_typing.final
 class PlayRequest(_message.Message):
-    """First a start, then actions."""
+    """Start, then actions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     action: _builtins.int
-    """Every further message: the latent action code taken next, 0 to num_codes - 1."""
+    """Every further message: the next latent action code, 0 to num_codes - 1."""
     @_builtins.property
     def start(self) -> Global___SimulationStart:
         """First message of the stream, once."""
@@ -281,7 +281,7 @@ Global___PlayRequest: _TypeAlias = PlayRequest  # noqa: Y015
 
 @_typing.final
 class PlayResponse(_message.Message):
-    """The answer to one action."""
+    """Response to one action."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -292,14 +292,14 @@ class PlayResponse(_message.Message):
     index: _builtins.int
     """0 for the frame after the first action."""
     bundle_id: _builtins.str
-    """SHA-256 of the contents of the bundle that draws, 64 hexadecimal digits; in the first answer of a call only."""
+    """SHA-256 of the bundle's contents, 64 hexadecimal digits; only in the first response of a call."""
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
         """One frame at the model's size."""
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
-        """Where the time went, for this frame."""
+        """Breakdown of the time for this frame."""
 
     def __init__(
         self,

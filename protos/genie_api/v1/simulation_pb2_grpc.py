@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class SimulationServiceStub(object):
-    """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
-    The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
+    """What-if video: frames that a sequence of latent actions would have produced from a prompt.
+    The same bundle, prompt, actions, options and seed give the same frames, whatever else is running.
     """
 
     def __init__(self, channel):
@@ -54,27 +54,27 @@ class SimulationServiceStub(object):
 
 
 class SimulationServiceServicer(object):
-    """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
-    The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
+    """What-if video: frames that a sequence of latent actions would have produced from a prompt.
+    The same bundle, prompt, actions, options and seed give the same frames, whatever else is running.
     """
 
     def Rollout(self, request, context):
-        """One prompt, one action sequence; frames come back as they are made.
+        """Rolls out one action sequence from one prompt; returns frames as they are drawn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Branch(self, request, context):
-        """One prompt, N action sequences of one length: the counterfactuals, computed together.
+        """Rolls out N action sequences of the same length from one prompt: counterfactuals, computed together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Play(self, request_iterator, context):
-        """Interactive: a start message, then one action a message; each is answered by one frame. State stays on the server
-        until the stream ends or has been idle for longer than the server allows (DEADLINE_EXCEEDED).
+        """Simulates interactively: a start message, then one action per message, each answered by one frame. State stays on
+        the server until the stream ends or is idle for longer than the server allows (DEADLINE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,8 +107,8 @@ def add_SimulationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SimulationService(object):
-    """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
-    The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
+    """What-if video: frames that a sequence of latent actions would have produced from a prompt.
+    The same bundle, prompt, actions, options and seed give the same frames, whatever else is running.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SimulationServiceStub:
-    """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
-    The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
+    """What-if video: frames that a sequence of latent actions would have produced from a prompt.
+    The same bundle, prompt, actions, options and seed give the same frames, whatever else is running.
     """
 
     @_typing.overload
@@ -36,33 +36,33 @@ class SimulationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SimulationServiceAsyncStub: ...
     Rollout: _grpc.UnaryStreamMultiCallable[_simulation_pb2.RolloutRequest, _simulation_pb2.RolloutResponse]
-    """One prompt, one action sequence; frames come back as they are made."""
+    """Rolls out one action sequence from one prompt; returns frames as they are drawn."""
     Branch: _grpc.UnaryStreamMultiCallable[_simulation_pb2.BranchRequest, _simulation_pb2.BranchResponse]
-    """One prompt, N action sequences of one length: the counterfactuals, computed together."""
+    """Rolls out N action sequences of the same length from one prompt: counterfactuals, computed together."""
     Play: _grpc.StreamStreamMultiCallable[_simulation_pb2.PlayRequest, _simulation_pb2.PlayResponse]
-    """Interactive: a start message, then one action a message; each is answered by one frame. State stays on the server
-    until the stream ends or has been idle for longer than the server allows (DEADLINE_EXCEEDED).
+    """Simulates interactively: a start message, then one action per message, each answered by one frame. State stays on
+    the server until the stream ends or is idle for longer than the server allows (DEADLINE_EXCEEDED).
     """
 
 @_typing.type_check_only
 class SimulationServiceAsyncStub(SimulationServiceStub):
-    """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
-    The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
+    """What-if video: frames that a sequence of latent actions would have produced from a prompt.
+    The same bundle, prompt, actions, options and seed give the same frames, whatever else is running.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Rollout: _aio.UnaryStreamMultiCallable[_simulation_pb2.RolloutRequest, _simulation_pb2.RolloutResponse]  # type: ignore[assignment]
-    """One prompt, one action sequence; frames come back as they are made."""
+    """Rolls out one action sequence from one prompt; returns frames as they are drawn."""
     Branch: _aio.UnaryStreamMultiCallable[_simulation_pb2.BranchRequest, _simulation_pb2.BranchResponse]  # type: ignore[assignment]
-    """One prompt, N action sequences of one length: the counterfactuals, computed together."""
+    """Rolls out N action sequences of the same length from one prompt: counterfactuals, computed together."""
     Play: _aio.StreamStreamMultiCallable[_simulation_pb2.PlayRequest, _simulation_pb2.PlayResponse]  # type: ignore[assignment]
-    """Interactive: a start message, then one action a message; each is answered by one frame. State stays on the server
-    until the stream ends or has been idle for longer than the server allows (DEADLINE_EXCEEDED).
+    """Simulates interactively: a start message, then one action per message, each answered by one frame. State stays on
+    the server until the stream ends or is idle for longer than the server allows (DEADLINE_EXCEEDED).
     """
 
 class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What-if video: from a prompt, the frames that a sequence of latent actions would have produced.
-    The same bundle, prompt, actions, options and seed give the same frames, whatever else runs.
+    """What-if video: frames that a sequence of latent actions would have produced from a prompt.
+    The same bundle, prompt, actions, options and seed give the same frames, whatever else is running.
     """
 
     @_abc_1.abstractmethod
@@ -71,7 +71,7 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _simulation_pb2.RolloutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_simulation_pb2.RolloutResponse], _abc.AsyncIterator[_simulation_pb2.RolloutResponse]]:
-        """One prompt, one action sequence; frames come back as they are made."""
+        """Rolls out one action sequence from one prompt; returns frames as they are drawn."""
 
     @_abc_1.abstractmethod
     def Branch(
@@ -79,7 +79,7 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _simulation_pb2.BranchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_simulation_pb2.BranchResponse], _abc.AsyncIterator[_simulation_pb2.BranchResponse]]:
-        """One prompt, N action sequences of one length: the counterfactuals, computed together."""
+        """Rolls out N action sequences of the same length from one prompt: counterfactuals, computed together."""
 
     @_abc_1.abstractmethod
     def Play(
@@ -87,8 +87,8 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_simulation_pb2.PlayRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_simulation_pb2.PlayResponse], _abc.AsyncIterator[_simulation_pb2.PlayResponse]]:
-        """Interactive: a start message, then one action a message; each is answered by one frame. State stays on the server
-        until the stream ends or has been idle for longer than the server allows (DEADLINE_EXCEEDED).
+        """Simulates interactively: a start message, then one action per message, each answered by one frame. State stays on
+        the server until the stream ends or is idle for longer than the server allows (DEADLINE_EXCEEDED).
         """
 
 def add_SimulationServiceServicer_to_server(servicer: SimulationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
