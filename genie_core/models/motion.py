@@ -134,6 +134,14 @@ class MotionDecoder(nn.Module):
         return there, self.back_out(y) - there.detach()
 
 
+    @torch.no_grad()
+    def mix(self, mixed_KK: Tensor) -> None:
+        """Decode from latents z what was decoded from mixed_KK @ z until now."""
+        for parameter in (*self.basis.parameters(), self.camera):
+            of_number_KX = parameter.view(self.dim, -1)
+            parameter.copy_((mixed_KK.T @ of_number_KX).view_as(parameter))
+
+
 def _gate(x: Tensor) -> Tensor:
     return 2 * torch.sigmoid(x)
 

@@ -81,6 +81,30 @@ class MotionActionModel(nn.Module):
         """What the networks compute in."""
         return self.motion_encoder.to_latent.weight.dtype
 
+    @torch.no_grad()
+    def condense(self, feature_ND: Tensor) -> None:
+        """Make latents the principal components of the feature, all pairs counting alike; decoding stays as near as it can.
+
+        Training passes latents through noise, so that the feature comes to say what moves; of the feature itself a
+        linear reader gets more out of its components than out of what went through the noise.
+
+        Args:
+            feature_ND: (N, maps * width) features of pairs, more than there are numbers in a latent.
+
+        """
+        encoder, decoder = self.motion_encoder, self.motion_decoder
+        size_N1 = feature_ND.square().mean(1, keepdim=True).sqrt()
+        alike_ND = (feature_ND / (size_N1 + 0.05 * size_N1.median())).double()
+        _, vectors = torch.linalg.eigh(alike_ND.T @ alike_ND)
+        basis_DK = vectors.flip(1)[:, : encoder.to_latent.out_features]
+        basis_DK = basis_DK * torch.where(basis_DK.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+        scale = (feature_ND.double() @ basis_DK).square().mean(1).sqrt().median().clamp(min=1e-9)
+        before_KD = encoder.to_latent.weight.double()
+        # What was decoded from W f is now decoded from W V (V^T f): the decoder is linear in the latent.
+        mixed_KK = (before_KD @ basis_DK * scale).float()
+        encoder.to_latent.weight.copy_((basis_DK.T / scale).float())
+        decoder.mix(mixed_KK)
+
     def predict(self, x_BTCHW: Tensor, action_BTD: Tensor) -> Tensor:
         """Frames (B, T, C, H, W) and what is done at each (B, T, D) -> each frame as it moves, (B, T, C, H, W)."""
         B, T, _, H, W = x_BTCHW.shape

@@ -322,7 +322,7 @@ def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingCo
 
 
 def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
-    """Train on pairs of frames without codes; k-means then finds the codes."""
+    """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
     special, batch = training.motion_training, training.lam.batch
 
     def loss(pixels_B2CHW: Tensor, _step: int) -> tuple[Tensor, Metrics]:
@@ -339,8 +339,10 @@ def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: 
     with torch.no_grad():
         for i in range(_CODEBOOK_BATCHES):
             pairs = torch.from_numpy(draw(np.random.default_rng([training.seed, 1, i])))
-            found.append(lam.latents(turned(to_pixels(pairs.to(run.device)))).flatten(0, 1))
-        lam.quantizer.fit(torch.cat(found))
+            found.append(lam.features(turned(to_pixels(pairs.to(run.device)))).flatten(0, 2))
+        feature_ND = torch.cat(found)
+        lam.condense(feature_ND)
+        lam.quantizer.fit(lam.motion_encoder.to_latent(feature_ND))
 
 
 def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
