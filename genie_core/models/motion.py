@@ -53,6 +53,14 @@ class Pairs:
     there_NCHW: Tensor
     back_NCHW: Tensor
 
+    def steady(self) -> Pairs:
+        """The same pairs without the movement of the whole picture, the median of its flow: as if no camera shook."""
+        flow_N2P = ((self.there_NCHW - self.back_NCHW) / 2).flatten(2)
+        # Of an even number `median` is the lower of the two in the middle; it must change its sign with the flow.
+        whole_N2 = (flow_N2P.median(-1).values - (-flow_N2P).median(-1).values) / 2
+        whole_N211 = whole_N2[:, :, None, None]
+        return Pairs(self.before_NCHW, self.after_NCHW, self.there_NCHW - whole_N211, self.back_NCHW + whole_N211)
+
     def inputs(self) -> tuple[Tensor, Tensor]:
         """What the encoder reads: channels that change sign when the frames are swapped, and those that do not."""
         flow = (self.there_NCHW - self.back_NCHW) / 2

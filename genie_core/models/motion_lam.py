@@ -59,7 +59,10 @@ class MotionActionModel(nn.Module):
         return self._encode(before_BTCHW, x_BTCHW)[1], LatentActionState(seen, x_BTCHW[:, -1].clone())
 
     def see(self, before_NCHW: Tensor, after_NCHW: Tensor) -> Pairs:
-        """Pairs of frames in [-0.5, 0.5], as the networks read them; the flow is computed on the CPU."""
+        """Pairs of frames in [-0.5, 0.5], as the networks read them; the flow is computed on the CPU.
+
+        What moves all of the picture is taken out: a shaking camera is not what the robot did.
+        """
         before, after = (to_frames(x[None])[0].cpu().numpy() for x in (before_NCHW, after_NCHW))
         there = [optical_flow(a, b, GRID) for a, b in zip(before, after, strict=True)]
         back = [optical_flow(b, a, GRID) for a, b in zip(before, after, strict=True)]
@@ -68,7 +71,7 @@ class MotionActionModel(nn.Module):
         return Pairs(
             *(torch.from_numpy(s).to(device).float() / 255 - 0.5 for s in small),
             *(torch.from_numpy(np.stack(f)).to(device) for f in (there, back)),
-        )
+        ).steady()
 
     def _encode(self, before_BTCHW: Tensor, after_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
         B, T = before_BTCHW.shape[:2]

@@ -154,7 +154,7 @@ class VectorQuantizer(nn.Module):
     def _fit(self, latent_MD: Tensor, iterations: int) -> None:
         K, M = self.config.codes, len(latent_MD)
         if not self.round:
-            self.radius.copy_(latent_MD.norm(dim=-1).median().clamp(min=1e-6))
+            self.radius.copy_((latent_MD.norm(dim=-1).median() / 2).clamp(min=1e-6))
         short_MD = self._shorten(latent_MD)
         picks = [int(torch.randint(M, (1,)))]
         distance_M = torch.full((M,), torch.inf, device=latent_MD.device)

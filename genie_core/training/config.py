@@ -64,15 +64,12 @@ class MotionTraining(_Frozen):
     """What is special in training a latent action model that reads motion; lengths in pixels of a frame of 64."""
 
     gap_s: tuple[float, float] = Field((0.1, 0.7), description="the two frames of a pair are so far apart, seconds")
-    noise: float = Field(0.15, ge=0, description="of latents, over their own size")
-    floor: float = Field(0.03, ge=0, description="least noise of latents: what makes a latent large")
-    nested_share: float = Field(
-        0.5,
+    noise: float = Field(
+        0.4,
         ge=0,
-        le=1,
-        description="share of pairs whose latent is cut to its first numbers, a sixteenth of them at least: so those "
-        "come to say what is done, and the others how it looks",
+        description="of latents, over their own size: the more, the less a latent can say but what the robot does",
     )
+    floor: float = Field(0.03, ge=0, description="least noise of latents: what makes a latent large")
     still: float = Field(0.02, gt=0, description="mean squared flow below which an error counts for less")
     back_weight: float = Field(0.3, ge=0, description="of the flow that moves the frame, which latents do not learn by")
     contrast: float = Field(0.2, ge=0, description="largest relative change of a colour, what the encoder sees")
@@ -80,8 +77,6 @@ class MotionTraining(_Frozen):
     flicker: float = Field(0.04, ge=0, description="largest shift of the later frame's light")
     pixel_noise: float = Field(0.01, ge=0, description="standard deviation, of a range of 1")
     flow_noise: float = Field(0.03, ge=0, description="standard deviation of the noise of flow")
-    shake: float = Field(0.8, ge=0, description="standard deviation of a shaking camera's movement")
-    shaken_share: float = Field(0.2, ge=0, le=1, description="share of pairs whose camera shakes")
 
 
 class DynamicsTraining(_Frozen):

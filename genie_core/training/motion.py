@@ -23,14 +23,13 @@ def turned(pair_B2CHW: Tensor) -> Tensor:
 def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> tuple[Tensor, Metrics]:
     """Squared error of flow over the pair's own motion, so that small motions count as much as large ones.
 
-    The encoder sees the pair disturbed (light, colour, noise, a shaking camera), the decoder and the target do not. The
+    The encoder sees the pair disturbed (light, colour, noise), the decoder and the target do not. The
     latent's noise is relative to its size, for the same reason as the loss.
     """
     latent_ND = lam.motion_encoder(*disturbed(pairs, training).inputs())[1].float()
     size_N1 = latent_ND.detach().square().mean(1, keepdim=True).sqrt()
     noise_ND = (training.noise * size_N1 + training.floor) * torch.randn_like(latent_ND)
-    shown_ND = (latent_ND + noise_ND) * _nested(latent_ND, training.nested_share)
-    there, back = lam.motion_decoder(pairs.before_NCHW, shown_ND)
+    there, back = lam.motion_decoder(pairs.before_NCHW, latent_ND + noise_ND)
     there_error = _relative_error(there, pairs.there_NCHW, training.still)
     back_error = _relative_error(back, pairs.back_NCHW, training.still)
     loss = there_error + training.back_weight * back_error
@@ -38,7 +37,7 @@ def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) 
 
 
 def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
-    """What the encoder sees of pairs: other light and colours, flicker, noise, and for some a camera that shakes."""
+    """What the encoder sees of pairs: other light and colours, flicker, noise."""
     before, after, there, back = pairs.before_NCHW, pairs.after_NCHW, pairs.there_NCHW, pairs.back_NCHW
     N, device = len(before), before.device
 
@@ -48,18 +47,8 @@ def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
     gain, lift = 1 + spread(3, training.contrast), spread(3, training.brightness)
     before = before * gain + lift + training.pixel_noise * torch.randn_like(before)
     after = after * gain + lift + spread(1, training.flicker) + training.pixel_noise * torch.randn_like(after)
-    shaken_N = torch.rand(N, 1, 1, 1, device=device) < training.shaken_share
-    shake = training.shake * torch.randn(N, 2, 1, 1, device=device) * shaken_N
-    shake = shake + training.flow_noise * torch.randn_like(there)
-    return Pairs(before, after, there + shake, back - shake)
-
-
-def _nested(latent_ND: Tensor, share: float) -> Tensor:
-    """1 for the numbers that are shown, 0 for the others: the first 1/16 to 16/16 of some latents, all of the rest."""
-    N, D = latent_ND.shape
-    kept_N1 = D * 2.0 ** (-4 * torch.rand(N, 1, device=latent_ND.device))
-    kept_N1 = torch.where(torch.rand(N, 1, device=latent_ND.device) < share, kept_N1, D)
-    return (torch.arange(D, device=latent_ND.device) < kept_N1).to(latent_ND.dtype)
+    wrong = training.flow_noise * torch.randn_like(there)
+    return Pairs(before, after, there + wrong, back - wrong)
 
 
 def _relative_error(flow_N2hw: Tensor, target_N2HW: Tensor, still: float) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from genie_core.models.config import LatentActionConfig, ModelConfig, MotionActionConfig, QuantizerConfig
 from genie_core.models.flow import optical_flow
 from genie_core.models.genie import Genie
+from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel, warp
 from genie_core.models.patches import to_pixels
 from genie_core.models.presets import preset
@@ -132,3 +133,13 @@ def test_codes_are_the_same_inside_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         inside = quantizer.nearest(latents)
     assert torch.equal(inside, quantizer.nearest(latents))
+
+
+def test_what_moves_the_whole_picture_is_taken_out_and_changes_its_sign_with_the_flow() -> None:
+    torch.manual_seed(0)
+    there, back = 0.3 * torch.randn(2, 3, 2, 32, 32)
+    there[:, :, 4:20, 4:16] += 3  # what a robot does: less than half of the picture
+    frame, shake = torch.zeros(3, 3, 32, 32), torch.tensor([1.0, -2.0]).view(1, 2, 1, 1)
+    pairs, shaken = Pairs(frame, frame, there, back), Pairs(frame, frame, there + shake, back - shake)
+    torch.testing.assert_close(shaken.steady().there_NCHW, pairs.steady().there_NCHW, atol=1e-5, rtol=0)
+    assert torch.equal(Pairs(frame, frame, back, there).steady().there_NCHW, pairs.steady().back_NCHW)
