@@ -43,7 +43,7 @@ class Genie(nn.Module):
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Trained parameters of each component (codebooks, which averages move, are not counted)."""
+    """Trained parameters of each component that a bundle would hold (codebooks, which averages move, are not counted)."""
 
     tokenizer: int
     lam: int
@@ -59,8 +59,8 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     """Count without allocating: the networks are built on the meta device."""
     with torch.device("meta"):
         genie = Genie(config)
-    counts = [sum(p.numel() for p in m.parameters()) for m in (genie.tokenizer, genie.lam, genie.dynamics)]
-    return ParameterCount(*counts)
+    counts = {name: sum(p.numel() for p in getattr(genie, name).parameters()) for name in config.components}
+    return ParameterCount(counts.get("tokenizer", 0), counts["lam"], counts.get("dynamics", 0))
 
 
 __all__ = ["Genie", "ParameterCount", "count_parameters"]
