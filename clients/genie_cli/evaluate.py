@@ -189,7 +189,8 @@ def print_report(report: Report, console: Console) -> None:
             missing[entry.title] = figure.reason
             continue
         target = entry.target(report.provenance.codes)
-        style = "" if target is None else "green" if figure.value >= target else "red"
+        verdict = entry.verdict(figure.value, figure.ci95, report.provenance.codes)
+        style = {"met": "green", "open": "yellow", "missed": "red"}.get(verdict or "", "")
         table.add_row(
             entry.title,
             f"[{style}]{entry.words(figure.value)}[/]" if style else entry.words(figure.value),

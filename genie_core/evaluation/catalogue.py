@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["dB", "share", "number"]
+Verdict = Literal["met", "open", "missed"]
+"""``open``: the target lies within the interval."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,14 @@ class Entry:
         """What a bundle with that many codes should reach; None where nothing is asked."""
         return next((t.value for t in self.targets if t.codes in (None, codes)), None)
 
+    def verdict(self, value: float, ci95: tuple[float, float] | None, codes: int) -> Verdict | None:
+        """Whether the target is met: only where the whole interval says so; None where nothing is asked."""
+        target = self.target(codes)
+        if target is None:
+            return None
+        low, high = ci95 or (value, value)
+        return "met" if low >= target else "missed" if high < target else "open"
+
     def words(self, value: float) -> str:
         """A value of this figure in its unit."""
         if self.unit == "share":
@@ -46,10 +56,17 @@ _PROBED = {
     "code": "linear probe of the one-hot code",
     "latent": "MLP probe of the latent before quantization",
     "latent_linear": "linear probe of the latent before quantization",
+    "flow_8x8": "baseline: linear probe of optical flow, means of 8 x 8 parts of the picture, 128 numbers",
+    "flow_8x8_mlp": "baseline: MLP probe of the same",
+    "flow_4x4": "baseline: linear probe of optical flow, means of 4 x 4 parts of the picture, 32 numbers",
+    "flow_global": "baseline: linear probe of the mean optical flow, 2 numbers",
     "frame_difference": "baseline: MLP probe of the difference of the two frames, shrunk to 8 x 8",
+    "frame": "baseline: linear probe of the first frame alone, shrunk to 8 x 8: what the scene says",
+    "random_encoder": "baseline: linear probe of the same encoder's latents before any training",
     "shuffled": "floor: MLP probe of the latent, fitted to the truth in random order",
-    "supervised": "bound: the same encoder trained with the truth",
+    "supervised": "the same encoder, trained with the truth as long as asked: a bound only if that was long enough",
 }
+_BASELINES = ("flow_8x8", "flow_8x8_mlp", "flow_4x4", "flow_global", "frame_difference", "frame", "random_encoder")
 _PROBE_TARGETS = {"code": (Target(0.75, codes=8), Target(0.85, codes=16)), "latent": (Target(0.92),)}
 
 
@@ -92,7 +109,14 @@ _LAM = (
         "dB",
     ),
     Entry("lam.psnr_over_copy_db", "... over copying", "that, over repeating the last frame", "dB", (Target(4),)),
-    Entry("lam.psnr_over_random_db", "... over random codes", "that, over codes drawn at random", "dB", (Target(4),)),
+    Entry(
+        "lam.psnr_over_random_db",
+        "... over random codes",
+        "that, over codes drawn at random: it grows with the entropy of the codes, which stands below, too",
+        "dB",
+        (Target(4),),
+    ),
+    Entry("lam.code_entropy_bits", "code entropy, bits", "of the shares of the codes; log2 of their number at most"),
     Entry(
         "lam.code_perplexity", "code perplexity", "effective number of codes in use", "number", (Target(7, codes=8),)
     ),
@@ -129,7 +153,7 @@ _PROBE = (
     *_probe("code", "displacement"),
     *_probe("latent", "displacement"),
     *_probe("latent_linear", "displacement"),
-    *_probe("frame_difference", "displacement"),
+    *(entry for name in _BASELINES for entry in _probe(name, "displacement")),
     *_probe("shuffled", "displacement"),
     *_probe("supervised", "displacement"),
     Entry(
@@ -151,7 +175,7 @@ _PROBE = (
     *_probe("code", "action"),
     *_probe("latent", "action"),
     *_probe("latent_linear", "action"),
-    *_probe("frame_difference", "action"),
+    *(entry for name in _BASELINES for entry in _probe(name, "action")),
     *_probe("shuffled", "action"),
 )
 _DISTANCES = (
@@ -159,7 +183,8 @@ _DISTANCES = (
     Entry(
         "dynamics.tokenizer_frechet_distance",
         "Fréchet, own features (not FVD)",
-        "real clips and rollouts, in the tokenizer's own features: lower is better, only within one bundle and data",
+        "real clips and rollouts, in the tokenizer's own features: lower is better, only within one bundle and data; "
+        "too high where clips are few: compare at the same n",
     ),
     Entry(
         "dynamics.tokenizer_frechet_distance_redrawn",
@@ -174,7 +199,8 @@ _DISTANCES = (
     Entry(
         "dynamics.fvd",
         "FVD (I3D)",
-        "Fréchet video distance of real clips and rollouts: lower is better, too high where clips are few",
+        "Fréchet video distance of real clips and rollouts: lower is better; too high where clips are few: compare "
+        "at the same n",
     ),
     Entry(
         "dynamics.fvd_redrawn",
@@ -203,6 +229,12 @@ _DYNAMICS = (
         "dynamics.next_token_accuracy",
         "next-token accuracy",
         "tokens of a wholly hidden next frame predicted right",
+        "share",
+    ),
+    Entry(
+        "dynamics.next_token_accuracy_copy",
+        "... of copying",
+        "tokens that stay as they were in the frame before: what predicting no change would get right",
         "share",
     ),
     *_DISTANCES,
@@ -247,4 +279,4 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
 
 ENTRIES: tuple[Entry, ...] = tuple(entry for entries in SECTIONS.values() for entry in entries)
 
-__all__ = ["ENTRIES", "SECTIONS", "Entry", "Target"]
+__all__ = ["ENTRIES", "SECTIONS", "Entry", "Target", "Verdict"]

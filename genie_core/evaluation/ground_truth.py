@@ -12,17 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data import resize_frames
+from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
 from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
-from genie_core.evaluation.material import Film, Study, Take
+from genie_core.evaluation.flow import optical_flow
+from genie_core.evaluation.material import Film, Study, Take, read_codes
 from genie_core.evaluation.supervised import Lesson, supervised_predictions
+from genie_core.inference import Labeller
 from genie_core.statistics.metrics import Array, normalised_mse, normalised_mutual_information, r2_mean, residual_sums
-from genie_core.statistics.probes import Probe, fit_linear, fit_mlp
+from genie_core.statistics.probes import Probe, fit_mlp
+from genie_core.statistics.ridge import fit_ridge
 
-_DIFFERENCE_SIDE = 8
-"""Pixels a side of the shrunken frames whose difference is the baseline."""
-
-PROBES = ("code", "latent", "latent_linear", "frame_difference", "shuffled")
+LINEAR_BASELINES = (*FLOWS, "frame", "random_encoder")
+PROBES = ("code", "latent", "latent_linear", "flow_8x8_mlp", "frame_difference", *LINEAR_BASELINES, "shuffled")
 SUPERVISED = "supervised"
 DISPLACEMENT = "displacement"
 LEAST_BOUND = 0.05
@@ -113,7 +114,8 @@ def probe_scores(
     """Sums (E, 4, K) of `residual_sums` over the scored episodes, for each of `PROBES`.
 
     A linear probe of a one-hot code predicts the code's mean: no other probe of a code alone can do better, so that
-    there is no MLP for it. `shuffled` learns the latents with the truth in random order.
+    there is no MLP for it. `shuffled` learns the latents with the truth in random order. The penalty of linear probes
+    is chosen inside the episodes that they are fitted on.
     """
     seed = study.options.seed
     codes = np.eye(study.bundle.config.lam.quantizer.codes)
@@ -127,15 +129,28 @@ def probe_scores(
     def latent(take: Take) -> Array:
         return take.latent_SD.astype(np.float64)
 
+    fitted = [(study.takes[i], truth[i]) for i in halves.fit] + _others(study, read, truth[0].shape[1])
+    untrained = Labeller(random_encoder(study.bundle, seed))
+    looked_at = [*(take for take, _ in fitted), *(study.takes[i] for i in halves.score)]
+    seen = {id(take): _features(take, untrained) for take in looked_at}
+    target_NK = np.concatenate([target for _, target in fitted])
+    episode_N = np.concatenate([np.full(len(target), i) for i, (_, target) in enumerate(fitted)])
+
+    def linear(x_NF: Array, y_NK: Array) -> Probe:
+        return fit_ridge(x_NF, y_NK, episode_N)
+
+    def baseline(name: str) -> Callable[[Take], Array]:
+        return lambda take: seen[id(take)][name]
+
     plan: Mapping[str, tuple[Callable[[Take], Array], Callable[[Array, Array], Probe]]] = {
-        "code": (lambda take: codes[take.code_S], fit_linear),
+        "code": (lambda take: codes[take.code_S], linear),
         "latent": (latent, mlp),
-        "latent_linear": (latent, fit_linear),
-        "frame_difference": (lambda take: frame_differences(take.film), mlp),
+        "latent_linear": (latent, linear),
+        "flow_8x8_mlp": (baseline("flow_8x8"), mlp),
+        "frame_difference": (baseline("frame_difference"), mlp),
+        **{name: (baseline(name), linear) for name in LINEAR_BASELINES},
         "shuffled": (latent, shuffled),
     }
-    fitted = [(study.takes[i], truth[i]) for i in halves.fit] + _others(study, read, truth[0].shape[1])
-    target_NK = np.concatenate([target for _, target in fitted])
     scores = {}
     for name, (features, fit) in plan.items():
         probe = fit(np.concatenate([features(take) for take, _ in fitted]), target_NK)
@@ -143,16 +158,18 @@ def probe_scores(
     return scores
 
 
+def _features(take: Take, untrained: Labeller) -> dict[str, Array]:
+    """What else the take's frames say, by name: the baselines, and the same encoder untrained."""
+    frames_THWC = take.film.frames_THWC
+    before, after = frames_THWC[:-1], frames_THWC[1:]
+    found = baseline_features(before, after, optical_flow(before, after))
+    return {**found, "random_encoder": read_codes(untrained, frames_THWC)[1].astype(np.float64)}
+
+
 def _others(study: Study, read: Read, width: int) -> list[tuple[Take, Array]]:
     """Episodes that are not scored and their truth, where it is as wide."""
     found = [(take, read(take.film)) for take in study.others]
     return [(take, target) for take, target in found if target is not None and target.shape[1] == width]
-
-
-def frame_differences(film: Film) -> Array:
-    """The baseline's features, (S, 192): each frame's difference to the next, both shrunk to 8 x 8."""
-    small_THWC = resize_frames(film.frames_THWC, _DIFFERENCE_SIDE, _DIFFERENCE_SIDE).astype(np.float64)
-    return np.diff(small_THWC, axis=0).reshape(len(small_THWC) - 1, -1)
 
 
 def motion_class(displacement_SK: Array, still: float) -> NDArray[np.int64]:
@@ -229,7 +246,6 @@ __all__ = [
     "PROBES",
     "SUPERVISED",
     "Halves",
-    "frame_differences",
     "ground_truth_findings",
     "motion_class",
     "probe_scores",

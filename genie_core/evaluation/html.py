@@ -72,7 +72,7 @@ def _row(entry: Entry, figure: Measured, codes: int) -> str:
     if isinstance(figure, Missing):
         return f'<tr>{title}<td class="missing" colspan="4">not measured: {escape(figure.reason)}</td></tr>'
     target = entry.target(codes)
-    met = "" if target is None else "met" if figure.value >= target else "unmet"
+    met = {"met": "met", "missed": "unmet"}.get(entry.verdict(figure.value, figure.ci95, codes) or "", "")
     interval = "" if figure.ci95 is None else entry.interval(*figure.ci95)
     cells = (
         f'<td class="number {met}">{entry.words(figure.value)}</td><td class="number">{interval}</td>'

@@ -16,7 +16,7 @@ from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic
 from genie_core.evaluation.material import Study, Take, read_codes
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
-from genie_core.statistics.metrics import Array, perplexity, psnr_db
+from genie_core.statistics.metrics import Array, entropy, perplexity, psnr_db
 
 BRIGHTNESS = 0.05
 """Added to every colour, of a range of 1."""
@@ -54,6 +54,9 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
             "lam.code_perplexity": estimate(count_EK, perplexity, transitions, rng),
             "lam.temporal_stability": mean_of([t.code_S[1:] == t.code_S[:-1] for t in takes], rng),
             **_robustness(study, rng),
+            "lam.code_entropy_bits": estimate(
+                count_EK, lambda count_RK: entropy(count_RK) / np.log(2), transitions, rng
+            ),
         },
         {"lam.code_share": [estimate(count_EK, _share_of(code), transitions, rng) for code in range(codes)]},
     )

@@ -36,6 +36,7 @@ PICTURED = 4
 """Starts whose videos are kept to look at."""
 
 _METRICS = ("psnr_db", "ssim")
+_TOKENS = ("dynamics.next_token_accuracy", "dynamics.next_token_accuracy_copy")
 _KEYS = ("dynamics.delta_t_psnr_4", "dynamics.psnr_4_db", "dynamics.worst_psnr_over_copy_db")
 
 
@@ -43,12 +44,14 @@ _KEYS = ("dynamics.delta_t_psnr_4", "dynamics.psnr_4_db", "dynamics.worst_psnr_o
 class Comparison:
     """One start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H, with H the number of frames that were simulated.
 
-    `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right.
+    `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right, `token_copies` the share that
+    are what they were in the frame before.
     """
 
     mse_VH: Array
     ssim_VH: Array
     token_accuracy: float
+    token_copies: float
 
 
 def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
@@ -56,7 +59,7 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
     starts = draw_starts(study.takes, study.options.rollouts, HORIZON, rng, wanted=LENGTH)
     if not starts:
         reason = Missing(f"no episode has {HORIZON + 1} frames at the model's rate")
-        return Findings(dict.fromkeys((*_KEYS, "dynamics.next_token_accuracy", *DISTANCES), reason))
+        return Findings(dict.fromkeys((*_KEYS, *_TOKENS, *DISTANCES), reason))
     simulator = Simulator(study.bundle)
     frames = [_frames_after(study, start) for start in starts]
     reader = clip_reader(study, frames)
@@ -120,6 +123,7 @@ def compare(
         np.stack([frame_mse(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
         np.stack([ssim(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
         token_accuracy(study.bundle, token_TN[: HORIZON + 1], codes_2H[0, :HORIZON]),
+        float((token_TN[1 : HORIZON + 1] == token_TN[:HORIZON]).mean()),
     )
     video = Video(f"{take.film.name} frame {start.frame}", {"real": real_THWC, **tracks})
     return comparison, video, {"inferred": codes_2H[0].tolist(), "random": codes_2H[1].tolist()}
@@ -149,12 +153,14 @@ def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.rand
     """Figures, of horizons 1 to `HORIZON`, and curves, as far as any rollout goes, of what was compared."""
     mse = by_take(starts, [c.mse_VH[:, :HORIZON] for c in found])
     accuracy = by_take(starts, [np.array(c.token_accuracy) for c in found])
+    copies = by_take(starts, [np.array(c.token_copies) for c in found])
     return Findings(
         {
             "dynamics.delta_t_psnr_4": mean_of([delta_t_psnr(group) for group in mse], rng),
             "dynamics.psnr_4_db": of_means(mse, _psnr_at("inferred", DELTA_T - 1), rng),
             "dynamics.worst_psnr_over_copy_db": of_means(mse, _worst_over_copy, rng),
             "dynamics.next_token_accuracy": mean_of(accuracy, rng),
+            "dynamics.next_token_accuracy_copy": mean_of(copies, rng),
         },
         _curves(starts, found, rng),
     )

@@ -46,13 +46,23 @@ def optical_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8], gr
         ModelError: OpenCV is not installed.
 
     """
-    cv2 = _opencv()
     height, width, _ = before_HWC.shape
-    grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in (before_HWC, after_HWC)]
-    flow_HW2 = cv2.calcOpticalFlowFarneback(grey[0], grey[1], None, **_FARNEBACK)
-    cells_GG2 = cv2.resize(flow_HW2, (grid, grid), interpolation=cv2.INTER_AREA)
+    cells_GG2 = _opencv().resize(dense_flow(before_HWC, after_HWC), (grid, grid), interpolation=_opencv().INTER_AREA)
     scaled: NDArray[np.float32] = cells_GG2 * np.array([UNIT / width, UNIT / height], np.float32)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def dense_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The flow at every pixel: (H, W, 3) uint8 RGB each -> (H, W, 2) float32, columns, then rows, in pixels.
+
+    Raises:
+        ModelError: OpenCV is not installed.
+
+    """
+    cv2 = _opencv()
+    grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in (before_HWC, after_HWC)]
+    flow_HW2: NDArray[np.float32] = cv2.calcOpticalFlowFarneback(grey[0], grey[1], None, **_FARNEBACK)
+    return flow_HW2
 
 
 def shrink(frame_HWC: NDArray[np.uint8], grid: int) -> NDArray[np.uint8]:
@@ -75,4 +85,4 @@ def _opencv() -> ModuleType:
     return module
 
 
-__all__ = ["UNIT", "optical_flow", "shrink"]
+__all__ = ["UNIT", "dense_flow", "optical_flow", "shrink"]

@@ -1,4 +1,4 @@
-"""Linear and MLP probes: how much of the truth can be read off a representation. Pure fitting, no Genie model here."""
+"""The MLP probe: how much of the truth can be read off a representation. Linear probes are `ridge`'s work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from genie_core.statistics.metrics import Array
 Probe = Callable[[Array], Array]
 """From features (N, F) to predictions (N, K)."""
 
-RIDGE = 1e-3
-"""Penalty of the linear probe on standardised features, a share of the number of rows."""
 HIDDEN = 128
 STEPS = 1500
 OUTLIER = 5.0
@@ -48,14 +46,6 @@ class Scale:
     def undo(self, x_NF: Array) -> Array:
         """The way back."""
         return x_NF * np.where(np.isinf(self.deviation), 0, self.deviation) + self.mean
-
-
-def fit_linear(x_NF: Array, y_NK: Array) -> Probe:
-    """Ridge regression with an intercept."""
-    inputs, outputs = Scale.of(x_NF), Scale.of(y_NK)
-    x, y = inputs.apply(x_NF), outputs.apply(y_NK)
-    weights_FK = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y)
-    return lambda features: outputs.undo(inputs.apply(features) @ weights_FK)
 
 
 def fit_mlp(x_NF: Array, y_NK: Array, seed: int, *, batch: int | None = None, steps: int = STEPS) -> Probe:
@@ -151,4 +141,4 @@ def _train(
         optimizer.step()
 
 
-__all__ = ["Probe", "Scale", "fit_linear", "fit_mlp"]
+__all__ = ["Probe", "Scale", "fit_mlp"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -45,16 +44,6 @@ def test_a_pairs_flow_is_its_own_whatever_is_beside_it() -> None:
         np.testing.assert_array_equal(optical_flow(*alone)[0], beside)
 
 
-def test_the_callers_threads_are_left_as_they_are() -> None:
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(2)
-    try:
-        optical_flow(*pair(0, 1))
-        assert cv2.getNumThreads() == 2
-    finally:
-        cv2.setNumThreads(before)
-
-
 def test_cell_means_by_hand() -> None:
     x = np.arange(24, dtype=np.float32).reshape(1, 4, 6, 1)
     np.testing.assert_allclose(cell_means(x, 2)[0, :, :, 0], [[4, 7], [16, 19]])
@@ -81,7 +70,9 @@ def test_a_random_encoder_repeats_differs_from_the_bundle_and_leaves_torchs_rand
     bundle = load_bundle(make_nano_bundle(tmp_path / "nano", seed=5))
     frames = draw_squares(np.array([[4, 4], [6, 5], [8, 9]]), 32, np.random.default_rng(1))
     before = torch.get_rng_state()
-    latents = [Labeller(b).label(frames, 1).latent for b in (random_encoder(bundle, 0), random_encoder(bundle, 0), bundle)]
+    latents = [
+        Labeller(b).label(frames, 1).latent for b in (random_encoder(bundle, 0), random_encoder(bundle, 0), bundle)
+    ]
     assert torch.equal(before, torch.get_rng_state())
     np.testing.assert_array_equal(latents[0], latents[1])
     assert np.abs(latents[0] - latents[2]).max() > 0.1

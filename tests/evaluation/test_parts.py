@@ -149,11 +149,12 @@ def test_delta_t_psnr_is_the_papers() -> None:
     mse[:, VIDEOS.index("random"), DELTA_T - 1] = [0.1, 0.1]
     np.testing.assert_allclose(delta_t_psnr(mse), [10, 20])
     found = summarise(
-        [Start(0, 0), Start(1, 0)], [Comparison(m, np.zeros((len(VIDEOS), HORIZON)), 0.5) for m in mse], rng()
+        [Start(0, 0), Start(1, 0)], [Comparison(m, np.zeros((len(VIDEOS), HORIZON)), 0.5, 0.25) for m in mse], rng()
     )
     assert value(found, "dynamics.delta_t_psnr_4") == pytest.approx(15)
     assert value(found, "dynamics.psnr_4_db") == pytest.approx(-10 * np.log10(0.0055))
     assert value(found, "dynamics.next_token_accuracy") == 0.5
+    assert value(found, "dynamics.next_token_accuracy_copy") == 0.25
     assert value(found, "dynamics.worst_psnr_over_copy_db") == 0
 
 
@@ -161,7 +162,7 @@ def test_the_worst_horizon_counts() -> None:
     mse = np.full((1, len(VIDEOS), HORIZON), 0.01)
     mse[0, VIDEOS.index("copy")] = 0.1
     mse[0, VIDEOS.index("inferred"), 5] = 1
-    found = summarise([Start(0, 0)], [Comparison(mse[0], mse[0], 0.0)], rng())
+    found = summarise([Start(0, 0)], [Comparison(mse[0], mse[0], 0.0, 0.0)], rng())
     assert value(found, "dynamics.worst_psnr_over_copy_db") == pytest.approx(-10)
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from genie_core.evaluation.ground_truth import Halves, frame_differences, motion_class, probe_scores
+from genie_core.evaluation.ground_truth import Halves, motion_class, probe_scores
 from genie_core.evaluation.material import Film, Study, Take
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller, Sampling
 from genie_core.models.bundle import load_bundle
 from genie_core.statistics.metrics import r2, r2_mean, residual_sums
-from genie_core.statistics.probes import Scale, fit_linear, fit_mlp
+from genie_core.statistics.probes import Scale, fit_mlp
+from genie_core.statistics.ridge import fit_ridge
 from tests.factories.bundles import make_nano_bundle
 
 
@@ -20,25 +21,12 @@ def features(rows: int = 400, seed: int = 0) -> np.ndarray[tuple[int, ...], np.d
     return np.random.default_rng(seed).normal(size=(rows, 3))
 
 
-def test_the_linear_probe_finds_a_linear_truth() -> None:
-    x, weights = features(), np.array([[1.0, 0], [0, -2], [3, 0.5]])
-    y = x @ weights + [10, -4]
-    np.testing.assert_allclose(fit_linear(x, y)(features(seed=1)), features(seed=1) @ weights + [10, -4], atol=0.05)
-
-
-def test_the_linear_probe_of_a_code_predicts_its_mean() -> None:
-    code = np.array([0, 0, 1, 1, 2, 2, 2, 2])
-    truth = np.array([1.0, 3, 5, 5, 0, 0, 4, 4])[:, None]
-    probe = fit_linear(np.eye(4)[code], truth)  # one code is never used
-    np.testing.assert_allclose(probe(np.eye(4)[[0, 1, 2]])[:, 0], [2, 5, 2], atol=0.05)
-
-
 def test_the_mlp_finds_what_no_linear_probe_can() -> None:
     def product(x: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray:  # type: ignore[type-arg]
         return (x[:, :1] * x[:, 1:2]) * 0.01 + 7
 
     x, held_out = features(800), features(500, seed=1)
-    linear, mlp = fit_linear(x, product(x)), fit_mlp(x, product(x), seed=0)
+    linear, mlp = fit_ridge(x, product(x), np.arange(len(x)) // 80), fit_mlp(x, product(x), seed=0)
     assert r2(residual_sums(product(held_out), linear(held_out)))[0] < 0.1
     assert r2(residual_sums(product(held_out), mlp(held_out)))[0] > 0.8
 
@@ -62,7 +50,7 @@ def test_columns_that_never_vary_are_no_trouble() -> None:
     x = np.column_stack([np.full(50, 3.0), np.arange(50.0)])
     scale = Scale.of(x)
     np.testing.assert_allclose(scale.undo(scale.apply(x)), x)
-    assert np.isfinite(fit_linear(x, x)(x)).all()
+    assert np.isfinite(fit_ridge(x, x, np.arange(50) // 10)(x)).all()
     assert np.isfinite(fit_mlp(x, x, seed=0)(x)).all()
 
 
@@ -84,16 +72,6 @@ def test_r2_means_leave_out_what_does_not_vary() -> None:
     truth = np.column_stack([np.zeros(4), np.arange(4.0)])
     assert r2_mean(residual_sums(truth, truth)) == pytest.approx(1)
     assert np.isnan(r2_mean(residual_sums(truth[:, :1], truth[:, :1])))
-
-
-def test_frame_differences_see_only_changes() -> None:
-    frames = np.full((3, 16, 16, 3), 100, np.uint8)
-    frames[2, :2, :2] = 120
-    found = frame_differences(Film("", frames, None, None))
-    assert found.shape == (2, 192)
-    assert not found[0].any()
-    np.testing.assert_array_equal(np.flatnonzero(found[1]), [0, 1, 2])
-    np.testing.assert_array_equal(found[1, :3], 20)
 
 
 def test_probes_are_fitted_on_the_other_episodes_too(tmp_path: Path) -> None:

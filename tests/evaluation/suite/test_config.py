@@ -62,10 +62,17 @@ def test_names_of_sets_are_their_own_and_means_are_of_sets_with_a_truth(tmp_path
 
 
 def test_what_is_no_suite_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere: No such file.*one of: zoo"):
+    with pytest.raises(DatasetError, match=r"nowhere: No such file.*one of: simulated, zoo"):
         read_suite("nowhere")
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DatasetError, match=r"broken\.json: not JSON"):
         read_suite(str(tmp_path / "broken.json"))
     with pytest.raises(DatasetError, match="format"):
         read_suite(write(tmp_path, {**suite(), "format": 2}))
+
+
+def test_the_simulated_suite_is_of_the_sets_that_the_plan_makes() -> None:
+    plan = json.loads((Path(__file__).parents[3] / "scripts" / "zoo_data.json").read_text())
+    groups = ("by_view_and_disturbance", "by_motion", "by_robot")
+    made = [f"{name}.hdf5" for group in groups for name in plan[group]["sets"]]
+    assert [s.path for s in read_suite("simulated").sets] == made
