@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check check-lower-bounds bench conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds bench kill-trials conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ check-lower-bounds: $(STAMP) ## the tests, with the lowest version of every depe
 
 bench: $(STAMP) ## measure the published figures (half an hour on an idle machine); NAMES="a b" for some rows only
 	$(BIN)/python -m benchmarks $(NAMES)
+
+kill-trials: $(STAMP) ## SIGKILL to client, server, exports, at random and at every step on the disk (20 minutes); OPTIONS="--random 300"
+	$(BIN)/python -m tests.reliability $(OPTIONS)
 
 conformance: $(STAMP) ## other projects' own loaders on what Genie writes, each in its own environment (up to 25 GB)
 	$(BIN)/python conformance/run.py $(TOOLS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +16,15 @@ from genie_client import Client, ModelError, ServerBusyError, ServerUnavailableE
 from genie_client.bulk import LabelPlan, LabelReport, label_dataset
 from genie_client.patience import Waiting
 from genie_core.data import open_dataset, open_labelled
+from genie_core.errors import DatasetError
 from tests.factories.bundles import make_nano_bundle
 from tests.factories.data import make_robomimic
 from tests.support.processes import free_port
 from tests.support.service_server import serving
+from tests.support.tcp_proxy import TcpProxy
+
+CUT_S = float(os.environ.get("GENIE_CUT_SECONDS", "0.5"))
+"""How long the network is cut."""
 
 
 class Run:
@@ -48,7 +55,7 @@ class Run:
         return condition()
 
     def end(self) -> LabelReport:
-        self._thread.join(60)
+        self._thread.join(60 + CUT_S)
         if self.error is not None:
             raise self.error
         assert self.report is not None
@@ -88,7 +95,7 @@ def start_and_stop(models: Path, source: Path, output: Path, port: int, **plan: 
     """A run whose server is drained as soon as one episode is done, with no time for those under way."""
     with serving(models, port=port, drain_seconds=0) as running:
         run = Run(running.server.address, source, output, jobs=2, **plan)
-        assert run.wait_until(lambda: run.done > 1)
+        assert run.wait_until(lambda: run.done > 1.01)
         running.run(running.server.drain(0))
     return run
 
@@ -124,6 +131,46 @@ def test_a_server_that_comes_back_with_another_bundle_is_refused(models: Path, s
         pytest.raises(ModelError, match=r"replaced the model .* its bundle is"),
     ):
         run.end()
+
+
+@pytest.mark.parametrize("what", ["vanishes", "is truncated", "is replaced"])
+def test_a_source_that_changes_under_the_run_is_told_and_costs_nothing_once_it_is_back(
+    server: str, source: Path, tmp_path: Path, what: str
+) -> None:
+    kept = shutil.copy2(source, tmp_path / "kept")
+    run = Run(server, source, tmp_path / "out.hdf5", jobs=1)
+    assert run.wait_until(lambda: run.done > 1.01)
+    if what == "vanishes":
+        source.unlink()
+    elif what == "is truncated":
+        os.truncate(source, source.stat().st_size // 2)
+    else:
+        os.replace(make_robomimic(tmp_path / "b.hdf5", episodes=12, frames=400, size=32), source)
+    with pytest.raises(DatasetError, match=rf"{source.name}: "):
+        run.end()
+    assert not (tmp_path / "out.hdf5").exists()
+    os.replace(kept, source)
+    assert Run(server, source, tmp_path / "out.hdf5").end().found >= 1
+    Run(server, source, tmp_path / "at-once.hdf5").end()
+    assert_same_labels(tmp_path / "out.hdf5", tmp_path / "at-once.hdf5")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_network_that_is_cut_for_a_while_is_waited_for(
+    server: str, source: Path, tmp_path: Path, silent: bool
+) -> None:
+    """`silent`: nobody is told of the cut, nothing comes through; otherwise connections break and none can be made."""
+    with TcpProxy(server) as proxy:
+        run = Run(proxy.address, source, tmp_path / "out.hdf5")
+        assert run.wait_until(lambda: run.done > 1.01)
+        proxy.cut(silent=silent)
+        if not silent:
+            assert run.wait_until(lambda: ServerUnavailableError in run.reasons())
+        time.sleep(CUT_S)
+        proxy.mend()
+        assert run.end().labelled == 12
+    Run(server, source, tmp_path / "at-once.hdf5").end()
+    assert_same_labels(tmp_path / "out.hdf5", tmp_path / "at-once.hdf5")
 
 
 def test_patience_ends_and_what_is_finished_stands(models: Path, source: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def try_once(task: Task, folder: Path, kills: Sequence[Point | float], expected:
 def judge(task: Task, folder: Path, last: Ended, expected: dict[str, str], tally: Tally, how: str) -> None:
     """Say what the last run of a trial came to."""
     there = contents(folder)
-    had_ended = (last.code == 2 and "exists already" in last.said) or "carries labels already" in last.said
+    had_ended = last.code == 2 and any(words in last.said for words in ("exists already", "carries labels already"))
     if there != expected:
         wrong = sorted(set(there.items()) ^ set(expected.items()))
         tally.failures.append(f"{task.name} killed {how}: {[name for name, _ in wrong][:6]}: {last.said[-300:]}")

@@ -150,6 +150,8 @@ class LabelWriter:
             part = EpisodePart(atomic, episode, self._model, self._alignment, keep_frames=keep_frames)
             yield part
             labels = part.complete_labels()
+            if isinstance(episode.source, Path):  # one behind a URL is asked for at the end only
+                self._check_source(episode.source)
             computed = attrs.model_copy(update={"computation": part.computation})
             with atomic.writing() as file:
                 write_labels(file, labels, computed, part.frames_sha256)
@@ -174,13 +176,16 @@ class LabelWriter:
         if not self._stored or (missing and not allow_missing):
             names = ", ".join(episode.name for episode in missing[:5])
             raise DatasetError(f"{self._output}: {len(missing)} episodes are not labelled yet: {names}")
-        for source, stamp in self._stamps.items():
-            if size_and_time(source) != stamp:
-                raise DatasetError(f"{source}: the file has changed while it was labelled; label it again")
+        for source in self._stamps:
+            self._check_source(source)
         if self._layout or any(stored.path != self._output for stored in self._stored.values()):
             self._write_output()
         self._journal.remove()
         return self._output
+
+    def _check_source(self, source: SourcePath) -> None:
+        if size_and_time(source) != self._stamps[source]:
+            raise DatasetError(f"{source}: the file has changed while it was labelled; label it again")
 
     def _write_output(self) -> None:
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
