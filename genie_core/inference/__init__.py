@@ -1,4 +1,4 @@
-"""What the service hosts, usable without it: `Labeller` and `Simulator`."""
+"""Labelling and simulation without a server: `Labeller` and `Simulator`."""
 
 from genie_core.inference.labeller import BLOCK, Block, Encoded, Labeller, LabelStream
 from genie_core.inference.simulator import Rollout, Sampling, SimulatedStream, Simulator, draw_together

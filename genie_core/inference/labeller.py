@@ -1,9 +1,9 @@
-"""Labels video with latent actions. Streaming is the only implementation: a whole episode goes through a stream.
+"""Labelling of video with latent actions. Always streams: a whole episode is labelled through a stream, too.
 
-A label is a function of the bundle and the episode alone. Frames are encoded in blocks of `BLOCK` frames at the model's
-rate, cut at fixed places counted from the episode's start, with the keys and values of earlier frames carried along. So
-the numbers never depend on how frames arrived. Blocks of different streams may be encoded together; that this changes
-no bit either is what `genie_core.inference.shapes` makes sure of.
+A label depends only on the bundle and the episode. Frames are encoded in blocks of `BLOCK` frames at the model's rate,
+cut at fixed places counted from the episode's start, and the keys and values of earlier frames are carried along: the
+numbers never depend on how frames arrive. Blocks of different streams may be encoded together;
+`genie_core.inference.shapes` makes sure that this changes no bit.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from genie_core.models.bundle import Bundle
 from genie_core.models.lam import LatentActionState
 
 BLOCK = 16
-"""Frames at the model's rate that are encoded together."""
+"""Number of frames at the model's rate that are encoded together."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """What is encoded at once of one stream at the model's rate.
+    """One block of frames to encode, of one stream at the model's rate.
 
     Attributes:
         frames_THWC: (T, H, W, 3) uint8 of the model's size, T from 1 to BLOCK; fewer than BLOCK at an episode's end.
-        state: what the stream remembers of the frames before.
+        state: temporal state after the previous frames.
 
     """
 
@@ -40,13 +40,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What encoding a block gives; row j describes frame j - 1 -> j of the stream.
+    """Result of encoding a block; row j describes frame j - 1 -> j of the stream.
 
     Attributes:
         latent: (BLOCK, D) float32.
         code: (BLOCK,) uint16.
         confidence: (BLOCK,) float32.
-        state: what the stream remembers now.
+        state: temporal state after this block.
 
     """
 
@@ -57,7 +57,7 @@ class Encoded:
 
 
 class Labeller:
-    """Reads latent actions off video with one bundle. Streams of one labeller may run in different threads."""
+    """Labels video with one bundle. Streams of one labeller may run in different threads."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -68,47 +68,48 @@ class Labeller:
         self.state_bytes = self.nothing.nbytes
 
     def stream(self, step: int, density: Density = "dense") -> LabelStream:
-        """Begin to label one episode.
+        """Start labelling one episode.
 
         Args:
             step: transition length k in frames, at least 1: the label at t describes x_t -> x_{t+k}.
-            density: which transitions are labelled.
+            density: transitions to label.
 
         Raises:
-            RequestError: a step below 1 or an unknown density.
+            RequestError: `step` is below 1, or `density` is unknown.
 
         """
         return LabelStream(self, step, density)
 
     def stream_bytes(self, step: int, density: Density, frames: int | None = None) -> int:
-        """The most bytes that a stream holds between its first frames and its last label, one `feed` apart.
+        """Return the most bytes that a stream holds from its first frames to its last label, with one `feed` at a time.
 
         Args:
             step: transition length in frames.
-            density: which transitions are labelled.
-            frames: of the whole episode, where that is known.
+            density: transitions to label.
+            frames: length of the whole episode, if known.
 
         """
         span = BLOCK * step
         phases = step if density == "dense" else 1
-        if frames is not None and frames <= span:  # one block a phase, and nothing to remember before it
+        if frames is not None and frames <= span:  # one block per phase, and no state before it
             return 2 * frames * self.frame_bytes + min(phases, frames) * self.state_bytes
         return 2 * span * self.frame_bytes + 2 * phases * self.state_bytes
 
     def label(self, frames_THWC: NDArray[np.uint8], step: int, density: Density = "dense") -> Labels:
-        """Label a whole episode: (T, H, W, 3) uint8 frames of any size -> T labels."""
+        """Label a whole episode, (T, H, W, 3) uint8 frames of any size; returns T labels."""
         return self.label_many([frames_THWC], step, density)[0]
 
     def label_many(
         self, episodes: Sequence[NDArray[np.uint8]], step: int, density: Density = "dense", *, batch: int = 1
     ) -> list[Labels]:
-        """Label several episodes, `batch` blocks of frames at a time: each the same as by `label`.
+        """Label several episodes, `batch` blocks of frames at a time; each result is the same as that of `label`.
 
-        Streams are cut to `BLOCK` frames at the model's rate; `batch` of them are encoded by one pass of the networks.
-        On a CPU the fastest is a batch of 1 or 2 in as many threads as there are cores, each computing in one.
+        Streams are cut into blocks of `BLOCK` frames at the model's rate; `batch` of them are encoded in one pass of
+        the networks. On a CPU the fastest is a batch of 1 or 2 in as many threads as there are cores, with one torch
+        thread each.
 
         Raises:
-            RequestError: frames of another shape or type, a step below 1, an unknown density.
+            RequestError: frames have another shape or dtype, `step` is below 1, or `density` is unknown.
 
         """
         streams = [self.stream(step, density) for _ in episodes]
@@ -125,18 +126,18 @@ class Labeller:
         return [Labels.concatenate([*part, stream.rest()]) for part, stream in zip(parts, streams, strict=True)]
 
     def resized(self, frames_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Frames of any size at the model's. Raises RequestError where they are not (T, H, W, 3) uint8."""
+        """Resize frames of any size to the model's. Raises RequestError unless they are (T, H, W, 3) uint8."""
         return resize_frames(frames_THWC, self.height, self.width)
 
     def initial_state(self) -> LatentActionState:
-        """The state of one stream at the model's rate that has seen nothing."""
+        """Return the initial state of one stream at the model's rate."""
         return self.bundle.genie.lam.encoder_state(1)
 
     @torch.inference_mode()
     def encode(self, blocks: Sequence[Block]) -> list[Encoded]:
-        """Encode one block each of several streams in one pass of the networks."""
+        """Encode one block from each of several streams in one pass of the networks."""
         genie = self.bundle.genie
-        # What follows an episode's last frame cannot be seen from before: attention is causal.
+        # Padding after an episode's last frame has no effect on earlier frames: attention is causal.
         frames_BTHWC = np.zeros((len(blocks), BLOCK, self.height, self.width, 3), np.uint8)
         for frames_THWC, block in zip(frames_BTHWC, blocks, strict=True):
             frames_THWC[: len(block.frames_THWC)] = block.frames_THWC
@@ -151,9 +152,9 @@ class Labeller:
 
 
 class LabelStream:
-    """One episode on its way through a `Labeller`. Not for several threads at once.
+    """Labels one episode with a `Labeller`. Not thread-safe.
 
-    `push` and `finish` do everything. Whoever wants to encode blocks of many streams together goes round by hand::
+    `push` and `finish` do everything. To encode blocks of many streams together, use the steps below::
 
         stream.feed(frames)              # of the model's size; and stream.end() after the last
         while blocks := stream.work():
@@ -178,14 +179,14 @@ class LabelStream:
 
     @property
     def frames(self) -> int:
-        """Frames received so far."""
+        """Number of frames received so far."""
         return self._taken + self._pending_count
 
     def push(self, frames_THWC: NDArray[np.uint8]) -> Labels:
-        """Take the episode's next frames, (T, H, W, 3) uint8 of any size; return the labels that became final.
+        """Add the episode's next frames, (T, H, W, 3) uint8 of any size; return the labels that became final.
 
         Raises:
-            RequestError: frames of another shape or type.
+            RequestError: frames have another shape or dtype.
 
         """
         self.feed(self._labeller.resized(frames_THWC))
@@ -193,15 +194,14 @@ class LabelStream:
         return Labels.concatenate(done) if done else Labels.invalid(self._next_label, 0, self._labeller.latent_dim)
 
     def finish(self) -> Labels:
-        """The labels still due; the last `step` of the episode are invalid."""
+        """Return the remaining labels; the last `step` of the episode are invalid."""
         self.end()
         return Labels.concatenate([*self._work_off(), self.rest()])
 
     def feed(self, frames_THWC: NDArray[np.uint8]) -> None:
-        """Take the episode's next frames, (T, H, W, 3) uint8 of the model's size, and compute nothing yet.
+        """Add the episode's next frames, (T, H, W, 3) uint8 of the model's size, without computing anything yet.
 
-        Resizing is left to the caller, who knows where it costs least. Raises RequestError for frames of another shape,
-        size or type.
+        The caller resizes, where that costs least. Raises RequestError for frames of another shape, size or dtype.
         """
         frames = conform_frames(frames_THWC)
         size, wanted = frames.shape[1:3], (self._labeller.height, self._labeller.width)
@@ -213,11 +213,11 @@ class LabelStream:
         self._pending_count += len(frames)
 
     def end(self) -> None:
-        """Say that no more frames come, so that `work` gives the last, incomplete blocks too."""
+        """Mark the end of the episode, so that `work` also returns the last, incomplete blocks."""
         self._ended = True
 
     def work(self) -> list[Block]:
-        """The blocks to encode next, whose results `take` wants in their order; none until there are enough frames."""
+        """Return the blocks to encode next, in the order that `take` expects; none until there are enough frames."""
         span = BLOCK * self._step
         if self._pending_count < span and not (self._ended and self._pending_count):
             return []
@@ -225,12 +225,12 @@ class LabelStream:
             self._pending = [np.concatenate(self._pending)]
         frames = self._pending[0][:span]
         unborn = min(self._phases, len(frames)) - len(self._states)
-        self._states += [self._labeller.nothing] * unborn  # shared: states are never written to
+        self._states += [self._labeller.nothing] * unborn  # shared: states are never modified
         begun = self._states[: self._pending_count]
         return [Block(frames[phase :: self._step], state) for phase, state in enumerate(begun)]
 
     def take(self, encoded: Sequence[Encoded]) -> Labels:
-        """The labels that became final with the blocks that `work` gave last."""
+        """Return the labels that became final with the blocks last returned by `work`."""
         step, first = self._step, self._taken
         count = min(BLOCK * step, self._pending_count)
         out = Labels.invalid(first - step, BLOCK * step, self._labeller.latent_dim)
@@ -243,7 +243,7 @@ class LabelStream:
         self._pending = [self._pending[0][count:]]
         self._pending_count -= count
         self._taken += count
-        unborn = max(0, step - first)  # the first frames end no transition
+        unborn = max(0, step - first)  # no transition ends at the first frames
         return Labels(
             out.start + unborn,
             out.code[unborn:count],
@@ -253,7 +253,7 @@ class LabelStream:
         )
 
     def rest(self) -> Labels:
-        """The labels of the last `step` frames, which are invalid; after the end, when there is no more work."""
+        """Return the labels of the last `step` frames, which are invalid; call it after `end`, when no work is left."""
         return Labels.invalid(self._next_label, self._taken - self._next_label, self._labeller.latent_dim)
 
     @property

@@ -1,7 +1,7 @@
 """MaskGIT sampling of one frame's tokens (Chang et al. 2022; Bruce et al. 2024, Section 2.2).
 
-The network is a function passed in. Hidden tokens are revealed in random order on a cosine schedule. (Revealing the
-most confident first tends to copy the frame before.)
+The network is passed in as a function. Hidden tokens are revealed in random order on a cosine schedule. (Revealing the
+most confident first tends to copy the previous frame.)
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor
 
 
 def revealed_after(steps: int, tokens: int) -> list[int]:
-    """How many tokens are visible after each of `steps` steps: never falling, at last all `tokens`."""
+    """Return how many tokens are visible after each of `steps` steps: never decreasing, all `tokens` at last."""
     shown = [tokens - math.floor(tokens * math.cos(math.pi / 2 * (s + 1) / steps) + 1e-9) for s in range(steps - 1)]
     return [max(n, min(i + 1, tokens)) for i, n in enumerate(shown)] + [tokens]
 
 
 @dataclass(frozen=True)
 class Chance:
-    """The random numbers that decide one frame of each stream.
+    """Random numbers that determine one frame of each stream.
 
     Attributes:
-        order_BN: (B, N) int64, the order in which each stream's tokens are revealed.
-        gumbel_BNK: (B, N, codes) float32 Gumbel noise, one number a choice.
+        order_BN: (B, N) int64, order in which each stream's tokens are revealed.
+        gumbel_BNK: (B, N, codes) float32 Gumbel noise, one number per choice.
 
     """
 
@@ -35,14 +35,14 @@ class Chance:
 
     @staticmethod
     def draw(tokens: int, codes: int, generator: torch.Generator) -> Chance:
-        """Draw for one stream (B = 1), on the generator's device: the CPU, so that every device draws the same."""
+        """Draw for one stream (B = 1) on the generator's device: the CPU, so that all devices get the same numbers."""
         order_N = torch.randperm(tokens, generator=generator)
         gumbel_NK = -torch.empty(tokens, codes).exponential_(generator=generator).clamp(min=1e-20).log()
         return Chance(order_N[None], gumbel_NK[None])
 
     @staticmethod
     def join(parts: list[Chance], device: torch.device) -> Chance:
-        """The random numbers of several streams as one batch on `device`."""
+        """Join the random numbers of several streams into one batch on `device`."""
         order_BN, gumbel_BNK = torch.cat([p.order_BN for p in parts]), torch.cat([p.gumbel_BNK for p in parts])
         return Chance(order_BN.to(device), gumbel_BNK.to(device))
 
@@ -50,14 +50,14 @@ class Chance:
 def sample_frame(
     logits: Callable[[Tensor, Tensor], Tensor], chance: Chance, *, steps: int, temperature_B: Tensor
 ) -> Tensor:
-    """Draw the tokens of one frame of each stream. No stream depends on what others there are.
+    """Draw the tokens of one frame of each stream. A stream's result does not depend on the other streams.
 
     Args:
-        logits: from tokens (B, N), `codes` where hidden, and the indices (B, M) of those to reveal next, to the logits
-            (B, M, codes) of these.
-        chance: the random numbers, on the device where `logits` lives.
+        logits: maps tokens (B, N), `codes` where hidden, and the indices (B, M) of those to reveal next, to their
+            logits (B, M, codes).
+        chance: the random numbers, on the device of `logits`.
         steps: MaskGIT steps, 1 to N.
-        temperature_B: (B,) of the softmax, > 0.
+        temperature_B: (B,) softmax temperature, > 0.
 
     Returns:
         (B, N) int64.

@@ -1,8 +1,8 @@
-"""Which batch sizes and thread counts give the same bits: a label must not depend on what else is computed.
+"""Search for batch sizes and thread counts that give identical bits: a label must not depend on concurrent work.
 
-Matrix kernels are chosen by the shapes that come, and another kernel may add up in another order. So no size is used
-before it has been tried against the reference, on this machine, with these weights: which kernel runs depends on shapes
-alone, so one trial of a size speaks for all data.
+Matrix kernels are chosen by shape, and another kernel may sum in another order. A size is therefore used only after it
+has been tried against the reference, on this machine and with these weights. Which kernel runs depends on shapes alone,
+so one trial of a size holds for all data.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from genie_core.inference.simulator import Sampling, SimulatedStream, Simulator,
 from genie_core.models.transformer import TemporalState
 
 _SEED = 20240223
-"""Of the noise that sizes are tried on; any will do."""
+"""Seed of the noise that sizes are tried on; any will do."""
 
 _SMALL_PARAMETERS, _SMALL_BATCH = 200_000_000, 8
-"""Of a model one of whose frames is too little work for a GPU, and how many are drawn together then.
+"""Largest model for which one frame is too little work for a GPU, and how many are then drawn together.
 
-A rule, not a measurement: the numbers must be the same after a restart.
+A fixed rule, not a measurement: results must be the same after a restart.
 """
 
 
 _TRIED_STEPS = (2, 6)
-"""MaskGIT steps a frame: the fewer, the more tokens each reveals, so that most numbers of tokens are tried."""
+"""MaskGIT steps of the trial: the fewer, the more tokens each reveals, so that most numbers of tokens are tried."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class ExactShapes:
-    """How work may be put together without a bit changing.
+    """Ways to batch work without changing a bit.
 
     Attributes:
-        sizes: of batches, rising; a batch smaller than the first is filled up to it.
-        in_threads: whether work that is alone is best computed in several threads: that gives the bits that one thread
-            gives, and sooner. (Small work is done before other threads have woken up.)
+        sizes: batch sizes, ascending; smaller batches are filled up to the first.
+        in_threads: whether work on its own is best computed in several threads, which gives the same bits as one
+            thread, sooner. (Small work is done before other threads have woken up.)
 
     """
 
@@ -51,27 +51,27 @@ class ExactShapes:
     in_threads: bool
 
     def fit(self, count: int) -> int:
-        """The batch size to run next where `count` >= 1 pieces wait: no more than there are, or else the smallest."""
+        """Return the next batch size for `count` >= 1 waiting pieces: at most `count`, or else the smallest."""
         return max((size for size in self.sizes if size <= count), default=self.sizes[0])
 
 
 def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: float = 2.0) -> ExactShapes:
     """Find the exact batch sizes of `Labeller.encode` among the powers of 2 up to `largest`.
 
-    On a CPU the reference is one block in one thread. On a GPU small batches waste it, so there the reference is the
+    On a CPU the reference is one block in one thread. On a GPU small batches are wasteful, so the reference is the
     largest size, to which batches are filled up.
 
     Args:
-        labeller: what encodes.
-        largest: size of a batch, at least 1.
-        threads: the most that a batch may be computed in, at least 1.
-        within_s: larger sizes are no longer tried after this many seconds.
+        labeller: labeller to try.
+        largest: largest batch size, at least 1.
+        threads: most threads per batch, at least 1.
+        within_s: stop trying larger sizes after this many seconds.
 
     """
     rng = np.random.default_rng(_SEED)
     frames = rng.integers(256, size=(largest, BLOCK, labeller.height, labeller.width, 3), dtype=np.uint8)
     seen = labeller.encode([Block(block, labeller.initial_state()) for block in frames])
-    # A second block each, so that there is a past.
+    # Two blocks each, so that the second has a past.
     blocks = [Block(block[::-1], done.state) for block, done in zip(frames, seen, strict=True)]
     if labeller.bundle.device.type != "cpu":
         return ExactShapes((largest,), in_threads=True)
@@ -92,7 +92,7 @@ def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: fl
 
 
 def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactShapes:
-    """How simulated streams are put together: one by one, unless a small model would leave most of a GPU idle."""
+    """Return how to batch simulated streams: singly, unless a small model would leave most of a GPU idle."""
     if not simulator.bundle.config.simulates:
         return ExactShapes((1,), in_threads=False)
     if simulator.bundle.device.type != "cpu":
@@ -116,14 +116,14 @@ def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactSha
 
 
 def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
-    """What `work` gives, and the seconds that it took."""
+    """Return the result of `work`, and the seconds that it took."""
     began = time.perf_counter()
     return work(), time.perf_counter() - began
 
 
 @contextmanager
 def threads_of_this_thread(count: int) -> Iterator[None]:
-    """Let what the calling thread computes use `count` threads."""
+    """Let the calling thread compute with `count` torch threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -137,7 +137,7 @@ def _in_batches(run: Callable[[Sequence[Block]], list[Encoded]], blocks: Sequenc
 
 
 def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
-    """Whether labels, and what the streams remember, agree bit for bit, as far as there are any of the former."""
+    """Return whether labels and states agree bit for bit, as far as `some` goes."""
     return all(
         np.array_equal(a.latent, b.latent)
         and np.array_equal(a.confidence, b.confidence)

@@ -1,8 +1,7 @@
-"""Simulates what video a sequence of latent actions would have produced, frame by frame, from a prompt.
+"""Simulation: the video that a sequence of latent actions would have produced from a prompt, frame by frame.
 
-The past is never computed again: keys and values of past frames are carried along in the dynamics model and in the
-tokenizer's decoder, exactly, for rollouts of any length. A rollout is a function of bundle, prompt, actions and
-sampling options alone.
+The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
+tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ DEFAULT_MASKGIT_STEPS = 25
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames are sampled.
+    """Sampling options.
 
     Attributes:
-        maskgit_steps: a frame, 1 to the number of tokens a frame; None for the paper's 25, or all where fewer.
-        temperature: of the softmax, > 0; None for the bundle's default.
+        maskgit_steps: per frame, 1 to the number of tokens per frame; None: the paper's 25, or all if there are fewer.
+        temperature: of the softmax, > 0; None: the bundle's default.
         seed: 0 .. 2^64 - 1.
 
     """
@@ -46,7 +45,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class _Checked:
-    """Sampling options with every default filled in, all in range."""
+    """Sampling options with defaults filled in, all in range."""
 
     maskgit_steps: int
     temperature: float
@@ -54,7 +53,7 @@ class _Checked:
 
 
 class Simulator:
-    """Draws video with one bundle. Rollouts of one simulator may run in different threads."""
+    """Simulates video with one bundle. Rollouts of one simulator may run in different threads."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -64,20 +63,20 @@ class Simulator:
         self.state_bytes = genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
 
     def rollout_bytes(self, branches: int) -> int:
-        """The most bytes that a rollout remembers, and makes ready to draw its next frames."""
+        """Return the most bytes that a rollout holds: its state, and what it prepares for the next frames."""
         return 2 * branches * self.state_bytes
 
     def start(self, prompt_PHWC: NDArray[np.uint8], branches: int = 1, sampling: Sampling | None = None) -> Rollout:
-        """Begin `branches` rollouts that share one prompt.
+        """Start `branches` rollouts from the same prompt.
 
         Args:
-            prompt_PHWC: (P, H, W, 3) uint8, 1 .. `context_frames` frames at the model's rate, any size. The actions
-                between prompt frames are those that the latent action model reads off them.
+            prompt_PHWC: (P, H, W, 3) uint8, 1 .. `context_frames` frames at the model's rate, any size. The latent
+                action model infers the actions between prompt frames.
             branches: number of rollouts, at least 1.
-            sampling: None for the defaults.
+            sampling: None: the defaults.
 
         Raises:
-            RequestError: naming the argument: a prompt of the wrong shape, type or length, an option out of range.
+            RequestError: naming the argument: a prompt of the wrong shape, dtype or length, or an option out of range.
 
         """
         check_simulates(self.bundle.config)
@@ -91,13 +90,13 @@ class Simulator:
     def rollout(
         self, prompt_PHWC: NDArray[np.uint8], actions: Sequence[int], sampling: Sampling | None = None
     ) -> NDArray[np.uint8]:
-        """One whole rollout: the frame after each action, (T, h, w, 3) uint8 at the model's size."""
+        """Run one whole rollout; returns the frame after each action, (T, h, w, 3) uint8 at the model's size."""
         self.check_actions(actions)
         rollout = self.start(prompt_PHWC, 1, sampling)
         return np.concatenate([rollout.step([a]) for a in actions])
 
     def check_actions(self, actions: Sequence[int], field: str = "actions") -> None:
-        """Raise RequestError unless there is at least one action and each is a code."""
+        """Raise RequestError unless there is at least one action and each is a valid code."""
         if len(actions) == 0:
             raise RequestError(field, "got none, expected at least 1 latent action")
         for a in actions:
@@ -117,7 +116,7 @@ class Simulator:
 
 
 def check_simulates(config: ModelConfig, field: str = "model") -> None:
-    """Raise RequestError, of `field`, where a model labels alone."""
+    """Raise RequestError about `field` if a model only labels."""
     if not config.simulates:
         raise RequestError(
             field,
@@ -127,11 +126,11 @@ def check_simulates(config: ModelConfig, field: str = "model") -> None:
 
 
 class Rollout:
-    """N simulations on their way, from one prompt. `step` takes one action each and draws one frame each.
+    """N simulations in progress, from one prompt. `step` takes one action and draws one frame in each.
 
     Attributes:
-        branches: the simulations, which share what they remember of the prompt.
-        maskgit_steps: a frame.
+        branches: the simulations, which share the state of the prompt.
+        maskgit_steps: per frame.
 
     """
 
@@ -155,18 +154,20 @@ class Rollout:
         return lam.quantizer.lookup(lam.quantizer.nearest(lam.latents(self._bundle.genie.lam_view(pixels_1TCHW))))
 
     def check(self, codes: Sequence[int]) -> None:
-        """Raise RequestError unless there is one code a branch, and each is a code."""
+        """Raise RequestError unless there is one valid code per branch."""
         if len(codes) != len(self.branches):
-            raise RequestError("actions", f"got {len(codes)} latent actions for {len(self.branches)} branches")
+            raise RequestError(
+                "actions", f"got {len(codes)} latent actions, expected {len(self.branches)}, one per branch"
+            )
         count = self._bundle.config.lam.quantizer.codes
         for code in codes:
             check_code(code, count, "actions")
 
     def step(self, codes: Sequence[int]) -> NDArray[np.uint8]:
-        """Take one action in each branch: N codes -> the frames after, (N, h, w, 3) uint8 at the model's size.
+        """Take one action in each branch: N codes -> the next frames, (N, h, w, 3) uint8 at the model's size.
 
         Raises:
-            RequestError: not one code a branch, or a code out of range.
+            RequestError: there is not one code per branch, or a code is out of range.
 
         """
         self.check(codes)
@@ -175,7 +176,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class _Past:
-    """What B simulated streams remember: the tokens (B, N) of the newest frame, and the networks' states."""
+    """State of B simulated streams: the tokens (B, N) of the newest frame, and the networks' temporal states."""
 
     token_BN: Tensor
     dynamics: TemporalState
@@ -195,7 +196,7 @@ class _Past:
 
 
 class SimulatedStream:
-    """One simulation on its way: what it remembers, and how many frames it has drawn. Moved by `draw_together`."""
+    """One simulation in progress: its state, and the number of frames drawn. Advanced by `draw_together`."""
 
     def __init__(self, bundle: Bundle, past: _Past, sampling: _Checked) -> None:
         self.bundle = bundle
@@ -204,7 +205,7 @@ class SimulatedStream:
         self.frames = 0
 
     def chance(self) -> Chance:
-        """The random numbers of the next frame: a function of the seed and the frame's number alone."""
+        """Draw the random numbers of the next frame, which depend only on the seed and the frame's number."""
         config = self.bundle.config
         generator = _frame_generator(self.sampling.seed, self.frames)
         return Chance.draw(config.tokens_per_frame, config.tokenizer.quantizer.codes, generator)
@@ -212,10 +213,10 @@ class SimulatedStream:
 
 @torch.inference_mode()
 def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[np.uint8]]:
-    """Take one action, in range, in each of several different streams of one bundle that agree in MaskGIT steps.
+    """Take one valid action in each of several streams of the same bundle that agree in MaskGIT steps.
 
     Returns:
-        The frame of each, (h, w, 3) uint8. If something fails, no stream has moved.
+        Frame of each stream, (h, w, 3) uint8. If anything fails, no stream has advanced.
 
     """
     streams = [stream for stream, _ in moves]
@@ -229,7 +230,7 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[
         steps=streams[0].sampling.maskgit_steps,
         temperature_B=torch.tensor([stream.sampling.temperature for stream in streams], device=device),
     )
-    # Once more with every token visible: what later frames will remember of this one.
+    # Once more with every token visible, for the state that later frames use.
     dynamics = genie.dynamics.remember(frame, token_BN)
     pixels_B1CHW, decoder = genie.tokenizer.decode_stream(token_BN[:, None], past.decoder)
     drawn_BHWC: NDArray[np.uint8] = to_frames(pixels_B1CHW)[:, 0].cpu().numpy()
@@ -240,7 +241,7 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[
 
 
 def _frame_generator(seed: int, frame: int) -> torch.Generator:
-    """Random numbers of one frame: a function of seed and frame number alone."""
+    """Return the generator of one frame, which depends only on seed and frame number."""
     words = np.random.SeedSequence([seed, frame]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 

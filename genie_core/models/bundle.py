@@ -1,7 +1,7 @@
-"""Bundles: a trained model as a folder of config.json, one .safetensors a component, and card.md. No pickle.
+"""Bundles: a trained model as a folder of config.json, one .safetensors per component, and card.md. No pickle.
 
-A bundle's identity is the SHA-256 over its configuration and weights; every label carries it. The card is prose about
-them and may be corrected without making other labels.
+A bundle's identity is the SHA-256 over its configuration and weights; every label records it. The card is prose and may
+be corrected without changing the identity.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from genie_core.models.transformer import RotaryTime
 
 CONFIG, CARD = "config.json", "card.md"
 ALIGNMENTS = "alignments"
-"""Folder of what `genie_core.alignment` keeps beside a bundle: of its identity, and no part of it."""
+"""Folder of the alignments (`genie_core.alignment`) beside a bundle's files; not part of its identity."""
 
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """What is known of a bundle without building its networks.
+    """Description of a bundle, read without building its networks.
 
     Attributes:
-        name: the configuration's name.
-        path: the folder.
+        name: name of the configuration.
+        path: folder of the bundle.
         bundle_id: SHA-256 of configuration and weights, 64 hexadecimal digits.
         config: the whole configuration.
         card: Markdown.
         codebook: (codes, D) float32, the quantized latent of each code.
-        parameters: trained parameters of all components.
+        parameters: number of trained parameters of all components.
 
     """
 
@@ -71,16 +71,16 @@ class Bundle:
 
     @property
     def computation(self) -> Computation:
-        """How its networks compute, as labels say it."""
+        """How its networks compute, as recorded in labels."""
         return computation_on(self.device, self.precision)
 
     def pixels(self, frames_BTHWC: NDArray[np.uint8]) -> Tensor:
-        """Frames of the model's size as the networks read them: (B, T, 3, H, W) float32 on the bundle's device."""
+        """Convert frames of the model's size to the networks' input: (B, T, 3, H, W) float32 on the bundle's device."""
         return to_pixels(torch.tensor(frames_BTHWC, device=self.device))
 
     @property
     def name(self) -> str:
-        """The configuration's name."""
+        """Name of the configuration."""
         return self.info.name
 
     @property
@@ -105,12 +105,12 @@ class Bundle:
 
     @property
     def parameters(self) -> int:
-        """Trained parameters of all components."""
+        """Number of trained parameters of all components."""
         return self.info.parameters
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether the folder looks like a bundle: it has a config.json and the weights of every component."""
+    """Return whether a folder looks like a bundle: it has a config.json and the weights of every component."""
     try:
         return all((path / f"{c}.safetensors").is_file() for c in read_config(path / CONFIG).components)
     except ModelError:
@@ -118,12 +118,12 @@ def is_bundle(path: Path) -> bool:
 
 
 def meant_as_bundle(path: Path) -> bool:
-    """Whether somebody must have meant the folder as a bundle, whole or broken: it has a config.json and weights."""
+    """Return whether a folder is meant as a bundle, whole or broken: it has a config.json and some weights."""
     return (path / CONFIG).is_file() and any(path.glob("*.safetensors"))
 
 
 def read_bundle_info(path: Path) -> BundleInfo:
-    """Read a bundle's description; raises ModelError saying what is missing or wrong."""
+    """Read a bundle's description. Raises ModelError saying what is missing or wrong."""
     if not (path / CONFIG).is_file():
         raise ModelError(f"{path} is not a bundle: {CONFIG} is missing")
     config = read_config(path / CONFIG)
@@ -144,7 +144,7 @@ def read_bundle_info(path: Path) -> BundleInfo:
 
 
 def _stored_parameters(file: Path) -> int:
-    """Number of trained parameters in a component's file, from its header alone."""
+    """Return the number of trained parameters in a component's file, from its header alone."""
     try:
         with safe_open(file, framework="np") as tensors:
             shapes = [tensors.get_slice(k).get_shape() for k in tensors.keys() if not k.endswith("codebook")]  # noqa: SIM118
@@ -154,7 +154,7 @@ def _stored_parameters(file: Path) -> int:
 
 
 def bundle_id(path: Path) -> str:
-    """SHA-256 over the names and SHA-256 of config.json and every component, in that order; 64 hexadecimal digits."""
+    """Hash the names and SHA-256 of config.json and every component, in that order; 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in (CONFIG, *(f"{c}.safetensors" for c in read_config(path / CONFIG).components)):
         with (path / name).open("rb") as file:
@@ -166,8 +166,8 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
     """Load a bundle for inference. Codebooks, the distances to their codes, and rotary frequencies stay float32.
 
     Raises:
-        ModelError: the folder is not a bundle, a file is damaged, weights and configuration disagree, or there is no
-            such device or precision.
+        ModelError: the folder is not a bundle, a file is damaged, weights and configuration do not match, or the device
+            or precision does not exist.
 
     """
     if precision not in get_args(Precision):
@@ -181,7 +181,7 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
             tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
             check_finite(file, tensors)
             getattr(genie, component).load_state_dict(tensors, strict=False)
-        except (SafetensorError, OSError, RuntimeError) as error:  # it was replaced since it was checked
+        except (SafetensorError, OSError, RuntimeError) as error:  # the file was replaced after the check
             raise ModelError(f"{file} does not fit {path / CONFIG}: {error}") from error
     genie.requires_grad_(False)
     return Bundle(info, _in_precision(genie, precision).to(target).eval(), target, precision)
@@ -199,7 +199,7 @@ def _in_precision(genie: Genie, precision: Precision) -> Genie:
 
 
 def torch_device(name: str) -> torch.device:
-    """A device that is there; raises ModelError naming what was asked for."""
+    """Return an available device. Raises ModelError naming the requested one if it cannot be used."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -209,13 +209,13 @@ def torch_device(name: str) -> torch.device:
 
 
 def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> BundleInfo:
-    """Write a bundle atomically: a complete new folder takes the place of an older one of that name, if any.
+    """Write a bundle atomically: a complete new folder replaces an older bundle of that name, if any.
 
-    Alignments beside the older one stay where configuration and weights are the same; else they go with it, since they
-    belong to another bundle.
+    Alignments beside the older one are kept if configuration and weights are the same; otherwise they are removed with
+    it, since they belong to another bundle.
 
     Args:
-        path: the bundle's folder; its parent is made.
+        path: folder of the bundle; its parent is created.
         genie: the networks.
         card: Markdown.
         half: store network weights as float16 (codebooks stay float32): half the size, for shipping.
@@ -230,7 +230,7 @@ def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> B
 
 
 def _fill(staging: Path, path: Path, genie: Genie, card: str, half: bool) -> None:
-    """Write a bundle's files into the folder `staging`, which is to take the place of `path`."""
+    """Write a bundle's files into the folder `staging`, which will replace `path`."""
     (staging / CONFIG).write_text(genie.config.model_dump_json(indent=2) + "\n")
     (staging / CARD).write_text(card)
     for component in genie.config.components:

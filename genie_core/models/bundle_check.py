@@ -1,7 +1,7 @@
-"""Whether a bundle's files belong together, found out before anything of the size that they state is allocated.
+"""Validation of a bundle's files before anything of the size that they state is allocated.
 
-Configuration and headers alone are read. Weights must be exactly those of the configuration's networks, so that what
-is allocated to load them is bounded by the size of the files.
+Reads only the configuration and headers. Weights must be exactly those of the configuration's networks, so that loading
+them allocates no more than the size of the files.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 
 _MOST_TEXT_BYTES = 1 << 20
-"""Largest configuration or card that is read."""
+"""Largest configuration or card that is read, bytes."""
 
 _SHOWN = 5
-"""Most tensors that an error text names."""
+"""Largest number of tensors named in an error."""
 
 TRAINING_ONLY = ("count_K", "sum_KD", "idle_K")
-"""What names end in of what the codebooks' averages need only while training: bundles go without."""
+"""Ends of the names of the codebooks' averages, which only training needs: bundles leave them out."""
 
 
 def read_text(file: Path) -> str:
-    """A file of text that is part of a bundle. Raises ModelError where it cannot be read, is too large or not UTF-8."""
+    """Read a text file of a bundle. Raises ModelError if it cannot be read, is too large or not UTF-8."""
     try:
         with file.open("rb") as opened:
             data = opened.read(_MOST_TEXT_BYTES + 1)
@@ -44,7 +44,7 @@ def read_text(file: Path) -> str:
 
 
 def read_config(file: Path) -> ModelConfig:
-    """A model's configuration; raises ModelError naming what is wrong."""
+    """Read a model configuration. Raises ModelError naming what is wrong."""
     try:
         return ModelConfig.model_validate_json(read_text(file))
     except ValidationError as error:
@@ -52,7 +52,7 @@ def read_config(file: Path) -> ModelConfig:
 
 
 def check_weights(folder: Path, config: ModelConfig, components: tuple[str, ...]) -> None:
-    """Raise ModelError where a component's file does not hold exactly the tensors that the configuration asks for."""
+    """Raise ModelError unless every component's file holds exactly the tensors that the configuration requires."""
     try:
         with torch.device("meta"):  # shapes only: nothing is allocated
             genie = Genie(config)
@@ -63,7 +63,7 @@ def check_weights(folder: Path, config: ModelConfig, components: tuple[str, ...]
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelError where weights hold numbers that are not finite, from which only such numbers would come."""
+    """Raise ModelError if weights hold numbers that are not finite, which would make all outputs so."""
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(f"{file}: {name} holds numbers that are not finite (NaN or infinity)")
@@ -72,7 +72,7 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
 def _check_component(file: Path, wanted: Mapping[str, Tensor]) -> None:
     try:
         with safe_open(file, framework="pt") as opened:
-            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no dictionary
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is not a dictionary
             held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error

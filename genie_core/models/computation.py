@@ -1,4 +1,4 @@
-"""What labels say of how they were computed: precision, processor, version of PyTorch. Computes nothing itself."""
+"""How labels were computed, as recorded in them: precision, processor, PyTorch version. Computes nothing itself."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def computation_on(device: str | torch.device, precision: Precision) -> Computation:
-    """How networks compute on `device` in `precision`; whether it is there is for `torch_device` to say."""
+    """Describe how networks compute on `device` in `precision`; `torch_device` checks that the device exists."""
     return Computation(precision=precision, processor=_processor(device), torch_version=str(torch.__version__))
 
 
 def _processor(device: str | torch.device) -> str:
-    """The kind of a device: the name of a GPU; of a CPU its name and the vector instructions that PyTorch uses."""
+    """Return the name of a GPU, or of a CPU with the vector instructions that PyTorch uses."""
     try:
         found = torch.device(device)
         if found.type == "cuda":
             return torch.cuda.get_device_name(found)
-    except (RuntimeError, AssertionError):  # not there, as whoever loads a model on it is told
+    except (RuntimeError, AssertionError):  # no such device: loading a model on it raises the proper error
         return str(device)
     return _cpu() if found.type == "cpu" else found.type
 

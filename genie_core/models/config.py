@@ -1,4 +1,4 @@
-"""A model's whole configuration as one immutable pydantic object, and the presets. Knows no torch.
+"""Configuration of a model: one immutable pydantic object. Knows no torch.
 
 The numbers of `coinrun` and `robotics` are those of Bruce et al. (2024), Appendices C, E and F, where it gives them.
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 MAX_TOKENS = 16384
-"""Most patches of a frame: the cost of spatial attention grows with their square."""
+"""Largest number of patches per frame: the cost of spatial attention grows with its square."""
 
 
 class _Frozen(BaseModel):
@@ -26,7 +26,7 @@ class TransformerConfig(_Frozen):
     dim: int = Field(gt=0, le=65536, description="width of the residual stream")
     heads: int = Field(gt=0, le=1024)
     window: int = Field(
-        8, gt=0, le=1024, description="frames that temporal attention reaches back, the current one included"
+        8, gt=0, le=1024, description="number of frames in temporal attention's reach, the current one included"
     )
     ffn_ratio: float = Field(4.0, gt=0, le=64, description="hidden width of the feed-forward over `dim`")
     qk_norm: bool = True
@@ -39,12 +39,12 @@ class TransformerConfig(_Frozen):
 
 
 class QuantizerConfig(_Frozen):
-    """A codebook learnt by exponential moving averages, with revival of codes that nobody uses."""
+    """A codebook learnt by exponential moving averages, with revival of unused codes."""
 
     metric: Literal["cosine", "euclidean"] = Field(
         "cosine",
         description="'cosine': latents and codes have unit length; 'euclidean': latents keep their length, and the "
-        "longer they are the less it counts in which code is nearest",
+        "longer they are, the less length affects which code is nearest",
     )
 
     codes: int = Field(gt=1, le=65535)
@@ -71,7 +71,9 @@ class TokenizerConfig(_Frozen):
         description="'patch': linear patches as in the paper; 'conv': strided convolutions, learns faster when small",
     )
     stem_width: int = Field(64, gt=0, le=65536, description="channels of the convolutional stem before its last stage")
-    stem_skip: bool = Field(False, description="linear patches beside the convolutions, so that colours come at once")
+    stem_skip: bool = Field(
+        False, description="linear patches beside the convolutions, so that colours are learnt fast"
+    )
 
 
 class LatentActionConfig(_Frozen):
@@ -82,12 +84,12 @@ class LatentActionConfig(_Frozen):
     quantizer: QuantizerConfig
     patch: int = Field(16, gt=0, le=1024)
     source: Literal["pixels", "tokens"] = Field("pixels", description="what the encoder reads (paper, Table 2)")
-    residual: bool = Field(False, description="the decoder predicts the change of the last frame, not the frame")
+    residual: bool = Field(False, description="the decoder predicts the change from the last frame, not the frame")
     stem: Literal["patch", "conv"] = Field(
-        "patch", description="what the encoder reads frames with, as in the tokenizer; 'conv' sees motion sooner"
+        "patch", description="how the encoder reads frames, as in the tokenizer; 'conv' learns motion sooner"
     )
     stem_width: int = Field(48, gt=0, le=65536, description="channels of the convolutional stem before its last stage")
-    pairs: bool = Field(False, description="the encoder sees each frame beside its change from the one before")
+    pairs: bool = Field(False, description="the encoder sees each frame beside its change from the previous one")
 
 
 class MotionActionConfig(_Frozen):
@@ -97,7 +99,7 @@ class MotionActionConfig(_Frozen):
     quantizer: QuantizerConfig
     width: int = Field(48, gt=0, description="channels of the encoder")
     blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
-    maps: int = Field(8, gt=0, description="places that the encoder learns to look at; maps * width is the feature")
+    maps: int = Field(8, gt=0, description="number of attention maps of the encoder; maps * width is the feature")
     decoder_width: int = Field(48, gt=1, description="channels of the decoder")
 
     @model_validator(mode="after")
@@ -108,7 +110,7 @@ class MotionActionConfig(_Frozen):
 
     @property
     def source(self) -> Literal["pixels"]:
-        """What it reads, as of `LatentActionConfig`."""
+        """Input of the encoder, as in `LatentActionConfig`."""
         return "pixels"
 
 
@@ -121,7 +123,7 @@ ActionConfig = Annotated[
     Annotated[LatentActionConfig, Tag("transformer")] | Annotated[MotionActionConfig, Tag("motion")],
     Discriminator(_kind),
 ]
-"""Either latent action model; ``"kind": "motion"`` chooses the second, no `kind` the paper's."""
+"""Either latent action model; ``"kind": "motion"`` selects the second, no `kind` the paper's."""
 
 
 class DynamicsConfig(_Frozen):
@@ -132,14 +134,14 @@ class DynamicsConfig(_Frozen):
         False, description="add the embedding of the previous frame's token at each place (beyond the paper)"
     )
     copy_previous: bool = Field(
-        False, description="a learnt gate raises the logit of the previous frame's token, so that stillness comes free"
+        False, description="a learnt gate raises the logit of the previous frame's token, so that stillness is easy"
     )
     group: int = Field(
         1,
         gt=0,
         le=64,
-        description="side of the square of tokens that share one place of the transformer: 2 makes a frame of small "
-        "patches cost a quarter; tokens stay hidden, shown and drawn one by one (beyond the paper)",
+        description="side of the square of tokens that share one place of the transformer: with 2, a frame of small "
+        "patches costs a quarter; tokens are still hidden, shown and drawn one by one (beyond the paper)",
     )
 
 
@@ -148,7 +150,7 @@ Component = Literal["tokenizer", "lam", "dynamics"]
 
 
 class ModelConfig(_Frozen):
-    """Everything that defines a Genie model's shape."""
+    """Complete configuration of a Genie model."""
 
     name: str
     height: int = Field(64, gt=0, le=4096, description="pixels")
@@ -159,7 +161,7 @@ class ModelConfig(_Frozen):
     dynamics: DynamicsConfig
     temperature: float = Field(1.0, gt=0, le=1000, description="default sampling temperature of rollouts")
     simulates: bool = Field(
-        True, description="false: labels alone; tokenizer and dynamics are neither trained nor stored, whatever is said"
+        True, description="false: labels only; tokenizer and dynamics are neither trained nor stored"
     )
 
     @model_validator(mode="after")
@@ -193,12 +195,12 @@ class ModelConfig(_Frozen):
 
     @property
     def context_frames(self) -> int:
-        """Most prompt frames that a simulation takes: the dynamics model's temporal window; 0 where there is none."""
+        """Most prompt frames of a simulation: the dynamics model's temporal window; 0 without a dynamics model."""
         return self.dynamics.transformer.window if self.simulates else 0
 
     @property
     def components(self) -> tuple[Component, ...]:
-        """The networks that a bundle of this configuration holds."""
+        """Networks in a bundle of this configuration."""
         return ("tokenizer", "lam", "dynamics") if self.simulates else ("lam",)
 
 

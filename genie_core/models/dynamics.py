@@ -1,7 +1,7 @@
 """The dynamics model (Bruce et al. 2024, Section 2.1, Figure 7): a decoder-only MaskGIT over video tokens.
 
-Latent actions are ADDED as embeddings; the network predicts the hidden tokens of a frame from the visible ones, the
-frames before, and the actions. Sampling is `genie_core.inference`'s work.
+Latent actions are ADDED as embeddings. The network predicts the hidden tokens of a frame from the visible ones, the
+previous frames and the actions. For sampling, see `genie_core.inference`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from genie_core.models.config import DynamicsConfig
 from genie_core.models.transformer import FramePast, SpatioTemporalTransformer, TemporalState
 
 COPY_LOGIT = 6.0
-"""Where the gate of `copy_previous` starts: of 1,024 tokens, the previous one is then drawn a quarter of the time."""
+"""Initial gate of `copy_previous`: of 1,024 tokens, the previous one is then drawn a quarter of the time."""
 
 REVEAL_ROWS = 16
-"""Tokens are revealed in multiples of this many: matrix kernels add up fewer than a dozen rows in another order when
-two threads share them (MKL), and then the bits of a rollout would depend on how busy the machine is."""
+"""Tokens are revealed in multiples of this number: matrix kernels sum fewer than a dozen rows in another order when
+two threads share them (MKL), and the bits of a rollout would then depend on how busy the machine is."""
 
 
 @dataclass(frozen=True)
 class NextFrame:
-    """A frame on its way to being drawn: all that does not change while its tokens are revealed.
+    """Everything about a frame being drawn that does not change while its tokens are revealed.
 
     Attributes:
-        previous_B1N: int64 tokens of the frame before.
-        action_B1D: the latent action that leads to the frame.
-        past: of the transformer.
+        previous_B1N: int64 tokens of the previous frame.
+        action_B1D: latent action that leads to the frame.
+        past: prepared past of the transformer.
 
     """
 
@@ -39,10 +39,10 @@ class NextFrame:
 
 
 class DynamicsModel(nn.Module):
-    """Next-frame tokens from past tokens and latent actions; `mask_token`, one past the last, is a hidden one.
+    """Predicts next-frame tokens from past tokens and latent actions; `mask_token` (one past the last) is hidden.
 
-    With `config.group` G > 1, squares of G x G tokens share one place (P places a frame) of the transformer: their
-    embeddings stand side by side in it, and its head gives logits for each of them.
+    With `config.group` G > 1, squares of G x G tokens share one place (P places per frame) of the transformer: their
+    embeddings are concatenated, and the head gives logits for each of them.
     """
 
     def __init__(self, config: DynamicsConfig, token_grid: tuple[int, int], codes: int, action_dim: int) -> None:
@@ -59,7 +59,7 @@ class DynamicsModel(nn.Module):
         self.transformer = SpatioTemporalTransformer(config.transformer)
         self.head = nn.Linear(dim, self.group**2 * codes, bias=False)
         self.copy = nn.Linear(dim, self.group**2) if config.copy_previous else None
-        if self.copy is not None:  # start at "nothing changes", a good guess already
+        if self.copy is not None:  # start from "nothing changes", already a good guess
             nn.init.zeros_(self.copy.weight)
             nn.init.constant_(self.copy.bias, COPY_LOGIT)
         for table in (self.embed, self.embed_previous):
@@ -67,7 +67,7 @@ class DynamicsModel(nn.Module):
                 nn.init.trunc_normal_(table.weight, std=0.02)
 
     def _embed(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
-        """What the transformer reads, (B, T, P, dim)."""
+        """Return the transformer's input, (B, T, P, dim)."""
         x_BTND: Tensor = self.embed(token_BTN)
         if self.embed_previous is not None:
             x_BTND = x_BTND + self.embed_previous(previous_BTN)
@@ -79,7 +79,7 @@ class DynamicsModel(nn.Module):
         return acted_BTD[:, :, None]
 
     def _grouped(self, x_BTND: Tensor) -> Tensor:
-        """(B, T, N, D) -> (B, T, P, G * G * D): the tokens of each square side by side."""
+        """(B, T, N, D) -> (B, T, P, G * G * D): concatenate the tokens of each square."""
         B, T, _, D = x_BTND.shape
         (h, w), g = self.token_grid, self.group
         x = x_BTND.view(B, T, h // g, g, w // g, g, D).transpose(3, 4)
@@ -93,12 +93,12 @@ class DynamicsModel(nn.Module):
         return x.reshape(B, T, P * g * g, D // g**2)
 
     def forward(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
-        """Logits (B, T, N, codes) for whole clips.
+        """Return logits (B, T, N, codes) for whole clips.
 
         Args:
             token_BTN: int64 tokens, `mask_token` where hidden.
-            previous_BTN: int64 tokens of the frame before each, all visible; `mask_token` before the first frame.
-            action_BTD: the latent action that led to each frame; zeros for the first frame.
+            previous_BTN: int64 tokens of the previous frame, all visible; `mask_token` before the first frame.
+            action_BTD: latent action that led to each frame; zeros for the first frame.
 
         """
         return self._logits(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD)), previous_BTN)
@@ -116,28 +116,28 @@ class DynamicsModel(nn.Module):
         return logits.scatter_add(-1, previous.clamp(max=self.codes - 1)[..., None], gate.to(logits.dtype))
 
     def _places(self, at_BM: Tensor) -> tuple[Tensor, Tensor]:
-        """The place of each token at indices (B, M) of a frame, and which of the place's group it is."""
+        """Return the place of each token at indices (B, M) of a frame, and its index within the place's group."""
         g, width = self.group, self.token_grid[1]
         row, column = at_BM // width, at_BM % width
         return (row // g) * (width // g) + column // g, (row % g) * g + column % g
 
     def initial_state(self, batch: int) -> TemporalState:
-        """The state of `batch` streams that have seen nothing."""
+        """Return the initial state of `batch` streams."""
         return self.transformer.initial_state(batch, self.places)
 
     def stream(
         self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, state: TemporalState
     ) -> tuple[Tensor, TemporalState]:
-        """As `forward` for the next T frames of B streams, and the state after them."""
+        """Compute `forward` for the next T frames of B streams; returns the state after them, too."""
         y_BTND, state = self.transformer.stream(self._embed(token_BTN, previous_BTN, action_BTD), state)
         return self._logits(y_BTND, previous_BTN), state
 
     def next_frame(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> NextFrame:
-        """Begin the next frame of B streams, whose tokens `reveal` then gives the logits of, step by step."""
+        """Start the next frame of B streams; `reveal` then returns logits of its tokens, step by step."""
         return NextFrame(previous_BN[:, None], action_BD[:, None], self.transformer.past(state))
 
     def reveal(self, frame: NextFrame, token_BN: Tensor, at_BM: Tensor) -> Tensor:
-        """Logits (B, M, codes) at the token indices (B, M), where `token_BN` is what is visible of the frame so far."""
+        """Return logits (B, M, codes) at token indices (B, M); `token_BN` holds the frame's tokens visible so far."""
         count = at_BM.shape[1]
         at_BM = torch.cat((at_BM, at_BM[:, -1:].expand(-1, -count % REVEAL_ROWS)), dim=1)
         place_BM, within_BM = self._places(at_BM)
@@ -150,7 +150,7 @@ class DynamicsModel(nn.Module):
         return logits_BMK[:, :count]
 
     def remember(self, frame: NextFrame, token_BN: Tensor) -> TemporalState:
-        """The state after the frame, all of whose tokens are visible now."""
+        """Return the state after the frame, all of whose tokens are now visible."""
         return self.transformer.advance(self._embed(token_BN[:, None], *_context(frame)), frame.past)
 
 
@@ -159,7 +159,7 @@ def _context(frame: NextFrame) -> tuple[Tensor, Tensor]:
 
 
 def _of_group(y_BMX: Tensor, within_BM: Tensor, members: int) -> Tensor:
-    """(B, M, members * X) -> (B, M, X): the part that belongs to one member of each square."""
+    """(B, M, members * X) -> (B, M, X): select the part of one member of each square."""
     if members == 1:
         return y_BMX
     parts_BMGX = y_BMX.view(*y_BMX.shape[:-1], members, -1)
@@ -168,7 +168,7 @@ def _of_group(y_BMX: Tensor, within_BM: Tensor, members: int) -> Tensor:
 
 
 def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:
-    """The tokens of the frame before each frame; `mask_token` before the first."""
+    """Return the tokens of the frame before each frame; `mask_token` before the first."""
     first = torch.full_like(token_BTN[:, :1], mask_token)
     return torch.cat((first, token_BTN[:, :-1]), dim=1)
 

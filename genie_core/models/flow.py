@@ -1,7 +1,7 @@
-"""Optical flow between two frames, the classical one of Farneback (2003), as the motion encoder reads it.
+"""Dense optical flow between two frames (Farneback 2003), the input of the motion encoder.
 
-One function for training and labelling alike. It sees two frames and nothing else, so what is computed beside it, in
-which order and in how many threads changes no bit.
+The same function for training and labelling. It reads only two frames, so that concurrent work, its order and the
+number of threads change no bit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 UNIT = 64
-"""Flow is told in pixels of a frame of this side, so that networks read the same of any size of frame."""
+"""Flow is measured in pixels of a frame with this side, so that networks read the same at any frame size."""
 
 _FARNEBACK: dict[str, Any] = {
     "pyr_scale": 0.5,
@@ -32,12 +32,12 @@ _FARNEBACK: dict[str, Any] = {
 
 
 def optical_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8], grid: int) -> NDArray[np.float32]:
-    """Where what is seen at each place of the earlier frame goes.
+    """Compute where each place of the earlier frame moves to.
 
     Args:
         before_HWC: (H, W, 3) uint8 RGB.
         after_HWC: the later frame, of the same size.
-        grid: cells a side that the flow is averaged to.
+        grid: cells per side over which the flow is averaged.
 
     Returns:
         (2, grid, grid) float32: columns, then rows, in pixels of a frame of `UNIT` pixels a side.
@@ -66,7 +66,7 @@ def dense_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8]) -> N
 
 
 def shrink(frame_HWC: NDArray[np.uint8], grid: int) -> NDArray[np.uint8]:
-    """A frame averaged to (grid, grid, 3) uint8."""
+    """Average a frame to (grid, grid, 3) uint8."""
     cv2 = _opencv()
     small: NDArray[np.uint8] = cv2.resize(frame_HWC, (grid, grid), interpolation=cv2.INTER_AREA)
     return small
@@ -80,7 +80,7 @@ def _opencv() -> ModuleType:
         raise ModelError(
             "this model reads optical flow, which needs opencv-python-headless: pip install 'genie-latent[core]'"
         ) from error
-    cv2.setNumThreads(1)  # our own threads share the cores
+    cv2.setNumThreads(1)  # parallelism comes from our own threads
     module: ModuleType = cv2
     return module
 

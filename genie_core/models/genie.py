@@ -1,4 +1,4 @@
-"""The three networks of one Genie model together, built from one configuration."""
+"""The three networks of a Genie model, built from one configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Genie(nn.Module):
         self.dynamics = DynamicsModel(c.dynamics, c.token_grid, c.tokenizer.quantizer.codes, c.lam.quantizer.dim)
 
     def lam_view(self, pixels_BTCHW: Tensor) -> Tensor:
-        """What the latent action model reads of clips (B, T, 3, H, W): the pixels, or the tokens' codes as pictures."""
+        """Return the latent action model's input for clips (B, T, 3, H, W): pixels, or tokens' codes as pictures."""
         if self.config.lam.source == "pixels":
             return pixels_BTCHW
         with torch.no_grad():
@@ -43,7 +43,7 @@ class Genie(nn.Module):
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Trained parameters of each component that a bundle would hold (codebooks, which averages move, are not counted)."""
+    """Trained parameters of each component in a bundle (without codebooks, which follow moving averages)."""
 
     tokenizer: int
     lam: int
@@ -51,7 +51,7 @@ class ParameterCount:
 
     @property
     def total(self) -> int:
-        """All three."""
+        """Sum over the three components."""
         return self.tokenizer + self.lam + self.dynamics
 
 

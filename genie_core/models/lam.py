@@ -1,7 +1,7 @@
 """The latent action model (Bruce et al. 2024, Section 2.1, Figure 5).
 
-The encoder reads frames x_1 .. x_{t+1} and gives one vector a transition, which is quantized to a small codebook; the
-decoder reads the past frames and the quantized actions and predicts x_{t+1}. The decoder exists only to train:
+The encoder reads frames x_1 .. x_{t+1} and returns one vector per transition, which is quantized to a small codebook;
+the decoder predicts x_{t+1} from the past frames and the quantized actions. The decoder is used only in training:
 labelling runs the encoder alone, as a stream.
 """
 
@@ -24,7 +24,7 @@ class LatentActionOutput:
     """One training pass over clips of T frames, with T - 1 transitions.
 
     Attributes:
-        predicted_BTCHW: (B, T - 1, C, H, W) the predicted frames 1 .. T - 1.
+        predicted_BTCHW: (B, T - 1, C, H, W) predicted frames 1 .. T - 1.
         latent_BTD: (B, T - 1, D) unit vectors before quantization.
         code_BT: (B, T - 1) int64.
         commitment_loss: scalar.
@@ -39,24 +39,24 @@ class LatentActionOutput:
 
 @dataclass(frozen=True)
 class LatentActionState:
-    """What B labelling streams remember: the encoder's past, and the last frame (B, C, H, W), in case it sees pairs."""
+    """State of B labelling streams: the encoder's past, and the last frame (B, C, H, W), used if it sees pairs."""
 
     temporal: TemporalState
     last_BCHW: Tensor
 
     def split(self) -> list[LatentActionState]:
-        """The state of each of B streams that were computed together, in memory of its own."""
+        """Split into the states of B streams, each in its own memory."""
         lasts = (last.clone() for last in torch.split(self.last_BCHW, 1))
         return [LatentActionState(t, last) for t, last in zip(self.temporal.split(), lasts, strict=True)]
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in memory of its own."""
+        """Bytes that it takes in its own memory."""
         return self.temporal.nbytes + self.last_BCHW.numel() * self.last_BCHW.element_size()
 
     @staticmethod
     def join(states: list[LatentActionState]) -> LatentActionState:
-        """The states of streams as one batch, in order."""
+        """Join the states of streams into one batch, in order."""
         if len(states) == 1:
             return states[0]
         temporal = TemporalState.join([state.temporal for state in states])
@@ -64,7 +64,7 @@ class LatentActionState:
 
 
 class LatentActionModel(nn.Module):
-    """Reads actions off video. `channels` is 3 for pixels, the tokenizer's latent dim where it reads tokens."""
+    """Infers latent actions from video. `channels` is 3 for pixels, the tokenizer's latent dim if it reads tokens."""
 
     def __init__(
         self, config: LatentActionConfig, height: int, width: int, channels: int = 3, patch: int | None = None
@@ -91,7 +91,7 @@ class LatentActionModel(nn.Module):
         self.to_latent = nn.Linear(c.encoder.dim, c.quantizer.dim)
         self.from_latent = nn.Linear(c.quantizer.dim, c.decoder.dim)
         self.quantizer = VectorQuantizer(c.quantizer)
-        if c.residual:  # start at "nothing changes", a good guess already
+        if c.residual:  # start from "nothing changes", already a good guess
             nn.init.zeros_(self.decoder_pixels.linear.weight)
             nn.init.zeros_(self.decoder_pixels.linear.bias)
 
@@ -100,19 +100,19 @@ class LatentActionModel(nn.Module):
         return self._pool(self.features(x_BTCHW))
 
     def features(self, x_BTCHW: Tensor) -> Tensor:
-        """(B, T, C, H, W) -> (B, T - 1, N, dim): what the encoder makes of each transition before it is pooled."""
+        """(B, T, C, H, W) -> (B, T - 1, N, dim): the encoder's features of each transition before pooling."""
         y_BTND: Tensor = self.encoder(self._see(x_BTCHW, x_BTCHW[:, 0]))
         return y_BTND[:, 1:]
 
     def encoder_state(self, batch: int) -> LatentActionState:
-        """The state of `batch` labelling streams that have seen nothing."""
+        """Return the initial state of `batch` labelling streams."""
         nothing = self.encoder_position_ND.new_zeros(batch, *self.view_shape, dtype=torch.float32)
         return LatentActionState(self.encoder.initial_state(batch, self.patch_count), nothing)
 
     def latents_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, LatentActionState]:
-        """The next T frames of B streams -> (B, T, D), and the state after; the vector at t describes x_{t-1} -> x_t.
+        """Encode the next T frames of B streams to (B, T, D); the vector at t describes x_{t-1} -> x_t. And the state.
 
-        The vector of a stream's very first frame describes nothing.
+        The vector of a stream's first frame is meaningless.
         """
         begun_B = (state.temporal.frames_B > 0)[:, None, None, None]
         last_BCHW = torch.where(begun_B, state.last_BCHW, x_BTCHW[:, 0])
@@ -120,11 +120,11 @@ class LatentActionModel(nn.Module):
         return self._pool(y_BTND), LatentActionState(temporal, x_BTCHW[:, -1].clone())
 
     def _see(self, x_BTCHW: Tensor, last_BCHW: Tensor) -> Tensor:
-        """The encoder's input (B, T, N, dim); `last_BCHW` is the frame before the first."""
+        """Return the encoder's input (B, T, N, dim); `last_BCHW` is the frame before the first."""
         if self.pairs:
             before_BTCHW = torch.cat((last_BCHW[:, None], x_BTCHW[:, :-1]), dim=1)
             x_BTCHW = torch.cat((x_BTCHW, x_BTCHW - before_BTCHW), dim=2)
-        # Only now to the networks' own precision: the difference of two frames in bfloat16 would be coarse.
+        # Converted to the networks' precision only now: the difference of two frames in bfloat16 would be coarse.
         tokens_BTND: Tensor = self.encoder_patches(x_BTCHW.to(self.encoder_position_ND.dtype))
         return tokens_BTND + self.encoder_position_ND
 
@@ -132,7 +132,7 @@ class LatentActionModel(nn.Module):
         return F.normalize(self.to_latent(y_BTND.mean(dim=2)).float(), dim=-1)
 
     def predict(self, x_BTCHW: Tensor, action_BTD: Tensor) -> Tensor:
-        """Frames (B, T, C, H, W) and what is done at each (B, T, D) -> the frame after each, (B, T, C, H, W)."""
+        """Predict the frame after each, (B, T, C, H, W), from frames (B, T, C, H, W) and actions (B, T, D)."""
         x_BTND = self.decoder_patches(x_BTCHW) + self.decoder_position_ND + self.from_latent(action_BTD)[:, :, None]
         y_BTCHW: Tensor = self.decoder_pixels(self.decoder(x_BTND)).float()
         if self.residual:
@@ -146,10 +146,10 @@ class LatentActionModel(nn.Module):
 
         Args:
             x_BTCHW: clips that the decoder reads and predicts.
-            seen_BTCHW: what the encoder reads instead (the same clips, augmented); None for the clips themselves.
+            seen_BTCHW: input of the encoder (the same clips, augmented); None: the clips themselves.
             quantize: share of the clips whose actions are quantized, 0 to 1. The others' latents are passed on with
-                Gaussian noise of norm about `noise` against leaks: training starts with all of them, and some of them
-                later keep latents from saying no more than their code.
+                Gaussian noise of norm about `noise`, which limits leaks: training starts with all clips unquantized;
+                later a few of them keep latents more informative than their codes.
             noise: see `quantize`.
 
         """

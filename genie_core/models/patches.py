@@ -1,4 +1,4 @@
-"""From pixels to tokens and back: linear patches (the paper's) or a small convolutional stem.
+"""Pixels to tokens and back: linear patches (the paper's) or a small convolutional stem.
 
 Pixels are floats in [-0.5, 0.5]. Shape suffixes as in `transformer`; H, W pixels; C channels; h, w tokens.
 """
@@ -38,7 +38,7 @@ def unpatchify(x_BTND: Tensor, patch: int, height: int, width: int) -> Tensor:
 
 
 class LinearPatches(nn.Module):
-    """One linear map a patch."""
+    """One linear map per patch."""
 
     def __init__(self, patch: int, channels: int, dim: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class LinearPatches(nn.Module):
 
 
 class LinearPixels(nn.Module):
-    """The way back: one linear map a token."""
+    """The inverse direction: one linear map per token."""
 
     def __init__(self, patch: int, channels: int, dim: int, height: int, width: int) -> None:
         super().__init__()
@@ -79,15 +79,15 @@ class _Residual(nn.Module):
 
 
 def _widths(patch: int, width: int, dim: int) -> list[int]:
-    """Channels after each halving of the picture; the last is the tokens' width."""
+    """Return the channels after each halving of the picture; the last is the tokens' width."""
     stages = int(math.log2(patch))
     if 2**stages != patch:
-        raise ValueError(f"a convolutional stem needs a patch that is a power of 2, got {patch}")
+        raise ValueError(f"patch: got {patch}, expected a power of 2 for a convolutional stem")
     return [width * min(2**i, 2) // 2 for i in range(stages - 1)] + [dim]
 
 
 class ConvPatches(nn.Module):
-    """Stride-2 convolutions, a residual block after each: tokens see a little beyond their patch."""
+    """Stride-2 convolutions, each followed by a residual block: tokens see a little beyond their patch."""
 
     def __init__(self, patch: int, channels: int, dim: int, width: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class ConvPatches(nn.Module):
 
 
 class ConvPixels(nn.Module):
-    """The mirror of `ConvPatches`: residual blocks and pixel shuffles."""
+    """Mirror of `ConvPatches`: residual blocks and pixel shuffles."""
 
     def __init__(self, patch: int, channels: int, dim: int, width: int, height: int, frame_width: int) -> None:
         super().__init__()
@@ -126,14 +126,14 @@ class ConvPixels(nn.Module):
 
 
 class Beside(nn.Module):
-    """Two ways between the same shapes, added up."""
+    """Sum of two modules with the same input and output shapes."""
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
         self.first, self.second = first, second
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum of what both make of x."""
+        """Return the sum of both outputs."""
         out: Tensor = self.first(x) + self.second(x)
         return out
 

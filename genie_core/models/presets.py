@@ -1,9 +1,9 @@
 """Named model configurations. Knows no torch.
 
-`coinrun` and `robotics` follow Bruce et al. (2024). The paper's parameter counts agree with its layer counts only if a
-"layer" is one attention, that is half a spatio-temporal block (16 d^2 parameters a block: 24 blocks of d 5120 are its
-10.1B, 18 blocks of d 3072 its 2.7B); `robotics` is sized so. CoinRun's appendix gives no counts: there a layer is taken
-as a block, as the public reimplementations do.
+`coinrun` and `robotics` follow Bruce et al. (2024). The paper's parameter counts match its layer counts only if a
+"layer" is one attention, that is half a spatio-temporal block (16 d^2 parameters per block: 24 blocks of d 5120 are its
+10.1B, 18 blocks of d 3072 its 2.7B); `robotics` is sized accordingly. CoinRun's appendix gives no counts: there a layer
+is taken as a block, as public reimplementations do.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def _compact(
     lam: TransformerConfig,
     dynamics: TransformerConfig,
 ) -> ModelConfig:
-    """The shipped model's shape at some size; `stems` are the widths of the tokenizer's and of the encoder's stem.
+    """Return the shipped model's shape at some size; `stems` are the stem widths of the tokenizer and the encoder.
 
-    Tokens of 4 x 4 pixels see their surroundings alone: what stands still keeps its tokens from frame to frame.
+    Tokens of 4 x 4 pixels see only their surroundings: what stands still keeps its tokens from frame to frame.
     """
     return ModelConfig(
         name=name,
@@ -101,7 +101,7 @@ def _base() -> ModelConfig:
 
 
 def _motion() -> ModelConfig:
-    """Labels alone, of the frames' motion. What is said of tokenizer and dynamics are those of `tiny`, to be trained."""
+    """Labels only, from the motion of frames. Tokenizer and dynamics are those of `tiny`, in case they are trained."""
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"))
     return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False})
 
@@ -138,13 +138,13 @@ def _robotics() -> ModelConfig:
 
 _PRESETS = {"nano": _nano, "tiny": _tiny, "base": _base, "motion": _motion, "coinrun": _coinrun, "robotics": _robotics}
 PRESETS = tuple(_PRESETS)
-"""Names that `preset` knows."""
+"""Names that `preset` accepts."""
 
 
 def preset(name: str) -> ModelConfig:
-    """The configuration of that name; raises ModelError, listing the names there are."""
+    """Return the configuration of that name. Raises ModelError, listing the names, if there is none."""
     if name not in _PRESETS:
-        raise ModelError(f"preset {name!r} does not exist; there are: {', '.join(PRESETS)}")
+        raise ModelError(f"preset: got {name!r}, expected one of {', '.join(PRESETS)}")
     return _PRESETS[name]()
 
 

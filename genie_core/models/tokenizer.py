@@ -1,4 +1,4 @@
-"""The video tokenizer (Bruce et al. 2024, Section 2.1, Figure 6): a VQ-VAE whose token sees no later frame."""
+"""The video tokenizer (Bruce et al. 2024, Section 2.1, Figure 6): a causal VQ-VAE, whose tokens see no later frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TokenizerOutput:
 
 
 def _stem(c: TokenizerConfig, height: int, width: int) -> tuple[nn.Module, nn.Module]:
-    """The ways from pixels to tokens and back."""
+    """Return the modules from pixels to tokens and back."""
     linear = LinearPatches(c.patch, 3, c.encoder.dim), LinearPixels(c.patch, 3, c.decoder.dim, height, width)
     if c.stem == "patch":
         return linear
@@ -72,11 +72,11 @@ class VideoTokenizer(nn.Module):
         return x_BTND + self.decoder_position_ND
 
     def decoder_state(self, batch: int) -> TemporalState:
-        """The state of `batch` decoding streams that have seen nothing."""
+        """Return the initial state of `batch` decoding streams."""
         return self.decoder.initial_state(batch, self.tokens_per_frame)
 
     def decode_stream(self, token_BTN: Tensor, state: TemporalState) -> tuple[Tensor, TemporalState]:
-        """The next T frames of B streams of tokens: as `decode` over the whole streams, and the state after."""
+        """Decode the next T frames of B streams, as `decode` would in one pass; also returns the state after them."""
         y_BTND, state = self.decoder.stream(self._to_draw(self.quantizer.lookup(token_BTN)), state)
         return self.pixels(y_BTND), state
 
@@ -86,7 +86,7 @@ class VideoTokenizer(nn.Module):
         Args:
             pixels_BTCHW: (B, T, 3, H, W) in [-0.5, 0.5].
             quantize: False passes the latents on unquantized, with Gaussian noise of norm about `noise`, which spreads
-                them as quantization will need them: training starts so and quantizes later.
+                them as quantization will require: training starts this way and quantizes later.
             noise: see `quantize`.
 
         """

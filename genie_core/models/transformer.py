@@ -1,11 +1,11 @@
 """The spatio-temporal transformer (Bruce et al. 2024, Section 2, Figure 4) with a fixed temporal window.
 
-A block attends over the patches of each frame, then over the same patch's past frames, then applies ONE feed-forward;
+A block attends over the patches of each frame, then over the same patch in past frames, then applies ONE feed-forward;
 there is none between the two attentions, so the cost is linear in the number of frames. Time positions are rotary and
-counted from the oldest key in reach, and temporal attention reaches back `window` frames: so the keys and values of
-past frames can be carried along (`TemporalState`) exactly, for streams of any length.
+counted from the oldest key in the window, and temporal attention reaches back `window` frames: the keys and values of
+past frames can therefore be carried along (`TemporalState`) exactly, for streams of any length.
 
-Shape suffixes: B batch, T frames, N patches a frame, D width, H heads, E width of a head, S key frames.
+Shape suffixes: B batch, T frames, N patches per frame, D width, H heads, E width of a head, S key frames.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from genie_core.models.config import TransformerConfig
 TemporalMode = Literal["st", "c", "none"]
 
 KeysAndValues = list[tuple[Tensor, Tensor]]
-"""Unrotated keys and values of one frame, (B, N, H, 1, E) each, for each block with temporal attention."""
+"""Unrotated keys and values of one frame, (B, N, H, 1, E) each, for every block with temporal attention."""
 
 
 @dataclass(frozen=True)
 class TemporalState:
-    """What a stream remembers of its past: keys (unrotated) and values of the last window - 1 frames, for each block.
+    """Temporal state of streams: keys (unrotated) and values of the last window - 1 frames, for each block.
 
     Attributes:
-        keys: one (B, N, H, window - 1, E) tensor a block with temporal attention, oldest frame first.
+        keys: one (B, N, H, window - 1, E) tensor per block with temporal attention, oldest frame first.
         values: likewise.
-        frames_B: (B,) int64, how many frames each stream has seen; fewer than window - 1 leaves slots unused.
+        frames_B: (B,) int64, number of frames each stream has seen; fewer than window - 1 leaves slots unused.
 
     """
 
@@ -41,7 +41,7 @@ class TemporalState:
     frames_B: Tensor
 
     def split(self) -> list[TemporalState]:
-        """The state of each of B streams that were computed together, in memory of its own."""
+        """Split into the states of B streams, each in its own memory."""
         if len(self.frames_B) == 1:  # not a view: the tensors that it was cut from are several times its size
             return [
                 TemporalState(
@@ -57,12 +57,12 @@ class TemporalState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in memory of its own, used slots or not."""
+        """Bytes that it takes in its own memory, used slots or not."""
         return sum(tensor.numel() * tensor.element_size() for tensor in (*self.keys, *self.values))
 
     @staticmethod
     def join(states: list[TemporalState]) -> TemporalState:
-        """The states of streams as one batch, in order."""
+        """Join the states of streams into one batch, in order."""
         if len(states) == 1:
             return states[0]
         return TemporalState(
@@ -74,14 +74,14 @@ class TemporalState:
 
 @dataclass(frozen=True)
 class FramePast:
-    """The past of a frame that is computed several times over, made ready once (`SpatioTemporalTransformer.past`).
+    """Past of a frame that is computed several times, prepared once (`SpatioTemporalTransformer.past`).
 
     Attributes:
-        state: what it was made of.
-        keys: one rotated (B, N, H, window, E) tensor a block with temporal attention; the last place is the frame's,
-            at position 0, so that neither its queries nor its keys need turning.
+        state: state that it was made from.
+        keys: one rotated (B, N, H, window, E) tensor per block with temporal attention; the last slot is the frame's
+            own, at position 0, so that neither its queries nor its keys need rotation.
         values: likewise.
-        mask: (B, 1, 1, 1, window) bool, which places are in use.
+        mask: (B, 1, 1, 1, window) bool, True for slots in use.
 
     """
 
@@ -94,9 +94,9 @@ class FramePast:
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention of q (B, T, ..., L, E) over k, v (B, T, ..., S, E); `mask`: (..., L, S), True where allowed.
 
-    On a CPU the explicit product is about 1.7 times faster in training than the fused kernel at these short lengths, 5
-    times over the few keys of a temporal window, and faster in bfloat16; without gradients, in space and in float32 it
-    is the other way round.
+    On a CPU the explicit product is about 1.7 times as fast as the fused kernel in training at these short lengths, 5
+    times over the few keys of a temporal window, and faster in bfloat16; without gradients, over space and in float32,
+    the fused kernel is faster.
     """
     if mask is None and (q.is_cuda or (q.dtype == torch.float32 and not torch.is_grad_enabled())):
         # Flattened, because more than one leading dimension would not reach the fused kernel.
@@ -122,7 +122,7 @@ class RotaryTime(nn.Module):
         self.register_buffer("frequencies_E", base**-exponents, persistent=False)
 
     def forward(self, x: Tensor, first: int) -> Tensor:
-        """Rotate x (..., L, E), whose frames stand at positions first .. first + L - 1."""
+        """Rotate x (..., L, E), whose frames are at positions first .. first + L - 1."""
         positions_L = torch.arange(first, first + x.shape[-2], device=x.device, dtype=torch.float32)
         angles = positions_L[:, None] * self.frequencies_E
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
@@ -131,7 +131,7 @@ class RotaryTime(nn.Module):
 
 
 class Attention(nn.Module):
-    """Projections of one multi-head attention; which tokens attend to which is the caller's choice."""
+    """Projections of multi-head attention; subclasses choose which tokens attend to which."""
 
     def __init__(self, dim: int, heads: int, qk_norm: bool) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class SpatialAttention(Attention):
         return self._mix(*self.project(x_BTND))
 
     def at(self, x_B1ND: Tensor, at_BM: Tensor) -> Tensor:
-        """As `forward` for one frame, at the places (B, M) alone: (B, 1, M, D)."""
+        """Compute `forward` for one frame at the places (B, M) only: (B, 1, M, D)."""
         B, _, N, D = x_B1ND.shape
         of_q, of_kv = torch.split(self.qkv.weight, [D, 2 * D])
         q = F.linear(_places(x_B1ND, at_BM), of_q).view(B, 1, -1, self.heads, D // self.heads)
@@ -184,13 +184,13 @@ class TemporalAttention(Attention):
         q, k, v = (y.permute(0, 2, 3, 1, 4) for y in self.project(x_BTND))  # (B, N, H, T, E)
         if past is not None:
             k, v = torch.cat((past[0].to(k.dtype), k), dim=3), torch.cat((past[1].to(v.dtype), v), dim=3)
-        # Positions count from the oldest key, never from the episode's start: they stay small and exact for ever.
+        # Positions count from the oldest key, not from the episode's start: they stay small, and exact forever.
         y_BNHTE = attention(self.rotary(q, k.shape[3] - q.shape[3]), self.rotary(k, 0), v, mask)
         out: Tensor = self.out(y_BNHTE.permute(0, 3, 1, 2, 4).flatten(3))
         return out, (k, v)
 
     def frame(self, x_B1ND: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `forward` for one frame whose past lies ready in `keys` and `values`, whose last place it overwrites.
+        """Compute `forward` for one frame whose past is prepared in `keys` and `values`; overwrites their last slot.
 
         Returns (B, 1, N, D), and the frame's own unrotated keys and values (B, N, H, 1, E).
         """
@@ -231,7 +231,7 @@ class Block(nn.Module):
     def frame(
         self, x_B1ND: Tensor, ready: tuple[Tensor, Tensor] | None, mask: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """As `forward` for one frame whose past lies ready, see `TemporalAttention.frame`."""
+        """Compute `forward` for one frame whose past is prepared, see `TemporalAttention.frame`."""
         kept = None
         if self.space is not None and self.space_norm is not None:
             x_B1ND = x_B1ND + self.space(self.space_norm(x_B1ND))
@@ -241,7 +241,7 @@ class Block(nn.Module):
         return x_B1ND + self.ffn(self.ffn_norm(x_B1ND)), kept
 
     def frame_at(self, x_B1ND: Tensor, ready: tuple[Tensor, Tensor] | None, mask: Tensor, at_BM: Tensor) -> Tensor:
-        """As `frame`, at the places (B, M) alone: (B, 1, M, D)."""
+        """Compute `frame` at the places (B, M) only: (B, 1, M, D)."""
         x_B1MD = _places(x_B1ND, at_BM)
         if self.space is not None and self.space_norm is not None:
             x_B1MD = x_B1MD + self.space.at(self.space_norm(x_B1ND), at_BM)
@@ -254,12 +254,12 @@ class Block(nn.Module):
 
 
 def _places(x_B1ND: Tensor, at_BM: Tensor) -> Tensor:
-    """(B, 1, M, D): the places (B, M) of one frame."""
+    """Select the places (B, M) of one frame: (B, 1, M, D)."""
     return x_B1ND.gather(2, at_BM[:, None, :, None].expand(-1, -1, -1, x_B1ND.shape[-1]))
 
 
 def _plan(layers: int, mode: TemporalMode) -> list[tuple[bool, bool]]:
-    """Which blocks attend over (space, time)."""
+    """Return for each block whether it attends over (space, time)."""
     if mode == "st":
         return [(True, True)] * layers
     if mode == "none":
@@ -270,8 +270,8 @@ def _plan(layers: int, mode: TemporalMode) -> list[tuple[bool, bool]]:
 class SpatioTemporalTransformer(nn.Module):
     """A stack of blocks and a final normalisation.
 
-    `mode` chooses the paper's Table 3: ``st`` every block mixes space and time; ``c`` the first half only space, the
-    second only time (as C-ViViT); ``none`` no attention over time (as ViT).
+    `mode` selects a row of the paper's Table 3: ``st``: every block mixes space and time; ``c``: the first half attends
+    over space, the second over time (as C-ViViT); ``none``: no attention over time (as ViT).
     """
 
     def __init__(self, config: TransformerConfig, mode: TemporalMode = "st") -> None:
@@ -284,7 +284,7 @@ class SpatioTemporalTransformer(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x_BTND: Tensor) -> Tensor:
-        """Whole clips at once: (B, T, N, D) -> (B, T, N, D); frame t sees frames t - window + 1 .. t."""
+        """Process whole clips: (B, T, N, D) -> (B, T, N, D); frame t sees frames t - window + 1 .. t."""
         mask = _window_mask(x_BTND.shape[1], x_BTND.shape[1], self.window, x_BTND.device)
         for block in self.blocks:
             x_BTND, _ = block(x_BTND, None, mask)
@@ -292,14 +292,14 @@ class SpatioTemporalTransformer(nn.Module):
         return out
 
     def initial_state(self, batch: int, patches: int) -> TemporalState:
-        """The state of `batch` streams that have seen nothing."""
+        """Return the initial state of `batch` streams."""
         p = next(self.parameters())
         shape = (batch, patches, self.heads, self.window - 1, self.head_dim)
         empty = tuple(torch.zeros(shape, device=p.device, dtype=p.dtype) for _ in range(self.temporal_blocks))
         return TemporalState(empty, empty, torch.zeros(batch, dtype=torch.int64, device=p.device))
 
     def stream(self, x_BTND: Tensor, state: TemporalState) -> tuple[Tensor, TemporalState]:
-        """The next T frames of B streams: the same numbers as `forward` over the whole streams, and the state after."""
+        """Process the next T frames of B streams: the same numbers as `forward` over all frames, and the new state."""
         T, reach = x_BTND.shape[1], self.window - 1
         mask = _window_mask(T, reach + T, self.window, x_BTND.device)
         slots_S = torch.arange(reach + T, device=x_BTND.device)
@@ -317,9 +317,9 @@ class SpatioTemporalTransformer(nn.Module):
         return self.norm(x_BTND), TemporalState(tuple(keys), tuple(values), state.frames_B + T)
 
     def past(self, state: TemporalState) -> FramePast:
-        """Make the past of the next frame ready for `frame`: rotated once, with room for the frame itself."""
+        """Prepare the past of the next frame for `frame`: rotated once, with a slot for the frame itself."""
         times = [block.time for block in self.blocks if isinstance(block, Block) and block.time is not None]
-        # Attention depends on how far apart positions are alone: counted from the frame, they leave it unturned.
+        # Attention depends only on relative positions: counted from the frame itself, it needs no rotation.
         first = 1 - self.window
         keys = tuple(F.pad(time.rotary(k, first), (0, 0, 0, 1)) for time, k in zip(times, state.keys, strict=True))
         values = tuple(F.pad(v, (0, 0, 0, 1)) for v in state.values)
@@ -328,10 +328,10 @@ class SpatioTemporalTransformer(nn.Module):
         return FramePast(state, keys, values, used_BS[:, None, None, None, :])
 
     def frame_at(self, x_B1ND: Tensor, past: FramePast, at_BM: Tensor) -> Tensor:
-        """The next frame of B streams as `stream` gives it, at the places (B, M) alone: (B, 1, M, D).
+        """Process the next frame of B streams like `stream`, at the places (B, M) only: (B, 1, M, D).
 
-        For as many versions of that frame as are tried, though not for two threads at once with one `past`. The last
-        block computes those places alone; what is at the others nobody reads.
+        May be called for several versions of that frame, but not from two threads at once with the same `past`. The
+        last block computes only those places; its output at other places is undefined.
         """
         x_B1ND, new = self._frame(x_B1ND, past, self.blocks[:-1])
         ready = _ready(past, len(new))
@@ -339,7 +339,7 @@ class SpatioTemporalTransformer(nn.Module):
         return out
 
     def advance(self, x_B1ND: Tensor, past: FramePast) -> TemporalState:
-        """The state after the next frame, once this version of it is the one. Not for two threads at once either."""
+        """Return the state after the next frame, once its version is final. Not from two threads at once either."""
         _, new = self._frame(x_B1ND, past, self.blocks)
         state = past.state
         keys = tuple(torch.cat((old, k), dim=3)[:, :, :, 1:] for old, (k, _) in zip(state.keys, new, strict=True))
@@ -347,7 +347,7 @@ class SpatioTemporalTransformer(nn.Module):
         return TemporalState(keys, values, state.frames_B + 1)
 
     def _frame(self, x_B1ND: Tensor, past: FramePast, blocks: nn.ModuleList) -> tuple[Tensor, KeysAndValues]:
-        """What the first `blocks` make of a frame, and its keys and values in them."""
+        """Run the first `blocks` on a frame; returns the output, and its keys and values in them."""
         new: list[tuple[Tensor, Tensor]] = []
         for block in blocks:
             x_B1ND, kept = cast(Block, block).frame(x_B1ND, _ready(past, len(new)), past.mask)
@@ -357,12 +357,12 @@ class SpatioTemporalTransformer(nn.Module):
 
 
 def _ready(past: FramePast, i: int) -> tuple[Tensor, Tensor] | None:
-    """Keys and values of the past for the block that is the i-th with temporal attention, if there is one."""
+    """Return keys and values of the past for the i-th block with temporal attention, if it exists."""
     return (past.keys[i], past.values[i]) if i < len(past.keys) else None
 
 
 def _window_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-    """(queries, keys) bool: the last `queries` of `keys` frames see themselves and window - 1 frames before."""
+    """Return (queries, keys) bool: the last `queries` of `keys` frames see themselves and window - 1 frames before."""
     q = torch.arange(keys - queries, keys, device=device)[:, None]
     k = torch.arange(keys, device=device)[None, :]
     return (k <= q) & (k > q - window)

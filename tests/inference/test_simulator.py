@@ -113,7 +113,7 @@ def test_bad_prompts_and_actions_are_named(simulator: Simulator) -> None:
         simulator.rollout(prompt(), [1, 8])
     with pytest.raises(RequestError, match="actions: got none"):
         simulator.rollout(prompt(), [])
-    with pytest.raises(RequestError, match="got 1 latent actions for 2 branches"):
+    with pytest.raises(RequestError, match="got 1 latent actions, expected 2"):
         simulator.start(prompt(), 2, FAST).step([0])
 
 
