@@ -1,1 +1,1 @@
-"""How good a bundle is, measured: `evaluation.evaluate` makes a `report.Report`; `command` is `genie evaluate`."""
+"""Evaluation of a bundle: `evaluation.evaluate` makes a `report.Report`; the command is `genie evaluate`."""

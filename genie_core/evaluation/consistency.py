@@ -1,8 +1,8 @@
-"""Whether a code does the same thing from every start frame (the paper's Fig. 13), as two numbers and a picture.
+"""Consistency: does a code have the same effect from every start frame (the paper's Fig. 13)? Two numbers, a picture.
 
 Each code is applied several times from many real frames. Round trip: the latent action model reads the code back from
-the simulated video. Direction: what moves in the simulated picture moves the same way as it does from other starts.
-Starts are simulated one after the other: the codes of one start are batch enough to keep a CPU's arithmetic busy.
+the simulated video. Direction: what moves in the simulated picture moves the same way as from other start frames. Start
+frames are simulated one after the other: the codes of one make a large enough batch for a CPU.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from genie_core.inference import Simulator
 from genie_core.statistics.metrics import Array
 
 MOST_CODES = 16
-"""Of a larger codebook only the codes that occur most often are applied."""
+"""Largest codebook whose codes are all applied; of a larger one, only the most frequent codes are."""
 MOVES = 1 / 64
-"""A code moves if its median displacement over all its applications is longer than this share of the frame's height."""
+"""A code moves if its median displacement over all applications exceeds this share of the frame's height."""
 AGREES = np.cos(np.pi / 4) - 1e-9
 """Cosine of the largest angle, 45 degrees, at which two directions agree."""
 PICTURED = 8
-"""Start frames in the report's picture."""
+"""Number of start frames in the report's picture."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What came of all C codes from one start: read_CA codes read back; motion_CA2 dx, dy pixels; the last frames."""
+    """Effect of all C codes from one start: read_CA codes read back; motion_CA2 dx, dy in pixels; the last frames."""
 
     read_CA: NDArray[np.int64]
     motion_CA2: Array
@@ -42,7 +42,7 @@ class Applied:
 
 
 def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Figures ``consistency.*`` and the picture ``fig13``."""
+    """Return figures ``consistency.*`` and the picture ``fig13``."""
     codes, starts, found = _apply_all(study, None, rng)
     return Findings.merge(
         [
@@ -55,14 +55,14 @@ def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 
 def consistency_picture(study: Study, rng: np.random.Generator, codes: Sequence[int] | None = None) -> Picture:
-    """The picture ``fig13`` by itself, a row a start; columns are `codes`, None for those that are measured."""
+    """Return the picture ``fig13`` alone, a row per start; columns are `codes`, None: those that are measured."""
     return _picture(study, *_apply_all(study, codes, rng))
 
 
 def _apply_all(
     study: Study, codes: Sequence[int] | None, rng: np.random.Generator
 ) -> tuple[list[int], list[Start], list[Applied]]:
-    """Apply the codes from start frames of all takes."""
+    """Apply the codes from start frames in all takes."""
     simulator = Simulator(study.bundle)
     chosen = applied_codes(np.concatenate([t.code_S for t in study.takes]), simulator.num_codes)
     chosen = chosen if codes is None else list(codes)
@@ -77,7 +77,7 @@ def _apply_all(
 def _round_trip(
     starts: Sequence[Start], codes: Sequence[int], found: Sequence[Applied], rng: np.random.Generator
 ) -> Findings:
-    """Every application of every code counts alike, codes that stand still too; by code, and by application."""
+    """Score every application of every code alike, including codes without motion; by code, and by application."""
     right = by_take(starts, [(a.read_CA == np.array(codes)[:, None]).astype(np.float64) for a in found])  # (G, C, A)
     name, applications = "consistency.round_trip_accuracy", found[0].read_CA.shape[1]
     return Findings(
@@ -90,7 +90,7 @@ def _round_trip(
 
 
 def _tokenizer_round_trip(study: Study, rng: np.random.Generator) -> Measured:
-    """Share of real labels that are read again where only the tokenizer drew the frames: what drawing alone costs."""
+    """Return the share of real labels read back from frames redrawn by the tokenizer alone: the cost of drawing."""
     same = []
     for done, take in enumerate(study.takes):
         study.progress("labels of drawn frames", done, len(study.takes))
@@ -102,9 +102,10 @@ def _tokenizer_round_trip(study: Study, rng: np.random.Generator) -> Measured:
 def _direction(
     study: Study, starts: Sequence[Start], codes: Sequence[int], found: Sequence[Applied], rng: np.random.Generator
 ) -> Findings:
-    """Agreement by itself, by code, and with the codes of each start in random order: what chance would give.
+    """Return the agreement of directions overall, by code, and with each start's codes shuffled (chance level).
 
-    Beside it how often the picture of a code that moves has come to a halt: the labeller then rightly reads another.
+    Also returns how often the picture of a moving code has come to a halt: the labeller then rightly reads another
+    code.
     """
     motion_GCA2 = np.stack([a.motion_CA2 for a in found])
     motion_GC2 = motion_GCA2.sum(axis=2)
@@ -136,7 +137,7 @@ def _direction(
 
 
 def _share(groups: Sequence[Array], rng: np.random.Generator) -> Measured:
-    """The mean of what is not NaN, where there is any."""
+    """Return the mean of the values that are not NaN, if there are any."""
     counted = [g[np.isfinite(g)] for g in groups]
     if not any(len(c) for c in counted):
         return Missing("it takes 2 start frames, and a code that moves something")
@@ -144,7 +145,7 @@ def _share(groups: Sequence[Array], rng: np.random.Generator) -> Measured:
 
 
 def applied_codes(code_S: NDArray[np.int64], num_codes: int) -> list[int]:
-    """All codes, or the `MOST_CODES` most frequent of a larger codebook, in their order."""
+    """Return all codes, or the `MOST_CODES` most frequent ones of a larger codebook, in their order."""
     frequent = np.argsort(-np.bincount(code_S, minlength=num_codes), kind="stable")[:MOST_CODES]
     return sorted(frequent.tolist())
 
@@ -152,10 +153,10 @@ def applied_codes(code_S: NDArray[np.int64], num_codes: int) -> list[int]:
 def apply_codes(
     study: Study, simulator: Simulator, start: Start, codes: Sequence[int], rng: np.random.Generator
 ) -> Applied:
-    """Apply each code over and over from one real frame, all with the same random numbers.
+    """Apply each code repeatedly from one real frame, all with the same random numbers.
 
-    Motion and codes are read from the start frame as the tokenizer draws it, so that a difference of its drawing to
-    the real frame is not taken for motion.
+    Motion and codes are read starting from the start frame as redrawn by the tokenizer, so that the difference between
+    that and the real frame does not count as motion.
     """
     frame_1HWC = study.takes[start.take].film.frames_THWC[start.frame : start.frame + 1]
     rollout = simulator.start(frame_1HWC, len(codes), study.draw_sampling(rng))
@@ -170,17 +171,17 @@ def apply_codes(
 
 
 def direction_agreement(motion_GC2: Array, moves_px: float) -> Array:
-    """Whether each rollout goes the way of its code's other rollouts, within 45 degrees.
+    """Return whether each rollout moves in the direction of its code's other rollouts, within 45 degrees.
 
-    A code's way is the mean of the unit vectors of its rollouts' displacements, the rollout in question left out.
+    A code's direction is the mean of its rollouts' unit displacement vectors, leaving out the rollout in question.
 
     Args:
         motion_GC2: displacement (dx, dy) of code c from start g, pixels.
-        moves_px: a code whose median displacement is no longer than this does not move.
+        moves_px: a code whose median displacement is at most this does not move.
 
     Returns:
-        (G, C): 1 where it does, 0 where it does not (or the rollout stands still), NaN for codes that do not move.
-        All NaN where there are fewer than two starts.
+        (G, C): 1 if it does, 0 if not (or the rollout stands still), NaN for codes that do not move.
+        All NaN with fewer than two starts.
 
     """
     length_GC = np.linalg.norm(motion_GC2, axis=-1)

@@ -1,4 +1,4 @@
-"""The I3D network of the Fréchet video distance (Unterthiner et al. 2018; Carreira and Zisserman 2017), from its file.
+"""I3D network of the Fréchet video distance (Unterthiner et al. 2018; Carreira and Zisserman 2017), loaded from a file.
 
 The file is the TorchScript that video generation papers use, `i3d_torchscript.pt` of StyleGAN-V. Nothing is downloaded.
 """
@@ -17,10 +17,10 @@ from genie_core.errors import ModelError
 from genie_core.statistics.metrics import Array
 
 LEAST_FRAMES = 10
-"""Of shorter clips too little is left for the last pool, over 2 frames of one in 8: the architecture bears 9 frames,
-and those who use the file state 10."""
+"""Shorter clips leave too little for the last pool, over 2 frames of one in 8: the architecture accepts 9 frames, and
+users of the file state 10."""
 FEATURES = 400
-"""Numbers that it gives for a clip: the values before the softmax, one a Kinetics class."""
+"""Number of features per clip: the values before the softmax, one per Kinetics class."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class I3D:
 
     @torch.inference_mode()
     def features(self, clips_BTHWC: Frames) -> Array:
-        """(B, T >= 10, h, w, 3) uint8 -> (B, 400). The network scales colours and size (to 224 x 224) by itself.
+        """(B, T >= 10, h, w, 3) uint8 -> (B, 400). The network itself scales colours and size (to 224 x 224).
 
         Raises:
-            ModelError: the network is not I3D as it is called here, or gives something else.
+            ModelError: the network cannot be called as I3D, or returns something else.
 
         """
         video_BCTHW = torch.from_numpy(clips_BTHWC).to(self.device).permute(0, 4, 1, 2, 3).float()
@@ -60,7 +60,7 @@ class I3D:
 def load_i3d(path: Path, device: torch.device) -> I3D:
     """Load the TorchScript file and try it on one empty clip.
 
-    TorchScript runs what the file says: take it from whom you trust.
+    TorchScript executes code from the file: use only files that you trust.
 
     Raises:
         ModelError: there is no such file, it is not TorchScript, or it is not I3D.
@@ -80,7 +80,7 @@ def load_i3d(path: Path, device: torch.device) -> I3D:
 
 
 def _gist(error: Exception) -> str:
-    """The line of a TorchScript error that says what is wrong: the last, where it shows source code before."""
+    """Return the line of a TorchScript error that names the cause: the last one, if source code comes before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines and lines[0].startswith("The following") else lines[0] if lines else repr(error))[:200]
 

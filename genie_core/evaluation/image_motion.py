@@ -1,7 +1,7 @@
-"""How far and which way a picture's moving part moves: one displacement a pair of frames, in pixels.
+"""Image motion: displacement of a picture's moving part, one per pair of frames, in pixels.
 
-The measure is Lucas and Kanade's (1981) for a single displacement: over the pixels that change, the (dx, dy) that
-explains the change best to first order, after smoothing. It knows nothing of robots, codes or models.
+The measure is Lucas and Kanade's (1981) for a single displacement: over the pixels that change, the (dx, dy) that best
+explains the change to first order, after smoothing. Knows nothing of robots, codes or models.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from genie_core.data import Frames
 from genie_core.statistics.gaussian import gaussian_kernel, smooth_same
 
 CHANGED = 0.06
-"""A pixel has changed where a colour differs by more than this, of a range of 1."""
+"""Difference in a colour, in a range of 1, above which a pixel has changed."""
 
 LEAST_PIXELS = 8
-"""With fewer changed pixels nothing moved."""
+"""Number of changed pixels below which nothing moved."""
 
 _KERNEL = gaussian_kernel(13, 2.0)
 
 
 def image_motion(frames_THWC: Frames) -> NDArray[np.float64]:
-    """Displacement of what moves between each frame and the next: (T, H, W, 3) uint8 -> (T - 1, 2) dx, dy pixels.
+    """Return the displacement of what moves between consecutive frames: (T, H, W, 3) uint8 -> (T - 1, 2) dx, dy pixels.
 
-    dx is positive to the right, dy downwards. Zero where fewer than `LEAST_PIXELS` pixels change.
+    dx is positive to the right, dy downwards. Zero if fewer than `LEAST_PIXELS` pixels change.
     """
     colour_THWC = frames_THWC.astype(np.float64) / 255
     changed_SHW = np.abs(np.diff(colour_THWC, axis=0)).max(axis=-1) > CHANGED
@@ -33,7 +33,7 @@ def image_motion(frames_THWC: Frames) -> NDArray[np.float64]:
     change_SHW = np.diff(grey_THW, axis=0)
     slope_y_SHW, slope_x_SHW = np.gradient((grey_THW[1:] + grey_THW[:-1]) / 2, axis=(1, 2))
     slope_S2HW = np.stack((slope_x_SHW, slope_y_SHW), axis=1)
-    # Normal equations of: sum over pixels of weight * (slope . displacement + change)^2, at its least.
+    # Normal equations of: sum over pixels of weight * (slope . displacement + change)^2, at its minimum.
     matrix_S22 = np.einsum("sihw,sjhw,shw->sij", slope_S2HW, slope_S2HW, weight_SHW)
     vector_S2 = -np.einsum("sihw,shw,shw->si", slope_S2HW, change_SHW, weight_SHW)
     matrix_S22 += 1e-6 * (np.trace(matrix_S22, axis1=1, axis2=2) + 1e-12)[:, None, None] * np.eye(2)

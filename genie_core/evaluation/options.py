@@ -1,4 +1,4 @@
-"""What an evaluation looks at and how long it may take. Knows no torch."""
+"""Options of an evaluation: what to measure, on how much data. Knows no torch."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 END_EFFECTOR = "obs/robot0_eef_pos"
-"""Where robomimic keeps the end effector's position, (T, 3) in metres."""
+"""Robomimic's array of the end effector's position, (T, 3) in metres."""
 
 
 class EvaluationOptions(BaseModel):
-    """Options of one evaluation; the defaults take half an hour of one CPU core with the shipped model."""
+    """Options of one evaluation; the defaults take half an hour on one CPU core with the shipped model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    episodes: int = Field(40, gt=0, description="most episodes looked at, drawn by the seed")
+    episodes: int = Field(40, gt=0, description="most episodes to use, drawn by the seed")
     frames: int = Field(200, gt=1, description="most frames of an episode, at the model's rate")
     subset: str | None = Field(
-        None, description="robomimic filter key to choose from; None: `valid` where there is one; `all`: every episode"
+        None, description="robomimic filter key to choose from; None: `valid` if there is one; `all`: every episode"
     )
     hold_out: float = Field(
         0.0, ge=0, le=0.9, description="above 0: choose from the share that training with this seed held out"
     )
-    step: int | None = Field(None, gt=0, description="transition length in frames; None: the nearest to the model's")
+    step: int | None = Field(None, gt=0, description="transition length in frames; None: the closest to the model's")
     position: str = Field(END_EFFECTOR, description="array whose change over a transition the probes predict")
-    still: float = Field(0.015, ge=0, description="a change of the position shorter than this is `still`, its units")
-    supervised_steps: int = Field(150, ge=0, description="training steps of the supervised bound; 0 leaves it out")
-    rollouts: int = Field(20, gt=0, description="start frames of the rollouts that are compared with real video")
+    still: float = Field(0.015, ge=0, description="changes of the position below this count as still, in its units")
+    supervised_steps: int = Field(150, ge=0, description="training steps of the supervised bound; 0: leave it out")
+    rollouts: int = Field(20, gt=0, description="start frames of rollouts compared with real video")
     starts: int = Field(100, gt=0, description="start frames from which every code is applied (Fig. 13)")
-    applications: int = Field(5, gt=0, description="times that a code is applied from each of them")
+    applications: int = Field(5, gt=0, description="number of times each code is applied from each of them")
     temperature: float | None = Field(None, description="sampling temperature; None: the bundle's")
-    maskgit_steps: int | None = Field(None, description="a frame; None: 25, or the tokens a frame where fewer")
-    i3d: Path | None = Field(None, description="I3D's weights as TorchScript; None: no FVD")
+    maskgit_steps: int | None = Field(None, description="per frame; None: 25, or all tokens if there are fewer")
+    i3d: Path | None = Field(None, description="I3D weights as TorchScript; None: no FVD")
     images: tuple[Path, ...] = Field((), description="PNG or JPEG files to prompt from (Fig. 10)")
     seed: int = Field(0, ge=0)
 

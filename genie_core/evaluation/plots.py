@@ -1,4 +1,4 @@
-"""Two kinds of plot as SVG text, with nothing but string formatting: lines with intervals, and bars."""
+"""Line plots with intervals and bar plots, as SVG text made by string formatting alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from html import escape
 _WIDTH, _HEIGHT = 520, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 120, 16, 40
 _TICKS = 6
-"""At most as many on the y axis."""
+"""Most ticks on the y axis."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A value at x, and its interval."""
+    """A value at x, with its interval."""
 
     x: float
     value: float
@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A series of points; `colour` is any that SVG knows."""
+    """A series of points; `colour` is any SVG colour."""
 
     name: str
     colour: str
@@ -33,7 +33,7 @@ class Line:
 
 
 def line_plot(lines: Sequence[Line], x_label: str, y_label: str) -> str:
-    """An SVG of lines with shaded intervals and a legend; without any point, one that says so."""
+    """Return an SVG of lines with shaded intervals and a legend; without points, one that says so."""
     points = [p for line in lines for p in line.points]
     if not points:
         return _svg([f'<text x="{_LEFT}" y="{_TOP + 20}">nothing to show</text>'])
@@ -51,7 +51,7 @@ def line_plot(lines: Sequence[Line], x_label: str, y_label: str) -> str:
 
 
 def bar_plot(bars: Sequence[tuple[str, str, Point]], y_label: str) -> str:
-    """An SVG of bars (name, colour, value from 0 with its interval), side by side."""
+    """Return an SVG of bars (name, colour, value from 0 with its interval), side by side."""
     if not bars:
         return _svg([f'<text x="{_LEFT}" y="{_TOP + 20}">nothing to show</text>'])
     axes = _Axes(-0.5, len(bars) - 0.5, 0.0, max(p.high for _, _, p in bars) or 1.0)
@@ -69,7 +69,7 @@ def bar_plot(bars: Sequence[tuple[str, str, Point]], y_label: str) -> str:
 
 @dataclass(frozen=True)
 class _Axes:
-    """From values to places in the picture."""
+    """Mapping from values to coordinates in the picture."""
 
     x_low: float
     x_high: float
@@ -108,7 +108,7 @@ class _Axes:
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten from low to high, low < high; 2 to `_TICKS` of them."""
+    """Return multiples of 1, 2 or 5 times a power of ten from low to high, low < high; 2 to `_TICKS` of them."""
     least = (high - low) / (_TICKS - 1)
     power = 10 ** math.floor(math.log10(least))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= least * (1 - 1e-9))

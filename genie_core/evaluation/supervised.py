@@ -1,6 +1,6 @@
-"""The supervised bound: the latent action model's own encoder, trained with the truth that the probes predict.
+"""Supervised bound: the latent action model's encoder, trained on the ground truth that the probes predict.
 
-It starts from the bundle's weights, so that a short training says what this architecture can read off these frames.
+It starts from the bundle's weights, so that short training shows what this architecture can read from these frames.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH, CLIP_FRAMES, RATE = 16, 6, 4e-4
 
 
 class _Reader(nn.Module):
-    """The encoder of a latent action model and a small network that reads K numbers off each transition."""
+    """The encoder of a latent action model, with a small network that predicts K numbers for each transition."""
 
     def __init__(self, lam: LatentActionModel | MotionActionModel, outputs: int) -> None:
         super().__init__()
@@ -43,11 +43,11 @@ class _Reader(nn.Module):
 
 @dataclass(frozen=True)
 class Lesson:
-    """Video with the truth about it.
+    """Video with its ground truth.
 
     Attributes:
         frames_THWC: (T, h, w, 3) uint8 at the model's size and rate, T >= 2.
-        truth_SK: K numbers to read off each of the S = T - 1 transitions.
+        truth_SK: K numbers to predict for each of the S = T - 1 transitions.
 
     """
 
@@ -58,17 +58,17 @@ class Lesson:
 def supervised_predictions(
     bundle: Bundle, train: Sequence[Lesson], test: Sequence[Frames], steps: int, seed: int, progress: Progress
 ) -> list[Array]:
-    """Train on the truth about some videos and predict it of others, one (S, K) array a video.
+    """Train on the truth of some videos and predict it for others; returns one (S, K) array per video.
 
-    Torch's own random state is left as it is.
+    Torch's global random state is left unchanged.
 
     Args:
-        bundle: whose encoder it starts from; left as it is.
+        bundle: its encoder is the starting point; it is not modified.
         train: at least one.
         test: (T, h, w, 3) uint8 each, as in `Lesson`.
-        steps: of training, at least 1.
+        steps: training steps, at least 1.
         seed: of the batches and the head's weights.
-        progress: told how it goes.
+        progress: receives the progress of training.
 
     """
     scale = Scale.of(np.concatenate([lesson.truth_SK for lesson in train]))
@@ -93,7 +93,7 @@ def supervised_predictions(
 
 
 def _draw(lessons: Sequence[Lesson], targets: Sequence[Array], rng: np.random.Generator) -> tuple[Frames, Array]:
-    """A batch of clips, every place in every lesson equally likely, and what to read off their transitions."""
+    """Draw a batch of clips, uniformly over all places in all lessons, and the truth of their transitions."""
     length = min(CLIP_FRAMES, *(len(lesson.frames_THWC) for lesson in lessons))
     places = np.array([len(lesson.frames_THWC) - length + 1 for lesson in lessons])
     frames, rows = [], []

@@ -1,4 +1,4 @@
-"""How well the video tokenizer keeps frames: PSNR, SSIM, and how much of its codebook it uses."""
+"""Quality of the video tokenizer: PSNR, SSIM, and use of its codebook."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genie_core.statistics.metrics import frame_mse, psnr_db, ssim
 
 
 def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Figures ``tokenizer.*`` of whole episodes, encoded and decoded with all of their past in reach."""
+    """Return figures ``tokenizer.*`` of whole episodes, encoded and decoded with their full past."""
     errors, similarities, used = [], [], []
     codes = study.bundle.config.tokenizer.quantizer.codes
     for done, take in enumerate(study.takes):
@@ -40,7 +40,7 @@ def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 @torch.inference_mode()
 def redraw(bundle: Bundle, frames_THWC: Frames) -> tuple[Frames, NDArray[np.int64]]:
-    """Frames of the model's size as the tokenizer draws them again, and their tokens (T, N)."""
+    """Return frames of the model's size as the tokenizer reconstructs them, and their tokens (T, N)."""
     tokenizer = bundle.genie.tokenizer
     pixels_1TCHW = to_pixels(torch.from_numpy(frames_THWC).to(bundle.device)[None])
     token_1TN = tokenizer.encode(pixels_1TCHW)

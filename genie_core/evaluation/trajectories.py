@@ -1,4 +1,4 @@
-"""Pictures of what a model can draw: from any image (Fig. 10), and many ways on from one frame (Fig. 14)."""
+"""Pictures of rollouts: from any image (Fig. 10), and many futures of one frame (Fig. 14)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from genie_core.evaluation.pictures import Cell, frame_grid
 from genie_core.inference import Simulator
 
 LENGTH = 16
-"""Frames of a trajectory."""
+"""Number of frames in a trajectory."""
 SHOWN = (1, 2, 4, 6, 8, 10, 12, 14, 16)
-"""Which of them a picture shows."""
+"""Indices of the frames that a picture shows."""
 HELD = 4
-"""Frames for which an action is held before the next is drawn."""
+"""Number of frames for which each action is held."""
 DIVERSE = 8
 PER_IMAGE = 2
 
@@ -25,25 +25,25 @@ _SHOWN_WORDS = f"Left: the prompt; then frames {', '.join(map(str, SHOWN))}, in 
 
 
 def prompted_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """The picture ``fig10``, from the study's prompts where it has any, else from a frame of its takes."""
+    """Return the picture ``fig10``, from the study's prompts if there are any, else from a frame of its takes."""
     return Findings(pictures=[prompted_picture(study, rng)])
 
 
 def diverse_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """The picture ``fig14``, from a frame of the study's takes."""
+    """Return the picture ``fig14``, from a frame of the study's takes."""
     return Findings(pictures=[diverse_picture(study, rng)])
 
 
 def prompted_picture(
     study: Study, rng: np.random.Generator, rollouts: int = PER_IMAGE, codes: Sequence[int] | None = None
 ) -> Picture:
-    """Fig. 10: rows are rollouts from each picture.
+    """Draw Fig. 10: rows are rollouts from each picture.
 
     Args:
-        study: without prompts, a frame of its takes is the one.
-        rng: draws the codes and, where needed, the frame.
-        rollouts: rows for each picture.
-        codes: those that sequences are drawn from; None for all.
+        study: without prompts, a frame of its takes is used.
+        rng: draws the codes and, if needed, the frame.
+        rollouts: rows per picture.
+        codes: codes to draw sequences from; None: all.
 
     """
     prompts = study.prompts or [_held_out(study, rng)]
@@ -62,14 +62,14 @@ def diverse_picture(
     rollouts: int = DIVERSE,
     codes: Sequence[int] | None = None,
 ) -> Picture:
-    """Fig. 14: rows are sequences of codes from one frame.
+    """Draw Fig. 14: rows are random sequences of codes from one frame.
 
     Args:
-        study: whose bundle simulates.
-        rng: draws the codes and, where needed, the frame.
-        prompt_1HWC: the frame, at the model's size; None for one of the study's takes.
-        rollouts: rows.
-        codes: those that sequences are drawn from; None for all.
+        study: its bundle simulates.
+        rng: draws the codes and, if needed, the frame.
+        prompt_1HWC: the frame, at the model's size; None: a frame of the study's takes.
+        rollouts: number of rows.
+        codes: codes to draw sequences from; None: all.
 
     """
     study.progress("many ways on", 0, 1)
@@ -80,14 +80,14 @@ def diverse_picture(
 
 
 def _held_out(study: Study, rng: np.random.Generator) -> Frames:
-    """The first frame of one of the takes."""
+    """Return the first frame of one of the takes."""
     return study.takes[int(rng.integers(len(study.takes)))].film.frames_THWC[:1]
 
 
 def _rows(
     study: Study, prompt_1HWC: Frames, count: int, codes: Sequence[int] | None, rng: np.random.Generator
 ) -> list[list[Cell]]:
-    """`count` rollouts from one prompt, each with its own random codes."""
+    """Return `count` rollouts from one prompt, each with its own random codes."""
     simulator = Simulator(study.bundle)
     drawn_from = np.array(range(simulator.num_codes) if codes is None else codes)
     codes_NT = drawn_from[rng.integers(len(drawn_from), size=(count, LENGTH // HELD))].repeat(HELD, axis=1)

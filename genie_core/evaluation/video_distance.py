@@ -1,6 +1,6 @@
-"""How far simulated video is from real video as a distribution: FVD, and a distance in the tokenizer's own features.
+"""Distances between simulated and real video as distributions: FVD, and one in the tokenizer's own features.
 
-Neither says whether a rollout is the right one: for that there are PSNR and SSIM, frame by frame, in `rollouts`.
+Neither says whether a rollout is the right one; for that see PSNR and SSIM, frame by frame, in `rollouts`.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from genie_core.models.patches import to_pixels
 from genie_core.statistics.metrics import Array
 
 COMPARED = {"inferred": "", "tokenizer": "_redrawn", "copy": "_copy"}
-"""Videos held against the real ones, and what their figures' names end in."""
+"""Videos compared with the real ones, and the suffixes of their figures' names."""
 FVD, OWN = "dynamics.fvd", "dynamics.tokenizer_frechet_distance"
 CLIP_FRAMES = "dynamics.clip_frames"
 KEYS = (CLIP_FRAMES, *(f"{name}{ending}" for name in (OWN, FVD) for ending in COMPARED.values()))
-"""Every figure's name."""
+"""Names of all figures."""
 
 LEAST_SPREAD = 0.01
-"""A feature's spread over real clips counts as no less than this share of the mean spread."""
+"""Least spread of a feature over real clips, as a share of the mean spread."""
 
 Features = Callable[[Frames], Array]
-"""From clips (B, T, h, w, 3) uint8 to (B, D)."""
+"""Maps clips (B, T, h, w, 3) uint8 to (B, D)."""
 
 
 @dataclass(frozen=True)
 class ClipReader:
-    """What is read off clips of `frames` frames: `spaces` gives features by figure, or why there are none."""
+    """Extracts features of clips of `frames` frames: `spaces` maps figures to extractors, or why there are none."""
 
     frames: int
     spaces: Mapping[str, Features | Missing]
 
     def read(self, tracks: Mapping[str, Frames]) -> dict[str, Array]:
-        """Features (1 + len(COMPARED), D) by figure of the real clip and those compared with it.
+        """Return features (1 + len(COMPARED), D) by figure, of the real clip and those compared with it.
 
         Args:
-            tracks: ``real`` and each of `COMPARED`, start frame first; the start frame, which all share, is left out.
+            tracks: ``real`` and each of `COMPARED`, start frame first; the start frame, which all share, is skipped.
 
         """
         clips_BTHWC = np.stack([tracks[name][1 : self.frames + 1] for name in ("real", *COMPARED)])
@@ -53,12 +53,13 @@ class ClipReader:
 
 
 def clip_reader(study: Study, frames_G: Sequence[int]) -> ClipReader:
-    """Decide what is read off rollouts of that many frames each.
+    """Decide which features to extract from rollouts of the given numbers of frames.
 
-    Clips must be of one length: the longest that half of the rollouts have. Longer ones are cut, shorter ones left out.
+    Clips must have the same length: the longest that half of the rollouts reach. Longer ones are cut, shorter ones
+    skipped.
 
     Raises:
-        ModelError: the file given for I3D is not what it should be.
+        ModelError: the I3D file cannot be used.
 
     """
     frames = sorted(frames_G)[(len(frames_G) - 1) // 2]
@@ -79,13 +80,13 @@ def _own_features(bundle: Bundle) -> Features:
 
 @torch.inference_mode()
 def tokenizer_features(bundle: Bundle, clips_BTHWC: Frames) -> Array:
-    """What a clip looks like and how it moves, in the latents that the tokenizer would quantize.
+    """Return appearance and motion features of clips, from the latents that the tokenizer would quantize.
 
-    Of each of a latent's D numbers the mean over all frames and positions, and the mean absolute change from one frame
-    to the next at a position. Pooled over space after the change is taken: motions that cancel out still count.
+    For each of a latent's D numbers: the mean over all frames and positions, and the mean absolute change from one
+    frame to the next at a position. Changes are pooled over space afterwards: motions that cancel out still count.
 
     Args:
-        bundle: whose tokenizer.
+        bundle: its tokenizer is used.
         clips_BTHWC: (B, T >= 2, h, w, 3) uint8 at the model's size.
 
     Returns:
@@ -102,12 +103,12 @@ def tokenizer_features(bundle: Bundle, clips_BTHWC: Frames) -> Array:
 def distance_findings(
     reader: ClipReader, starts: Sequence[Start], found: Sequence[Mapping[str, Array]], rng: np.random.Generator
 ) -> Findings:
-    """Figures `KEYS`.
+    """Return figures `KEYS`.
 
     Args:
         reader: of the clips.
-        starts: of the clips that were long enough, at least one.
-        found: what the reader read off each.
+        starts: of the clips that are long enough, at least one.
+        found: features of each, from the reader.
         rng: draws the resamples.
 
     """
@@ -125,13 +126,13 @@ def distance_findings(
             feature_GVD /= _spread(feature_GVD[:, 0])
         real, *others = (by_take(starts, list(feature_GVD[:, v])) for v in range(feature_GVD.shape[1]))
         for ending, other in zip(COMPARED.values(), others, strict=True):
-            # FVD is what the literature calls so, hence not shrunk.
+            # Not shrunk: FVD as the literature defines it.
             figures[f"{name}{ending}"] = estimate_distance(real, other, rng, shrink=name == OWN)
     return Findings(figures)
 
 
 def _spread(real_GD: Array) -> Array:
-    """Standard deviation of each feature over the real clips, in which distances are measured; never 0."""
+    """Return the standard deviation of each feature over the real clips, the unit of distances; never 0."""
     spread_D: Array = real_GD.std(axis=0)
     return np.maximum(spread_D, LEAST_SPREAD * spread_D.mean()) if spread_D.any() else np.ones_like(spread_D)
 

@@ -1,1 +1,1 @@
-"""The training pipeline: frames once to disk, then tokenizer, latent action model, dynamics; resumable to the bit."""
+"""Training pipeline: stores frames once, then trains tokenizer, latent action model, dynamics; resumable to the bit."""

@@ -1,4 +1,4 @@
-"""Writes a bundle's card: what it was trained on, how, and how well it does on episodes held out.
+"""Card of a bundle: training data, recipe, and results on held-out episodes.
 
 The figures are those of `genie_core.evaluation`, on a few episodes; `genie evaluate` measures more, and draws.
 """
@@ -37,15 +37,15 @@ def write_card(
     figures: Mapping[str, Findings],
     device: torch.device,
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
-        command: how the training was asked for.
+        command: command line of the training.
         model: the networks.
         training: the recipe.
-        data: lines that say what was trained on and what was held out.
-        figures: what was measured, by what it was measured on.
-        device: where it was trained.
+        data: lines on training and held-out data.
+        figures: measured figures, by the data they were measured on.
+        device: device of the training.
 
     """
     count = count_parameters(model)

@@ -16,7 +16,7 @@ from genie_core.errors import ModelError
 
 
 def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, step: int, run: str) -> None:
-    """Write what resuming before step `step` needs; `run` identifies the configuration that it belongs to."""
+    """Write what resuming at step `step` needs; `run` identifies the configuration that it belongs to."""
     tensors = {f"network.{k}": v.detach().contiguous().clone() for k, v in network.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous().clone() for k, v in state.items()}
@@ -25,7 +25,7 @@ def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, step: 
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer | None, run: str) -> int:
-    """Restore `network` (and `optimizer`, unless None) in place and return the step to go on with.
+    """Restore `network` (and `optimizer`, unless None) in place and return the step to resume at.
 
     Raises:
         ModelError: the file is not a checkpoint, or belongs to another configuration.
@@ -58,7 +58,7 @@ def _restore(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
 
 
 def run_identity(*parts: str) -> str:
-    """One short string that changes when any of `parts` (configurations, data) does."""
+    """Return a short string that changes when any of `parts` (configurations, data) does."""
     import hashlib
 
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

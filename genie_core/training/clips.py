@@ -1,6 +1,6 @@
-"""The frames that a run trains on: decoded and resized once into one memory-mapped file, then drawn as random clips.
+"""Training frames: decoded and resized once into one memory-mapped file, then drawn as random clips.
 
-Every clip is a function of (seed, stage, step) alone, so that a resumed run draws what an uninterrupted one would have.
+Every clip depends only on (seed, stage, step), so that a resumed run draws the same clips as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class ClipStore:
         return np.asarray(self.frames[np.stack(rows)])
 
     def sample_pairs(self, rng: np.random.Generator, batch: int, gap_s: tuple[float, float]) -> NDArray[np.uint8]:
-        """Draw (batch, 2, H, W, 3) pairs of frames, `gap_s` seconds apart or by a frame at least.
+        """Draw (batch, 2, H, W, 3) pairs of frames, `gap_s` seconds apart but at least one frame.
 
-        Sources count by the square root of their frames, so that a large one does not drown the small; within a source,
-        frames count alike.
+        Sources are weighted by the square root of their number of frames, so that a large one does not drown the small;
+        within a source, frames count alike.
         """
         count = np.array([s.count for s in self.spans], np.float64)
         of_source: dict[str, float] = {}
@@ -87,22 +87,22 @@ def build_store(
     fps: float,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> ClipStore:
-    """Decode and resize every episode into `folder`, or reuse what a run before left there complete.
+    """Decode and resize every episode into `folder`, or reuse the complete store of an earlier run.
 
     Args:
-        episodes: what to store; those with fewer than 2 frames at the model's rate are refused.
-        folder: gets frames.bin and, written last, index.json.
+        episodes: what to store; those with fewer than 2 frames at the model's rate are rejected.
+        folder: receives frames.bin and, written last, index.json.
         height: of stored frames, pixels.
         width: of stored frames, pixels.
         fps: the model's frame rate, frames a second.
-        progress: told the number of frames stored so far.
+        progress: receives the number of frames stored so far.
 
     Raises:
-        DatasetError: an episode without a frame rate, too short, or unreadable; no episodes at all.
+        DatasetError: an episode has no frame rate, is too short or unreadable, or there are no episodes.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with waiting_lock(folder / "lock"):  # stages may be trained by processes that start together
+    with waiting_lock(folder / "lock"):  # stages may be trained by processes started at the same time
         return _build(list(episodes), folder, height, width, fps, progress)
 
 

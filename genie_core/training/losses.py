@@ -1,4 +1,4 @@
-"""What each stage minimises and reports: pure functions of a network, a batch and the torch random state."""
+"""Loss and metrics of each stage: pure functions of a network, a batch and torch's random state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def psnr(mse: Tensor | float) -> float:
 def tokenizer_loss(
     tokenizer: VideoTokenizer, pixels_BTCHW: Tensor, training: TokenizerTraining, *, step: int
 ) -> tuple[Tensor, Metrics]:
-    """Reconstruction and commitment over clips in [-0.5, 0.5], at a step of training."""
+    """Compute reconstruction and commitment loss on clips in [-0.5, 0.5], at a training step."""
     out = tokenizer(pixels_BTCHW, quantize=step >= training.continuous_steps, noise=training.continuous_noise)
     loss = PIXEL_WEIGHT * out.reconstruction_loss + out.commitment_loss
     codes = tokenizer.quantizer.config.codes
@@ -43,7 +43,7 @@ def tokenizer_loss(
 def lam_loss(
     lam: LatentActionModel, x_BTCHW: Tensor, training: LatentActionTraining, *, step: int
 ) -> tuple[Tensor, Metrics]:
-    """Next-frame prediction through the action bottleneck, and commitment, at a step of training."""
+    """Compute the loss of next-frame prediction through the action bottleneck, and commitment, at a training step."""
     quantize = 0.0 if step < training.continuous_steps else training.quantized_share
     seen = augment(x_BTCHW, training.augment) if lam.from_pixels else None
     out = lam(x_BTCHW, seen, quantize=quantize, noise=training.continuous_noise)
@@ -61,7 +61,7 @@ def lam_loss(
 
 
 def augment(x_BTCHW: Tensor, config: AugmentConfig) -> Tensor:
-    """Change brightness, contrast and place of whole clips, and add noise; each clip by its own draw."""
+    """Change brightness, contrast and position of whole clips, and add noise; drawn separately for each clip."""
     B, T, C, H, W = x_BTCHW.shape
     if config.contrast or config.brightness:
         gain = 1 + config.contrast * (2 * torch.rand(B, 1, C, 1, 1, device=x_BTCHW.device) - 1)
@@ -78,7 +78,7 @@ def augment(x_BTCHW: Tensor, config: AugmentConfig) -> Tensor:
 def dynamics_loss(
     dynamics: DynamicsModel, token_BTN: Tensor, action_BTD: Tensor, training: DynamicsTraining
 ) -> tuple[Tensor, Metrics]:
-    """Cross-entropy of hidden tokens (paper, Section 2.1); the first frame is always shown.
+    """Compute the cross-entropy of hidden tokens (paper, Section 2.1); the first frame is always visible.
 
     Args:
         dynamics: the network.
@@ -97,7 +97,7 @@ def dynamics_loss(
 
 
 def mask(token_BTN: Tensor, training: DynamicsTraining) -> Tensor:
-    """Which tokens are hidden, (B, T, N) bool: none of the first frame, at least one of the clip."""
+    """Draw which tokens are hidden, (B, T, N) bool: none in the first frame, at least one in the clip."""
     B, T, _ = token_BTN.shape
     rate_BT1 = training.mask_low + (1 - training.mask_low) * torch.rand(B, T, 1)
     if training.clean_frames:  # a rate of its own for each frame, some shown whole

@@ -1,4 +1,4 @@
-"""Shows training to people: a progress bar in the terminal, and TensorBoard's log."""
+"""Reporters of training: a progress bar in the terminal, and TensorBoard's log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOG_EVERY = 500
 
 
 class TerminalReporter:
-    """A rich progress bar a stage (plain lines where the output is no terminal) and scalars under `folder`."""
+    """A rich progress bar per stage (plain lines without a terminal) and scalars in `folder`."""
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -44,13 +44,13 @@ class TerminalReporter:
             self._writer.close()
 
     def start(self, stage: str, step: int, steps: int) -> None:
-        """A stage begins, or goes on, at `step`."""
+        """Show that a stage starts, or resumes, at `step`."""
         self._task = self._progress.add_task(stage, total=steps, completed=step, metrics="")
         if not self._console.is_terminal:
             self._console.print(f"{stage}: from {step} to {steps}")
 
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
-        """Smoothed metrics after `step` steps."""
+        """Show smoothed metrics after `step` steps."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in metrics.items())
         if self._task is not None:
             self._progress.update(self._task, completed=step, metrics=text)
