@@ -1,4 +1,4 @@
-"""``python -m genie_service``: the same as ``genie serve``, for machines that have the service but not the client."""
+"""``python -m genie_service``: the same as ``genie serve``, for machines without the client package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genie_service.command import app
 
 
 def main() -> None:
-    """Run the server; exit code 2 with one line on standard error for what the user can put right."""
+    """Run the server; exit code 2, with one line on standard error, for errors that the user can fix."""
     try:
         app(prog_name="genie-service")
     except GenieError as error:

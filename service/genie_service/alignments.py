@@ -1,7 +1,7 @@
-"""The alignments that lie beside the hosted bundles: which there are, and reading them when one is first asked for.
+"""Alignments beside the hosted bundles: lists them, and reads each when it is first requested.
 
-The folder is looked at whenever somebody asks, so an alignment that is made later can be used without a restart. Not
-here: what an alignment does with labels, which is `genie_core.alignment`'s work.
+The folder is read for every request, so that a new alignment can be used without a restart. `genie_core.alignment`
+applies alignments to labels.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from genie_core.models.bundle import BundleInfo
 from genie_service.paths import without_path
 
 _KEPT = 32
-"""Most alignments that are kept in memory, and most whose identity is remembered."""
+"""Largest number of alignments kept in memory, and of identities remembered."""
 
 _NAMES_LISTED = 20
-"""Most names that an error text lists."""
+"""Largest number of names listed in an error."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class FoundAlignment:
-    """One alignment beside a bundle. `info` is None where it cannot be used; then `problem` says why.
+    """One alignment beside a bundle. If it cannot be used, `info` is None and `problem` says why.
 
     Attributes:
-        name: what a request calls it.
+        name: its name in requests.
         path: its file.
-        alignment_id: SHA-256 of the file; empty where it cannot be used.
-        info: what is known of it.
-        problem: empty where it can be used.
+        alignment_id: SHA-256 of the file; empty if it cannot be used.
+        info: its description.
+        problem: empty if it can be used.
 
     """
 
@@ -58,21 +58,21 @@ class LoadedAlignment:
 
 
 class Alignments:
-    """Finds and reads alignments, off the event loop; those that were used last stay in memory."""
+    """Finds and reads alignments, off the event loop; the most recently used ones stay in memory."""
 
     def __init__(self) -> None:
         self._ids = _Kept[str](_KEPT)
         self._loaded = _Kept[Alignment](_KEPT)
 
     async def find(self, bundle: BundleInfo) -> list[FoundAlignment]:
-        """Every alignment beside the bundle, ordered by name."""
+        """Return every alignment beside the bundle, ordered by name."""
         return await asyncio.to_thread(self._find, bundle)
 
     async def load(self, bundle: BundleInfo, name: str, step: int, field: str) -> LoadedAlignment:
-        """The alignment that a request names in `field`, for transitions of `step` frames.
+        """Return the alignment that a request names in `field`, for transitions of `step` frames.
 
         Raises:
-            RequestError: there is none of that name, or it is for transitions of another length.
+            RequestError: there is none of that name, or it is for another transition length.
             ModelError: it cannot be used.
 
         """
@@ -86,7 +86,7 @@ class Alignments:
         fitted = loaded.alignment.info.step
         if fitted != step:
             raise RequestError(
-                field, f"{name!r} decodes transitions of step {fitted}, those to be labelled have {step}"
+                field, f"got {name!r}, which decodes transitions of step {fitted}, expected one for step {step}"
             )
         return loaded
 
@@ -97,7 +97,7 @@ class Alignments:
             if entry.info is not None:
                 try:
                     identity = self._ids.get(entry.path, _sha256)
-                except OSError as error:  # gone, or taken away from us, since it was listed
+                except OSError as error:  # removed, or made unreadable, since it was listed
                     problem = f"{entry.path.name} cannot be read: {error.strerror}"
             info = entry.info if identity else None
             found.append(FoundAlignment(entry.name, entry.path, identity, info, problem))
@@ -109,7 +109,7 @@ class Alignments:
                 stamp = _stamp(entry.path)
                 alignment = self._loaded.get(entry.path, lambda path: load_alignment(path, bundle))
                 identity = self._ids.get(entry.path, _sha256)
-                if _stamp(entry.path) == stamp:  # else it was replaced meanwhile: the two may not belong together
+                if _stamp(entry.path) == stamp:  # otherwise it was replaced meanwhile: the two may not belong together
                     return LoadedAlignment(entry.name, identity, alignment)
         except OSError as error:
             raise ModelError(f"alignment {entry.name!r} cannot be used: {error.strerror}") from error
@@ -118,7 +118,7 @@ class Alignments:
 
 
 class _Kept(Generic[_T]):
-    """What was read from files, as long as they do not change; for several threads."""
+    """Cache of values read from files, valid as long as the files do not change; thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -126,13 +126,13 @@ class _Kept(Generic[_T]):
         self._lock = threading.Lock()
 
     def get(self, path: Path, read: Callable[[Path], _T]) -> _T:
-        """What `read` gives, now or earlier. Raises OSError where there is no such file, and what `read` raises."""
+        """Return the result of `read`, new or cached. Raises OSError if there is no such file, and what `read` raises."""
         stamp = _stamp(path)
         with self._lock:
             kept = self._values.pop(path, None)
             if kept is None or kept[0] != stamp:
                 kept = (stamp, read(path))
-            self._values[path] = kept  # the last of them is the one used last
+            self._values[path] = kept  # most recently used last
             while len(self._values) > self._most:
                 del self._values[next(iter(self._values))]
             return kept[1]

@@ -1,4 +1,4 @@
-"""The audit log: who changed what the server hosts, and who was refused. One line each, in a log of its own name."""
+"""Audit log: who changed what the server hosts, and who was refused. One line each, in a separate log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genie_core.errors import GenieError
 from genie_service.calls import Call, current_call
 
 AUDIT = "genie_service.audit"
-"""The log's name."""
+"""Name of the log."""
 
 _log = logging.getLogger(AUDIT)
 _LONGEST = 200
@@ -19,7 +19,7 @@ _LONGEST = 200
 
 @contextmanager
 def audited(action: str, subject: str) -> Iterator[None]:
-    """Note what the current call does to `subject`, and how it ended."""
+    """Record what the current call does to `subject`, and the outcome."""
     call, outcome = current_call(), "cancelled"
     try:
         yield
@@ -35,7 +35,7 @@ def audited(action: str, subject: str) -> Iterator[None]:
 
 
 def audit_refusal(call: Call, reason: str) -> None:
-    """Note that a call was refused for who made it."""
+    """Record that a call was refused because of its caller."""
     _note(logging.WARNING, call, "refused", call.method, reason)
 
 
@@ -46,7 +46,7 @@ def _note(level: int, call: Call, action: str, subject: str, outcome: str) -> No
 
 
 def _quoted(text: str) -> str:
-    """Text that clients chose, on one line, so that it cannot pass for more than it is."""
+    """Quote text chosen by clients onto one line, so that it cannot be mistaken for log structure."""
     return json.dumps(text[:_LONGEST])
 
 

@@ -1,8 +1,8 @@
-"""The memory that requests may take, and what each call holds of it: charged before it is allocated.
+"""Memory budget of requests: what each call holds is charged before it is allocated.
 
-Two pools, so that no two calls ever wait for one another. Messages: what is being received, and what has been and is
-not done with. Work: what is remembered for a call while it goes on (frames at the model's size, states of streams and
-simulations). A call may hold messages while it waits for room to work; one that works never waits for memory again.
+Two pools, so that no two calls ever wait for each other. Messages: those being received, and those received and still
+needed. Work: the state of a call in progress (frames at the model's size, states of streams and simulations). A call
+may hold messages while it waits for work memory; one that works never waits for memory again.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from genie_service.shares import Share, Shares, Unit
 _log = logging.getLogger(__name__)
 
 _LEAST_MESSAGES = 2
-"""Messages of the largest size that there is always room for."""
+"""Number of messages of the largest size that always fit."""
 
 _MESSAGES_SHARE = 1 / 3
 _SPARE_SHARE = 0.2
-"""Of what requests may take: for what is held without waiting, and for what is not counted."""
+"""Share of the budget for memory that is taken without waiting, and for what is not counted."""
 
 _ALPHA = 2.0
-"""A client may hold twice what is free: two thirds where it is alone."""
+"""A client may hold twice what is free: two thirds if it is alone."""
 
 
 class Budget:
-    """The memory that requests may take: `memory_bytes` less what the process takes without them.
+    """Memory that requests may take: `memory_bytes` minus what the process takes without them.
 
-    `holders` are calls that may be ended for others who wait for memory, if their clients are silent.
+    `holders` are calls that may be ended for others that wait for memory, if their clients are silent.
     """
 
     def __init__(self, memory_bytes: int, largest_message: int, pressure_seconds: float) -> None:
@@ -42,7 +42,7 @@ class Budget:
         self.measure()
 
     def measure(self) -> None:
-        """Look at what the process takes without its requests: when it starts, and when models come or go."""
+        """Measure what the process takes without requests: at start, and when models are loaded or unloaded."""
         rest = self._memory - max(0, resident_bytes() - self.messages.used - self.work.used)
         least = _LEAST_MESSAGES * self._largest
         if rest < 2 * least:
@@ -65,12 +65,12 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """Bytes that they take now."""
+        """Bytes that requests take now."""
         return self.messages.used + self.work.used
 
 
 class CallMemory:
-    """What one call holds; `close` gives all of it back."""
+    """Memory held by one call; `close` releases all of it."""
 
     def __init__(self, budget: Budget, client: str) -> None:
         self._budget, self._client = budget, client
@@ -79,38 +79,38 @@ class CallMemory:
 
     @property
     def works(self) -> bool:
-        """Whether the call has its room to work."""
+        """Whether the call has its work memory."""
         return self._work is not None
 
     @property
     def holds(self) -> bool:
-        """Whether it holds anything."""
+        """Whether it holds any memory."""
         return any(share.size for share in self._held)
 
     async def room_to_read(self, size: int, patience_s: float) -> Share:
-        """Room for a message that is yet to come, of `size` bytes at most. Raises BusyError."""
+        """Reserve room for a coming message of at most `size` bytes. Raises BusyError."""
         return self._keep(await self._budget.messages.take(self._client, size, patience_s))
 
     def message(self, size: int) -> Share:
-        """Take note of `size` bytes of messages that are there."""
+        """Charge `size` bytes of messages that have arrived."""
         return self._keep(self._budget.messages.hold(self._client, size))
 
     async def may_read(self) -> None:
-        """Return when the next message may be asked for: at once for a call at work, which frees memory by going on."""
+        """Return when the next message may be requested: at once for a call at work, since its work frees memory."""
         if not self.works:
             await self._budget.messages.settled(self._client)
 
     async def room_to_work(self, size: int) -> None:
-        """Room for all that a call will hold at once, bytes; once a call, before the first of it is allocated."""
+        """Reserve all work memory of a call, in bytes; once per call, before any of it is allocated."""
         if self._work is None:
             self._work = self._keep(await self._budget.work.take(self._client, size))
 
     def scratch(self, size: int) -> Share:
-        """Take note of `size` bytes that work now under way needs, and gives back soon."""
+        """Charge `size` bytes that current work needs and releases soon."""
         return self._keep(self._budget.work.hold(self._client, size))
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         for share in self._held:
             share.release()
         self._held.clear()

@@ -1,4 +1,4 @@
-"""The call being served: what is known about it beside its messages, and what it holds."""
+"""The call being served: its metadata and what it holds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Call:
     """One call.
 
     Attributes:
-        method: its full name.
-        peer: the address it came from.
-        id: names it in logs and error texts.
+        method: full name of the method.
+        peer: address of the client.
+        id: identifies the call in logs and errors.
         started: time of `time.perf_counter`, seconds.
-        frames: number of video frames that it brought or made.
-        identity: whose it is, once `interceptors.authentication` has found out.
-        silence: its waiting for its client.
-        memory: what it holds, from when it is let in.
+        frames: number of video frames received or made.
+        identity: the caller, once `interceptors.authentication` has identified it.
+        silence: tracks how long the client keeps the call waiting.
+        memory: memory that it holds, from admission on.
 
     """
 
@@ -39,12 +39,12 @@ class Call:
 
     @property
     def client(self) -> str:
-        """Whom its share of everything is counted for: whose token or certificate it shows, else its connection."""
+        """Key for fair sharing: the token or certificate that it proves, else its connection."""
         return f"known:{self.identity.name}" if self.identity.proven else self.peer
 
     @property
     def elapsed_ms(self) -> float:
-        """Milliseconds since the call began."""
+        """Milliseconds since the call started."""
         return (time.perf_counter() - self.started) * 1000
 
 
@@ -52,14 +52,14 @@ _current: ContextVar[Call] = ContextVar("genie_call")
 
 
 def begin_call(method: str, peer: str) -> Call:
-    """Make a new call the current one, in this task and those that it starts."""
+    """Make a new call the current one, in this task and the tasks that it starts."""
     call = Call(method, peer)
     _current.set(call)
     return call
 
 
 def current_call() -> Call:
-    """The call being served; raises LookupError outside of one."""
+    """Return the call being served. Raises LookupError outside of one."""
     return _current.get()
 
 

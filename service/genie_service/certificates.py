@@ -1,4 +1,4 @@
-"""The server's TLS: certificate and key from files, read again whenever they change, and clients' own certificates."""
+"""TLS of the server: certificate and key from files, reread whenever they change, and client certificates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Where the server's TLS comes from; all PEM.
+    """Files of the server's TLS, all PEM.
 
     Attributes:
-        certificate: the server's certificate, then those up to its authority.
+        certificate: the server's certificate, followed by its chain.
         key: its private key.
-        client_ca: the authorities that clients' certificates must descend from; none are asked for where None.
+        client_ca: authorities that client certificates must descend from; None: no client certificates.
 
     """
 
@@ -32,9 +32,9 @@ class TlsFiles:
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Credentials that follow the files: a certificate that is renewed is used from the next connection on.
+    """Return credentials that follow the files: a renewed certificate is used from the next connection on.
 
-    Raises GenieError where the files cannot be used now. Later, those of before stay in use, and the log says so.
+    Raises GenieError if the files cannot be used now. Later, the previous ones stay in use, and the log says so.
     """
     source = _Source(files)
     credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
@@ -50,7 +50,7 @@ class _Source:
         self.first = _configuration(files)
 
     def changed(self) -> Any:
-        """The new configuration; None where it is the one before. gRPC asks before every handshake, on its threads."""
+        """Return the new configuration; None if unchanged. gRPC calls it before every handshake, on its threads."""
         stamp = _stamp(self._files)
         if stamp == self._stamp:
             return None
@@ -70,14 +70,14 @@ def _configuration(files: TlsFiles) -> Any:
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (ssl.SSLError, OSError) as error:
-        raise GenieError(f"{files.certificate} and {files.key} are no certificate with its key: {error}") from None
+        raise GenieError(f"{files.certificate}, {files.key}: expected a certificate and its key: {error}") from None
     authorities = None
     if files.client_ca is not None:
         authorities = _read(files.client_ca)
         try:
             context.load_verify_locations(cadata=authorities.decode())
         except (ssl.SSLError, UnicodeDecodeError) as error:
-            raise GenieError(f"{files.client_ca} holds no certificates: {error}") from None
+            raise GenieError(f"{files.client_ca}: expected certificates, got none that can be read: {error}") from None
     return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)
 
 

@@ -1,7 +1,7 @@
-"""``genie serve``: the server from the command line. Imports nothing heavy until it runs or tells its options.
+"""``genie serve``: the server from the command line. Imports nothing heavy until it runs or shows its options.
 
-The options are made from the fields of `settings.Settings`: name, type, default and help text stand there alone. What
-is not given comes from the environment, the settings file or the field's default.
+The options are generated from the fields of `settings.Settings`, which define name, type, default and help text.
+Options that are not given come from the environment, the settings file or the field's default.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class _ServeCommand(TyperCommand):
-    """Finds its options when somebody asks for them: listing all commands then needs neither pydantic nor numpy."""
+    """Generates its options when needed: listing all commands then needs neither pydantic nor numpy."""
 
     def get_params(self, ctx: Any) -> Any:
-        """Declare one option a setting, then ``--help``."""
+        """Declare one option per setting, then ``--help``."""
         return self._with_options().get_params(ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run `serve` with what the options were given."""
+        """Run `serve` with the given options."""
         return self._with_options().invoke(ctx)
 
     def _with_options(self) -> Any:
@@ -40,7 +40,7 @@ class _ServeCommand(TyperCommand):
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-"""``genie serve`` as an application of one command, which `genie` takes in as its own."""
+"""``genie serve`` as an application of one command, which `genie` adds to its own."""
 
 
 @app.command("serve", cls=_ServeCommand)
@@ -48,12 +48,12 @@ def _declare() -> None:
     """Serve models over gRPC: labelling, simulation, health and reflection.
 
     Every option can also be set in the environment (GENIE_PORT) or in the settings file (port = 50051). The server
-    stops on SIGTERM or Ctrl-C, once the calls under way have finished.
+    stops on SIGTERM or Ctrl-C, once the calls in progress have finished.
     """
 
 
 def _function(fields: dict[str, FieldInfo]) -> Callable[..., None]:
-    """A function that serves, with one keyword parameter a field, as typer reads them."""
+    """Return a function that serves, with one keyword parameter per field, for Typer to inspect."""
 
     def serve(**flags: Any) -> None:
         _serve({name: value for name, value in flags.items() if value is not None})
@@ -70,11 +70,11 @@ def _function(fields: dict[str, FieldInfo]) -> Callable[..., None]:
 
 
 def _serve(flags: dict[str, Any]) -> None:
-    """Serve with what the command line gave, by field of `Settings`, until told to stop."""
+    """Serve with the command line's values, by field of `Settings`, until told to stop."""
     from genie_service.settings import load_settings
 
-    settings = load_settings(flags)  # before the slow imports, so that a wrong flag is told at once
-    # Read once, when torch is imported: threads that wait by spinning take the cores from those that have work.
+    settings = load_settings(flags)  # before the slow imports, so that a wrong flag is reported at once
+    # Read once, when torch is imported: threads that wait by spinning take cores from those that have work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Written past our log straight to standard error, where whoever connects could fill up a pipe that nobody reads.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -97,7 +97,7 @@ def _option(name: str, field: FieldInfo) -> Any:
 
 
 def _type(field: FieldInfo) -> Any:
-    """What the command line makes of a word: the field's type where typer knows it, else text for pydantic to read."""
+    """Return the command-line type: the field's type if Typer knows it, else text for pydantic to parse."""
     kind = field.annotation
     if get_origin(kind) in (Union, UnionType):
         kinds = [part for part in get_args(kind) if part is not NoneType]

@@ -1,8 +1,8 @@
-"""The one owner of the device: pieces of work of all calls become batches, run off the event loop, fair and bounded.
+"""Engine: the only owner of the device. Batches work of all calls and runs it off the event loop, fair and bounded.
 
-On a CPU there are several lanes, each computing a batch of its own in one thread, which is faster than one batch in
-many threads; a piece that is alone gets all threads. On a GPU there is one lane. Not here: what a piece computes, which
-is its `Operation`, and whose turn it is, which is the `FairQueue`'s.
+On a CPU there are several lanes, each computing its own batch in one thread, which is faster than one batch in many
+threads; a piece on its own gets all threads. On a GPU there is one lane. `Operation` defines what a piece computes, and
+`FairQueue` whose turn it is.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _LEAST_RETRY_S = 0.1
 
 
 class Recorder(Protocol):
-    """Watches batches as they run (the profiler)."""
+    """Observer of batches as they run (the profiler)."""
 
     def batch(self, name: str) -> AbstractContextManager[object]:
-        """Around each batch, in its lane's thread."""
+        """Return a context manager around each batch, in its lane's thread."""
 
     def close(self) -> None:
-        """No more batches come."""
+        """Called when no more batches will run."""
 
 
 @dataclass(frozen=True)
 class OperationStatistics:
-    """What has been done of one operation since the server began: pieces, batches, and seconds of a lane's time."""
+    """Totals of one operation since the server started: pieces, batches, and seconds of lane time."""
 
     pieces: int = 0
     batches: int = 0
@@ -45,15 +45,15 @@ class OperationStatistics:
 
 @dataclass(frozen=True)
 class EngineStatistics:
-    """The engine's state and totals.
+    """State and totals of the engine.
 
     Attributes:
         lanes: number of batches that can run at once.
-        busy_lanes: of these, running one now.
-        waiting: pieces that wait now.
-        dropped: pieces that nobody waited for any more when their turn would have come.
-        refused: calls refused because they would have waited too long.
-        uptime_s: since the engine began.
+        busy_lanes: number of these that run one now.
+        waiting: number of pieces waiting now.
+        dropped: number of pieces dropped because their caller had gone.
+        refused: number of calls refused because they would have waited too long.
+        uptime_s: seconds since the engine started.
         operations: by name.
 
     """
@@ -82,11 +82,11 @@ class Engine:
         """Start the lanes.
 
         Args:
-            max_wait_s: calls that begin are refused if the work of others would make them wait for longer than this.
-            lanes: batches that run at once.
-            threads: that a batch computes in where it is alone, or there is one lane; otherwise each computes in one.
+            max_wait_s: new calls are refused if the work of others would make them wait longer than this.
+            lanes: number of batches that can run at once.
+            threads: threads for a batch on its own, or with one lane; otherwise each batch uses one.
             wait_s: how long a batch that is not full waits for more pieces, seconds.
-            recorder: watches every batch.
+            recorder: observes every batch.
 
         """
         self.lanes, self.threads = lanes, threads
@@ -95,9 +95,9 @@ class Engine:
         self._queue = FairQueue()
         self._changed = threading.Condition()
         self._pending = self._dropped = self._refused = 0
-        self._open: dict[Piece, None] = {}  # what somebody waits for, in order
+        self._open: dict[Piece, None] = {}  # pieces with a waiting caller, in order
         self._computing: set[int] = set()  # lanes, by thread
-        self._owed: dict[int, list[Piece]] = {}  # what each lane has taken and not delivered
+        self._owed: dict[int, list[Piece]] = {}  # pieces that each lane has taken but not delivered
         self._closed = self._broken = False
         self._on_broken: Callable[[], None] = lambda: None
         self._began = time.perf_counter()
@@ -106,7 +106,7 @@ class Engine:
 
     @property
     def pending(self) -> int:
-        """Number of pieces that somebody waits for, those that run included."""
+        """Number of pieces with a waiting caller, including running ones."""
         return self._pending
 
     @property
@@ -116,15 +116,15 @@ class Engine:
 
     @property
     def broken(self) -> bool:
-        """Whether lanes have failed so that no work is done any more."""
+        """Whether lanes have failed, so that no more work is done."""
         return self._broken
 
     def on_broken(self, observer: Callable[[], None]) -> None:
-        """Call `observer()`, in a lane's thread, when the engine breaks."""
+        """Call `observer()`, in a lane's thread, if the engine breaks."""
         self._on_broken = observer
 
     def statistics(self) -> EngineStatistics:
-        """What the engine does, and has done."""
+        """Return the engine's current state and totals."""
         with self._changed:
             return EngineStatistics(
                 lanes=self.lanes,
@@ -137,14 +137,14 @@ class Engine:
             )
 
     def job(self, client: str = "") -> Job:
-        """A call's way to the device."""
+        """Return a call's access to the device."""
         return Job(self, client)
 
     def check_wait(self, operation: Operation, pieces: int, client: str, remaining_s: float | None) -> None:
-        """Raise BusyError, with an estimate of when to come again, if `pieces` more of a client would wait too long.
+        """Raise BusyError, with a hint when to retry, if `pieces` more of a client would wait too long.
 
-        Too long is past the engine's bound, or past the `remaining_s` that the caller has. What the client itself has
-        given the device to do does not count: one that is alone is never refused.
+        Too long is beyond the engine's limit, or beyond the caller's `remaining_s`. The client's own work on the device
+        does not count: a client on its own is never refused.
         """
         with self._changed:
             wait_s = self._queue.wait_s(operation, pieces, client) / self.lanes
@@ -158,10 +158,10 @@ class Engine:
             )
 
     async def run(self, operation: Operation, payloads: Sequence[Any], client: str) -> tuple[list[Any], Piece]:
-        """Results of `operation` for each payload, in order, and the piece that was done last.
+        """Return the results of `operation` for each payload, in order, and the piece that finished last.
 
-        If the caller is cancelled (its client has gone or its deadline has passed), its pieces that still wait are
-        dropped and never run. Raises what the operation raises, and LaneError for a defect around it.
+        If the caller is cancelled (its client has gone or its deadline has passed), its waiting pieces are dropped and
+        never run. Raises what the operation raises, and LaneError for a defect outside of it.
         """
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in payloads]
@@ -187,12 +187,12 @@ class Engine:
         finally:
             self._pending -= len(pieces)
             self._drop(pieces)
-            futures.clear()  # they hold what was raised, which holds this frame: the call would outlive itself
+            futures.clear()  # they hold what was raised, which holds this frame: the call would never be freed
         last = max(pieces, key=lambda piece: piece.ended)
         return results, last
 
     def close(self) -> None:
-        """Drop what waits and return when what runs is done."""
+        """Drop waiting pieces and return when running ones are done."""
         with self._changed:
             self._closed = True
             self._queue.clear()
@@ -208,9 +208,9 @@ class Engine:
                 self._dropped += self._queue.drop(piece)
 
     def _recover(self) -> None:
-        """After a turn that failed outside of its operation: what its lane had taken is lost, and its callers are told.
+        """Recover after a turn failed outside of its operation: fail what its lane had taken.
 
-        The turn may have left the queue half changed, so everything that waits is lined up anew.
+        The turn may have left the queue in an inconsistent state, so all waiting pieces are queued anew.
         """
         with self._changed:
             lane = threading.get_ident()
@@ -226,7 +226,7 @@ class Engine:
             piece.deliver(piece, None, LaneError(f"{piece.operation.name} was lost to a defect of its lane"))
 
     def _give_up(self) -> None:
-        """Nothing is done any more: all who wait are told, and then whoever watches."""
+        """Stop working for good: fail all waiting pieces, then notify the observer."""
         with self._changed:
             self._closed = self._broken = True
             waiting = list(self._open)
@@ -237,7 +237,7 @@ class Engine:
         self._on_broken()
 
     def _turn(self) -> bool:
-        """Wait for a batch and run it; False once the engine is closed. Nothing of it is held on to afterwards."""
+        """Wait for a batch and run it; return False once the engine is closed. Keeps no reference to it afterwards."""
         picked = self._pick()
         if picked is None:
             return False
@@ -255,11 +255,11 @@ class Engine:
             piece.deliver = _nothing
         with self._changed:
             del self._owed[threading.get_ident()]
-        del error  # it holds this frame and the pieces: nothing of them may hold it, or the call would outlive itself
+        del error  # it holds this frame and the pieces, which must not hold it, or the call would never be freed
         return True
 
     def _pick(self) -> tuple[list[Piece], int, FairQueue] | None:
-        """The next batch, the threads to run it in and the queue it is from; None once the engine is closed."""
+        """Return the next batch, its number of threads and its queue; None once the engine is closed."""
         with self._changed:
             while not self._closed:
                 head = self._queue.head()
@@ -269,7 +269,7 @@ class Engine:
                 picked = time.perf_counter()
                 self._gather(head.operation)
                 pieces = self._queue.take(head.operation, self.lanes - len(self._computing))
-                if not pieces:  # another lane was quicker
+                if not pieces:  # another lane was faster
                     continue
                 for piece in pieces:
                     piece.picked = max(picked, piece.submitted)
@@ -279,12 +279,12 @@ class Engine:
         return None
 
     def _threads_for(self, operation: Operation) -> int:
-        """One thread or all of them: no other number was tried for changing no bit."""
+        """Return one thread or all: no other number has been checked to change no bit."""
         alone = self.lanes == 1 or (len(self._computing) == 1 and not len(self._queue))
         return self.threads if alone and operation.shapes.in_threads else 1
 
     def _gather(self, operation: Operation) -> None:
-        """Wait a little for a batch to fill up."""
+        """Wait briefly for a batch to fill up."""
         until = time.perf_counter() + self._wait_s
         full = operation.shapes.sizes[-1]
         while not self._closed and 0 < self._queue.waiting(operation) < full:
@@ -302,7 +302,7 @@ class Engine:
                 payloads += [operation.filler(payloads[0]) for _ in range(operation.shapes.sizes[0] - len(payloads))]
             with nullcontext() if self._recorder is None else self._recorder.batch(operation.name):
                 return operation.run(payloads), None
-        except (StopIteration, StopAsyncIteration) as error:  # no awaitable can raise these
+        except (StopIteration, StopAsyncIteration) as error:  # futures cannot raise these
             lost = LaneError(f"{operation.name} ended in {type(error).__name__}")
             return [], lost.with_traceback(error.__traceback__)
         except Exception as error:
@@ -319,17 +319,17 @@ class Engine:
 def _delivery(
     loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]
 ) -> Callable[[Piece, Any, BaseException | None], None]:
-    """What hands one piece's result to whoever awaits `future`; it knows no piece, so that none knows itself."""
+    """Return a function that hands a piece's result to whoever awaits `future`, without holding the piece."""
 
     def deliver(_: Piece, result: Any, error: BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting
             loop.call_soon_threadsafe(_settle, future, result, error)
 
     return deliver
 
 
 def _nothing(_: Piece, __: Any, ___: BaseException | None) -> None:
-    """A delivery that has been made."""
+    """Placeholder for a delivery that has been made."""
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -342,14 +342,14 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
 
 
 class Job:
-    """The work of one call, and where its time on the way to the device and back went, in milliseconds.
+    """Work of one call, and its time on the way to the device and back, in milliseconds.
 
-    Whether a call would wait too long is decided when it begins (`expect`): one under way is never refused.
+    Whether a call would wait too long is decided when it starts (`expect`): one in progress is never refused.
 
     Attributes:
-        queue_ms: waiting for a lane.
-        batch_ms: waiting for a batch to fill up.
-        device_ms: computing.
+        queue_ms: time waiting for a lane.
+        batch_ms: time waiting for a batch to fill up.
+        device_ms: time computing.
 
     """
 
@@ -359,15 +359,15 @@ class Job:
         self.queue_ms = self.batch_ms = self.device_ms = 0.0
 
     def expect(self, operation: Operation, pieces: int, remaining_s: float | None) -> None:
-        """Say what the call will begin with, and how long its caller waits (None: for ever). Raises BusyError."""
+        """Announce the call's first pieces and how long its caller waits (None: forever). Raises BusyError."""
         self._engine.check_wait(operation, pieces, self._client, remaining_s)
 
     async def run(self, operation: Operation, payload: Any) -> Any:
-        """Result of one piece. Raises what the operation raises."""
+        """Return the result of one piece. Raises what the operation raises."""
         return (await self.run_all(operation, [payload]))[0]
 
     async def run_all(self, operation: Operation, payloads: Sequence[Any]) -> list[Any]:
-        """Results of several pieces at a time, in order; of their times, those of the one that was done last count."""
+        """Return the results of several pieces, in order; the times of the one that finished last are counted."""
         results, last = await self._engine.run(operation, payloads, self._client)
         self.queue_ms += (last.picked - last.submitted) * 1000
         self.batch_ms += (last.started - last.picked) * 1000

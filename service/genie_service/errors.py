@@ -1,4 +1,4 @@
-"""Errors that only a server can meet. Which status code each becomes is decided in `interceptors.error_status`."""
+"""Errors that only a server raises; `interceptors.error_status` maps them to status codes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class UnknownModelError(ModelError):
 
 
 class ModelLoadingError(ModelError):
-    """A request names a model that is being loaded: it may be sent again soon."""
+    """A request names a model that is being loaded; it can be retried soon."""
 
 
 class BusyError(GenieError):
-    """The server has all the work that it can hold. `retry_after_s` is its estimate of when it will have room."""
+    """The server has no room for more work. `retry_after_s` estimates when it will have some."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
@@ -22,15 +22,15 @@ class BusyError(GenieError):
 
 
 class IdleError(GenieError):
-    """A client kept a stream open and sent nothing for longer than the server allows."""
+    """A client kept a stream open without sending anything for longer than the server allows."""
 
 
 class UnknownCallerError(GenieError):
-    """A call does not show whose it is, on a server that asks."""
+    """A call lacks the authentication that the server requires."""
 
 
 class ForbiddenError(GenieError):
-    """A call wants something that its caller's token is not for."""
+    """A call needs a scope that its caller's token does not have."""
 
 
 class DrainingError(GenieError):

@@ -1,9 +1,9 @@
-"""What waits for the device, and whose turn it is: fair between clients by the device time that each has had.
+"""Fair queue of the device's work: clients take turns by the device time that each has used.
 
 Start-time fair queueing (Goyal et al. 1996): each client has a clock of the device time it has used, and the client
-whose clock is behind goes first. One that comes back after a pause starts at the clock of those at work, so nobody
-saves up time, and one with little to do (an interactive player) never waits behind the whole queue of one with much.
-Not thread-safe: the engine holds its lock.
+with the earliest clock goes first. One that returns after a pause starts at the clock of the active clients, so that
+time cannot be saved up, and one with little work (an interactive player) never waits behind the whole queue of one with
+much. Not thread-safe: the engine holds its lock.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 from genie_core.inference.shapes import ExactShapes
 
 _FIRST_ESTIMATE_S = 0.01
-"""What a piece is taken to cost before one has been done."""
+"""Assumed cost of a piece before one has been done."""
 
 ONE_BY_ONE = ExactShapes((1,), in_threads=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """Something that the device does for several pieces of work at once.
+    """An operation of the device on several pieces of work at once.
 
     Attributes:
         name: in statistics.
-        run: payloads, as many as one of the sizes of `shapes` -> the result of each, in order.
-        shapes: how many at once.
-        filler: a payload made of another, whose result nobody takes; needed where `shapes` has no size 1.
+        run: maps payloads, as many as one of the sizes of `shapes`, to their results, in order.
+        shapes: allowed batch sizes.
+        filler: makes a payload to fill up batches from another; required if `shapes` has no size 1.
 
     """
 
@@ -40,20 +40,20 @@ class Operation:
 
 @dataclass(eq=False)
 class Piece:
-    """One piece of work that waits; times are of `time.perf_counter`, seconds.
+    """One piece of waiting work; times are of `time.perf_counter`, seconds.
 
     Attributes:
-        operation: what is to be done.
-        payload: with what.
-        client: for whom.
+        operation: what to compute.
+        payload: its input.
+        client: who asked for it.
         deliver: called from any thread with the result or the exception, once, unless the piece is dropped.
-        submitted: when it came.
-        picked: when a lane began to gather its batch.
-        started: when the device began.
-        ended: when it was done.
-        batch: number of pieces that were done together.
-        expected_s: what it was taken to cost when it came.
-        estimate_s: what the client was charged in advance.
+        submitted: time of submission.
+        picked: time when a lane began to gather its batch.
+        started: time when the device started.
+        ended: time when it was done.
+        batch: number of pieces done together.
+        expected_s: estimated cost at submission.
+        estimate_s: cost charged to the client in advance.
 
     """
 
@@ -74,14 +74,14 @@ class Piece:
 class _Client:
     clock_s: float
     pieces: dict[Piece, None] = field(default_factory=dict)
-    """In the order in which they came."""
+    """In the order of submission."""
     running: int = 0
     waiting_s: float = 0.0
-    """What its waiting pieces are taken to cost the device."""
+    """Estimated device time of its waiting pieces."""
 
     @property
     def first(self) -> Piece:
-        """The piece that has waited longest; there must be one."""
+        """Return the piece that has waited longest; there must be one."""
         return next(iter(self.pieces))
 
 
@@ -98,11 +98,11 @@ class FairQueue:
         return sum(self._waiting.values())
 
     def waiting(self, operation: Operation) -> int:
-        """Number of pieces that wait for `operation`."""
+        """Return the number of pieces that wait for `operation`."""
         return self._waiting.get(operation, 0)
 
     def put(self, piece: Piece) -> None:
-        """Line up a piece."""
+        """Queue a piece."""
         client = self._clients.setdefault(piece.client, _Client(self._now_s))
         if not client.pieces and not client.running:
             client.clock_s = max(client.clock_s, self._now_s)
@@ -112,7 +112,7 @@ class FairQueue:
         self._waiting[piece.operation] = self.waiting(piece.operation) + 1
 
     def drop(self, piece: Piece) -> bool:
-        """Take a piece out that nobody waits for any more; False where it does not wait here (any more)."""
+        """Remove a piece whose caller has gone; False if it is not waiting here (any more)."""
         client = self._clients.get(piece.client)
         if client is None or piece not in client.pieces:
             return False
@@ -121,23 +121,23 @@ class FairQueue:
         return True
 
     def head(self) -> Piece | None:
-        """The piece whose turn it is."""
+        """Return the piece whose turn it is."""
         waiting = [client for client in self._clients.values() if client.pieces]
         return min(waiting, key=lambda client: client.clock_s).first if waiting else None
 
     def wait_s(self, operation: Operation, pieces: int, name: str) -> float:
-        """Seconds of the device's time that others have before `pieces` more of a client, which comes now, are done.
+        """Estimate the seconds of others' work before `pieces` more of a client, arriving now, are done.
 
-        Of each other client that is as much as the client itself has waiting by then: they take turns.
+        Each other client counts for as much as the client itself has waiting by then: they take turns.
         """
         own = self._clients.get(name)
         own_s = (0.0 if own is None else own.waiting_s) + pieces * self._cost(operation)
         return sum(min(client.waiting_s, own_s) for other, client in self._clients.items() if other != name)
 
     def take(self, operation: Operation, lanes: int) -> list[Piece]:
-        """Up to a batch of pieces of one operation, those of clients that are behind first.
+        """Take up to a batch of pieces of one operation, from clients with the earliest clocks first.
 
-        `lanes` is how many are free to work on such pieces, among whom they are shared out.
+        `lanes` is the number of lanes free for such pieces, which share them.
         """
         size = operation.shapes.fit(-(-self.waiting(operation) // max(1, lanes)))
         taken: list[Piece] = []
@@ -147,13 +147,13 @@ class FairQueue:
             self._now_s = max(self._now_s, client.clock_s)
             self._taken(client, piece)
             client.running += 1
-            piece.estimate_s = self._cost(operation)  # put right by `done`
+            piece.estimate_s = self._cost(operation)  # corrected by `done`
             client.clock_s += piece.estimate_s
             taken.append(piece)
         return taken
 
     def done(self, pieces: list[Piece], seconds: float) -> None:
-        """Say that pieces which were taken together have cost `seconds` of the device."""
+        """Record that pieces taken together have cost `seconds` of the device."""
         each_s = seconds / len(pieces)
         for piece in pieces:
             client = self._clients[piece.client]
@@ -163,7 +163,7 @@ class FairQueue:
         self._forget_idle()
 
     def clear(self) -> list[Piece]:
-        """Take everything out."""
+        """Remove and return all pieces."""
         pieces = [piece for client in self._clients.values() for piece in client.pieces]
         for piece in pieces:
             self._taken(self._clients[piece.client], piece)
@@ -174,7 +174,7 @@ class FairQueue:
         return self._cost_s.get(operation.name, _FIRST_ESTIMATE_S)
 
     def _next(self, operation: Operation) -> Piece:
-        """The piece of `operation` whose client is furthest behind."""
+        """Return the piece of `operation` whose client has the earliest clock."""
         firsts = [
             (client.clock_s, piece)
             for client in self._clients.values()
@@ -193,7 +193,7 @@ class FairQueue:
             del self._waiting[piece.operation]
 
     def _forget_idle(self) -> None:
-        """A client without work keeps its clock only while it is ahead of others who work."""
+        """Forget clients without work, unless their clock is ahead of active clients."""
         if not any(client.pieces or client.running for client in self._clients.values()):
             self._clients.clear()
         for name in [

@@ -8,11 +8,11 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 OVERALL = ""
-"""The name under which probes ask for the server as a whole."""
+"""Name under which probes ask about the server as a whole."""
 
 
 class Health:
-    """Answers health checks. The default model decides for the services `needing_model`; `others` always serve."""
+    """Answers health checks. The default model determines the services `needing_model`; `others` always serve."""
 
     def __init__(self, needing_model: tuple[str, ...], others: tuple[str, ...], is_ready: Callable[[], bool]) -> None:
         self._needing_model = (OVERALL, *needing_model)
@@ -25,7 +25,7 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def update(self) -> None:
-        """Tell all who watch how things are now. After `close` this does nothing."""
+        """Notify all watchers of the current state. Has no effect after `close`."""
         for service in self._others:
             await self._servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
         ready = self._is_ready()
@@ -34,7 +34,7 @@ class Health:
             await self._servicer.set(service, status)
 
     async def close(self) -> None:
-        """NOT_SERVING for good, every service."""
+        """Set every service to NOT_SERVING for good."""
         await self._servicer.enter_graceful_shutdown()
 
 

@@ -1,6 +1,6 @@
-"""The threads that work for the device, supervised: one that fails outside of its work mends what it can and goes on.
+"""Worker threads of the device, supervised: one that fails outside of its work recovers and continues.
 
-Not here: what a turn is, and what is done for those whose work was lost, which is the engine's.
+The engine defines a turn, and fails lost work.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Callable
 _log = logging.getLogger(__name__)
 
 MOST_FAILURES = 3
-"""A lane that fails so often in a row would go on failing."""
+"""Number of consecutive failures after which a lane gives up."""
 
 
 class LaneError(Exception):
-    """Work was lost, or cannot be taken, for a defect of the server: no fault of whoever asked for it."""
+    """Work was lost, or cannot be accepted, because of a defect of the server; the caller is not to blame."""
 
 
 class Lanes:
-    """Threads that each take turns until `turn` says that there are no more."""
+    """Threads that call `turn` repeatedly until it returns False."""
 
     def __init__(
         self, number: int, turn: Callable[[], bool], recover: Callable[[], None], give_up: Callable[[], None]
@@ -28,11 +28,11 @@ class Lanes:
         """Start the threads.
 
         Args:
-            number: of threads.
-            turn: does one thing; False if there will be nothing more to do.
-            recover: called in the lane's thread when its turn has raised: tells those whose work was lost.
-            give_up: called in the lane's thread when it has failed `MOST_FAILURES` times in a row, or `recover` has
-                failed: nothing more will be done, and everybody must be told.
+            number: number of threads.
+            turn: does one unit of work; returns False if there will be no more.
+            recover: called in the lane's thread after its turn has raised: fails the work that was lost.
+            give_up: called in the lane's thread after it has failed `MOST_FAILURES` times in a row, or `recover` has
+                failed: no more work will be done, and all callers must be notified.
 
         """
         self._turn, self._recover, self._give_up = turn, recover, give_up

@@ -1,4 +1,4 @@
-"""A model in memory: what the device does with it, as operations of the engine, and how many calls use it."""
+"""A loaded model: its operations on the device, and the number of calls that use it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from genie_service.fair_queue import ONE_BY_ONE, Operation
 
 
 class LoadedModel:
-    """A bundle in memory. `prepare` it before its operations are used.
+    """A bundle in memory. Call `prepare` before using its operations.
 
     Attributes:
-        name: of the bundle's folder.
+        name: name of the bundle's folder.
         bundle: its networks.
         labeller: labels with it.
         simulator: simulates with it.
-        encode: operation that labels: `Block` -> `Encoded`.
-        start: operation that begins a simulation: arguments of `Simulator.start` -> `Rollout`.
+        encode: operation of labelling: `Block` -> `Encoded`.
+        start: operation that starts a simulation: arguments of `Simulator.start` -> `Rollout`.
 
     """
 
@@ -33,7 +33,7 @@ class LoadedModel:
         self.labeller = Labeller(bundle)
         self.simulator = simulator = Simulator(bundle)
         self.encode = Operation(f"{name}/encode", self.labeller.encode)
-        # No operation refers to this object: it goes from memory at once when nobody uses it.
+        # Operations do not refer to this object, so that it is freed as soon as nobody uses it.
         self.start = Operation(f"{name}/start", lambda payloads: [simulator.start(*prompt) for prompt in payloads])
         self._draws: dict[int, Operation] = {}
         self._draw_shapes = ONE_BY_ONE
@@ -42,23 +42,23 @@ class LoadedModel:
         self._unused.set()
 
     def prepare(self, largest_batch: int, threads: int) -> None:
-        """Find the batches that change no bit, on the device's thread; the model is warm then."""
+        """Find the batch sizes that change no bit, on the device's thread; the model is warm afterwards."""
         label = label_shapes(self.labeller, largest=largest_batch, threads=threads)
         self.encode = Operation(self.encode.name, self.labeller.encode, label, lambda block: block)
         self._draw_shapes = draw_shapes(self.simulator, largest=largest_batch, threads=threads)
 
     def warm(self) -> None:
-        """Compute one batch of the largest size, so that the calling lane has its memory from the start."""
+        """Compute one batch of the largest size, so that the calling lane has its memory allocated from the start."""
         block = np.zeros((BLOCK, self.labeller.height, self.labeller.width, 3), np.uint8)
         self.labeller.encode([Block(block, self.labeller.initial_state())] * self.encode.shapes.sizes[-1])
 
     @property
     def shapes(self) -> dict[str, ExactShapes]:
-        """The batches that may be used, by what is done."""
+        """Allowed batch sizes, by kind of work."""
         return {"encode": self.encode.shapes, "draw": self._draw_shapes}
 
     def draw(self, maskgit_steps: int) -> Operation:
-        """Operation that moves simulations of as many steps a frame: (`SimulatedStream`, code) -> frame (h, w, 3)."""
+        """Return the operation that advances simulations in that many steps: (`SimulatedStream`, code) -> (h, w, 3)."""
         if maskgit_steps not in self._draws:
             name = f"{self.name}/draw-{maskgit_steps}"
             self._draws[maskgit_steps] = Operation(name, draw_together, self._draw_shapes, _another_stream)

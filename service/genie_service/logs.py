@@ -1,7 +1,7 @@
-"""The log on standard error, which nobody waits for: neither the event loop nor a lane stands still for a slow reader.
+"""Logging to standard error without blocking: neither the event loop nor a lane waits for a slow reader.
 
-Lines go through a bounded queue to one thread that writes. Where nobody reads, lines are dropped and counted, and the
-count is written as soon as somebody reads again.
+Lines go through a bounded queue to a writer thread. If nobody reads, lines are dropped and counted, and the count is
+written as soon as somebody reads again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from genie_core.errors import GenieError
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _LAST_WORDS_S = 1.0
-"""How long the end of the process waits for the last lines to be written."""
+"""How long the process waits at exit for the last lines to be written, seconds."""
 
 
 class QueueingHandler(logging.Handler):
-    """Writes lines to a file descriptor in a thread of its own; at most `most` of them wait.
+    """Writes lines to a file descriptor in its own thread; at most `most` of them wait.
 
-    The descriptor is written to directly: a thread that stood still inside `sys.stderr` would hold its lock, and the
-    interpreter could not end.
+    It writes to the descriptor directly: a thread blocked inside `sys.stderr` would hold its lock, and the interpreter
+    could not exit.
     """
 
     def __init__(self, descriptor: int, most: int = 4096) -> None:
@@ -39,11 +39,11 @@ class QueueingHandler(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """Lines dropped and not yet told of."""
+        """Number of lines dropped and not yet reported."""
         return self._dropped
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Line up one record, as text: it holds on to nothing that it was made of."""
+        """Queue one record as text, without keeping references to its arguments."""
         try:
             line = self.format(record)
         except Exception:
@@ -56,7 +56,7 @@ class QueueingHandler(logging.Handler):
             self._changed.notify()
 
     def close(self) -> None:
-        """Give the last lines a moment to be written, and take no more."""
+        """Wait briefly for the last lines to be written, and accept no more."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -69,7 +69,7 @@ class QueueingHandler(logging.Handler):
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
-            except OSError:  # the reader has gone for good: so have its lines
+            except OSError:  # the reader has gone for good
                 continue
 
     def _next(self) -> str | None:
@@ -85,7 +85,7 @@ class QueueingHandler(logging.Handler):
 
 
 def log_to_stderr(level: str) -> QueueingHandler:
-    """Send what is logged from `level` on, warnings and what threads die of included, to standard error."""
+    """Log records from `level` on, including warnings and exceptions that end threads, to standard error."""
     handler = QueueingHandler(sys.stderr.fileno())
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -95,9 +95,9 @@ def log_to_stderr(level: str) -> QueueingHandler:
 
 
 def log_to_file(file: Path, name: str) -> QueueingHandler:
-    """Append what the log called `name` says to a file too, which only its owner may read.
+    """Also append records of the log `name` to a file that only its owner can read.
 
-    Raises GenieError where it cannot be written.
+    Raises GenieError if it cannot be written.
     """
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -107,7 +107,7 @@ def log_to_file(file: Path, name: str) -> QueueingHandler:
     handler.setFormatter(logging.Formatter(_FORMAT))
     log = logging.getLogger(name)
     log.addHandler(handler)
-    log.setLevel(logging.INFO)  # whatever the rest of the log leaves out
+    log.setLevel(logging.INFO)  # independent of the level of the rest
     return handler
 
 

@@ -1,4 +1,4 @@
-"""How much memory the process may take, and takes: the container's limit, and what is resident."""
+"""Memory of the process: the container's limit, and the resident size."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ MIB = 1 << 20
 
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE_OF_LIMIT = 0.8
-"""Of a container's limit: the kernel's own buffers count against it too."""
+"""Share of a container's limit to use: the kernel's own buffers count against it too."""
 
 _SHARE_OF_MACHINE = 0.5
 _MOST_BY_DEFAULT = 4096 * MIB
-"""Where there is no limit: more than default limits of messages ever need."""
+"""Default without a limit: more than messages at the default limits ever need."""
 
 
 def default_memory_bytes(cgroup: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int:
-    """What a server may take if nobody says: four fifths of its control group's limit.
+    """Return the server's default memory limit: four fifths of its control group's limit.
 
     Without a limit, half of the machine's memory and at most 4 GiB.
     """
@@ -29,7 +29,7 @@ def default_memory_bytes(cgroup: Path = _CGROUP, own: Path = Path("/proc/self/cg
 
 
 def cgroup_limit_bytes(cgroup: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """The smallest memory limit of this process's control groups (version 2 or 1), bytes; None where there is none."""
+    """Return the smallest memory limit of this process's control groups (version 2 or 1), bytes; None: no limit."""
     found = []
     for folder, name in _limit_files(cgroup, own):
         try:
@@ -42,7 +42,7 @@ def cgroup_limit_bytes(cgroup: Path = _CGROUP, own: Path = Path("/proc/self/cgro
 
 
 def resident_bytes() -> int:
-    """What the process takes of the machine's memory now, bytes; 0 where that cannot be told."""
+    """Return the resident memory of the process, bytes; 0 if it cannot be determined."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
@@ -50,7 +50,7 @@ def resident_bytes() -> int:
 
 
 def _limit_files(cgroup: Path, own: Path) -> list[tuple[Path, str]]:
-    """Where limits may stand: in this process's group and in all above it."""
+    """Return the files that may state limits: those of this process's group and of all groups above it."""
     files = [(cgroup, "memory.max"), (cgroup / "memory", "memory.limit_in_bytes")]
     try:
         lines = own.read_text().splitlines()

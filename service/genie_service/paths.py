@@ -1,4 +1,4 @@
-"""Paths of this machine stay on it: what clients read names files from their bundle's folder on."""
+"""Keeps paths of this machine private: texts for clients name files relative to their bundle's folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def without_path(text: str, folder: Path) -> str:
-    """The text, with `folder` and what lies in it named by the folder's own name: ``tiny/config.json``."""
+    """Return the text, with `folder` and paths in it shortened to the folder's own name: ``tiny/config.json``."""
     for path in sorted({str(folder), str(folder.resolve())}, key=len, reverse=True):
         text = text.replace(path, folder.name)
     return text

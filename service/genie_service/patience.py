@@ -1,7 +1,7 @@
-"""How long a call's client may keep the server waiting, and who is sent away first when others want for room.
+"""Time limits for silent clients, and which call is ended first when others wait for room.
 
-A client is silent from the moment when the server both waits for its next message (or for it to take an answer) and has
-nothing else to do for the call. A read that is merely ahead of the work does not count.
+A client is silent while the server both waits for its next message (or for it to accept a response) and has nothing
+else to do for the call. Reading ahead of the work does not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RETRY_S = 1.0
 
 
 class Silence:
-    """The waiting of one call for its client. Made for each call; used from its event loop."""
+    """Tracks how long one call waits for its client. One per call; used from its event loop."""
 
     def __init__(self) -> None:
         self._asked: list[float] = []
@@ -29,14 +29,14 @@ class Silence:
 
     @property
     def seconds(self) -> float:
-        """For how long the client has kept the call waiting now; 0 where it does not."""
+        """Return how long the client has kept the call waiting now; 0 if it does not."""
         if not self._asked or self._waiting_since is None:
             return 0.0
         return time.monotonic() - max(self._asked[0], self._waiting_since)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """While the block lasts, something is asked of the client: to send a message, or to take one."""
+        """Mark that the client is expected to send or accept a message while the block lasts."""
         since = time.monotonic()
         self._asked.append(since)
         try:
@@ -45,10 +45,10 @@ class Silence:
             self._asked.remove(since)
 
     async def wait(self, pending: asyncio.Future[T], limit_s: float, setting: str, what: str = "nothing came") -> T:
-        """What `pending` gives. Raises IdleError once the client has been silent for `limit_s`, BusyError if dismissed.
+        """Return the result of `pending`. Raises IdleError after `limit_s` of silence, BusyError if dismissed.
 
-        `pending` goes on then: whoever made it cancels it. `what` the client has not done, and the `setting` that says
-        for how long it may, are for the error's text.
+        `pending` continues then; its creator cancels it. The error text includes `what` the client has not done, and
+        the `setting` of the limit.
         """
         self._waiting_since = time.monotonic()
         dismissed = self._dismissed = asyncio.get_running_loop().create_future()
@@ -66,7 +66,7 @@ class Silence:
             del pending  # it may hold what was raised, which holds this frame: the messages would outlive the call
 
     def dismiss(self, reason: str) -> bool:
-        """End the call, if it waits for its client now."""
+        """End the call, if it is waiting for its client now."""
         if self._dismissed is None or self._dismissed.done() or not self.seconds:
             return False
         self._dismissed.set_result(reason)
@@ -74,7 +74,7 @@ class Silence:
 
 
 class Waiters:
-    """The calls that may be ended to make room: the one whose client has been silent for longest, first."""
+    """Calls that may be ended to make room, the one with the longest silence first."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
@@ -82,7 +82,7 @@ class Waiters:
 
     @contextmanager
     def watching(self, silence: Silence, client: str, holds: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """While the block lasts, the call may be ended for other clients, if it `holds` something then."""
+        """Allow the call to be ended for other clients while the block lasts, if it `holds` anything then."""
         self._silences[silence] = client, holds
         try:
             yield
@@ -90,7 +90,7 @@ class Waiters:
             del self._silences[silence]
 
     def make_room(self, client: str) -> None:
-        """End the call whose client has been silent for longest, if that is long enough, for another `client`."""
+        """End the call with the longest silence, if long enough, to make room for another `client`."""
         silences = (s for s, (whose, holds) in self._silences.items() if whose != client and holds())
         longest = max(silences, key=lambda s: s.seconds, default=None)
         if longest is not None and longest.seconds >= self._patience_s:

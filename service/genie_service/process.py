@@ -1,4 +1,4 @@
-"""The process around a server: logging, threads, signals, and the two lines on standard output that tell its parent."""
+"""The server's process: logging, threads, signals, and the two lines on standard output for its parent."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from genie_service.settings import Settings
 _INTERRUPTED = 130
 
 _BROKEN = 70
-"""EX_SOFTWARE of sysexits.h: whatever started the server should start it again."""
+"""EX_SOFTWARE of sysexits.h: tells whatever started the server to restart it."""
 
 
 def run(settings: Settings) -> int:
-    """Serve until told to stop; the process's exit code.
+    """Serve until told to stop; returns the process's exit code.
 
-    0 once SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input) has come and calls under way have
-    had their time; 130 if a second signal cut that short; 70 if the device's lanes have failed and nothing can be
-    computed any more. Raises GenieError if the server cannot be started.
+    0 after SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input), once calls in progress have had
+    their time; 130 if a second signal cut that short; 70 if the device's lanes have failed and nothing can be computed
+    any more. Raises GenieError if the server cannot be started.
     """
     log_to_stderr(settings.log_level)
     if settings.audit_log is not None:
@@ -66,7 +66,7 @@ async def _first_of(*events: asyncio.Event) -> None:
 
 
 async def _before(task: asyncio.Task[object], event: asyncio.Event) -> bool:
-    """Wait for whichever comes first: True if it is the task, whose exception is raised; False if it is the event."""
+    """Wait for the first of the two: True for the task, whose exception is raised; False for the event."""
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -83,7 +83,7 @@ def _on_signals(callback: Callable[[], None]) -> None:
 
 
 def _watch_stdin(callback: Callable[[], object]) -> None:
-    """Call `callback` on the event loop at the end of standard input: whoever held the other end has gone."""
+    """Call `callback` on the event loop at the end of standard input, that is when the parent has gone."""
     loop = asyncio.get_running_loop()
 
     def watch() -> None:

@@ -17,14 +17,14 @@ from genie_core.errors import GenieError
 _log = logging.getLogger(__name__)
 
 BATCHES = 200
-"""A trace of more is too large to look at."""
+"""Number of batches recorded; a longer trace is too large to view."""
 
 
 class Profiler:
-    """Records the first `BATCHES` batches of all lanes into one file in a folder; the engine's `Recorder`."""
+    """Records the first `BATCHES` batches of all lanes into a file in a folder; the engine's `Recorder`."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises GenieError where the folder cannot be made."""
+        """Prepare recording. Raises GenieError if the folder cannot be created."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -33,12 +33,12 @@ class Profiler:
         self._changed = threading.Condition()
         self._begun = self._running = 0
         self._over = False
-        # All lanes have threads of their own, which a profiler does not see by default.
+        # Every lane has its own thread, which a profiler does not record by default.
         self._profile = profile(experimental_config=_ExperimentalConfig(profile_all_threads=True))
 
     @contextmanager
     def batch(self, name: str) -> Iterator[None]:
-        """Record one batch, as long as there have not been enough."""
+        """Record one batch, unless enough have been recorded."""
         if not self._begin():
             yield
             return
@@ -49,7 +49,7 @@ class Profiler:
             self._end()
 
     def close(self) -> None:
-        """Write what there is, unless that has been done."""
+        """Write the trace, unless already done."""
         with self._changed:
             if self._begun and not self._over:
                 self._write()

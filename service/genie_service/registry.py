@@ -1,7 +1,7 @@
-"""The models that the server hosts: which there are, which are loaded, and who uses them.
+"""Registry of the hosted models: lists, loads, lends and unloads them.
 
-A model is a bundle folder; its name is the folder's. The models folder is looked at again whenever models are listed or
-a name is not known, so a bundle that is copied in later can be loaded without a restart.
+A model is a bundle folder; its name is the folder's. The models folder is read again whenever models are listed or a
+name is unknown, so that a bundle copied in later can be loaded without a restart.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from genie_service.paths import without_path
 _log = logging.getLogger(__name__)
 
 _NAMES_LISTED = 20
-"""Most model names that an error text lists."""
+"""Largest number of model names listed in an error."""
 
 
 class State(enum.Enum):
-    """Whether a model can be used now."""
+    """State of a model."""
 
     UNLOADED = "unloaded"
     LOADING = "loading"
@@ -49,7 +49,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Compute:
-    """How models compute: on which torch device, in what precision, and how many pieces of work at once at most."""
+    """How models compute: torch device, precision, and largest number of pieces of work in a batch."""
 
     device: str = "cpu"
     precision: Precision = "float32"
@@ -58,7 +58,7 @@ class Compute:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """What there is to say about a model. `info` is None where its bundle cannot be read; then `message` says why."""
+    """Status of a model. If its bundle cannot be read, `info` is None and `message` says why."""
 
     name: str
     state: State
@@ -69,7 +69,7 @@ class ModelStatus:
 
 
 class ModelRegistry:
-    """Loads, lends and unloads models. Made by `open`; used from one event loop."""
+    """Loads, lends and unloads models. Created by `open`; used from one event loop."""
 
     def __init__(self, folder: Path, compute: Compute, engine: Engine, *, follow_links: bool = False) -> None:
         self._folder = folder.absolute()
@@ -87,11 +87,11 @@ class ModelRegistry:
     async def open(
         cls, folder: Path, default: str | None, compute: Compute, engine: Engine, *, follow_links: bool = False
     ) -> ModelRegistry:
-        """Look at `folder` (bundle folders, or one bundle) and load nothing yet.
+        """Read `folder` (bundle folders, or one bundle) without loading anything.
 
-        `default` names the model used where a request names none; None will do if there is only one. Bundles that are
-        links, or hold some, are listed but not used unless `follow_links`: they may lead out of the folder. Raises
-        ModelError if there is no bundle, or the default is not among them or not clear.
+        `default` names the model used when a request names none; it may be None if there is only one. Bundles that are
+        links, or contain links, are listed but not used unless `follow_links`, since they may lead out of the folder.
+        Raises ModelError if there is no bundle, or the default is missing or ambiguous.
         """
         registry = cls(folder, compute, engine, follow_links=follow_links)
         await registry._scan()
@@ -103,23 +103,23 @@ class ModelRegistry:
         self._observers.append(observer)
 
     async def statuses(self) -> list[ModelStatus]:
-        """Every model, ordered by name."""
+        """Return the status of every model, ordered by name."""
         await self._scan()
         return [self._status(entry) for _, entry in sorted(self._entries.items())]
 
     async def status(self, name: str) -> ModelStatus:
-        """One model; "" is the default. Raises UnknownModelError."""
+        """Return the status of one model; "" is the default. Raises UnknownModelError."""
         return self._status(await self._find(name))
 
     @property
     def is_default_ready(self) -> bool:
-        """Whether requests that name no model can be served."""
+        """Return whether requests that name no model can be served."""
         entry = self._entries.get(self.default)
         return entry is not None and entry.loaded is not None
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[LoadedModel]:
-        """A loaded model, which stays in memory while the context lasts; "" is the default.
+        """Yield a loaded model, which stays in memory while the context lasts; "" is the default.
 
         Raises UnknownModelError, ModelLoadingError, or ModelError if it is not loaded.
         """
@@ -130,21 +130,21 @@ class ModelRegistry:
             yield model
 
     async def load(self, name: str) -> ModelStatus:
-        """Load a model and warm it up; at once if it is loaded. Raises UnknownModelError, and ModelError on failure."""
+        """Load a model and warm it up; returns at once if loaded. Raises UnknownModelError, ModelError on failure."""
         entry = await self._find(name)
         if entry.loaded is None:
             if entry.loading is None:
                 entry.loading = asyncio.create_task(self._load(entry))
-            # The load goes on if this caller gives up: others may wait for it.
+            # Loading continues if this caller gives up: others may wait for it.
             await asyncio.shield(entry.loading)
         if entry.loaded is None:
             raise _not_ready(entry)
         return self._status(entry)
 
     async def unload(self, name: str) -> ModelStatus:
-        """Take a model out of use at once, and out of memory when the calls under way are done.
+        """Take a model out of use at once, and free it when the calls in progress are done.
 
-        Returns then; if the caller gives up before, the model goes all the same. Raises UnknownModelError.
+        Returns after that; if the caller gives up earlier, the model is freed all the same. Raises UnknownModelError.
         """
         entry = await self._find(name)
         if entry.loading is not None:
@@ -156,10 +156,10 @@ class ModelRegistry:
         return self._status(entry)
 
     async def _load(self, entry: _Entry) -> None:
-        """Load a model, or note why it cannot be."""
+        """Load a model, or record why it cannot be loaded."""
         await self._set_state(entry, State.LOADING)
         try:
-            await entry.retired()  # never two of one model in memory
+            await entry.retired()  # never two copies of a model in memory
             await asyncio.to_thread(self._check_links, entry.path)
             bundle = await asyncio.to_thread(load_bundle, entry.path, self._compute.device, self._compute.precision)
             model = LoadedModel(entry.name, bundle)
@@ -210,7 +210,7 @@ class ModelRegistry:
         return self._entries[name]
 
     async def _scan(self) -> None:
-        """Take note of folders that are new, changed or gone; what is loaded stays as it is."""
+        """Update the entries from folders that are new, changed or gone; loaded models are left alone."""
         async with self._scanning:
             found = await asyncio.to_thread(_bundle_folders, self._folder)
             self._note_nameless(found)
@@ -226,7 +226,7 @@ class ModelRegistry:
                         _log.warning("model %s cannot be used: %s", name, problem)
 
     def _read_info(self, path: Path) -> tuple[BundleInfo | None, str]:
-        """A bundle's description, or None and why there is none: one that is broken never stands in the others' way."""
+        """Return a bundle's description, or None and the problem: a broken bundle never affects the others."""
         try:
             self._check_links(path)
             return read_bundle_info(path), ""
@@ -237,7 +237,7 @@ class ModelRegistry:
             return None, _unexpected(error)
 
     def _check_links(self, path: Path) -> None:
-        """Raise ModelError where a bundle in the folder is a link or holds one, unless links are followed."""
+        """Raise ModelError if a bundle in the folder is a link or contains one, unless links are followed."""
         if self._follow_links:
             return
         inside = [path / CONFIG, path / CARD, *path.glob("*.safetensors"), path / ALIGNMENTS]
@@ -247,7 +247,7 @@ class ModelRegistry:
                 raise ModelError(f"{part} is a link, which may lead anywhere: copy what it leads to, or --follow-links")
 
     def _note_nameless(self, found: dict[str, tuple[Path, _Stamp]]) -> None:
-        """Leave out what no message could name, and say so once."""
+        """Skip names that no message can carry, with one warning each."""
         for name in [name for name in found if not _can_be_named(name)]:
             del found[name]
             if name not in self._nameless:
@@ -287,23 +287,23 @@ class _Entry:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the model is loaded or on its way."""
+        """Whether the model is loaded or being loaded."""
         return self.loaded is not None or self.loading is not None
 
     def describe(self, stamp: _Stamp, info: BundleInfo | None, problem: str) -> None:
-        """Take note of what the folder holds now, unless it has been loaded meanwhile."""
+        """Update the description, unless the model has been loaded meanwhile."""
         if not self.in_memory:
             self.stamp, self.info, self.message = stamp, info, problem
             self.state = State.FAILED if info is None else State.UNLOADED
 
     def retire(self) -> None:
-        """Take the loaded model out of use; it is let go of when nobody uses it, whoever waits for that."""
+        """Take the loaded model out of use; it is freed once nobody uses it, whether or not anybody waits for that."""
         if self.loaded is not None:
             self._retiring = asyncio.create_task(self.loaded.unused())
             self.loaded = None
 
     async def retired(self) -> None:
-        """Return when a model that was taken out of use is let go of."""
+        """Return when a model that was taken out of use has been freed."""
         if self._retiring is not None:
             await asyncio.shield(self._retiring)
 
@@ -312,9 +312,9 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 def _bundle_folders(folder: Path) -> dict[str, tuple[Path, _Stamp]]:
-    """Name -> path and stamp (name, size and time of each file) of every bundle in `folder`, or of `folder` itself.
+    """Map name to path and stamp (name, size and time of each file) for every bundle in `folder`, or `folder` itself.
 
-    What goes away while it is looked at is left out.
+    Bundles that disappear meanwhile are left out.
     """
     try:
         paths = [folder] if meant_as_bundle(folder) else list(folder.iterdir())

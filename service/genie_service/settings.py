@@ -1,6 +1,6 @@
-"""The server's settings: one immutable object, from flags, then GENIE_* variables, then a TOML file, then defaults.
+"""Settings of the server: one immutable object, from flags, then GENIE_* variables, then a TOML file, then defaults.
 
-Not here: what a setting does. Each is described at its field, and handed as a plain value to the part that uses it.
+Each setting is described at its field, and passed as a plain value to the part that uses it.
 """
 
 from __future__ import annotations
@@ -20,87 +20,90 @@ from genie_service.frames import FrameLimits
 from genie_service.memory import default_memory_bytes
 
 DEFAULT_FILE = Path("genie.toml")
-"""Read from the working folder where it exists and no other file is named."""
+"""Read from the working folder if it exists and no other file is named."""
 
 TABLE = "serve"
-"""The table of the file that holds the server's settings."""
+"""Table of the file that holds the server's settings."""
 
 MIB = 1 << 20
 
 
 class Settings(BaseSettings):
-    """Everything that can be set on a server. Build it with `load_settings`, which phrases mistakes for the user."""
+    """All settings of a server. Build it with `load_settings`, which phrases errors for the user."""
 
     model_config = SettingsConfigDict(env_prefix="GENIE_", env_ignore_empty=True, frozen=True, extra="forbid")
 
-    config: Path | None = Field(None, description="TOML file with a [serve] table; genie.toml where there is one")
+    config: Path | None = Field(None, description="TOML file with a [serve] table; genie.toml if there is one")
     models: Path = Field(
-        default_factory=models_dir, description="folder of bundle folders, or one bundle folder; else the shipped ones"
+        default_factory=models_dir,
+        description="folder of bundle folders, or one bundle folder; default: the shipped ones",
     )
     default_model: str | None = Field(
-        None, description="model used where a request names none; may be left out if only one"
+        None, description="model used when a request names none; optional if there is only one"
     )
     preload: Literal["all", "default", "none"] = Field(
         "default", description="models loaded before the server is ready"
     )
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; loopback unless told otherwise")
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; loopback by default")
     insecure: bool = Field(
-        False, description="listen beyond loopback without TLS: everybody on the way can read, and change, what is sent"
+        False, description="listen beyond loopback without TLS: everybody on the way can read and change what is sent"
     )
     tls_certificate: Path | None = Field(
-        None, description="file of the server's certificate chain (PEM); read again when it changes"
+        None, description="file of the server's certificate chain (PEM); reread when it changes"
     )
     tls_key: Path | None = Field(None, description="file of the certificate's private key (PEM)")
     tls_client_ca: Path | None = Field(
-        None, description="file of the authorities (PEM) that clients' certificates must descend from"
+        None, description="file of the authorities (PEM) that client certificates must descend from"
     )
     tokens: Path | None = Field(
-        None, description="file of those who may use the server, made by `genie token`; read again when it changes"
+        None, description="file of the tokens that may use the server, made by `genie token`; reread when it changes"
     )
-    audit_log: Path | None = Field(None, description="file that the audit log is appended to, beside the log")
-    follow_links: bool = Field(False, description="host bundles that are, or hold, links to somewhere else")
+    audit_log: Path | None = Field(None, description="file to append the audit log to, in addition to the log")
+    follow_links: bool = Field(False, description="host bundles that are, or contain, links to somewhere else")
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 for a free one")
     device: str = Field("cpu", min_length=1, description="torch device, such as cpu, cuda or cuda:1")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="what networks compute in; labels say which, and the two do not mix"
+        "float32", description="number format of the networks; labels record it, and the two do not mix"
     )
-    threads: int = Field(0, ge=0, le=1024, description="threads to compute in; 0 for as many as torch takes")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: torch's default")
     lanes: int = Field(
-        0, ge=0, le=256, description="batches computed at once; 0 for one a thread on a CPU, one on a GPU"
+        0, ge=0, le=256, description="batches computed at once; 0: one per thread on a CPU, one on a GPU"
     )
     max_batch: int = Field(
-        0, ge=0, le=1024, description="most pieces of work in a batch; 0 for 4 on a CPU, 32 on a GPU"
+        0, ge=0, le=1024, description="largest number of pieces of work in a batch; 0: 4 on a CPU, 32 on a GPU"
     )
     batch_wait_ms: float = Field(
         0.0, ge=0, le=1000, description="how long a batch that is not full waits for more work, milliseconds"
     )
-    profile: Path | None = Field(None, description="folder to write a torch profiler trace of the first batches to")
+    profile: Path | None = Field(None, description="folder for a torch profiler trace of the first batches")
     max_message_mib: int = Field(64, ge=1, le=1024, description="largest message, MiB")
-    max_decoded_mib: int = Field(256, ge=1, le=65536, description="most pixels that one message may decode to, MiB")
-    max_frames: int = Field(4096, ge=2, description="most frames in one message")
+    max_decoded_mib: int = Field(256, ge=1, le=65536, description="largest size of a message's decoded pixels, MiB")
+    max_frames: int = Field(4096, ge=2, description="largest number of frames in one message")
     min_frame_side: int = Field(8, ge=1, description="smallest frame height and width, pixels")
     max_frame_side: int = Field(4096, ge=1, le=16384, description="largest frame height and width, pixels")
-    max_actions: int = Field(1024, ge=1, description="most actions of one rollout or branch")
-    max_branches: int = Field(64, ge=1, description="most branches of one request")
-    max_calls: int = Field(128, ge=1, description="most calls under way at once")
-    max_play_streams: int = Field(16, ge=1, description="most Play streams at once")
+    max_actions: int = Field(1024, ge=1, description="largest number of actions in one rollout or branch")
+    max_branches: int = Field(64, ge=1, description="largest number of branches in one request")
+    max_calls: int = Field(128, ge=1, description="largest number of calls in progress at once")
+    max_play_streams: int = Field(16, ge=1, description="largest number of Play streams at once")
     max_wait_seconds: float = Field(
-        10.0, gt=0, description="a call is refused when it begins if others would keep it waiting for longer than this"
+        10.0, gt=0, description="a new call is refused if others would keep it waiting longer than this, seconds"
     )
     memory_mib: int = Field(
-        0, ge=0, description="memory that the server may take, MiB; 0 for 80% of the container's limit, or 4 GiB"
+        0, ge=0, description="memory limit of the server, MiB; 0: 80% of the container's limit, or 4 GiB"
     )
     idle_seconds: float = Field(300.0, gt=0, description="a stream that sends nothing for this long is ended")
     message_seconds: float = Field(
-        30.0, gt=0, description="a call of one message is ended if that has not come within this time"
+        30.0, gt=0, description="a call of one message is ended if that has not arrived within this time"
     )
-    write_seconds: float = Field(30.0, gt=0, description="a call whose client takes no answer for this long is ended")
+    write_seconds: float = Field(
+        30.0, gt=0, description="a call whose client accepts no response for this long is ended"
+    )
     pressure_seconds: float = Field(
-        10.0, gt=0, description="a call whose client has kept it waiting for this long is ended if others want for room"
+        10.0, gt=0, description="a call whose client is silent for this long is ended if others wait for room"
     )
-    drain_seconds: float = Field(30.0, ge=0, description="time that calls under way have to finish after SIGTERM")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-    exit_with_stdin: bool = Field(False, description="stop when standard input is closed (its parent has gone)")
+    drain_seconds: float = Field(30.0, ge=0, description="time for calls in progress to finish after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    exit_with_stdin: bool = Field(False, description="stop when standard input is closed (the parent has gone)")
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Settings:
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
 
     @property
     def tls(self) -> TlsFiles | None:
-        """The files of the server's TLS; None for none."""
+        """Files of the server's TLS; None: no TLS."""
         if self.tls_certificate is None or self.tls_key is None:
             return None
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
@@ -124,17 +127,17 @@ class Settings(BaseSettings):
 
     @property
     def largest_batch(self) -> int:
-        """Most pieces of work in a batch."""
+        """Largest number of pieces of work in a batch."""
         return self.max_batch or (4 if self.on_cpu else 32)
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that the server may take."""
+        """Memory limit of the server, bytes."""
         return self.memory_mib * MIB or default_memory_bytes()
 
     @property
     def frame_limits(self) -> FrameLimits:
-        """What a `Frames` message may hold."""
+        """Limits of a `Frames` message."""
         return FrameLimits(self.min_frame_side, self.max_frame_side, self.max_frames, self.max_decoded_mib * MIB)
 
     @classmethod
@@ -146,15 +149,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Precedence: flags, environment, file. The file's path may itself come from either of the first two."""
+        """Order of precedence: flags, environment, file. The file's path may come from either of the first two."""
         named = {**env_settings(), **init_settings()}.get("config")
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(named))
 
 
 def load_settings(flags: Mapping[str, Any]) -> Settings:
-    """Settings from `flags` (only those that the user gave, by field name), the environment and the file.
+    """Return settings from `flags` (only those that the user gave, by field name), the environment and the file.
 
-    Raises GenieError, naming the setting and where it can be set, if a value is wrong or the file cannot be read.
+    Raises GenieError, naming the setting and where to set it, if a value is wrong or the file cannot be read.
     """
     try:
         return Settings(**flags)

@@ -1,9 +1,9 @@
-"""Shares of something scarce (places for calls, bytes of memory), fair between clients, waited for within a patience.
+"""Fair shares of something scarce (places for calls, bytes of memory) between clients, waited for within a time limit.
 
-A client that asks for more is granted it while what it then holds is at most `alpha` times what is free: the dynamic
-threshold that switches share their buffers by (Choudhury and Hahne 1998). So whoever comes alone may take much, the
-more there are the less each may take, and something is always left for one who comes new. Among those that wait,
-whoever holds least goes first. Not thread-safe: for one event loop.
+A client's request is granted while what it then holds is at most `alpha` times what is free: the dynamic threshold with
+which switches share their buffers (Choudhury and Hahne 1998). A client on its own may thus take much; the more clients
+there are, the less each may take, and something is always left for a newcomer. Among those that wait, the one that
+holds least goes first. Not thread-safe: for one event loop.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Self
 from genie_service.errors import BusyError
 
 _OLD_S = 10.0
-"""One who has waited for so long is not overtaken any more by those that hold something."""
+"""After waiting this long, a client is no longer overtaken by those that hold something."""
 
 _LOOK_S = 0.25
-"""How often those that wait look for somebody whose share could be taken back."""
+"""How often waiting clients look for a share that can be taken back."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is shared, in words for an error text: `3 calls are under way, the server's limit (max_calls)`."""
+    """What is shared, for error texts: `3 calls are under way, the server's limit (max_calls)`."""
 
     words: str
     setting: str
@@ -48,7 +48,7 @@ class _Client:
 
 
 class Shares:
-    """Something scarce, and who holds how much of it. `make_room` is called while a client waits, with its name."""
+    """Something scarce, and who holds how much of it. `make_room` is called with a client's name while it waits."""
 
     def __init__(
         self, total: int, unit: Unit, *, alpha: float = 1.0, make_room: Callable[[str], None] = lambda client: None
@@ -64,39 +64,39 @@ class Shares:
 
     @property
     def total(self) -> int:
-        """All that there is."""
+        """Total amount."""
         return self._total
 
     @property
     def used(self) -> int:
-        """What is held now."""
+        """Amount held now."""
         return self._used
 
     @property
     def waiting(self) -> int:
-        """Number of those that wait."""
+        """Number of waiting requests."""
         return self._waiting
 
     def held(self, client: str) -> int:
-        """What a client holds now."""
+        """Return the amount that a client holds now."""
         return self._clients[client].held if client in self._clients else 0
 
     def is_greedy(self, client: str) -> bool:
-        """Whether a client holds, and waits for, as much as it would have if all shared alike, or more."""
+        """Return whether a client holds, and waits for, at least as much as an equal share."""
         entry = self._clients.get(client, _Client())
         others = len(self._clients) - (client in self._clients)
         return entry.held + sum(waiter.size for waiter in entry.waiting) >= self._total / (others + 1)
 
     def resize(self, total: int) -> None:
-        """Change how much there is; what is held stays held."""
+        """Change the total amount; what is held stays held."""
         self._total = total
         self._grant()
 
     async def take(self, client: str, size: int = 1, patience_s: float | None = None) -> Share:
-        """A share of `size`, once there is room for it and it is the client's turn.
+        """Return a share of `size`, once there is room for it and it is the client's turn.
 
-        More than there is, is granted to one that is alone. `patience_s`: how long to wait at most; None for as long as
-        it takes. Raises BusyError where that is too long.
+        More than the total is granted to a client on its own. `patience_s`: longest wait; None: unlimited. Raises
+        BusyError after it.
         """
         share = self._try(client, size)
         if share is not None:
@@ -107,7 +107,7 @@ class Shares:
         try:
             return await self._wait(client, waiter, patience_s)
         except BaseException:
-            if waiter.granted.done():  # in the very moment in which the caller gave up
+            if waiter.granted.done():  # granted in the very moment in which the caller gave up
                 waiter.granted.result().release()
             raise
         finally:
@@ -115,14 +115,14 @@ class Shares:
             self._leave(client, waiter)
 
     def hold(self, client: str, size: int) -> Share:
-        """A share at once, even past what there is: for what has been allocated already, or is about to be for sure."""
+        """Return a share at once, even beyond the total: for what is already allocated, or certainly about to be."""
         self._clients.setdefault(client, _Client()).held += size
         self._used += size
         self._note()
         return Share(self, client, size)
 
     async def settled(self, client: str) -> None:
-        """Return once no more is held than there is."""
+        """Return once no more than the total is held."""
         while self._used > self._total:
             self._make_room(client)
             try:
@@ -152,7 +152,7 @@ class Shares:
             self._forget(client)
 
     def _try(self, client: str, size: int) -> Share | None:
-        """A share, if there is room and nobody who is to be served before."""
+        """Return a share if there is room and nobody else goes first."""
         entry = self._clients.get(client, _Client())
         if entry.waiting or not self._fits(entry.held, size):
             return None
@@ -171,7 +171,7 @@ class Shares:
         return 0.0 if since is None else time.monotonic() - since
 
     def _grant(self) -> None:
-        """Give to those that wait, the one that holds least first, for as long as there is room."""
+        """Grant waiting requests, the client that holds least first, as long as there is room."""
         self._note()
         while (entry := self._next()) is not None:
             name, client = entry
@@ -179,7 +179,7 @@ class Shares:
             waiter.granted.set_result(self.hold(name, waiter.size))
 
     def _next(self) -> tuple[str, _Client] | None:
-        """Whose turn it is, and whom there is room for."""
+        """Return the next client whose turn it is and for whom there is room."""
         barred = False
         queues = [(c.held, c.waiting[0].since, name, c) for name, c in self._clients.items() if c.waiting]
         for held, since, name, client in sorted(queues, key=lambda queue: queue[:3]):
@@ -209,19 +209,19 @@ class Shares:
 
 
 class Share:
-    """What somebody holds, until `release` or the end of a `with` block."""
+    """An amount held until `release` or the end of a `with` block."""
 
     def __init__(self, shares: Shares, client: str, size: int) -> None:
         self._shares, self._client, self.size = shares, client, size
 
     def shrink(self, size: int) -> None:
-        """Give back all but `size`; nothing where that is no less."""
+        """Give back all but `size`; no effect if that is not less."""
         if size < self.size:
             self.size, given = size, self.size - size
             self._shares._give_back(self._client, given)
 
     def release(self) -> None:
-        """Give everything back; again does nothing."""
+        """Give everything back; calling it again has no effect."""
         self.shrink(0)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Reading a client's stream: one message ahead of the work, and never for longer than the server's patience."""
+"""Reading of a client's stream: one message ahead of the work, and within the server's time limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTING = "idle_seconds"
 
 
 async def next_or_none(source: AsyncIterator[T], silence: Silence, idle_seconds: float) -> T | None:
-    """The next item of `source`, None at its end. Raises IdleError if the client is silent for `idle_seconds`."""
+    """Return the next item of `source`, None at its end. Raises IdleError after `idle_seconds` of silence."""
     pending = asyncio.ensure_future(_next(source))
     try:
         return await silence.wait(pending, idle_seconds, _SETTING)
@@ -27,7 +27,7 @@ async def next_or_none(source: AsyncIterator[T], silence: Silence, idle_seconds:
 
 
 async def read_ahead(source: AsyncGenerator[T], silence: Silence, idle_seconds: float) -> AsyncGenerator[T]:
-    """The items of `source`, each fetched while the one before is being worked on.
+    """Yield the items of `source`, each fetched while the previous one is processed.
 
     Only one is fetched ahead, so that memory stays bounded and a slow server slows its client down. Raises what
     `source` raises, and IdleError if the consumer has waited for a silent client for `idle_seconds`. Closing it
@@ -42,11 +42,11 @@ async def read_ahead(source: AsyncGenerator[T], silence: Silence, idle_seconds: 
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
         await source.aclose()
-        del pending  # it may hold what was raised, which holds this frame: the messages would outlive the call
+        del pending  # it may hold what was raised, which holds this frame: the messages would never be freed
 
 
 def part_of(message: Message) -> str:
-    """Which of its `part` oneof a stream's message holds, in words for an error text."""
+    """Return which of its `part` oneof a stream's message holds, for an error text."""
     part = message.WhichOneof("part")
     return f"`{part}`" if part else "nothing"
 

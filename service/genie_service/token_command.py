@@ -1,4 +1,4 @@
-"""``genie token``: makes a token for one user of a server, and notes its hash in the server's file of tokens."""
+"""``genie token``: makes a token for a user of a server, and stores its hash in the server's file of tokens."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import typer
 
 
 def token(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The server's file of tokens; made if it is not there.")],
-    name: Annotated[str, typer.Option("--name", help="Whose token it is; the server's log and audit log say so.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File of the server's tokens; created if missing.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the token's user, for the log and the audit log.")],
     scope: Annotated[
-        list[str], typer.Option("--scope", help="What it is for: label, simulate or admin. May be given several times.")
+        list[str], typer.Option("--scope", help="Scope: label, simulate or admin. May be given several times.")
     ] = ["label", "simulate"],  # noqa: B006 - typer copies it
     expires: Annotated[
-        datetime.datetime | None, typer.Option("--expires", formats=["%Y-%m-%d"], help="Its last day. [default: none]")
+        datetime.datetime | None,
+        typer.Option("--expires", formats=["%Y-%m-%d"], help="Last valid day. [default: none]"),
     ] = None,
 ) -> None:
-    """Make a token and print it, once: the file keeps its hash alone. A running server reads the file again.
+    """Make a token and print it, once: the file keeps only its hash. A running server rereads the file.
 
-    Give it to its user as a file that only they can read, named in GENIE_CLIENT_TOKEN_FILE. To take it back, delete
-    its table from FILE.
+    Give it to its user as a file that only they can read, named in GENIE_CLIENT_TOKEN_FILE. To revoke it, delete its
+    table from FILE.
     """
     from genie_core.errors import GenieError
     from genie_service.tokens import Scope, add_token

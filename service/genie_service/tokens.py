@@ -1,6 +1,6 @@
-"""Who may do what: tokens that the server knows by their hashes, and what each lets its bearer do.
+"""Tokens: the server stores their hashes, and the scopes of each.
 
-A token is 256 random bits, so one SHA-256 of it is enough: it cannot be guessed, and is told once, when it is made.
+A token is 256 random bits, so one SHA-256 of it is enough: it cannot be guessed, and is shown once, when it is made.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from genie_core.errors import GenieError
 _log = logging.getLogger(__name__)
 
 _MARK = "genie_"
-"""What every token begins with, so that scanners for leaked secrets know one."""
+"""Prefix of every token, so that scanners for leaked secrets recognise one."""
 
 
 class Scope(StrEnum):
-    """What a bearer may do. Listing models, health and statistics need no more than being known."""
+    """Permissions of a token. Listing models, health and statistics only need a known caller."""
 
     LABEL = "label"
     SIMULATE = "simulate"
@@ -40,12 +40,12 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls.
+    """Identity of a caller.
 
     Attributes:
-        name: of the token, or of the client's certificate; empty where nobody says who they are.
-        scopes: what they may do.
-        proven: whether a token or a certificate says so.
+        name: of the token, or of the client's certificate; empty if unknown.
+        scopes: permissions.
+        proven: whether a token or a certificate proves the name.
 
     """
 
@@ -54,16 +54,16 @@ class Identity:
     proven: bool = False
 
     def may(self, scope: Scope) -> bool:
-        """Whether they may do what needs `scope`."""
+        """Return whether the caller has `scope`."""
         return scope in self.scopes
 
 
 ANYBODY = Identity()
-"""Whoever calls a server that asks for nothing."""
+"""Identity of every caller on a server without authentication."""
 
 
 class TokenEntry(BaseModel):
-    """What the server knows of one token."""
+    """Record of one token in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,7 +80,7 @@ class TokenEntry(BaseModel):
         return name
 
     def holds(self, today: datetime.date) -> bool:
-        """Whether it has not expired: its last day is `expires`."""
+        """Return whether it has not expired: its last day is `expires`."""
         return self.expires is None or today <= self.expires
 
 
@@ -91,16 +91,16 @@ class _File(BaseModel):
 
 
 class TokenFile:
-    """The tokens in a file, read again whenever it changes. What cannot be read leaves those before in force."""
+    """Tokens in a file, reread whenever it changes. If that fails, the previous ones stay in force."""
 
     def __init__(self, path: Path) -> None:
-        """Raises GenieError where the file cannot be used."""
+        """Read the file. Raises GenieError if it cannot be used."""
         self._path = path
         self._stamp = _stamp(path)
         self._entries = read_tokens(path)
 
     def identify(self, token: str) -> Identity | None:
-        """Whose token it is; None if nobody's. Takes the same time for every wrong one."""
+        """Return the identity of a token; None if unknown. Takes the same time for every wrong one."""
         self._follow()
         digest = hash_token(token)
         found = None
@@ -125,17 +125,17 @@ class TokenFile:
 
 
 def make_token() -> str:
-    """A new token."""
+    """Return a new token."""
     return _MARK + secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:
-    """What the server keeps of a token: 64 hexadecimal digits."""
+    """Return the hash of a token that the server stores: 64 hexadecimal digits."""
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 def read_tokens(path: Path) -> list[TokenEntry]:
-    """The tokens of a file. Raises GenieError where it cannot be read, is wrong, or others may change it."""
+    """Return the tokens of a file. Raises GenieError if it cannot be read, is wrong, or others may change it."""
     try:
         mode, content = path.stat().st_mode, path.read_text(encoding="utf-8")
         file = _File.model_validate(tomllib.loads(content))

@@ -1,6 +1,6 @@
-"""Counts what a message's bytes hold before they are unpacked: an element of two bytes becomes a hundred in memory.
+"""Counts the elements in a serialized message before it is parsed: two bytes can become a hundred in memory.
 
-Only the outline is read, not a value; bytes that are no message are left to the parser, which refuses them.
+Reads only the structure, not values; bytes that are not a message are left to the parser, which rejects them.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from genie_core.errors import RequestError
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 
 _SLACK = 1024
-"""Fields that a message may have beside those of repeated fields: each once, unknown ones included."""
+"""Fields that a message may have beside those of repeated fields: each once, including unknown ones."""
 
 _CONTINUED = bytes(range(128, 256))
 """Bytes that are not the last of a varint."""
 
 
 def check_counts(data: bytes, message: Descriptor, limits: Mapping[str, int]) -> None:
-    """Raise RequestError, naming the field, if a repeated field holds more elements than it may.
+    """Raise RequestError, naming the field, if a repeated field has more elements than allowed.
 
     Args:
-        data: a serialized message, or bytes that are none.
-        message: what it is to be.
-        limits: the most elements in all of each repeated field, by the field's full name.
+        data: a serialized message, or any other bytes.
+        message: its expected type.
+        limits: largest total number of elements of each repeated field, by the field's full name.
 
     """
     try:
         _Count(data, limits).walk(message, 0, len(data), "")
-    except IndexError:  # cut off: what has been counted so far is all that the parser will see
+    except IndexError:  # cut off: the parser will see no more than what has been counted
         return
 
 
@@ -42,7 +42,7 @@ class _Count:
         self._others = 0
 
     def walk(self, message: Descriptor, at: int, end: int, path: str) -> None:
-        """Count the fields of one message, which lies at data[at:end]."""
+        """Count the fields of one message, at data[at:end]."""
         while at < end:
             tag, at = self._varint(at)
             field = message.fields_by_number.get(tag >> 3)

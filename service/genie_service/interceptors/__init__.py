@@ -1,1 +1,1 @@
-"""What happens around every call, a module for each: access log, error status, authentication, admission, transfer."""
+"""Interceptors of every call, one module each: access log, error status, authentication, admission, transfer."""

@@ -1,4 +1,4 @@
-"""One log line a call: method, status code, milliseconds, frames, who called."""
+"""Access log: one line per call with method, status code, milliseconds, frames and caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OURS = "/genie_api."
 
 
 class AccessLog(AroundCall):
-    """Makes each call the current one (`calls.current_call`) and logs it; health probes and the like at DEBUG only."""
+    """Makes each call the current one (`calls.current_call`) and logs it; health checks and the like only at DEBUG."""
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -33,7 +33,7 @@ class AccessLog(AroundCall):
             code = grpc.StatusCode.DEADLINE_EXCEEDED if timed_out else grpc.StatusCode.CANCELLED
             raise
         except Exception:
-            code = _code_of(context) or grpc.StatusCode.UNKNOWN  # as gRPC has it
+            code = _code_of(context) or grpc.StatusCode.UNKNOWN  # gRPC's own default
             raise
         finally:
             level = logging.INFO if method.startswith(_OURS) else logging.DEBUG
@@ -43,9 +43,9 @@ class AccessLog(AroundCall):
 
 
 def _code_of(context: Context) -> grpc.StatusCode | None:
-    """The status that the call has been ended with; None if it has not been."""
+    """Return the status that the call was ended with; None if none was set."""
     code: grpc.StatusCode | None = context.code()
-    return code or None  # gRPC has the number 0 before it is set
+    return code or None  # gRPC returns the number 0 before it is set
 
 
 __all__ = ["AccessLog"]

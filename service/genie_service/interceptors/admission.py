@@ -1,7 +1,7 @@
-"""Which calls are let in, at their headers and before a byte of their messages is read: fair between clients, bounded.
+"""Admission of calls, at their headers and before a byte of their messages is read: fair between clients, bounded.
 
-None new once the server drains. Calls to Genie's own services and all others (health, reflection) have places of their
-own, so that probes get in however busy the server is.
+No new calls once the server drains. Genie's own services and all others (health, reflection) have separate limits, so
+that probes get through however busy the server is.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from genie_service.shares import Shares, Unit
 _OURS = "/genie_api."
 
 MAX_OTHER_CALLS = 256
-"""Health checks, watches and reflection under way at once."""
+"""Largest number of concurrent health checks, watches and reflection calls."""
 
 
 class Admission(AroundCall):
-    """Gives each call a place, waits a little for one where the client has less than its share, else refuses it."""
+    """Admits each call, waiting briefly if the client has less than its share, and otherwise refuses it."""
 
     def __init__(self, max_calls: int, max_wait_s: float, waiters: Waiters) -> None:
         self._waiters = waiters
@@ -37,25 +37,25 @@ class Admission(AroundCall):
 
     @property
     def under_way(self) -> int:
-        """Number of calls to Genie's own services under way."""
+        """Number of calls to Genie's own services in progress."""
         return self._ours.used
 
     @property
     def refused(self) -> int:
-        """Number of calls that there was no place for."""
+        """Number of calls refused for lack of room."""
         return self._ours.refused
 
     def close(self) -> None:
-        """Take no more calls; those under way go on."""
+        """Admit no more calls; those in progress continue."""
         self._closed = True
 
     async def idle(self) -> None:
-        """Return when no call is under way."""
+        """Return when no call is in progress."""
         await self._idle.wait()
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Hold a place for the call. Raises BusyError or DrainingError where there is none."""
+        """Hold a place for the call. Raises BusyError or DrainingError if there is none."""
         call, ours = current_call(), method.startswith(_OURS)
         places = self._ours if ours else self._others
         self._check(ours)

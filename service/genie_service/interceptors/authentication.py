@@ -1,6 +1,6 @@
-"""Who calls, and whether they may: a bearer token, or the certificate that the connection was made with.
+"""Authentication and authorization: by a bearer token, or by the certificate of the connection.
 
-Only health may be asked for by anybody, since probes have no secrets.
+Only health checks are open to everybody, since probes have no secrets.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _NEEDED: Mapping[str, Scope] = {
     "/genie_api.v1.ModelService/LoadModel": Scope.ADMIN,
     "/genie_api.v1.ModelService/UnloadModel": Scope.ADMIN,
 }
-"""What begins so needs the scope; everything else needs a known caller and no more."""
+"""Prefixes of methods that need a scope; all others need any known caller."""
 
 
 class Authentication(AroundCall):
-    """Says in the current call whose it is, and refuses whom the server does not know or does not let."""
+    """Sets the identity of the current call, and refuses callers that are unknown or lack the scope."""
 
     def __init__(self, tokens: TokenFile | None) -> None:
-        """`tokens`: who may use the server; whoever can connect where None."""
+        """`tokens`: callers that may use the server; None: anybody who can connect."""
         self._tokens = tokens
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Let the call go on. Raises UnknownCallerError or ForbiddenError."""
+        """Admit the call. Raises UnknownCallerError or ForbiddenError."""
         if not method.startswith(_HEALTH):
             call = current_call()
             try:
@@ -72,7 +72,7 @@ def _check(method: str, identity: Identity) -> None:
 
 
 def _of_certificate(context: Context) -> Identity:
-    """The name in the certificate that the client proved to have; ANYBODY where it has none."""
+    """Return the name in the certificate that the client has proven; ANYBODY if it has none."""
     name = next(iter(context.auth_context().get("x509_common_name", ())), b"").decode(errors="replace")
     return Identity(name, ANYBODY.scopes, proven=True) if name else ANYBODY
 

@@ -1,4 +1,4 @@
-"""The one place that turns exceptions into gRPC statuses, with google.rpc details that programs can read."""
+"""Mapping of exceptions to gRPC statuses, the only one, with google.rpc details that programs can read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 _LONGEST_TEXT = 1000
-"""Bytes. Statuses travel in HTTP/2 headers, 8 KiB in all and the text in them thrice; texts quote what clients sent."""
+"""Bytes. Statuses travel in HTTP/2 headers, 8 KiB in all, with the text three times; texts quote clients' input."""
 
 _CODES: tuple[tuple[type[GenieError], grpc.StatusCode], ...] = (
     (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -50,22 +50,22 @@ _CODES: tuple[tuple[type[GenieError], grpc.StatusCode], ...] = (
     (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
     (GenieError, grpc.StatusCode.FAILED_PRECONDITION),
 )
-"""The first class that an error belongs to decides."""
+"""Status of each class of error; the first class that matches decides."""
 
 
 class ErrorStatus(AroundCall):
-    """Ends a call whose handler raised with a status. What nobody foresaw is INTERNAL: logged in full, told by id.
+    """Ends a call whose handler raised with a status. Unforeseen errors become INTERNAL: logged in full, told by id.
 
-    The exception ends here. `context.abort` would keep it, with the frames that it went through and so the request,
-    in a cycle that lasts until the garbage collector's oldest generation runs, which few calls bring about.
+    The exception ends here. `context.abort` would keep it, with the frames that it went through and thus the request,
+    in a cycle that lasts until the garbage collector's oldest generation runs, which few calls trigger.
     """
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """End the call with the status of what was raised."""
+        """End the call with the status of the exception."""
         try:
             yield
-        except aio.BaseError:  # gRPC's own: the call has been aborted, or its client has gone
+        except aio.BaseError:  # gRPC's own: the call was aborted, or its client has gone
             raise
         except GenieError as error:
             _end(context, code_of(error), _text(error), _hints(error), _metadata(error))
@@ -77,7 +77,7 @@ class ErrorStatus(AroundCall):
 
 
 def code_of(error: GenieError) -> grpc.StatusCode:
-    """Status code of an error."""
+    """Return the status code of an error."""
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 

@@ -1,4 +1,4 @@
-"""Running code around a call of any kind, so that each interceptor is one async context manager and no more."""
+"""Running code around calls of any kind, so that each interceptor is just one async context manager."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class AroundCall(aio.ServerInterceptor):
 
     @abstractmethod
     def around(self, method: str, context: Context) -> AbstractAsyncContextManager[object]:
-        """Entered when the call's handler starts; left, with its exception if it has one, when the handler is done."""
+        """Enter when the call's handler starts; leave, with its exception if it raised one, when it is done."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Wrap the method's handler. A method that does not exist has none and stays so."""
+        """Wrap the method's handler. Methods that do not exist have none."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -40,10 +40,10 @@ class AroundCall(aio.ServerInterceptor):
 
 
 async def invoke(handler: Handler, request: Any, context: Context) -> Any:
-    """Run a handler as a coroutine: returns its response if that is a single one, else writes them to `context`."""
+    """Run a handler as a coroutine: return its response if it has a single one, else write them to `context`."""
     behaviour = behaviour_of(handler)
     if is_generator(behaviour):
-        # Closed here, so that a cancelled call gives back what it holds at once.
+        # Closed here, so that a cancelled call releases what it holds at once.
         async with aclosing(behaviour(request, context)) as responses:
             async for response in responses:
                 await context.write(response)
@@ -52,7 +52,7 @@ async def invoke(handler: Handler, request: Any, context: Context) -> Any:
 
 
 def with_behaviour(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]]) -> Handler:
-    """A handler like `handler` that does `call`."""
+    """Return a handler like `handler` that calls `call`."""
     make: Callable[..., Handler] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -63,13 +63,13 @@ def with_behaviour(handler: Handler, call: Callable[[Any, Context], Awaitable[An
 
 
 def behaviour_of(handler: Handler) -> Callable[[Any, Context], Any]:
-    """What a handler does with a request, or the stream of them, and the call's context."""
+    """Return the function of a handler, which takes a request, or the stream of them, and the call's context."""
     found: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     return found  # type: ignore[no-any-return]
 
 
 def is_generator(behaviour: Callable[[Any, Context], Any]) -> bool:
-    """Whether it gives its answers one by one, rather than writing them itself or returning the only one."""
+    """Return whether it yields its responses, rather than writing them itself or returning a single one."""
     return inspect.isasyncgenfunction(behaviour)
 
 

@@ -1,1 +1,1 @@
-"""The services of the contract: each method translates its request, has the core do the work, translates the result."""
+"""Services of the contract: each method translates its request, lets the core work, and translates the result."""

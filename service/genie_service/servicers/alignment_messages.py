@@ -1,4 +1,4 @@
-"""What is known of an alignment as a message."""
+"""Message that describes an alignment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genie_core.alignment import AlignmentInfo
 def alignment_message(
     name: str, alignment_id: str, info: AlignmentInfo | None, problem: str = ""
 ) -> models_pb2.Alignment:
-    """An alignment, or where `info` is None only its name and the problem."""
+    """Return the message of an alignment; if `info` is None, only its name and the problem."""
     message = models_pb2.Alignment(name=name, problem=problem)
     if info is not None:
         message.alignment_id, message.step = alignment_id, info.step

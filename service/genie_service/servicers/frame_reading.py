@@ -1,4 +1,4 @@
-"""Frames of the current call's requests: checked, decoded in the workers' threads, counted while they are."""
+"""Frames in requests of the current call: checked, decoded in worker threads, counted while held."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genie_service.workers import Workers
 
 @dataclass(frozen=True)
 class FrameReading:
-    """What a `Frames` message may hold, and who decodes it."""
+    """Limits of `Frames` messages, and the workers that decode them."""
 
     limits: FrameLimits
     workers: Workers
@@ -26,7 +26,7 @@ class FrameReading:
         check_frames(message, field, self.limits)
 
     async def read(self, message: frames_pb2.Frames, field: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Frames (T, height, width, 3) at `size`. Raises RequestError."""
+        """Return the frames (T, height, width, 3) at `size`. Raises RequestError."""
         call = current_call()
         with call.memory.scratch(scratch_bytes(message)):
             return await decode_frames(message, field, self.limits, size, partial(self.workers.run, call.client))
@@ -34,7 +34,7 @@ class FrameReading:
     async def message(
         self, frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding.ValueType
     ) -> frames_pb2.Frames:
-        """A message of frames (T, H, W, 3)."""
+        """Return a message of frames (T, H, W, 3)."""
         return await encode_frames(frames_THWC, encoding, partial(self.workers.run, current_call().client))
 
 

@@ -1,4 +1,4 @@
-"""`LabelOptions` checked and resolved against a model, and labels as messages."""
+"""Resolution of `LabelOptions` against a model, and labels as messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genie_service.servicers.alignment_messages import alignment_message
 from genie_service.servicers.names import resource_name
 
 MAX_STEP = 1024
-"""The contract's longest transition, frames."""
+"""Longest transition in the contract, frames."""
 
 _DENSITIES: dict[int, Density] = {
     labelling_pb2.LABEL_DENSITY_UNSPECIFIED: "dense",
@@ -33,14 +33,14 @@ _DENSITY_MESSAGES: dict[Density, labelling_pb2.LabelDensity.ValueType] = {
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """How an episode is labelled: transition length in frames, the rate that the model then sees, which transitions."""
+    """How to label an episode: transition length in frames, the resulting rate for the model, which transitions."""
 
     step: int
     effective_fps: float | None
     density: Density
 
     def first_pieces(self, frames: int | None = None) -> int:
-        """Pieces of work that the first frames make, or all of an episode whose number of frames is known."""
+        """Return the pieces of work in the first frames, or in all of an episode whose number of frames is known."""
         phases = self.step if self.density == "dense" else 1
         if frames is None:
             return phases
@@ -72,7 +72,7 @@ def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | Non
 def provenance_message(
     model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None
 ) -> labelling_pb2.LabelProvenance:
-    """What the labels of `plan` by `model`, and their actions by `aligned`, are made with."""
+    """Return the provenance of labels made with `plan` by `model`, and of their actions decoded by `aligned`."""
     quantizer = model.bundle.config.lam.quantizer
     return labelling_pb2.LabelProvenance(
         model=resource_name(model.name),
@@ -91,7 +91,7 @@ def provenance_message(
 
 
 def labels_message(labels: Labels) -> labelling_pb2.Labels:
-    """Labels of consecutive frames as a message."""
+    """Return labels of consecutive frames as a message."""
     return labelling_pb2.Labels(
         start_index=labels.start,
         code=labels.code.tolist(),
@@ -103,7 +103,7 @@ def labels_message(labels: Labels) -> labelling_pb2.Labels:
 
 
 def count_transitions(labels: Labels) -> int:
-    """Number of valid labels."""
+    """Return the number of valid labels."""
     return int(np.count_nonzero(labels.valid))
 
 

@@ -1,4 +1,4 @@
-"""LabellingService: episodes and clips of frames in, latent-action labels out, with the robot's actions where asked."""
+"""LabellingService: from episodes and clips to latent-action labels, with robot actions if requested."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             plan = plan_labels(request.options, model.bundle.config.fps, "options")
             aligned = await self._alignment(request.options, model, plan, "options")
             if request.frames.count < LEAST_FRAMES:
-                raise RequestError("frames.count", f"a clip needs at least 2 frames, got {request.frames.count}")
+                raise RequestError("frames.count", f"got {request.frames.count}, expected at least 2 frames in a clip")
             call = current_call()
             self._reading.check(request.frames, "frames")
             count, labeller = request.frames.count, model.labeller
@@ -95,7 +95,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     ) -> AsyncIterator[labelling_pb2.LabelEpisodeResponse]:
         """Label one episode of any length while it arrives.
 
-        Fewer than 2 frames are an error. An episode of 2 frames or more but no longer than the step has no transition:
+        Fewer than 2 frames are an error. An episode of at least 2 frames but no longer than the step has no transition:
         all its labels are invalid.
         """
         options = await self._read_header(request_iterator)
@@ -130,13 +130,13 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     async def _alignment(
         self, options: labelling_pb2.LabelOptions, model: LoadedModel, plan: LabelPlan, field: str
     ) -> LoadedAlignment | None:
-        """What the request wants its labels decoded with."""
+        """Return the alignment that the request asks for."""
         if not options.alignment:
             return None
         return await self._alignments.load(model.bundle.info, options.alignment, plan.step, f"{field}.alignment")
 
     async def _label(self, chunks: AsyncGenerator[HeldChunk], episode: _Episode) -> AsyncGenerator[Labels]:
-        """Labels as they become final, to the last; the next chunk is read and made ready meanwhile."""
+        """Yield labels as they become final; the next chunk is read and prepared meanwhile."""
         call = current_call()
         async with aclosing(read_ahead(chunks, call.silence, self._idle_seconds)) as chunks_ahead:
             async for frames, held in chunks_ahead:
@@ -146,9 +146,9 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
                 async with aclosing(episode.final()) as parts:
                     async for labels in parts:
                         yield labels
-                held.release()  # the rest, less than a block of each phase, is within the call's room to work
+                held.release()  # the rest, less than a block of each phase, is covered by the call's work memory
         if call.frames < LEAST_FRAMES:
-            raise RequestError("frames", f"an episode needs at least 2 frames, got {call.frames}")
+            raise RequestError("frames", f"got {call.frames}, expected at least 2 frames in an episode")
         episode.end()
         async with aclosing(episode.final()) as parts:
             async for labels in parts:
@@ -158,9 +158,9 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     async def _chunks(
         self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller, plan: LabelPlan
     ) -> AsyncGenerator[HeldChunk]:
-        """Frames of each message after the header, which must all be of one size.
+        """Yield the frames of each message after the header, which must all have the same size.
 
-        Room for the whole episode's work is waited for when its first frames are there: a call that has begun is never
+        Memory for the whole episode is reserved when its first frames have arrived: a call that has begun is never
         refused, and one that waits holds no more than that message.
         """
         memory = current_call().memory
@@ -185,7 +185,7 @@ def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
 
 
 class _Episode:
-    """One episode: frames in, labels out, with the robot's actions where an alignment was asked for."""
+    """One episode: frames in, labels out, with robot actions if an alignment was requested."""
 
     def __init__(
         self, model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None, job: Job, workers: Workers
@@ -197,19 +197,19 @@ class _Episode:
         self._actions = None if aligned is None else ActionStream(aligned.alignment)
 
     def feed(self, frames: Chunk) -> None:
-        """Take the next frames, of the model's size."""
+        """Add the next frames, of the model's size."""
         self._stream.feed(frames)
         if self._actions is not None:
             self._actions.feed(frames)
 
     def end(self) -> None:
-        """Say that no more frames come."""
+        """Mark the end of the frames."""
         self._stream.end()
 
     async def final(self) -> AsyncGenerator[Labels]:
-        """What has become final with the frames so far; in between others get a turn, and a cancelled call stops.
+        """Yield what has become final with the frames so far; others get a turn in between, and a cancelled call stops.
 
-        The device has the next blocks before the labels go out, so that it need not wait for the sending.
+        The device receives the next blocks before the labels are sent, so that it need not wait for the sending.
         """
         coming = self._begin()
         try:
@@ -221,19 +221,19 @@ class _Episode:
             if coming is not None:
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
-            del coming  # it may hold what was raised, which holds this frame: the episode would outlive the call
+            del coming  # it may hold what was raised, which holds this frame: the episode would never be freed
 
     def _begin(self) -> asyncio.Task[list[Encoded]] | None:
-        """Give the device the next blocks, if there are any."""
+        """Hand the next blocks to the device, if there are any."""
         blocks = self._stream.work()
         return asyncio.create_task(self._job.run_all(self._model.encode, blocks)) if blocks else None
 
     async def rest(self) -> Labels:
-        """The labels of the last frames, which are invalid."""
+        """Return the labels of the last frames, which are invalid."""
         return await self._decoded(self._stream.rest())
 
     async def _decoded(self, labels: Labels) -> Labels:
-        """Labels with actions, computed off the event loop and off the device, a bounded part at a time."""
+        """Return labels with actions, computed off the event loop and off the device, a bounded part at a time."""
         return labels if self._actions is None else await self._run(partial(self._actions.decode, labels))
 
 

@@ -1,4 +1,4 @@
-"""ModelService: what the server hosts, loading and unloading it, and what its device does."""
+"""ModelService: lists, loads and unloads models, and returns statistics of the device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATES = {
 
 
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
-    """Shows the registry."""
+    """Serves the registry."""
 
     def __init__(self, registry: ModelRegistry, alignments: Alignments, engine: Engine) -> None:
         self._registry = registry
@@ -37,7 +37,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
-        """One page of models, ordered by name. A page token is the name of the last model of the page before."""
+        """Return one page of models, ordered by name. A page token is the name of the previous page's last model."""
         if request.page_size > MAX_PAGE:
             raise RequestError(
                 "page_size", f"got {request.page_size}, expected at most {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"
@@ -51,12 +51,12 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         )
 
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.GetModelResponse:
-        """One model."""
+        """Return one model."""
         status = await self._registry.status(model_name(request.name, "name"))
         return models_pb2.GetModelResponse(model=await self._message(status))
 
     async def LoadModel(self, request: models_pb2.LoadModelRequest, context: Context) -> models_pb2.LoadModelResponse:
-        """Load a model; answers when it is ready."""
+        """Load a model; returns when it is ready."""
         name = model_name(request.name, "name", required=True)
         with audited("LoadModel", name):
             status = await self._registry.load(name)
@@ -65,7 +65,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def UnloadModel(
         self, request: models_pb2.UnloadModelRequest, context: Context
     ) -> models_pb2.UnloadModelResponse:
-        """Unload a model; answers when the calls that use it are done. The default goes for a known admin only."""
+        """Unload a model; returns when the calls that use it are done. Unloading the default needs a known admin."""
         name = model_name(request.name, "name", required=True)
         with audited("UnloadModel", name):
             await self._check_may_go(name)
@@ -82,7 +82,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def GetStatistics(
         self, request: models_pb2.GetStatisticsRequest, context: Context
     ) -> models_pb2.GetStatisticsResponse:
-        """What the device does, and has done."""
+        """Return the device's current state and totals."""
         found = self._engine.statistics()
         return models_pb2.GetStatisticsResponse(
             lanes=found.lanes,

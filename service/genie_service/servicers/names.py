@@ -1,4 +1,4 @@
-"""Resource names of models, ``models/{model}``, to plain names and back."""
+"""Conversion between resource names of models, ``models/{model}``, and plain names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PREFIX = "models/"
 
 
 def model_name(resource_name: str, field: str, *, required: bool = False) -> str:
-    """The {model} of ``models/{model}``; "" (the default model) for "" unless `required`. Raises RequestError."""
+    """Return {model} of ``models/{model}``; "" (the default model) for "" unless `required`. Raises RequestError."""
     if not resource_name and not required:
         return ""
     name = resource_name.removeprefix(_PREFIX)

@@ -1,4 +1,4 @@
-"""SimulationService: a prompt and latent actions in, the frames that follow out."""
+"""SimulationService: from a prompt and latent actions to the frames that follow."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     async def Rollout(
         self, request: simulation_pb2.RolloutRequest, context: Context
     ) -> AsyncIterator[simulation_pb2.RolloutResponse]:
-        """Frames of one action sequence, as they are made."""
+        """Stream the frames of one action sequence."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
             check_actions(request.actions.codes, model.simulator.num_codes, self._limits, "actions.codes")
             simulation = await self._start(request.start, model, context)
@@ -71,7 +71,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     async def Branch(
         self, request: simulation_pb2.BranchRequest, context: Context
     ) -> AsyncIterator[simulation_pb2.BranchResponse]:
-        """Frames of N action sequences from one prompt, in step."""
+        """Stream the frames of N action sequences from one prompt, step by step."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
             check_branches(request.branches, model.simulator.num_codes, self._limits)
             simulation = await self._start(request.start, model, context, len(request.branches))
@@ -84,7 +84,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     async def Play(
         self, request_iterator: AsyncIterator[simulation_pb2.PlayRequest], context: Context
     ) -> AsyncIterator[simulation_pb2.PlayResponse]:
-        """One frame an action, for as long as the client goes on."""
+        """Return one frame per action, for as long as the client continues."""
         call = current_call()
         with await self._play(call), self._players.watching(call.silence, call.client):
             start = await self._read_start(request_iterator)
@@ -121,17 +121,17 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         if first is None:
             raise RequestError("start", "the stream ended without one")
         if not first.HasField("start"):
-            raise RequestError("start", f"the first message holds {part_of(first)}, wanted the start")
+            raise RequestError("start", f"the first message holds {part_of(first)}, expected the start")
         return first.start
 
     async def _play(self, call: Call) -> Share:
-        """A place for a stream that may go on for hours."""
+        """Reserve a place for a stream that may last for hours."""
         patience_s = 0.0 if self._plays.is_greedy(call.client) else self._max_wait_s
         return await self._plays.take(call.client, 1, patience_s)
 
 
 class Simulation:
-    """A rollout under way: draws frames on the engine, as messages, and says where the time of each went."""
+    """A rollout in progress: draws frames on the engine, as messages with their timing."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Simulation:
         self.lap = Clock(job).lap
 
     def bundle_id(self, index: int) -> str:
-        """What draws, for the answer of that index: said once a call, so that a client notices a replaced model."""
+        """Return the bundle's identity for the response of that index: once per call, to detect a replaced model."""
         return "" if index else self._bundle_id
 
     async def step(self, codes: Sequence[int]) -> frames_pb2.Frames:
@@ -166,7 +166,7 @@ class Simulation:
 async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncGenerator[int]:
     async for request in requests:
         if not request.HasField("action"):
-            raise RequestError("action", f"a message after the first holds {part_of(request)}, wanted an action")
+            raise RequestError("action", f"a message after the first holds {part_of(request)}, expected an action")
         check_code(request.action, num_codes, "action")
         yield request.action
 

@@ -1,4 +1,4 @@
-"""What starts and drives a simulation, checked against the model and the server's limits."""
+"""Validation of simulation requests against the model and the server's limits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from genie_core.models.config import ModelConfig
 
 @dataclass(frozen=True)
 class SimulationLimits:
-    """Most actions of one sequence, most branches of one request."""
+    """Largest number of actions in a sequence, and of branches in a request."""
 
     max_actions: int
     max_branches: int
 
 
 def check_start(start: simulation_pb2.SimulationStart, config: ModelConfig, field: str) -> None:
-    """Raise RequestError unless the prompt's length suits the model and frames can be returned as asked."""
+    """Raise RequestError unless the prompt's length suits the model and the response encoding is supported."""
     check_simulates(config, f"{field}.model")
     if not start.HasField("prompt"):
         raise RequestError(f"{field}.prompt", f"missing, expected 1 to {config.context_frames} frames")
@@ -34,7 +34,7 @@ def check_start(start: simulation_pb2.SimulationStart, config: ModelConfig, fiel
 
 
 def response_encoding(start: simulation_pb2.SimulationStart, field: str) -> frames_pb2.FrameEncoding.ValueType:
-    """How frames are to be returned, RAW or PNG. Raises RequestError."""
+    """Return the encoding of returned frames, RAW or PNG. Raises RequestError."""
     encoding = start.response_encoding or frames_pb2.FRAME_ENCODING_RAW
     if encoding not in (frames_pb2.FRAME_ENCODING_RAW, frames_pb2.FRAME_ENCODING_PNG):
         raise RequestError(
@@ -44,7 +44,7 @@ def response_encoding(start: simulation_pb2.SimulationStart, field: str) -> fram
 
 
 def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, field: str) -> Sampling:
-    """Sampling options, None where the sender left a default. Raises RequestError."""
+    """Return the sampling options, None for those left at default. Raises RequestError."""
     steps, tokens = options.maskgit_steps or None, config.tokens_per_frame
     if steps is not None and steps > tokens:
         raise RequestError(f"{field}.maskgit_steps", f"got {steps}, expected 1 to {tokens}, the tokens of a frame")
@@ -63,7 +63,7 @@ def check_actions(codes: Sequence[int], num_codes: int, limits: SimulationLimits
 
 
 def check_branches(branches: Sequence[simulation_pb2.ActionSequence], num_codes: int, limits: SimulationLimits) -> None:
-    """Raise RequestError unless there are branches within the limits, all of one length."""
+    """Raise RequestError unless there are branches within the limits, all of the same length."""
     if not 1 <= len(branches) <= limits.max_branches:
         raise RequestError("branches", f"got {len(branches)}, expected 1 to {limits.max_branches}")
     length = len(branches[0].codes)

@@ -1,4 +1,4 @@
-"""Where the time of a request went, for its answer."""
+"""Breakdown of a request's time, for its response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genie_service.engine import Job
 
 
 class Clock:
-    """Times the current call, whose work is `job`, in laps; the first lap counts from the call's beginning."""
+    """Times the current call, whose work is `job`, in laps; the first lap counts from the start of the call."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -18,7 +18,7 @@ class Clock:
         self._before = (0.0, 0.0, 0.0)
 
     def lap(self) -> frames_pb2.Timing:
-        """Where the time went since the lap before."""
+        """Return the breakdown of the time since the previous lap."""
         now, so_far = time.perf_counter(), (self._job.queue_ms, self._job.batch_ms, self._job.device_ms)
         queue_ms, batch_ms, device_ms = (after - before for after, before in zip(so_far, self._before, strict=True))
         total_ms = (now - self._started) * 1000
