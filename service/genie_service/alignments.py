@@ -126,7 +126,7 @@ class _Kept(Generic[_T]):
         self._lock = threading.Lock()
 
     def get(self, path: Path, read: Callable[[Path], _T]) -> _T:
-        """Return the result of `read`, new or cached. Raises OSError if there is no such file, and what `read` raises."""
+        """Return the result of `read`, new or cached. Raises OSError if there is no such file, else what it raises."""
         stamp = _stamp(path)
         with self._lock:
             kept = self._values.pop(path, None)
