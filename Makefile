@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo test check check-lower-bounds bench kill-trials conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds docs bench kill-trials conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -23,7 +24,7 @@ demo: $(STAMP) ## label and simulate the sample robot video; results in demo-out
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest -n 2
 
-check: $(STAMP) ## style, types, import contracts, contract lint, stale generated code, Dockerfile
+check: $(STAMP) ## style, types, import contracts, contract lint, stale generated code, Dockerfile, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -31,6 +32,10 @@ check: $(STAMP) ## style, types, import contracts, contract lint, stale generate
 	$(BIN)/buf lint protos
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/mkdocs build --quiet
+
+docs: $(STAMP) ## build the documentation: site/index.html
+	$(BIN)/mkdocs build --quiet
 
 check-lower-bounds: $(STAMP) ## the tests, with the lowest version of every dependency that pyproject.toml allows (20 minutes)
 	$(BIN)/python scripts/lower_bounds.py

@@ -1,14 +1,29 @@
-"""Asking a server for its health, in the standard's own words (grpc.health.v1)."""
+"""Asking a server for its health, in the standard's own words (grpc.health.v1).
+
+Without the package grpcio-health-checking, each version of which wants the newest protobuf of its day: the base install
+fits beside other packages. The standard's two messages hold one field each, as those of `google.protobuf.wrappers` do.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from enum import IntEnum
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from genie_client.connection import open_channel, security_for
 from genie_client.errors import Peer
+
+_CHECK = "/grpc.health.v1.Health/Check"
+
+
+class _Status(IntEnum):
+    """``grpc.health.v1.HealthCheckResponse.ServingStatus``."""
+
+    UNKNOWN = 0
+    SERVING = 1
+    NOT_SERVING = 2
+    SERVICE_UNKNOWN = 3
 
 
 def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
@@ -18,10 +33,8 @@ def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
     """
     channel = open_channel(address, security_for(address, token=""))
     try:
-        request = health_pb2.HealthCheckRequest(service=service)
-        ask: Any = health_pb2_grpc.HealthStub(channel)  # whose stubs know no methods
-        answer = ask.Check(request, timeout=timeout_s)
-        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        check = channel.unary_unary(_CHECK, StringValue.SerializeToString, Int32Value.FromString)
+        return _Status(check(StringValue(value=service), timeout=timeout_s).value).name
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return "SERVICE_UNKNOWN"

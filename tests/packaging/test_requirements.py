@@ -37,6 +37,11 @@ def test_the_base_install_fits_into_the_environment_of_lerobot(name: str, versio
     assert version in BASE[name].specifier
 
 
+def test_nothing_in_the_base_install_ties_protobuf_to_one_major_version() -> None:
+    tied = {"grpcio-channelz", "grpcio-health-checking", "grpcio-reflection", "grpcio-status", "grpcio-tools"}
+    assert not tied & BASE.keys()
+
+
 @pytest.mark.parametrize("path", sorted(GENERATED.glob("*_pb2.py")), ids=lambda path: path.name)
 def test_generated_messages_run_on_the_oldest_protobuf_allowed(path: Path) -> None:
     found = re.search(r"^# Protobuf Python Version: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
