@@ -7,12 +7,16 @@ from pathlib import Path
 from genie_core.errors import ModelError
 
 
+DEFAULT = "tiny"
+"""The shipped bundle that is used where none is named."""
+
+
 def models_dir() -> Path:
     """Return the folder of all shipped bundles, ready for `genie serve --models`."""
     return Path(__file__).parent
 
 
-def shipped(name: str = "tiny") -> Path:
+def shipped(name: str = DEFAULT) -> Path:
     """Return the path of the shipped bundle `name`. Raises ModelError, listing those there are."""
     folder = models_dir() / name
     if not (folder / "config.json").is_file():
@@ -21,4 +25,4 @@ def shipped(name: str = "tiny") -> Path:
     return folder
 
 
-__all__ = ["models_dir", "shipped"]
+__all__ = ["DEFAULT", "models_dir", "shipped"]

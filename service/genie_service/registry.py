@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from genie_core.bundles import DEFAULT, models_dir
 from genie_core.data import Computation, Precision
 from genie_core.errors import GenieError, ModelError
 from genie_core.models.bundle import (
@@ -89,9 +90,9 @@ class ModelRegistry:
     ) -> ModelRegistry:
         """Read `folder` (bundle folders, or one bundle) without loading anything.
 
-        `default` names the model used when a request names none; it may be None if there is only one. Bundles that are
-        links, or contain links, are listed but not used unless `follow_links`, since they may lead out of the folder.
-        Raises ModelError if there is no bundle, or the default is missing or ambiguous.
+        `default` names the model used when a request names none; it may be None if there is only one, and for the shipped
+        bundles. Bundles that are links, or contain links, are listed but not used unless `follow_links`, since they may
+        lead out of the folder. Raises ModelError if there is no bundle, or the default is missing or ambiguous.
         """
         registry = cls(folder, compute, engine, follow_links=follow_links)
         await registry._scan()
@@ -259,6 +260,8 @@ class ModelRegistry:
             raise ModelError(f"{self._folder} holds no bundle (a folder with config.json and weights), nor is it one")
         if named is None and len(self._entries) == 1:
             return next(iter(self._entries))
+        if named is None and self._folder == models_dir():
+            return DEFAULT
         if named is None:
             raise ModelError(f"name the default model with --default-model; there are: {_listed(self._entries)}")
         if named not in self._entries:

@@ -120,7 +120,7 @@ def test_a_file_labelled_by_a_process_of_its_own_and_resumed_by_another_has_the_
         for i, take in enumerate(dense):
             file[f"data/demo_{i}/obs/agentview_image"] = take.frames_THWC
     dataset = open_dataset(data, fps=10)
-    plan = LabelPlan(tmp_path / "out.hdf5", jobs=3)
+    plan = LabelPlan(tmp_path / "out.hdf5", jobs=3, patience_s=0)
     with serving(bundle) as running, Client(running.server.address) as client, ThreadPoolExecutor(1) as pool:
         killer = _After(4.5, lambda: pool.submit(running.run, running.server.drain(0)))
         with pytest.raises(GenieError):
