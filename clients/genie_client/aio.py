@@ -1,4 +1,4 @@
-"""The asyncio client: the names and arguments of `client.Client`, to be awaited. It never blocks the event loop."""
+"""The asyncio client: the same methods and arguments as `client.Client`, to be awaited. Never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """End every call under way and the connection."""
+        """End all calls in progress and close the connection."""
         await self._channel.close()
 
     async def models(self) -> list[ModelInfo]:
-        """Every model that the server hosts; see `Client.models`."""
+        """Return every model that the server hosts; see `Client.models`."""
         return await self._run(self._conversation.list_models())
 
     async def model(self, name: str | None = None) -> ModelInfo:
-        """Everything about one model; see `Client.model`."""
+        """Return everything about one model; see `Client.model`."""
         return await self._run(self._conversation.get_model(name))
 
     async def load_model(self, name: str, *, timeout_s: float | None = None) -> ModelInfo:
@@ -84,11 +84,11 @@ class AsyncClient:
         return await self._run(self._conversation.unload_model(name, timeout_s))
 
     async def statistics(self) -> ServerStatistics:
-        """What the server's device does; see `Client.statistics`."""
+        """Return statistics of the server's device; see `Client.statistics`."""
         return await self._run(self._conversation.statistics())
 
     async def label(self, frames_THWC: Frames, **labelling: Unpack[Labelling]) -> EpisodeLabels:
-        """Label one episode, one label a frame; see `Client.label`."""
+        """Label one episode, one label per frame; see `Client.label`."""
         arguments = LabelArguments(**labelling)
         clip = await self._patiently(
             arguments.patience_s, lambda: self._run(self._conversation.label_clip(frames_THWC, arguments))
@@ -106,7 +106,7 @@ class AsyncClient:
         header = messages.header_request(messages.label_options(arguments))
         await self._run(
             self._conversation.frame_size(arguments, None)
-        )  # not in the call, which may take the last place
+        )  # before the call, which may take the last place on the server
         stream = await self._patiently(arguments.patience_s, lambda: self._begin_labelling(header, arguments))
         try:
             size = await self._run(self._conversation.frame_size(arguments, stream.provenance.bundle_id))
@@ -117,13 +117,13 @@ class AsyncClient:
         return stream
 
     async def rollout(self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]) -> Frames:
-        """The frames that `actions` would have produced from `prompt`: (T, h, w, 3) uint8; see `Client.rollout`."""
+        """Return the frames that `actions` would produce from `prompt`, (T, h, w, 3) uint8; see `Client.rollout`."""
         return np.stack([frame async for frame in self.rollout_stream(prompt, actions, **simulating)])
 
     async def rollout_stream(
         self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]
     ) -> AsyncIterator[Frames]:
-        """As `rollout`, but gives each (h, w, 3) frame as it is made."""
+        """Like `rollout`, but yields each (h, w, 3) frame as it is made."""
         arguments = SimulationArguments(**simulating)
         make = simulations.rollout_maker(prompt, actions, arguments)
         async for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
@@ -132,14 +132,14 @@ class AsyncClient:
     async def branch(
         self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
     ) -> Frames:
-        """What each of N action sequences of one length T would have produced: (N, T, h, w, 3) uint8."""
+        """Return what each of N action sequences of the same length T would have produced: (N, T, h, w, 3) uint8."""
         frames = self.branch_stream(prompt, branches, **simulating)
         return np.stack([frames_NHWC async for frames_NHWC in frames], axis=1)
 
     async def branch_stream(
         self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
     ) -> AsyncIterator[Frames]:
-        """As `branch`, but gives each step's (N, h, w, 3) frames as they are made."""
+        """Like `branch`, but yields each step's (N, h, w, 3) frames as they are made."""
         arguments = SimulationArguments(**simulating)
         make = simulations.branch_maker(prompt, branches, arguments)
         async for frames_NHWC in self._simulate(self._stubs.simulation.Branch, make, arguments, len(branches)):
@@ -156,7 +156,7 @@ class AsyncClient:
         return AsyncPlaySession(call, info, self._peer)
 
     async def _run(self, flow: Flow[_T]) -> _T:
-        """Make the calls of a flow; its result."""
+        """Make the calls of a flow and return its result."""
         answer: Any = None
         while True:
             try:
@@ -168,7 +168,7 @@ class AsyncClient:
                 answer = await ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
 
     async def _patiently(self, patience_s: float | None, begin: Callable[[], Awaitable[_T]]) -> _T:
-        """What `begin` gives, tried again for as long as the server has no room, or is not there."""
+        """Return the result of `begin`, retried for as long as the server has no room or is unavailable."""
         patience = self._patience if patience_s is None else Patience(patience_s)
         began, failures = time.monotonic(), 0
         while True:
@@ -184,7 +184,7 @@ class AsyncClient:
     async def _begin_labelling(
         self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments
     ) -> AsyncLabelStream:
-        """A stream that the server has accepted, and that waits for its frames."""
+        """Return a stream that the server has accepted, ready for its frames."""
         gate: asyncio.Queue[_Feed | None] = asyncio.Queue()
         call = self._stubs.labelling.LabelEpisode(
             _requests(header, gate), timeout=arguments.timeout_s, wait_for_ready=self._wait
@@ -204,7 +204,7 @@ class AsyncClient:
         arguments: SimulationArguments,
         branches: int = 1,
     ) -> AsyncIterator[Frames]:
-        """The (N, h, w, 3) frames of each step; the call is cancelled where nobody reads on."""
+        """Yield the (N, h, w, 3) frames of each step; the call is cancelled if the reader stops."""
         for again in (False, True):
             info, request = await self._run(self._conversation.request_of(arguments.model, make, again=again))
             reader = simulations.StepReader(info, branches)
@@ -214,7 +214,7 @@ class AsyncClient:
                     async for answer in call:
                         yield reader.read(answer)
                 return
-            except simulations.ModelReplacedError:  # comes before the first frame, or never
+            except simulations.ModelReplacedError:  # raised before the first frame, or never
                 if again:
                     raise
             finally:
@@ -222,7 +222,7 @@ class AsyncClient:
 
 
 class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
-    """The labels of one episode as they become final; an async context manager, whose end stops the call."""
+    """Labels of one episode as they become final; an async context manager, which stops the call on exit."""
 
     def __init__(self, call: _LabelCall, gate: asyncio.Queue[_Feed | None], peer: Peer, about: str) -> None:
         super().__init__(about)
@@ -244,23 +244,23 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
         self._accepted(await self._receive())
 
     def feed(self, feed: _Feed) -> None:
-        """Send the episode's frames; called once."""
+        """Send the episode's frames; call it once."""
         self._feed = feed
         self._gate.put_nowait(feed)
 
     async def __anext__(self) -> Labels:
-        """The next labels, consecutive to those before."""
+        """Return the next labels, which follow the previous ones."""
         labels = None if self._ended else self._labels(await self._receive())
         if labels is None:
             raise StopAsyncIteration
         return labels
 
     async def read_all(self) -> EpisodeLabels:
-        """The whole episode's labels; for a stream of which nothing was read yet."""
+        """Return the whole episode's labels; only before anything else was read."""
         return self._reader.whole([labels async for labels in self])
 
     async def close(self) -> None:
-        """Stop labelling; does nothing where the stream has ended."""
+        """Stop labelling; no effect if the stream has ended."""
         self._call.cancel()
         self._gate.put_nowait(None)
 
@@ -275,7 +275,7 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
 
 
 class AsyncPlaySession(PlayState):
-    """An interactive simulation whose state the server keeps; an async context manager. Not for several tasks."""
+    """An interactive simulation whose state is on the server; an async context manager. For one task only."""
 
     def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer) -> None:
         super().__init__(info)
@@ -291,28 +291,28 @@ class AsyncPlaySession(PlayState):
         await self.close()
 
     async def send(self, code: int) -> None:
-        """Take one latent action without waiting for its frame, which `receive` gives later, in order."""
+        """Take one latent action without waiting for its frame; `receive` returns the frames in order."""
         with self._peer.explaining("playing"):
             await self._call.write(simulations.action_request(self._info, code))
 
     async def receive(self) -> Frames:
-        """The (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""
+        """Return the (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""
         with self._peer.explaining("playing"):
             answer = await self._call.read()
         return self._frame(answer)
 
     async def step(self, code: int) -> Frames:
-        """Take one latent action; the (h, w, 3) uint8 frame that it leads to."""
+        """Take one latent action; return the (h, w, 3) uint8 frame that it leads to."""
         await self.send(code)
         return await self.receive()
 
     async def close(self) -> None:
-        """End the session; the server forgets its state."""
+        """End the session; the server discards its state."""
         self._call.cancel()
 
 
 class _Feed:
-    """The frames of one labelling stream. gRPC only cancels the call where making one fails; `error` says why."""
+    """Frames of one labelling stream. If making a request fails, gRPC only cancels the call; `error` has the cause."""
 
     def __init__(
         self, chunks: Iterable[Frames] | AsyncIterable[Frames], size: messages.FrameSize | None, transport: Transport
@@ -322,7 +322,7 @@ class _Feed:
         self.error: Exception | None = None
 
     async def requests(self) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
-        """The frames, resized in a thread."""
+        """Yield requests with the frames, resized in a thread."""
         try:
             async for chunk in self._chunks:
                 async for request in _in_thread(self._packer.pack(chunk)):
@@ -335,7 +335,7 @@ class _Feed:
 async def _requests(
     header: labelling_pb2.LabelEpisodeRequest, gate: asyncio.Queue[_Feed | None]
 ) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
-    """The header and, once the server has accepted it, what `gate` brings."""
+    """Yield the header and, once the server has accepted it, the requests that `gate` delivers."""
     yield header
     feed = await gate.get()
     if feed is not None:
@@ -344,7 +344,7 @@ async def _requests(
 
 
 async def _in_thread(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """The items of a plain iterable, each made in a worker thread."""
+    """Yield the items of a plain iterable, each produced in a worker thread."""
     iterator = iter(items)
     while (item := await asyncio.to_thread(next, iterator, None)) is not None:
         yield item

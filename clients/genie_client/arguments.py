@@ -1,4 +1,4 @@
-"""Keyword arguments that the methods of both clients share, described once, and their values, with defaults."""
+"""Keyword arguments common to the methods of both clients, and their values with defaults."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from genie_core.data import Density, Transport
 
 
 class Labelling(TypedDict, total=False):
-    """How an episode is labelled, and sent.
+    """Options of labelling an episode.
 
     Attributes:
-        fps: the video's frame rate, frames a second, above 0; needed unless `step` is given.
+        fps: the video's frame rate, frames a second, above 0; required unless `step` is given.
         step: transition length in frames, 1 or more; by default the server's max(1, round(fps / model fps)).
         density: ``dense`` (the default) labels every frame, ``strided`` every step-th.
-        alignment: name of one of the model's alignments, made by ``genie align`` for labels of this step: labels come
-            with the robot's actions that it reads off them.
-        model: name of a model on the server; its default model by default.
-        resize: shrink to the model's frames here (the default), which sends far less and gives the same labels bit for
-            bit; otherwise the server does.
+        alignment: name of one of the model's alignments, made by ``genie align`` for labels of this step, which decodes
+            the labels into robot actions.
+        model: name of a model on the server; default: the server's default model.
+        resize: resize to the model's frames here (the default), which sends far less data and gives the same labels bit
+            for bit; otherwise the server resizes.
         transport: how frames are sent: ``raw`` (the default); ``png``, the same labels in a third to two thirds of the
             bytes; ``jpeg``, a tenth to a fifth of the bytes, which changes pixels and so may change labels.
-        about: what error messages call the episode.
-        timeout_s: most seconds that the whole episode may take; no limit by default.
-        patience_s: how long to go on trying to begin where the server has no room or is not there, seconds; by default
+        about: name of the episode in error messages.
+        timeout_s: longest time for the whole episode, seconds; unlimited by default.
+        patience_s: how long to keep trying to start if the server has no room or is unavailable, seconds; default: the
+            client's.
             as the client was made.
 
     """
@@ -43,7 +44,7 @@ class Labelling(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class LabelArguments:
-    """The values of `Labelling`."""
+    """Values of `Labelling`."""
 
     fps: float | None = None
     step: int | None = None
@@ -58,14 +59,15 @@ class LabelArguments:
 
 
 class Simulating(TypedDict, total=False):
-    """How frames are simulated.
+    """Options of a simulation.
 
     Attributes:
-        seed: of the random sampling, 0 to 2^64 - 1, default 0; the same seed gives the same frames.
-        temperature: of the sampling, above 0; the model's own by default.
-        maskgit_steps: sampling steps a frame, 1 to the model's tokens a frame; by default 25, or all there are.
-        model: name of a model on the server; its default model by default.
-        timeout_s: most seconds that the whole simulation may take; no limit by default.
+        seed: seed of the random sampling, 0 to 2^64 - 1, default 0; the same seed gives the same frames.
+        temperature: sampling temperature, above 0; default: the model's.
+        maskgit_steps: MaskGIT steps per frame, 1 to the model's tokens per frame; default: 25, or all if there are
+            fewer.
+        model: name of a model on the server; default: the server's default model.
+        timeout_s: longest time for the whole simulation, seconds; unlimited by default.
 
     """
 
@@ -78,7 +80,7 @@ class Simulating(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class SimulationArguments:
-    """The values of `Simulating`."""
+    """Values of `Simulating`."""
 
     seed: int = 0
     temperature: float | None = None

@@ -1,4 +1,4 @@
-"""How both clients reach a server: the address, the channel's options and the retries that gRPC itself does."""
+"""gRPC channels of both clients: address, channel options and gRPC's own retries."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from genie_core.errors import RequestError
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
-# gRPC itself repeats calls of one request as long as nothing of the answer has come, and obeys the server's retry hint.
-# Streams of requests are left out: repeating those, gRPC (1.85) can abort the process.
+# gRPC itself retries calls with a single request as long as no response has arrived, and obeys the server's retry hint.
+# Streams of requests are left out: retrying those, gRPC (1.85) can abort the process.
 _RETRIED = {
     "LabellingService": ("LabelClip",),
     "ModelService": ("ListModels", "GetModel", "LoadModel", "UnloadModel"),
@@ -40,13 +40,13 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    # A peer that vanished without a word is noticed within this time; servers allow pings this rare by default.
+    # A peer that vanished silently is noticed within this time; servers allow pings this rare by default.
     ("grpc.keepalive_time_ms", 300_000),
 ]
 
 
 def check_address(address: str) -> str:
-    """``host:port`` or any other gRPC target; raises RequestError where the port is missing."""
+    """Return ``host:port`` or any other gRPC target. Raises RequestError if the port is missing."""
     host, _, port = address.rpartition(":")
     if not host or not port or (port.isdigit() and int(port) > 65535):
         raise RequestError("address", f"got {address!r}, expected HOST:PORT, e.g. localhost:50051")

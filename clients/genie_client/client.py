@@ -1,4 +1,4 @@
-"""The synchronous client. What it asks is in `flows`, what it sends in `messages`; `aio` is its asyncio twin."""
+"""The synchronous client. Calls are defined in `flows`, messages in `messages`; `aio` is the asyncio version."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _T = TypeVar("_T")
 
 
 class Client:
-    """A connection to one Genie server; safe to share between threads. Closing it ends every call under way.
+    """A connection to one Genie server; thread-safe. Closing it ends all calls in progress.
 
     Every method raises a `GenieError`: RequestError for a bad argument, ModelError for a model that cannot be used,
-    and ServerUnavailableError, ServerBusyError, ServerTimeoutError or ServerError for what happens on the other side.
-    A call that the server could not take is repeated, when the server asks for it; one that has begun never is.
+    and ServerUnavailableError, ServerBusyError, ServerTimeoutError or ServerError for failures of the server. A call
+    that the server could not accept is retried if the server asks for it; one that has begun never is.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Client:
         patience_s: float = CALL_PATIENCE_S,
         ended: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Connect to ``host:port``; the connection is made by the first call.
+        """Connect to ``host:port``; the first call opens the connection.
 
         Args:
-            address: where the server listens.
-            tls: True for an encrypted connection, or a `Tls` that says whom to trust; False for none; None for what
-                the environment (GENIE_CLIENT_TLS, _CA, _CERTIFICATE, _KEY) or the user's file says.
-            token: shown to the server with every call; "" for none; None for what the environment
-                (GENIE_CLIENT_TOKEN_FILE or GENIE_CLIENT_TOKEN) or the user's file says.
-            timeout_s: how long a question that needs no computing (`model`, `models`) may take, seconds.
-            wait_for_ready: wait up to `timeout_s` for a server that is not there yet, instead of failing at once.
-            patience_s: how long to go on trying to begin a labelling stream that the server has no room for, seconds.
-            ended: says what a server of this process's own said last once it has ended for good; see `embedded`.
+            address: address of the server.
+            tls: True for an encrypted connection, or a `Tls` that says whom to trust; False for none; None: according
+                to the environment (GENIE_CLIENT_TLS, _CA, _CERTIFICATE, _KEY) or the user's file.
+            token: sent to the server with every call; "" for none; None: according to the environment
+                (GENIE_CLIENT_TOKEN_FILE or GENIE_CLIENT_TOKEN) or the user's file.
+            timeout_s: time limit of calls that need no computing (`model`, `models`), seconds.
+            wait_for_ready: wait up to `timeout_s` for a server that is not available yet, instead of failing at once.
+            patience_s: how long to keep trying to start a labelling stream that the server has no room for, seconds.
+            ended: returns the last output of a server started by this process once it has ended; see `embedded`.
 
         """
         security = security_for(address, tls, token)
@@ -77,31 +77,31 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End every call under way and the connection."""
+        """End all calls in progress and close the connection."""
         self._channel.close()
 
     def models(self) -> list[ModelInfo]:
-        """Every model that the server hosts, ordered by name; `codebook` and `card` are left empty."""
+        """Return every model that the server hosts, ordered by name; `codebook` and `card` are empty."""
         return self._run(self._conversation.list_models())
 
     def model(self, name: str | None = None) -> ModelInfo:
-        """Everything about one model; None for the server's default model."""
+        """Return everything about one model; None: the server's default model."""
         return self._run(self._conversation.get_model(name))
 
     def load_model(self, name: str, *, timeout_s: float | None = None) -> ModelInfo:
-        """Load a model and warm it up; returns when it is ready. Loading a loaded model does nothing."""
+        """Load a model and warm it up; returns when it is ready. Loading a loaded model has no effect."""
         return self._run(self._conversation.load_model(name, timeout_s))
 
     def unload_model(self, name: str, *, timeout_s: float | None = None) -> ModelInfo:
-        """Unload a model; requests under way finish first."""
+        """Unload a model once requests in progress have finished."""
         return self._run(self._conversation.unload_model(name, timeout_s))
 
     def statistics(self) -> ServerStatistics:
-        """What the server's device does, and has done."""
+        """Return statistics of the server's device, current and since the server started."""
         return self._run(self._conversation.statistics())
 
     def label(self, frames_THWC: Frames, **labelling: Unpack[Labelling]) -> EpisodeLabels:
-        """Label one episode, one label a frame: ``client.label(frames, fps=30)``.
+        """Label one episode, one label per frame: ``client.label(frames, fps=30)``.
 
         Args:
             frames_THWC: (T, H, W, 3) uint8 RGB, any H and W.
@@ -118,14 +118,14 @@ class Client:
             return stream.read_all()
 
     def label_stream(self, chunks: Iterable[Frames], **labelling: Unpack[Labelling]) -> LabelStream:
-        """Label an episode of any length, read from `chunks` in a thread of its own; arguments as for `label`.
+        """Label an episode of any length, read from `chunks` in a separate thread; arguments as for `label`.
 
-        Returns once the server has accepted the episode. Labels come as they become final; neither side keeps frames.
-        `patience_s`: how long to try that, seconds; as the client was made where None.
+        Returns once the server has accepted the episode. Labels arrive as they become final; neither side keeps frames.
+        `patience_s`: how long to keep trying to start, seconds; None: the client's.
         """
         arguments = LabelArguments(**labelling)
         header = messages.header_request(messages.label_options(arguments))
-        self._run(self._conversation.frame_size(arguments, None))  # not in the call, which may take the last place
+        self._run(self._conversation.frame_size(arguments, None))  # before the call, which may take the last place
         stream = self._patiently(arguments.patience_s, lambda: self._begin_labelling(header, arguments))
         try:
             size = self._run(self._conversation.frame_size(arguments, stream.provenance.bundle_id))
@@ -136,11 +136,11 @@ class Client:
         return stream
 
     def rollout(self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]) -> Frames:
-        """The frames that `actions` would have produced from `prompt`: (T, h, w, 3) uint8, T = len(actions).
+        """Return the frames that `actions` would have produced from `prompt`: (T, h, w, 3) uint8, T = len(actions).
 
         Args:
             prompt: (H, W, 3) or (P, H, W, 3) uint8 RGB frames at the model's frame rate; P up to its context.
-            actions: latent action codes, one a frame to make.
+            actions: latent action codes, one per frame.
             simulating: ``seed``, ``temperature``, ``model`` and others, see `Simulating`.
 
         """
@@ -149,14 +149,14 @@ class Client:
     def rollout_stream(
         self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]
     ) -> Iterator[Frames]:
-        """As `rollout`, but gives each (h, w, 3) frame as it is made."""
+        """Like `rollout`, but yields each (h, w, 3) frame as it is made."""
         arguments = SimulationArguments(**simulating)
         make = simulations.rollout_maker(prompt, actions, arguments)
         for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
             yield frames_NHWC.squeeze(0)
 
     def branch(self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]) -> Frames:
-        """What each of N action sequences of one length T would have produced: (N, T, h, w, 3) uint8.
+        """Return what each of N action sequences of the same length T would have produced: (N, T, h, w, 3) uint8.
 
         The branches are computed together; each is the same as its own `rollout`. Arguments as for `rollout`.
         """
@@ -165,7 +165,7 @@ class Client:
     def branch_stream(
         self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
     ) -> Iterator[Frames]:
-        """As `branch`, but gives each step's (N, h, w, 3) frames as they are made."""
+        """Like `branch`, but yields each step's (N, h, w, 3) frames as they are made."""
         arguments = SimulationArguments(**simulating)
         make = simulations.branch_maker(prompt, branches, arguments)
         yield from self._simulate(self._stubs.simulation.Branch, make, arguments, len(branches))
@@ -183,7 +183,7 @@ class Client:
         return PlaySession(call, outbox, info, self._peer)
 
     def _run(self, flow: Flow[_T]) -> _T:
-        """Make the calls of a flow; its result."""
+        """Make the calls of a flow and return its result."""
         answer: Any = None
         while True:
             try:
@@ -195,7 +195,7 @@ class Client:
                 answer = ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
 
     def _patiently(self, patience_s: float | None, begin: Callable[[], _T]) -> _T:
-        """What `begin` gives, tried again for as long as the server has no room, or is not there."""
+        """Return the result of `begin`, retried for as long as the server has no room or is unavailable."""
         patience = self._patience if patience_s is None else Patience(patience_s)
         began, failures = time.monotonic(), 0
         while True:
@@ -209,7 +209,7 @@ class Client:
             time.sleep(wait_s)
 
     def _begin_labelling(self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments) -> LabelStream:
-        """A stream that the server has accepted, and that waits for its frames."""
+        """Return a stream that the server has accepted, ready for its frames."""
         gate = Gate()
         call = self._stubs.labelling.LabelEpisode(
             gate.requests(header), timeout=arguments.timeout_s, wait_for_ready=self._wait
@@ -223,7 +223,7 @@ class Client:
         arguments: SimulationArguments,
         branches: int = 1,
     ) -> Iterator[Frames]:
-        """The (N, h, w, 3) frames of each step; the call is cancelled where nobody reads on."""
+        """Yield the (N, h, w, 3) frames of each step; the call is cancelled if the reader stops."""
         for again in (False, True):
             info, request = self._run(self._conversation.request_of(arguments.model, make, again=again))
             reader = simulations.StepReader(info, branches)
@@ -233,7 +233,7 @@ class Client:
                     for answer in call:
                         yield reader.read(answer)
                 return
-            except simulations.ModelReplacedError:  # comes before the first frame, or never
+            except simulations.ModelReplacedError:  # raised before the first frame, or never
                 if again:
                     raise
             finally:

@@ -1,7 +1,7 @@
-"""How a client reaches a server safely: TLS, its own certificate, its token; and where those are found.
+"""Security of a connection: TLS, client certificate and token, and where they are configured.
 
-What the caller does not say comes from the environment, then from the user's file. Nothing secret is ever an argument
-of a command, which everybody on the machine can read in the list of processes.
+What the caller does not pass comes from the environment, then from the user's file. No secret is ever an argument of a
+command, since everybody on the machine can read the list of processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from genie_client.channel import CHANNEL_OPTIONS, check_address
 from genie_core.errors import GenieError
 
 PREFIX = "GENIE_CLIENT_"
-"""Of environment variables: TLS, CA, CERTIFICATE, KEY, TOKEN, TOKEN_FILE and CONFIG."""
+"""Prefix of environment variables: TLS, CA, CERTIFICATE, KEY, TOKEN, TOKEN_FILE and CONFIG."""
 
 _KEYS = ("tls", "ca", "certificate", "key", "token", "token_file")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -34,8 +34,8 @@ class Tls:
     """An encrypted connection.
 
     Attributes:
-        ca: file of the certificates (PEM) that the server's must descend from; those that gRPC brings along where None.
-        certificate: file of this client's own certificate chain (PEM), where the server asks for one.
+        ca: file of the certificates (PEM) that the server's must descend from; None: those that gRPC ships.
+        certificate: file of the client's certificate chain (PEM), if the server requires one.
         key: file of its private key (PEM).
 
     """
@@ -46,12 +46,12 @@ class Tls:
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
-            raise GenieError("a client's certificate and its key go together: got one without the other")
+            raise GenieError("certificate, key: got one without the other, expected both or neither")
 
 
 @dataclass(frozen=True)
 class Security:
-    """How one server is reached. `token` is empty for none, and not part of what is printed."""
+    """Security of the connection to one server. `token` is empty for none, and never printed."""
 
     tls: Tls | None
     token: str
@@ -61,16 +61,16 @@ class Security:
 
 
 def security_for(address: str, tls: Tls | bool | None = None, token: str | None = None) -> Security:
-    """How to reach ``host:port``.
+    """Return the security of the connection to ``host:port``.
 
     Args:
-        address: of the server.
-        tls: True for TLS with the usual certificate authorities, False for none, None for what the environment or the
-            user's file says: none, where they say nothing.
-        token: "" for none, None for what the environment or the file says.
+        address: address of the server.
+        tls: True for TLS with the usual certificate authorities; False for none; None: according to the environment or
+            the user's file, by default none.
+        token: "" for none; None: according to the environment or the file.
 
     Raises:
-        GenieError: what is there cannot be used, or a token would be sent in clear text over a network.
+        GenieError: the settings cannot be used, or a token would be sent in clear text over a network.
 
     """
     found = _found(check_address(address))
@@ -88,7 +88,7 @@ def security_for(address: str, tls: Tls | bool | None = None, token: str | None 
 
 
 def open_channel(address: str, security: Security) -> grpc.Channel:
-    """A channel for blocking calls; nothing is sent yet."""
+    """Return a channel for blocking calls; nothing is sent yet."""
     if security.tls is None:
         channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
     else:
@@ -97,7 +97,7 @@ def open_channel(address: str, security: Security) -> grpc.Channel:
 
 
 def open_aio_channel(address: str, security: Security) -> aio.Channel:
-    """The same for asyncio."""
+    """Return a channel for asyncio."""
     if security.tls is None:
         channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
     else:
@@ -106,7 +106,7 @@ def open_aio_channel(address: str, security: Security) -> aio.Channel:
 
 
 class _WithToken:
-    """A channel, of either kind, that sends the token with every call."""
+    """A channel, blocking or asyncio, that sends the token with every call."""
 
     def __init__(self, channel: Any, token: str) -> None:
         self._channel = channel
@@ -117,7 +117,7 @@ class _WithToken:
         return functools.partial(getattr(self._channel, kind)(*arguments, **more), metadata=self._metadata)
 
     def __getattr__(self, kind: str) -> Any:
-        """``unary_unary`` and its like, as a stub asks for them."""
+        """Return ``unary_unary`` and the like for the stubs."""
         return functools.partial(self._method, kind)
 
 
@@ -127,16 +127,16 @@ def _credentials(tls: Tls) -> grpc.ChannelCredentials:
 
 
 def _found(address: str) -> dict[str, Any]:
-    """What the environment and the file say of a server; the environment goes first."""
+    """Return the settings for a server from environment and file; the environment takes precedence."""
     variables = {key: os.environ.get(PREFIX + key.upper(), "") for key in _KEYS}
     said = {key: value for key, value in variables.items() if value}
-    if "token" in said or "token_file" in said:  # one place says what the token is
+    if "token" in said or "token_file" in said:  # the environment replaces both settings of the file
         return {**{k: v for k, v in _from_file(address).items() if not k.startswith("token")}, **said}
     return {**_from_file(address), **said}
 
 
 def config_file() -> Path:
-    """Where the user's file is: GENIE_CLIENT_CONFIG, else genie/client.toml in the user's configuration folder."""
+    """Return the user's file: GENIE_CLIENT_CONFIG, else genie/client.toml in the user's configuration folder."""
     named = os.environ.get(PREFIX + "CONFIG")
     if named:
         return Path(named)
@@ -145,11 +145,11 @@ def config_file() -> Path:
 
 
 def _from_file(address: str) -> dict[str, Any]:
-    """The table of the server in the user's file: ``[servers."host:port"]``."""
+    """Return the server's table in the user's file: ``[servers."host:port"]``."""
     file = config_file()
     if not file.is_file():
         if os.environ.get(PREFIX + "CONFIG"):
-            raise GenieError(f"{file} ({PREFIX}CONFIG) is not there")
+            raise GenieError(f"{PREFIX}CONFIG: got {file}, expected an existing file")
         return {}
     try:
         servers = tomllib.loads(_read(file).decode()).get("servers", {})
@@ -191,7 +191,7 @@ def _path(found: Mapping[str, Any], name: str) -> Path | None:
 
 
 def _check_private(file: Path) -> None:
-    """A secret that others can read is none. Windows has no such bits."""
+    """Raise GenieError if others can read a file with a secret. Windows has no such permission bits."""
     if os.name == "posix" and file.is_file() and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise GenieError(f"{file} holds a token and others may read it: chmod 600 {file}")
 

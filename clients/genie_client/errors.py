@@ -1,4 +1,4 @@
-"""What can go wrong between a client and a server, said in plain words. The one place that reads gRPC status codes."""
+"""Errors between client and server, phrased for the user. The only place that reads gRPC status codes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _LOST_STATUS = "Internal error from Core"
 """What grpc.aio reports in place of the status of a call that ended while a message was being written."""
 
 _STATUS_DETAILS = "grpc-status-details-bin"
-"""Metadata that only a server's own answer carries, never a lost connection."""
+"""Metadata sent only with a server's own response, never for a lost connection."""
 
 
 _PUSHBACK = "grpc-retry-pushback-ms"
-"""Metadata with the server's hint: milliseconds to wait before the next try; below 0: never try again."""
+"""Metadata with the server's hint: milliseconds to wait before the next try; below 0: never retry."""
 
 
 class ServerError(GenieError):
-    """The server failed, or answered something that the contract does not allow.
+    """The server failed, or sent a response that the contract does not allow.
 
     Attributes:
-        reason: why, in the fewest words, for a line that changes all the time.
-        retry_after_s: after how many seconds the server asks to be tried again; None: it does not say.
+        reason: the cause in a few words, for a status line.
+        retry_after_s: seconds after which the server asks to be retried; None: not stated.
 
     """
 
@@ -37,19 +37,19 @@ class ServerError(GenieError):
 
 
 class ServerUnavailableError(ServerError):
-    """There is no server at the address, or it went away."""
+    """There is no server at the address, or it has gone."""
 
     reason = "it is gone"
 
 
 class ServerEndedError(ServerError):
-    """The embedded server has ended, and does not come back."""
+    """The embedded server has ended for good."""
 
     reason = "it has ended"
 
 
 class ServerAccessError(ServerError):
-    """The server does not know who asks or does not let them, or one of the two does not trust the other."""
+    """The server does not accept the caller, or one of the two does not trust the other."""
 
 
 class ServerBusyError(ServerError):
@@ -65,19 +65,19 @@ class ServerNotReadyError(ServerBusyError):
 
 
 class ServerTimeoutError(ServerError):
-    """The server did not answer within the time that the caller gave it, or closed an idle session."""
+    """The server did not respond within the caller's time limit, or closed an idle session."""
 
     reason = "it does not answer"
 
 
 @dataclass
 class Peer:
-    """The server as this client knows it.
+    """State of the server as seen by this client.
 
     Attributes:
-        address: where it is.
-        met: whether it has ever answered.
-        ended: says what a server that has ended for good said last; None: it may be there, or come back.
+        address: address of the server.
+        met: whether it has ever responded.
+        ended: returns the last output of a server that has ended for good; None: it may still exist, or return.
 
     """
 
@@ -87,7 +87,7 @@ class Peer:
 
     @contextmanager
     def explaining(self, doing: str) -> Iterator[None]:
-        """Turn a gRPC error inside the block into a `GenieError`; `doing` completes "while ...", e.g. "labelling"."""
+        """Turn a gRPC error in the block into a `GenieError`; `doing` completes "while ...", e.g. "labelling"."""
         try:
             yield
         except grpc.RpcError as error:
@@ -95,7 +95,7 @@ class Peer:
         self.met = True
 
     def explain(self, error: grpc.RpcError, doing: str) -> GenieError:
-        """The error that a user reads for a gRPC error, with the server's hint when to try again."""
+        """Return the user's error for a gRPC error, with the server's hint when to retry."""
         explained = self._explain(error, doing)
         if isinstance(explained, ServerError):
             explained.retry_after_s = _hint_s(error)
@@ -146,7 +146,7 @@ class Peer:
 
 
 def _metadata(error: grpc.RpcError) -> Any:
-    return error.trailing_metadata() or ()  # pairs, of one type or another: grpc and grpc.aio differ
+    return error.trailing_metadata() or ()  # pairs, whose type differs between grpc and grpc.aio
 
 
 def _hint_s(error: grpc.RpcError) -> float | None:
@@ -154,7 +154,7 @@ def _hint_s(error: grpc.RpcError) -> float | None:
         if key == _PUSHBACK:
             try:
                 milliseconds = int(value)
-            except ValueError:  # as gRPC has it: what is no number asks never to be tried again
+            except ValueError:  # as in gRPC, anything but a number means never to retry
                 return math.inf
             return milliseconds / 1000 if milliseconds >= 0 else math.inf
     return None

@@ -1,7 +1,7 @@
-"""What a client asks a server and makes of the answers, without asking: both clients run these flows, each its own way.
+"""Flows: the calls of a client and the handling of their responses, without I/O, shared by both clients.
 
-A flow is a generator: it yields the calls to make, one at a time, is sent the answer of each, and returns the result.
-It does no I/O, so that what is the same for the synchronous and the asyncio client stands here once.
+A flow is a generator: it yields the calls to make, one at a time, receives the response to each, and returns the
+result. What does not depend on synchronous or asyncio I/O is thus written once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class Stubs:
-    """The three services behind one channel."""
+    """Stubs of the three services on one channel."""
 
     def __init__(self, channel: Channel | aio.Channel) -> None:
         self.models: Any = models_pb2_grpc.ModelServiceStub(channel)
@@ -34,13 +34,13 @@ class Stubs:
 
 @dataclass(frozen=True)
 class Ask:
-    """A call of one request and one answer.
+    """A call with one request and one response.
 
     Attributes:
-        method: of which stub.
-        request: what is sent.
+        method: selects the method of a stub.
+        request: the request message.
         doing: completes "while ..." in error messages.
-        timeout_s: most seconds that it may take; None: no limit.
+        timeout_s: time limit, seconds; None: unlimited.
 
     """
 
@@ -54,19 +54,18 @@ Flow: TypeAlias = Generator[Ask, Any, _T]
 
 
 class Conversation:
-    """The flows of one connection, and what they have learnt of its server's models.
+    """Flows of one connection, and a cache of its server's models.
 
-    A model is asked for once. That it has been replaced since is seen from the bundle that an answer names; then it is
-    asked for again.
+    A model is requested once. If a response names another bundle, the model has been replaced and is requested again.
     """
 
     def __init__(self, timeout_s: float) -> None:
-        """Know nothing yet; `timeout_s` is for questions that need no computing."""
+        """Start with an empty cache; `timeout_s` is for calls that need no computing."""
         self._timeout_s = timeout_s
         self._known: dict[str | None, ModelInfo] = {}
 
     def list_models(self) -> Flow[list[ModelInfo]]:
-        """Every model, page by page."""
+        """Return every model, page by page."""
         found: list[ModelInfo] = []
         token = ""
         while True:
@@ -78,7 +77,7 @@ class Conversation:
                 return found
 
     def get_model(self, name: str | None) -> Flow[ModelInfo]:
-        """Everything about one model, as it is now."""
+        """Return everything about one model, in its current state."""
         request = models_pb2.GetModelRequest(name=messages.resource_name(name))
         answer = yield Ask(lambda stubs: stubs.models.GetModel, request, "asking for a model", self._timeout_s)
         info = messages.model_info(answer.model)
@@ -100,13 +99,13 @@ class Conversation:
         return messages.model_info(answer.model)
 
     def statistics(self) -> Flow[ServerStatistics]:
-        """What the server's device does."""
+        """Return statistics of the server's device."""
         request = models_pb2.GetStatisticsRequest()
         answer = yield Ask(lambda stubs: stubs.models.GetStatistics, request, "asking for statistics", self._timeout_s)
         return messages.server_statistics(answer)
 
     def frame_size(self, arguments: LabelArguments, bundle_id: str | None) -> Flow[messages.FrameSize | None]:
-        """The size to resize frames to, None where the server does; `bundle_id` is what labels, where that is known."""
+        """Return the size to resize frames to; None: the server resizes. `bundle_id`: bundle that labels, if known."""
         if not arguments.resize:
             return None
         info = yield from self._model(arguments.model)
@@ -117,7 +116,7 @@ class Conversation:
         return info.frame_size
 
     def label_clip(self, frames: Frames, arguments: LabelArguments) -> Flow[EpisodeLabels | None]:
-        """The labels of an episode that fits one message; None for one that does not, which has to be streamed."""
+        """Return the labels of an episode that fits one message; None for one that does not, and has to be streamed."""
         bundle_id: str | None = None
         while True:
             size = yield from self.frame_size(arguments, bundle_id)
@@ -135,7 +134,7 @@ class Conversation:
     def request_of(
         self, model: str | None, make: Callable[[ModelInfo], _T], *, again: bool = False
     ) -> Flow[tuple[ModelInfo, _T]]:
-        """The request that `make` makes for a model, and that model; `again`: where it was found to be replaced."""
+        """Return the model and the request that `make` makes for it; `again`: after it was found to be replaced."""
         known = model in self._known and not again
         info = yield from self._model(model) if known else self.get_model(model)
         try:
@@ -143,7 +142,7 @@ class Conversation:
         except RequestError:
             if not known:
                 raise
-        info = yield from self.get_model(model)  # what the old model cannot do the new one perhaps can
+        info = yield from self.get_model(model)  # a replaced model may support what the old one does not
         return info, make(info)
 
     def _model(self, name: str | None) -> Flow[ModelInfo]:

@@ -1,4 +1,4 @@
-"""When to try again what the server could not take, and when to give up. Pure: trying and waiting is elsewhere."""
+"""Retry policy: when to retry what the server could not accept, and when to give up. Pure; callers do the waiting."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from genie_client.errors import ServerBusyError, ServerError, ServerUnavailableError
 
 BULK_PATIENCE_S = 600.0
-"""For labelling a dataset: a server is restarted, or a network mended, in less."""
+"""Default for labelling a dataset: restarting a server or repairing a network takes less."""
 
 CALL_PATIENCE_S = 10.0
-"""For one labelling stream that a program waits for."""
+"""Default for one labelling stream that a program waits for."""
 
 MOST_LOST = 20
-"""An episode that was accepted and then lost so often is not begun again: it may be what the server dies of."""
+"""Number of losses of an accepted episode after which it is not retried: it may be what crashes the server."""
 
 _FIRST_S = 0.5
 _LONGEST_S = 15.0
-"""What the doubling waits begin with and stop at, where the server gives no hint."""
+"""Shortest and longest of the doubling waits, unless the server gives a hint."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for a server, in all and between two tries.
+    """How long to wait for a server, in total and between tries.
 
     Attributes:
-        seconds: after so long without any progress, give up; 0: do not try again.
-        passing: errors that may not come again when the same is tried again.
+        seconds: time without any progress after which to give up; 0: do not retry.
+        passing: errors that may not recur when retried.
 
     """
 
@@ -36,13 +36,13 @@ class Patience:
     def next_wait_s(self, error: Exception, failures: int, waited_s: float, draw: float) -> float | None:
         """Seconds until the next try; None: give up.
 
-        The waits double from try to try. A part of each is drawn, so that many clients of a server that comes back do
-        not all come at once; none is shorter than the server's hint.
+        The waits double from try to try. A part of each is random, so that the clients of a server that returns do not
+        all arrive at once; none is shorter than the server's hint.
 
         Args:
-            error: what the last try failed of.
-            failures: tries so far, all of which failed; 1 or more.
-            waited_s: seconds since anything last went on.
+            error: error of the last try.
+            failures: number of tries so far, all of which failed; 1 or more.
+            waited_s: seconds since the last progress.
             draw: a random number in [0, 1).
 
         """
@@ -57,12 +57,12 @@ class Patience:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a run waits for.
+    """What a run is waiting for.
 
     Attributes:
-        error: why it cannot go on.
-        seconds: since when it has not.
-        patience_s: after how many it gives up.
+        error: why it cannot continue.
+        seconds: how long it has been waiting.
+        patience_s: after how many seconds it gives up.
 
     """
 

@@ -1,4 +1,4 @@
-"""Where a simulation starts: the frames of a picture, or of a moment of a video or an episode."""
+"""Prompt of a simulation: the frames of a picture, or those up to a frame of a video or an episode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame of a dataset: `episode` by name, the first where None, and the index of the frame, from 0."""
+    """A frame of a dataset: name of the episode, None for the first, and index of the frame, from 0."""
 
     episode: str | None = None
     frame: int = 0
@@ -22,10 +22,10 @@ class Moment:
 
 
 def read_prompt(path: Path, info: ModelInfo, moment: Moment) -> Frames:
-    """The prompt at `path`: (1, H, W, 3) of a picture, else the moment's frame and those before it.
+    """Return the prompt at `path`: (1, H, W, 3) for a picture, else the moment's frame and those before it.
 
-    Of a video or HDF5 file, frames are taken at the model's rate, as many as there are and the model's context holds;
-    where the file's own rate is not known, the one frame only.
+    From a video or HDF5 file, frames are taken at the model's rate, as many as exist and fit the model's context; if
+    the file's own rate is unknown, only the one frame.
 
     Raises:
         DatasetError: `path` cannot be read, or has no such episode or frame.

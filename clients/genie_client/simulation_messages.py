@@ -1,4 +1,4 @@
-"""Building and reading the messages of simulation, for both clients. Pure: no channel, no call, no clock."""
+"""Messages of simulation for both clients: building and reading. Pure: no channel, no call, no clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genie_core.errors import ModelError, RequestError
 def simulation_start(
     info: ModelInfo, prompt: NDArray[np.generic], arguments: SimulationArguments
 ) -> simulation_pb2.SimulationStart:
-    """Where a simulation starts: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
+    """Return the start of a simulation: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
     prompt_PHWC = conform_frames(prompt[None] if np.ndim(prompt) == 3 else prompt, "prompt")
     seed, steps = arguments.seed, arguments.maskgit_steps
     if not 0 <= seed < 2**64:
@@ -37,7 +37,7 @@ def simulation_start(
 def rollout_maker(
     prompt: NDArray[np.generic], actions: Sequence[int], arguments: SimulationArguments
 ) -> Callable[[ModelInfo], simulation_pb2.RolloutRequest]:
-    """What makes the request for one prompt and one action sequence, once the model is known."""
+    """Return a function that makes the request for one prompt and one action sequence, given the model."""
     return lambda info: simulation_pb2.RolloutRequest(
         start=simulation_start(info, prompt, arguments), actions=_action_sequence(info, actions, "actions")
     )
@@ -46,7 +46,7 @@ def rollout_maker(
 def branch_maker(
     prompt: NDArray[np.generic], branches: Sequence[Sequence[int]], arguments: SimulationArguments
 ) -> Callable[[ModelInfo], simulation_pb2.BranchRequest]:
-    """The same for N action sequences; raises RequestError where there are none or their lengths differ."""
+    """The same for N action sequences. Raises RequestError if there are none or their lengths differ."""
     lengths = sorted({len(codes) for codes in branches})
     if len(lengths) != 1:
         raise RequestError("branches", f"got {len(branches)} of lengths {lengths}, expected one or more of one length")
@@ -64,12 +64,12 @@ def play_maker(
 
 
 def action_request(info: ModelInfo, code: int) -> simulation_pb2.PlayRequest:
-    """A further request of an interactive simulation."""
+    """Return a further request of an interactive simulation."""
     return simulation_pb2.PlayRequest(action=check_action(code, info))
 
 
 def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
-    """`code` itself; raises RequestError where the model has no such code."""
+    """Return `code`. Raises RequestError if the model has no such code."""
     check_code(code, info.num_codes, field)
     return code
 
@@ -84,24 +84,24 @@ StepAnswer = simulation_pb2.RolloutResponse | simulation_pb2.BranchResponse | si
 
 
 class ModelReplacedError(ModelError):
-    """The server has replaced a model since it was asked about."""
+    """The server has replaced a model since it was requested."""
 
 
 class StepReader:
-    """Reads simulated frames in order and holds the server to the contract."""
+    """Reads simulated frames in order and checks that the server keeps to the contract."""
 
     def __init__(self, info: ModelInfo, branches: int = 1) -> None:
-        """Make ready for the frames of N branches, which `info` is to draw."""
+        """Prepare for the frames of N branches drawn by `info`."""
         self._info = info
         self._branches = branches
         self._next_index = 0
 
     def read(self, answer: StepAnswer) -> Frames:
-        """The (N, h, w, 3) frames of the next step, one a branch.
+        """Return the (N, h, w, 3) frames of the next step, one per branch.
 
         Raises:
             ModelReplacedError: another bundle draws than the one that the request was made for.
-            ServerError: the answer breaks the contract.
+            ServerError: the response breaks the contract.
 
         """
         if answer.bundle_id not in ("", self._info.bundle_id):

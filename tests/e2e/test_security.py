@@ -358,7 +358,7 @@ def test_a_token_never_crosses_a_network_in_clear_text(monkeypatch: pytest.Monke
     for address in ("127.0.0.1:1", "[::1]:1", "localhost:1", "ipv4:127.0.0.1:1"):
         assert security_for(address).token == "genie_secret"
     assert "secret" not in repr(security_for("localhost:1"))
-    with pytest.raises(GenieError, match="go together"):
+    with pytest.raises(GenieError, match="got one without the other"):
         Tls(certificate=Path("x"))
 
 
