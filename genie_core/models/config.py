@@ -106,6 +106,10 @@ class MotionActionConfig(_Frozen):
     def _keeps_length(self) -> MotionActionConfig:
         if self.quantizer.metric != "euclidean":
             raise ValueError(f"quantizer.metric: got {self.quantizer.metric!r}, expected 'euclidean' of a motion model")
+        if self.quantizer.dim < 3:
+            raise ValueError(
+                f"quantizer.dim: got {self.quantizer.dim}, expected 3 or more: 2 tell of the whole picture"
+            )
         return self
 
     @property

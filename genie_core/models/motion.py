@@ -6,8 +6,8 @@ gates are made of what does not (the mean picture, sizes of motion, places).
 
 The decoder is linear in the latent: it makes of the frame one field of flow a number, and sums them by the latent. So
 latents are as linear in motion as pictures allow, and twice the motion has twice the latent. It sees what is at a place
-and not where that is, but for the six fields that a moving camera makes: so a latent says what the robot does, not which
-part of the picture moves.
+and not where that is, but for the six fields that a moving camera makes: so a latent says what the robot does, and not
+which part of the picture moves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from genie_core.models.config import MotionActionConfig
 
 GRID = 32
 """Side of the grid on which flow and frames are read."""
+
+WHOLE = 2
+"""Numbers of a latent, its last, that say how the whole picture moved; the networks make the others."""
 
 _ODD, _EVEN = 7, 9
 _STILL = 0.3
@@ -45,6 +48,7 @@ class Pairs:
         after_NCHW: the later one.
         there_NCHW: (N, 2, GRID, GRID) flow from the earlier to the later, pixels of a frame of `flow.UNIT` a side.
         back_NCHW: flow from the later to the earlier.
+        whole_N2: what has been taken out of the flow as the movement of the whole picture, columns and rows.
 
     """
 
@@ -52,6 +56,7 @@ class Pairs:
     after_NCHW: Tensor
     there_NCHW: Tensor
     back_NCHW: Tensor
+    whole_N2: Tensor | None = None
 
     def steady(self) -> Pairs:
         """The same pairs without the movement of the whole picture, the median of its flow: as if no camera shook."""
@@ -59,7 +64,8 @@ class Pairs:
         # Of an even number `median` is the lower of the two in the middle; it must change its sign with the flow.
         whole_N2 = (flow_N2P.median(-1).values - (-flow_N2P).median(-1).values) / 2
         whole_N211 = whole_N2[:, :, None, None]
-        return Pairs(self.before_NCHW, self.after_NCHW, self.there_NCHW - whole_N211, self.back_NCHW + whole_N211)
+        there, back = self.there_NCHW - whole_N211, self.back_NCHW + whole_N211
+        return Pairs(self.before_NCHW, self.after_NCHW, there, back, whole_N2)
 
     def inputs(self) -> tuple[Tensor, Tensor]:
         """What the encoder reads: channels that change sign when the frames are swapped, and those that do not."""
@@ -81,7 +87,7 @@ class MotionEncoder(nn.Module):
 
     def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()
-        w, dim = config.width, config.quantizer.dim
+        w, dim = config.width, config.quantizer.dim - WHOLE
         self.maps = config.maps
         self.even_in = nn.Conv2d(4 * _EVEN, w, 3, padding=1)
         self.odd_in = nn.Conv2d(4 * _ODD, w, 3, padding=1, bias=False)
@@ -110,7 +116,7 @@ class MotionDecoder(nn.Module):
 
     def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()
-        w, dim = config.decoder_width, config.quantizer.dim
+        w, dim = config.decoder_width, config.quantizer.dim - WHOLE
         self.dim = dim
         self.frame_in = nn.Conv2d(4 * 3, w, 3, padding=1, padding_mode="replicate")
         self.blocks = nn.ModuleList(
@@ -141,7 +147,6 @@ class MotionDecoder(nn.Module):
         y = y + F.gelu(self.back_mid(y))
         return there, self.back_out(y) - there.detach()
 
-
     @torch.no_grad()
     def mix(self, mixed_KK: Tensor) -> None:
         """Decode from latents z what was decoded from mixed_KK @ z until now."""
@@ -154,4 +159,4 @@ def _gate(x: Tensor) -> Tensor:
     return 2 * torch.sigmoid(x)
 
 
-__all__ = ["GRID", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels"]
+__all__ = ["GRID", "WHOLE", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels"]

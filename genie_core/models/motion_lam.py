@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from genie_core.models.config import MotionActionConfig
 from genie_core.models.flow import UNIT, optical_flow, shrink
 from genie_core.models.lam import LatentActionState
-from genie_core.models.motion import GRID, MotionDecoder, MotionEncoder, Pairs
+from genie_core.models.motion import GRID, WHOLE, MotionDecoder, MotionEncoder, Pairs
 from genie_core.models.patches import to_frames
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import TemporalState
+
+PAN = 0.1
+"""What a pixel of the whole picture's movement counts for in a latent: next to nothing in which code is nearest."""
 
 
 class MotionActionModel(nn.Module):
@@ -28,7 +31,7 @@ class MotionActionModel(nn.Module):
         super().__init__()
         self.config = config
         self.view_shape = (3, height, width)
-        self.feature_dim = config.maps * config.width
+        self.feature_dim = config.maps * config.width + WHOLE
         self.motion_encoder = MotionEncoder(config)
         self.motion_decoder = MotionDecoder(config)
         self.quantizer = VectorQuantizer(config.quantizer)
@@ -61,7 +64,7 @@ class MotionActionModel(nn.Module):
     def see(self, before_NCHW: Tensor, after_NCHW: Tensor) -> Pairs:
         """Pairs of frames in [-0.5, 0.5], as the networks read them; the flow is computed on the CPU.
 
-        What moves all of the picture is taken out: a shaking camera is not what the robot did.
+        What moves all of the picture is taken out, to stand by itself: a shaking camera is not what the robot did.
         """
         before, after = (to_frames(x[None])[0].cpu().numpy() for x in (before_NCHW, after_NCHW))
         there = [optical_flow(a, b, GRID) for a, b in zip(before, after, strict=True)]
@@ -76,8 +79,15 @@ class MotionActionModel(nn.Module):
     def _encode(self, before_BTCHW: Tensor, after_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
         B, T = before_BTCHW.shape[:2]
         pairs = self.see(before_BTCHW.flatten(0, 1), after_BTCHW.flatten(0, 1))
-        feature_ND, latent_ND = self.motion_encoder(*(x.to(self.dtype) for x in pairs.inputs()))
-        return feature_ND.float().view(B, T, -1), latent_ND.float().view(B, T, -1)
+        feature_ND, _ = self.motion_encoder(*(x.to(self.dtype) for x in pairs.inputs()))
+        whole_N2 = feature_ND.new_zeros(len(feature_ND), WHOLE) if pairs.whole_N2 is None else pairs.whole_N2
+        wide_NF = torch.cat((feature_ND.float(), whole_N2.float()), dim=1)
+        return wide_NF.view(B, T, -1), self.latents_of(wide_NF).view(B, T, -1)
+
+    def latents_of(self, feature_NF: Tensor) -> Tensor:
+        """Features (N, feature_dim) -> the latents (N, D) that are made of them."""
+        made = self.motion_encoder.to_latent(feature_NF[:, :-WHOLE].to(self.dtype)).float()
+        return torch.cat((made, PAN * feature_NF[:, -WHOLE:]), dim=1)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -85,16 +95,17 @@ class MotionActionModel(nn.Module):
         return self.motion_encoder.to_latent.weight.dtype
 
     @torch.no_grad()
-    def condense(self, feature_ND: Tensor) -> None:
-        """Make latents the principal components of the feature, all pairs counting alike; decoding stays as near as it can.
+    def condense(self, feature_NF: Tensor) -> None:
+        """Make latents the principal components of the feature, all pairs counting alike; decoding stays as it can.
 
         Training passes latents through noise, so that the feature comes to say what moves; of the feature itself a
         linear reader gets more out of its components than out of what went through the noise.
 
         Args:
-            feature_ND: (N, maps * width) features of pairs, more than there are numbers in a latent.
+            feature_NF: (N, feature_dim) features of pairs, more than there are numbers in a latent.
 
         """
+        feature_ND = feature_NF[:, :-WHOLE]
         encoder, decoder = self.motion_encoder, self.motion_decoder
         size_N1 = feature_ND.square().mean(1, keepdim=True).sqrt()
         alike_ND = (feature_ND / (size_N1 + 0.05 * size_N1.median())).double()
@@ -114,8 +125,10 @@ class MotionActionModel(nn.Module):
         x_NCHW = x_BTCHW.flatten(0, 1)
         small = np.stack([shrink(f, GRID) for f in to_frames(x_NCHW[None])[0].cpu().numpy()]).transpose(0, 3, 1, 2)
         frame_NCHW = torch.from_numpy(small).to(x_BTCHW.device).float() / 255 - 0.5
-        _, back = self.motion_decoder(frame_NCHW.to(self.dtype), action_BTD.flatten(0, 1).to(self.dtype))
-        return warp(x_NCHW, back.float()).view(B, T, -1, H, W)
+        action_ND = action_BTD.flatten(0, 1).float()
+        _, back = self.motion_decoder(frame_NCHW.to(self.dtype), action_ND[:, :-WHOLE].to(self.dtype))
+        whole_N211 = action_ND[:, -WHOLE:, None, None] / PAN
+        return warp(x_NCHW, back.float() - whole_N211).view(B, T, -1, H, W)
 
 
 def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Vector quantization (van den Oord et al. 2017), on the unit sphere (cosine codes as in Yu et al. 2022) or by length too.
+"""Vector quantization (van den Oord et al. 2017), by direction (cosine codes as in Yu et al. 2022) or by length too.
 
 With the metric ``cosine`` latents and codes have unit length. With ``euclidean`` they keep theirs: distances are taken
-between x / sqrt(1 + |x|^2 / r^2), so that near zero they are those of the latents, and far out, where only large motions
-are, direction decides; r is the median length of the latents that the codebook was fitted to.
+between x / sqrt(1 + |x|^2 / r^2), so that near zero they are those of the latents, and far out, where only large
+motions are, direction decides; r is a quarter of the median length of the latents that the codebook was fitted to.
 
 Codes follow exponential moving averages of the latents that choose them, and a code that nobody has chosen for a while
 restarts at a live latent, so that the codebook does not collapse.
@@ -146,18 +146,28 @@ class VectorQuantizer(nn.Module):
         self.idle_K.zero_()
 
     @torch.no_grad()
-    def fit(self, latent_MD: Tensor, iterations: int = 25) -> None:
-        """Start the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents."""
-        with torch.autocast(latent_MD.device.type, enabled=False):
-            self._fit(latent_MD.float(), iterations)
+    def fit(self, latent_MD: Tensor, iterations: int = 25, restarts: int = 1) -> None:
+        """Start the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents.
 
-    def _fit(self, latent_MD: Tensor, iterations: int) -> None:
-        K, M = self.config.codes, len(latent_MD)
-        if not self.round:
-            self.radius.copy_((latent_MD.norm(dim=-1).median() / 2).clamp(min=1e-6))
-        short_MD = self._shorten(latent_MD)
+        Of several `restarts` the one is kept whose codes are nearest to their latents.
+        """
+        with torch.autocast(latent_MD.device.type, enabled=False):
+            latent_MD = latent_MD.float()
+            if not self.round:
+                self.radius.copy_((latent_MD.norm(dim=-1).median() / 4).clamp(min=1e-6))
+            short_MD = self._shorten(latent_MD)
+            found = [self._clusters(short_MD, iterations) for _ in range(restarts)]
+            centre_KD, share_K, _ = min(found, key=lambda clusters: clusters[2])
+            self.codebook.copy_(self._lengthen(centre_KD))
+            self.count_K.copy_(share_K)
+            self.sum_KD.copy_(centre_KD * share_K[:, None])
+            self.idle_K.zero_()
+
+    def _clusters(self, short_MD: Tensor, iterations: int) -> tuple[Tensor, Tensor, float]:
+        """Centres (K, dim), their shares (K,), and the mean squared distance of (M, dim) latents to theirs."""
+        K, M = self.config.codes, len(short_MD)
         picks = [int(torch.randint(M, (1,)))]
-        distance_M = torch.full((M,), torch.inf, device=latent_MD.device)
+        distance_M = torch.full((M,), torch.inf, device=short_MD.device)
         for _ in range(K - 1):
             last_M = (short_MD - short_MD[picks[-1]]).square().sum(-1)
             distance_M = torch.minimum(distance_M, last_M).clamp(min=1e-9)
@@ -168,11 +178,8 @@ class VectorQuantizer(nn.Module):
             sums = torch.zeros_like(centres).index_add_(0, code_M, short_MD)
             number_K = torch.bincount(code_M, minlength=K).float()
             centres = torch.where(number_K[:, None] == 0, centres, self._centre(sums, number_K))
-        share_K = (number_K / M).clamp(min=1e-3 / K)
-        self.codebook.copy_(self._lengthen(centres))
-        self.count_K.copy_(share_K)
-        self.sum_KD.copy_(centres * share_K[:, None])
-        self.idle_K.zero_()
+        spread = float((short_MD - centres[code_M]).square().sum(-1).mean())
+        return centres, (number_K / M).clamp(min=1e-3 / K), spread
 
 
 def perplexity(code: Tensor, codes: int) -> float:

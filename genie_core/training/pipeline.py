@@ -204,7 +204,8 @@ def _take_weights(genie: Genie, bundle: Bundle) -> None:
         ours, theirs = (getattr(c, component) for c in (genie.config, bundle.config))
         if ours != theirs:
             raise ModelError(
-                f"--init {bundle.info.path}: its {component} is not the one to be trained; got {theirs}, expected {ours}"
+                f"--init {bundle.info.path}: its {component} is not the one to be trained; "
+                f"got {theirs}, expected {ours}"
             )
         getattr(genie, component).load_state_dict(getattr(bundle.genie, component).state_dict())
     for module in genie.modules():
@@ -340,9 +341,9 @@ def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: 
         for i in range(_CODEBOOK_BATCHES):
             pairs = torch.from_numpy(draw(np.random.default_rng([training.seed, 1, i])))
             found.append(lam.features(turned(to_pixels(pairs.to(run.device)))).flatten(0, 2))
-        feature_ND = torch.cat(found)
-        lam.condense(feature_ND)
-        lam.quantizer.fit(lam.motion_encoder.to_latent(feature_ND))
+        feature_NF = torch.cat(found)
+        lam.condense(feature_NF)
+        lam.quantizer.fit(lam.latents_of(feature_NF), restarts=8)
 
 
 def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
