@@ -6,7 +6,6 @@ from pathlib import Path
 
 from genie_core.errors import ModelError
 
-
 DEFAULT = "tiny"
 """The shipped bundle that is used where none is named."""
 

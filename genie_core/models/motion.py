@@ -1,8 +1,8 @@
 """The networks of the motion encoder: from the optical flow between two frames to a latent, and back to flow.
 
 The encoder is odd by construction: swapping the frames negates the latent, exactly, and two equal frames give zero.
-What changes sign with time (flow, change) runs through convolutions without bias and is only ever multiplied by gates; the
-gates are made of what does not (the mean picture, sizes of motion, places).
+What changes sign with time (flow, change) runs through convolutions without bias and is only ever multiplied by gates;
+the gates are made of what does not (the mean picture, sizes of motion, places).
 
 The decoder is linear in the latent: it makes of the frame one field of flow a number, and sums them by the latent. So
 latents are as linear in motion as pictures allow, and twice the motion has twice the latent. It sees what is at a place
