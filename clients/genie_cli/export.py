@@ -60,7 +60,7 @@ def _frames(size: str, labels_only: bool) -> ExportFrames:
         return "labelled"
     numbers = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
     if numbers is None:
-        raise GenieError(f"--size: came {size}, wanted source, labelled, or a height and width such as 240x320")
+        raise GenieError(f"--size: got {size}, expected source, labelled, or a height and width such as 240x320")
     return int(numbers[1]), int(numbers[2])
 
 

@@ -43,7 +43,7 @@ def read_actions(path: Path) -> Array:
     for episode in open_dataset(path).episodes:
         actions_TA = episode.actions
         if actions_TA is None:
-            raise DatasetError(f"{path}: {episode.name} has no actions, wanted `actions` (T, A)")
+            raise DatasetError(f"{path}: {episode.name} has no actions, expected `actions` (T, A)")
         rows.append(actions_TA[:-1].astype(np.float64))
     return np.concatenate(rows)
 

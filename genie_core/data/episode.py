@@ -123,7 +123,7 @@ class Episode:
         if size is None:
             size = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // (self.height * self.width * 3)))
         if size < 1:
-            raise ValueError(f"chunk size: came {size}, wanted 1 or more frames")
+            raise ValueError(f"chunk size: got {size}, expected 1 or more frames")
         return map(self.convention.undone, self.reader.chunks(size))
 
     def array(self, key: str) -> NDArray[Any] | None:
@@ -143,7 +143,7 @@ class Episode:
             raise DatasetError(f"{self.source}: {self.name}: has no actions at `{self.actions_path}`")
         if found.shape[:1] != (self.num_frames,):
             raise DatasetError(
-                f"{self.source}: {self.name}: actions of shape {found.shape} came for {self.num_frames} frames"
+                f"{self.source}: {self.name}: got actions of shape {found.shape} for {self.num_frames} frames"
             )
         return found
 

@@ -214,7 +214,7 @@ def _track(episode: Episode, key: str, array: NDArray[Any] | None) -> Array | No
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or len(array) != episode.num_frames:
         raise DatasetError(
             f"{episode.source}: `{key}` of {episode.name} is {array.dtype} of shape {array.shape}, "
-            f"wanted a row of numbers for each of {episode.num_frames} frames"
+            f"expected a row of numbers for each of {episode.num_frames} frames"
         )
     track: Array = array.astype(np.float64).reshape(len(array), -1)
     if not np.isfinite(track).all():

@@ -107,41 +107,41 @@ def check_frames(message: frames_pb2.Frames, field: str, limits: FrameLimits) ->
     """Raise RequestError unless a message's header is one of frames within the limits. Payloads are not looked at."""
     if message.encoding not in (frames_pb2.FRAME_ENCODING_RAW, *_SIGNATURES):
         came = _enum_name(frames_pb2.FrameEncoding, message.encoding)
-        raise RequestError(f"{field}.encoding", f"got {came}, wanted FRAME_ENCODING_RAW, _JPEG or _PNG")
+        raise RequestError(f"{field}.encoding", f"got {came}, expected FRAME_ENCODING_RAW, _JPEG or _PNG")
     if message.channels != CHANNELS:
-        raise RequestError(f"{field}.channels", f"got {message.channels}, wanted 3 (RGB)")
+        raise RequestError(f"{field}.channels", f"got {message.channels}, expected 3 (RGB)")
     if not 1 <= message.count <= limits.max_frames:
-        raise RequestError(f"{field}.count", f"got {message.count} frames, wanted 1 to {limits.max_frames}")
+        raise RequestError(f"{field}.count", f"got {message.count} frames, expected 1 to {limits.max_frames}")
     for side in ("height", "width"):
         pixels = getattr(message, side)
         if not limits.min_side <= pixels <= limits.max_side:
-            wanted = f"wanted {limits.min_side} to {limits.max_side}"
+            wanted = f"expected {limits.min_side} to {limits.max_side}"
             raise RequestError(f"{field}.{side}", f"got {pixels} pixels, {wanted}")
     size = decoded_bytes(message)
     if size > limits.max_decoded_bytes:
         came = f"got {message.count} frames of {message.height} x {message.width}, {size / MIB:.1f} MiB of pixels"
-        raise RequestError(f"{field}.count", f"{came}; wanted at most {limits.max_decoded_bytes / MIB:g} MiB a message")
+        raise RequestError(f"{field}.count", f"{came}; expected at most {limits.max_decoded_bytes / MIB:g} MiB")
 
 
 def _raw_frames(message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
     if message.data_type != frames_pb2.DATA_TYPE_UINT8:
         came = _enum_name(frames_pb2.DataType, message.data_type)
-        raise RequestError(f"{field}.data_type", f"got {came}, wanted DATA_TYPE_UINT8")
+        raise RequestError(f"{field}.data_type", f"got {came}, expected DATA_TYPE_UINT8")
     if message.images:
-        raise RequestError(f"{field}.images", f"got {len(message.images)} with FRAME_ENCODING_RAW, wanted none")
+        raise RequestError(f"{field}.images", f"got {len(message.images)} with FRAME_ENCODING_RAW, expected none")
     shape = (message.count, message.height, message.width, message.channels)
     wanted = decoded_bytes(message)
     if len(message.raw) != wanted:
         product = " x ".join(map(str, shape))
-        raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes, wanted {wanted} = {product}")
+        raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes, expected {wanted} = {product}")
     return np.frombuffer(message.raw, np.uint8).reshape(shape)
 
 
 def _check_images(message: frames_pb2.Frames, field: str) -> None:
     if message.raw:
-        raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes with images, wanted none")
+        raise RequestError(f"{field}.raw", f"got {len(message.raw)} bytes with images, expected none")
     if len(message.images) != message.count:
-        raise RequestError(f"{field}.images", f"got {len(message.images)}, wanted {message.count} as in count")
+        raise RequestError(f"{field}.images", f"got {len(message.images)}, expected {message.count} as in count")
 
 
 def _images(message: frames_pb2.Frames, field: str, size: tuple[int, int], chosen: range) -> NDArray[np.uint8]:
@@ -152,10 +152,10 @@ def _images(message: frames_pb2.Frames, field: str, size: tuple[int, int], chose
 def _image(data: bytes, message: frames_pb2.Frames, field: str) -> NDArray[np.uint8]:
     name, signature = _SIGNATURES[message.encoding]
     if not data.startswith(signature):
-        raise RequestError(field, f"got {len(data)} bytes that are no {name} file, wanted one as encoding says")
+        raise RequestError(field, f"got {len(data)} bytes that are no {name} file, expected one as encoding says")
     height, width = image_size(data, field)
     if (height, width) != (message.height, message.width):
-        wanted = f"wanted {message.height} x {message.width} as in height and width"
+        wanted = f"expected {message.height} x {message.width} as in height and width"
         raise RequestError(field, f"got {height} x {width} pixels, {wanted}")
     return decode_image(data, field)  # no larger than what was asked for and allowed
 

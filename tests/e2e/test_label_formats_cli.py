@@ -81,7 +81,7 @@ def test_a_wrong_rate_stops_its_own_episode_only(genie: Genie, server: str, tmp_
     with h5py.File(path, "r+") as file:
         file["data/demo_1"].attrs["fps"] = wrong
     err = one_line(genie.fail("label", path, "--server", server))
-    assert f"demo_1: attribute fps of the demo: came {wrong}" in err
+    assert f"demo_1: attribute fps of the demo: got {wrong}" in err
     assert "--skip-bad leaves such episodes out" in err
     said = one_line(genie.run("label", path, "--server", server, "--skip-bad"))
     assert "2 of 3 labelled" in said

@@ -94,7 +94,7 @@ def test_truth_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         file["data/demo_0/obs/robot0_eef_pos"] = np.zeros((5, 3))
         file["data/demo_1/obs/robot0_eef_pos"][0] = np.nan
     first, second = open_dataset(path).episodes
-    with pytest.raises(DatasetError, match=r"wanted a row of numbers for each of 12 frames"):
+    with pytest.raises(DatasetError, match=r"expected a row of numbers for each of 12 frames"):
         load_film(first, 32, 32, 10, EvaluationOptions())
     with pytest.raises(DatasetError, match="not finite"):
         load_film(second, 32, 32, 10, EvaluationOptions())

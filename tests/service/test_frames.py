@@ -82,7 +82,7 @@ def test_frames_go_out_and_come_back(encoding: frames_pb2.FrameEncoding.ValueTyp
     [
         (frames_pb2.Frames(), "encoding", ["FRAME_ENCODING_UNSPECIFIED", "_RAW"]),
         (raw(video(2), encoding=77), "encoding", ["77"]),
-        (raw(video(2), channels=1), "channels", ["got 1", "wanted 3"]),
+        (raw(video(2), channels=1), "channels", ["got 1", "expected 3"]),
         (raw(video(2), channels=4), "channels", ["got 4"]),
         (raw(video(2), count=0), "count", ["got 0", "1 to 16"]),
         (raw(video(2), count=17), "count", ["got 17"]),
@@ -93,9 +93,9 @@ def test_frames_go_out_and_come_back(encoding: frames_pb2.FrameEncoding.ValueTyp
         (raw(video(2), data_type=9), "data_type", ["9"]),
         (raw(video(2), count=3), "raw", ["11520 bytes", "17280 = 3 x 40 x 48 x 3"]),
         (raw(video(2), raw=b""), "raw", ["0 bytes"]),
-        (raw(video(2), images=[b"x"]), "images", ["got 1", "wanted none"]),
-        (_images(raw=b"x"), "raw", ["wanted none"]),
-        (_images(count=2, images=[b"x"]), "images", ["got 1", "wanted 2"]),
+        (raw(video(2), images=[b"x"]), "images", ["got 1", "expected none"]),
+        (_images(raw=b"x"), "raw", ["expected none"]),
+        (_images(count=2, images=[b"x"]), "images", ["got 1", "expected 2"]),
         (_images(images=[encode_image(video(1)[0]), b"GIF89a"]), "images[1]", ["no PNG"]),
         (
             _images(encoding=frames_pb2.FRAME_ENCODING_JPEG, images=[encode_image(video(1)[0])] * 2),

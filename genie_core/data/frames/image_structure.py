@@ -129,7 +129,7 @@ def _png_header(data: bytes) -> _PngHeader:
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise StructureError("a damaged image: a PNG whose header says what there is not")
     if depth > 8:
-        raise StructureError(f"{depth} bits a channel, wanted 8 bits a channel")
+        raise StructureError(f"{depth} bits a channel, expected 8 bits a channel")
     return _PngHeader(width, height, depth, colour, bool(interlace))
 
 
@@ -213,7 +213,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
         if marker == _EOI:
             return
         if marker in _OTHER_FRAMES or marker == _DNL:
-            wanted = f"wanted {', '.join(_FRAMES.values())}"
+            wanted = f"expected {', '.join(_FRAMES.values())}"
             raise StructureError(f"a JPEG of a kind that cameras do not write (marker {marker:#x}), {wanted}")
         end = at + 2 + int.from_bytes(view[at + 2 : at + 4])
         if end < at + 4 or end > len(view):
@@ -231,9 +231,9 @@ def _jpeg_size(segment: memoryview) -> ImageSize:
         raise StructureError("a damaged image: a JPEG without its size")
     bits, height, width, components = struct.unpack_from(">BHHB", segment, 2)
     if bits != 8:
-        raise StructureError(f"{bits} bits a channel, wanted 8 bits a channel")
+        raise StructureError(f"{bits} bits a channel, expected 8 bits a channel")
     if components not in (1, 3):
-        raise StructureError(f"a JPEG in CMYK or of {components} channels, wanted RGB or grey")
+        raise StructureError(f"a JPEG in CMYK or of {components} channels, expected RGB or grey")
     return ImageSize("jpeg", height, width)
 
 

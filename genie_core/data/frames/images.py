@@ -76,13 +76,13 @@ def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     picture = _decode(_CODECS[kind], data, field)
     components = picture.format.components
     if any(component.bits > 8 for component in components):
-        raise RequestError(field, f"came {picture.format.name}, wanted 8 bits a channel")
+        raise RequestError(field, f"got {picture.format.name}, expected 8 bits a channel")
     has_alpha = any(component.is_alpha for component in components) or picture.format.has_palette
     if not has_alpha:
         return RgbConverter(centred=True).rgb(picture)
     image_HWC = RgbConverter().rgba(picture)
     if image_HWC[..., 3].min() < 255:
-        raise RequestError(field, "came an image with transparency, wanted an opaque one: blend it over a background")
+        raise RequestError(field, "got an image with transparency, expected an opaque one: blend it over a background")
     return image_HWC[..., :3]
 
 
@@ -106,8 +106,8 @@ def encode_image(frame_HWC: ArrayLike, image_format: ImageFormat = "png") -> byt
 
 
 def _refused(field: str, error: StructureError) -> RequestError:
-    wanted = "" if "wanted" in str(error) else ", wanted a PNG or JPEG of 8 bits a channel"
-    return RequestError(field, f"came {error}{wanted}")
+    wanted = "" if "expected" in str(error) else ", expected a PNG or JPEG of 8 bits a channel"
+    return RequestError(field, f"got {error}{wanted}")
 
 
 def _decode(codec: str, data: bytes, field: str) -> VideoFrame:
@@ -116,9 +116,9 @@ def _decode(codec: str, data: bytes, field: str) -> VideoFrame:
     try:
         pictures = [*context.decode(Packet(data)), *context.decode(None)]
     except av.error.FFmpegError as error:
-        raise RequestError(field, "came a damaged image") from error
+        raise RequestError(field, "got a damaged image") from error
     if len(pictures) != 1 or pictures[0].is_corrupt:
-        raise RequestError(field, "came a damaged image")
+        raise RequestError(field, "got a damaged image")
     return pictures[0]
 
 

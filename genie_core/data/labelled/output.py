@@ -74,7 +74,7 @@ def check_place(output: Path, dataset: Dataset, frames: FramesMode, *, may_exist
     modes = frames_modes(dataset)
     if frames not in modes:
         wanted = ", ".join(modes)
-        raise DatasetError(f"frames: came {frames}, wanted one of {wanted} for a {_kind(dataset)} source")
+        raise DatasetError(f"frames: got {frames}, expected one of {wanted} for a {_kind(dataset)} source")
     if keeps_layout(dataset, frames):
         if not output.resolve().parent.is_dir():
             raise DatasetError(f"{output}: cannot be written: it lies in no folder that exists")

@@ -52,17 +52,17 @@ class EpisodePart:
         """
         expected = sum(len(part) for part in self._labels)
         if labels.start != expected:
-            raise DatasetError(f"{self._episode.name}: labels from frame {labels.start} came, wanted frame {expected}")
+            raise DatasetError(f"{self._episode.name}: got labels from frame {labels.start}, expected {expected}")
         latent_dim, highest, codes = labels.latent.shape[1], labels.code.max(initial=0), len(self._model.codebook)
         if latent_dim != self._latent_dim or highest >= codes:
             raise DatasetError(
-                f"{self._episode.name}: latents of {latent_dim} and codes up to {highest} came, "
-                f"wanted {self._latent_dim} and at most {codes - 1}"
+                f"{self._episode.name}: got latents of {latent_dim} and codes up to {highest}, "
+                f"expected {self._latent_dim} and at most {codes - 1}"
             )
         action_dim = None if labels.action is None else labels.action.shape[1]
         if action_dim != self._action_dim:
             raise DatasetError(
-                f"{self._episode.name}: labels with {_actions(action_dim)} came, wanted {_actions(self._action_dim)}"
+                f"{self._episode.name}: got labels with {_actions(action_dim)}, expected {_actions(self._action_dim)}"
             )
         self._labels.append(labels)
 
@@ -78,7 +78,7 @@ class EpisodePart:
         """
         wanted = self._model.computation.precision
         if computation.precision != wanted:
-            raise DatasetError(f"{self._episode.name}: labels of {computation.precision} came, wanted {wanted}")
+            raise DatasetError(f"{self._episode.name}: got labels of {computation.precision}, expected {wanted}")
         self._computation = computation
 
     @property
@@ -99,7 +99,7 @@ class EpisodePart:
         frames_THWC = conform_frames(frames_THWC)
         size = frames_THWC.shape[1:3]
         if self._size not in (None, size):
-            raise DatasetError(f"{self._episode.name}: frames of {size} came, wanted {self._size}")
+            raise DatasetError(f"{self._episode.name}: got frames of {size}, expected {self._size}")
         self._size = size
         key = f"obs/{self._episode.camera}"
         with self._output.writing() as file:
@@ -120,10 +120,10 @@ class EpisodePart:
         wanted = self._episode.num_frames
         if len(labels) != wanted:
             raise DatasetError(
-                f"{self._episode.name}: {len(labels)} labels came, wanted one for each of {wanted} frames"
+                f"{self._episode.name}: got {len(labels)} labels, expected one for each of {wanted} frames"
             )
         if self._keep_frames and self._kept != wanted:
-            raise DatasetError(f"{self._episode.name}: {self._kept} frames came to be kept, wanted all {wanted}")
+            raise DatasetError(f"{self._episode.name}: got {self._kept} frames to keep, expected all {wanted}")
         return labels
 
 

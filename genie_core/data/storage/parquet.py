@@ -159,18 +159,18 @@ def _numbers(column: pa.Array) -> NDArray[Any]:
     values, shape = getattr(column, "storage", column), [len(column)]
     while types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
         if values.null_count:
-            raise DatasetError(f"{values.null_count} gaps, wanted a list in every row")
+            raise DatasetError(f"{values.null_count} gaps, expected a list in every row")
         inner = values.flatten()
         lengths = np.unique(values.value_lengths().to_numpy(zero_copy_only=False))
         if len(lengths) > 1:
-            raise DatasetError(f"lists of {lengths[0]} to {lengths[-1]} numbers, wanted as many in every row")
+            raise DatasetError(f"lists of {lengths[0]} to {lengths[-1]} numbers, expected as many in every row")
         shape.append(int(lengths[0]) if len(lengths) else getattr(values.type, "list_size", 0))
         values = inner
     is_float = types.is_floating(values.type)
     if not (is_float or types.is_integer(values.type) or types.is_boolean(values.type)):
-        raise DatasetError(f"{values.type}, wanted numbers")
+        raise DatasetError(f"{values.type}, expected numbers")
     if values.null_count and not is_float:
-        raise DatasetError(f"{values.null_count} gaps, wanted a number in every row")
+        raise DatasetError(f"{values.null_count} gaps, expected a number in every row")
     numbers: NDArray[Any] = values.to_numpy(zero_copy_only=False)
     return numbers.reshape(shape)
 

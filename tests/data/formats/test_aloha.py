@@ -122,11 +122,11 @@ def test_what_one_file_of_many_lacks_is_named_and_stops_only_it(tmp_path: Path) 
     assert good.num_frames == 8
     with pytest.raises(DatasetError, match=r"episode_1\.hdf5: has no frames at `observations/images/top`"):
         _ = no_camera.num_frames
-    with pytest.raises(DatasetError, match=r"episode_2.*actions of shape \(5, 14\) came for 8 frames"):
+    with pytest.raises(DatasetError, match=r"episode_2.*got actions of shape \(5, 14\) for 8 frames"):
         _ = odd_actions.actions
     with pytest.raises(DatasetError, match=r"episode_3\.hdf5"):
         _ = broken.num_frames
-    with pytest.raises(DatasetError, match=r"holds JPEG or PNG, wanted arrays \(T, H, W, 3\) as in the rest"):
+    with pytest.raises(DatasetError, match=r"got JPEG or PNG, expected arrays \(T, H, W, 3\) like the rest"):
         compressed.frames()
     with pytest.raises(DatasetError, match="has no frames at"):
         other.frames()
@@ -155,7 +155,7 @@ def test_sizes_that_differ_within_an_episode_are_an_error_and_between_episodes_a
         rows[2] = 0
         rows[2, : len(small)] = small[: rows.shape[1]]
         file["observations/images/top"][...] = rows
-    with pytest.raises(DatasetError, match=r"frame 2 .* is of \(8, 8\) pixels, wanted \(24, 32\) like the first"):
+    with pytest.raises(DatasetError, match=r"frame 2 .* is of \(8, 8\) pixels, expected \(24, 32\) like the first"):
         open_dataset(path).episodes[0].frames()
 
 
@@ -164,7 +164,7 @@ def test_a_rate_that_can_be_none_is_named(tmp_path: Path, wrong: object) -> None
     path = make_aloha(tmp_path / "episode_0.hdf5")
     with h5py.File(path, "r+") as file:
         file.attrs["fps"] = wrong
-    with pytest.raises(DatasetError, match=f"attribute fps of `/`: came {wrong}, wanted frames a second above 0"):
+    with pytest.raises(DatasetError, match=f"attribute fps of `/`: got {wrong}, expected frames a second above 0"):
         _ = open_dataset(path).episodes[0].fps
     assert open_dataset(path, fps=50).episodes[0].fps == 50
     with h5py.File(path, "r+") as file:

@@ -138,7 +138,7 @@ def test_a_rate_that_is_nearly_right_is_right(tmp_path: Path) -> None:
     [
         ("{", "damaged, no JSON"),
         ("[]", None),
-        ('{"codebase_version": "v1.6"}', r"codebase_version: came v1\.6, wanted one of v2\.0, v2\.1, v3\.0"),
+        ('{"codebase_version": "v1.6"}', r"codebase_version: got v1\.6, expected one of v2\.0, v2\.1, v3\.0"),
         ('{"codebase_version": "v2.1", "fps": 0}', r"features: Field required"),
     ],
 )
@@ -169,7 +169,7 @@ def test_names_of_files_that_lead_nowhere_are_refused(tmp_path: Path, template: 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('{"episode_index": 0, "length": 12}\nhello\n', "line 2: came 'hello'"),
+        ('{"episode_index": 0, "length": 12}\nhello\n', "line 2: got 'hello'"),
         ('{"episode_index": 0}\n', "line 1: .* wanted an object with episode_index and length"),
         ('{"episode_index": 0, "length": -1}\n', "line 1"),
         ('{"episode_index": 0, "length": 1}\n' * 2, "lists episode 0 twice"),
@@ -191,7 +191,7 @@ def test_a_damaged_table_of_episodes_is_refused(tmp_path: Path) -> None:
     key = f"videos/{TOP}/from_timestamp"
     for values, message in ((None, "no such column"), ([0.0, None, 0.0], "numbers that are missing")):
         edit_table(path / LIST_30, **{key: values})
-        with pytest.raises(DatasetError, match=f"`{key}`: came {message}"):
+        with pytest.raises(DatasetError, match=f"`{key}`: got {message}"):
             open_dataset(path)
     (path / LIST_30).unlink()
     with pytest.raises(DatasetError, match="holds no list of episodes"):
@@ -217,10 +217,10 @@ def test_numbers_that_are_not_finite_are_given_as_they_are(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["a", "b", "c", "d", "e"], "string, wanted numbers"),
+        (["a", "b", "c", "d", "e"], "string, expected numbers"),
         ([[1.0], [1.0, 2.0], [], [1.0], [1.0]], "lists of 0 to 2 numbers"),
-        ([1, 2, None, 4, 5], "1 gaps, wanted a number in every row"),
-        ([[1], None, [3], [4], [5]], "1 gaps, wanted a list in every row"),
+        ([1, 2, None, 4, 5], "1 gaps, expected a number in every row"),
+        ([[1], None, [3], [4], [5]], "1 gaps, expected a list in every row"),
     ],
 )
 def test_a_column_of_something_else_is_refused(tmp_path: Path, values: list[object], message: str) -> None:
@@ -233,7 +233,7 @@ def test_a_column_of_something_else_is_refused(tmp_path: Path, values: list[obje
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ({"bytes": b"no image", "path": None}, "came 8 bytes that are no PNG or JPEG"),
+        ({"bytes": b"no image", "path": None}, "got 8 bytes that are no PNG or JPEG"),
         ({"bytes": None, "path": "a.png"}, "is not in the file"),
     ],
 )

@@ -268,13 +268,13 @@ def test_arrays_of_every_encoding_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "feature", "why"),
     [
-        ("language_instruction", text(), "text, wanted numbers"),
-        ("is_first", tensor("string"), "text, wanted numbers"),
+        ("language_instruction", text(), "text, expected numbers"),
+        ("is_first", tensor("string"), "text, expected numbers"),
         ("is_first", tensor("float32", -1), "its length is not the same in every step"),
         ("is_first", sequence(tensor()), "its length is not the same in every step"),
         ("is_first", tensor("complex64"), "complex64, expected numbers"),
         ("is_first", {"pythonClassName": "x.audio_feature.Audio", "audio": {}}, "it is a Audio, which is not read"),
-        (IMAGE, None, "image, wanted numbers"),
+        (IMAGE, None, "image, expected numbers"),
     ],
 )
 def test_features_that_are_no_arrays_are_refused(

@@ -159,7 +159,7 @@ def test_a_camera_without_marks_of_steps_is_missed_too(tmp_path: Path) -> None:
 def test_an_episode_of_less_pictures_than_steps_is_refused(tmp_path: Path) -> None:
     pictures = [encode_image(frame) for frame in frames_of(1, 4)]
     make_rlds(tmp_path, ONE_SHARD, change=change_of(1, **{IMAGE: pictures}))
-    assert refusal(tmp_path).endswith(f"(train/0001): has 4 pictures of {IMAGE} in 6 steps, wanted one each")
+    assert refusal(tmp_path).endswith(f"(train/0001): got 4 pictures of {IMAGE} in 6 steps, expected one each")
 
 
 def test_a_damaged_picture_is_named_by_its_step(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_damaged_picture_is_named_by_its_step(tmp_path: Path) -> None:
         with pytest.raises(DatasetError) as caught:
             ask()
         where = f"{shard_path(tmp_path)}: record 1 (train/0001): step 3 of {IMAGE}"
-        assert str(caught.value).startswith(f"{where}: image: came a damaged image")
+        assert str(caught.value).startswith(f"{where}: image: got a damaged image")
 
 
 @pytest.mark.parametrize("bad", [b"not a picture", b"", 7])
@@ -190,18 +190,18 @@ def test_a_picture_of_another_size_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         readers(tmp_path)[1].read(4, 6)  # the first of these is compared with step 0, not with its neighbour
     where = f"{shard_path(tmp_path)}: record 1 (train/0001): step 4 of {IMAGE}"
-    assert str(caught.value) == f"{where} is of (20, 30) pixels, wanted {SIZE} like the first"
+    assert str(caught.value) == f"{where} is of (20, 30) pixels, expected {SIZE} like the first"
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"action": [0.0] * 40}, "`action` has 40 numbers, wanted 42 for (6, 7)"),
+        ({"action": [0.0] * 40}, "`action` has 40 numbers, expected 42 for (6, 7)"),
         ({"action": None}, "has no `action`, which its dataset declares"),
         ({"action": [b"x"] * 6}, "`action`: damaged: "),
-        ({"reward": [0.5] * 6}, "`reward`: damaged: came floating-point numbers, wanted int64"),
+        ({"reward": [0.5] * 6}, "`reward`: damaged: got floating-point numbers, expected int64"),
         ({"packed": [b"no zlib"] * 6}, "`packed`: damaged: "),
-        ({"packed": [1, 2, 3]}, "`packed`: damaged: came numbers, wanted a string a step that holds them (zlib)"),
+        ({"packed": [1, 2, 3]}, "`packed`: damaged: got numbers, expected a string a step that holds them (zlib)"),
     ],
 )
 def test_numbers_that_are_not_as_declared_are_refused(tmp_path: Path, changes: Features, why: str) -> None:

@@ -83,12 +83,12 @@ def test_a_rate_that_can_be_none_is_named_until_the_true_one_is_given(tmp_path: 
         file["data/demo_1"].attrs["fps"] = wrong
     good, bad = open_dataset(path).episodes
     assert good.fps is None
-    with pytest.raises(DatasetError, match=rf"demo_1: attribute fps of the demo: came {wrong}.*give the frame rate"):
+    with pytest.raises(DatasetError, match=rf"demo_1: attribute fps of the demo: got {wrong}.*give the frame rate"):
         _ = bad.fps
     assert open_dataset(path, fps=10).episodes[1].fps == 10
     with h5py.File(path, "r+") as file:
         file["data"].attrs["fps"] = wrong
-    with pytest.raises(DatasetError, match=f"attribute fps of the group data: came {wrong}"):
+    with pytest.raises(DatasetError, match=f"attribute fps of the group data: got {wrong}"):
         _ = open_dataset(path).episodes[0].fps
 
 

@@ -44,7 +44,7 @@ def test_an_episode_says_which_machine_computed_it_whatever_the_model_said(tmp_p
 
 
 def test_labels_of_another_precision_are_refused_as_they_come(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="labels of bfloat16 came, wanted float32"):
+    with pytest.raises(DatasetError, match="got labels of bfloat16, expected float32"):
         label(make_video(tmp_path / "a.mp4"), tmp_path / "out.hdf5", computed=Computation(precision="bfloat16"))
 
 

@@ -183,7 +183,7 @@ def test_labels_of_two_alignments_never_mix(tmp_path: Path) -> None:
     first = writer.pending()[0]
     labels = make_labels(first.num_frames)
     for wrong, came in ((labels, "no actions"), (replace(labels, action=labels.latent), "actions of 4 numbers")):
-        with pytest.raises(DatasetError, match=f"labels with {came} came, wanted actions of 2 numbers"):
+        with pytest.raises(DatasetError, match=f"got labels with {came}, expected actions of 2 numbers"):
             writer.add(first, wrong)
     writer.add(first, replace(labels, action=labels.latent[:, :2]))
     writer.close()

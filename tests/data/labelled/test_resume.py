@@ -236,21 +236,21 @@ def test_episodes_may_be_written_side_by_side(tmp_path: Path, source: Path) -> N
 def test_labels_and_frames_must_fit_the_episode(tmp_path: Path) -> None:
     writer, dataset = open_writer(make_video(tmp_path / "a.mp4"), tmp_path / "out.hdf5")
     episode, frames, labels = dataset.episodes[0], make_frames(12, 8, 8), make_labels(12)
-    with pytest.raises(DatasetError, match="a: 11 labels came, wanted one for each of 12 frames"):
+    with pytest.raises(DatasetError, match="a: got 11 labels, expected one for each of 12 frames"):
         writer.add(episode, make_labels(11), [frames])
-    with pytest.raises(DatasetError, match="a: 10 frames came to be kept, wanted all 12"):
+    with pytest.raises(DatasetError, match="a: got 10 frames to keep, expected all 12"):
         writer.add(episode, labels, [frames[:10]])
-    with pytest.raises(DatasetError, match="a: 0 frames came"):
+    with pytest.raises(DatasetError, match="a: got 0 frames"):
         writer.add(episode, labels)
-    with pytest.raises(DatasetError, match=r"a: frames of \(4, 4\) came, wanted \(8, 8\)"):
+    with pytest.raises(DatasetError, match=r"a: got frames of \(4, 4\), expected \(8, 8\)"):
         writer.add(episode, labels, [frames[:6], make_frames(6, 4, 4)])
-    with pytest.raises(DatasetError, match=r"codes up to \d+ came, wanted 4 and at most 7"):
+    with pytest.raises(DatasetError, match=r"codes up to \d+, expected 4 and at most 7"):
         writer.add(episode, make_labels(12, codes=60_000), [frames])
     with pytest.raises(DatasetError, match="latents of 5 "):
         writer.add(episode, make_labels(12, latent_dim=5), [frames])
     with suppress(DatasetError), writer.episode(episode) as part:
         part.add_labels(labels)
-        with pytest.raises(DatasetError, match="labels from frame 0 came, wanted frame 12"):
+        with pytest.raises(DatasetError, match="got labels from frame 0, expected 12"):
             part.add_labels(labels)
     assert pending(writer) == ["a"]
 
@@ -313,7 +313,7 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path, source: Path) -> None:
         (".", None, "it is a folder, or lies in none that exists"),
         ("gone/out.hdf5", None, "it is a folder, or lies in none that exists"),
         ("out.hdf5", "in_place", "the output is the source itself"),
-        ("out.hdf5", "model", "frames: came model, wanted one of link, copy, in_place, none for a robomimic source"),
+        ("out.hdf5", "model", "frames: got model, expected one of link, copy, in_place, none for a robomimic source"),
     ],
 )
 def test_places_that_must_not_be_written_are_refused(

@@ -229,7 +229,7 @@ def test_episodes_that_share_a_group_have_no_place_for_labels(tmp_path: Path) ->
         for number in range(2):
             file[f"videos/{number}"] = make_frames(4, 8, 8, seed=number)
     dataset = open_dataset(tmp_path / "a.h5", options=ReadOptions(fps=10, frames_path="videos/*"))
-    with pytest.raises(DatasetError, match="frames: came copy, wanted one of model, none for a hdf5 source"):
+    with pytest.raises(DatasetError, match="frames: got copy, expected one of model, none for a hdf5 source"):
         label(dataset, tmp_path / "out.hdf5", "copy")
 
 

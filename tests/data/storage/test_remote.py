@@ -196,7 +196,9 @@ def test_labels_of_remote_data_bear_their_url_and_are_resumed(tmp_path: Path, me
     dataset = open_dataset("memory://bucket/set.hdf5")
     assert default_output(dataset.path) == Path("set.labelled.hdf5")
     output = tmp_path / "out.hdf5"
-    with pytest.raises(DatasetError, match="frames: came link, wanted one of copy, none for a remote robomimic source"):
+    with pytest.raises(
+        DatasetError, match="frames: got link, expected one of copy, none for a remote robomimic source"
+    ):
         LabelWriter(output, dataset, make_label_model(), frames="link")
     writer = LabelWriter(output, dataset, make_label_model())
     writer.add(dataset.episodes[0], make_labels(12))

@@ -209,7 +209,7 @@ def _read_aloha(path: SourcePath) -> _AlohaFile:
             try:
                 dataset = images.get(key)
                 if not isinstance(dataset, h5py.Dataset):
-                    raise DatasetError("came a group, or a link that leads nowhere, wanted an array or images")
+                    raise DatasetError("got a group, or a link that leads nowhere, expected an array or images")
                 storages[key] = storage_of(dataset, "last")
             except DatasetError as error:
                 refused.append(f"{path}: {ALOHA_IMAGES}/{key}: no camera: {error}")

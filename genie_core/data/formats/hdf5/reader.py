@@ -109,7 +109,7 @@ class Hdf5Reader:
         """From `actions_key`. Raises DatasetError where there are more or less of them than frames."""
         found = self.array(self.actions_key)
         if found is not None and found.shape[:1] != (self.num_frames,):
-            raise DatasetError(f"{self.where}: actions of shape {found.shape} came for {self.num_frames} frames")
+            raise DatasetError(f"{self.where}: got actions of shape {found.shape} for {self.num_frames} frames")
         return found
 
     @property
@@ -145,7 +145,7 @@ class Hdf5Reader:
         if self.storage not in (None, storage):
             kinds = {"images": "JPEG or PNG", "last": "arrays (T, H, W, 3)", "first": "arrays (T, 3, H, W)"}
             raise DatasetError(
-                f"{self.where}: {self.frames} holds {kinds[storage]}, wanted {kinds[str(self.storage)]} as in the rest"
+                f"{self.where}: {self.frames}: got {kinds[storage]}, expected {kinds[str(self.storage)]} like the rest"
             )
         return storage
 
@@ -163,7 +163,7 @@ class Hdf5Reader:
             if frame_HWC.shape[:2] != self.frame_size:
                 raise DatasetError(
                     f"{self.where}: frame {start + number} of {self.frames} is of {frame_HWC.shape[:2]} pixels, "
-                    f"wanted {self.frame_size} like the first"
+                    f"expected {self.frame_size} like the first"
                 )
             frames_THWC[number] = frame_HWC
         return frames_THWC
@@ -182,7 +182,7 @@ class Hdf5Reader:
             fps = 0.0
         if not is_rate(fps):
             raise DatasetError(
-                f"{self.where}: attribute fps of `{holder}`: came {value}, wanted frames a second above 0; "
+                f"{self.where}: attribute fps of `{holder}`: got {value}, expected frames a second above 0; "
                 "give the frame rate that is true (fps)"
             )
         return fps
@@ -209,7 +209,7 @@ def storage_of(dataset: h5py.Dataset, channels: Literal["first", "last"] | None)
         if channels == "first" and may_be["first"]:
             return "first"
         if channels == "first":
-            raise DatasetError(f"came shape {shape}, wanted (T, 3, H, W)")
+            raise DatasetError(f"got shape {shape}, expected (T, 3, H, W)")
     problem = frames_problem(shape, dtype)
     if problem:
         raise DatasetError(problem)

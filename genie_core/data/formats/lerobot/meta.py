@@ -232,7 +232,7 @@ def _read_info(path: SourcePath) -> Info:
     version = values.get("codebase_version") if isinstance(values, dict) else None
     if version not in _LISTS:
         raise DatasetError(
-            f"{path}: codebase_version: came {version}, wanted one of {', '.join(_LISTS)}; "
+            f"{path}: codebase_version: got {version}, expected one of {', '.join(_LISTS)}; "
             "LeRobot's own scripts convert older datasets"
         )
     try:
@@ -258,7 +258,7 @@ def _read_episode_lines(path: SourcePath) -> list[Entry]:
             entries.append(_entry(values["episode_index"], values["length"], {}, values.get("tasks")))
         except (ValueError, TypeError, KeyError) as error:
             raise DatasetError(
-                f"{path}: line {number}: came {line[:60]!r}, wanted an object with episode_index and length"
+                f"{path}: line {number}: got {line[:60]!r}, expected an object with episode_index and length"
             ) from error
     return entries
 
@@ -272,7 +272,7 @@ def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
     folder = path / _LISTS["v3.0"]
     files: list[SourcePath] = sorted(folder.glob("*/*.parquet"), key=str)
     if not files:
-        raise DatasetError(f"{path / _LISTS['v3.0']}: holds no list of episodes, wanted chunk-000/file-000.parquet")
+        raise DatasetError(f"{path / _LISTS['v3.0']}: holds no list of episodes, expected chunk-000/file-000.parquet")
     entries = []
     for file in files:
         table = ParquetTable(file)
@@ -281,7 +281,7 @@ def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
             try:
                 entries.append(_entry(index, length, dict(zip(wanted[2:], where, strict=True)), tasks))
             except ValueError as error:
-                problem = f"came episode_index {index:g} of length {length:g}, wanted whole numbers"
+                problem = f"got episode_index {index:g} of length {length:g}, expected whole numbers"
                 raise DatasetError(f"{file}: {problem}") from error
     return entries
 
@@ -290,7 +290,7 @@ def _column(table: ParquetTable, key: str) -> list[float]:
     values = table.array(key)
     if values is None or values.ndim != 1 or not np.isfinite(values).all():
         came = "no such column" if values is None else "numbers that are missing" if values.ndim == 1 else "lists"
-        raise DatasetError(f"{table.path}: `{key}`: came {came}, wanted a number for every episode")
+        raise DatasetError(f"{table.path}: `{key}`: got {came}, expected a number for every episode")
     numbers: list[float] = values.tolist()
     return numbers
 

@@ -109,7 +109,7 @@ class EpisodeRows:
         numbers = self.table.array("frame_index", rows)
         if numbers is not None and not np.array_equal(numbers.ravel(), np.arange(len(rows))):
             raise DatasetError(
-                f"{path}: the rows of {entry.name} are not in order: wanted frame_index 0 to {entry.length - 1}"
+                f"{path}: the rows of {entry.name} are not in order: expected frame_index 0 to {entry.length - 1}"
             )
         return rows
 
@@ -225,7 +225,7 @@ class ImagePictures:
                 if frame_HWC.shape[:2] != self.frame_size:
                     raise DatasetError(
                         f"{self._where(start + number)} is of {frame_HWC.shape[:2]} pixels, "
-                        f"wanted {self.frame_size} like the first"
+                        f"expected {self.frame_size} like the first"
                     )
             start += len(frames)
             yield np.stack(frames)
@@ -239,7 +239,7 @@ class ImagePictures:
     def _decode(self, cell: Any, number: int) -> NDArray[np.uint8]:
         image = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(image, bytes):
-            raise DatasetError(f"{self._where(number)} is not in the file, wanted the bytes of a PNG or JPEG")
+            raise DatasetError(f"{self._where(number)} is not in the file, expected the bytes of a PNG or JPEG")
         try:
             return decode_image(image)
         except RequestError as error:
@@ -282,7 +282,7 @@ class LeRobotReader:
         """Frames a second as ``info.json`` says. Raises where that can be none, or the frames are stored at another."""
         if self.file_fps is None or not is_rate(self.file_fps):
             raise DatasetError(
-                f"{self.meta_path}: fps: came {self.file_fps}, wanted frames a second above 0; "
+                f"{self.meta_path}: fps: got {self.file_fps}, expected frames a second above 0; "
                 "give the frame rate that is true (fps)"
             )
         stored = self.pictures.fps if self.num_frames > 1 else None

@@ -144,13 +144,15 @@ class Steps:
             raise DatasetError(f"{self.where}: has no `{camera.key}`, which its dataset calls a camera")
         count = 0 if pictures is None else len(pictures)
         if steps not in (None, count):
-            raise DatasetError(f"{self.where}: has {count} pictures of {camera.key} in {steps} steps, wanted one each")
+            raise DatasetError(
+                f"{self.where}: got {count} pictures of {camera.key} in {steps} steps, expected one each"
+            )
         return count
 
     def frames(self, camera: StepFeature, start: int, stop: int) -> Frames:
         """Decode frames start .. stop - 1. Raises DatasetError where one is damaged or of another size than step 0."""
         if stop > self.count(camera):
-            raise DatasetError(f"{self.where}: has {self.count(camera)} frames, wanted {start} to {stop}")
+            raise DatasetError(f"{self.where}: has {self.count(camera)} frames, expected {start} to {stop}")
         first_HWC = self.frame(camera, 0)
         frames_THWC = np.empty((stop - start, *first_HWC.shape), np.uint8)
         for step in range(start, stop):
@@ -158,7 +160,7 @@ class Steps:
             if frame_HWC.shape != first_HWC.shape:
                 raise DatasetError(
                     f"{self.where}: step {step} of {camera.key} is of {frame_HWC.shape[:2]} pixels, "
-                    f"wanted {first_HWC.shape[:2]} like the first"
+                    f"expected {first_HWC.shape[:2]} like the first"
                 )
             frames_THWC[step - start] = frame_HWC
         return frames_THWC
@@ -168,7 +170,7 @@ class Steps:
         picture = self.values[STEPS + camera.key][step]
         where = f"{self.where}: step {step} of {camera.key}"
         if not isinstance(picture, bytes):
-            raise DatasetError(f"{where}: came the number {picture}, wanted the bytes of a PNG or JPEG")
+            raise DatasetError(f"{where}: got the number {picture}, expected the bytes of a PNG or JPEG")
         try:
             return decode_image(picture)
         except RequestError as error:
@@ -177,7 +179,9 @@ class Steps:
     def array(self, feature: StepFeature, camera: StepFeature) -> NDArray[Any]:
         """Numbers of one feature, (T,) or (T, D, ...)."""
         if feature.kind != "number" or feature.problem:
-            raise DatasetError(f"{self.where}: `{feature.key}`: {feature.problem or f'{feature.kind}, wanted numbers'}")
+            raise DatasetError(
+                f"{self.where}: `{feature.key}`: {feature.problem or f'{feature.kind}, expected numbers'}"
+            )
         held = self.values.get(STEPS + feature.key, self.values.get(STEPS + feature.key + FLAT))
         steps = step_count(self.values)
         count = self.count(camera) if steps is None else steps
@@ -190,7 +194,7 @@ class Steps:
         wanted = (count, *feature.shape)
         if numbers.size != math.prod(wanted):
             raise DatasetError(
-                f"{self.where}: `{feature.key}` has {numbers.size} numbers, wanted {math.prod(wanted)} for {wanted}"
+                f"{self.where}: `{feature.key}` has {numbers.size} numbers, expected {math.prod(wanted)} for {wanted}"
             )
         return numbers.reshape(wanted)
 
@@ -220,12 +224,12 @@ def _numbers(feature: StepFeature, held: Values) -> NDArray[Any]:
     dtype = np.dtype(feature.dtype)
     if feature.encoding == "none":
         if dtype.kind != "f" and len(held) and isinstance(held[0], float):
-            raise TypeError(f"came floating-point numbers, wanted {dtype}")
+            raise TypeError(f"got floating-point numbers, expected {dtype}")
         stored = np.float32 if dtype.kind == "f" else np.int64
         return np.fromiter(held, stored, len(held)).astype(dtype)
     texts = [part for part in held if isinstance(part, bytes)]
     if len(texts) < len(held):
-        raise TypeError(f"came numbers, wanted a string a step that holds them ({feature.encoding})")
+        raise TypeError(f"got numbers, expected a string a step that holds them ({feature.encoding})")
     return np.frombuffer(b"".join(map(zlib.decompress, texts) if feature.encoding == "zlib" else texts), dtype)
 
 

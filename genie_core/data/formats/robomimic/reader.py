@@ -84,11 +84,11 @@ def read_robomimic(path: SourcePath) -> RobomimicFile:
         data = file.get("data")
         if not isinstance(data, h5py.Group):
             raise DatasetError(
-                f"{path}: came a file that holds {_names(file)}, wanted robomimic's layout (data/demo_0/obs/<camera>)"
+                f"{path}: got a file that holds {_names(file)}, expected robomimic's layout (data/demo_0/obs/<camera>)"
             )
         demos = demo_names(file)
         if not demos:
-            raise DatasetError(f"{path}: the group `data` holds {_names(data)}, wanted demo_0, demo_1, ...")
+            raise DatasetError(f"{path}: the group `data` holds {_names(data)}, expected demo_0, demo_1, ...")
         cameras, refused = _find_cameras(path, data, demos)
         fps, fps_source, rate_problem = _find_fps(data)
         return RobomimicFile(
@@ -161,7 +161,7 @@ class RobomimicReader:
         if own is None:
             fps, problem = self.file_fps, self.rate_problem
         else:
-            fps, problem = _rate(own), f"attribute fps of the demo: came {own}, wanted frames a second above 0"
+            fps, problem = _rate(own), f"attribute fps of the demo: got {own}, expected frames a second above 0"
         if fps is None and problem is not None:
             raise DatasetError(f"{self._where}: {problem}; give the frame rate that is true (fps)")
         return fps
@@ -293,7 +293,7 @@ def _find_fps(data: h5py.Group) -> tuple[float | None, str | None, str | None]:
         if fps is not None:
             return fps, place, problem
         if value is not None:
-            problem = f"{place}: came {value}, wanted frames a second above 0"
+            problem = f"{place}: got {value}, expected frames a second above 0"
     return None, None, problem
 
 

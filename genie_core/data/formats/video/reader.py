@@ -237,13 +237,13 @@ class VideoReader:
             if (frame.height, frame.width) != (height, width):
                 raise DatasetError(
                     f"{self.path}: frame {number} is {frame.width} x {frame.height} pixels, "
-                    f"wanted {width} x {height} like the ones before"
+                    f"expected {width} x {height} like the ones before"
                 )
             yield frame
 
     def _missing(self, decoded: int) -> DatasetError:
         return DatasetError(
-            f"{self.path}: damaged video: {decoded} frames decoded, wanted the {self.num_frames} that the file lists"
+            f"{self.path}: damaged video: {decoded} frames decoded, expected the {self.num_frames} that the file lists"
         )
 
     def _empty(self, num_frames: int) -> Frames:
