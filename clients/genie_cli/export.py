@@ -1,4 +1,4 @@
-"""``genie export``: labels as a LeRobot dataset, a Parquet file, or robomimic HDF5 that needs no other; and back."""
+"""``genie export``: converts labels to a LeRobot dataset, a Parquet file or self-contained robomimic HDF5, and back."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ if TYPE_CHECKING:
 
 
 def export(
-    labelled: Annotated[
-        Path, typer.Argument(help="File that `genie label` has written, or what `genie export` made of one.")
-    ],
+    labelled: Annotated[Path, typer.Argument(help="File that `genie label` has written, or an export of one.")],
     out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot; must not exist.")],
     to: Annotated[
-        ExportFormat, typer.Option(help="LeRobot v3.0 dataset, Parquet file, or labelled HDF5 that needs no other.")
+        ExportFormat, typer.Option(help="LeRobot v3.0 dataset, Parquet file, or self-contained labelled HDF5.")
     ],
     size: Annotated[
-        str, typer.Option(metavar="SIZE", help="Frames at their source's size, as in the labelled file, or as HxW.")
+        str,
+        typer.Option(metavar="SIZE", help="Size of the frames: source, labelled (as in the labelled file), or HxW."),
     ] = "source",
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Leave the frames out (robomimic).")] = False,
-    fps: Annotated[float | None, typer.Option(help="Frames a second (lerobot), where the labels do not say.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second (lerobot), if the labels do not say.")] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="What the robot was to do, in words (lerobot). [default: a LeRobot or RLDS source's]"),
+        typer.Option(help="Task of the robot, in words (lerobot). [default: a LeRobot or RLDS source's]"),
     ] = None,
     actions: Annotated[
         ExportActions,
-        typer.Option(help="What `action` is (lerobot): the robot's own, or those an alignment has decoded."),
+        typer.Option(help="Contents of `action` (lerobot): the robot's own actions, or those decoded by an alignment."),
     ] = "robot",
 ) -> None:
-    """Turn labels into another format, with their provenance, or an export back into labelled HDF5."""
+    """Convert labels with their provenance to another format, or an export back to labelled HDF5."""
     from genie_core.data.export.run import ExportPlan, export_labels
 
     plan = ExportPlan(to=to, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions)
@@ -47,11 +46,11 @@ def export(
 
 
 def _frames(size: str, labels_only: bool) -> ExportFrames:
-    """Raise GenieError for a size that is none."""
+    """Parse the options of size. Raises GenieError if they are wrong."""
     from genie_core.errors import GenieError
 
     if labels_only and size != "source":
-        raise GenieError("--labels-only leaves the frames out: it does not go with --size")
+        raise GenieError("--labels-only: got it with --size: choose one, it leaves the frames out")
     if labels_only:
         return "none"
     if size == "source":

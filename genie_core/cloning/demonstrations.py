@@ -1,7 +1,7 @@
-"""The expert's episodes, in two halves that are read apart: videos, and actions.
+"""Demonstrations of the expert, read in two separate parts: videos, and actions.
 
-What trains on latent actions calls `read_videos` alone; actions are read where they are meant to be seen, and of a
-policy with N labelled transitions no others than those N leave `labelled_rows`.
+Training on latent actions calls `read_videos` only. Actions are read only where a method may see them: of a policy with
+N labelled transitions, `labelled_rows` returns no others than those N.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Rows = NDArray[np.int64]
 
 
 def read_videos(path: Path) -> list[Frames]:
-    """The frames of every demonstration, (T, H, W, 3) uint8 each. Actions are not read."""
+    """Return the frames of every demonstration, (T, H, W, 3) uint8 each. Actions are not read."""
     return [episode.frames() for episode in open_dataset(path).episodes]
 
 
 def transition_counts(path: Path) -> list[int]:
-    """Transitions of every demonstration."""
+    """Return the number of transitions in every demonstration."""
     return [episode.num_frames - 1 for episode in open_dataset(path).episodes]
 
 
 def read_actions(path: Path) -> Array:
-    """The actions of all transitions, (M, A): of each demonstration all but the last, which leads to no frame.
+    """Return the actions of all transitions, (M, A): in each demonstration all but the last, which leads to no frame.
 
     Raises:
-        DatasetError: a demonstration has none.
+        DatasetError: a demonstration has no actions.
 
     """
     rows = []
@@ -49,19 +49,19 @@ def read_actions(path: Path) -> Array:
 
 
 def label_videos(labeller: Labeller, videos: Sequence[Frames]) -> tuple[Rows, Array]:
-    """What the frozen latent action model makes of videos: codes (M,) and latents (M, D) of all transitions."""
+    """Label videos with the frozen latent action model: codes (M,) and latents (M, D) of all transitions."""
     labels = [labeller.label(video, step=1) for video in videos]
     codes = np.concatenate([label.code[:-1] for label in labels]).astype(np.int64)
     return codes, np.concatenate([label.latent[:-1] for label in labels]).astype(np.float64)
 
 
 def labelled_rows(lengths: Sequence[int], count: int, seed: int) -> Rows:
-    """Which `count` of all transitions are labelled: whole demonstrations in an order drawn by the seed, the last cut.
+    """Choose which `count` transitions are labelled: whole demonstrations in an order drawn by the seed, the last cut.
 
     Args:
-        lengths: transitions of each demonstration.
+        lengths: number of transitions in each demonstration.
         count: N.
-        seed: of the order; for a seed, more labels contain fewer.
+        seed: of the order; with the same seed, a larger N includes a smaller one.
 
     Raises:
         DatasetError: there are fewer than `count`.
@@ -75,14 +75,14 @@ def labelled_rows(lengths: Sequence[int], count: int, seed: int) -> Rows:
 
 
 def write_labels(path: Path, codes_M: Rows, latents_MD: Array) -> None:
-    """Keep what `label_videos` made, for all processes."""
+    """Store the result of `label_videos`, for all processes."""
     with write_hdf5(path) as atomic, atomic.writing() as file:
         file["code"] = codes_M
         file["latent"] = latents_MD
 
 
 def read_labels(path: Path) -> tuple[Rows, Array]:
-    """The way back: codes (M,) and latents (M, D)."""
+    """Read codes (M,) and latents (M, D) back."""
     with read_hdf5(path) as file:
         code, latent = file["code"], file["latent"]
         assert isinstance(code, h5py.Dataset)

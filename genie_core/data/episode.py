@@ -1,4 +1,4 @@
-"""One episode of robot video, wherever it is stored: its frames, read when asked for, and what is known of it."""
+"""One episode of robot video, in any format: its frames, read on demand, and its metadata."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from genie_core.errors import DatasetError
 
 
 class FrameReader(Protocol):
-    """Reads one episode of one file.
+    """Reads one episode from one file.
 
-    It is picklable and holds no open file between calls, so that workers, forked or spawned, can share it.
-    Every member raises DatasetError, naming file and episode, where the file is not what it should be.
+    It is picklable and holds no open file between calls, so that workers, forked or spawned, can share it. Every member
+    raises DatasetError, naming file and episode, if the file is malformed.
     """
 
     @property
@@ -32,7 +32,7 @@ class FrameReader(Protocol):
 
     @property
     def fps(self) -> float | None:
-        """Frames a second as the file says, None where it does not."""
+        """Frames a second according to the file; None if it does not say."""
 
     def read(self, start: int, stop: int) -> Frames:
         """Frames start .. stop - 1, where 0 <= start <= stop <= num_frames."""
@@ -41,23 +41,23 @@ class FrameReader(Protocol):
         """All frames in one pass at constant memory, `size` at a time, the last chunk shorter."""
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """What the file stores under `key` beside the frames, None where there is no such array."""
+        """Return the file's array `key` beside the frames; None if there is none."""
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """The robot's actions where the format has them; None where there are none."""
+        """The robot's actions, from where the format has them; None if there are none."""
 
     @property
     def proprioception(self) -> Proprioception | None:
-        """What the robot feels of itself, from the places that are usual in the format; None where there is none."""
+        """Proprioception, from where the format usually has it; None if there is none."""
 
     @property
     def task(self) -> str | None:
-        """What the robot was to do, in words; None where the file does not say."""
+        """Task of the robot in words; None if the file does not say."""
 
     @property
     def group(self) -> str | None:
-        """Path of the episode's own group where its file is HDF5; None elsewhere."""
+        """Path of the episode's group if the file is HDF5; None otherwise."""
 
 
 _AS_IT_IS = Convention()
@@ -68,16 +68,16 @@ _CHUNK_FRAMES = 256
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode seen by one camera. Making one reads nothing; its members raise DatasetError where they fail.
+    """One episode seen by one camera. Creating one reads nothing; members raise DatasetError if reading fails.
 
     Attributes:
         name: unique in its dataset: ``demo_3``, or a video's path in its folder without the suffix.
         source: file that holds the frames.
-        camera: which of the file's cameras.
-        reader: where the frames come from.
-        fps_override: frames a second as the user gave it, in place of what the file says.
-        convention: how the pictures are stored; `frames` and `chunks` undo it, so that all see upright RGB.
-        actions_path: where in its HDF5 file the robot's actions are, as the user has said; None: where the format has
+        camera: name of the camera.
+        reader: source of the frames.
+        fps_override: frames a second given by the user, in place of what the file says.
+        convention: how the pictures are stored; `frames` and `chunks` return upright RGB.
+        actions_path: path of the robot's actions in its HDF5 file, given by the user; None: where the format has
             them.
 
     """
@@ -92,7 +92,7 @@ class Episode:
 
     @property
     def num_frames(self) -> int:
-        """Exact number of frames, >= 0. Counted on first use where the file does not know it (video)."""
+        """Exact number of frames, >= 0. Counted on first use if the file does not state it (video)."""
         return self.reader.num_frames
 
     @property
@@ -107,7 +107,7 @@ class Episode:
 
     @property
     def fps(self) -> float | None:
-        """Frames a second: the user's word, else the file's; None where neither says."""
+        """Frames a second given by the user, else by the file; None if unknown."""
         return self.reader.fps if self.fps_override is None else self.fps_override
 
     def frames(self, start: int = 0, stop: int | None = None) -> Frames:
@@ -118,7 +118,7 @@ class Episode:
     def chunks(self, size: int | None = None) -> Iterator[Frames]:
         """Yield all frames in order as (n, H, W, 3) uint8, n = `size` >= 1 but for the last, at constant memory.
 
-        Without a size a chunk is about 8 MiB, at most 256 frames.
+        Without `size`, a chunk is about 8 MiB, at most 256 frames.
         """
         if size is None:
             size = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // (self.height * self.width * 3)))
@@ -127,7 +127,7 @@ class Episode:
         return map(self.convention.undone, self.reader.chunks(size))
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """Return what is stored beside the frames under `key` (``states``, ``obs/object``); None where it is not."""
+        """Return the array `key` beside the frames (``states``, ``obs/object``); None if there is none."""
         return self.reader.array(key)
 
     @property

@@ -1,4 +1,4 @@
-"""What an episode's file says of the robot beside its frames: proprioception, put together of where formats have it."""
+"""The robot's own state in an episode: proprioception, assembled from where each format stores it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class Proprioception:
-    """What the robot feels of itself in each frame.
+    """Proprioception: the robot's measurements of itself in each frame.
 
     Attributes:
         state_TS: (T, S) numbers, in the file's own units.
-        names: where each of the S columns comes from.
+        names: origin of each of the S columns.
 
     """
 
@@ -29,16 +29,16 @@ class Proprioception:
 def first_known(
     read: Callable[[str], NDArray[Any] | None], places: Sequence[Sequence[str]], prefix: str, where: str
 ) -> Proprioception | None:
-    """Proprioception from the first of `places` that is there as a whole; None where none is.
+    """Return proprioception from the first of `places` that is complete; None if none is.
 
     Args:
-        read: gives the array under a key, (T,) or (T, D); None where there is none.
-        places: keys whose arrays belong side by side.
-        prefix: what is left out of the names of the columns.
-        where: what errors call the episode.
+        read: returns the array under a key, (T,) or (T, D); None if there is none.
+        places: groups of keys whose arrays are concatenated.
+        prefix: left out of the names of the columns.
+        where: name of the episode in errors.
 
     Raises:
-        DatasetError: the arrays are no numbers for each frame, or not equally many.
+        DatasetError: the arrays are not numeric with one row per frame, or differ in length.
 
     """
     for keys in places:

@@ -1,4 +1,4 @@
-"""Single images, PNG and JPEG, between bytes and arrays. Safe for bytes from strangers: no other format is tried."""
+"""PNG and JPEG images: decoding and encoding. Safe for untrusted bytes: no other format is tried."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_image(path: Path) -> Frames:
     """Read a PNG or JPEG file as one frame, (1, H, W, 3) uint8.
 
     Raises:
-        DatasetError: `path` cannot be read or is no such image; see `decode_image`.
+        DatasetError: `path` cannot be read or is not such an image; see `decode_image`.
 
     """
     try:
@@ -39,15 +39,15 @@ def read_image(path: Path) -> Frames:
 
 
 def is_image(data: bytes) -> bool:
-    """Whether bytes begin as a PNG or JPEG does."""
+    """Return whether bytes begin like a PNG or JPEG."""
     return kind_of(data) is not None
 
 
 def image_size(data: bytes, field: str = "image") -> tuple[int, int]:
-    """Height and width of a PNG or JPEG file in pixels, from its header alone: nothing is decoded.
+    """Return height and width of a PNG or JPEG file in pixels from its header alone, without decoding.
 
     Raises:
-        RequestError: of `field`: other or damaged bytes, or more than MAX_PIXELS pixels.
+        RequestError: about `field`: other or damaged bytes, or more than MAX_PIXELS pixels.
 
     """
     try:
@@ -60,11 +60,11 @@ def image_size(data: bytes, field: str = "image") -> tuple[int, int]:
 def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     """Decode the bytes of a PNG or JPEG file to (H, W, 3) uint8 RGB.
 
-    Grey and palette images become RGB; an alpha channel is accepted where it is opaque everywhere. Text, colour
-    profiles and whatever else does not change pixels is never unpacked.
+    Grey and palette images become RGB; an alpha channel is accepted if it is opaque everywhere. Text, colour profiles
+    and everything else that does not affect pixels is never unpacked.
 
     Raises:
-        RequestError: of `field`: other or damaged bytes, more than MAX_PIXELS pixels, more than 8 bits a channel,
+        RequestError: about `field`: other or damaged bytes, more than MAX_PIXELS pixels, more than 8 bits a channel,
             transparency, or CMYK colours.
 
     """

@@ -1,6 +1,6 @@
-"""Reads what a LeRobot dataset says of itself: ``meta/info.json`` and its list of episodes, v2.0, v2.1 and v3.0.
+"""Metadata of a LeRobot dataset: ``meta/info.json`` and its list of episodes, v2.0, v2.1 and v3.0.
 
-Frames and numbers are `lerobot`'s work.
+`reader` reads frames and numbers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from genie_core.errors import DatasetError, problems_of
 INFO = "meta/info.json"
 
 _LISTS = {"v2.0": "meta/episodes.jsonl", "v2.1": "meta/episodes.jsonl", "v3.0": "meta/episodes"}
-"""Where each version lists its episodes. 2.0 and 2.1 differ only in their statistics, which nobody reads here."""
+"""Where each version lists its episodes. 2.0 and 2.1 differ only in their statistics, which are not read here."""
 
 _ROWS = 1000
-"""Rows of a list of episodes that are held at a time."""
+"""Number of rows of a list of episodes held in memory at a time."""
 
 _SPLIT = re.compile(r"(\d+):(\d+)")
 
@@ -44,7 +44,7 @@ class Feature(BaseModel):
 
     @property
     def is_camera(self) -> bool:
-        """Whether there is a picture of it for every frame."""
+        """Whether it holds a picture for every frame."""
         return self.dtype in ("video", "image")
 
     @property
@@ -55,7 +55,7 @@ class Feature(BaseModel):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of a picture as declared, (0, 0) where they are not."""
+        """Declared height and width of a picture; (0, 0) if not declared."""
         if len(self.shape) != 3:
             return 0, 0
         names = [str(name).rstrip("s") for name in self.names] if isinstance(self.names, Sequence) else []
@@ -65,7 +65,7 @@ class Feature(BaseModel):
 
 
 class Info(BaseModel):
-    """What Genie reads of ``meta/info.json``."""
+    """The part of ``meta/info.json`` that Genie reads."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,13 +82,13 @@ class Info(BaseModel):
 
 @dataclass(frozen=True)
 class Entry:
-    """One episode as the dataset lists it.
+    """One episode in the dataset's list.
 
     Attributes:
         index: its number.
         length: its number of frames.
-        where: what its file names are made of, and in v3.0 where in shared videos it begins and ends, seconds.
-        task: the first of what the robot was to do, in words; None where the list does not say.
+        where: values that its file names are made of, and in v3.0 its start and end in shared videos, seconds.
+        task: first of its tasks, in words; None if the list does not say.
 
     """
 
@@ -99,18 +99,18 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What it is called: ``episode_000003``."""
+        """Name of the episode: ``episode_000003``."""
         return f"episode_{self.index:06d}"
 
 
 @dataclass(frozen=True)
 class LeRobotMeta:
-    """The metadata of one dataset.
+    """Metadata of one dataset.
 
     Attributes:
-        path: the dataset's folder.
+        path: folder of the dataset.
         info: from ``meta/info.json``.
-        entries: its episodes by number.
+        entries: episodes by number.
 
     """
 
@@ -130,12 +130,12 @@ class LeRobotMeta:
 
     @property
     def depths(self) -> tuple[str, ...]:
-        """Features that are pictures of depth, and no cameras."""
+        """Depth features, which are not cameras."""
         return tuple(key for key, feature in self.info.features.items() if feature.is_camera and feature.is_depth)
 
     @property
     def masks(self) -> dict[str, tuple[str, ...]]:
-        """Names of episodes by split (``"train": "0:60"``); a split that is no range of numbers is none."""
+        """Names of episodes by split (``"train": "0:60"``); splits that are not ranges of numbers are skipped."""
         masks = {}
         for split, text in self.info.splits.items():
             found = _SPLIT.fullmatch(text.strip())
@@ -146,7 +146,7 @@ class LeRobotMeta:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd in it but stops nothing."""
+        """Oddities that do not stop reading."""
         listed = {"total_episodes": len(self.entries), "total_frames": sum(entry.length for entry in self.entries)}
         odd = [f"{key}: no camera, depth is not read" for key in self.depths]
         for key, count in listed.items():
@@ -156,7 +156,7 @@ class LeRobotMeta:
         return tuple(odd)
 
     def data_file(self, entry: Entry, *, following: bool = False) -> SourcePath:
-        """The Parquet file that holds the numbers of `entry`, or the file `following` it."""
+        """Return the Parquet file that holds the numbers of `entry`, or the file `following` it."""
         chunk, file = entry.where.get("data/chunk_index"), entry.where.get("data/file_index")
         if following and chunk is not None and file is not None:
             carry, file = divmod(file + 1, self.info.chunks_size)
@@ -164,7 +164,7 @@ class LeRobotMeta:
         return self._file("data_path", self.info.data_path, entry, chunk_index=chunk, file_index=file)
 
     def video_file(self, entry: Entry, camera: str) -> SourcePath:
-        """The video that holds the frames of `entry` seen by `camera`."""
+        """Return the video that holds the frames of `entry` seen by `camera`."""
         if self.info.video_path is None:
             raise DatasetError(f"{self.path / INFO}: `{camera}` is a video, but there is no video_path")
         chunk, file = (entry.where.get(f"videos/{camera}/{part}_index") for part in ("chunk", "file"))
@@ -172,14 +172,14 @@ class LeRobotMeta:
         return self._file("video_path", self.info.video_path, entry, **names)
 
     def between_s(self, entry: Entry, camera: str) -> tuple[float, float] | None:
-        """When `entry` begins and ends in its video, seconds; None where the video is all its own."""
+        """Return start and end of `entry` in its video, seconds; None if it has a video of its own."""
         if not self.is_shared:
             return None
         begin, end = (entry.where[f"videos/{camera}/{part}_timestamp"] for part in ("from", "to"))
         return begin, end
 
     def _file(self, field: str, template: str, entry: Entry, **names: str | float | None) -> SourcePath:
-        """Fill a template of ``info.json``; a dataset may be anybody's, so it must not lead out of the folder."""
+        """Fill a template of ``info.json``; datasets are untrusted, so the result must not lead out of the folder."""
         numbers = {key: int(value) if isinstance(value, float) else value for key, value in names.items()}
         chunk = entry.index // self.info.chunks_size
         try:
@@ -192,7 +192,7 @@ class LeRobotMeta:
 
 
 def is_lerobot(path: SourcePath) -> bool:
-    """Whether a folder is a LeRobot dataset: its ``meta/info.json`` names a version, or is damaged."""
+    """Return whether a folder is a LeRobot dataset: its ``meta/info.json`` names a version, or is damaged."""
     try:
         values = json.loads((path / INFO).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -206,7 +206,7 @@ def read_lerobot_meta(path: SourcePath) -> LeRobotMeta:
     """Read the metadata of the dataset in the folder `path`.
 
     Raises:
-        DatasetError: a file of it is missing, damaged, or not of a version that Genie knows.
+        DatasetError: a file is missing or damaged, or has a version that Genie does not know.
 
     """
     info = _read_info(path / INFO)
@@ -242,7 +242,7 @@ def _read_info(path: SourcePath) -> Info:
 
 
 def _read_episode_lines(path: SourcePath) -> list[Entry]:
-    """The entries of ``episodes.jsonl``."""
+    """Return the entries of ``episodes.jsonl``."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except OSError as error:
@@ -264,7 +264,7 @@ def _read_episode_lines(path: SourcePath) -> list[Entry]:
 
 
 def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
-    """The entries of ``meta/episodes/chunk-*/file-*.parquet``, without the statistics that are most of their bytes."""
+    """Return the entries of ``meta/episodes/chunk-*/file-*.parquet``, without reading the (large) statistics."""
     wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     videos = [key for key, feature in info.features.items() if feature.dtype == "video"]
     for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
@@ -296,7 +296,7 @@ def _column(table: ParquetTable, key: str) -> list[float]:
 
 
 def _tasks(table: ParquetTable) -> Iterator[Any]:
-    """What the list says of each episode's tasks; None where it says nothing."""
+    """Yield the tasks of each episode as listed; None if not listed."""
     if "tasks" not in table.columns:
         yield from repeat(None, table.num_rows)
         return
@@ -305,7 +305,7 @@ def _tasks(table: ParquetTable) -> Iterator[Any]:
 
 
 def _entry(index: float, length: float, where: Mapping[str, float], tasks: Any) -> Entry:
-    """An entry of whole numbers that are not below 0. Raises ValueError or TypeError where they are not."""
+    """Return an entry with non-negative whole numbers. Raises ValueError or TypeError for anything else."""
     if int(index) != index or int(length) != length or index < 0 or length < 0:
         raise ValueError(index, length)
     task = tasks[0] if isinstance(tasks, list) and tasks else tasks

@@ -1,6 +1,6 @@
-"""Reads robot video in LeRobot's formats: v2.0 and v2.1 (a video and a Parquet file an episode), v3.0 (shared files).
+"""Reading of robot video in LeRobot's formats: v2.0 and v2.1 (one video and Parquet file per episode), v3.0 (shared).
 
-Frames and rows of an episode must be as many as its dataset lists; where they are not, nothing of it is read.
+Frames and rows of an episode must match the number that its dataset lists; otherwise none of it is read.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError, RequestError
 
 _RATE_TOLERANCE = 0.01
-"""Part by which the rate of a video may differ from what the dataset says: 29.97 is called 30."""
+"""Relative difference allowed between a video's rate and the dataset's: 29.97 is called 30."""
 
 
 class Pictures(Protocol):
-    """Where the frames of one episode are stored."""
+    """Stored frames of one episode."""
 
     @property
     def path(self) -> SourcePath:
-        """The file that holds them."""
+        """File that holds them."""
 
     @property
     def num_frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -45,25 +45,25 @@ class Pictures(Protocol):
 
     @property
     def fps(self) -> float | None:
-        """Frames a second as they are stored, None where that does not tell."""
+        """Frames a second as stored; None if unknown."""
 
     @property
     def is_uneven(self) -> bool:
-        """Whether they are known to follow each other at intervals that differ by more than half."""
+        """Whether intervals between frames are known to differ by more than half."""
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
-        """Frames start .. stop - 1, `size` at a time."""
+        """Yield frames start .. stop - 1, `size` at a time."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A Parquet file of one episode or, where `is_shared`, of several that share this object as well."""
+    """A Parquet file of one episode or, if `is_shared`, of several episodes, which share this object too."""
 
     table: ParquetTable
     is_shared: bool
 
     def rows(self, episode: int) -> range:
-        """The rows of an episode, none where it is not there. Raises DatasetError where they are not in one piece."""
+        """Return the rows of an episode, empty if there are none. Raises DatasetError if they are not contiguous."""
         return self._rows_by_episode.get(episode, range(0)) if self.is_shared else range(self.table.num_rows)
 
     @cached_property
@@ -81,13 +81,13 @@ class DataFile:
 
 @dataclass(frozen=True)
 class EpisodeRows:
-    """The rows of one episode.
+    """Rows of one episode.
 
     Attributes:
         entry: the episode.
-        listed: the file that its dataset lists it in.
-        following: the file after that, where rows that are not in `listed` are looked for: early releases of
-            LeRobot's converter from v2.1 list the first episode of a file in the one before. None where there is none.
+        listed: file in which the dataset lists it.
+        following: the next file, in which rows missing from `listed` are looked up: early releases of LeRobot's
+            converter from v2.1 list the first episode of a file in the previous one. None if there is none.
 
     """
 
@@ -97,12 +97,12 @@ class EpisodeRows:
 
     @property
     def table(self) -> ParquetTable:
-        """The file that holds them."""
+        """File that holds them."""
         return self._file.table
 
     @cached_property
     def span(self) -> range:
-        """Which they are. Raises DatasetError where they are not as many as listed, or not in order."""
+        """Range of the rows. Raises DatasetError if they are not as many as listed, or not in order."""
         path, rows, entry = self.table.path, self._file.rows(self.entry.index), self.entry
         if len(rows) != entry.length:
             raise DatasetError(f"{path}: {entry.name} has {len(rows)} rows, its dataset lists {entry.length} frames")
@@ -114,7 +114,7 @@ class EpisodeRows:
         return rows
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """The numbers of a column, (T,) or (T, D, ...); None where there is no such column."""
+        """Return the numbers of a column, (T,) or (T, D, ...); None if there is no such column."""
         return self.table.array(key, self.span)
 
     @cached_property
@@ -139,7 +139,7 @@ class VideoPictures:
 
     @property
     def num_frames(self) -> int:
-        """Counted on first use."""
+        """Number of frames, counted on first use."""
         return len(self._span)
 
     @property
@@ -149,17 +149,17 @@ class VideoPictures:
 
     @property
     def fps(self) -> float | None:
-        """Average rate of the episode's own frames; a joined video's header may be wrong about it."""
+        """Average rate of the episode's own frames; the header of a joined video may be wrong."""
         times_s = self._times_s
         return self.video.fps if times_s is None else _rate(times_s)
 
     @property
     def is_uneven(self) -> bool:
-        """Whether the episode's own frames are."""
+        """Whether the episode's own frames are unevenly spaced."""
         return self._times_s is not None and are_uneven(self._times_s)
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
-        """Frames start .. stop - 1, decoded from the last key frame before."""
+        """Yield frames start .. stop - 1, decoded from the key frame before them."""
         if self.between_s is None and (start, stop) == (0, self.num_frames):
             return self.video.chunks(size)
         return self.video.chunks_between(self._span.start + start, self._span.start + stop, size)
@@ -171,7 +171,7 @@ class VideoPictures:
         times_s = self.video.times_s
         if times_s is None:
             raise DatasetError(f"{self.path}: its frames bear no times to find an episode by")
-        # Begin and end are sums of rounded lengths: half a frame early, no frame is taken for its neighbour.
+        # Start and end are sums of rounded lengths: half a frame early, no frame is mistaken for its neighbour.
         early_s = np.median(np.diff(times_s)) / 2 if len(times_s) > 1 else 0.0
         start, stop = np.searchsorted(times_s, np.array(self.between_s) - early_s).tolist()
         return range(start, stop)
@@ -184,7 +184,7 @@ class VideoPictures:
 
 @dataclass(frozen=True)
 class ImagePictures:
-    """Frames that lie as PNG or JPEG in the Parquet file itself."""
+    """Frames stored as PNG or JPEG in the Parquet file itself."""
 
     rows: EpisodeRows
     camera: str
@@ -196,29 +196,29 @@ class ImagePictures:
 
     @property
     def num_frames(self) -> int:
-        """One a row."""
+        """Number of rows."""
         return len(self._span)
 
     @cached_property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of the first."""
+        """Height and width of the first frame."""
         height, width, _ = self._decode(next(self.rows.table.cells(self.camera, self._span[:1], 1))[0], 0).shape
         return height, width
 
     @cached_property
     def fps(self) -> float | None:
-        """From the column `timestamp`; None where there is none, or only one frame."""
+        """Frame rate from the column `timestamp`; None if there is none, or only one frame."""
         times_s = self.rows.array("timestamp")
         return None if times_s is None else _rate(times_s)
 
     @property
     def is_uneven(self) -> bool:
-        """From the column `timestamp`."""
+        """Whether times in the column `timestamp` are unevenly spaced."""
         times_s = self.rows.array("timestamp")
         return times_s is not None and are_uneven(times_s.astype(np.float64))
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
-        """Frames start .. stop - 1."""
+        """Yield frames start .. stop - 1."""
         for cells in self.rows.table.cells(self.camera, self._span[start:stop], size):
             frames = [self._decode(cell, start + number) for number, cell in enumerate(cells)]
             for number, frame_HWC in enumerate(frames):
@@ -250,7 +250,7 @@ class ImagePictures:
 
 
 def _rate(times_s: NDArray[np.float64]) -> float | None:
-    """Frames a second of frames shown at `times_s`, (T,); None where they are too few, or their times do not rise."""
+    """Return the frame rate of frames shown at `times_s`, (T,); None if they are too few, or do not increase."""
     if len(times_s) < 2 or not times_s[-1] > times_s[0]:
         return None
     return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
@@ -269,17 +269,17 @@ class LeRobotReader:
 
     @property
     def num_frames(self) -> int:
-        """Number of frames, in which list of episodes, rows and pictures agree."""
+        """Number of frames, on which list of episodes, rows and pictures agree."""
         return len(self._span)
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width in pixels; of an episode without frames as its dataset declares them."""
+        """Height and width in pixels; for an episode without frames, as the dataset declares them."""
         return self.pictures.frame_size if self.entry.length else self.declared_size
 
     @property
     def fps(self) -> float:
-        """Frames a second as ``info.json`` says. Raises where that can be none, or the frames are stored at another."""
+        """Frames a second of ``info.json``. Raises DatasetError if invalid, or not the rate of the stored frames."""
         if self.file_fps is None or not is_rate(self.file_fps):
             raise DatasetError(
                 f"{self.meta_path}: fps: got {self.file_fps}, expected frames a second above 0; "
@@ -295,28 +295,28 @@ class LeRobotReader:
 
     @property
     def is_uneven(self) -> bool:
-        """Whether frames are known to follow each other at intervals that differ by more than half."""
+        """Whether intervals between frames are known to differ by more than half."""
         return self.num_frames > 1 and self.pictures.is_uneven
 
     def read(self, start: int, stop: int) -> Frames:
-        """Frames start .. stop - 1, (n, H, W, 3) uint8."""
+        """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
         if start >= stop:
             return np.empty((0, *self.frame_size, 3), np.uint8)
-        _ = self.num_frames  # raises where frames and rows do not belong together
+        _ = self.num_frames  # raises if frames and rows do not match
         return next(self.pictures.chunks_between(start, stop, stop - start))
 
     def chunks(self, size: int) -> Iterator[Frames]:
-        """All frames, `size` at a time."""
+        """Yield all frames, `size` at a time."""
         if self.num_frames:
             yield from self.pictures.chunks_between(0, self.num_frames, size)
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """Numbers of the feature `key`, (T,) or (T, D)."""
+        """Return the numbers of the feature `key`, (T,) or (T, D)."""
         return self.rows.array(key)
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """The feature ``actions``, as some call it, else ``action``."""
+        """The feature ``actions`` of some datasets, else ``action``."""
         return self.rows.array("actions" if "actions" in self.rows.table.columns else "action")
 
     @property
@@ -345,9 +345,9 @@ class LeRobotReader:
 
 
 def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
-    """Yield the reader of each of the dataset's entries; nothing is opened.
+    """Yield the reader of each of the dataset's entries, without opening files.
 
-    Episodes that share a file share what is learnt of it. Raises DatasetError where a file's name cannot be made.
+    Episodes in the same file share its cached facts. Raises DatasetError if a file's name cannot be formed.
     """
 
     @cache

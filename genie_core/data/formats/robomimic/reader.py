@@ -1,6 +1,6 @@
-"""Reads robot video in robomimic's HDF5 layout: ``data/demo_N/obs/<camera>``, as robomimic, LIBERO and Genie write it.
+"""Reading of robot video in robomimic's HDF5 layout, ``data/demo_N/obs/<camera>``; also LIBERO's and Genie's.
 
-Nothing is kept open between calls: opening costs a third of a millisecond, and workers may be forked at any time.
+Nothing is kept open between calls: opening takes a third of a millisecond, and workers may be forked at any time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 LABEL_GROUP = "latent_actions"
-"""Group in a demo that holds Genie's labels; see `label_schema`."""
+"""Group in a demo that holds Genie's labels; see `genie_core.data.labelled.schema`."""
 
 _IMAGE_CONVENTION = "macros_image_convention"
 _LIBERO = (_IMAGE_CONVENTION, "bddl_file_name", "problem_info")
@@ -37,26 +37,26 @@ PROPRIOCEPTION = (
     ("obs/ee_pos", "obs/ee_ori", "obs/gripper_states"),
     ("obs/robot0_eef_pos",),
 )
-"""Where proprioception is: our own export of other formats', robomimic's, LIBERO's."""
+"""Places of proprioception: in our own exports of other formats, robomimic's, LIBERO's."""
 
 _DEMO_NAME = re.compile(r"demo_(\d+)")
 
 
 @dataclass(frozen=True)
 class RobomimicFile:
-    """What one robomimic file holds, as far as its first demo, its attributes and its names tell.
+    """Contents of a robomimic file, according to its first demo, attributes and names.
 
     Attributes:
         path: the file.
         demos: names ``demo_N`` in the order of N.
-        ignored: keys of ``data`` that are no demos.
-        cameras: observations that are (T, H, W, 3) uint8, of the first demo that has any.
-        refused: other observations of that demo that look like images, and why each is no camera.
-        fps: frames a second, None where the file does not say.
+        ignored: keys of ``data`` that are not demos.
+        cameras: observations of shape (T, H, W, 3) uint8, of the first demo that has any.
+        refused: other observations of that demo that look like images, and why they are not cameras.
+        fps: frames a second; None if the file does not say.
         fps_source: where `fps` was found, in words.
-        masks: names of demos by the name of the filter key (``train``, ``valid``).
-        rate_problem: a frame rate that the file states and that can be none, in words; None where there is none such.
-        is_libero: whether its attributes are those that LIBERO adds.
+        masks: names of demos by filter key (``train``, ``valid``).
+        rate_problem: description of an invalid frame rate in the file; None if there is none.
+        is_libero: whether it has the attributes that LIBERO adds.
         image_convention: its attribute ``macros_image_convention``: ``opengl`` (upside down) or ``opencv``.
 
     """
@@ -79,7 +79,7 @@ class RobomimicFile:
 
 
 def read_robomimic(path: SourcePath) -> RobomimicFile:
-    """Look into a robomimic file. Raises DatasetError where `path` is no such file or holds no demo."""
+    """Survey a robomimic file. Raises DatasetError if `path` is not one or holds no demo."""
     with read_hdf5(path) as file:
         data = file.get("data")
         if not isinstance(data, h5py.Group):
@@ -107,9 +107,9 @@ def read_robomimic(path: SourcePath) -> RobomimicFile:
 
 
 def read_demo(path: SourcePath, data: h5py.Group, demo: str, camera: str) -> RobomimicReader:
-    """Return the reader of one demo of an open file's group `data`, without a look at the others.
+    """Return the reader of one demo in an open file's group `data`, without looking at the others.
 
-    Raises DatasetError where its observations are a link that leads nowhere.
+    Raises DatasetError if its observations are a broken link.
     """
     require_link(data[demo], "obs", f"{path}: {demo}")
     fps, _, rate_problem = _find_fps(data)
@@ -117,13 +117,13 @@ def read_demo(path: SourcePath, data: h5py.Group, demo: str, camera: str) -> Rob
 
 
 def demo_names(file: h5py.File) -> tuple[str, ...]:
-    """Names ``demo_N`` in the group ``data``, in the order of N."""
+    """Return the names ``demo_N`` in the group ``data``, in the order of N."""
     names = [key for key in file.get("data", ()) if _DEMO_NAME.fullmatch(key)]
     return tuple(sorted(names, key=lambda name: int(name.removeprefix("demo_"))))
 
 
 def is_libero(data: h5py.Group) -> bool:
-    """Whether the group ``data`` carries attributes that only LIBERO writes."""
+    """Return whether the group ``data`` has attributes that only LIBERO writes."""
     return any(key in data.attrs for key in _LIBERO)
 
 
@@ -146,7 +146,7 @@ class RobomimicReader:
 
     @property
     def num_frames(self) -> int:
-        """Number of frames the camera's array holds."""
+        """Number of frames in the camera's array."""
         return self._facts.num_frames
 
     @property
@@ -156,7 +156,7 @@ class RobomimicReader:
 
     @property
     def fps(self) -> float | None:
-        """Frames a second: the demo's attribute ``fps``, else the file's, else None. Raises where it can be none."""
+        """Frames a second: the demo's attribute ``fps``, else the file's, else None. Raises DatasetError if invalid."""
         own = self._facts.fps
         if own is None:
             fps, problem = self.file_fps, self.rate_problem
@@ -174,20 +174,20 @@ class RobomimicReader:
         return _DemoFacts(num_frames, (height, width), fps)
 
     def read(self, start: int, stop: int) -> Frames:
-        """Frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
+        """Return frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
         with self._open() as demo:
             frames: Frames = self._frames_of(demo)[start:stop]
         return frames
 
     def chunks(self, size: int) -> Iterator[Frames]:
-        """All frames, `size` at a time."""
+        """Yield all frames, `size` at a time."""
         with self._open() as demo:
             dataset = self._frames_of(demo)
             for start in range(0, len(dataset), size):
                 yield dataset[start : start + size]
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """The array at ``data/<demo>/<key>``; None where there is none."""
+        """Return the array at ``data/<demo>/<key>``; None if there is none."""
         with self._open() as demo:
             dataset = demo.get(key)
             if isinstance(dataset, h5py.Dataset):
@@ -203,12 +203,12 @@ class RobomimicReader:
 
     @property
     def proprioception(self) -> Proprioception | None:
-        """Of our own exports, robomimic's, or LIBERO's: the first that is there."""
+        """Proprioception of our own exports, robomimic or LIBERO: the first that exists."""
         return first_known(self.array, PROPRIOCEPTION, "obs/", self._where)
 
     @property
     def task(self) -> None:
-        """Not looked for: these formats have no one place for it."""
+        """None: these formats have no standard place for it."""
 
     @property
     def group(self) -> str:
@@ -254,7 +254,7 @@ def _observations(demo: h5py.Group, where: str) -> h5py.Group:
 
 
 def require_link(group: h5py.Group, key: str, where: str) -> None:
-    """Raise DatasetError if `key` is a link that leads nowhere."""
+    """Raise DatasetError if `key` is a broken link."""
     link = group.get(key, getlink=True) if key in group else None
     if isinstance(link, h5py.ExternalLink) and group.get(key) is None:
         raise DatasetError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
@@ -263,7 +263,7 @@ def require_link(group: h5py.Group, key: str, where: str) -> None:
 
 
 def _find_cameras(path: SourcePath, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Cameras, and refused images, of the first demo that has either."""
+    """Return cameras, and refused images, of the first demo that has either."""
     for name in demos:
         if "obs" not in data[name]:
             continue
@@ -282,7 +282,7 @@ def _find_cameras(path: SourcePath, data: h5py.Group, demos: tuple[str, ...]) ->
 
 
 def _find_fps(data: h5py.Group) -> tuple[float | None, str | None, str | None]:
-    """Frame rate of a file, where it was found, and what is wrong with one that can be none."""
+    """Return the frame rate of a file, where it was found, and what is wrong with an invalid one."""
     places = {"attribute fps of the group data": data.attrs.get("fps")}
     with suppress(KeyError, TypeError, ValueError):
         freq = json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"]
@@ -319,7 +319,7 @@ def _read_masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
 
 
 def _names(group: h5py.Group) -> str:
-    """The first keys of a group, for an error message."""
+    """Return the first keys of a group, for an error message."""
     keys = list(group)
     return (", ".join(f"`{key}`" for key in keys[:8]) + (", ..." if len(keys) > 8 else "")) or "nothing"
 

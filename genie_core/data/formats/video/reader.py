@@ -1,7 +1,7 @@
-"""Reads robot video from video files (MP4, MKV, WebM, AVI, MOV, GIF; whatever codec FFmpeg decodes) frame by frame.
+"""Reading of robot video from video files (MP4, MKV, WebM, AVI, MOV, GIF; any codec that FFmpeg decodes).
 
-Frames are those of the decoder in order of presentation, one each, however unevenly they are spaced in time. Rotation
-in the file's metadata is not applied and transparency is dropped; of several streams the one FFmpeg finds best is read.
+Frames are the decoder's, in order of presentation, however unevenly they are spaced in time. Rotation in the metadata
+is not applied, transparency is dropped, and of several streams FFmpeg's choice of the best is read.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
 VIDEO_CAMERA = "video"
-"""Name of the one camera of a video file."""
+"""Name of the only camera of a video file."""
 
 _TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
-"""Containers that store when each frame is shown. In others (AVI) FFmpeg guesses, and frames are found by counting."""
+"""Containers that store presentation times. For others (AVI) FFmpeg guesses them, and frames are found by counting."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Index:
-    """Which frames there are: their number and, where every frame has one of its own, their timestamps in order.
+    """Frames of the file: their number and, if each has its own, their timestamps in order.
 
-    `tick_s` is what a timestamp counts, seconds.
+    `tick_s` is the unit of timestamps, seconds.
     """
 
     num_frames: int
@@ -61,7 +61,7 @@ class VideoReader:
 
     @property
     def num_frames(self) -> int:
-        """Exact number of frames that decode. The first use reads the file through; an odd one is decoded to count."""
+        """Exact number of frames that decode. The first use scans the file; unusual files are decoded to count."""
         return self._index.num_frames
 
     @property
@@ -71,18 +71,18 @@ class VideoReader:
 
     @property
     def fps(self) -> float | None:
-        """Average frames a second, as the file says or its timestamps tell."""
+        """Average frames a second, according to the file or its timestamps."""
         return self._header.fps
 
     @property
     def times_s(self) -> NDArray[np.float64] | None:
-        """When each frame is shown, (T,) seconds in order; None where timestamps do not tell the frames apart."""
+        """Presentation times, (T,) seconds in order; None if timestamps do not identify the frames."""
         timestamps = self._index.timestamps
         return None if timestamps is None else timestamps * self._index.tick_s
 
     @property
     def is_uneven(self) -> bool:
-        """Whether frames are known to follow each other at intervals that differ by more than half."""
+        """Whether intervals between frames are known to differ by more than half."""
         return self.times_s is not None and are_uneven(self.times_s)
 
     @cached_property
@@ -106,19 +106,19 @@ class VideoReader:
         return _Index(len(timestamps), np.array(known, np.int64) if identify else None, tick_s)
 
     def read(self, start: int, stop: int) -> Frames:
-        """Frames start .. stop - 1, (n, H, W, 3) uint8, decoded from the last key frame before where possible."""
+        """Return frames start .. stop - 1, (n, H, W, 3) uint8, decoded from the key frame before them if possible."""
         return next(self.chunks_between(start, stop, stop - start), self._empty(0))
 
     def chunks(self, size: int) -> Iterator[Frames]:
-        """All frames, `size` at a time, decoded once."""
+        """Yield all frames, `size` at a time, decoded once."""
         return self._gather(self._all_pictures(), size)
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
-        """Frames start .. stop - 1, `size` at a time, at constant memory and in one pass from the last key frame."""
+        """Yield frames start .. stop - 1, `size` at a time, at constant memory, in one pass from a key frame."""
         return self._gather(self._pictures(start, stop), size)
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """None: a video holds nothing beside its frames."""
+        """Return None: a video holds nothing beside its frames."""
         return None
 
     @property
@@ -138,7 +138,7 @@ class VideoReader:
         """None."""
 
     def _gather(self, pictures: Iterator[VideoFrame], size: int) -> Iterator[Frames]:
-        """Pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
+        """Yield pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
         converter = RgbConverter(centred=self._header.codec not in COLOURS_AT_THE_LEFT)
         chunk_THWC, filled = self._empty(size), 0
         for picture in pictures:
@@ -151,7 +151,7 @@ class VideoReader:
             yield chunk_THWC[:filled]
 
     def _all_pictures(self) -> Iterator[VideoFrame]:
-        """Every picture; raises DatasetError at the end where they are not as many as the file lists."""
+        """Yield every picture. Raises DatasetError at the end if they are not as many as the file lists."""
         wanted, decoded = self.num_frames, 0
         with self._open() as (container, stream):
             for picture in self._decode(container, stream):
@@ -161,7 +161,7 @@ class VideoReader:
             raise self._missing(decoded)
 
     def _pictures(self, start: int, stop: int) -> Iterator[VideoFrame]:
-        """Pictures start .. stop - 1, found by their timestamps; from where those fail, by counting."""
+        """Yield pictures start .. stop - 1, found by timestamps, or by counting once those fail."""
         found = start
         for picture in self._pictures_from_key_frame(start, stop):
             found += 1
@@ -176,7 +176,7 @@ class VideoReader:
             raise self._missing(found)
 
     def _pictures_from_key_frame(self, start: int, stop: int) -> Iterator[VideoFrame]:
-        """Pictures from `start` on as long as each has the timestamp that the index says; may be none at all."""
+        """Yield pictures from `start` on as long as timestamps match the index; possibly none."""
         timestamps = self._index.timestamps
         if timestamps is None or start == 0 or start >= stop:
             return
@@ -195,9 +195,9 @@ class VideoReader:
                     return
 
     def _read_packets(self, container: InputContainer, stream: VideoStream) -> tuple[list[int | None], bool]:
-        """Timestamps of all compressed frames, in the file's order, and whether each will decode to just one frame.
+        """Return timestamps of all compressed frames, in file order, and whether each will decode to exactly one frame.
 
-        Raises DatasetError if the file ends before what its header promises.
+        Raises DatasetError if the file ends before its header's length.
         """
         timestamps: list[int | None] = []
         last: float = 0.0
@@ -229,7 +229,7 @@ class VideoReader:
             )
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        """All frames in order of presentation; raises DatasetError where one is damaged or of another size."""
+        """Yield all frames in order of presentation. Raises DatasetError if one is damaged or has another size."""
         height, width = self.frame_size
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
@@ -251,7 +251,7 @@ class VideoReader:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """Open the file and its best video stream; FFmpeg's errors, also those in the block, become DatasetError."""
+        """Open the file and its best video stream; FFmpeg's errors, also in the block, become DatasetError."""
         try:
             with av.open(
                 str(local_file(self.path)), metadata_errors="ignore", options={"protocol_whitelist": "file"}
@@ -267,7 +267,7 @@ class VideoReader:
 
 
 def are_uneven(times_s: NDArray[np.float64]) -> bool:
-    """Whether the intervals between frames shown at `times_s`, (T,), differ by more than half."""
+    """Return whether the intervals between frames shown at `times_s`, (T,), differ by more than half."""
     if len(times_s) < 3:
         return False
     intervals = np.diff(times_s)
@@ -275,7 +275,7 @@ def are_uneven(times_s: NDArray[np.float64]) -> bool:
 
 
 def _promised_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """How long the header says the video is; None where it does not, or speaks of other streams as well."""
+    """Return the duration in the header; None if it has none, or includes other streams."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None and len(container.streams) == 1:
@@ -284,7 +284,7 @@ def _promised_seconds(container: InputContainer, stream: VideoStream) -> float |
 
 
 def _ends_as_gif(path: Path) -> bool:
-    """Whether a GIF ends with its trailer; zeros behind it are harmless."""
+    """Return whether a GIF ends with its trailer; zeros after it are harmless."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 1024))
         return file.read().rstrip(b"\0").endswith(b";")
