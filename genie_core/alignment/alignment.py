@@ -114,6 +114,7 @@ class Alignment:
         Raises:
             RequestError: naming the argument: a wrong shape, a code out of range, a latent that is not finite, or
                 missing frames.
+
         """
         inputs = self._inputs(latent_TD, code_T)
         if how == "dictionary":

@@ -1,4 +1,4 @@
-"""Says what a dataset holds, whether and how it can be labelled, and everything that stands in the way."""
+"""Inspection of a dataset: contents, whether and how it can be labelled, and every obstacle."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from genie_core.errors import DatasetError
 
 
 class EpisodeReport(BaseModel):
-    """What is known of one episode; frames, size and rate are None where it cannot be read.
+    """Facts about one episode; frames, size and rate are None if it cannot be read.
 
     Attributes:
-        name: its name in the dataset.
+        name: name in the dataset.
         frames: number of frames.
         height: of a frame, pixels.
         width: of a frame, pixels.
-        fps: frames a second, None where unknown.
-        problem: why it has no labels to give, None where it has.
+        fps: frames a second; None if unknown.
+        problem: why it cannot be labelled; None if it can.
 
     """
 
@@ -42,26 +42,26 @@ class EpisodeReport(BaseModel):
 
 
 class DatasetReport(BaseModel):
-    """What a dataset holds.
+    """Facts about a dataset.
 
     Attributes:
         path: what was inspected.
         format: how frames are stored.
-        why: by what the format was recognised, in words.
+        why: how the format was recognised, in words.
         files: number of files that hold frames.
         cameras: names of the cameras that every file has.
-        camera: the camera that would be labelled, None where one has to be named.
-        fps: frames a second, None where unknown or not the same for all episodes.
-        fps_source: where the frame rate comes from, in words, None where there is none.
-        colour: order of the channels in the stored pictures, ``rgb`` or ``bgr``, as it is taken when reading.
+        camera: camera that would be labelled; None if one has to be named.
+        fps: frames a second; None if unknown or not the same for all episodes.
+        fps_source: where the frame rate comes from, in words; None if there is none.
+        colour: channel order of the stored pictures that reading assumes, ``rgb`` or ``bgr``.
         upside_down: whether stored pictures are turned over when read.
-        facts: what was detected and is acted on, or what the format is taken to mean, in sentences.
-        frames: number of frames of all episodes that can be read.
-        labelled_by: names of the bundles whose labels the files carry already.
-        can_label: whether every episode can be labelled as things are.
-        obstacles: what has to be put right, or told, before that.
-        warnings: what is odd but stops nothing.
-        episodes: one report each.
+        facts: what was detected and is acted on, and how the format is interpreted; one sentence each.
+        frames: number of frames in all readable episodes.
+        labelled_by: names of the bundles whose labels the files already hold.
+        can_label: whether every episode can be labelled as it is.
+        obstacles: what has to be fixed or specified before that.
+        warnings: oddities that do not stop labelling.
+        episodes: one report per episode.
 
     """
 
@@ -94,14 +94,14 @@ def inspect_dataset(
     options: ReadOptions | None = None,
     thorough: bool = False,
 ) -> DatasetReport:
-    """Look into a file or folder of robot video; problems of its files are reported, not raised.
+    """Inspect a file or folder of robot video; problems of its files are reported, not raised.
 
     Args:
-        path: what `open_dataset` takes.
-        camera: which camera would be labelled; None: the one that `open_dataset` takes.
+        path: as for `open_dataset`.
+        camera: camera to label; None: the default of `open_dataset`.
         fps: frames a second, in place of what the files say.
-        options: all that can be said of the data; `camera` and `fps` count for more.
-        thorough: read every frame; otherwise only headers and indexes, in which damaged pictures do not show.
+        options: everything else to say about the data; `camera` and `fps` override it.
+        thorough: read every frame; otherwise only headers and indexes, which does not find damaged pictures.
 
     Raises:
         DatasetError: there is no robot video at `path`, its formats are mixed or unknown, or `fps` is not above 0.
@@ -128,7 +128,7 @@ def _labelled_by(sources: Sources) -> tuple[str, ...]:
     names = set()
     if sources.format in ROBOMIMIC_LAYOUT or (sources.format in ("aloha", "hdf5") and isinstance(sources.path, Path)):
         for path in sources.files:
-            with suppress(DatasetError):  # reported as what it is elsewhere
+            with suppress(DatasetError):  # reported elsewhere
                 if is_labelled(path):
                     names.add(open_labelled(path).model.bundle_name)
     return tuple(sorted(names))

@@ -1,6 +1,6 @@
-"""What else the two frames of a transition say, without any latent action model: the features that labels must beat.
+"""Baselines without a latent action model: features of the two frames of a transition, which labels must beat.
 
-Each is a function of the frames alone. How much of the truth they tell is the probes' work.
+Each is a function of the frames alone; probes measure how much of the truth it contains.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from genie_core.models.genie import Genie
 from genie_core.statistics.metrics import Array
 
 SIDE = 8
-"""Cells a side of the shrunken frames and of the finer flow."""
+"""Cells per side of the shrunken frames and of the finer flow."""
 
 FLOWS = {"flow_8x8": 8, "flow_4x4": 4, "flow_global": 1}
-"""Cells a side of each flow baseline."""
+"""Cells per side of each flow baseline."""
 
 BASELINES = (*FLOWS, "frame_difference", "frame")
 """By name: means of optical flow over 8 x 8, 4 x 4 and 1 x 1 cells (128, 32 and 2 numbers), the difference of the two
-frames shrunk to 8 x 8 (192 numbers), and the first of them alone, likewise (192): what the scene says by itself."""
+frames shrunk to 8 x 8 (192 numbers), and the first of them alone, likewise (192): what the scene alone tells."""
 
 
 def baseline_features(before_SHWC: Frames, after_SHWC: Frames, flow_SHW2: FlowField) -> dict[str, Array]:
@@ -36,9 +36,9 @@ def baseline_features(before_SHWC: Frames, after_SHWC: Frames, flow_SHW2: FlowFi
 
 
 def random_encoder(bundle: Bundle, seed: int) -> Bundle:
-    """The same bundle with weights as training starts from: what its architecture says of frames by itself.
+    """Return the same bundle with newly initialised weights: what its architecture alone extracts from frames.
 
-    Torch's own random state is left as it is.
+    Torch's global random state is left unchanged.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A measured figure with its interval, and the bootstrap over episodes that makes it."""
+"""Figures: measured numbers with intervals, made by a bootstrap over episodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genie_core.statistics.intervals import percentile_interval, resample
 from genie_core.statistics.metrics import Array
 
 Statistic = Callable[[Array], Array]
-"""From sums with a leading axis of resamples, (R, ...), to the figure of each, (R,)."""
+"""Maps sums with a leading axis of resamples, (R, ...), to figures (R,)."""
 
 
 class Figure(BaseModel):
@@ -22,9 +22,9 @@ class Figure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     value: float
-    ci95: tuple[float, float] | None = Field(description="95% interval over episodes; None where there is only one")
-    n: int = Field(description="observations: frames, transitions or rollouts")
-    episodes: int = Field(description="episodes that they come from")
+    ci95: tuple[float, float] | None = Field(description="95% interval over episodes; None if there is only one")
+    n: int = Field(description="number of observations: frames, transitions or rollouts")
+    episodes: int = Field(description="number of episodes that they come from")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ Measured = Figure | Missing
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the report: `name` is its file's without suffix, `image_HWC` is uint8."""
+    """A picture of the report: `name` is the file name without suffix, `image_HWC` is uint8."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Video:
-    """Several videos of the same moment side by side: each (T, h, w, 3) uint8, all of one length, by name."""
+    """Several videos of the same moment side by side: (T, h, w, 3) uint8 each, all of the same length, by name."""
 
     name: str
     tracks: Mapping[str, Frames]
@@ -57,12 +57,12 @@ class Video:
 
 @dataclass(frozen=True)
 class Findings:
-    """What one part of an evaluation found. Names are dotted: ``lam.code_perplexity``.
+    """Findings of one part of an evaluation. Names are dotted: ``lam.code_perplexity``.
 
     Attributes:
         figures: single numbers.
-        curves: numbers in a row: one a code, one a horizon, one a dimension.
-        pictures: to look at.
+        curves: series of numbers: one per code, per horizon or per dimension.
+        pictures: for the report.
         videos: likewise.
 
     """
@@ -74,7 +74,7 @@ class Findings:
 
     @staticmethod
     def merge(parts: Sequence[Findings]) -> Findings:
-        """All parts' findings together; a later part's figure of the same name counts."""
+        """Merge the findings of all parts; for figures of the same name, the later part counts."""
         figures = {name: figure for part in parts for name, figure in part.figures.items()}
         curves = {name: curve for part in parts for name, curve in part.curves.items()}
         pictures = [picture for part in parts for picture in part.pictures]
@@ -82,18 +82,18 @@ class Findings:
 
 
 def estimate(sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generator) -> Measured:
-    """A figure and its 95% percentile bootstrap interval over episodes.
+    """Return a figure with its 95% percentile bootstrap interval over episodes.
 
-    Episodes, not frames, are drawn again: the frames of one episode are far from independent.
+    Episodes are resampled, not frames: the frames of one episode are far from independent.
 
     Args:
-        sums_E: (E, ...) what each episode adds to the sums that the statistic is a function of.
-        statistic: from sums (R, ...) to figures (R,); NaN where it is undefined.
-        n: observations behind the sums.
+        sums_E: (E, ...) contribution of each episode to the sums that the statistic is a function of.
+        statistic: from sums (R, ...) to figures (R,); NaN where undefined.
+        n: number of observations behind the sums.
         rng: draws the resamples.
 
     Returns:
-        Missing where there is no episode or the figure is undefined.
+        Missing if there is no episode or the figure is undefined.
 
     """
     episodes = len(sums_E)
@@ -116,10 +116,10 @@ def ratio(sums_X2: Array) -> Array:
 
 
 def of_means(groups: Sequence[Array], statistic: Statistic, rng: np.random.Generator) -> Measured:
-    """A function of the means over all observations.
+    """Return a function of the means over all observations, with its interval.
 
     Args:
-        groups: one (N, ...) array an episode, a row an observation; N may be 0.
+        groups: one (N, ...) array per episode, a row per observation; N may be 0.
         statistic: from means (R, ...) to figures (R,).
         rng: draws the resamples.
 
@@ -139,7 +139,7 @@ def of_means(groups: Sequence[Array], statistic: Statistic, rng: np.random.Gener
 
 
 def mean_of(groups: Sequence[Array], rng: np.random.Generator) -> Measured:
-    """The mean of all values (numbers or truth values), given as one (N,) array an episode."""
+    """Return the mean of all values (numbers or booleans), given as one (N,) array per episode."""
     return of_means(groups, lambda mean_R: mean_R, rng)
 
 

@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of features, each taken as a Gaussian. What is a feature is not its work."""
+"""Fréchet distance of two sets of features, each modelled as a Gaussian."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from genie_core.statistics.metrics import Array
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A normal distribution of D numbers."""
+    """A normal distribution of D-dimensional features."""
 
     mean_D: Array
     covariance_DD: Array
 
     @staticmethod
     def fit(feature_ND: Array, *, shrink: bool = False) -> Gaussian:
-        """Mean and covariance of N >= 2 rows.
+        """Estimate mean and covariance from N >= 2 rows.
 
         Args:
-            feature_ND: a row an observation.
-            shrink: pull the covariance towards its diagonal by D / (D + N): where there are not many more rows than
-                numbers, what it says of pairs of numbers is mostly chance.
+            feature_ND: a row per observation.
+            shrink: shrink the covariance towards its diagonal by D / (D + N): with few more rows than dimensions, its
+                off-diagonal entries are mostly noise.
 
         """
         rows, numbers = feature_ND.shape
@@ -39,10 +39,10 @@ class Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians of as many numbers, at least 0.
+    """Return the squared 2-Wasserstein distance of two Gaussians of the same dimension, at least 0.
 
     |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A^1/2 B A^1/2)^1/2). The matrix under the second root is symmetric, so
-    that its eigenvalues are real and cannot go astray as those of A B do.
+    that its eigenvalues are real, unlike the numerical ones of A B.
     """
     value_D, vector_DD = np.linalg.eigh(a.covariance_DD)
     root_DD = vector_DD * np.sqrt(value_D.clip(0)) @ vector_DD.T
@@ -54,26 +54,28 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 def estimate_distance(
     real: Sequence[Array], other: Sequence[Array], rng: np.random.Generator, *, shrink: bool = False
 ) -> Measured:
-    """The distance of two sets of clips' features and its 95% interval over episodes.
+    """Return the distance of two sets of clips' features with its 95% interval over episodes.
 
-    The interval is value +- 1.96 standard deviations over bootstrap resamples of episodes, and at least 0. It does not
-    take the resamples' percentiles as other figures do: a resample has some clips twice, so that its covariance is
-    narrower and the distance too high. For the same reason, fewer clips give higher distances, which no interval shows.
+    The interval is value +- 1.96 standard deviations over bootstrap resamples of episodes, and at least 0. Percentiles
+    of
+    the resamples, as for other figures, would be biased: a resample contains some clips twice, so that its covariance
+    is narrower and the distance too high. For the same reason, fewer clips give higher distances, which no interval
+    shows.
 
     Args:
-        real: (N, D) features of real clips, one array an episode.
-        other: those of the clips held against them, likewise, of the same episodes in the same order.
+        real: (N, D) features of real clips, one array per episode.
+        other: features of the clips compared with them, likewise, from the same episodes in the same order.
         rng: draws the resamples.
         shrink: as of `Gaussian.fit`.
 
     Returns:
-        Missing where there are fewer than two clips.
+        Missing if there are fewer than two clips.
 
     """
     clips = sum(map(len, real))
     if clips < 2:
         return Missing(f"it compares distributions, which takes 2 clips at least, there is {clips or 'none'}")
-    if not shrink:  # shrinking is about the features as they are: their diagonal is another in another basis
+    if not shrink:  # shrinkage depends on the basis: the diagonal changes with it
         real, other = _rotate_into_span(real, other)
 
     def distance(episodes: Sequence[int]) -> float:

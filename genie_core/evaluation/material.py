@@ -1,4 +1,4 @@
-"""What an evaluation looks at: held-out episodes at the model's size and rate, with their labels and ground truth."""
+"""Material of an evaluation: held-out episodes at the model's size and rate, with labels and ground truth."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Film:
-    """An episode's frames as the model sees them, T >= 2 of them, and what the robot did meanwhile.
+    """An episode's frames as the model sees them, T >= 2 of them, with the robot's positions and actions.
 
     Attributes:
-        name: the episode's.
+        name: name of the episode.
         frames_THWC: (T, h, w, 3) uint8, every step-th frame of the episode at the model's size.
-        position_TK: what is stored under the chosen key at those frames; None where it is not stored.
-        action_SA: mean action over each of the S = T - 1 transitions; None where there are no actions.
+        position_TK: array under the chosen key at those frames; None if there is none.
+        action_SA: mean action over each of the S = T - 1 transitions; None without actions.
 
     """
 
@@ -47,7 +47,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Take:
-    """A film and the labels that the `Labeller` gives it: code_S and latent_SD of its S transitions."""
+    """A film with labels from the `Labeller`: code_S and latent_SD of its S transitions."""
 
     film: Film
     code_S: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Start:
-    """A place to start a rollout from: frame `frame` of take number `take`."""
+    """Start of a rollout: frame `frame` of take number `take`."""
 
     take: int
     frame: int
@@ -64,16 +64,16 @@ class Start:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that the parts of one evaluation share.
+    """Material and settings common to all parts of one evaluation.
 
     Attributes:
         labeller: of the bundle.
         takes: labelled episodes, at least one.
-        others: labelled episodes that nothing is scored on: probes and the supervised bound are fitted on them too.
-        prompts: the pictures given to prompt from, (1, h, w, 3) uint8 each.
-        options: as the user gave them.
-        sampling: of every rollout, but for the seed.
-        progress: told how it goes.
+        others: labelled episodes that are not scored; probes and the supervised bound are fitted on them too.
+        prompts: pictures to prompt from, (1, h, w, 3) uint8 each.
+        options: given by the user.
+        sampling: options of every rollout, except for the seed.
+        progress: receives the progress.
 
     """
 
@@ -87,19 +87,19 @@ class Study:
 
     @property
     def bundle(self) -> Bundle:
-        """What is evaluated."""
+        """The evaluated bundle."""
         return self.labeller.bundle
 
     def draw_sampling(self, rng: np.random.Generator) -> Sampling:
-        """`sampling` with a seed of its own."""
+        """Return `sampling` with a new seed."""
         return replace(self.sampling, seed=int(rng.integers(2**63)))
 
 
 def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, list[Episode], list[Episode]]:
-    """The subset's name, the episodes to look at in their own order, and the others of the data set.
+    """Return the subset's name, the episodes to evaluate in dataset order, and the other episodes.
 
     Raises:
-        DatasetError: the subset does not exist, or no episode of it has two frames.
+        DatasetError: the subset does not exist, or no episode in it has two frames.
 
     """
     if options.hold_out:
@@ -123,7 +123,7 @@ def choose_episodes(dataset: Dataset, options: EvaluationOptions) -> tuple[str, 
 def _drawn(
     dataset: Dataset, subset: str, candidates: list[Episode], usable: list[Episode], options: EvaluationOptions
 ) -> tuple[str, list[Episode], list[Episode]]:
-    """`choose_episodes` once the candidates are known; the others are those of `usable` that were not chosen."""
+    """Finish `choose_episodes` for known candidates; the others are those in `usable` that were not chosen."""
     if not candidates:
         raise DatasetError(f"{dataset.path}: no episode of `{subset}` has 2 frames or more")
     drawn = np.random.default_rng(options.seed).permutation(len(candidates))[: options.episodes]
@@ -133,10 +133,10 @@ def _drawn(
 
 
 def load_film(episode: Episode, height: int, width: int, fps: float, options: EvaluationOptions) -> Film | None:
-    """Read one episode at the model's size and rate; None where less than one transition of it is left.
+    """Read one episode at the model's size and rate; None if that leaves no transition.
 
     Raises:
-        DatasetError: the frame rate is unknown, or a ground-truth array does not fit the frames.
+        DatasetError: the frame rate is unknown, or a ground-truth array does not match the frames.
 
     """
     step = resolve_step(episode.fps, fps, options.step).step
@@ -163,13 +163,13 @@ def load_film(episode: Episode, height: int, width: int, fps: float, options: Ev
 
 
 def label_film(labeller: Labeller, film: Film) -> Take:
-    """Label a film; its frames are at the model's rate already, so that a transition is one frame long."""
+    """Label a film; its frames are already at the model's rate, so that a transition is one frame long."""
     code_S, latent_SD = read_codes(labeller, film.frames_THWC)
     return Take(film, code_S, latent_SD)
 
 
 def read_codes(labeller: Labeller, frames_THWC: Frames) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Codes (T - 1,) and latents (T - 1, D) of the transitions of frames at the model's rate."""
+    """Return codes (T - 1,) and latents (T - 1, D) of the transitions of frames at the model's rate."""
     labels: Labels = labeller.label(frames_THWC, 1)
     return labels.code[labels.valid].astype(np.int64), labels.latent[labels.valid]
 
@@ -181,11 +181,11 @@ def draw_starts(
 
     Args:
         takes: to draw from.
-        count: of starts.
-        after: frames that there must be after a start.
+        count: number of starts.
+        after: number of frames required after a start.
         rng: draws them.
-        wanted: frames after it that a start should have: in each take those that have them come first, the others
-            follow, those with the most frames first.
+        wanted: preferred number of frames after a start: in each take, starts with as many come first, followed by the
+            others, those with the most frames first.
 
     """
     lengths = [len(take.film.frames_THWC) for take in takes]
@@ -200,7 +200,7 @@ def draw_starts(
 
 
 def by_take(starts: Sequence[Start], values: Sequence[Array]) -> list[Array]:
-    """Gather what was measured at each start into one array a take that has any: the units of the bootstrap."""
+    """Group measurements at each start into one array per take that has any: the units of the bootstrap."""
     groups: dict[int, list[Array]] = {}
     for start, value in zip(starts, values, strict=True):
         groups.setdefault(start.take, []).append(value)
@@ -208,7 +208,7 @@ def by_take(starts: Sequence[Start], values: Sequence[Array]) -> list[Array]:
 
 
 def _track(episode: Episode, key: str, array: NDArray[Any] | None) -> Array | None:
-    """What is stored under `key`, one row of numbers a frame."""
+    """Return the array under `key`, one row of numbers per frame."""
     if array is None:
         return None
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or len(array) != episode.num_frames:
@@ -223,7 +223,7 @@ def _track(episode: Episode, key: str, array: NDArray[Any] | None) -> Array | No
 
 
 def _means(rows_FA: Array, step: int) -> Array:
-    """Means of every `step` rows."""
+    """Return means over every `step` rows."""
     means: Array = rows_FA.reshape(-1, step, rows_FA.shape[1]).mean(axis=1)
     return means
 

@@ -1,6 +1,6 @@
-"""Puts frames together into one picture to the pixel: rows of frames with coloured edges, enlarged by a whole factor.
+"""Arrangement of frames into one picture: rows of frames with coloured edges, enlarged by an integer factor.
 
-Text is the report's work. `genie_view.sheet` draws for people: titles, codes as numbers, frames of one height.
+Draws no text, which the report adds. `genie_view.sheet` draws for people: titles, code numbers, frames of equal height.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genie_core.data.frames.palette import code_palette, rgb
 _GAP = 4
 _CHIP = 5
 _SHORTER_SIDE = 96
-"""Frames are enlarged by a whole factor until their shorter side has at least this many pixels."""
+"""Frames are enlarged by an integer factor until their shorter side has at least this many pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cell:
 
 
 def frame_grid(rows: Sequence[Sequence[Cell]]) -> Frames:
-    """All rows on white, (H, W, 3) uint8; frames of one size, rows of any length."""
+    """Return all rows on white, (H, W, 3) uint8; frames of the same size, rows of any length."""
     height, width = rows[0][0].frame_HWC.shape[:2]
     scale = max(1, -(-_SHORTER_SIDE // min(height, width)))
     tall, wide = _CHIP + height * scale + _GAP, width * scale + _GAP

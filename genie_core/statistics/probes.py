@@ -1,4 +1,4 @@
-"""The MLP probe: how much of the truth can be read off a representation. Linear probes are `ridge`'s work."""
+"""The MLP probe: how much of the ground truth a representation contains. Linear probes are in `ridge`."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from torch import Tensor, nn
 from genie_core.statistics.metrics import Array
 
 Probe = Callable[[Array], Array]
-"""From features (N, F) to predictions (N, K)."""
+"""Maps features (N, F) to predictions (N, K)."""
 
 HIDDEN = 128
 STEPS = 1500
 OUTLIER = 5.0
-"""The MLP sees features no further from their mean than this many standard deviations."""
+"""Features of the MLP are clipped to this many standard deviations from their mean."""
 _CHECK_EVERY, _PATIENCE = 10, 200
-"""Steps between looks at the rows set aside, and without a better look after which training ends."""
+"""Steps between validations, and without improvement before training ends."""
 _LEAST_SCALE = 1e-8
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Standardises columns by their mean and standard deviation; those that never vary become 0."""
+    """Standardises columns by their mean and standard deviation; constant columns become 0."""
 
     mean: Array
     deviation: Array
 
     @staticmethod
     def of(x_NF: Array, floor: float = 0.0) -> Scale:
-        """The scale of these rows; a column that varies less than `floor`, but does, is scaled by that."""
+        """Compute the scale of these rows; a column with a deviation below `floor`, but not 0, is scaled by `floor`."""
         deviation = x_NF.std(axis=0)
         scale = np.where(deviation > _LEAST_SCALE, np.maximum(deviation, floor), np.inf)
         return Scale(x_NF.mean(axis=0), scale)
 
     def apply(self, x_NF: Array) -> Array:
-        """Rows as they are, to rows of mean 0 and deviation 1."""
+        """Standardise rows to mean 0 and deviation 1."""
         scaled: Array = (x_NF - self.mean) / self.deviation
         return scaled
 
     def undo(self, x_NF: Array) -> Array:
-        """The way back."""
+        """Invert `apply`."""
         return x_NF * np.where(np.isinf(self.deviation), 0, self.deviation) + self.mean
 
 
 def fit_mlp(x_NF: Array, y_NK: Array, seed: int, *, batch: int | None = None, steps: int = STEPS) -> Probe:
-    """A network of two hidden layers.
+    """Fit a network with two hidden layers.
 
-    How long is found first, by training on the first four fifths of the rows and looking at the last fifth: rows come
-    in the order of their episodes, so that these are (nearly all) of other episodes.
+    The number of steps is chosen first, by training on the first four fifths of the rows and validating on the last
+    fifth: rows are in the order of their episodes, so that these are (nearly all) from other episodes.
 
     Args:
         x_NF: features.
-        y_NK: what to predict.
-        seed: of the first weights and of the batches; torch's own random state is left as it is.
-        batch: rows of a training step, drawn at random; None: all.
-        steps: most of training.
+        y_NK: targets.
+        seed: of the initial weights and the batches; torch's global random state is left unchanged.
+        batch: rows per training step, drawn at random; None: all.
+        steps: maximum number of training steps.
 
     """
     inputs, outputs = Scale.of(x_NF), Scale.of(y_NK)
@@ -82,7 +82,7 @@ def fit_mlp(x_NF: Array, y_NK: Array, seed: int, *, batch: int | None = None, st
 
 @dataclass(frozen=True)
 class _Course:
-    """How a network is trained: see `fit_mlp`."""
+    """Training schedule of a network: see `fit_mlp`."""
 
     seed: int
     batch: int | None
@@ -98,13 +98,13 @@ def _network(inputs: int, outputs: int, seed: int) -> nn.Sequential:
 
 
 def _best_steps(network: nn.Sequential, x_NF: Tensor, y_NK: Tensor, kept: int, course: _Course) -> int:
-    """After how many steps on the first `kept` rows the others are predicted best; all steps where there are none."""
+    """Return the number of steps on the first `kept` rows that predicts the others best; all if there are none."""
     if kept == len(x_NF):
         return course.steps
     best, best_steps = float("inf"), 0
 
     def look(steps: int) -> bool:
-        """Note the error after so many steps; whether to go on."""
+        """Record the error after this many steps; return whether to continue."""
         nonlocal best, best_steps
         if steps % _CHECK_EVERY == 0:
             with torch.no_grad():
@@ -125,7 +125,7 @@ def _train(
     steps: int,
     go_on: Callable[[int], bool] = lambda steps: True,
 ) -> None:
-    """Train for so many steps, or until `go_on`, asked before each, says no."""
+    """Train for that many steps, or until `go_on`, called before each, returns False."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     draws = torch.Generator().manual_seed(course.seed)
     for step in range(steps):

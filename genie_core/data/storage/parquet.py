@@ -1,6 +1,6 @@
-"""Reads columns of a Parquet file as arrays, or cell by cell, a range of rows at a time. Knows nothing of robots.
+"""Reading of Parquet columns as arrays, or cell by cell, a range of rows at a time. Knows nothing about robots.
 
-PyArrow takes a quarter of a second to import, so it is imported when the first file is opened: most data needs none.
+PyArrow takes a quarter of a second to import, so it is imported when the first file is opened: most data need none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData, ParquetFile
 
 _Stamp = tuple[int, int, int]
-"""Number, size and time of change of a file: the same as long as it is."""
+"""Identity, size and time of change of a file, equal as long as it is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class _Layout:
 class ParquetTable:
     """One Parquet file. Nothing is kept open between calls; every member raises DatasetError naming the file.
 
-    Of a file of several row groups its footer is kept, which describes them all: reading it for every row group anew
-    would take as long as their number squared.
+    The footer of a file with several row groups, which describes all of them, is cached: reading it again for every row
+    group would take quadratic time.
     """
 
     path: SourcePath
@@ -50,16 +50,16 @@ class ParquetTable:
 
     @property
     def columns(self) -> frozenset[str]:
-        """Names of the columns; what a name holds behind a dot is part of it."""
+        """Names of the columns; a part after a dot belongs to the name."""
         return self._layout.columns
 
     @cached_property
     def _footers(self) -> dict[_Stamp, FileMetaData]:
-        """The footer, once it was read; not of a file that has changed since."""
+        """Cached footer; not used if the file has changed since."""
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_footers"}  # soon read again, and large
+        return {key: value for key, value in vars(self).items() if key != "_footers"}  # large, and soon read again
 
     @cached_property
     def _layout(self) -> _Layout:
@@ -68,18 +68,18 @@ class ParquetTable:
             return _Layout(frozenset(file.schema_arrow.names), np.cumsum(counts, dtype=np.int64))
 
     def array(self, key: str, rows: range | None = None) -> NDArray[Any] | None:
-        """Return the numbers of one column; None where there is no such column.
+        """Return the numbers of one column; None if there is no such column.
 
         Args:
-            key: the column's name.
+            key: name of the column.
             rows: consecutive rows; None: all.
 
         Returns:
-            (T,) for a column of numbers, (T, D, ...) for one of lists that are all of the same length. A missing
-            floating-point number is NaN, which is how Pandas writes one.
+            (T,) for a column of numbers, (T, D, ...) for one of lists of equal length. A missing floating-point number
+            is NaN, as Pandas writes it.
 
         Raises:
-            DatasetError: the column holds something else than numbers, lists of different lengths, or gaps.
+            DatasetError: the column holds anything but numbers, lists of different lengths, or gaps.
 
         """
         rows = range(self.num_rows) if rows is None else rows
@@ -89,7 +89,7 @@ class ParquetTable:
         with self._open() as file:
             if groups:
                 table = file.read_row_groups(groups, columns=[key], use_threads=False)
-            else:  # which PyArrow before 19 cannot read
+            else:  # PyArrow before 19 cannot read these
                 table = file.schema_arrow.empty_table()
             column = table.column(key).slice(rows.start - first, len(rows)).combine_chunks()
             try:
@@ -119,7 +119,7 @@ class ParquetTable:
             yield cells
 
     def _groups_of(self, rows: range) -> tuple[list[int], int]:
-        """The row groups that hold `rows`, and the number of the first row in them."""
+        """Return the row groups that hold `rows`, and the number of the first row in them."""
         if not rows:
             return [], rows.start
         ends = self._layout.group_ends
@@ -128,7 +128,7 @@ class ParquetTable:
 
     @contextmanager
     def _open(self) -> Iterator[ParquetFile]:
-        """Open the file; PyArrow's errors, also those in the block, become DatasetError."""
+        """Open the file; PyArrow's errors, also in the block, become DatasetError."""
         import pyarrow as pa
         from pyarrow.parquet import ParquetFile
 
@@ -153,7 +153,7 @@ def _stamp(file: IO[bytes]) -> _Stamp:
 
 
 def _numbers(column: pa.Array) -> NDArray[Any]:
-    """Unfold lists of equal length into axes. Raises DatasetError saying what the column holds instead of numbers."""
+    """Unfold lists of equal length into axes. Raises DatasetError if the column holds anything but numbers."""
     from pyarrow import types
 
     values, shape = getattr(column, "storage", column), [len(column)]

@@ -1,4 +1,4 @@
-"""The formats ALOHA / ACT and HDF5 by description: how their files are told, and what a look into them finds."""
+"""Formats ALOHA / ACT and user-described HDF5: how their files are recognised, and survey of their contents."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _ALOHA_RATE = "files of ALOHA state no frame rate; ACT's own code records and pl
 
 
 class AlohaLayout:
-    """HDF5 files of ALOHA / ACT, one episode each: plain arrays, or compressed to one padded JPEG a row."""
+    """HDF5 files of ALOHA / ACT, one episode each: plain arrays, or compressed to one padded JPEG per row."""
 
     name: Format = "aloha"
     looks_for = f"`{ALOHA_IMAGES}/<camera>`, beside `action`"
 
     def recognise(self, path: SourcePath) -> str | None:
-        """By its group of images."""
+        """Recognise it by its group of images."""
         with suppress(DatasetError), read_hdf5(path) as file:
             if isinstance(file.get(ALOHA_IMAGES), h5py.Group):
                 return f"it holds {ALOHA_IMAGES}/<camera>"
         return None
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Look into the first file that can be read: its cameras, and how their pictures are stored."""
+        """Survey the first readable file: its cameras, and how their pictures are stored."""
         count = len(sources.files)
         try:
             first = _first_readable(sources.files)
@@ -77,17 +77,17 @@ class AlohaLayout:
 
 
 class MappedLayout:
-    """HDF5 files of which the user has said where the frames lie."""
+    """HDF5 files for which the user has given the path of the frames."""
 
     name: Format = "hdf5"
     looks_for = "the frames where you say they are: a path in the file with `*` for the episodes' names"
 
     def recognise(self, path: SourcePath) -> str | None:
-        """Never by itself."""
+        """Return None: it is never recognised by itself."""
         return None
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Look for episodes in every file."""
+        """Find the episodes in every file."""
         assert options.frames_path is not None
         pattern = options.frames_path
         camera = pattern.rstrip("/").rpartition("/")[2]
@@ -117,7 +117,7 @@ class MappedLayout:
 
 
 def proposals(path: SourcePath) -> str:
-    """How a file of no known layout could be described, in words."""
+    """Describe how to specify a file in no known layout."""
     with read_hdf5(path) as file:
         paths = propose_paths(file)
     if not paths:
@@ -129,7 +129,10 @@ def proposals(path: SourcePath) -> str:
 def _mapped_episodes(
     name: str, path: SourcePath, sources: Sources, options: ReadOptions, camera: str
 ) -> tuple[list[Episode], str | None, list[str]]:
-    """The episodes of one file, how their frames are stored, and what else the path matches. Raises DatasetError."""
+    """Return the episodes of one file, how their frames are stored, and other matches of the path.
+
+    Raises DatasetError if nothing matches.
+    """
     pattern = str(options.frames_path)
     with read_hdf5(path) as file:
         matches, ignored = match_episodes(file, pattern)
@@ -150,7 +153,7 @@ def _mapped_episodes(
 
 
 def _storage_fact(file: h5py.File, matches: Sequence[Match], options: ReadOptions) -> str | None:
-    """How the first frames that are there are stored, where that is worth saying."""
+    """Describe how the first existing frames are stored, if that is worth telling."""
     for match in matches:
         dataset = file.get(match.frames)
         if isinstance(dataset, h5py.Dataset):
@@ -179,7 +182,7 @@ def _aloha_reader(path: SourcePath, name: str, camera: str, storage: Storage) ->
 
 @dataclass(frozen=True)
 class _AlohaFile:
-    """What a file of ALOHA's has: how each camera's pictures are stored, what is no camera and why, a rate or none."""
+    """Contents of an ALOHA file: storage by camera, what is not a camera and why, whether it has a rate."""
 
     storages: Mapping[str, Storage]
     refused: tuple[str, ...]
@@ -187,7 +190,7 @@ class _AlohaFile:
 
 
 def _first_readable(files: Sequence[SourcePath]) -> _AlohaFile:
-    """What the first file that can be read has. Raises DatasetError, with what is wrong with the first, for none."""
+    """Return the contents of the first readable file. Raises DatasetError about the first file if there is none."""
     problem: DatasetError | None = None
     for path in files:
         try:

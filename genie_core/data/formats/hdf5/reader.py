@@ -1,6 +1,6 @@
-"""Reads one episode from an HDF5 file wherever its frames lie in it: as an array, or as one JPEG or PNG a row.
+"""Reading of one episode from an HDF5 file with frames at any path: an array, or one JPEG or PNG per row.
 
-Serves ALOHA / ACT and files that the user describes. Nothing is kept open between calls.
+For ALOHA / ACT and files that the user describes. Nothing is kept open between calls.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genie_core.errors import DatasetError, RequestError
 ALOHA_IMAGES, ALOHA_ACTIONS = "observations/images", "action"
 
 Storage = Literal["images", "last", "first"]
-"""How frames are stored: ``images`` (a PNG or JPEG a row), or arrays with the channels ``last`` or ``first``."""
+"""How frames are stored: ``images`` (a PNG or JPEG per row), or arrays with the channels ``last`` or ``first``."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Hdf5Reader:
 
     Attributes:
         path: the file.
-        where: what error messages call the episode.
-        group: the episode's own group, which `array` looks in: ``/`` where the file is one episode.
+        where: name of the episode in error messages.
+        group: the episode's group, in which `array` looks; ``/`` if the file is one episode.
         frames: path of the frames in the file.
-        actions_key: where in the episode's group its format has the robot's actions.
-        channels: where the channels of an array are, where that is not clear from its shape.
-        storage: how frames must be stored, so that a set is of one kind; None: either way.
+        actions_key: path of the robot's actions in the episode's group.
+        channels: position of an array's channel axis, if its shape does not tell.
+        storage: required storage of the frames, so that a set is uniform; None: any.
 
     """
 
@@ -55,17 +55,17 @@ class Hdf5Reader:
 
     @property
     def num_frames(self) -> int:
-        """Number of rows that the frames have."""
+        """Number of rows of the frames."""
         return self._facts[0]
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width in pixels; of encoded frames, those of the first; (0, 0) if there is none."""
+        """Height and width in pixels; for encoded frames, of the first one; (0, 0) if there is none."""
         return self._facts[1]
 
     @cached_property
     def fps(self) -> float | None:
-        """The attribute ``fps`` of the frames, of the episode's group or of the file. Raises where it can be none."""
+        """Attribute ``fps`` of the frames, the episode's group or the file. Raises DatasetError if invalid."""
         with self._open() as dataset:
             for holder in (dataset, dataset.file[self.group], dataset.file):
                 if "fps" in holder.attrs:
@@ -83,18 +83,18 @@ class Hdf5Reader:
             return len(dataset), (int(size[0]), int(size[1]))
 
     def read(self, start: int, stop: int) -> Frames:
-        """Frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
+        """Return frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
         with self._open() as dataset:
             return self._frames_between(dataset, start, stop)
 
     def chunks(self, size: int) -> Iterator[Frames]:
-        """All frames, `size` at a time."""
+        """Yield all frames, `size` at a time."""
         with self._open() as dataset:
             for start in range(0, len(dataset), size):
                 yield self._frames_between(dataset, start, min(start + size, len(dataset)))
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """The array at `key` in the episode's group, or where `key` begins with ``/`` in the file."""
+        """Return the array `key` in the episode's group, or in the file if `key` starts with ``/``."""
         with self._open() as dataset:
             holder = dataset.file[self.group]
             found = holder.get(key)
@@ -106,7 +106,7 @@ class Hdf5Reader:
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """From `actions_key`. Raises DatasetError where there are more or less of them than frames."""
+        """The array `actions_key`. Raises DatasetError unless there is one action per frame."""
         found = self.array(self.actions_key)
         if found is not None and found.shape[:1] != (self.num_frames,):
             raise DatasetError(f"{self.where}: got actions of shape {found.shape} for {self.num_frames} frames")
@@ -114,16 +114,16 @@ class Hdf5Reader:
 
     @property
     def proprioception(self) -> Proprioception | None:
-        """ALOHA's joint positions, else what robomimic and LIBERO have: the first that is there."""
+        """ALOHA's joint positions, else robomimic's or LIBERO's: the first that exists."""
         return first_known(self.array, (("observations/qpos",), *PROPRIOCEPTION), "obs/", self.where)
 
     @property
     def task(self) -> None:
-        """Not looked for: these formats have no place for it."""
+        """None: these formats have no place for it."""
 
     @contextmanager
     def _open(self) -> Iterator[h5py.Dataset]:
-        """The dataset of frames."""
+        """Open the dataset of frames."""
         with read_hdf5(self.path) as file:
             dataset = file.get(self.frames)
             if not isinstance(dataset, h5py.Dataset):
@@ -189,12 +189,12 @@ class Hdf5Reader:
 
 
 def aloha_frames(camera: str) -> str:
-    """Where ALOHA's files have the frames of a camera."""
+    """Return the path of a camera's frames in ALOHA's files."""
     return f"{ALOHA_IMAGES}/{camera}"
 
 
 def storage_of(dataset: h5py.Dataset, channels: Literal["first", "last"] | None) -> Storage:
-    """How a dataset stores frames. Raises DatasetError where it holds none, or does not tell where the channels are."""
+    """Return how a dataset stores frames. Raises DatasetError if it holds none, or the channel axis is ambiguous."""
     shape, dtype = dataset.shape, dataset.dtype
     row_type = h5py.check_vlen_dtype(dtype)
     is_bytes = dtype.kind in "SV" or (row_type is not None and row_type == np.uint8)

@@ -1,6 +1,6 @@
-"""Reads robot video in RLDS, the format of Open X-Embodiment: TFDS folders of TFRecord files, without TensorFlow.
+"""Reading of robot video in RLDS, the format of Open X-Embodiment: TFDS folders of TFRecord files, without TensorFlow.
 
-A record is parsed whole, its pictures are decoded when asked for; from call to call only counts are kept.
+A record is parsed as a whole, and pictures are decoded on demand; only counts are kept between calls.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PROPRIOCEPTION = (
     ("observation/joint_states", "observation/gripper_states"),
     ("observation/effector_translation",),
 )
-"""Names of Open X-Embodiment: its usual ones, then DROID's, RT-1's, VIOLA's and Language Table's."""
+"""Names in Open X-Embodiment: the usual ones, then DROID's, RT-1's, VIOLA's and Language Table's."""
 
 
 @dataclass(frozen=True)
@@ -49,53 +49,53 @@ class RldsReader:
 
     @property
     def fps(self) -> None:
-        """Unknown: RLDS has no place for it."""
+        """None: RLDS has no place for it."""
 
     @property
     def num_frames(self) -> int:
-        """Number of frames: one a step."""
+        """Number of frames, one per step."""
         return self._extent[0]
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of the first frame in pixels; of an episode without frames as its dataset declares them."""
+        """Height and width of the first frame in pixels; without frames, as the dataset declares them."""
         return self._extent[1]
 
     def read(self, start: int, stop: int) -> Frames:
-        """Frames start .. stop - 1, (n, H, W, 3) uint8."""
+        """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
         if start >= stop:
             return np.empty((0, *self.frame_size, 3), np.uint8)
         return self._load().frames(self.camera, start, stop)
 
     def chunks(self, size: int) -> Iterator[Frames]:
-        """All frames, `size` at a time; the record stays in memory for as long, as bytes of pictures."""
+        """Yield all frames, `size` at a time; the record, with encoded pictures, stays in memory meanwhile."""
         steps = self._load()
         count = steps.count(self.camera)
         for start in range(0, count, size):
             yield steps.frames(self.camera, start, min(start + size, count))
 
     def array(self, key: str) -> NDArray[Any] | None:
-        """Numbers of the steps' feature `key` (``observation/state``), (T,) or (T, D, ...); None where there is none.
+        """Return the numbers of the steps' feature `key` (``observation/state``), (T,) or (T, D, ...); None if missing.
 
-        Raises DatasetError where it is no feature of numbers.
+        Raises DatasetError if it is not a numeric feature.
         """
         key = key.removeprefix(STEPS)
         return self._load().array(self.features[key], self.camera) if key in self.features else None
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """The feature ``action``; features below it are put together, (T, D), in order of their names."""
+        """The feature ``action``; features below it are concatenated, (T, D), in order of their names."""
         parts = action_parts(self.features)
         return self._load().joined(parts, self.camera) if parts else None
 
     @property
     def proprioception(self) -> Proprioception | None:
-        """The first of the usual names that is there as vectors of floating-point numbers."""
+        """The first of the usual names that exists as vectors of floating-point numbers."""
         return first_known(self._vectors, _PROPRIOCEPTION, _OBSERVED, f"{self.entry.shard.path}: {self.entry.name}")
 
     @property
     def task(self) -> str | None:
-        """The instruction, as `find_instruction` finds it; None where there is none."""
+        """The instruction found by `find_instruction`; None if there is none."""
         return find_instruction(self._load().values)
 
     @property
@@ -103,7 +103,7 @@ class RldsReader:
         """None."""
 
     def _vectors(self, key: str) -> NDArray[Any] | None:
-        """Anybody may use such names for anything: what is not declared as a vector of floats is passed over."""
+        """Return a declared vector of floats; None for others, since such names can be used for anything."""
         feature = self.features.get(key)
         if feature is None or feature.kind != "number" or feature.problem or len(feature.shape) > 1:
             return None
@@ -128,7 +128,7 @@ class Steps:
     """The steps of one record.
 
     Attributes:
-        where: file, record and episode, to begin a message with.
+        where: file, record and episode, for the start of messages.
         values: its features by name.
 
     """
@@ -137,7 +137,7 @@ class Steps:
     values: Mapping[str, Values]
 
     def count(self, camera: StepFeature) -> int:
-        """Number of steps. Raises DatasetError where there are more or less pictures of `camera` than that."""
+        """Return the number of steps. Raises DatasetError unless there is one picture of `camera` per step."""
         pictures = self.values.get(STEPS + camera.key)
         steps = step_count(self.values)
         if pictures is None and steps != 0:
@@ -150,7 +150,7 @@ class Steps:
         return count
 
     def frames(self, camera: StepFeature, start: int, stop: int) -> Frames:
-        """Decode frames start .. stop - 1. Raises DatasetError where one is damaged or of another size than step 0."""
+        """Decode frames start .. stop - 1. Raises DatasetError if one is damaged or differs in size from step 0."""
         if stop > self.count(camera):
             raise DatasetError(f"{self.where}: has {self.count(camera)} frames, expected {start} to {stop}")
         first_HWC = self.frame(camera, 0)
@@ -177,7 +177,7 @@ class Steps:
             raise DatasetError(f"{where}: {error}") from error
 
     def array(self, feature: StepFeature, camera: StepFeature) -> NDArray[Any]:
-        """Numbers of one feature, (T,) or (T, D, ...)."""
+        """Return the numbers of one feature, (T,) or (T, D, ...)."""
         if feature.kind != "number" or feature.problem:
             raise DatasetError(
                 f"{self.where}: `{feature.key}`: {feature.problem or f'{feature.kind}, expected numbers'}"
@@ -199,7 +199,7 @@ class Steps:
         return numbers.reshape(wanted)
 
     def joined(self, features: tuple[StepFeature, ...], camera: StepFeature) -> NDArray[Any]:
-        """Numbers of several features side by side, (T, D); of one as they are."""
+        """Concatenate the numbers of several features, (T, D); those of a single one are returned as they are."""
         arrays = [self.array(feature, camera) for feature in features]
         if len(arrays) == 1:
             return arrays[0]
@@ -207,9 +207,9 @@ class Steps:
 
 
 def rlds_readers(meta: RldsMeta, camera: str) -> Iterator[RldsReader]:
-    """Yield the reader of each of the dataset's entries; nothing is opened.
+    """Yield the reader of each of the dataset's entries, without opening files.
 
-    Episodes that share a shard share what is learnt of it. Raises DatasetError where there is no such camera.
+    Episodes in the same shard share its cached facts. Raises DatasetError if there is no such camera.
     """
     feature = meta.features.get(camera)
     if feature is None or not feature.is_camera:
@@ -220,7 +220,7 @@ def rlds_readers(meta: RldsMeta, camera: str) -> Iterator[RldsReader]:
 
 
 def _numbers(feature: StepFeature, held: Values) -> NDArray[Any]:
-    """The numbers of all steps in one row, of the type that is declared."""
+    """Return the numbers of all steps in one row, with the declared dtype."""
     dtype = np.dtype(feature.dtype)
     if feature.encoding == "none":
         if dtype.kind != "f" and len(held) and isinstance(held[0], float):
