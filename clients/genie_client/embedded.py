@@ -26,7 +26,7 @@ from genie_core.errors import GenieError
 
 _LISTENING = "genie: serving on "
 _READY = "genie: ready"
-_START_WITHIN_S = 120.0
+_START_WITHIN_S = 600.0
 _STOP_WITHIN_S = 15.0
 
 _ENDS_WITHIN_S = 0.5

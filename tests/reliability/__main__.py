@@ -26,6 +26,7 @@ def main() -> int:
     words.add_argument("--points", type=int, default=10_000, help="most named points of each command")
     words.add_argument("--server", type=int, default=20, help="kills of the server")
     words.add_argument("--episodes", type=int, default=50, help="in the data, but for named points 3")
+    words.add_argument("--only", default="", help="those commands whose names begin so")
     words.add_argument("--seed", type=int, default=0)
     options = words.parse_args()
     import_all()
@@ -40,7 +41,10 @@ def main() -> int:
 def trials(work: Path, server: Server, options: argparse.Namespace) -> Iterator[tuple[str, Tally]]:
     """The tallies of all trials, by what they are called."""
     rng, place = random.Random(options.seed), work / "trial"
-    few, many = tasks(work / "few", server, 3), tasks(work / "many", server, options.episodes)
+    few, many = (
+        [task for task in tasks(work / name, server, episodes) if task.name.startswith(options.only)]
+        for name, episodes in (("few", 3), ("many", options.episodes))
+    )
     for task in few if options.points else ():
         expected = reference(task, place)
         yield f"{task.name}, at named points", at_points(task, place, expected, options.points, rng)

@@ -73,6 +73,7 @@ def of_the_server(
     for _ in range(trials):
         task.begin(folder)
         tally.trials += 1
+        print(f"{task.name}: trial {tally.trials}: its server", file=sys.stderr, flush=True)
         killer = threading.Timer(rng.uniform(0.05, seconds), server.kill)
         wait_s = rng.uniform(0, 2)
         pid = os.fork()

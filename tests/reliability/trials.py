@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ def try_once(task: Task, folder: Path, kills: Sequence[Point | float], expected:
     """One trial: each of `kills` strikes a run of the command, the last run is left alone."""
     task.begin(folder)
     tally.trials += 1
+    print(f"{task.name}: trial {tally.trials}: {', '.join(map(str, kills))}", file=sys.stderr, flush=True)
     for kill in kills:
         ended = run(task.words, folder, kill)
         tally.kills += ended.code == -9
