@@ -102,7 +102,7 @@ def label(
         patience_s=patience,
     )
     with (
-        connected(server, models) as client,
+        connected(server, models, model) as client,
         progress_bar("labelling", len(dataset.episodes), "episodes") as bar,
         _explaining_stops(),
     ):

@@ -28,8 +28,11 @@ ModelOption = Annotated[
 
 
 @contextmanager
-def connected(server: str | None, models: Path | None) -> Iterator[Client]:
-    """Yield a client of `server`, or of an embedded server that hosts `models` and stops with the block."""
+def connected(server: str | None, models: Path | None, model: str | None = None) -> Iterator[Client]:
+    """Yield a client of `server`, or of an embedded server that hosts `models` and stops with the block.
+
+    An embedded server loads `model` where it is not the default; on a running one that is for its admin to do.
+    """
     from rich.console import Console
 
     from genie_client.client import Client
@@ -44,6 +47,8 @@ def connected(server: str | None, models: Path | None) -> Iterator[Client]:
         return
     console = Console(stderr=True)
     with console.status("starting an embedded server ...") as status, embedded_client(models) as client:
+        if model is not None:
+            client.load_model(model)
         status.stop()
         yield client
 

@@ -44,7 +44,7 @@ def simulate(
         _refuse_existing(out, save)
     if save is not None:
         require_rerun()
-    with connected(server, models) as client:
+    with connected(server, models, model) as client:
         info = client.model(model)
         prompt_PHWC = resize_frames(read_prompt(prompt, info, Moment(episode, frame, camera)), *info.frame_size)
         began = time.monotonic()
