@@ -12,7 +12,7 @@ import typer
 
 from genie_cli.progress import progress_bar
 from genie_cli.reading_options import reads_data
-from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
+from genie_cli.server import ModelsOption, ServerOption, connected
 from genie_core.data import Density, ReadOptions, Transport
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ def label(
     ] = None,
     server: ServerOption = None,
     models: ModelsOption = None,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME", help="Model to use. [default: the server's; of the shipped ones, motion]"
+        ),
+    ] = None,
     step: Annotated[
         int | None,
         typer.Option(min=1, help="Transition length in frames. [default: from the frame rate]"),
@@ -78,6 +83,7 @@ def label(
     """
     from genie_cli.label_report import print_report
     from genie_client.bulk import LabelPlan, label_dataset
+    from genie_core.bundles import LABELS
     from genie_core.data import open_dataset, source_path
     from genie_core.data.labelled.output import check_output, default_frames
 
@@ -86,6 +92,8 @@ def label(
     output = _output(dataset, out, frames_mode)
     for fact in dataset.facts:
         print(f"note: {fact}", flush=True)
+    if model is None and models is None and server is None:
+        model = LABELS
     existing = _existing(resume, overwrite)
     check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
     plan = LabelPlan(

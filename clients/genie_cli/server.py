@@ -31,7 +31,7 @@ ModelOption = Annotated[
 def connected(server: str | None, models: Path | None, model: str | None = None) -> Iterator[Client]:
     """Yield a client of `server`, or of an embedded server that hosts `models` and stops with the block.
 
-    An embedded server loads `model` where it is not the default; on a running one that is for its admin to do.
+    `model` is the one that the embedded server loads; None: its default one.
     """
     from rich.console import Console
 
@@ -46,9 +46,7 @@ def connected(server: str | None, models: Path | None, model: str | None = None)
             yield client
         return
     console = Console(stderr=True)
-    with console.status("starting an embedded server ...") as status, embedded_client(models) as client:
-        if model is not None:
-            client.load_model(model)
+    with console.status("starting an embedded server ...") as status, embedded_client(models, model) as client:
         status.stop()
         yield client
 

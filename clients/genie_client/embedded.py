@@ -54,21 +54,26 @@ def embedded_server(
 
 
 @contextmanager
-def embedded_client(models: Path | None = None) -> Iterator[Client]:
-    """A client of an `embedded_server` of its own; its errors say what the server said last if it has ended."""
+def embedded_client(models: Path | None = None, model: str | None = None) -> Iterator[Client]:
+    """A client of an `embedded_server` of its own; its errors say what the server said last if it has ended.
+
+    `model` is the server's default model, which it loads; None where the folder says which that is.
+    """
     with (
-        _running(models, "cpu", _START_WITHIN_S) as (address, ended),
+        _running(models, "cpu", _START_WITHIN_S, model) as (address, ended),
         Client(address, tls=False, token="", ended=ended) as client,  # our own, on loopback
     ):
         yield client
 
 
 @contextmanager
-def _running(models: Path | None, device: str, start_within_s: float) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def _running(
+    models: Path | None, device: str, start_within_s: float, model: str | None = None
+) -> Iterator[tuple[str, Callable[[], str | None]]]:
     """A server, as its address and what says its last words once it has ended."""
     _check_installed()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        process = _start(models or models_dir(), device, log)
+        process = _start(models or models_dir(), device, model, log)
 
         def ended() -> str | None:
             with suppress(subprocess.TimeoutExpired):
@@ -91,9 +96,10 @@ def _check_installed() -> None:
         )
 
 
-def _start(models: Path, device: str, log: IO[str]) -> subprocess.Popen[str]:
+def _start(models: Path, device: str, model: str | None, log: IO[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "genie_service", "--models", str(models), "--host", "127.0.0.1", "--port", "0"]
     command += ["--device", device, "--exit-with-stdin", *_ALONE]
+    command += [] if model is None else ["--default-model", model]
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -7,7 +7,10 @@ from pathlib import Path
 from genie_core.errors import ModelError
 
 DEFAULT = "tiny"
-"""The shipped bundle that is used where none is named."""
+"""The shipped bundle that is used where none is named: it labels and simulates."""
+
+LABELS = "motion"
+"""The shipped bundle that `genie label` uses with a server of its own: it labels alone, and holds on more robots."""
 
 
 def models_dir() -> Path:
@@ -24,4 +27,4 @@ def shipped(name: str = DEFAULT) -> Path:
     return folder
 
 
-__all__ = ["DEFAULT", "models_dir", "shipped"]
+__all__ = ["DEFAULT", "LABELS", "models_dir", "shipped"]
