@@ -1,4 +1,4 @@
-"""What one looks at in Rerun: an episode beside its labels, and simulated video beside the frame it started from."""
+"""Contents of Rerun recordings: an episode beside its labels, and simulated video beside its start frame."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _GREY = 0x555555FF
 
 @dataclass(frozen=True)
 class LabelledView:
-    """One labelled episode to look at.
+    """One labelled episode to show.
 
     Attributes:
-        name: of the episode.
-        chunks: gives the frames from the first on, (n, H, W, 3) uint8 a chunk; None where there are none to show.
-        labels: one label a frame.
-        palette: one colour a code, 0xRRGGBB.
-        fps: frames a second; None where unknown, which leaves the time in seconds out.
-        provenance: what the labels were made with, by name.
+        name: name of the episode.
+        chunks: returns the frames from the first on, (n, H, W, 3) uint8 per chunk; None without frames.
+        labels: one label per frame.
+        palette: one colour per code, 0xRRGGBB.
+        fps: frames a second; None if unknown, in which case there is no timeline in seconds.
+        provenance: provenance of the labels, by name.
 
     """
 
@@ -46,7 +46,7 @@ class LabelledView:
 
 @dataclass(frozen=True)
 class Track:
-    """One video of a simulation: the frames after each of `actions`, (T, h, w, 3) uint8, and what it is called."""
+    """One video of a simulation: its name, and the frames after each of `actions`, (T, h, w, 3) uint8."""
 
     name: str
     frames_THWC: Frames
@@ -55,13 +55,13 @@ class Track:
 
 @dataclass(frozen=True)
 class SimulationView:
-    """One prompt and the videos that follow from it.
+    """One prompt and the videos simulated from it.
 
     Attributes:
         prompt_PHWC: the prompt's frames, uint8.
         tracks: the videos, at least one.
-        palette: one colour a code, 0xRRGGBB.
-        clock: where the frames lie in time; its frame 0 is the prompt's last.
+        palette: one colour per code, 0xRRGGBB.
+        clock: times of the frames; its frame 0 is the last one of the prompt.
 
     """
 
@@ -72,9 +72,9 @@ class SimulationView:
 
 
 def labelled_view(labelled: LabelledFile, name: str, originals: Originals | None = None) -> LabelledView:
-    """One episode of a labelled file; without frames where neither the file nor its source has them.
+    """Return the view of one episode of a labelled file; without frames if neither the file nor its source has them.
 
-    Views of several episodes share their `originals`, so that no dataset is opened twice.
+    Views of several episodes share `originals`, so that no dataset is opened twice.
     """
     labels, attrs = labelled.labels(name)
     episode = frames_of(labelled, name, originals or Originals())
@@ -89,7 +89,7 @@ def labelled_view(labelled: LabelledFile, name: str, originals: Originals | None
 
 
 def labels_scene(view: LabelledView) -> Scene:
-    """Frames, codes as a coloured timeline, confidence, latent and provenance of one episode."""
+    """Return a scene of one episode: frames, codes as a coloured timeline, confidence, latent and provenance."""
     clock = Clock(view.fps)
 
     def log(recording: rr.RecordingStream) -> None:
@@ -104,7 +104,7 @@ def labels_scene(view: LabelledView) -> Scene:
 
 
 def simulation_scene(view: SimulationView) -> Scene:
-    """The prompt and every track side by side, each over the codes of its actions."""
+    """Return a scene with the prompt and every track side by side, each above the codes of its actions."""
 
     def log(recording: rr.RecordingStream) -> None:
         log_frames(recording, "prompt", [view.prompt_PHWC], view.clock, first=1 - len(view.prompt_PHWC))
@@ -119,7 +119,7 @@ def simulation_scene(view: SimulationView) -> Scene:
 
 
 def comparison_scene(name: str, tracks: Mapping[str, Frames], entity: str, clock: Clock) -> Scene:
-    """Videos of the same moment side by side, (T, h, w, 3) uint8 each, logged below `entity`."""
+    """Return a scene of videos of the same moment side by side, (T, h, w, 3) uint8 each, logged below `entity`."""
 
     def log(recording: rr.RecordingStream) -> None:
         for track, frames_THWC in tracks.items():
@@ -130,18 +130,18 @@ def comparison_scene(name: str, tracks: Mapping[str, Frames], entity: str, clock
 
 
 def comparisons_recording(name: str, videos: Sequence[tuple[str, Mapping[str, Frames]]], fps: float) -> Recording:
-    """A recording of several comparisons, at least one, each its name and its tracks: a tab each."""
+    """Return a recording of several comparisons, at least one, each with its name and tracks, in tabs."""
     scenes = [comparison_scene(title, tracks, str(number), Clock(fps)) for number, (title, tracks) in enumerate(videos)]
     return Recording("genie evaluation", name, scenes, fps)
 
 
 def labels_recording(view: LabelledView) -> Recording:
-    """A recording of one labelled episode."""
+    """Return a recording of one labelled episode."""
     return Recording("genie labels", view.name, [labels_scene(view)], view.fps)
 
 
 def simulation_recording(name: str, view: SimulationView) -> Recording:
-    """A recording of one simulation."""
+    """Return a recording of one simulation."""
     return Recording("genie simulation", name, [simulation_scene(view)], view.clock.fps)
 
 
@@ -153,7 +153,7 @@ def _log_codes(
     palette: Sequence[int],
     clock: Clock,
 ) -> None:
-    """Codes as states in the palette's colours, and beside it, where there is a transition, as numbers."""
+    """Log codes as states in the palette's colours, and also as numbers where there is a transition."""
     states = [_NO_CODE, *map(str, range(len(palette)))]
     names = ["no transition", *map(str, range(len(palette)))]
     colors = [_GREY, *(color << 8 | 0xFF for color in palette)]
@@ -167,7 +167,7 @@ def _log_codes(
 
 
 def _log_scalars(recording: rr.RecordingStream, labels: Labels, clock: Clock) -> None:
-    """Confidence and latent where there is a transition, and whether there is one everywhere."""
+    """Log confidence and latent where there is a transition, and everywhere whether there is one."""
     everywhere, valid = np.arange(len(labels)), np.flatnonzero(labels.valid)
     series = {
         "labels/confidence": (valid, labels.confidence[valid]),

@@ -1,4 +1,4 @@
-"""Where a labelled file may go: its default name, which frames it can have, and why a path is refused."""
+"""Paths of labelled files: the default, the possible frames modes, and checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genie_core.data.storage.location import RemotePath, SourcePath, lies_within
 from genie_core.errors import DatasetError
 
 Existing = Literal["refuse", "resume", "overwrite"]
-"""What to do where the output exists: say so, add the episodes that it lacks, or replace it."""
+"""What to do if the output exists: refuse, add the episodes that it lacks, or replace it."""
 
 _OF_ROBOMIMIC: tuple[FramesMode, ...] = ("link", "copy", "in_place", "none")
 _OF_REMOTE_ROBOMIMIC: tuple[FramesMode, ...] = ("copy", "none")
@@ -23,14 +23,14 @@ _OF_OTHERS: tuple[FramesMode, ...] = ("model", "none")
 
 
 def keeps_layout(dataset: Dataset, frames: FramesMode) -> bool:
-    """Whether labels are written in the layout of a source that is not robomimic's."""
+    """Return whether labels are written in the layout of a source that is not robomimic's."""
     return frames in ("link", "copy", "in_place") and has_own_layout(dataset)
 
 
 def default_output(source: SourcePath, *, own_layout: bool = False) -> Path:
-    """Where the labels of `source` go if nobody says: ``X.labelled.hdf5`` beside the file or folder ``X``.
+    """Return the default path for the labels of `source`: ``X.labelled.hdf5`` beside the file or folder ``X``.
 
-    Those of a URL go to the current folder; those of a folder in its `own_layout` to the folder ``X.labelled``.
+    For a URL it is in the current folder; for a folder in its `own_layout` it is the folder ``X.labelled``.
     """
     if own_layout and isinstance(source, Path) and source.is_dir():
         return source.resolve().with_name(source.resolve().name + LABELLED_FOLDER)
@@ -41,7 +41,7 @@ def default_output(source: SourcePath, *, own_layout: bool = False) -> Path:
 
 
 def default_frames(dataset: Dataset) -> FramesMode:
-    """Where the frames of a labelled file are if nobody says.
+    """Return the default frames mode of a labelled file.
 
     ``link`` for robomimic's layout, ``copy`` for such files behind a URL, ``model`` for all others.
     """
@@ -49,7 +49,7 @@ def default_frames(dataset: Dataset) -> FramesMode:
 
 
 def frames_modes(dataset: Dataset) -> tuple[FramesMode, ...]:
-    """Where the frames of a labelled file may be, the default first."""
+    """Return the possible frames modes of a labelled file, the default first."""
     if has_own_layout(dataset):
         return _OF_OWN_LAYOUT
     if dataset.format not in ROBOMIMIC_LAYOUT:
@@ -58,19 +58,16 @@ def frames_modes(dataset: Dataset) -> tuple[FramesMode, ...]:
 
 
 def check_output(output: Path, dataset: Dataset, frames: FramesMode, existing: Existing) -> None:
-    """Raise DatasetError where the labels of `dataset` cannot or must not be written to `output`.
+    """Raise DatasetError if the labels of `dataset` cannot or must not be written to `output`.
 
-    Of an output that is there beside a journal, `LabelWriter` finds out whether it is what the journal's run has
-    written.
+    If an output exists beside a journal, `LabelWriter` checks whether it is what the journal's run has written.
     """
     place = output.resolve() if frames == "in_place" else output
     check_place(output, dataset, frames, may_exist=existing != "refuse" or journal_folder(place).is_dir())
 
 
 def check_place(output: Path, dataset: Dataset, frames: FramesMode, *, may_exist: bool) -> None:
-    """Raise DatasetError where labels cannot be written to `output`, or it is there (in place: has labels) already
-    and may not be.
-    """
+    """Raise DatasetError if labels cannot be written to `output`, or it exists (in place: has labels) and must not."""
     modes = frames_modes(dataset)
     if frames not in modes:
         wanted = ", ".join(modes)

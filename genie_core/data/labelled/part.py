@@ -1,4 +1,4 @@
-"""The labels, and where wanted the frames, of one episode on their way to the disk, checked as they come."""
+"""One episode being written: its labels, and optionally its frames, checked as they arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genie_core.errors import DatasetError
 
 
 class EpisodePart:
-    """Takes one episode's labels and frames in order, in pieces of any length; made by `LabelWriter.episode`."""
+    """Receives one episode's labels and frames in order, in pieces of any length; made by `LabelWriter.episode`."""
 
     def __init__(
         self,
@@ -27,9 +27,9 @@ class EpisodePart:
         *,
         keep_frames: bool,
     ) -> None:
-        """Frames go to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are wanted.
+        """Write frames to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are accepted.
 
-        Labels must come with actions where there is an `alignment`, and else without.
+        Labels must have actions if there is an `alignment`, and none otherwise.
         """
         self._output = output
         self._episode = episode
@@ -44,10 +44,10 @@ class EpisodePart:
         self._labels: list[Labels] = []
 
     def add_labels(self, labels: Labels) -> None:
-        """Take the labels of the next frames.
+        """Add the labels of the next frames.
 
         Raises:
-            DatasetError: they do not start where the last ended, are not of the model's codebook, or lack actions.
+            DatasetError: they do not start where the previous ones ended, do not match the codebook, or lack actions.
 
         """
         expected = sum(len(part) for part in self._labels)
@@ -68,13 +68,13 @@ class EpisodePart:
 
     @property
     def computation(self) -> Computation:
-        """How the networks computed these labels: as the model says, unless `computed_as` has said otherwise."""
+        """How the networks computed these labels: as the model states, unless `computed_as` was called."""
         return self._computation
 
     def computed_as(self, computation: Computation) -> None:
-        """Say how the networks computed these labels, where another machine did than the model says.
+        """Record how the networks computed these labels, if on another machine than the model states.
 
-        Raises DatasetError where that makes other labels: in another precision.
+        Raises DatasetError if that changes the labels: another precision.
         """
         wanted = self._model.computation.precision
         if computation.precision != wanted:
@@ -83,14 +83,14 @@ class EpisodePart:
 
     @property
     def keeps_frames(self) -> bool:
-        """Whether frames are wanted; otherwise `add_frames` does nothing."""
+        """Whether frames are kept; otherwise `add_frames` has no effect."""
         return self._keep_frames
 
     def add_frames(self, frames_THWC: Frames) -> None:
-        """Take the next frames, (n, H, W, 3) uint8 of one size through the episode; not kept where not wanted.
+        """Add the next frames, (n, H, W, 3) uint8 of the same size throughout the episode; ignored if not kept.
 
         Raises:
-            DatasetError: their size is not that of the frames before, or the disk is full.
+            DatasetError: their size differs from that of earlier frames, or the disk is full.
             RequestError: they are not (n, H, W, 3) uint8.
 
         """
@@ -111,11 +111,11 @@ class EpisodePart:
 
     @property
     def frames_sha256(self) -> str | None:
-        """`frames_digest` of the frames so far; None where none are wanted."""
+        """`frames_digest` of the frames so far; None if none are kept."""
         return self._digest.hexdigest() if self._keep_frames else None
 
     def complete_labels(self) -> Labels:
-        """Return the labels of the whole episode. Raises DatasetError where labels or frames are missing."""
+        """Return the labels of the whole episode. Raises DatasetError if labels or frames are missing."""
         labels = Labels.concatenate(self._labels) if self._labels else Labels.invalid(0, 0, self._latent_dim)
         wanted = self._episode.num_frames
         if len(labels) != wanted:

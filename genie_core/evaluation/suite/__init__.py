@@ -1,1 +1,1 @@
-"""Suites: the labels of one bundle on many data sets, beside what needs no training. `run.run_suite` does it all."""
+"""Suites: one bundle's labels on many datasets, beside baselines without training. See `run.run_suite`."""

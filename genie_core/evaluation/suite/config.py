@@ -1,4 +1,4 @@
-"""What a suite is: the data sets that a bundle is evaluated on, and what is read off each. Reads nothing but JSON."""
+"""Configuration of a suite: the datasets to evaluate on, and what to predict on each. Reads nothing but JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from genie_core.data import ReadOptions
 from genie_core.errors import DatasetError, problems_of
 
 FORMAT: Literal[1] = 1
-"""Of suite files; grows when an older Genie would read a newer file wrongly."""
+"""Version of suite files; increases when an older Genie would misread a newer file."""
 
 SUITES = Path(__file__).parent.parent / "suites"
-"""Suites that are shipped, by name: ``zoo`` is ``suites/zoo.json``."""
+"""Suites shipped with Genie, by name: ``zoo`` is ``suites/zoo.json``."""
 
 Change = Literal["change", "mean", "first"]
-"""What is predicted of a transition x_t -> x_{t+k}, from an array a with a row a frame. ``change``: a_{t+k} - a_t.
+"""What to predict for a transition x_t -> x_{t+k}, from an array a with a row per frame. ``change``: a_{t+k} - a_t.
 ``mean``: the mean of a_t .. a_{t+k-1}. ``first``: a_t."""
 
 Role = Literal["trained", "held-out"]
@@ -31,14 +31,14 @@ class _Model(BaseModel):
 
 
 class Target(_Model):
-    """What the probes of one set predict.
+    """Prediction target of the probes on one set.
 
     Attributes:
-        array: its name in the data, (T, A): ``observation.state``, ``actions``, ``obs/robot0_eef_pos``.
-        columns: which of its numbers; None: all.
-        read: what of it, over a transition.
+        array: name of the array in the data, (T, A): ``observation.state``, ``actions``, ``obs/robot0_eef_pos``.
+        columns: indices of its columns; None: all.
+        read: how to reduce it over a transition.
         angles: those of `columns` that are angles in radians: their change is taken the short way round.
-        groups: names of parts of `columns` that are reported by themselves.
+        groups: named parts of `columns` that are also reported separately.
 
     """
 
@@ -50,11 +50,11 @@ class Target(_Model):
 
 
 class Slices(_Model):
-    """Transitions told apart by a number that the data hold for every frame, for a table of its own.
+    """Slices of transitions by a number that the data hold for every frame, reported in a separate table.
 
     Attributes:
-        array: its name, (T,) or (T, 1): the number of the frame that a transition starts at counts.
-        values: the numbers of each slice, by the slice's name.
+        array: name of the array, (T,) or (T, 1); the value at a transition's first frame counts.
+        values: values of each slice, by the slice's name.
         edges: or its range, low <= number < high.
 
     """
@@ -65,32 +65,32 @@ class Slices(_Model):
 
 
 class Lary(_Model):
-    """The poses that LARY's probe predicts in chunks: the array, and which of its numbers."""
+    """Poses that LARY's probe predicts in chunks: the array, and the indices of its columns."""
 
     array: str
     columns: tuple[int, ...] | None = None
 
 
 class SuiteSet(_Model):
-    """One set: where it is, how it is read, how long a transition is, what is probed.
+    """One set: location, reading, transition length, targets.
 
-    Exactly one of `seconds` and `step` says how long a transition is.
+    Exactly one of `seconds` and `step` gives the transition length.
 
     Attributes:
-        name: in the tables.
+        name: name in the tables.
         path: below the data root, with forward slashes.
         role: whether training saw this source.
-        robot, source, camera_pose: words that tables by robot, by source (``real``, ``simulated``), by camera pose are
-            made of; None: none.
-        camera, fps, colour, flip, frames_path, actions_path, channels: as of `ReadOptions`.
+        robot, source, camera_pose: keys of the tables by robot, by source (``real``, ``simulated``) and by camera pose;
+            None: none.
+        camera, fps, colour, flip, frames_path, actions_path, channels: as in `ReadOptions`.
         subset: robomimic's filter key or LeRobot's split; None: all episodes.
-        seconds: length of a transition, rounded to whole frames; needs a frame rate.
-        step: the same in frames.
+        seconds: transition length, rounded to whole frames; needs a frame rate.
+        step: transition length in frames.
         density: ``dense``: a transition from every frame; ``strided``: only those that do not overlap.
-        episodes: most that are read, drawn by the seed.
-        frames: most of an episode, from its beginning.
-        target: what probes predict; None: there is no truth, and labels alone are counted.
-        slices: tables of their own, by name.
+        episodes: most episodes to read, drawn by the seed.
+        frames: most frames of an episode, from its start.
+        target: what probes predict; None: there is no ground truth, and only labels are counted.
+        slices: additional tables, by name.
         lary: None: LARY's probe is left out.
 
     """
@@ -134,7 +134,7 @@ class SuiteSet(_Model):
 
     @property
     def reading(self) -> ReadOptions:
-        """How the data are read."""
+        """How to read the data."""
         return ReadOptions(
             camera=self.camera,
             fps=self.fps,
@@ -147,14 +147,14 @@ class SuiteSet(_Model):
 
 
 class Suite(_Model):
-    """Sets, and the means over some of them that are reported.
+    """Sets, and the means over some of them to report.
 
     Attributes:
-        format: of the file.
-        name: of the suite.
+        format: version of the file format.
+        name: name of the suite.
         description: in words.
-        sets: at least one, each of its own name.
-        means: names of sets by the name of the mean over them; ``all`` is always there.
+        sets: at least one, with distinct names.
+        means: names of sets by the name of the mean over them; ``all`` always exists.
 
     """
 
@@ -181,10 +181,10 @@ class Suite(_Model):
 
 
 def read_suite(where: str) -> Suite:
-    """Read a suite: a JSON file, or the name of one that is shipped (``zoo``).
+    """Read a suite: a JSON file, or the name of a shipped one (``zoo``).
 
     Raises:
-        DatasetError: there is no such file, or it is not what a suite should be; the message names the field.
+        DatasetError: there is no such file, or it is not a valid suite; the message names the field.
 
     """
     shipped = SUITES / f"{where}.json"
