@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+import tracemalloc
 import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -80,6 +81,30 @@ def test_nothing_of_a_call_waits_for_the_garbage_collector(genie: Running, call:
         gc.garbage.clear()
         gc.enable()
     assert left == []
+
+
+@pytest.mark.parametrize("call", ["good clip", "wrong clip", "wrong in the middle"])
+def test_nothing_that_a_call_brought_is_left_at_all(genie: Running, call: str) -> None:
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            with suppress(grpc.RpcError):
+                _brings(genie, call, 8 << 20)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def _brings(genie: Running, call: str, size: int) -> None:
+    """A call that brings so many bytes."""
+    frames = video(size // (512 * 512 * 3), 512, 512)
+    clip = Clip(options=Options(fps=10), frames=raw(frames, height=511 if call == "wrong clip" else 512))
+    if call == "wrong in the middle":
+        requests = [*episode(video(2, 512, 512)), labelling_pb2.LabelEpisodeRequest(frames=raw(frames, height=511))]
+        list(genie.labelling.LabelEpisode(iter(requests)))
+    else:
+        genie.labelling.LabelClip(clip)
 
 
 def _is_ours(thing: object) -> bool:

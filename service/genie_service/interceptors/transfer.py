@@ -71,12 +71,12 @@ class Transfer(aio.ServerInterceptor):
             return handler
         method, decode = handler_call_details.method, handler.request_deserializer
 
-        async def call(requests: AsyncIterator[bytes], context: Context) -> None:
+        async def call(_: AsyncIterator[bytes], context: Context) -> None:
             current = current_call()
             memory = current.memory = CallMemory(self._budget, current.client)
             try:
                 with self._budget.holders.watching(current.silence, current.client, lambda: memory.holds):
-                    await self._serve(handler, decode, method, requests, context)
+                    await self._serve(handler, decode, method, context)
             finally:
                 memory.close()
 
@@ -87,13 +87,12 @@ class Transfer(aio.ServerInterceptor):
         handler: Handler,
         decode: Callable[[bytes], Any],
         method: str,
-        requests: AsyncIterator[bytes],
         context: Context,
     ) -> None:
         """Do what the method does. Only after headers can a client that takes nothing be told why it is ended."""
         call, behaviour = current_call(), behaviour_of(handler)
         headers = _Headers(context)
-        async with aclosing(self._messages(requests, decode, call)) as messages:
+        async with aclosing(self._messages(context, decode, call)) as messages:
             request = messages if handler.request_streaming else await self._only(messages, method, call)
             if is_generator(behaviour):
                 # Closed here, so that a cancelled call gives back what it holds at once.
@@ -123,15 +122,17 @@ class Transfer(aio.ServerInterceptor):
             raise RequestError("request", "the call ended without one")
         return message
 
-    async def _messages(
-        self, requests: AsyncIterator[bytes], decode: Callable[[bytes], Any], call: Call
-    ) -> AsyncGenerator[Any]:
-        """Each message; it counts as held until the next is asked for, or the call ends."""
+    async def _messages(self, context: Context, decode: Callable[[bytes], Any], call: Call) -> AsyncGenerator[Any]:
+        """Each message; it counts as held until the next is asked for, or the call ends.
+
+        Read from the context: gRPC (1.80) never lets go of the last message of a call whose iterator of requests is not
+        read to its end, which is every call that is refused, or has one message only.
+        """
         while True:
             await call.memory.may_read()
             with call.silence.asking():
-                data = await anext(requests, None)
-            if data is None:
+                data = await context.read()
+            if data is aio.EOF:
                 return
             with call.memory.message(_COPIES * len(data)):
                 unpack = _Unpack(data, decode, self._limits.counts)
