@@ -41,11 +41,14 @@ def main() -> int:
 def trials(work: Path, server: Server, options: argparse.Namespace) -> Iterator[tuple[str, Tally]]:
     """The tallies of all trials, by what they are called."""
     rng, place = random.Random(options.seed), work / "trial"
-    few, many = (
-        [task for task in tasks(work / name, server, episodes) if task.name.startswith(options.only)]
-        for name, episodes in (("few", 3), ("many", options.episodes))
-    )
-    for task in few if options.points else ():
+
+    def chosen(name: str, episodes: int, is_wanted: bool) -> list[Task]:
+        found = tasks(work / name, server, episodes) if is_wanted else []
+        return [task for task in found if task.name.startswith(options.only)]
+
+    few = chosen("few", 3, options.points > 0)
+    many = chosen("many", options.episodes, options.random > 0 or options.server > 0)
+    for task in few:
         expected = reference(task, place)
         yield f"{task.name}, at named points", at_points(task, place, expected, options.points, rng)
     for number, task in enumerate(many if options.random else ()):

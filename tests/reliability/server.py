@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ class Server:
     def __init__(self, models: Path) -> None:
         self._models, self._port = models, free_port()
         self.address = f"127.0.0.1:{self._port}"
-        self._start()
+        self.start()
 
     @classmethod
     @contextmanager
@@ -44,13 +43,8 @@ class Server:
         self._process.kill()
         self._process.wait()
 
-    def restart_after(self, seconds: float) -> None:
-        """Kill it after so many seconds and start it again; for a process of its own."""
-        time.sleep(seconds)
-        self.kill()
-        self._start()
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start it, and return when it is ready."""
         command = [sys.executable, "-m", "genie_service", "--models", str(self._models), "--port", str(self._port)]
         self._process = subprocess.Popen(
             [*command, "--log-level", "error"],
@@ -68,22 +62,26 @@ class Server:
 def of_the_server(
     task: Task, folder: Path, expected: dict[str, str], trials: int, server: Server, rng: random.Random
 ) -> Tally:
-    """Kill the server while the command runs, and start it again: the command itself goes on."""
+    """Kill the server while the command labels, and start it again: the command itself goes on.
+
+    Before it has met the server it fails at once, as with a wrong address; that is not tried here.
+    """
     tally, seconds = Tally(), run_time(task, folder)
     for _ in range(trials):
         task.begin(folder)
         tally.trials += 1
         print(f"{task.name}: trial {tally.trials}: its server", file=sys.stderr, flush=True)
-        killer = threading.Timer(rng.uniform(0.05, seconds), server.kill)
-        wait_s = rng.uniform(0, 2)
+        kill_s, gone_s = rng.uniform(0, seconds / 2), rng.uniform(0, 2)
         pid = os.fork()
         if pid == 0:
             os._exit(_label(task, folder))
-        killer.start()
-        killer.join()
+        while not (folder / f"{task.output}.parts").exists() and not (folder / task.output).exists():
+            time.sleep(0.005)
+        time.sleep(kill_s)
+        server.kill()
         tally.kills += 1
-        time.sleep(wait_s)
-        server._start()
+        time.sleep(gone_s)
+        server.start()
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if code == 0:
             judge(task, folder, run(task.words, folder), expected, tally, "its server")
