@@ -19,7 +19,7 @@ from genie_core.evaluation.options import EvaluationOptions
 if TYPE_CHECKING:
     from genie_core.ablation.plan import Base, Table
     from genie_core.ablation.report import Setting
-    from genie_core.ablation.run import Material
+    from genie_core.ablation.run import AblationEpisodes
 
 DEFAULTS = EvaluationOptions(supervised_steps=0)
 
@@ -94,7 +94,7 @@ def ablate(
 
 def _setting(
     base: Base,
-    material: Material,
+    material: AblationEpisodes,
     data: tuple[Dataset, Dataset],
     options: EvaluationOptions,
     scale: float,

@@ -18,7 +18,7 @@ from genie_core.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
     from genie_core.alignment.alignment import Alignment
-    from genie_core.alignment.report import Report
+    from genie_core.alignment.report import AlignmentReport
 
 TABLE_WIDTH = 100
 """Fewest characters per line: without a terminal the table is not squeezed."""
@@ -122,7 +122,7 @@ def align(
     typer.echo(f"wrote {target}")
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: AlignmentReport, console: Console) -> None:
     """Print the error of every method by number of labels; the best of each is bold."""
     table = Table(box=None)
     for heading, side in (("labels", "right"), ("way", "left"), ("error", "right"), ("95% interval", "right")):

@@ -16,7 +16,7 @@ from genie_core.data import Frames, LabelledFile, encode_image, open_dataset, op
 from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import GenieError
 from genie_view.meaning import Motion, code_motions
-from genie_view.sheet import Row, contact_sheet
+from genie_view.sheet import SheetRow, contact_sheet
 
 HORIZON = 9
 """Number of latent actions to simulate."""
@@ -123,13 +123,13 @@ def _simulate(client: Client, info: ModelInfo, moment: Moment) -> Simulated:
 def _sheet(info: ModelInfo, moment: Moment, simulated: Simulated, motions: list[Motion] | None) -> Frames:
     prompt = moment.frames_THWC[:1]
     rows = [
-        Row("real", "what was recorded", moment.frames_THWC, [*moment.codes, None]),
-        Row("simulated", "same actions", np.concatenate([prompt, simulated.true_THWC]), [*moment.codes, None]),
+        SheetRow("real", "what was recorded", moment.frames_THWC, [*moment.codes, None]),
+        SheetRow("simulated", "same actions", np.concatenate([prompt, simulated.true_THWC]), [*moment.codes, None]),
     ]
     for code, frames_THWC in enumerate(simulated.by_code_NTHWC):
         note = str(motions[code]) if motions else ""
         codes = [code] * HORIZON + [None]
-        rows.append(Row(f"action {code}", note, np.concatenate([prompt, frames_THWC]), codes, chip=code))
+        rows.append(SheetRow(f"action {code}", note, np.concatenate([prompt, frames_THWC]), codes, chip=code))
     heading = f"Genie: latent actions of {moment.episode}, frame {moment.frame}, and what every other would have done"
     return contact_sheet(heading, rows, info.palette)
 
@@ -139,7 +139,7 @@ def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
     simulated_THWC = np.concatenate([moment.frames_THWC[:1], simulated.true_THWC])
     pictures = []
     for real_HWC, made_HWC, code in zip(moment.frames_THWC, simulated_THWC, [*moment.codes, None], strict=True):
-        row = Row("", "", np.stack([real_HWC, made_HWC]), [code, code])
+        row = SheetRow("", "", np.stack([real_HWC, made_HWC]), [code, code])
         pictures.append(contact_sheet("real, simulated", [row], info.palette, frame_px=_VIDEO_PX))
     return np.stack(pictures)
 

@@ -16,7 +16,7 @@ from genie_core.errors import DatasetError, GenieError
 from genie_core.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
-    from genie_core.evaluation.report import Report
+    from genie_core.evaluation.report import EvaluationReport
 
 DEFAULTS = EvaluationOptions()
 TABLE_WIDTH = 100
@@ -122,7 +122,7 @@ def evaluate(
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
 
 
-def _write_videos(path: Path, report: Report) -> None:
+def _write_videos(path: Path, report: EvaluationReport) -> None:
     """Write what is to be looked at in Rerun; nothing without videos, or without Rerun, which is an extra."""
     if not report.findings.videos:
         return
@@ -173,7 +173,7 @@ def _report_folder(folder: Path) -> Path:
     return folder
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: EvaluationReport, console: Console) -> None:
     """Print every figure beside its interval and its target, then why those that are missing are."""
     from genie_core.evaluation.catalogue import ENTRIES
     from genie_core.evaluation.figures import Missing

@@ -86,7 +86,7 @@ def train(
         raise DatasetError("training needs DATA (or --sources) and --out BUNDLE (or --dry-run)")
     import torch
 
-    from genie_core.training.pipeline import Split, TrainingJob, train_alone
+    from genie_core.training.pipeline import TrainingJob, TrainingSplit, train_alone
     from genie_core.training.pipeline import train as run_training
     from genie_core.training.reporting import TerminalReporter
 
@@ -95,8 +95,8 @@ def train(
     job = TrainingJob(
         model,
         training,
-        data=Split(*_split(wanted, hold_out, seed)),
-        lam_data=Split(*_split([(path, reading) for path in lam_data or ()], hold_out, seed)),
+        data=TrainingSplit(*_split(wanted, hold_out, seed)),
+        lam_data=TrainingSplit(*_split([(path, reading) for path in lam_data or ()], hold_out, seed)),
         out=out,
         device=device,
         half=half,

@@ -14,12 +14,12 @@ from genie_client.errors import (
     ServerUnavailableError,
 )
 from genie_client.records import (
-    Alignment,
     EpisodeLabels,
+    HostedAlignment,
+    LabelProvenance,
     LabelSummary,
     ModelInfo,
     OperationStatistics,
-    Provenance,
     ServerStatistics,
     Timing,
 )
@@ -28,7 +28,6 @@ from genie_core.data import Labels
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
 
 __all__ = [
-    "Alignment",
     "AsyncClient",
     "AsyncLabelStream",
     "AsyncPlaySession",
@@ -36,6 +35,8 @@ __all__ = [
     "DatasetError",
     "EpisodeLabels",
     "GenieError",
+    "HostedAlignment",
+    "LabelProvenance",
     "LabelStream",
     "LabelSummary",
     "Labels",
@@ -43,7 +44,6 @@ __all__ = [
     "ModelInfo",
     "OperationStatistics",
     "PlaySession",
-    "Provenance",
     "RequestError",
     "ServerAccessError",
     "ServerBusyError",

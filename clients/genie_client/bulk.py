@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, Outcome
 from genie_client.client import Client
 from genie_client.patience import BULK_PATIENCE_S, Waiting
-from genie_client.records import Alignment, ModelInfo, Timing
+from genie_client.records import HostedAlignment, ModelInfo, Timing
 from genie_core.data import (
     Dataset,
     Density,
@@ -100,7 +100,7 @@ class LabelReport:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
-    alignment: Alignment | None = None
+    alignment: HostedAlignment | None = None
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ def _label_into(
     dataset: Dataset,
     plan: LabelPlan,
     info: ModelInfo,
-    alignment: Alignment | None,
+    alignment: HostedAlignment | None,
     advance: Callable[[float], None],
     wait: Callable[[Waiting | None], None],
 ) -> LabelReport:
@@ -231,7 +231,7 @@ def _count(run: BulkRun, plan: LabelPlan, report: LabelReport, episode: Episode,
         raise outcome
 
 
-def find_alignment(info: ModelInfo, name: str) -> Alignment:
+def find_alignment(info: ModelInfo, name: str) -> HostedAlignment:
     """The model's alignment of that name. Raises ModelError, naming those there are, where it cannot be used."""
     for alignment in info.alignments:
         if alignment.name == name and alignment.problem:
@@ -242,7 +242,7 @@ def find_alignment(info: ModelInfo, name: str) -> Alignment:
     raise ModelError(f"{info.name} has no alignment {name}; there are: {there}")
 
 
-def _label_alignment(alignment: Alignment | None) -> LabelAlignment | None:
+def _label_alignment(alignment: HostedAlignment | None) -> LabelAlignment | None:
     if alignment is None:
         return None
     return LabelAlignment(alignment.name, alignment.alignment_id, alignment.action_names)

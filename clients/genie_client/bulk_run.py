@@ -18,7 +18,7 @@ from typing import TypeVar
 from genie_client.client import Client
 from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
 from genie_client.patience import MOST_LOST, Patience, Waiting
-from genie_client.records import Alignment, ModelInfo, Timing
+from genie_client.records import HostedAlignment, ModelInfo, Timing
 from genie_client.streams import LabelStream
 from genie_core.data import (
     Density,
@@ -74,7 +74,7 @@ class BulkRun:
         client: Client,
         writer: LabelWriter,
         info: ModelInfo,
-        alignment: Alignment | None,
+        alignment: HostedAlignment | None,
         *,
         density: Density,
         transport: Transport,
@@ -244,7 +244,7 @@ def _count_frames(episode: Episode) -> int:
     return count
 
 
-def _check_step(writer: LabelWriter, episode: Episode, alignment: Alignment | None) -> None:
+def _check_step(writer: LabelWriter, episode: Episode, alignment: HostedAlignment | None) -> None:
     """Raise BadEpisodeError where nothing says how long a transition is, the data state a rate that can be none, or
     the alignment is for transitions of another length.
     """

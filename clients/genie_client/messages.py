@@ -15,13 +15,13 @@ from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2
 from genie_client.arguments import LabelArguments
 from genie_client.errors import ServerError
 from genie_client.records import (
-    Alignment,
     EpisodeLabels,
+    HostedAlignment,
+    LabelProvenance,
     LabelSummary,
     ModelInfo,
     ModelState,
     OperationStatistics,
-    Provenance,
     ServerStatistics,
     Timing,
 )
@@ -89,13 +89,13 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
     )
 
 
-def _alignment(message: models_pb2.Alignment) -> Alignment:
+def _alignment(message: models_pb2.Alignment) -> HostedAlignment:
     names = tuple(message.action_names)
     if len(names) != message.action_dim:
         raise ServerError(
             f"alignment {message.name}: the server sent {len(names)} names of {message.action_dim} numbers"
         )
-    return Alignment(message.name, message.alignment_id, names, message.step, message.problem)
+    return HostedAlignment(message.name, message.alignment_id, names, message.step, message.problem)
 
 
 def _computation(message: models_pb2.Model | labelling_pb2.LabelProvenance) -> Computation:
@@ -251,13 +251,13 @@ class LabelReader:
     `provenance` is there once `begin` has returned, `summary` once `read` has returned None.
     """
 
-    provenance: Provenance
+    provenance: LabelProvenance
     summary: LabelSummary
 
     def __init__(self) -> None:
         self._next_index = 0
 
-    def begin(self, response: labelling_pb2.LabelEpisodeResponse) -> Provenance:
+    def begin(self, response: labelling_pb2.LabelEpisodeResponse) -> LabelProvenance:
         """Read the first response."""
         if response.WhichOneof("part") != "header":
             raise ServerError("the server's answer does not begin with a header")
@@ -287,9 +287,9 @@ class LabelReader:
         return LabelSummary(message.frames, message.transitions, read_timing(message.timing))
 
 
-def _provenance(message: labelling_pb2.LabelProvenance) -> Provenance:
+def _provenance(message: labelling_pb2.LabelProvenance) -> LabelProvenance:
     densities: dict[int, Density] = {value: name for name, value in _DENSITIES.items()}
-    return Provenance(
+    return LabelProvenance(
         model=message.model.removeprefix(_MODELS),
         bundle_id=message.bundle_id,
         model_fps=message.model_fps,
@@ -303,7 +303,7 @@ def _provenance(message: labelling_pb2.LabelProvenance) -> Provenance:
     )
 
 
-def _labels(message: labelling_pb2.Labels, provenance: Provenance) -> Labels:
+def _labels(message: labelling_pb2.Labels, provenance: LabelProvenance) -> Labels:
     alignment = provenance.alignment
     try:
         return Labels(

@@ -14,7 +14,7 @@ ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
 
 @dataclass(frozen=True)
-class Alignment:
+class HostedAlignment:
     """What decodes one model's latent actions into one robot's, as `genie align` made it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class LabelProvenance:
     """What the labels of one episode were made with.
 
     Attributes:
@@ -60,7 +60,7 @@ class Provenance:
     num_codes: int
     density: Density
     computation: Computation
-    alignment: Alignment | None = None
+    alignment: HostedAlignment | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class LabelSummary:
 class EpisodeLabels(Labels):
     """The labels of a whole episode, with what they were made with; `action` is None where no alignment was named."""
 
-    provenance: Provenance
+    provenance: LabelProvenance
     summary: LabelSummary
 
 
@@ -182,7 +182,7 @@ class ModelInfo:
     card: str
     is_default: bool
     computation: Computation
-    alignments: tuple[Alignment, ...] = ()
+    alignments: tuple[HostedAlignment, ...] = ()
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -191,13 +191,13 @@ class ModelInfo:
 
 
 __all__ = [
-    "Alignment",
     "EpisodeLabels",
+    "HostedAlignment",
+    "LabelProvenance",
     "LabelSummary",
     "ModelInfo",
     "ModelState",
     "OperationStatistics",
-    "Provenance",
     "ServerStatistics",
     "Timing",
 ]

@@ -14,7 +14,7 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.errors import Peer, ServerError
-from genie_client.records import EpisodeLabels, LabelSummary, ModelInfo, Provenance, Timing
+from genie_client.records import EpisodeLabels, LabelProvenance, LabelSummary, ModelInfo, Timing
 from genie_core.data import Frames, Labels
 
 _Request = TypeVar("_Request")
@@ -133,7 +133,7 @@ class LabelStreamState:
 
     """
 
-    provenance: Provenance
+    provenance: LabelProvenance
     summary: LabelSummary
 
     def __init__(self, about: str) -> None:

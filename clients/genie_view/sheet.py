@@ -34,7 +34,7 @@ _LINE = (font.HEIGHT + 4) * _TEXT_SCALE
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row of a sheet.
 
     Attributes:
@@ -53,7 +53,7 @@ class Row:
     chip: int | None = None
 
 
-def contact_sheet(heading: str, rows: Sequence[Row], palette: Sequence[int], *, frame_px: int = 128) -> Picture:
+def contact_sheet(heading: str, rows: Sequence[SheetRow], palette: Sequence[int], *, frame_px: int = 128) -> Picture:
     """Draw `rows` under `heading`; frames are scaled so that they are `frame_px` pixels high.
 
     `palette` holds one colour 0xRRGGBB a code. Raises ValueError where there is nothing to draw.
@@ -94,17 +94,17 @@ def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int
         shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]
         frames_THWC = np.concatenate([episode.frames(index, index + 1) for index in shown.tolist()])
         note = f"{len(labels)} frames, step {attrs.step}"
-        rows.append(Row(name, note, frames_THWC, labels.code[shown].tolist()))
+        rows.append(SheetRow(name, note, frames_THWC, labels.code[shown].tolist()))
     palette = code_palette(len(labelled.model.codebook))
     return contact_sheet(f"{labelled.path.name}: latent actions of {labelled.model.bundle_name}", rows, palette)
 
 
-def _label_width(rows: Sequence[Row]) -> int:
+def _label_width(rows: Sequence[SheetRow]) -> int:
     longest = max(len(text) for row in rows for text in (row.title, row.note))
     return _CHIP + _GAP + longest * (font.WIDTH + font.SPACING) * _TEXT_SCALE + _GAP
 
 
-def _draw_label(canvas: Picture, y: int, row: Row, palette: Sequence[int]) -> None:
+def _draw_label(canvas: Picture, y: int, row: SheetRow, palette: Sequence[int]) -> None:
     if row.chip is not None:
         canvas[y : y + _CHIP, _MARGIN : _MARGIN + _CHIP] = rgb(palette[row.chip])
     x = _MARGIN + _CHIP + _GAP
@@ -136,4 +136,4 @@ def _draw_text(canvas: Picture, y: int, x: int, text: str, color: Color, scale: 
     region[mask[: region.shape[0], : region.shape[1]]] = color
 
 
-__all__ = ["Picture", "Row", "contact_sheet", "labelled_sheet"]
+__all__ = ["Picture", "SheetRow", "contact_sheet", "labelled_sheet"]

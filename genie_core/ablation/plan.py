@@ -51,7 +51,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One training run.
 
     Attributes:
@@ -142,7 +142,7 @@ def scaled(base: Base, scale: float, seed: int) -> Base:
     return Base(base.model, training.model_copy(update={**stages, **phases, "seed": seed}))
 
 
-def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[Row]:
+def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[AblationRow]:
     """All rows of some tables.
 
     Args:
@@ -160,35 +160,35 @@ def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[Row]:
     return [_named(row) for row in rows]
 
 
-def _tokenizer_rows(base: Base) -> list[Row]:
+def _tokenizer_rows(base: Base) -> list[AblationRow]:
     """The paper's Table 3. All share the latent action model, whatever the tokenizer."""
     titles = {"none": "ViT", "c": "C-ViViT", "st": "ST-ViViT"}
     rows = []
     for temporal, title in titles.items():
         model = _with(base.model, "tokenizer", {"temporal": temporal})
-        rows.append(Row(f"tokenizer_{temporal}", "tokenizer", title, "tokenizer", model, base.training))
+        rows.append(AblationRow(f"tokenizer_{temporal}", "tokenizer", title, "tokenizer", model, base.training))
     return _matched(rows, rows[-1])
 
 
-def _lam_rows(base: Base) -> list[Row]:
+def _lam_rows(base: Base) -> list[AblationRow]:
     """The paper's Table 2. Nothing augments tokens, so that pixels are not augmented either."""
     special = base.training.lam_training.model_copy(update={"augment": AugmentConfig()})
     training = base.training.model_copy(update={"lam_training": special})
     rows = [
-        Row(f"lam_{source}", "lam", title, "lam", _with(base.model, "lam", {"source": source}), training)
+        AblationRow(f"lam_{source}", "lam", title, "lam", _with(base.model, "lam", {"source": source}), training)
         for source, title in (("pixels", "pixels"), ("tokens", "tokens"))
     ]
     return _matched(rows, rows[0])
 
 
-def _recipe_rows(base: Base) -> list[Row]:
+def _recipe_rows(base: Base) -> list[AblationRow]:
     """From the paper's plain recipe to the base's; a step that the base does not have makes no row."""
-    rows: list[Row] = []
+    rows: list[AblationRow] = []
     names = [("plain", "plain (paper)"), *((step.name, step.title) for step in RECIPE_STEPS)]
     for done, (name, title) in enumerate(names):
         model, training = undo(base, RECIPE_STEPS[done:])
         if not rows or (model.lam, training.lam_training) != (rows[-1].model.lam, rows[-1].training.lam_training):
-            rows.append(Row(f"recipe_{name}", "recipe", title, "lam", model, _lam_alone(training)))
+            rows.append(AblationRow(f"recipe_{name}", "recipe", title, "lam", model, _lam_alone(training)))
     return _matched(rows, rows[-1])
 
 
@@ -205,7 +205,7 @@ def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, Training
     return model, base.training.model_copy(update={"lam_training": special})
 
 
-def part_parameters(row: Row) -> int:
+def part_parameters(row: AblationRow) -> int:
     """Number of trained parameters of the component that a row's table is about."""
     count = _count(row.model.model_copy(update={"name": ""}))
     return count.tokenizer if row.part == "tokenizer" else count.lam
@@ -217,7 +217,7 @@ def _count(model: ModelConfig) -> ParameterCount:
     return count_parameters(model)
 
 
-def stage_key(row: Row, stage: Literal["tokenizer", "lam"]) -> str | None:
+def stage_key(row: AblationRow, stage: Literal["tokenizer", "lam"]) -> str | None:
     """Equal for rows whose stage is the same training; None where a row does without the stage."""
     model, training = row.model, row.training
     own: dict[str, tuple[StageConfig, tuple[BaseModel, ...]]] = {
@@ -233,13 +233,13 @@ def stage_key(row: Row, stage: Literal["tokenizer", "lam"]) -> str | None:
     return key
 
 
-def _matched(rows: Sequence[Row], reference: Row) -> list[Row]:
+def _matched(rows: Sequence[AblationRow], reference: AblationRow) -> list[AblationRow]:
     """Rows with feed-forwards as wide as brings them to the parameters of the reference."""
     target = part_parameters(reference)
     return [row if row is reference else _widened(row, target) for row in rows]
 
 
-def _widened(row: Row, target: int) -> Row:
+def _widened(row: AblationRow, target: int) -> AblationRow:
     at_first = part_parameters(row)
     doubled = part_parameters(_with_ratio(row, 2.0)) - at_first
     result = _with_ratio(row, 1 + (target - at_first) / doubled) if doubled else row
@@ -251,7 +251,7 @@ def _widened(row: Row, target: int) -> Row:
     return result
 
 
-def _with_ratio(row: Row, factor: float) -> Row:
+def _with_ratio(row: AblationRow, factor: float) -> AblationRow:
     """The row with the feed-forwards of its part `factor` as wide."""
     part = getattr(row.model, row.part)
     update = {}
@@ -259,7 +259,7 @@ def _with_ratio(row: Row, factor: float) -> Row:
         stack: TransformerConfig = getattr(part, name)
         hidden = max(_ROUND, round(stack.dim * stack.ffn_ratio * factor / _ROUND) * _ROUND)
         update[name] = stack.model_copy(update={"ffn_ratio": hidden / stack.dim})
-    return Row(row.name, row.table, row.title, row.part, _with(row.model, row.part, update), row.training)
+    return AblationRow(row.name, row.table, row.title, row.part, _with(row.model, row.part, update), row.training)
 
 
 def _with(model: ModelConfig, part: str, update: Mapping[str, object]) -> ModelConfig:
@@ -267,9 +267,9 @@ def _with(model: ModelConfig, part: str, update: Mapping[str, object]) -> ModelC
     return ModelConfig.model_validate(model.model_copy(update={part: changed}).model_dump())
 
 
-def _named(row: Row) -> Row:
+def _named(row: AblationRow) -> AblationRow:
     model = row.model.model_copy(update={"name": f"ablation-{row.name.replace('_', '-')}"})
-    return Row(row.name, row.table, row.title, row.part, model, row.training)
+    return AblationRow(row.name, row.table, row.title, row.part, model, row.training)
 
 
 def _lam_alone(training: TrainingConfig) -> TrainingConfig:
@@ -298,9 +298,9 @@ __all__ = [
     "MOST_APART",
     "RECIPE_STEPS",
     "TABLES",
+    "AblationRow",
     "Base",
     "RecipeStep",
-    "Row",
     "Table",
     "make_plan",
     "part_parameters",

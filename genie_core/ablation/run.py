@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from genie_core.ablation.clock import STAGES, StageClock, read_clock, write_clock
-from genie_core.ablation.plan import Base, Row, Table, make_plan, part_parameters, stage_key
+from genie_core.ablation.plan import AblationRow, Base, Table, make_plan, part_parameters, stage_key
 from genie_core.ablation.report import Ablation, RowResult, Setting, read_ablation, write_ablation
 from genie_core.data import Dataset, Episode, hold_out_episodes
 from genie_core.errors import DatasetError
@@ -32,7 +32,7 @@ from genie_core.models.genie import count_parameters
 from genie_core.progress import Progress
 from genie_core.training.checkpoint import run_identity
 from genie_core.training.loop import Reporter
-from genie_core.training.pipeline import Split, TrainingJob, train
+from genie_core.training.pipeline import TrainingJob, TrainingSplit, train
 
 PARTS: dict[Table, tuple[Part, ...]] = {
     "tokenizer": (tokenizer_findings, rollout_findings),
@@ -54,7 +54,7 @@ Measuring = Callable[[], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
-class Material:
+class AblationEpisodes:
     """Episodes to train on, and episodes and clips to measure on, none of which is trained on."""
 
     train: Sequence[Episode]
@@ -78,7 +78,7 @@ class Work:
     """
 
     out: Path
-    material: Material
+    material: AblationEpisodes
     options: EvaluationOptions
     device: str
     command: str
@@ -88,7 +88,7 @@ class Work:
 
 def read_material(
     data: Dataset, evaluation: Dataset | None, base: Base, options: EvaluationOptions, hold_out: float
-) -> Material:
+) -> AblationEpisodes:
     """Split a dataset into training and held-out episodes.
 
     Holds out the episodes of robomimic's filter key ``valid`` if there is one; else, without `evaluation`, a random
@@ -119,7 +119,7 @@ def read_material(
     there = [film for film in films if film is not None]
     if not there:
         raise DatasetError(f"{source.path}: no held-out episode has 2 frames at {model.fps:g} frames/s")
-    return Material(training, chosen, there)
+    return AblationEpisodes(training, chosen, there)
 
 
 def split_episodes(data: Dataset, share: float, seed: int) -> tuple[list[Episode], list[Episode]]:
@@ -154,17 +154,17 @@ def run_ablation(base: Base, tables: Sequence[Table], work: Work, setting: Setti
     return ablation
 
 
-def _collected(plan: Sequence[Row], found: Mapping[str, RowResult], setting: Setting) -> Ablation:
+def _collected(plan: Sequence[AblationRow], found: Mapping[str, RowResult], setting: Setting) -> Ablation:
     return Ablation(setting=setting, rows=tuple(found[row.name] for row in plan if row.name in found))
 
 
-def _finished(row: Row, work: Work, setting: Setting) -> RowResult | None:
+def _finished(row: AblationRow, work: Work, setting: Setting) -> RowResult | None:
     before = read_ablation(work.out)
     identity = _identity(row, work, setting)
     return None if before is None else next((r for r in before.rows if r.identity == identity), None)
 
 
-def _identity(row: Row, work: Work, setting: Setting) -> str:
+def _identity(row: AblationRow, work: Work, setting: Setting) -> str:
     """Hash everything that a row's figures depend on."""
     trained = str([(e.source.name, e.name, e.num_frames) for e in work.material.train])
     measured = str([(f.name, f.frames_THWC.shape) for f in work.material.films])
@@ -174,14 +174,14 @@ def _identity(row: Row, work: Work, setting: Setting) -> str:
     )
 
 
-def _run_row(row: Row, plan: Sequence[Row], base: Base, work: Work, setting: Setting) -> RowResult:
+def _run_row(row: AblationRow, plan: Sequence[AblationRow], base: Base, work: Work, setting: Setting) -> RowResult:
     folder = _run_folder(work.out, row)
     _take_over(row, plan, work.out)
     held_out = work.material.held_out[:_CARD_EPISODES]  # for the card; the table measures on more
     job = TrainingJob(
         row.model,
         row.training,
-        Split(work.material.train, held_out),
+        TrainingSplit(work.material.train, held_out),
         work.out / row.name,
         device=work.device,
         rollouts=1,
@@ -219,7 +219,7 @@ def _content(findings: Findings) -> dict[str, dict[str, object]]:
     }
 
 
-def _take_over(row: Row, plan: Sequence[Row], out: Path) -> None:
+def _take_over(row: AblationRow, plan: Sequence[AblationRow], out: Path) -> None:
     """Give a row the ablation's frames, and the checkpoints of stages that another row has trained identically."""
     folder = _run_folder(out, row)
     folder.mkdir(parents=True, exist_ok=True)
@@ -247,13 +247,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _run_folder(out: Path, row: Row) -> Path:
+def _run_folder(out: Path, row: AblationRow) -> Path:
     return out / f"{row.name}.run"
 
 
 __all__ = [
     "PARTS",
-    "Material",
+    "AblationEpisodes",
     "Measuring",
     "Reporting",
     "Work",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from genie_core.alignment.regressor import Array
-from genie_core.alignment.study import Score, Split
+from genie_core.alignment.study import HeldOutSplit, Score
 from genie_core.alignment.transitions import AlignedEpisode
 from genie_core.evaluation.supervised import Lesson, supervised_predictions
 from genie_core.models.bundle import Bundle
@@ -15,7 +15,9 @@ from genie_core.progress import Progress
 from genie_core.statistics.metrics import residual_sums
 
 
-def supervised_score(bundle: Bundle, split: Split, step: int, steps: int, seed: int, progress: Progress) -> Score:
+def supervised_score(
+    bundle: Bundle, split: HeldOutSplit, step: int, steps: int, seed: int, progress: Progress
+) -> Score:
     """Train the bundle's encoder on the actions of all fitting episodes, and score it on the held-out ones.
 
     Args:

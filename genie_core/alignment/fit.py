@@ -11,11 +11,11 @@ from genie_core.alignment.alignment import Alignment, AlignmentInfo
 from genie_core.alignment.bound import supervised_score
 from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.regressor import Regressor
-from genie_core.alignment.report import Report, held_out
+from genie_core.alignment.report import AlignmentReport, held_out
 from genie_core.alignment.study import (
+    HeldOutSplit,
     Sample,
     Score,
-    Split,
     StudyOptions,
     draw_rows,
     fit_both,
@@ -23,7 +23,7 @@ from genie_core.alignment.study import (
     split_episodes,
     sweep,
 )
-from genie_core.alignment.transitions import Material, Wanted, read_material
+from genie_core.alignment.transitions import AlignedSet, Wanted, read_material
 from genie_core.data import LabelledFile
 from genie_core.errors import ModelError
 from genie_core.models.bundle import Bundle, BundleInfo
@@ -59,7 +59,9 @@ def check_bundle(labelled: LabelledFile, bundle: BundleInfo) -> None:
         )
 
 
-def align(labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress) -> tuple[Alignment, Report | None]:
+def align(
+    labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress
+) -> tuple[Alignment, AlignmentReport | None]:
     """Fit an alignment, and measure it if episodes are held out.
 
     Raises:
@@ -92,10 +94,10 @@ def align(labelled: LabelledFile, bundle: Bundle, plan: Plan, progress: Progress
         bound = supervised_score(bundle, split, material.provenance.step, plan.supervised_steps, study.seed, progress)
     names = [episode.name for episode in split.held_out]
     facts = _facts(alignment.info, material, split, everything, plan)
-    return alignment, Report(facts, info.actions, scores, bound, names, study.seed)
+    return alignment, AlignmentReport(facts, info.actions, scores, bound, names, study.seed)
 
 
-def own_scores(split: Split, alignment: Alignment) -> dict[str, Score]:
+def own_scores(split: HeldOutSplit, alignment: Alignment) -> dict[str, Score]:
     """Score each way of decoding of one alignment on the held-out episodes."""
     dictionary, regressor, seed = alignment.dictionary, alignment.regressor, alignment.info.seed
     return {
@@ -106,7 +108,7 @@ def own_scores(split: Split, alignment: Alignment) -> dict[str, Score]:
 
 
 def _info(
-    bundle: BundleInfo, material: Material, sample: Sample, study: StudyOptions, fitted: tuple[Dictionary, Regressor]
+    bundle: BundleInfo, material: AlignedSet, sample: Sample, study: StudyOptions, fitted: tuple[Dictionary, Regressor]
 ) -> AlignmentInfo:
     return AlignmentInfo(
         bundle_id=bundle.bundle_id,
@@ -133,7 +135,9 @@ def _info(
     )
 
 
-def _facts(info: AlignmentInfo, material: Material, split: Split, everything: Sample, plan: Plan) -> dict[str, object]:
+def _facts(
+    info: AlignmentInfo, material: AlignedSet, split: HeldOutSplit, everything: Sample, plan: Plan
+) -> dict[str, object]:
     """Return the part of report.json that says how the alignment was made."""
     return {
         "bundle": info.bundle_name,

@@ -26,12 +26,12 @@ WAYS = {
 }
 SUPERVISED = "supervised inverse dynamics, all labels"
 
-Row = tuple[str, str, str, str]
+TableRow = tuple[str, str, str, str]
 """Budget, way, error and its interval."""
 
 
 @dataclass(frozen=True)
-class Report:
+class AlignmentReport:
     """What was found, and how.
 
     Attributes:
@@ -51,7 +51,7 @@ class Report:
     held_out: Sequence[str]
     seed: int
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TableRow]:
         """The rows of the main table: the error by budget and by way, then the bound."""
         rows = [
             (f"{budget:,}", WAYS[way], *self._words(score))
@@ -151,4 +151,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) 
     return ["| " + " | ".join(cells) + " |" for cells in (heads, rules, *rows)]
 
 
-__all__ = ["Report", "held_out"]
+__all__ = ["AlignmentReport", "held_out"]

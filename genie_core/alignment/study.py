@@ -27,7 +27,7 @@ from genie_core.alignment.regressor import (
     Regressor,
     fit_regressor,
 )
-from genie_core.alignment.transitions import AlignedEpisode, Material
+from genie_core.alignment.transitions import AlignedEpisode, AlignedSet
 from genie_core.errors import DatasetError
 from genie_core.progress import Progress
 from genie_core.statistics.intervals import percentile_interval, resample
@@ -69,7 +69,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Split:
+class HeldOutSplit:
     """Whole episodes to fit on and to score on; `observation` was found on the frames of those to fit on."""
 
     fit: Sequence[AlignedEpisode]
@@ -99,7 +99,7 @@ class Score:
         return pooled
 
 
-def split_episodes(material: Material, hold_out: float, codes: int, seed: int, size: tuple[int, int]) -> Split:
+def split_episodes(material: AlignedSet, hold_out: float, codes: int, seed: int, size: tuple[int, int]) -> HeldOutSplit:
     """Hold out a share of the episodes, at least one where the share is above 0.
 
     Raises:
@@ -117,7 +117,7 @@ def split_episodes(material: Material, hold_out: float, codes: int, seed: int, s
     fit = [e for i, e in enumerate(material.episodes) if i not in held]
     seen = [e.thumbnail_TF for e in fit if e.thumbnail_TF is not None]
     observation = Observation.find(np.concatenate(seen), *size) if len(seen) == len(fit) else None
-    return Split(fit, [e for i, e in enumerate(material.episodes) if i in held], observation, codes)
+    return HeldOutSplit(fit, [e for i, e in enumerate(material.episodes) if i in held], observation, codes)
 
 
 def inputs_of(episode: AlignedEpisode, observation: Observation | None) -> Inputs:
@@ -149,14 +149,14 @@ def draw_rows(sample: Sample, budget: int, draw: Draw, seed: int) -> NDArray[np.
     return np.sort(order[:budget])
 
 
-def fit_both(split: Split, sample: Sample, seed: int) -> tuple[Dictionary, Regressor]:
+def fit_both(split: HeldOutSplit, sample: Sample, seed: int) -> tuple[Dictionary, Regressor]:
     """What an alignment consists of, fitted on all of `sample`."""
     dictionary = Dictionary.fill(sample.inputs.code_N, sample.action_NA, split.codes)
     kernels = WITHOUT_OBSERVATION if split.observation is None else WITH_OBSERVATION
     return dictionary, fit_regressor(sample.inputs, sample.action_NA, sample.episode_N, kernels, seed)
 
 
-def methods(split: Split, mlp: bool) -> dict[str, Method]:
+def methods(split: HeldOutSplit, mlp: bool) -> dict[str, Method]:
     """Every way that is compared, by name."""
 
     def filled(sample: Sample) -> Dictionary:
@@ -182,7 +182,7 @@ def methods(split: Split, mlp: bool) -> dict[str, Method]:
     return ways
 
 
-def sweep(split: Split, options: StudyOptions, progress: Progress) -> dict[int, dict[str, Score]]:
+def sweep(split: HeldOutSplit, options: StudyOptions, progress: Progress) -> dict[int, dict[str, Score]]:
     """Scores by budget and by way, for the budgets that there are labels for."""
     everything, ways = split.sample(), methods(split, options.mlp)
     budgets = sorted({b for b in options.budgets if b <= len(everything.inputs)})
@@ -199,7 +199,7 @@ def sweep(split: Split, options: StudyOptions, progress: Progress) -> dict[int, 
     return scores
 
 
-def score(split: Split, read: Callable[[Inputs], Array]) -> Array:
+def score(split: HeldOutSplit, read: Callable[[Inputs], Array]) -> Array:
     """Sums (E, 4, A) of `residual_sums` over the held-out episodes."""
     return np.stack([residual_sums(e.action_SA, read(inputs_of(e, split.observation))) for e in split.held_out])
 
@@ -227,10 +227,10 @@ Scores = Mapping[int, Mapping[str, Score]]
 __all__ = [
     "BUDGETS",
     "Draw",
+    "HeldOutSplit",
     "Sample",
     "Score",
     "Scores",
-    "Split",
     "StudyOptions",
     "draw_rows",
     "fit_both",

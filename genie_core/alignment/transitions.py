@@ -18,9 +18,9 @@ from genie_core.data import (
     Dataset,
     Episode,
     Frames,
-    LabelAttrs,
     LabelledFile,
     Labels,
+    Provenance,
     open_dataset,
     resize_frames,
 )
@@ -70,7 +70,7 @@ class AlignedEpisode:
 
 
 @dataclass(frozen=True)
-class Material:
+class AlignedSet:
     """All episodes that have both labels and actions, and what is the same for all.
 
     Attributes:
@@ -88,7 +88,7 @@ class Material:
     actions_from: SourcePath
     actions: tuple[str, ...]
     reduce: Reduce
-    provenance: LabelAttrs
+    provenance: Provenance
     episodes: Sequence[AlignedEpisode]
     without_actions: tuple[str, ...]
 
@@ -116,7 +116,7 @@ class Wanted:
     keep_frames: bool = False
 
 
-def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) -> Material:
+def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) -> AlignedSet:
     """Read labels, actions and what is wanted of the frames.
 
     Raises:
@@ -142,7 +142,7 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) ->
     found = {episode.name for episode in episodes}
     names = _action_names(where, episodes[0].action_TA.shape[1])
     without = tuple(name for name in labelled.episodes if name not in found)
-    return Material(
+    return AlignedSet(
         labelled,
         where,
         names,
@@ -166,7 +166,7 @@ def reduce_actions(action_TA: Array, step: int, reduce: Reduce) -> Array:
     return mean_TA
 
 
-def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, LabelAttrs]) -> Mapping[str, LabelAttrs]:
+def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, Provenance]) -> Mapping[str, Provenance]:
     """The attributes as they are, once it is sure that all labels were made in one way."""
     if not attrs:
         raise DatasetError(f"{labelled.path}: no episode carries labels")
@@ -189,7 +189,7 @@ def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, LabelAttrs]) -> Ma
 
 
 def _sources(
-    labelled: LabelledFile, attrs: Mapping[str, LabelAttrs], wanted: Wanted
+    labelled: LabelledFile, attrs: Mapping[str, Provenance], wanted: Wanted
 ) -> tuple[SourcePath, Mapping[str, Episode | None]]:
     """Where the actions are, and by the labelled episode's name the episode that has them (None where none does).
 
@@ -224,7 +224,7 @@ def _sources(
 
 
 def _originals(
-    labelled: LabelledFile, attrs: Mapping[str, LabelAttrs], camera: str | None
+    labelled: LabelledFile, attrs: Mapping[str, Provenance], camera: str | None
 ) -> tuple[SourcePath, Mapping[str, Episode | None]]:
     """As `_sources`, what was labelled; None where an episode is not there any more. `camera`: in place of its own."""
     originals, found, why = Originals(), dict[str, Episode | None](), "it has none"
@@ -351,4 +351,4 @@ def _flatten(names: object) -> list[str]:
     return [name for part in names for name in _flatten(part)] if isinstance(names, Sequence) else []
 
 
-__all__ = ["AlignedEpisode", "Material", "Reduce", "Wanted", "read_material", "reduce_actions"]
+__all__ = ["AlignedEpisode", "AlignedSet", "Reduce", "Wanted", "read_material", "reduce_actions"]

@@ -36,7 +36,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Row(_Frozen):
+class ConditionRow(_Frozen):
     """One method at one number of labelled steps (0 if it uses none).
 
     `against_oracle` is its success minus the oracle's, on the same seeds and start states.
@@ -60,9 +60,9 @@ class CloningReport(_Frozen):
     genie_version: str
     plan: dict[str, object]
     max_steps: int
-    rows: tuple[Row, ...]
+    rows: tuple[ConditionRow, ...]
 
-    def row(self, method: Method, labelled: int = 0) -> Row | None:
+    def row(self, method: Method, labelled: int = 0) -> ConditionRow | None:
         """Return the row of a method at N; None if it is not finished."""
         return next((r for r in self.rows if (r.method, r.labelled) == (method, labelled)), None)
 
@@ -90,14 +90,14 @@ def _successes(store: Store, extent: Extent, method: Method, labelled: int) -> S
     return np.array(found, np.int64).reshape(len(found), extent.episodes)
 
 
-def _row(method: Method, labelled: int, steps_SE: Steps, oracle_SE: Steps | None) -> Row:
+def _row(method: Method, labelled: int, steps_SE: Steps, oracle_SE: Steps | None) -> ConditionRow:
     success_SE = steps_SE > 0
     rate = success_rate(success_SE, seed=0)
     gap = None
     if oracle_SE is not None and len(oracle_SE):
         shared = min(len(oracle_SE), len(success_SE))
         gap = difference(success_SE[:shared], oracle_SE[:shared] > 0, seed=0)
-    return Row(
+    return ConditionRow(
         method=method,
         labelled=labelled,
         success=rate.value,
@@ -181,4 +181,4 @@ def _verdicts(report: CloningReport) -> list[str]:
     return words
 
 
-__all__ = ["CloningReport", "Row", "make_report", "render_plot", "render_table", "write_report"]
+__all__ = ["CloningReport", "ConditionRow", "make_report", "render_plot", "render_table", "write_report"]

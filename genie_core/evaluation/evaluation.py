@@ -19,7 +19,7 @@ from genie_core.evaluation.i3d import load_i3d
 from genie_core.evaluation.latent_actions import latent_action_findings
 from genie_core.evaluation.material import Film, Study, choose_episodes, label_film, load_film
 from genie_core.evaluation.options import EvaluationOptions
-from genie_core.evaluation.report import Provenance, Report
+from genie_core.evaluation.report import EvaluationFacts, EvaluationReport
 from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
 from genie_core.evaluation.trajectories import diverse_findings, prompted_findings
@@ -50,7 +50,7 @@ _PARTS_OF_LABELS: tuple[Part, ...] = (latent_action_findings, ground_truth_findi
 
 def evaluate(
     bundle: Bundle, dataset: Dataset, options: EvaluationOptions | None = None, progress: Progress = silent
-) -> Report:
+) -> EvaluationReport:
     """Evaluate a bundle on episodes that it was not trained on (which they are is the caller's to know).
 
     The same bundle, data and options give the same figures on the same machine, whatever ran before.
@@ -79,7 +79,7 @@ def evaluate(
     probed = films[0].position_TK is not None or films[0].action_SA is not None
     others = _films(bundle, rest[:MOST_OTHERS], options) if probed else []
     findings = measure(bundle, films, options, others=others, prompts=prompts, progress=progress)
-    provenance = Provenance(
+    provenance = EvaluationFacts(
         genie_version=__version__,
         bundle=bundle.name,
         bundle_id=bundle.bundle_id,
@@ -96,7 +96,7 @@ def evaluate(
         seconds=time.monotonic() - began,
         device=str(bundle.device),
     )
-    return Report(provenance, findings)
+    return EvaluationReport(provenance, findings)
 
 
 def measure(

@@ -20,7 +20,7 @@ FORMAT = 1
 """Of report.json; grows when a script that reads it would have to change."""
 
 
-class Provenance(BaseModel):
+class EvaluationFacts(BaseModel):
     """What was evaluated, on what, and how; `sampling` is that of every rollout, each with a seed of its own."""
 
     model_config = ConfigDict(frozen=True)
@@ -44,10 +44,10 @@ class Provenance(BaseModel):
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """A whole evaluation."""
 
-    provenance: Provenance
+    provenance: EvaluationFacts
     findings: Findings
 
     def to_json(self) -> dict[str, object]:
@@ -93,4 +93,4 @@ def _plain(figure: Measured) -> object:
     return None if isinstance(figure, Missing) else figure.model_dump(mode="json")
 
 
-__all__ = ["FORMAT", "Provenance", "Report"]
+__all__ = ["FORMAT", "EvaluationFacts", "EvaluationReport"]

@@ -1,13 +1,13 @@
 """Labelling and simulation without a server: `Labeller` and `Simulator`."""
 
-from genie_core.inference.labeller import BLOCK, Block, Encoded, Labeller, LabelStream
+from genie_core.inference.labeller import BLOCK, Block, Encoded, EpisodeStream, Labeller
 from genie_core.inference.simulator import Rollout, Sampling, SimulatedStream, Simulator, draw_together
 
 __all__ = [
     "BLOCK",
     "Block",
     "Encoded",
-    "LabelStream",
+    "EpisodeStream",
     "Labeller",
     "Rollout",
     "Sampling",

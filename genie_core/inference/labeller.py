@@ -67,7 +67,7 @@ class Labeller:
         self.nothing = self.initial_state()
         self.state_bytes = self.nothing.nbytes
 
-    def stream(self, step: int, density: Density = "dense") -> LabelStream:
+    def stream(self, step: int, density: Density = "dense") -> EpisodeStream:
         """Start labelling one episode.
 
         Args:
@@ -78,7 +78,7 @@ class Labeller:
             RequestError: `step` is below 1, or `density` is unknown.
 
         """
-        return LabelStream(self, step, density)
+        return EpisodeStream(self, step, density)
 
     def stream_bytes(self, step: int, density: Density, frames: int | None = None) -> int:
         """Return the most bytes that a stream holds from its first frames to its last label, with one `feed` at a time.
@@ -151,7 +151,7 @@ class Labeller:
         ]
 
 
-class LabelStream:
+class EpisodeStream:
     """Labels one episode with a `Labeller`. Not thread-safe.
 
     `push` and `finish` do everything. To encode blocks of many streams together, use the steps below::
@@ -267,4 +267,4 @@ class LabelStream:
         return done
 
 
-__all__ = ["BLOCK", "Block", "Encoded", "LabelStream", "Labeller"]
+__all__ = ["BLOCK", "Block", "Encoded", "EpisodeStream", "Labeller"]

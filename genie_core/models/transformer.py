@@ -202,7 +202,7 @@ class TemporalAttention(Attention):
         return out, (k, v)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Spatial attention, temporal attention, feed-forward: pre-normalised, residual; an attention may be left out."""
 
     def __init__(self, config: TransformerConfig, space: bool, time: bool) -> None:
@@ -278,7 +278,7 @@ class SpatioTemporalTransformer(nn.Module):
         super().__init__()
         self.window = config.window
         self.heads, self.head_dim = config.heads, config.dim // config.heads
-        self.blocks = nn.ModuleList(Block(config, space, time) for space, time in _plan(config.layers, mode))
+        self.blocks = nn.ModuleList(TransformerBlock(config, space, time) for space, time in _plan(config.layers, mode))
         self.norm = nn.LayerNorm(config.dim, bias=False)
         self.temporal_blocks = sum(time for _, time in _plan(config.layers, mode))
         self.apply(_initialise)
@@ -318,7 +318,7 @@ class SpatioTemporalTransformer(nn.Module):
 
     def past(self, state: TemporalState) -> FramePast:
         """Prepare the past of the next frame for `frame`: rotated once, with a slot for the frame itself."""
-        times = [block.time for block in self.blocks if isinstance(block, Block) and block.time is not None]
+        times = [block.time for block in self.blocks if isinstance(block, TransformerBlock) and block.time is not None]
         # Attention depends only on relative positions: counted from the frame itself, it needs no rotation.
         first = 1 - self.window
         keys = tuple(F.pad(time.rotary(k, first), (0, 0, 0, 1)) for time, k in zip(times, state.keys, strict=True))
@@ -335,7 +335,7 @@ class SpatioTemporalTransformer(nn.Module):
         """
         x_B1ND, new = self._frame(x_B1ND, past, self.blocks[:-1])
         ready = _ready(past, len(new))
-        out: Tensor = self.norm(cast(Block, self.blocks[-1]).frame_at(x_B1ND, ready, past.mask, at_BM))
+        out: Tensor = self.norm(cast(TransformerBlock, self.blocks[-1]).frame_at(x_B1ND, ready, past.mask, at_BM))
         return out
 
     def advance(self, x_B1ND: Tensor, past: FramePast) -> TemporalState:
@@ -350,7 +350,7 @@ class SpatioTemporalTransformer(nn.Module):
         """Run the first `blocks` on a frame; returns the output, and its keys and values in them."""
         new: list[tuple[Tensor, Tensor]] = []
         for block in blocks:
-            x_B1ND, kept = cast(Block, block).frame(x_B1ND, _ready(past, len(new)), past.mask)
+            x_B1ND, kept = cast(TransformerBlock, block).frame(x_B1ND, _ready(past, len(new)), past.mask)
             if kept is not None:
                 new.append(kept)
         return x_B1ND, new

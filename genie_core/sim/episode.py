@@ -29,7 +29,7 @@ MOST_DRAWS = 10
 
 
 @dataclass(frozen=True)
-class Episode:
+class SimulatedEpisode:
     """One recorded episode: the datasets of its group by path, each with T rows, and the group's attributes."""
 
     arrays: dict[str, NDArray[Any]]
@@ -37,7 +37,7 @@ class Episode:
     env_args: str
 
 
-Recorder = Callable[[int], Episode]
+Recorder = Callable[[int], SimulatedEpisode]
 """Makes the episode of a number."""
 
 
@@ -80,7 +80,7 @@ def jammed(before: Vector, after: Vector, action: Vector) -> bool:
     return bool(np.abs(after - before - COVERED * STEP_M * action[:3]).max() > JAM_M)
 
 
-def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Episode:
+def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> SimulatedEpisode:
     """Episode `number`, drawn again if the arm jams or physics blows up.
 
     About one in a hundred runs into its own joint limits and then goes where it must, not where the actions say: such
@@ -96,7 +96,9 @@ def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Ep
     )
 
 
-def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int) -> Episode | None:
+def _record(
+    scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int
+) -> SimulatedEpisode | None:
     """One draw of an episode. Row t of `actions` was chosen on seeing frame t and leads to frame t + 1.
 
     Looks, motion, view with pace, and disturbances have random streams of their own: the same seed with another camera
@@ -147,7 +149,7 @@ def _record(scene: Scene, picture: Picture, config: SimConfig, entropy: list[int
         "camera_heights": config.size,
         "camera_widths": config.size,
     }
-    return Episode(
+    return SimulatedEpisode(
         arrays=arrays,
         attrs={"draws": str(draws), "mode": mode, "camera": camera, "looks": _seen(looks)}
         | ({"pace": f"{pace:.6f}"} if pace != 1.0 else {}),
@@ -173,4 +175,4 @@ def make_recorder(config: SimConfig) -> Recorder:
     return lambda number: record(scene, picture, config, number)
 
 
-__all__ = ["Episode", "Recorder", "jammed", "make_recorder", "record"]
+__all__ = ["Recorder", "SimulatedEpisode", "jammed", "make_recorder", "record"]

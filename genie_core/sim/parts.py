@@ -16,7 +16,7 @@ from genie_core.data.storage.atomic import new_file, write_text
 from genie_core.data.storage.lock import FolderLock
 from genie_core.errors import DatasetError
 from genie_core.sim.config import FPS, SimConfig
-from genie_core.sim.episode import Episode
+from genie_core.sim.episode import SimulatedEpisode
 from genie_core.sim.motion import PRIMITIVES
 
 VALID_FRACTION = 0.1
@@ -72,7 +72,7 @@ class Parts:
         """Return whether this episode exists, whole."""
         return self.path(number).exists()
 
-    def write(self, number: int, episode: Episode) -> None:
+    def write(self, number: int, episode: SimulatedEpisode) -> None:
         """Store one episode, whole or not at all."""
         with new_file(self.path(number)) as unfinished, h5py.File(unfinished, "w") as file:
             file.attrs["env_args"] = episode.env_args

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.sim.config import SimConfig
-from genie_core.sim.episode import PRE_ROLL_STEPS, Episode, Recorder
+from genie_core.sim.episode import PRE_ROLL_STEPS, Recorder, SimulatedEpisode
 from genie_core.sim.geometry import Vector
 from genie_core.sim.looks import Cube, Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
@@ -142,7 +142,7 @@ class Reach:
         self._picture.close()
 
 
-def demonstrate(task: Reach, config: SimConfig, number: int) -> Episode:
+def demonstrate(task: Reach, config: SimConfig, number: int) -> SimulatedEpisode:
     """Record the expert's episode `number`: row t of `actions` (T, 3) is chosen at frame t and leads to frame t + 1."""
     task.reset(number)
     expert = Expert(task.rng)
@@ -157,7 +157,7 @@ def demonstrate(task: Reach, config: SimConfig, number: int) -> Episode:
     arrays = {name: np.stack(values) for name, values in rows.items()}
     arrays["dones"] = np.eye(1, config.frames, config.frames - 1, dtype=np.int64)[0]
     attrs = {"mode": "reach", "camera": task.camera_json()}
-    return Episode(arrays=arrays, attrs=attrs, env_args=json.dumps(task.scene.env_args))
+    return SimulatedEpisode(arrays=arrays, attrs=attrs, env_args=json.dumps(task.scene.env_args))
 
 
 def make_demonstrator(config: SimConfig) -> Recorder:

@@ -49,7 +49,7 @@ _MOST_SOURCES = 4
 
 
 @dataclass(frozen=True)
-class Split:
+class TrainingSplit:
     """Episodes to train on, and episodes kept for the card's figures."""
 
     train: Sequence[Episode] = ()
@@ -77,9 +77,9 @@ class TrainingJob:
 
     model: ModelConfig
     training: TrainingConfig
-    data: Split
+    data: TrainingSplit
     out: Path
-    lam_data: Split = Split()
+    lam_data: TrainingSplit = TrainingSplit()
     device: str = "cpu"
     half: bool = False
     init: Path | None = None
@@ -385,4 +385,4 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
     both.eval()
 
 
-__all__ = ["Alone", "Split", "TrainingJob", "train", "train_alone"]
+__all__ = ["Alone", "TrainingJob", "TrainingSplit", "train", "train_alone"]

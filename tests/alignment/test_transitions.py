@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genie_core.alignment.observation import thumbnails
-from genie_core.alignment.transitions import Material, Reduce, Wanted, read_material, reduce_actions
+from genie_core.alignment.transitions import AlignedSet, Reduce, Wanted, read_material, reduce_actions
 from genie_core.data import ReadOptions, open_dataset, open_labelled
 from genie_core.errors import DatasetError
 from genie_core.models.bundle import BundleInfo, read_bundle_info
@@ -25,7 +25,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> BundleInfo:
     return read_bundle_info(make_nano_bundle(tmp_path_factory.mktemp("bundles") / "nano"))
 
 
-def read(path: Path, actions_from: Path | None = None, **changes: object) -> Material:
+def read(path: Path, actions_from: Path | None = None, **changes: object) -> AlignedSet:
     wanted = Wanted(actions_from, 32, 32, **changes)  # type: ignore[arg-type]
     return read_material(open_labelled(path), wanted, lambda *_: None)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
-from genie_client import Alignment, ModelInfo, RequestError, ServerError, messages
+from genie_client import HostedAlignment, ModelInfo, RequestError, ServerError, messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, SimulationArguments
 from genie_core.data import Computation, resize_frames
@@ -134,8 +134,8 @@ def test_a_models_alignments_are_read_with_it() -> None:
     bad = models_pb2.Alignment(name="old", problem="belongs to another bundle")
     message = models_pb2.Model(precision="float32", latent_dim=4, alignments=[good, bad])
     assert messages.model_info(message).alignments == (
-        Alignment("lift", "a" * 64, ("x", "y"), 3),
-        Alignment("old", "", (), 0, "belongs to another bundle"),
+        HostedAlignment("lift", "a" * 64, ("x", "y"), 3),
+        HostedAlignment("old", "", (), 0, "belongs to another bundle"),
     )
     message.alignments[0].action_dim = 3
     with pytest.raises(ServerError, match="2 names of 3 numbers"):
@@ -154,7 +154,7 @@ def test_actions_are_read_where_an_alignment_has_decoded_them() -> None:
         parts.append(reader.read(response))
     reader.read(summary(5))
     whole = reader.whole([part for part in parts if part is not None])
-    assert whole.provenance.alignment == Alignment("lift", "a" * 64, ("x", "y", "z"), 2)
+    assert whole.provenance.alignment == HostedAlignment("lift", "a" * 64, ("x", "y", "z"), 2)
     assert whole.action is not None
     np.testing.assert_array_equal(whole.action, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 1, 2], [3, 4, 5]])
     for missing in (b"", bytes(12), bytes(13)):

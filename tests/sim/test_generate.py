@@ -20,7 +20,7 @@ from genie_cli.make_data import make_data
 from genie_core.errors import DatasetError, GenieError
 from genie_core.sim import SimConfig, backend, generate
 from genie_core.sim import episode as sim_episode
-from genie_core.sim.episode import Episode
+from genie_core.sim.episode import SimulatedEpisode
 from genie_core.sim.generate import fill
 from genie_core.sim.motion import PRIMITIVES
 from genie_core.sim.parts import Parts, parts_dir, split
@@ -32,7 +32,7 @@ SOFTWARE = {"gl": "none", "robosuite": "0"}
 def episode(config, number):
     rng = np.random.default_rng([config.seed, number])
     t = config.frames
-    return Episode(
+    return SimulatedEpisode(
         arrays={
             "obs/agentview_image": rng.integers(0, 256, (t, config.size, config.size, 3), dtype=np.uint8),
             "obs/robot0_eef_pos": rng.random((t, 3), dtype=np.float32),

@@ -21,7 +21,7 @@ from genie_core.models.config import MotionActionConfig, QuantizerConfig
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
-from genie_core.training.pipeline import Alone, Split, TrainingJob, train, train_alone
+from genie_core.training.pipeline import Alone, TrainingJob, TrainingSplit, train, train_alone
 from tests.factories.data import make_robomimic
 
 
@@ -58,7 +58,7 @@ def short(lead: bool = True) -> TrainingConfig:
 
 def job(data: Path, out: Path, *, lead: bool = True) -> TrainingJob:
     episodes = list(open_dataset(data).episodes)
-    return TrainingJob(preset("nano"), short(lead), Split(episodes[:2], episodes[2:]), out, rollouts=1)
+    return TrainingJob(preset("nano"), short(lead), TrainingSplit(episodes[:2], episodes[2:]), out, rollouts=1)
 
 
 @pytest.mark.parametrize("lead", [True, False])
@@ -103,7 +103,8 @@ def test_training_learns(data: Path, tmp_path: Path) -> None:
     episodes = list(open_dataset(data).episodes)
     bundle = load_bundle(
         train(
-            TrainingJob(preset("nano"), training_preset("nano"), Split(episodes), tmp_path / "b", rollouts=1), recorder
+            TrainingJob(preset("nano"), training_preset("nano"), TrainingSplit(episodes), tmp_path / "b", rollouts=1),
+            recorder,
         ).path
     )
     for stage in ("tokenizer", "dynamics"):
@@ -129,7 +130,7 @@ def test_changing_one_recipe_keeps_the_stages_before_it(data: Path, tmp_path: Pa
 def test_more_data_for_the_latent_action_model_alone(data: Path, tmp_path: Path) -> None:
     other = make_robomimic(tmp_path / "other.hdf5", episodes=3, frames=11, size=48, fps=10)
     extra = list(open_dataset(other).episodes)
-    both = replace(job(data, tmp_path / "b"), lam_data=Split(extra[:2], extra[2:]))
+    both = replace(job(data, tmp_path / "b"), lam_data=TrainingSplit(extra[:2], extra[2:]))
     card = train(both, Recorder()).card
     assert "all networks trained on: `robot.hdf5`, 2 episodes, 28 frames" in card
     assert "latent action model trained on besides: `other.hdf5`, 2 episodes, 22 frames" in card
@@ -145,7 +146,7 @@ def test_more_data_for_the_latent_action_model_alone(data: Path, tmp_path: Path)
 def test_the_card_tells_each_files_figures(data: Path, tmp_path: Path) -> None:
     other = make_robomimic(tmp_path / "other.hdf5", episodes=2, frames=11, size=32, fps=10)
     first, second = list(open_dataset(data).episodes), list(open_dataset(other).episodes)
-    split = Split([*first[:2], *second[:1]], [*first[2:], *second[1:]])
+    split = TrainingSplit([*first[:2], *second[:1]], [*first[2:], *second[1:]])
     card = train(replace(job(data, tmp_path / "b"), data=split), Recorder()).card
     for source in ("robot.hdf5", "other.hdf5"):
         assert f"## Figures on held-out episodes of `{source}`" in card
@@ -241,7 +242,7 @@ def motion_job(data: Path, out: Path, steps: int = 60) -> TrainingJob:
     stage = StageConfig(steps=steps, batch=8, clip_frames=2, lr=1e-2, warmup=5)
     training = short().model_copy(update={"lam": stage})
     episodes = list(open_dataset(data).episodes)
-    return TrainingJob(model, training, Split(episodes[:2], episodes[2:]), out)
+    return TrainingJob(model, training, TrainingSplit(episodes[:2], episodes[2:]), out)
 
 
 def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_labels(data: Path, tmp_path: Path) -> None:

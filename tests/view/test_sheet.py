@@ -10,7 +10,7 @@ import pytest
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import DatasetError
 from genie_view import font
-from genie_view.sheet import Row, contact_sheet, labelled_sheet, rgb
+from genie_view.sheet import SheetRow, contact_sheet, labelled_sheet, rgb
 from tests.factories.data import make_frames, make_robomimic
 from tests.factories.labelled import label_file
 
@@ -30,7 +30,7 @@ def solid(*colors: tuple[int, int, int]) -> np.ndarray:
 
 def test_every_frame_stands_over_the_colour_of_its_code() -> None:
     colors = [(200, 10, 10), (10, 200, 10), (10, 10, 200)]
-    sheet = contact_sheet("heading", [Row("row", "note", solid(*colors), [1, 5, None])], PALETTE, frame_px=PX)
+    sheet = contact_sheet("heading", [SheetRow("row", "note", solid(*colors), [1, 5, None])], PALETTE, frame_px=PX)
     for color, code in zip(colors, [1, 5, None], strict=True):
         assert count(sheet, color) == PX * PX
         y, x = np.argwhere((sheet == color).all(axis=-1)).max(axis=0)
@@ -40,7 +40,7 @@ def test_every_frame_stands_over_the_colour_of_its_code() -> None:
 
 def test_rows_of_different_lengths_and_wide_frames_fit() -> None:
     wide = make_frames(3, 32, 64)
-    rows = [Row("a", "", wide[:2], [0, 1]), Row("a longer title", "", wide, [7, 7, 7], chip=7)]
+    rows = [SheetRow("a", "", wide[:2], [0, 1]), SheetRow("a longer title", "", wide, [7, 7, 7], chip=7)]
     sheet = contact_sheet("", rows, PALETTE, frame_px=PX)
     assert sheet.dtype == np.uint8
     assert sheet.shape[1] > 3 * 2 * PX

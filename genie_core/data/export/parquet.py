@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.export.provenance import EpisodeProvenance, Provenance, provenance_bytes, read_provenance
+from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, provenance_bytes, read_provenance
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.storage.atomic import failures_named, new_file
 from genie_core.data.storage.parquet import ParquetTable
@@ -47,7 +47,7 @@ class RobotColumns:
 class ParquetLabelWriter:
     """Appends episodes to a Parquet file; made by `write_parquet_labels`."""
 
-    def __init__(self, path: Path, provenance: Provenance, exported: str, robot: RobotColumns) -> None:
+    def __init__(self, path: Path, provenance: LabelledSet, exported: str, robot: RobotColumns) -> None:
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
 
@@ -58,7 +58,7 @@ class ParquetLabelWriter:
 
     def add(
         self,
-        episode: EpisodeProvenance,
+        episode: LabelledEpisode,
         labels: Labels,
         action: NDArray[Any] | None = None,
         state: NDArray[Any] | None = None,
@@ -92,7 +92,7 @@ class ParquetLabelWriter:
 
 @contextmanager
 def write_parquet_labels(
-    path: Path, provenance: Provenance, exported: str, robot: RobotColumns
+    path: Path, provenance: LabelledSet, exported: str, robot: RobotColumns
 ) -> Iterator[ParquetLabelWriter]:
     """Write `path` whole or not at all: the block adds every episode of `provenance`, in that order.
 
@@ -116,7 +116,7 @@ class ParquetLabels:
     """A file that `write_parquet_labels` has written; labels are read when asked for."""
 
     path: Path
-    provenance: Provenance
+    provenance: LabelledSet
 
     def labels(self, name: str) -> Labels:
         """Labels of all frames of an episode, bit for bit as they were written.
@@ -185,7 +185,7 @@ def open_parquet_labels(path: Path) -> ParquetLabels:
     return ParquetLabels(path, read_provenance(metadata[METADATA_KEY], str(path)))
 
 
-def _fields(provenance: Provenance, robot: RobotColumns) -> list[Any]:
+def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
     import pyarrow as pa
 
     latent_dim, action_names = provenance.model.codebook.shape[1], provenance.action_names

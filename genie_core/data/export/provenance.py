@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from genie_core import __version__
-from genie_core.data.labelled.provenance import Computation, LabelAttrs, LabelModel
+from genie_core.data.labelled.provenance import Computation, LabelModel, Provenance
 from genie_core.errors import DatasetError, problems_of
 
 DOCUMENT_VERSION = 1
@@ -24,7 +24,7 @@ _KIND = "genie latent actions"
 
 
 @dataclass(frozen=True)
-class EpisodeProvenance:
+class LabelledEpisode:
     """One labelled episode.
 
     Attributes:
@@ -36,11 +36,11 @@ class EpisodeProvenance:
 
     name: str
     num_frames: int
-    attrs: LabelAttrs
+    attrs: Provenance
 
 
 @dataclass(frozen=True)
-class Provenance:
+class LabelledSet:
     """Provenance of a set of labels.
 
     Attributes:
@@ -55,7 +55,7 @@ class Provenance:
     model: LabelModel
     created: str
     tool_version: str
-    episodes: tuple[EpisodeProvenance, ...]
+    episodes: tuple[LabelledEpisode, ...]
     masks: Mapping[str, tuple[str, ...]]
 
     @cached_property
@@ -65,7 +65,7 @@ class Provenance:
         return next((alignment.action_names for alignment in decoded if alignment is not None), None)
 
 
-def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]:
+def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any]:
     """Return the document as JSON types; `exported` is the time of the export, ISO 8601, UTC."""
     model = provenance.model
     described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
@@ -96,12 +96,12 @@ def provenance_document(provenance: Provenance, exported: str) -> dict[str, Any]
     }
 
 
-def provenance_bytes(provenance: Provenance, exported: str) -> bytes:
+def provenance_bytes(provenance: LabelledSet, exported: str) -> bytes:
     """Return the document as UTF-8."""
     return json.dumps(provenance_document(provenance, exported), ensure_ascii=False).encode()
 
 
-def read_provenance(document: bytes, where: str) -> Provenance:
+def read_provenance(document: bytes, where: str) -> LabelledSet:
     """Read what `provenance_bytes` wrote; `where` names its location in errors.
 
     Raises:
@@ -121,22 +121,22 @@ def read_provenance(document: bytes, where: str) -> Provenance:
         raise DatasetError(f"{where}: not the provenance that Genie writes: {type(error).__name__} {error}") from error
 
 
-def _parse(content: dict[str, Any], where: str) -> Provenance:
+def _parse(content: dict[str, Any], where: str) -> LabelledSet:
     described = content["model"]
     codebook = np.array(described["codebook"], np.float32).reshape(len(described["codebook"]), -1)
     named = {key: described[key] for key in ("bundle_id", "bundle_name", "model_fps")}
     model = LabelModel(**named, codebook=codebook, computation=Computation.model_validate(described))
     if model.codebook_sha256 != described["codebook_sha256"]:
         raise DatasetError(f"{where}: the codebook's hash is {model.codebook_sha256}, not the one written beside it")
-    return Provenance(
+    return LabelledSet(
         model=model,
         created=str(content["created"]),
         tool_version=str(content["tool_version"]),
         episodes=tuple(
-            EpisodeProvenance(
+            LabelledEpisode(
                 name=str(episode["name"]),
                 num_frames=int(episode["num_frames"]),
-                attrs=LabelAttrs.model_validate({**content["labels"], **episode}),
+                attrs=Provenance.model_validate({**content["labels"], **episode}),
             )
             for episode in content["episodes"]
         ),
@@ -154,8 +154,8 @@ def _shared(described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 __all__ = [
     "DOCUMENT_VERSION",
-    "EpisodeProvenance",
-    "Provenance",
+    "LabelledEpisode",
+    "LabelledSet",
     "provenance_bytes",
     "provenance_document",
     "read_provenance",

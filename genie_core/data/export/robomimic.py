@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.export.provenance import EpisodeProvenance, Provenance
+from genie_core.data.export.provenance import LabelledEpisode, LabelledSet
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.frames.resize import Frames
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import FramesMode, ModelAttrs
+from genie_core.data.labelled.provenance import FileProvenance, FramesMode
 from genie_core.data.labelled.robomimic_file import complete_file, create_frames
 from genie_core.data.labelled.schema import write_labels
 from genie_core.data.storage.hdf5 import AtomicFile, read_hdf5, write_hdf5
@@ -27,11 +27,11 @@ from genie_core.data.storage.hdf5 import AtomicFile, read_hdf5, write_hdf5
 class RobomimicWriter:
     """Appends episodes to a labelled file; made by `write_robomimic`."""
 
-    def __init__(self, output: AtomicFile, provenance: Provenance, original: Path | None) -> None:
+    def __init__(self, output: AtomicFile, provenance: LabelledSet, original: Path | None) -> None:
         self._output, self._provenance, self._original = output, provenance, original
 
     def add(
-        self, episode: EpisodeProvenance, labels: Labels, arrays: dict[str, NDArray[Any]], *, with_frames: bool
+        self, episode: LabelledEpisode, labels: Labels, arrays: dict[str, NDArray[Any]], *, with_frames: bool
     ) -> None:
         """Write an episode's labels and, where it is known of an HDF5 file, everything else that its demo holds.
 
@@ -58,7 +58,7 @@ class RobomimicWriter:
             if episode.attrs.fps is not None:
                 demo.attrs.setdefault("fps", episode.attrs.fps)
 
-    def add_frames(self, episode: EpisodeProvenance, chunks: Iterator[Frames]) -> None:
+    def add_frames(self, episode: LabelledEpisode, chunks: Iterator[Frames]) -> None:
         """Write the frames of an episode that was added without."""
         key = f"data/{episode.name}/obs/{episode.attrs.camera}"
         start = 0
@@ -72,13 +72,13 @@ class RobomimicWriter:
     def finish(self, frames: FramesMode) -> None:
         """Write what is said once a file: the model, the environment, the filter keys."""
         provenance = self._provenance
-        attrs = ModelAttrs.of(provenance.model, frames, provenance.created, provenance.tool_version)
+        attrs = FileProvenance.of(provenance.model, frames, provenance.created, provenance.tool_version)
         with self._output.writing() as file:
             complete_file(file, provenance.model, attrs, provenance.masks, self._original)
 
 
 @contextmanager
-def write_robomimic(path: Path, provenance: Provenance, original: Path | None) -> Iterator[RobomimicWriter]:
+def write_robomimic(path: Path, provenance: LabelledSet, original: Path | None) -> Iterator[RobomimicWriter]:
     """Write `path` whole or not at all; the block adds every episode of `provenance`, and calls `finish`.
 
     Args:

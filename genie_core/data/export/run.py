@@ -15,7 +15,7 @@ import numpy as np
 
 from genie_core.data.episode import Episode
 from genie_core.data.export.parquet import RobotColumns, write_parquet_labels
-from genie_core.data.export.provenance import EpisodeProvenance, Provenance, provenance_bytes
+from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, provenance_bytes
 from genie_core.data.export.robomimic import write_robomimic
 from genie_core.data.export.source import DECODED_FEATURE, ExportSource, Hdf5Labels, Robot, open_export_source
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, Column, FileLimits, camera_key, write_lerobot
@@ -222,7 +222,7 @@ def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
 
 
 def _features(
-    provenance: Provenance,
+    provenance: LabelledSet,
     robot: RobotColumns,
     state_names: tuple[str, ...],
     action_names: tuple[str, ...] | None,
@@ -244,7 +244,7 @@ def _features(
     }
 
 
-def _summary(provenance: Provenance) -> dict[str, Any]:
+def _summary(provenance: LabelledSet) -> dict[str, Any]:
     """What ``info.json`` says of the labels; LeRobot passes over keys that it does not know."""
     model = provenance.model
     return {
@@ -293,7 +293,7 @@ def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:
     return {key: values for key, values in arrays.items() if values is not None}
 
 
-def _frames(source: ExportSource, episode: EpisodeProvenance, plan: ExportPlan) -> Episode:
+def _frames(source: ExportSource, episode: LabelledEpisode, plan: ExportPlan) -> Episode:
     if plan.frames == "labelled":
         return source.stored_frames(episode)
     try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
 from genie_core.data.export.parquet import ParquetLabels, is_parquet, open_parquet_labels
-from genie_core.data.export.provenance import EpisodeProvenance, Provenance, read_provenance
+from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, read_provenance
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, camera_key
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.originals import Originals
@@ -38,7 +38,7 @@ class LabelStore(Protocol):
     """Where labels are stored. Every member raises DatasetError where the file is not what it should be."""
 
     @property
-    def provenance(self) -> Provenance:
+    def provenance(self) -> LabelledSet:
         """What made the labels, and of which episodes there are any."""
 
     @property
@@ -85,7 +85,7 @@ class ExportSource:
     store: LabelStore
 
     @cached_property
-    def provenance(self) -> Provenance:
+    def provenance(self) -> LabelledSet:
         """What made the labels."""
         return self.store.provenance
 
@@ -93,24 +93,24 @@ class ExportSource:
     def _originals(self) -> Originals:
         return Originals()
 
-    def labels(self, episode: EpisodeProvenance) -> Labels:
+    def labels(self, episode: LabelledEpisode) -> Labels:
         """Labels of all frames of an episode."""
         return self.store.labels(episode.name)
 
-    def stored_frames(self, episode: EpisodeProvenance) -> Episode:
+    def stored_frames(self, episode: LabelledEpisode) -> Episode:
         """The frames that lie beside the labels. Raises DatasetError where there are none."""
         stored = self.store.episode(episode.name)
         if stored is None:
             raise DatasetError(f"{self.path}: keeps no frames: take them from the source, or export labels only")
         return self._checked(episode, stored)
 
-    def source_frames(self, episode: EpisodeProvenance) -> Episode:
+    def source_frames(self, episode: LabelledEpisode) -> Episode:
         """The frames as they were recorded. Raises DatasetError where they are not to be found any more."""
         if self.store.has_original_frames:
             return self.stored_frames(episode)
         return self._checked(episode, self._in_source(episode))
 
-    def robot(self, episode: EpisodeProvenance) -> Robot:
+    def robot(self, episode: LabelledEpisode) -> Robot:
         """Actions and proprioception, from beside the labels or else from the source."""
         known = self.store.robot(episode.name)
         action, proprioception = known.action, known.proprioception
@@ -124,7 +124,7 @@ class ExportSource:
             self._numbers(episode, "proprioception", proprioception.state_TS)
         return Robot(action, proprioception)
 
-    def task(self, episode: EpisodeProvenance) -> str | None:
+    def task(self, episode: LabelledEpisode) -> str | None:
         """What the robot was to do, in words, from beside the labels or else from the source."""
         known = self.store.task(episode.name)
         if known is not None:
@@ -147,7 +147,7 @@ class ExportSource:
         """Why the source of an episode is not to be found, by the episode's name."""
         return {}
 
-    def _source_if_there(self, episode: EpisodeProvenance) -> Episode | None:
+    def _source_if_there(self, episode: LabelledEpisode) -> Episode | None:
         """What was labelled, where it says more than the store; None, and `missing` says so, where it is gone."""
         if self.store.has_original_frames:
             return None
@@ -157,7 +157,7 @@ class ExportSource:
             self._missing[episode.name] = str(error)
             return None
 
-    def _numbers(self, episode: EpisodeProvenance, what: str, values: NDArray[Any]) -> NDArray[Any]:
+    def _numbers(self, episode: LabelledEpisode, what: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim == 1:
             values = values[:, None]
         if values.ndim != 2 or len(values) != episode.num_frames or values.dtype.kind not in "fiub":
@@ -167,10 +167,10 @@ class ExportSource:
             )
         return values
 
-    def _in_source(self, episode: EpisodeProvenance) -> Episode:
+    def _in_source(self, episode: LabelledEpisode) -> Episode:
         return self._originals.episode(episode.attrs, f"{episode.name} of {self.path}")
 
-    def _checked(self, episode: EpisodeProvenance, frames: Episode) -> Episode:
+    def _checked(self, episode: LabelledEpisode, frames: Episode) -> Episode:
         if frames.num_frames != episode.num_frames:
             raise DatasetError(
                 f"{frames.source}: {frames.name} has {frames.num_frames} frames, "
@@ -186,14 +186,14 @@ class Hdf5Labels:
     file: LabelledFile
 
     @property
-    def provenance(self) -> Provenance:
+    def provenance(self) -> LabelledSet:
         """From the attributes, and the length of every array of codes."""
         episodes = []
         for name, own in self._names.items():
             labels, attrs = self.file.labels(own)
-            episodes.append(EpisodeProvenance(name, len(labels), attrs))
+            episodes.append(LabelledEpisode(name, len(labels), attrs))
         made = self.file.attrs
-        return Provenance(self.file.model, made.created, made.tool_version, tuple(episodes), self._masks())
+        return LabelledSet(self.file.model, made.created, made.tool_version, tuple(episodes), self._masks())
 
     @property
     def has_original_frames(self) -> bool:
@@ -245,7 +245,7 @@ class ParquetStore:
     has_original_frames: bool = False
 
     @property
-    def provenance(self) -> Provenance:
+    def provenance(self) -> LabelledSet:
         """From the file's metadata."""
         return self.file.provenance
 
@@ -270,7 +270,7 @@ class ParquetStore:
 class LeRobotStore:
     """The `LabelStore` of a LeRobot dataset that `genie export` has written."""
 
-    provenance: Provenance
+    provenance: LabelledSet
     episodes: Mapping[str, Episode]
     robot_actions: bool = True
     has_original_frames: bool = True

@@ -12,7 +12,7 @@ import numpy as np
 from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, require_link
-from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
+from genie_core.data.labelled.provenance import FileProvenance, FramesMode, LabelModel
 from genie_core.data.labelled.robomimic_file import complete_file
 from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
@@ -29,7 +29,7 @@ class StoredLabels:
 
 
 def assemble(
-    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
     """Write a new labelled file of those of the dataset's episodes whose names are in `stored`.
 
@@ -56,7 +56,7 @@ def assemble(
             complete_file(file, model, attrs, masks, first.source if is_robomimic else None)
 
 
-def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs) -> None:
+def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance) -> None:
     """Write the labels in `stored`, by the demo's name, into the robomimic file `path`; older ones in it are dropped.
 
     Raises:

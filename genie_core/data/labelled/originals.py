@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genie_core.data.dataset import ReadOptions
 from genie_core.data.episode import Episode
-from genie_core.data.labelled.provenance import LabelAttrs
+from genie_core.data.labelled.provenance import Provenance
 from genie_core.data.opening import dataset_around, is_shard, open_dataset
 from genie_core.data.storage.location import SourcePath, source_path
 from genie_core.errors import DatasetError
@@ -35,7 +35,7 @@ class Originals:
             self._folders[beside] = None if found == file else found
         return self._folders[beside] or file
 
-    def episode(self, attrs: LabelAttrs, labels: str) -> Episode:
+    def episode(self, attrs: Provenance, labels: str) -> Episode:
         """The episode that was labelled; `labels` is what errors call its labels.
 
         Raises:
@@ -64,7 +64,7 @@ class Originals:
         return found
 
 
-def _options(attrs: LabelAttrs) -> ReadOptions:
+def _options(attrs: Provenance) -> ReadOptions:
     """How the source has to be read to see the pictures that were labelled: camera, colours, way up, frames, rate.
 
     Not where the actions are: the attributes say so of their one episode.

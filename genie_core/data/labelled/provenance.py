@@ -162,7 +162,7 @@ class LabelAlignment:
         return {"alignment": self.name, "alignment_id": self.alignment_id, "action_names": names}
 
 
-class LabelAttrs(_Attributes):
+class Provenance(_Attributes):
     """What the labels of one episode were made with and from.
 
     Attributes:
@@ -235,7 +235,7 @@ class LabelAttrs(_Attributes):
         """How the pictures of the source are stored."""
         return Convention(self.colour or "rgb", bool(self.upside_down))
 
-    def difference(self, wanted: LabelAttrs, *, same_source: bool) -> str | None:
+    def difference(self, wanted: Provenance, *, same_source: bool) -> str | None:
         """Why labels made so are not those that `wanted` describes, in words; None where they are.
 
         That they were computed on another machine, or by another version, is no difference.
@@ -267,7 +267,7 @@ _OF_THE_LABELS = (
 _OF_THE_SOURCE = ("source_size", "source_mtime_ns")
 
 
-class ModelAttrs(_Attributes):
+class FileProvenance(_Attributes):
     """What is said once a file: the model, and how the file was made.
 
     Attributes:
@@ -326,12 +326,12 @@ def _python_value(value: Any) -> Any:
 
 __all__ = [
     "Computation",
+    "FileProvenance",
     "FramesMode",
     "LabelAlignment",
-    "LabelAttrs",
     "LabelModel",
-    "ModelAttrs",
     "Precision",
+    "Provenance",
     "StepPolicy",
     "Transport",
 ]

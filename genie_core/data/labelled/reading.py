@@ -18,7 +18,7 @@ from genie_core.data.frames.convention import Convention
 from genie_core.data.labelled.assembly import StoredLabels
 from genie_core.data.labelled.checksum import is_intact
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
+from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
 from genie_core.data.labelled.schema import is_labelled, read_attrs_of, read_labels_of, read_model
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
@@ -41,16 +41,16 @@ class LabelledFile:
 
     path: SourcePath
     model: LabelModel
-    attrs: ModelAttrs
+    attrs: FileProvenance
     episodes: tuple[str, ...]
     places: Mapping[str, StoredLabels] = field(default_factory=dict, repr=False)
 
-    def labels(self, episode: str) -> tuple[Labels, LabelAttrs]:
+    def labels(self, episode: str) -> tuple[Labels, Provenance]:
         """Return the labels of all frames of an episode and what they were made with. Raises DatasetError."""
         with self._open(episode) as group:
             return read_labels_of(group)
 
-    def labels_attrs(self, episode: str) -> LabelAttrs:
+    def labels_attrs(self, episode: str) -> Provenance:
         """Return what the labels of an episode were made with, without reading them. Raises DatasetError."""
         with self._open(episode) as group:
             return read_attrs_of(group)
@@ -100,7 +100,7 @@ def open_labelled(path: SourcePath) -> LabelledFile:
     if not files:
         raise DatasetError(f"{path}: holds no labelled file, wanted what Genie has labelled")
     places: dict[str, StoredLabels] = {}
-    made: tuple[LabelModel, ModelAttrs] | None = None
+    made: tuple[LabelModel, FileProvenance] | None = None
     for name in files:
         with read_hdf5(name) as file:
             model, attrs = read_model(file)
@@ -130,7 +130,7 @@ def _labelled_files(folder: Path) -> list[Path]:
     return found
 
 
-def _places(path: SourcePath, file: h5py.File, attrs: ModelAttrs) -> dict[str, StoredLabels]:
+def _places(path: SourcePath, file: h5py.File, attrs: FileProvenance) -> dict[str, StoredLabels]:
     """Where the labels of each episode of a file are."""
     if attrs.layout is None:
         names = [name for name in demo_names(file) if LABEL_GROUP in file["data"][name]]
@@ -145,7 +145,7 @@ def _places(path: SourcePath, file: h5py.File, attrs: ModelAttrs) -> dict[str, S
     return {read_attrs_of(file[group]).source_name: StoredLabels(path, group) for group in groups}
 
 
-def _own_reader(place: StoredLabels, name: str, attrs: LabelAttrs) -> Hdf5Reader:
+def _own_reader(place: StoredLabels, name: str, attrs: Provenance) -> Hdf5Reader:
     """Reads the frames beside labels that lie in their source's layout."""
     where = f"{place.path}: {name}"
     if attrs.frames_path is not None:
@@ -153,7 +153,7 @@ def _own_reader(place: StoredLabels, name: str, attrs: LabelAttrs) -> Hdf5Reader
     return Hdf5Reader(place.path, where, place.group, aloha_frames(attrs.camera), ALOHA_ACTIONS)
 
 
-def read_labels(path: SourcePath, episode: str) -> tuple[Labels, LabelAttrs]:
+def read_labels(path: SourcePath, episode: str) -> tuple[Labels, Provenance]:
     """Read the labels of one episode (``demo_3``) of a labelled file.
 
     Returns:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import h5py
 import numpy as np
 
-from genie_core.data.labelled.provenance import LabelModel, ModelAttrs
+from genie_core.data.labelled.provenance import FileProvenance, LabelModel
 from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
@@ -41,7 +41,7 @@ def create_frames(file: h5py.File, key: str, size: tuple[int, ...]) -> h5py.Data
 def complete_file(
     file: h5py.File,
     model: LabelModel,
-    attrs: ModelAttrs,
+    attrs: FileProvenance,
     masks: Mapping[str, Sequence[str]],
     like: SourcePath | None,
 ) -> None:

@@ -1,8 +1,8 @@
 """The schema of labels on disk: an HDF5 group for the labels of an episode, and one for the model that made them.
 
-    <demo>/latent_actions/{code (T,), latent (T, D), confidence (T,), valid (T,)}    attributes: `LabelAttrs`
+    <demo>/latent_actions/{code (T,), latent (T, D), confidence (T,), valid (T,)}    attributes: `Provenance`
     <demo>/latent_actions/action (T, A)                  where an alignment has decoded the robot's actions
-    /latent_action_model/codebook (codes, D)                                        attributes: `ModelAttrs`
+    /latent_action_model/codebook (codes, D)                                        attributes: `FileProvenance`
 
 The model's group lies at the root, since robomimic takes every key of ``data`` for a demo.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, seal
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import LabelAttrs, LabelModel, ModelAttrs
+from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
@@ -23,7 +23,7 @@ from genie_core.errors import DatasetError
 MODEL_GROUP = "latent_action_model"
 
 
-def write_labels(demo: h5py.Group, labels: Labels, attrs: LabelAttrs, frames_sha256: str | None = None) -> None:
+def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha256: str | None = None) -> None:
     """Write the labels of a whole episode into its group `demo`, and their checksum.
 
     `frames_sha256`: `frames_digest` of the frames that lie in `demo` at the model's size; None: none do.
@@ -41,7 +41,7 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: LabelAttrs, frames_sha
     seal(group)
 
 
-def read_labels_of(demo: h5py.Group) -> tuple[Labels, LabelAttrs]:
+def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
     """Read the labels in the group `demo`. Raises DatasetError where there are none or they do not fit together."""
     attrs = read_attrs_of(demo)
     group = demo[LABEL_GROUP]
@@ -53,12 +53,12 @@ def read_labels_of(demo: h5py.Group) -> tuple[Labels, LabelAttrs]:
     return labels, attrs
 
 
-def read_attrs_of(demo: h5py.Group) -> LabelAttrs:
+def read_attrs_of(demo: h5py.Group) -> Provenance:
     """Read only what the labels in the group `demo` were made with. Raises DatasetError as `read_labels_of`."""
     group = demo.get(LABEL_GROUP)
     if not isinstance(group, h5py.Group):
         raise DatasetError(f"{demo.file.filename}: {demo.name} carries no latent actions")
-    return LabelAttrs.read(group)
+    return Provenance.read(group)
 
 
 def is_labelled(path: SourcePath) -> bool:
@@ -67,7 +67,7 @@ def is_labelled(path: SourcePath) -> bool:
         return MODEL_GROUP in file
 
 
-def write_model(file: h5py.File, model: LabelModel, attrs: ModelAttrs) -> None:
+def write_model(file: h5py.File, model: LabelModel, attrs: FileProvenance) -> None:
     """Write the model's group, in place of one that is there."""
     if MODEL_GROUP in file:
         del file[MODEL_GROUP]
@@ -76,12 +76,12 @@ def write_model(file: h5py.File, model: LabelModel, attrs: ModelAttrs) -> None:
     group["codebook"] = model.codebook.astype(np.float32, copy=False)
 
 
-def read_model(file: h5py.File) -> tuple[LabelModel, ModelAttrs]:
+def read_model(file: h5py.File) -> tuple[LabelModel, FileProvenance]:
     """Read the model's group. Raises DatasetError where the file is not a labelled one."""
     group = file.get(MODEL_GROUP)
     if not isinstance(group, h5py.Group) or "codebook" not in group:
         raise DatasetError(f"{file.filename}: carries no latent actions, wanted a file that Genie has labelled")
-    attrs = ModelAttrs.read(group)
+    attrs = FileProvenance.read(group)
     return attrs.model(group["codebook"][()]), attrs
 
 

@@ -14,7 +14,7 @@ from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
-from genie_core.data.labelled.provenance import FramesMode, LabelModel, ModelAttrs
+from genie_core.data.labelled.provenance import FileProvenance, FramesMode, LabelModel
 from genie_core.data.labelled.schema import MODEL_GROUP, is_labelled, write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.storage.location import SourcePath, path_within
@@ -30,7 +30,7 @@ def has_own_layout(dataset: Dataset) -> bool:
 
 
 def write_own_layout(
-    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+    output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
     """Write those of the dataset's episodes whose names are in `stored`, file by file.
 
@@ -60,7 +60,7 @@ def target_file(output: Path, dataset: Dataset, source: SourcePath) -> Path:
 
 
 def _label_file(
-    path: Path, groups: Sequence[str], labels: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+    path: Path, groups: Sequence[str], labels: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
     """Add labels to the source itself; older ones of its episodes go."""
     with write_hdf5(path, update=True) as atomic:
@@ -78,7 +78,7 @@ def _label_file(
 
 
 def _mirror_file(
-    source: Path, target: Path, labels: Mapping[str, StoredLabels], model: LabelModel, attrs: ModelAttrs
+    source: Path, target: Path, labels: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
     """Write a new file with all that `source` holds, linked or copied, and the labels."""
     opened = {str(parent) for group in labels for parent in (PurePosixPath(group), *PurePosixPath(group).parents)}

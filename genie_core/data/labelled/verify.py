@@ -17,7 +17,7 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, frames_digest, is_intact
 from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import LabelAttrs
+from genie_core.data.labelled.provenance import Provenance
 from genie_core.data.labelled.reading import LabelledFile, open_labelled
 from genie_core.data.storage.atomic import leftovers
 from genie_core.data.storage.hdf5 import read_hdf5
@@ -171,7 +171,7 @@ def _check_episode(labelled: LabelledFile, name: str, sources: dict[str, str | N
     return None
 
 
-def _misfits(labelled: LabelledFile, labels: Labels, attrs: LabelAttrs) -> Iterator[str]:
+def _misfits(labelled: LabelledFile, labels: Labels, attrs: Provenance) -> Iterator[str]:
     codes, dim = labelled.model.codebook.shape
     if attrs.bundle_id != labelled.attrs.bundle_id:
         yield f"was labelled by bundle {attrs.bundle_id[:12]}, the file's model is {labelled.attrs.bundle_id[:12]}"
@@ -196,7 +196,7 @@ def _frames_problem(episode: Episode | None, labels: Labels, frames_sha256: str 
     return None
 
 
-def _source_change(attrs: LabelAttrs) -> str | None:
+def _source_change(attrs: Provenance) -> str | None:
     """How the file that was labelled differs from what it was; None where it does not, or lies behind a URL."""
     source = source_path(attrs.source)
     if not isinstance(source, Path):

@@ -25,11 +25,11 @@ from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
 from genie_core.data.labelled.part import EpisodePart
 from genie_core.data.labelled.provenance import (
+    FileProvenance,
     FramesMode,
     LabelAlignment,
-    LabelAttrs,
     LabelModel,
-    ModelAttrs,
+    Provenance,
     Transport,
 )
 from genie_core.data.labelled.reading import carries_labels, open_labelled
@@ -190,7 +190,7 @@ class LabelWriter:
     def _write_output(self) -> None:
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
         self._may_exist = True
-        attrs = ModelAttrs.of(self._model, self._frames, self._created, __version__, self._layout)
+        attrs = FileProvenance.of(self._model, self._frames, self._created, __version__, self._layout)
         if self._layout:
             write_own_layout(self._output, self._dataset, self._stored, self._model, attrs)
         elif self._frames == "in_place":
@@ -228,7 +228,7 @@ class LabelWriter:
             return self._existing == "refuse" and {episode.name for episode in self._dataset.episodes} <= written.keys()
         return written.items() <= parts.items() or parts.items() <= written.items()
 
-    def _written(self) -> dict[str, LabelAttrs]:
+    def _written(self) -> dict[str, Provenance]:
         """What the labels in the output were made with, by the episode's name in the dataset."""
         if not self._output.exists() or not carries_labels(self._output):
             return {}
@@ -273,7 +273,7 @@ class LabelWriter:
                 found[episode.name] = labelled.places[demo]
         return found
 
-    def _may_take_over(self, path: Path, episode: Episode, there: LabelAttrs, *, same_source: bool) -> bool:
+    def _may_take_over(self, path: Path, episode: Episode, there: Provenance, *, same_source: bool) -> bool:
         """Whether labels of an earlier run are what this one would make; raises DatasetError where they are not."""
         difference = there.difference(self._attrs(episode), same_source=same_source)
         if difference and self._existing != "overwrite":
@@ -309,11 +309,11 @@ class LabelWriter:
             self._hashes[source] = cheap_sha256(source)
         return self._hashes[source]
 
-    def _attrs(self, episode: Episode) -> LabelAttrs:
+    def _attrs(self, episode: Episode) -> Provenance:
         if episode.source not in self._stamps:
             self._stamps[episode.source] = size_and_time(episode.source)
         size, mtime_ns = self._stamps[episode.source]
-        return LabelAttrs(
+        return Provenance(
             **self._model.said(),
             computation=self._model.computation,
             step=self.step(episode).step,

@@ -32,7 +32,7 @@ _DENSITY_MESSAGES: dict[Density, labelling_pb2.LabelDensity.ValueType] = {
 
 
 @dataclass(frozen=True)
-class LabelPlan:
+class LabelRun:
     """How to label an episode: transition length in frames, the resulting rate for the model, which transitions."""
 
     step: int
@@ -47,7 +47,7 @@ class LabelPlan:
         return min(phases, frames) * -(-frames // (BLOCK * self.step))
 
 
-def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelPlan:
+def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelRun:
     """Resolve options sent as `field` for a model trained at `model_fps` frames a second. Raises RequestError."""
     if options.density not in _DENSITIES:
         raise RequestError(f"{field}.density", f"got {options.density}, expected LABEL_DENSITY_DENSE or _STRIDED")
@@ -58,7 +58,7 @@ def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: st
     if resolved.step > MAX_STEP:
         came = f"{options.fps:g} frames a second is {resolved.step} frames a step of this model"
         raise RequestError(f"{field}.fps", f"{came} ({model_fps:g} frames a second), expected at most {MAX_STEP}")
-    return LabelPlan(resolved.step, resolved.effective_fps, _DENSITIES[options.density])
+    return LabelRun(resolved.step, resolved.effective_fps, _DENSITIES[options.density])
 
 
 def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | None:
@@ -70,7 +70,7 @@ def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | Non
 
 
 def provenance_message(
-    model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None
+    model: LoadedModel, plan: LabelRun, aligned: LoadedAlignment | None
 ) -> labelling_pb2.LabelProvenance:
     """Return the provenance of labels made with `plan` by `model`, and of their actions decoded by `aligned`."""
     quantizer = model.bundle.config.lam.quantizer
@@ -109,7 +109,7 @@ def count_transitions(labels: Labels) -> int:
 
 __all__ = [
     "MAX_STEP",
-    "LabelPlan",
+    "LabelRun",
     "count_transitions",
     "labels_message",
     "plan_labels",

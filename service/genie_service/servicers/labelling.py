@@ -24,7 +24,7 @@ from genie_service.loaded_model import LoadedModel
 from genie_service.registry import ModelRegistry
 from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.label_requests import (
-    LabelPlan,
+    LabelRun,
     count_transitions,
     labels_message,
     plan_labels,
@@ -128,7 +128,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         return first.header
 
     async def _alignment(
-        self, options: labelling_pb2.LabelOptions, model: LoadedModel, plan: LabelPlan, field: str
+        self, options: labelling_pb2.LabelOptions, model: LoadedModel, plan: LabelRun, field: str
     ) -> LoadedAlignment | None:
         """Return the alignment that the request asks for."""
         if not options.alignment:
@@ -156,7 +156,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         yield await episode.rest()
 
     async def _chunks(
-        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller, plan: LabelPlan
+        self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest], labeller: Labeller, plan: LabelRun
     ) -> AsyncGenerator[HeldChunk]:
         """Yield the frames of each message after the header, which must all have the same size.
 
@@ -188,7 +188,7 @@ class _Episode:
     """One episode: frames in, labels out, with robot actions if an alignment was requested."""
 
     def __init__(
-        self, model: LoadedModel, plan: LabelPlan, aligned: LoadedAlignment | None, job: Job, workers: Workers
+        self, model: LoadedModel, plan: LabelRun, aligned: LoadedAlignment | None, job: Job, workers: Workers
     ) -> None:
         self._model = model
         self._job = job

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from genie_core.data import Computation, LabelAttrs, LabelWriter, open_dataset, open_labelled, read_labels
+from genie_core.data import Computation, LabelWriter, Provenance, open_dataset, open_labelled, read_labels
 from genie_core.data.export.run import ExportPlan, export_labels
 from genie_core.data.storage import fingerprint
 from genie_core.errors import DatasetError
@@ -17,7 +17,7 @@ from tests.factories.data import make_label_model, make_labels, make_robomimic, 
 ELSEWHERE = Computation(processor="NVIDIA H100 80GB HBM3", torch_version="2.12.1+cu130")
 
 
-def label(source: Path, output: Path, *, step: int | None = None, computed: Computation | None = None) -> LabelAttrs:
+def label(source: Path, output: Path, *, step: int | None = None, computed: Computation | None = None) -> Provenance:
     dataset = open_dataset(source)
     writer = LabelWriter(output, dataset, make_label_model(), step=step, frames="none")
     for episode in writer.pending():
