@@ -169,7 +169,7 @@ def _evaluate_suite(
 
 def _report_folder(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder}: it is a file, wanted a folder for the report")
+        raise DatasetError(f"{folder}: it is a file, expected a folder for the report")
     return folder
 
 

@@ -39,8 +39,8 @@ def train(
     sources: Annotated[
         Path | None,
         typer.Option(
-            help="More DATA, each read in its own way: JSON, a list of objects with `path` (beside the file) and, where "
-            "wanted, `camera` and `fps`."
+            help="More DATA, each with its own way of reading: JSON, a list of objects with `path` (relative to the file) "
+            "and optionally `camera` and `fps`."
         ),
     ] = None,
     init: Annotated[
@@ -128,10 +128,10 @@ def adjusted(
         except (OSError, ValueError) as error:
             raise ModelError(f"--recipe {recipe} cannot be read: {error}") from error
         if not isinstance(changes, dict):
-            raise ModelError(f"--recipe {recipe} holds a {type(changes).__name__}, wanted an object")
+            raise ModelError(f"--recipe {recipe} holds a {type(changes).__name__}, expected an object")
         of_networks = changes.pop("model", {})
         if not isinstance(of_networks, dict):
-            raise ModelError(f"`model` of --recipe {recipe} is a {type(of_networks).__name__}, wanted an object")
+            raise ModelError(f"`model` of --recipe {recipe} is a {type(of_networks).__name__}, expected an object")
         _merge(networks, of_networks)
         _merge(values, changes)
     for stage in ("tokenizer", "lam", "dynamics"):

@@ -110,7 +110,7 @@ def split_episodes(material: AlignedSet, hold_out: float, codes: int, seed: int,
     aside = min(count - 1, max(1, round(count * hold_out))) if hold_out else 0
     if hold_out and not aside:
         raise DatasetError(
-            f"{material.labelled.path}: 1 episode with labels and actions, wanted 2 or more to hold one out for "
+            f"{material.labelled.path}: 1 episode with labels and actions, expected 2 or more to hold one out for "
             "scoring; --hold-out 0 fits without scoring"
         )
     held = set(np.random.default_rng(seed).permutation(count)[:aside].tolist())
@@ -138,7 +138,7 @@ def draw_rows(sample: Sample, budget: int, draw: Draw, seed: int) -> NDArray[np.
     there = len(sample.inputs)
     if budget > there:
         raise DatasetError(
-            f"budget: came {budget}, there are {there} labelled transitions with actions in the "
+            f"budget: got {budget}, there are {there} labelled transitions with actions in the "
             f"{len(np.unique(sample.episode_N))} episodes to fit on"
         )
     rng = np.random.default_rng([seed, 1])

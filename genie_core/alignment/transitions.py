@@ -179,12 +179,14 @@ def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, Provenance]) -> Ma
     steps = sorted({of.step for of in attrs.values()})
     if len(steps) > 1:
         raise DatasetError(
-            f"{labelled.path}: transitions of {', '.join(map(str, steps))} frames, wanted one length: an action over "
+            f"{labelled.path}: transitions of {', '.join(map(str, steps))} frames, expected one length: an action over "
             "another time is another action"
         )
     precisions = sorted({of.precision for of in attrs.values()})
     if len(precisions) > 1:
-        raise DatasetError(f"{labelled.path}: labels of {' and '.join(precisions)}, wanted one: label it again in one")
+        raise DatasetError(
+            f"{labelled.path}: labels of {' and '.join(precisions)}, expected one: label it again in one"
+        )
     return attrs
 
 
@@ -215,11 +217,11 @@ def _sources(
             break
     else:
         raise DatasetError(
-            f"{path}: no episode is called as those of {labelled.path}: came {', '.join(list(there)[:3])}, ..., "
-            f"wanted {', '.join(of.source_name for of in list(attrs.values())[:3])}, ..."
+            f"{path}: no episode is called as those of {labelled.path}: got {', '.join(list(there)[:3])}, ..., "
+            f"expected {', '.join(of.source_name for of in list(attrs.values())[:3])}, ..."
         )
     if not _have_actions(matched):
-        raise DatasetError(f"{path}: has no actions, wanted a dataset with the robot's actions: see --actions-from")
+        raise DatasetError(f"{path}: has no actions, expected a dataset with the robot's actions: see --actions-from")
     return path, matched
 
 
@@ -265,11 +267,11 @@ def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Re
         return None
     if raw.dtype.kind not in "fiub" or raw.ndim not in (1, 2):
         raise DatasetError(
-            f"{where}: actions of {episode.name} are {raw.dtype} of shape {raw.shape}, wanted numbers of shape (T, A)"
+            f"{where}: actions of {episode.name} are {raw.dtype} of shape {raw.shape}, expected numbers of shape (T, A)"
         )
     if len(raw) != frames:
         raise DatasetError(
-            f"{where}: {episode.name} has {len(raw)} actions, its labels are of {frames} frames: wanted one each"
+            f"{where}: {episode.name} has {len(raw)} actions, its labels are of {frames} frames: expected one each"
         )
     action_TA = raw.astype(np.float64).reshape(len(raw), -1)
     wrong = np.argwhere(~np.isfinite(action_TA))
@@ -277,7 +279,7 @@ def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Re
         t, a = wrong[0]
         raise DatasetError(
             f"{where}: actions of {episode.name} hold {len(wrong)} numbers that are not finite, the first "
-            f"({action_TA[t, a]}) in frame {t}, number {a}: wanted finite numbers"
+            f"({action_TA[t, a]}) in frame {t}, number {a}: expected finite numbers"
         )
     return reduce_actions(action_TA, step, reduce)
 
@@ -286,7 +288,7 @@ def _check_width(where: SourcePath, name: str, action_TA: Array, before: Sequenc
     if before and before[0].action_TA.shape[1] != action_TA.shape[1]:
         raise DatasetError(
             f"{where}: actions of {name} have {action_TA.shape[1]} numbers, those of {before[0].name} "
-            f"{before[0].action_TA.shape[1]}: wanted as many in each"
+            f"{before[0].action_TA.shape[1]}: expected as many in each"
         )
 
 

@@ -194,7 +194,7 @@ def test_a_file_of_mixed_labels_is_refused(bundle: BundleInfo, tmp_path: Path) -
     with h5py.File(path, "a") as file:
         file["data/demo_3/latent_actions"].attrs["bundle_id"] = bundle.bundle_id
         file["data/demo_3/latent_actions"].attrs["precision"] = "bfloat16"
-    with pytest.raises(DatasetError, match="labels of bfloat16 and float32, wanted one"):
+    with pytest.raises(DatasetError, match="labels of bfloat16 and float32, expected one"):
         read(path)
 
 

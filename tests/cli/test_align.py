@@ -129,11 +129,11 @@ def test_bad_requests_are_refused_before_anything_is_written(
         run(labelled, "--bundle", other)
     with pytest.raises(ModelError, match="bundle nano, which does not ship with Genie: give it with --bundle"):
         run(labelled)
-    with pytest.raises(DatasetError, match=r"budget: came 77, there are 76 labelled transitions .* 4 episodes"):
+    with pytest.raises(DatasetError, match=r"budget: got 77, there are 76 labelled transitions .* 4 episodes"):
         run(labelled, "--bundle", bundle.path, "--budget", "77", *SMALL)
     with pytest.raises(DatasetError, match="--budgets: got '10,ten'"):
         run(labelled, "--bundle", bundle.path, "--budgets", "10,ten")
-    with pytest.raises(DatasetError, match="wanted a file that Genie has labelled"):
+    with pytest.raises(DatasetError, match="expected a file that Genie has labelled"):
         run(tmp_path / "a.hdf5", "--bundle", bundle.path)
     assert list_alignments(bundle) == []
     run(labelled, "--bundle", bundle.path, "--hold-out", "0")
@@ -143,7 +143,7 @@ def test_bad_requests_are_refused_before_anything_is_written(
 
 def test_a_single_episode_cannot_be_held_out(bundle: BundleInfo, tmp_path: Path) -> None:
     path = make_aligned(tmp_path / "one.labelled.hdf5", bundle, episodes=1)
-    with pytest.raises(DatasetError, match="1 episode with labels and actions, wanted 2"):
+    with pytest.raises(DatasetError, match="1 episode with labels and actions, expected 2"):
         run(path, "--bundle", bundle.path, *SMALL)
     assert "alignment to 3 numbers from 19" in run(path, "--bundle", bundle.path, "--hold-out", "0")
 

@@ -25,7 +25,7 @@ def test_aloha_is_labelled_once_its_rate_is_told(genie: Genie, server: str, tmp_
         make_aloha(folder / f"episode_{number}.hdf5", frames=20, cameras=("cam_high", "cam_low"), seed=number)
     assert "several cameras" in one_line(genie.fail("label", folder, "--server", server))
     words = ("label", folder, "--server", server, "--camera", "cam_high")
-    assert "give its frames a second" in one_line(genie.fail(*words))
+    assert "expected the data's frame rate" in one_line(genie.fail(*words))
     genie.run(*words, "--fps", "50")
     labelled = open_labelled(tmp_path / "task.labelled.hdf5")
     labels, attrs = labelled.labels("demo_1")

@@ -126,7 +126,7 @@ def test_files_that_cannot_be_used_stop_the_start(models: Path, authority: Autho
         ({"tls_certificate": files.certificate}, "go together"),
         ({"tls_client_ca": authority.ca}, "needs --tls-certificate"),
         ({"tls_certificate": files.certificate, "tls_key": tmp_path / "absent"}, "absent: No such file"),
-        ({"tls_certificate": files.certificate, "tls_key": other.key}, "no certificate with its key"),
+        ({"tls_certificate": files.certificate, "tls_key": other.key}, "expected a certificate and its key"),
         ({**_tls(authority), "tls_client_ca": files.key}, "expected certificates, got none"),
         ({"tokens": tmp_path / "absent"}, "tokens file"),
     ):

@@ -49,7 +49,7 @@ class Slow(Labeller):
     slow_in = 1
 
     def encode(self, blocks: list[Block]) -> list[Encoded]:  # type: ignore[override]
-        time.sleep(0.5 * (torch.get_num_threads() == self.slow_in))
+        time.sleep(1.5 * (torch.get_num_threads() == self.slow_in))
         return super().encode(blocks)
 
 

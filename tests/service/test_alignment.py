@@ -153,7 +153,7 @@ def test_an_alignment_that_is_not_there_is_refused_with_those_that_are(genie: Ru
     assert_invalid(caught.value, "header.alignment", "'nobody'", "blind")
     with pytest.raises(grpc.RpcError) as caught:
         _clip(genie, video(20), step=2, alignment="seeing-3")
-    assert_invalid(caught.value, "options.alignment", "step 3", "have 2")
+    assert_invalid(caught.value, "options.alignment", "step 3", "step 2")
 
 
 @pytest.mark.parametrize(("name", "words"), [("broken", "cannot be read"), ("other", "belongs to bundle")])

@@ -46,7 +46,7 @@ def test_a_run_is_not_resumed_in_another_precision(start: Callable[..., Running]
     assert read_labels(out, "demo_0")[1].precision == "bfloat16"
     with (
         Client(start().server.address) as client,
-        pytest.raises(DatasetError, match="precision bfloat16, wanted float32"),
+        pytest.raises(DatasetError, match="precision bfloat16, expected float32"),
     ):
         label_dataset(client, dataset, LabelPlan(out, existing="resume"))
 

@@ -260,7 +260,7 @@ def test_refuses_an_output_that_exists(tmp_path):
     assert out.read_bytes() == b"precious"
     with pytest.raises(DatasetError, match="got a folder"):
         generate(CONFIG, 1, tmp_path, overwrite=True)
-    with pytest.raises(DatasetError, match="not a folder to write"):
+    with pytest.raises(DatasetError, match="is not a folder, expected one to write"):
         generate(CONFIG, 1, tmp_path / "nowhere" / "sim.hdf5")
     with pytest.raises(DatasetError, match="at least 1"):
         generate(CONFIG, 0, tmp_path / "none.hdf5")

@@ -222,7 +222,7 @@ def test_the_command_trains_and_dry_runs(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[1]", "holds a list, wanted an object"),
+        ("[1]", "holds a list, expected an object"),
         ("{", "cannot be read"),
         ('{"lam": {"speed": 3}}', "does not fit"),
         ('{"model": {"lam": {"quantizer": {"codes": 0}}}}', "does not fit"),

@@ -181,7 +181,9 @@ def open_parquet_labels(path: Path) -> ParquetLabels:
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{path}: not a Parquet file, or damaged: {error}") from error
     if METADATA_KEY not in metadata:
-        raise DatasetError(f"{path}: carries no latent actions, wanted a Parquet file that `genie export` has written")
+        raise DatasetError(
+            f"{path}: carries no latent actions, expected a Parquet file that `genie export` has written"
+        )
     return ParquetLabels(path, read_provenance(metadata[METADATA_KEY], str(path)))
 
 

@@ -113,7 +113,7 @@ def export_labels(
 
     """
     if plan.to not in get_args(ExportFormat):
-        raise DatasetError(f"format: came {plan.to}, wanted one of {', '.join(get_args(ExportFormat))}")
+        raise DatasetError(f"format: got {plan.to}, expected one of {', '.join(get_args(ExportFormat))}")
     if output.exists():
         raise DatasetError(f"{output}: exists already; choose another name, or remove it")
     if not output.parent.is_dir():
@@ -172,7 +172,7 @@ def _to_robomimic(source: ExportSource, output: Path, plan: ExportPlan, advance:
 
 def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
     if plan.frames == "none":
-        raise DatasetError("frames: came none, wanted frames: a LeRobot dataset has a camera (labels only: parquet)")
+        raise DatasetError("frames: got none, expected frames: a LeRobot dataset has a camera (labels only: parquet)")
     provenance = source.provenance
     fps, size, camera = _common_fps(source, plan), _common_size(source, plan), _common_camera(source)
     robot_columns, state_names = _survey_robot(source, may_miss=False)
@@ -211,12 +211,12 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
 def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
     """Raise DatasetError where decoded actions are wanted and there are none, or the format has a place for them."""
     if plan.actions not in get_args(ExportActions):
-        raise DatasetError(f"actions: came {plan.actions}, wanted one of {', '.join(get_args(ExportActions))}")
+        raise DatasetError(f"actions: got {plan.actions}, expected one of {', '.join(get_args(ExportActions))}")
     if plan.actions == "robot":
         return
     if plan.to != "lerobot":
         place = {"parquet": "column `decoded_action`", "robomimic": "`latent_actions/action`"}[plan.to]
-        raise DatasetError(f"actions: came decoded, which is for lerobot: a {plan.to} export has them as {place}")
+        raise DatasetError(f"actions: got decoded, which is for lerobot: a {plan.to} export has them as {place}")
     if source.provenance.action_names is None:
         raise DatasetError(f"{source.path}: holds no decoded actions (`genie label --alignment NAME` makes them)")
 
@@ -316,11 +316,11 @@ def _common_size(source: ExportSource, plan: ExportPlan) -> tuple[int, int]:
     sizes: dict[tuple[int, int], str] = {}
     for episode in source.provenance.episodes:
         if episode.num_frames < 1:
-            raise DatasetError(f"{source.path}: {episode.name} has no frames, wanted one or more")
+            raise DatasetError(f"{source.path}: {episode.name} has no frames, expected one or more")
         sizes.setdefault(_size(_frames(source, episode, plan), plan), episode.name)
     if len(sizes) > 1:
         said = ", ".join(f"{name} {height}x{width}" for (height, width), name in sizes.items())
-        raise DatasetError(f"{source.path}: the frames are of several sizes, wanted one (size HxW resizes): {said}")
+        raise DatasetError(f"{source.path}: the frames are of several sizes, expected one (size HxW resizes): {said}")
     return next(iter(sizes))
 
 
@@ -333,14 +333,14 @@ def _common_fps(source: ExportSource, plan: ExportPlan) -> float:
         raise DatasetError(f"{source.path}: {rates[None]} has no frame rate, and LeRobot asks for one (fps gives it)")
     if len(rates) > 1:
         said = ", ".join(f"{name} {rate:g}" for rate, name in rates.items())
-        raise DatasetError(f"{source.path}: several frame rates, wanted one for all episodes: {said}")
+        raise DatasetError(f"{source.path}: several frame rates, expected one for all episodes: {said}")
     return float(next(rate for rate in rates if rate is not None))
 
 
 def _common_camera(source: ExportSource) -> str:
     cameras = {camera_key(episode.attrs.camera) for episode in source.provenance.episodes}
     if len(cameras) > 1:
-        raise DatasetError(f"{source.path}: labelled by several cameras, wanted one: {', '.join(sorted(cameras))}")
+        raise DatasetError(f"{source.path}: labelled by several cameras, expected one: {', '.join(sorted(cameras))}")
     return cameras.pop()
 
 

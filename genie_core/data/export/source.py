@@ -174,7 +174,7 @@ class ExportSource:
         if frames.num_frames != episode.num_frames:
             raise DatasetError(
                 f"{frames.source}: {frames.name} has {frames.num_frames} frames, "
-                f"wanted {episode.num_frames}, as many as {episode.name} of {self.path} has labels"
+                f"expected {episode.num_frames}, as many as {episode.name} of {self.path} has labels"
             )
         return frames
 
@@ -329,17 +329,17 @@ def _open_lerobot(path: Path) -> LeRobotStore:
     document = path / PROVENANCE
     if not document.is_file():
         raise DatasetError(
-            f"{path}: a folder without {PROVENANCE}, wanted a labelled HDF5 file, or what `genie export` has written"
+            f"{path}: a folder without {PROVENANCE}, expected a labelled HDF5 file, or what `genie export` has written"
         )
     provenance = read_provenance(document.read_bytes(), str(document))
     cameras = {camera_key(episode.attrs.camera) for episode in provenance.episodes}
     if len(cameras) != 1:
-        raise DatasetError(f"{document}: names {len(cameras)} cameras, wanted one")
+        raise DatasetError(f"{document}: names {len(cameras)} cameras, expected one")
     dataset = open_dataset(path, camera=cameras.pop())
     if len(dataset.episodes) != len(provenance.episodes):
         raise DatasetError(
             f"{path}: has {len(dataset.episodes)} episodes, "
-            f"wanted the {len(provenance.episodes)} that {PROVENANCE} names"
+            f"expected the {len(provenance.episodes)} that {PROVENANCE} names"
         )
     names = (episode.name for episode in provenance.episodes)
     said = json.loads((path / "meta/info.json").read_text()).get("genie", {})

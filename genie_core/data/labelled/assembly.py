@@ -125,7 +125,7 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
 def link_target(source: SourcePath, output: Path) -> str:
     """How a link names its file: relative where the source lies beside or below the output, so that both can move."""
     if not isinstance(source, Path):
-        raise DatasetError(f"{source}: cannot be linked to, wanted a local file: copy the frames")
+        raise DatasetError(f"{source}: cannot be linked to, expected a local file: copy the frames")
     source, folder = source.resolve(), output.resolve().parent
     return str(source.relative_to(folder) if source.is_relative_to(folder) else source)
 

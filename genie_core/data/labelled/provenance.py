@@ -248,7 +248,7 @@ class Provenance(_Attributes):
         for field in (*_OF_THE_LABELS, *(_OF_THE_SOURCE if same_source else ())):
             there, want = getattr(self, field), getattr(wanted, field)
             if there != want:
-                return f"{field} {there}, wanted {want}"
+                return f"{field} {there}, expected {want}"
         return None
 
 

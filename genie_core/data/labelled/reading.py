@@ -98,7 +98,7 @@ def open_labelled(path: SourcePath) -> LabelledFile:
     """
     files = _labelled_files(path) if isinstance(path, Path) and path.is_dir() else [path]
     if not files:
-        raise DatasetError(f"{path}: holds no labelled file, wanted what Genie has labelled")
+        raise DatasetError(f"{path}: holds no labelled file, expected what Genie has labelled")
     places: dict[str, StoredLabels] = {}
     made: tuple[LabelModel, FileProvenance] | None = None
     for name in files:

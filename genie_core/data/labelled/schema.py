@@ -80,7 +80,7 @@ def read_model(file: h5py.File) -> tuple[LabelModel, FileProvenance]:
     """Read the model's group. Raises DatasetError where the file is not a labelled one."""
     group = file.get(MODEL_GROUP)
     if not isinstance(group, h5py.Group) or "codebook" not in group:
-        raise DatasetError(f"{file.filename}: carries no latent actions, wanted a file that Genie has labelled")
+        raise DatasetError(f"{file.filename}: carries no latent actions, expected a file that Genie has labelled")
     attrs = FileProvenance.read(group)
     return attrs.model(group["codebook"][()]), attrs
 

@@ -138,7 +138,7 @@ def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exis
     if resolved == source or resolved.is_relative_to(source):
         raise DatasetError(f"{output}: is the source itself or lies in it; choose another place, or label in place")
     if source.is_dir() and output.is_file():
-        raise DatasetError(f"{output}: is a file, wanted a folder for the labelled files of {source}")
+        raise DatasetError(f"{output}: is a file, expected a folder for the labelled files of {source}")
     if source.is_file() and output.is_dir():
         raise DatasetError(f"{output}: cannot be written: it is a folder")
     if not exists_is_fine and output.exists():

@@ -261,7 +261,7 @@ class LabelWriter:
             return {}
         labelled = open_labelled(self._output)
         if labelled.attrs.frames != self._frames:
-            raise DatasetError(f"{self._output}: frames: there is {labelled.attrs.frames}, wanted {self._frames}")
+            raise DatasetError(f"{self._output}: frames: there is {labelled.attrs.frames}, expected {self._frames}")
         episodes = {episode.name: episode for episode in self._dataset.episodes}
         found = {}
         for demo in labelled.episodes:

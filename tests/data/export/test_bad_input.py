@@ -46,7 +46,7 @@ def test_an_output_in_no_folder_is_refused(tmp_path: Path, labelled: LabelledFil
 
 
 def test_an_unknown_format_is_refused(labelled: LabelledFile) -> None:
-    refused(labelled.path, ExportPlan("zarr"), "came zarr, wanted one of lerobot, parquet, robomimic")  # type: ignore[arg-type]
+    refused(labelled.path, ExportPlan("zarr"), "got zarr, expected one of lerobot, parquet, robomimic")  # type: ignore[arg-type]
 
 
 def test_data_without_labels_are_refused(tmp_path: Path, labelled: LabelledFile) -> None:
@@ -74,7 +74,7 @@ def test_frames_that_are_gone_are_missed(tmp_path: Path, to: ExportFormat) -> No
 def test_labels_without_frames_find_their_source_or_say_that_there_are_none(tmp_path: Path) -> None:
     labelled = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=2, frames=6, size=8), frames="none")
     refused(labelled.path, ExportPlan("lerobot", frames="labelled"), "keeps no frames")
-    refused(labelled.path, ExportPlan("lerobot", frames="none"), "came none, wanted frames")
+    refused(labelled.path, ExportPlan("lerobot", frames="none"), "got none, expected frames")
     assert export_labels(labelled.path, tmp_path / "with", ExportPlan("robomimic")).size == (8, 8)
     (tmp_path / "a.hdf5").unlink()
     refused(labelled.path, ExportPlan("robomimic"), r"a\.hdf5: is not there any more")
@@ -85,7 +85,9 @@ def test_labels_without_frames_find_their_source_or_say_that_there_are_none(tmp_
 def test_a_source_of_other_length_is_noticed(tmp_path: Path) -> None:
     labelled = label_file(make_video(tmp_path / "v.mp4", frames=6))
     make_video(tmp_path / "v.mp4", frames=7)
-    refused(labelled.path, ExportPlan("lerobot"), r"v\.mp4: v has 7 frames, wanted 6, as many as demo_0 .* has labels")
+    refused(
+        labelled.path, ExportPlan("lerobot"), r"v\.mp4: v has 7 frames, expected 6, as many as demo_0 .* has labels"
+    )
 
 
 def test_lerobot_asks_for_a_frame_rate(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_lerobot_asks_for_one_frame_rate_and_one_size(tmp_path: Path) -> None:
     make_video(tmp_path / "v/b.mp4", frames=6, fps=20, size=(32, 32))
     labelled = label_file(tmp_path / "v")
     refused(
-        labelled.path, ExportPlan("lerobot"), "several frame rates, wanted one for all episodes: demo_1 20, demo_0 10"
+        labelled.path, ExportPlan("lerobot"), "several frame rates, expected one for all episodes: demo_1 20, demo_0 10"
     )
     refused(labelled.path, ExportPlan("lerobot", fps=10), r"several sizes, .*: demo_0 48x64, demo_1 32x32")
     export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot", fps=10, frames=(16, 16)))
@@ -168,7 +170,7 @@ def test_a_lerobot_export_that_has_lost_an_episode_is_refused(tmp_path: Path, la
     document = json.loads((tmp_path / "set/meta/genie.json").read_text())
     document["episodes"].pop()
     (tmp_path / "set/meta/genie.json").write_text(json.dumps(document))
-    refused(tmp_path / "set", ExportPlan("robomimic"), "has 3 episodes, wanted the 2 that")
+    refused(tmp_path / "set", ExportPlan("robomimic"), "has 3 episodes, expected the 2 that")
 
 
 def test_a_file_whose_every_label_is_gone_is_refused(tmp_path: Path) -> None:

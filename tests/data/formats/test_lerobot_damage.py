@@ -170,7 +170,7 @@ def test_names_of_files_that_lead_nowhere_are_refused(tmp_path: Path, template: 
     ("lines", "message"),
     [
         ('{"episode_index": 0, "length": 12}\nhello\n', "line 2: got 'hello'"),
-        ('{"episode_index": 0}\n', "line 1: .* wanted an object with episode_index and length"),
+        ('{"episode_index": 0}\n', "line 1: .* expected an object with episode_index and length"),
         ('{"episode_index": 0, "length": -1}\n', "line 1"),
         ('{"episode_index": 0, "length": 1}\n' * 2, "lists episode 0 twice"),
         ("\n", "lists no episode"),

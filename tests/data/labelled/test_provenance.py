@@ -83,10 +83,10 @@ def test_another_machine_or_version_makes_no_other_labels_but_another_source_doe
     there = here.model_copy(update={"computation": ELSEWHERE, "tool_version": "9", "created": "later"})
     assert here.difference(there, same_source=True) is None
     changed = here.model_copy(update={"source_size": 1})
-    assert here.difference(changed, same_source=True) == f"source_size {here.source_size}, wanted 1"
+    assert here.difference(changed, same_source=True) == f"source_size {here.source_size}, expected 1"
     assert here.difference(changed, same_source=False) is None
     half = here.model_copy(update={"computation": Computation(precision="bfloat16")})
-    assert here.difference(half, same_source=False) == "precision float32, wanted bfloat16"
+    assert here.difference(half, same_source=False) == "precision float32, expected bfloat16"
 
 
 @pytest.mark.parametrize("to", ["parquet", "lerobot"])

@@ -281,7 +281,7 @@ def test_episodes_without_a_transition_are_written_all_invalid(tmp_path: Path, f
 def test_reading_says_what_is_missing(tmp_path: Path) -> None:
     source = make_robomimic(tmp_path / "a.hdf5", size=8)
     with pytest.raises(
-        DatasetError, match=r"a\.hdf5: carries no latent actions, wanted a file that Genie has labelled"
+        DatasetError, match=r"a\.hdf5: carries no latent actions, expected a file that Genie has labelled"
     ):
         open_labelled(source)
     with pytest.raises(DatasetError, match="demo_0 carries no latent actions"):

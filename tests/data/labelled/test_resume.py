@@ -146,7 +146,7 @@ def test_resuming_a_finished_output_changes_nothing(tmp_path: Path, source: Path
     assert again.pending() == []
     again.finish()
     assert output.read_bytes() == before
-    with pytest.raises(DatasetError, match="labels of demo_0 are there with step 1, wanted 2"):
+    with pytest.raises(DatasetError, match="labels of demo_0 are there with step 1, expected 2"):
         open_writer(source, output, existing="resume", step=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "out.hdf5"]
 

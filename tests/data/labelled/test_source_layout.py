@@ -220,7 +220,7 @@ def test_what_must_not_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="carries no labels, so it is not replaced"):
         label(open_aloha(source), raw, "copy", existing="overwrite")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DatasetError, match="is a file, wanted a folder"):
+    with pytest.raises(DatasetError, match="is a file, expected a folder"):
         label(open_aloha(source), tmp_path / "file", "link")
 
 
