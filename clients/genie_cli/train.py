@@ -39,8 +39,8 @@ def train(
     sources: Annotated[
         Path | None,
         typer.Option(
-            help="More DATA, each with its own way of reading: JSON, a list of objects with `path` (relative to the file) "
-            "and optionally `camera` and `fps`."
+            help="More DATA, each read in its own way: JSON, a list of objects with `path` (relative to the file) and "
+            "optionally `camera` and `fps`."
         ),
     ] = None,
     init: Annotated[

@@ -184,9 +184,7 @@ def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, Provenance]) -> Ma
         )
     precisions = sorted({of.precision for of in attrs.values()})
     if len(precisions) > 1:
-        raise DatasetError(
-            f"{labelled.path}: labels of {' and '.join(precisions)}, expected one: label it again in one"
-        )
+        raise DatasetError(f"{labelled.path}: labels of {' and '.join(precisions)}, expected one: label it again")
     return attrs
 
 

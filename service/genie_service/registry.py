@@ -92,7 +92,9 @@ class ModelRegistry:
 
         `default` names the model used when a request names none; it may be None if there is only one, and for the
         shipped bundles. Bundles that are links, or contain links, are listed but not used unless `follow_links`, since
-        they may lead out of the folder. Raises ModelError if there is no bundle, or the default is missing or ambiguous.
+        they may lead out of the folder.
+
+        Raises ModelError if there is no bundle, or the default is missing or ambiguous.
         """
         registry = cls(folder, compute, engine, follow_links=follow_links)
         await registry._scan()

@@ -181,9 +181,7 @@ def open_parquet_labels(path: Path) -> ParquetLabels:
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{path}: not a Parquet file, or damaged: {error}") from error
     if METADATA_KEY not in metadata:
-        raise DatasetError(
-            f"{path}: carries no latent actions, expected a Parquet file that `genie export` has written"
-        )
+        raise DatasetError(f"{path}: carries no latent actions, expected a Parquet file that `genie export` wrote")
     return ParquetLabels(path, read_provenance(metadata[METADATA_KEY], str(path)))
 
 

@@ -49,9 +49,7 @@ def resolve_step(fps: float | None, model_fps: float, step: int | None = None) -
             raise DatasetError(f"step: got {step}, expected 1 or more frames")
         return Step(step, None if fps is None else fps / step)
     if fps is None:
-        raise DatasetError(
-            "fps: got none, expected the data's frame rate in frames a second (fps), or a step in frames (step)"
-        )
+        raise DatasetError("fps: got none, expected the data's frame rate (fps, frames a second), or a step in frames")
     nearest = max(1, math.floor(fps / model_fps + 0.5))
     return Step(nearest, fps / nearest)
 
