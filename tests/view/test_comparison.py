@@ -27,7 +27,7 @@ def _strict() -> Iterator[None]:
 
 
 def test_every_frame_of_every_track_can_be_read_back(tmp_path: Path) -> None:
-    from rerun.chunk import RrdReader
+    reading = pytest.importorskip("rerun.chunk", reason="an older Rerun does not read its own files")
 
     tracks = {"real": make_frames(5, 16, 24), "inferred": make_frames(5, 16, 24, seed=1)}
     path = tmp_path / "out.rrd"
@@ -35,7 +35,7 @@ def test_every_frame_of_every_track_can_be_read_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out.rrd"]
     verify = [sys.executable, "-m", "rerun", "rrd", "verify", str(path)]
     subprocess.run(verify, env={**os.environ, "RERUN_ANALYTICS": "0"}, check=True, capture_output=True)
-    reader, found = RrdReader(path), {}
+    reader, found = reading.RrdReader(path), {}
     for chunk in reader.stream(store=reader.recordings()[0]).to_chunks():
         batch = chunk.to_record_batch()
         if "EncodedImage:blob" in batch.schema.names:
