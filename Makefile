@@ -24,9 +24,12 @@ demo: $(STAMP) ## label and simulate the sample robot video; results in demo-out
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest -n 2
 
+PAGES := README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs
+
 check: $(STAMP) ## style, types, import contracts, contract lint, stale generated code, Dockerfile, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mdformat --check --compact-tables $(PAGES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
@@ -49,9 +52,10 @@ kill-trials: $(STAMP) ## SIGKILL to client, server, exports, at random and at ev
 conformance: $(STAMP) ## other projects' own loaders on what Genie writes, each in its own environment (up to 25 GB)
 	$(BIN)/python conformance/run.py $(TOOLS)
 
-format: $(STAMP) ## format the code
+format: $(STAMP) ## format code and documentation
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/mdformat --compact-tables $(PAGES)
 
 protos: $(STAMP) ## make the Python of the gRPC contract again
 	$(BIN)/python scripts/protos.py
