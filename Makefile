@@ -24,12 +24,10 @@ demo: $(STAMP) ## label and simulate the sample robot video; results in demo-out
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest -n 2
 
-PAGES := README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs
-
 check: $(STAMP) ## style, types, import contracts, contract lint, stale generated code, Dockerfile, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mdformat --check --compact-tables $(PAGES)
+	$(BIN)/mdformat --check README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
@@ -55,7 +53,7 @@ conformance: $(STAMP) ## other projects' own loaders on what Genie writes, each 
 format: $(STAMP) ## format code and documentation
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/mdformat --compact-tables $(PAGES)
+	$(BIN)/mdformat README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs
 
 protos: $(STAMP) ## make the Python of the gRPC contract again
 	$(BIN)/python scripts/protos.py

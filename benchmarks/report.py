@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mdformat
 
 from benchmarks.catalogue import FIGURES
 from benchmarks.machine import Machine
 from benchmarks.row import Row, Samples
+
+_STYLE: Mapping[str, Any] = {"wrap": 120, "plugin": {"tables": {"compact_tables": True}}}
+"""As in `.mdformat.toml`, which holds for all other pages."""
 
 _HEAD = """# Benchmarks
 
@@ -35,7 +41,7 @@ def render(rows: Sequence[Row]) -> str:
     parts = [_HEAD, _summary(rows), _BASELINES]
     parts += [_details(row) for row in rows]
     parts.append(_machines(rows))
-    return "\n".join(parts)
+    return mdformat.text("\n".join(parts), options=_STYLE, extensions={"gfm", "tables"})
 
 
 def _summary(rows: Sequence[Row]) -> str:
