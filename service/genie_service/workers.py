@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ _ESTIMATE_S = 0.05
 class _Task:
     function: Callable[[], Any]
     done: asyncio.Future[Any]
+    holding: Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(eq=False)
@@ -44,12 +46,18 @@ class Workers:
         self._now_s = 0.0
         self._running = 0
 
-    async def run(self, client: str, function: Callable[[], T]) -> T:
+    async def run(
+        self,
+        client: str,
+        function: Callable[[], T],
+        holding: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> T:
         """Result of `function`, run in a thread when it is the client's turn. Raises what it raises.
 
-        If the caller is cancelled before that, it never runs.
+        If the caller is cancelled before that, it never runs. `holding` is entered, on the event loop, when it begins
+        to run and left when it has ended: for what work needs only then.
         """
-        task = _Task(function, asyncio.get_running_loop().create_future())
+        task = _Task(function, asyncio.get_running_loop().create_future(), holding)
         self._clients.setdefault(client, _Client(self._now_s)).tasks.append(task)
         self._start()
         try:
@@ -76,15 +84,18 @@ class Workers:
             self._running += 1
             client.running += 1
             client.clock_s += _ESTIMATE_S  # put right when it is done
+            held = ExitStack()
+            held.enter_context(task.holding())
             running = asyncio.get_running_loop().run_in_executor(self._executor, task.function)
-            running.add_done_callback(partial(self._ended, task, name, time.perf_counter()))
+            running.add_done_callback(partial(self._ended, task, name, time.perf_counter(), held))
 
     def _forget(self, name: str) -> None:
         client = self._clients[name]
         if not client.tasks and not client.running:
             del self._clients[name]
 
-    def _ended(self, task: _Task, name: str, began: float, running: asyncio.Future[Any]) -> None:
+    def _ended(self, task: _Task, name: str, began: float, held: ExitStack, running: asyncio.Future[Any]) -> None:
+        held.close()
         self._running -= 1
         client = self._clients[name]
         client.running -= 1

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from genie_api.v1 import frames_pb2, labelling_pb2
 from genie_core.data.frames.images import encode_image
 from genie_core.data.labelled.labels import Labels
+from genie_core.errors import RequestError
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
 from genie_service import frames as frames_module
@@ -342,6 +343,35 @@ def test_images_are_decoded_a_few_at_a_time(genie: Running, monkeypatch: pytest.
     assert len(response.labels.code) == 8
     assert len(decoded) == 8
     assert max(decoded) < 8 * 2048 * 2048 * 3  # what all of them would take
+
+
+def test_images_that_wait_for_their_turn_take_no_memory_from_others(
+    start: Callable[..., Running], labeller: Labeller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many clients' large images, more than there is memory to decode at once: a newcomer works meanwhile."""
+    genie = start()
+    done = threading.Event()
+
+    def slow(data: bytes, field: str) -> tuple[int, int]:
+        done.wait(30)
+        raise RequestError(field, "got no image")
+
+    monkeypatch.setattr(frames_module, "image_size", slow)
+    frames = raw(video(1), encoding=frames_pb2.FRAME_ENCODING_PNG, raw=b"", count=2, height=4096, width=4096)
+    frames.images.extend([b"\x89PNG\r\n\x1a\n"] * 2)
+    request = labelling_pb2.LabelClipRequest(options=labelling_pb2.LabelOptions(fps=10), frames=frames)
+    work = genie.server.budget.work
+    with genie.other_clients(work.total // frames_module.scratch_bytes(frames) + 2) as clients:
+        calls = [client.LabelClip.future(request) for client in clients]
+        _wait_until(lambda: work.used > 0)
+        time.sleep(0.2)
+        try:
+            clip = _clip(video(20, labeller.height, labeller.width), fps=10)
+            assert len(genie.labelling.LabelClip(clip, timeout=5).labels.code) == 20
+            assert not any(call.done() for call in calls)
+        finally:
+            done.set()
+        assert {call.code() for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
 def test_an_idle_episode_is_ended(start: Callable[..., Running]) -> None:

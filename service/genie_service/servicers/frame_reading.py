@@ -26,10 +26,16 @@ class FrameReading:
         check_frames(message, field, self.limits)
 
     async def read(self, message: frames_pb2.Frames, field: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return the frames (T, height, width, 3) at `size`. Raises RequestError."""
+        """Return the frames (T, height, width, 3) at `size`. Raises RequestError.
+
+        What decoding takes for a moment is counted while a thread decodes, not while images wait for their turn: else
+        many clients' large images, that take nothing yet, would keep newcomers waiting for memory.
+        """
         call = current_call()
-        with call.memory.scratch(scratch_bytes(message)):
-            return await decode_frames(message, field, self.limits, size, partial(self.workers.run, call.client))
+        holding = partial(call.memory.scratch, scratch_bytes(message))
+        return await decode_frames(
+            message, field, self.limits, size, partial(self.workers.run, call.client, holding=holding)
+        )
 
     async def message(
         self, frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding.ValueType
