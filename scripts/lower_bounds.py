@@ -24,7 +24,7 @@ EXTRAS = ("core", "service", "view")
 AS_TESTED = {"torch"}
 """Taken from constraints.txt."""
 
-TEST_TOOLS = {"aiohttp", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis"}
+TEST_TOOLS = {"aiohttp", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "trustme"}
 TESTS = (
     "tests/data",
     "tests/client",
