@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from genie_core.errors import DatasetError
+from genie_core.progress import silent
 from genie_core.sim import SimConfig, backend
 from genie_core.sim.generate import fill
 from genie_core.sim.motion import STEP_M, Hand
@@ -56,7 +57,7 @@ def simulator():
 
 def test_simulated_demonstrations_arrive_and_move_as_commanded(simulator, tmp_path):
     out = tmp_path / "reach.hdf5"
-    fill(LABORATORY, 2, out, 1, lambda d, n: None, simulator, backend.software(simulator), make_demonstrator)
+    fill(LABORATORY, 2, out, 1, silent, simulator, backend.software(simulator), make_demonstrator)
     with h5py.File(out) as file:
         assert len(file["data"]) == 2
         for demo in file["data"].values():
