@@ -1,6 +1,6 @@
-"""Labels as a plain Parquet file: one row a frame, one row group an episode, provenance in the file's metadata.
+"""Writes and reads labels as a plain Parquet file: a row per frame, a row group per episode, provenance as metadata.
 
-Frames are not in it; Pandas, Polars, DuckDB and the like read it as it is.
+The file holds no frames. Pandas, Polars, DuckDB and the like read it as it is.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError
 
 METADATA_KEY = b"genie"
-"""Key of the file's metadata that holds the document of `export_provenance`."""
+"""Metadata key of the provenance document (`provenance_bytes`)."""
 
 DECODED = "decoded_action"
-"""The column of the actions that an alignment has decoded."""
+"""Column of the actions decoded by an alignment."""
 
 _MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
 class RobotColumns:
-    """Which numbers of the robot a file has beside the labels: their type and width, None where they are in no episode.
+    """Type and width of the robot's columns beside the labels; None for a column that no episode has.
 
     Attributes:
-        action: of the column ``action``.
-        state: of the column ``observation.state``.
+        action: the column ``action``.
+        state: the column ``observation.state``.
 
     """
 
@@ -63,7 +63,7 @@ class ParquetLabelWriter:
         action: NDArray[Any] | None = None,
         state: NDArray[Any] | None = None,
     ) -> None:
-        """Write one episode as a row group: its labels, and (T, A) actions and (T, S) states where they are known."""
+        """Write one episode as a row group: its labels and, where known, its actions (T, A) and states (T, S)."""
         import pyarrow as pa
 
         count, fps = len(labels), episode.attrs.fps
@@ -94,10 +94,10 @@ class ParquetLabelWriter:
 def write_parquet_labels(
     path: Path, provenance: LabelledSet, exported: str, robot: RobotColumns
 ) -> Iterator[ParquetLabelWriter]:
-    """Write `path` whole or not at all: the block adds every episode of `provenance`, in that order.
+    """Write `path` whole or not at all; the block must add every episode of `provenance`, in that order.
 
     Raises:
-        DatasetError: the disk is full or cannot be written; there is no `path` then.
+        DatasetError: the disk is full or not writable; `path` does not exist then.
 
     """
     with failures_named(path), new_file(path, replace=False) as temporary:
@@ -113,16 +113,16 @@ def write_parquet_labels(
 
 @dataclass(frozen=True)
 class ParquetLabels:
-    """A file that `write_parquet_labels` has written; labels are read when asked for."""
+    """A file written by `write_parquet_labels`; labels are read on demand."""
 
     path: Path
     provenance: LabelledSet
 
     def labels(self, name: str) -> Labels:
-        """Labels of all frames of an episode, bit for bit as they were written.
+        """Read the labels of all frames of an episode, bit for bit as written.
 
         Raises:
-            DatasetError: the file is damaged, or its columns are not those of labels.
+            DatasetError: the file is damaged, or a column of labels is missing.
 
         """
         columns = (self._column(name, key) for key in ("code", "latent", "confidence", "valid"))
@@ -130,7 +130,7 @@ class ParquetLabels:
         return Labels(0, *columns, action=decoded)
 
     def array(self, name: str, key: str) -> NDArray[Any] | None:
-        """Numbers of an episode, (T,) or (T, D); None where there is no such column, or it is empty there."""
+        """Read a column of an episode, (T,) or (T, D); None where the column is missing or null for this episode."""
         rows = self._rows[name]
         if key not in self._table.columns or next(self._table.cells(key, rows[:1], 1), [None]) == [None]:
             return None
@@ -142,28 +142,30 @@ class ParquetLabels:
 
     @cached_property
     def _rows(self) -> dict[str, range]:
-        """The rows of each episode, by its name. Raises DatasetError where the file has not as many as it says."""
+        """Rows of each episode, by name. Raises DatasetError where rows and provenance disagree."""
         start, rows = 0, {}
         for episode in self.provenance.episodes:
             rows[episode.name] = range(start, start + episode.num_frames)
             start += episode.num_frames
         if start != self._table.num_rows:
-            raise DatasetError(f"{self.path}: has {self._table.num_rows} rows, its provenance names {start} frames")
+            raise DatasetError(
+                f"{self.path}: got {self._table.num_rows} rows, expected {start}, the frames that its provenance counts"
+            )
         index = self._table.array("episode_index")
         expected = np.repeat(np.arange(len(rows)), [len(span) for span in rows.values()])
         if index is None or not np.array_equal(index, expected):
-            raise DatasetError(f"{self.path}: the rows are not in the order of the episodes that its provenance names")
+            raise DatasetError(f"{self.path}: got rows out of order, expected the order of episodes in its provenance")
         return rows
 
     def _column(self, name: str, key: str) -> NDArray[Any]:
         values = self._table.array(key, self._rows[name])
         if values is None:
-            raise DatasetError(f"{self.path}: there is no column `{key}`")
+            raise DatasetError(f"{self.path}: got no column `{key}`, expected a Parquet file that `genie export` wrote")
         return values
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet does. False where there is none."""
+    """Whether a file starts with Parquet's magic number; False if it does not exist."""
     try:
         with path.open("rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC
@@ -172,7 +174,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def open_parquet_labels(path: Path) -> ParquetLabels:
-    """Open a Parquet file of labels. Raises DatasetError where it is damaged, or not one that Genie has written."""
+    """Open a Parquet file of labels. Raises DatasetError if it is damaged or was not written by Genie."""
     import pyarrow as pa
     from pyarrow.parquet import read_metadata
 
@@ -210,7 +212,7 @@ def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
 
 
 def _array(values: Any, kind: Any, count: int) -> Any:
-    """An Arrow array of `count` cells; of nulls where `values` is None."""
+    """Arrow array of `count` values; all null where `values` is None."""
     import pyarrow as pa
 
     if values is None:

@@ -1,7 +1,7 @@
-"""Provenance of a labelled set as one JSON document, for formats that have no attributes. Touches no file.
+"""Turns the provenance of a labelled set into one JSON document and back, for formats without attributes. No I/O.
 
-The document holds what labelled HDF5 files keep as attributes, and the codebook, so that nothing is lost on the way to
-another format and back. Values common to all episodes are stored once.
+The document holds the attributes of a labelled HDF5 file and the codebook, so that nothing is lost on the way to
+another format and back. Values shared by all episodes are stored once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LabelledEpisode:
 
     Attributes:
         name: ``demo_3``, as in a labelled file.
-        num_frames: number of its labels, valid or not.
+        num_frames: its number of labels, valid or not.
         attrs: provenance of its labels: model, settings, source.
 
     """
@@ -45,10 +45,10 @@ class LabelledSet:
 
     Attributes:
         model: the model, with its codebook.
-        created: time at which labelling began, ISO 8601, UTC.
-        tool_version: version of Genie that labelled.
+        created: when labelling began, ISO 8601, UTC.
+        tool_version: version of Genie that made the labels.
         episodes: in the order of the file.
-        masks: names of episodes by filter key (``train``, ``valid``).
+        masks: names of episodes, by filter key (``train``, ``valid``).
 
     """
 
@@ -60,13 +60,13 @@ class LabelledSet:
 
     @cached_property
     def action_names(self) -> tuple[str, ...] | None:
-        """Names of the components of decoded actions, the same for all labels; None if no actions were decoded."""
+        """Names of the components of decoded actions, the same for all episodes; None if none were decoded."""
         decoded = (episode.attrs.aligned_by for episode in self.episodes)
         return next((alignment.action_names for alignment in decoded if alignment is not None), None)
 
 
 def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any]:
-    """Return the document as JSON types; `exported` is the time of the export, ISO 8601, UTC."""
+    """Build the document of JSON types; `exported` is the time of the export, ISO 8601, UTC."""
     model = provenance.model
     described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
     shared = _shared(described)
@@ -105,8 +105,8 @@ def read_provenance(document: bytes, where: str) -> LabelledSet:
     """Read what `provenance_bytes` wrote; `where` names its location in errors.
 
     Raises:
-        DatasetError: it is not such a document, has a version that this Genie does not know, or its codebook does not
-            match the stored hash.
+        DatasetError: it is not such a document, is of a version unknown to this Genie, or its codebook does not match
+            the stored hash.
 
     """
     try:
@@ -127,7 +127,9 @@ def _parse(content: dict[str, Any], where: str) -> LabelledSet:
     named = {key: described[key] for key in ("bundle_id", "bundle_name", "model_fps")}
     model = LabelModel(**named, codebook=codebook, computation=Computation.model_validate(described))
     if model.codebook_sha256 != described["codebook_sha256"]:
-        raise DatasetError(f"{where}: the codebook's hash is {model.codebook_sha256}, not the one written beside it")
+        raise DatasetError(
+            f"{where}: codebook: got SHA-256 {model.codebook_sha256}, expected {described['codebook_sha256']}"
+        )
     return LabelledSet(
         model=model,
         created=str(content["created"]),
@@ -145,7 +147,7 @@ def _parse(content: dict[str, Any], where: str) -> LabelledSet:
 
 
 def _shared(described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the attributes that have the same value in all episodes."""
+    """Attributes that have the same value in all episodes."""
     if not described:
         return {}
     first, *others = described

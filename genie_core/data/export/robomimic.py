@@ -1,6 +1,6 @@
-"""Writes a labelled set as one self-contained HDF5 file in robomimic's layout, whatever it comes from.
+"""Writes any labelled set as one self-contained HDF5 file in robomimic's layout.
 
-`labelled.assembly` makes labelled files of fresh labels; here labels, frames and all else are copied from elsewhere.
+Here labels, frames and the rest are copied from an existing set; `labelled.assembly` makes files of fresh labels.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class RobomimicWriter:
     def add(
         self, episode: LabelledEpisode, labels: Labels, arrays: dict[str, NDArray[Any]], *, with_frames: bool
     ) -> None:
-        """Write an episode's labels and, where it is known of an HDF5 file, everything else that its demo holds.
+        """Write an episode's labels and, if they came from an HDF5 file, everything else in its demo.
 
         Args:
-            episode: which one.
-            labels: of all its frames.
-            arrays: what to store beside them where the demo has no such array, ``actions``, ``obs/robot0_eef_pos``.
-            with_frames: whether the frames of the camera that was labelled are copied with the demo; if not, and they
-                are wanted, `add_frames` writes them.
+            episode: the episode to write.
+            labels: labels of all its frames.
+            arrays: arrays to store beside them unless the demo has them: ``actions``, ``obs/robot0_eef_pos``.
+            with_frames: whether to copy the frames of the labelled camera with the demo; if not, `add_frames` can write
+                them.
 
         """
         with self._output.writing() as file:
@@ -59,7 +59,7 @@ class RobomimicWriter:
                 demo.attrs.setdefault("fps", episode.attrs.fps)
 
     def add_frames(self, episode: LabelledEpisode, chunks: Iterator[Frames]) -> None:
-        """Write the frames of an episode that was added without."""
+        """Write the frames of an episode that was added without them."""
         key = f"data/{episode.name}/obs/{episode.attrs.camera}"
         start = 0
         for frames_THWC in chunks:
@@ -79,15 +79,15 @@ class RobomimicWriter:
 
 @contextmanager
 def write_robomimic(path: Path, provenance: LabelledSet, original: Path | None) -> Iterator[RobomimicWriter]:
-    """Write `path` whole or not at all; the block adds every episode of `provenance`, and calls `finish`.
+    """Write `path` whole or not at all; the block must add every episode of `provenance` and call `finish`.
 
     Args:
         path: file to write.
-        provenance: what made the labels.
-        original: the labelled HDF5 file that they come from, to copy what else its demos hold; None: there is none.
+        provenance: the set's provenance.
+        original: labelled HDF5 file from which to copy everything else in the demos; None if there is none.
 
     Raises:
-        DatasetError: the disk is full or cannot be written; there is no `path` then.
+        DatasetError: the disk is full or not writable; `path` does not exist then.
 
     """
     with write_hdf5(path, replace=False) as output:

@@ -1,6 +1,6 @@
-"""Turns labelled sets into other formats and back: LeRobot v3.0, plain Parquet, self-contained robomimic HDF5.
+"""Converts labelled sets to LeRobot v3.0, plain Parquet or self-contained robomimic HDF5, and back.
 
-`export_source` reads, the module of each format writes; what is decided here is what goes where, and what is refused.
+`export.source` reads and each format's module writes; this module decides what goes where and what is refused.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from genie_core.data.frames.timing import check_rate
 from genie_core.errors import DatasetError
 
 ExportFormat = Literal["lerobot", "parquet", "robomimic"]
-"""What can be written.
+"""Format of an export.
 
 ``lerobot``: a LeRobot v3.0 folder. ``parquet``: one file, labels without frames. ``robomimic``: one labelled HDF5 file
 that needs no other.
 """
 
 ExportFrames = Literal["source", "labelled", "none"] | tuple[int, int]
-"""Which frames an export holds.
+"""Frames of an export.
 
-``source``: as they were recorded. ``labelled``: those in the labelled file. ``none``: labels only. A height and width:
-the source's, resized.
+``source``: as recorded. ``labelled``: those in the labelled file. ``none``: labels only. A height and width: the
+source's, resized.
 """
 
 ExportActions = Literal["robot", "decoded"]
-"""What LeRobot's ``action`` is: the robot's own actions, or those that an alignment decoded from the latent ones."""
+"""What LeRobot's ``action`` holds: the robot's own actions, or those that an alignment decoded from latent actions."""
 
 _CHUNK_FRAMES = 32
 _STATE = "observation.state"
@@ -50,13 +50,13 @@ class ExportPlan:
     """How to export.
 
     Attributes:
-        to: what to write.
-        frames: which frames; Parquet holds none in any case.
-        fps: frames a second, for LeRobot, where the labels do not say; None: theirs.
-        task: what the robot was to do, in words, for LeRobot; None: what a LeRobot or RLDS source says, else nothing.
-        actions: which actions LeRobot's policies are to learn.
-        limits: past which sizes LeRobot's files end.
-        exported: the time that the export bears; None: now.
+        to: format to write.
+        frames: which frames to write; Parquet never holds any.
+        fps: frame rate in Hz of a LeRobot export; None: that of the labels.
+        task: the task in words, for LeRobot; None: the source's, if it has one (LeRobot, RLDS), else empty.
+        actions: which actions LeRobot's ``action`` holds.
+        limits: sizes at which LeRobot's files are split.
+        exported: time of the export to record; None: now.
 
     """
 
@@ -74,14 +74,14 @@ class ExportReport:
     """What was written.
 
     Attributes:
-        path: file or folder.
-        to: in which format.
-        episodes: how many.
-        frames: how many in all.
-        size: height and width of the frames; None where there are none, or they differ.
-        action_dim: numbers in an action of the robot; None where they are not known.
-        state_dim: numbers of proprioception; None where it is not known.
-        missing: where something of the robot may be not known only because what was labelled is gone, that in words.
+        path: file or folder written.
+        to: its format.
+        episodes: number of episodes.
+        frames: number of frames in all.
+        size: height and width of the frames; None if there are none, or they differ.
+        action_dim: dimension of the robot's actions; None if unknown.
+        state_dim: dimension of proprioception; None if unknown.
+        missing: which sources are gone, in words, if actions, state or task may be unknown only for that reason.
 
     """
 
@@ -101,15 +101,14 @@ def export_labels(
     """Write the labelled set at `labelled` to `output` in another format, whole or not at all.
 
     Args:
-        labelled: a labelled HDF5 file, or what this function has written.
+        labelled: a labelled HDF5 file, or an earlier export.
         output: file or folder to write; must not exist.
-        plan: how.
-        advance: is told of every episode that is done.
+        plan: what to write, and how.
+        advance: called with 1 after each episode.
 
     Raises:
-        DatasetError: there are no labels at `labelled`, `output` exists or cannot be written, or the format asks for
-            what the labels do not have: frames that are gone, of several sizes, or without a frame rate, or decoded
-            actions.
+        DatasetError: there are no labels at `labelled`; `output` exists or cannot be written; or the labels lack what
+            the format needs: frames, one size, one frame rate, decoded actions.
 
     """
     if plan.to not in get_args(ExportFormat):
@@ -117,7 +116,7 @@ def export_labels(
     if output.exists():
         raise DatasetError(f"{output}: exists already; choose another name, or remove it")
     if not output.parent.is_dir():
-        raise DatasetError(f"{output}: cannot be written: {output.parent} is no folder")
+        raise DatasetError(f"{output}: cannot be written: {output.parent} is not a folder")
     source = open_export_source(labelled)
     if not source.provenance.episodes:
         raise DatasetError(f"{labelled}: no episode carries labels")
@@ -172,7 +171,9 @@ def _to_robomimic(source: ExportSource, output: Path, plan: ExportPlan, advance:
 
 def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
     if plan.frames == "none":
-        raise DatasetError("frames: got none, expected frames: a LeRobot dataset has a camera (labels only: parquet)")
+        raise DatasetError(
+            "frames: got none, expected source, labelled or a size: LeRobot needs a camera; parquet holds labels only"
+        )
     provenance = source.provenance
     fps, size, camera = _common_fps(source, plan), _common_size(source, plan), _common_camera(source)
     robot_columns, state_names = _survey_robot(source, may_miss=False)
@@ -209,16 +210,20 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
 
 
 def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
-    """Raise DatasetError where decoded actions are wanted and there are none, or the format has a place for them."""
+    """Raise DatasetError if decoded actions are wanted and there are none, or the format keeps them elsewhere."""
     if plan.actions not in get_args(ExportActions):
         raise DatasetError(f"actions: got {plan.actions}, expected one of {', '.join(get_args(ExportActions))}")
     if plan.actions == "robot":
         return
     if plan.to != "lerobot":
         place = {"parquet": "column `decoded_action`", "robomimic": "`latent_actions/action`"}[plan.to]
-        raise DatasetError(f"actions: got decoded, which is for lerobot: a {plan.to} export has them as {place}")
+        raise DatasetError(
+            f"actions: got decoded, expected robot: only lerobot takes decoded, {plan.to} always holds them as {place}"
+        )
     if source.provenance.action_names is None:
-        raise DatasetError(f"{source.path}: holds no decoded actions (`genie label --alignment NAME` makes them)")
+        raise DatasetError(
+            f"{source.path}: actions: got no decoded ones, expected labels made with `genie label --alignment NAME`"
+        )
 
 
 def _features(
@@ -245,7 +250,7 @@ def _features(
 
 
 def _summary(provenance: LabelledSet) -> dict[str, Any]:
-    """What ``info.json`` says of the labels; LeRobot passes over keys that it does not know."""
+    """Entry of ``info.json`` about the labels; LeRobot ignores keys that it does not know."""
     model = provenance.model
     return {
         "bundle_id": model.bundle_id,
@@ -259,10 +264,10 @@ def _summary(provenance: LabelledSet) -> dict[str, Any]:
 
 
 def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns, tuple[str, ...]]:
-    """What is known of the robot in all episodes, and the names of its state's columns.
+    """Type and width of the robot's columns over all episodes, and the names of its state's components.
 
     Raises:
-        DatasetError: the episodes differ in width or, unless they `may_miss` it, in whether it is known.
+        DatasetError: widths differ between episodes or, unless `may_miss`, only some episodes have the column.
 
     """
     found: dict[str, dict[int | None, tuple[str, Any]]] = {"action": {}, "state": {}}
@@ -281,13 +286,13 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
         known = {width: first for width, first in widths.items() if width is not None}
         if len(known) > 1 or (known and None in widths and not may_miss):
             said = ", ".join(f"{first} {'none' if width is None else width}" for width, (first, _) in widths.items())
-            raise DatasetError(f"{source.path}: the robot's {key} differs in width from episode to episode: {said}")
+            raise DatasetError(f"{source.path}: the robot's {key}: got several widths, expected one: {said}")
         columns[key] = next(((dtype, width) for width, (_, dtype) in known.items()), None)
     return RobotColumns(columns["action"], columns["state"]), names
 
 
 def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:
-    """Actions as robomimic calls them, and proprioception where the demo has none of its own."""
+    """Actions under robomimic's name, and proprioception unless the demo has its own."""
     state = None if has_state or robot.proprioception is None else robot.proprioception.state_TS
     arrays = {"actions": robot.action, f"obs/{_STATE}": state}
     return {key: values for key, values in arrays.items() if values is not None}
@@ -299,7 +304,7 @@ def _frames(source: ExportSource, episode: LabelledEpisode, plan: ExportPlan) ->
     try:
         return source.source_frames(episode)
     except DatasetError as error:
-        error.add_note("size `labelled` takes the frames that lie beside the labels, where there are any")
+        error.add_note("--size labelled exports the frames stored beside the labels, if there are any")
         raise
 
 
@@ -316,11 +321,11 @@ def _common_size(source: ExportSource, plan: ExportPlan) -> tuple[int, int]:
     sizes: dict[tuple[int, int], str] = {}
     for episode in source.provenance.episodes:
         if episode.num_frames < 1:
-            raise DatasetError(f"{source.path}: {episode.name} has no frames, expected one or more")
+            raise DatasetError(f"{source.path}: {episode.name}: got 0 frames, expected at least 1")
         sizes.setdefault(_size(_frames(source, episode, plan), plan), episode.name)
     if len(sizes) > 1:
         said = ", ".join(f"{name} {height}x{width}" for (height, width), name in sizes.items())
-        raise DatasetError(f"{source.path}: the frames are of several sizes, expected one (size HxW resizes): {said}")
+        raise DatasetError(f"{source.path}: got frames of several sizes, expected one (--size HxW resizes): {said}")
     return next(iter(sizes))
 
 
@@ -330,22 +335,24 @@ def _common_fps(source: ExportSource, plan: ExportPlan) -> float:
         return plan.fps
     rates = {episode.attrs.fps: episode.name for episode in reversed(source.provenance.episodes)}
     if None in rates:
-        raise DatasetError(f"{source.path}: {rates[None]} has no frame rate, and LeRobot asks for one (fps gives it)")
+        raise DatasetError(
+            f"{source.path}: {rates[None]}: got no frame rate, expected one for LeRobot (--fps gives it)"
+        )
     if len(rates) > 1:
         said = ", ".join(f"{name} {rate:g}" for rate, name in rates.items())
-        raise DatasetError(f"{source.path}: several frame rates, expected one for all episodes: {said}")
+        raise DatasetError(f"{source.path}: got several frame rates, expected one for all episodes: {said}")
     return float(next(rate for rate in rates if rate is not None))
 
 
 def _common_camera(source: ExportSource) -> str:
     cameras = {camera_key(episode.attrs.camera) for episode in source.provenance.episodes}
     if len(cameras) > 1:
-        raise DatasetError(f"{source.path}: labelled by several cameras, expected one: {', '.join(sorted(cameras))}")
+        raise DatasetError(f"{source.path}: got labels of several cameras, expected one: {', '.join(sorted(cameras))}")
     return cameras.pop()
 
 
 def _original(source: ExportSource, plan: ExportPlan) -> Path | None:
-    """The labelled HDF5 file, where what its demos hold, and what it says of them, stays true of the export."""
+    """The labelled HDF5 file, if the rest of its demos and its attributes stay true of the export; else None."""
     if plan.frames == "none" or not isinstance(source.store, Hdf5Labels) or not source.store.is_robomimic:
         return None
     copied = source.store.has_original_frames and not isinstance(plan.frames, tuple)

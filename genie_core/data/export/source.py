@@ -1,6 +1,6 @@
-"""What can be exported: labels from a labelled HDF5 file, or from an earlier export, with the frames they belong to.
+"""Reads what can be exported: labels of a labelled HDF5 file or an earlier export, and the frames they belong to.
 
-Writing is the work of `export`. Nothing is kept open between calls.
+`export.run` writes. Nothing is kept open between calls.
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.errors import DatasetError
 
 DECODED_FEATURE = "latent_action.action"
-"""The LeRobot feature of the actions that an alignment has decoded."""
+"""LeRobot feature of the actions decoded by an alignment."""
 
 _OWN_FRAMES = frozenset({"link", "copy", "in_place"})
-"""Labelled files whose frames are the source's, not made smaller."""
+"""Frames modes in which a labelled file has the source's frames at full size."""
 
 
 class LabelStore(Protocol):
-    """Where labels are stored. Every member raises DatasetError where the file is not what it should be."""
+    """Where labels are stored. Every member raises DatasetError if the file is damaged."""
 
     @property
     def provenance(self) -> LabelledSet:
-        """What made the labels, and of which episodes there are any."""
+        """Provenance of the labels, and the episodes that have any."""
 
     @property
     def has_original_frames(self) -> bool:
-        """Whether the frames in it are of the size of those that were labelled."""
+        """Whether it holds the labelled frames at their original size."""
 
     def labels(self, name: str) -> Labels:
         """Labels of all frames of an episode."""
 
     def episode(self, name: str) -> Episode | None:
-        """The frames in the store; None where it keeps none."""
+        """Frames of an episode; None if the store keeps none."""
 
     def robot(self, name: str) -> Robot:
-        """What is stored of the robot beside the labels of an episode."""
+        """The robot's data stored beside the labels of an episode."""
 
     def task(self, name: str) -> str | None:
-        """What the robot was to do, in words, where the store says so."""
+        """The task in words; None if the store does not say."""
 
 
 @dataclass(frozen=True)
 class Robot:
-    """What is known of the robot in an episode.
+    """The robot's data in an episode.
 
     Attributes:
-        action: (T, A) its actions; None where they are not known.
-        proprioception: None where it is not known.
+        action: (T, A); None if unknown.
+        proprioception: None if unknown.
 
     """
 
@@ -73,20 +73,20 @@ class Robot:
 
     @staticmethod
     def of(episode: Episode | None) -> Robot:
-        """What the episode's own file says."""
+        """Take them from the episode's own file."""
         return Robot() if episode is None else Robot(episode.actions, episode.proprioception)
 
 
 @dataclass(frozen=True)
 class ExportSource:
-    """A labelled set to export: its store, and the dataset that was labelled, as far as it is still there."""
+    """A labelled set to export: its store and, if it still exists, the dataset that was labelled."""
 
     path: Path
     store: LabelStore
 
     @cached_property
     def provenance(self) -> LabelledSet:
-        """What made the labels."""
+        """Provenance of the labels."""
         return self.store.provenance
 
     @cached_property
@@ -98,20 +98,23 @@ class ExportSource:
         return self.store.labels(episode.name)
 
     def stored_frames(self, episode: LabelledEpisode) -> Episode:
-        """The frames that lie beside the labels. Raises DatasetError where there are none."""
+        """Frames stored beside the labels. Raises DatasetError if there are none."""
         stored = self.store.episode(episode.name)
         if stored is None:
-            raise DatasetError(f"{self.path}: keeps no frames: take them from the source, or export labels only")
+            raise DatasetError(
+                f"{self.path}: got no frames, expected some beside the labels: "
+                "take them from the source, or export labels only"
+            )
         return self._checked(episode, stored)
 
     def source_frames(self, episode: LabelledEpisode) -> Episode:
-        """The frames as they were recorded. Raises DatasetError where they are not to be found any more."""
+        """Frames as recorded. Raises DatasetError if they no longer exist."""
         if self.store.has_original_frames:
             return self.stored_frames(episode)
         return self._checked(episode, self._in_source(episode))
 
     def robot(self, episode: LabelledEpisode) -> Robot:
-        """Actions and proprioception, from beside the labels or else from the source."""
+        """Actions and proprioception: those stored beside the labels, else the source's."""
         known = self.store.robot(episode.name)
         action, proprioception = known.action, known.proprioception
         if action is None or proprioception is None:
@@ -125,7 +128,7 @@ class ExportSource:
         return Robot(action, proprioception)
 
     def task(self, episode: LabelledEpisode) -> str | None:
-        """What the robot was to do, in words, from beside the labels or else from the source."""
+        """The task in words: that stored beside the labels, else the source's."""
         known = self.store.task(episode.name)
         if known is not None:
             return known
@@ -134,21 +137,21 @@ class ExportSource:
 
     @property
     def missing(self) -> str | None:
-        """Which sources were looked for in vain for what the labelled set does not hold itself, in words."""
+        """In words, which sources are gone that might have held actions, proprioception or task; None if none are."""
         if not self._missing:
             return None
         first, count = next(iter(self._missing.values())), len(self._missing)
-        return f"actions, proprioception and task are not known from what was labelled: {first}" + (
-            f" (and so of {count - 1} more episodes)" if count > 1 else ""
+        return f"actions, proprioception and task could not be read from the source: {first}" + (
+            f" (and {count - 1} more episodes)" if count > 1 else ""
         )
 
     @cached_property
     def _missing(self) -> dict[str, str]:
-        """Why the source of an episode is not to be found, by the episode's name."""
+        """Why an episode's source was not found, by the episode's name."""
         return {}
 
     def _source_if_there(self, episode: LabelledEpisode) -> Episode | None:
-        """What was labelled, where it says more than the store; None, and `missing` says so, where it is gone."""
+        """The labelled episode, if the store may lack some of it; None, noted in `missing`, if it is gone."""
         if self.store.has_original_frames:
             return None
         try:
@@ -162,8 +165,8 @@ class ExportSource:
             values = values[:, None]
         if values.ndim != 2 or len(values) != episode.num_frames or values.dtype.kind not in "fiub":
             raise DatasetError(
-                f"{self.path}: {episode.name}: `{what}` is {values.shape} {values.dtype}, "
-                f"expected numbers for each of {episode.num_frames} frames"
+                f"{self.path}: {episode.name}: `{what}`: got {values.shape} {values.dtype}, "
+                f"expected a row of numbers for each of {episode.num_frames} frames"
             )
         return values
 
@@ -173,21 +176,21 @@ class ExportSource:
     def _checked(self, episode: LabelledEpisode, frames: Episode) -> Episode:
         if frames.num_frames != episode.num_frames:
             raise DatasetError(
-                f"{frames.source}: {frames.name} has {frames.num_frames} frames, "
-                f"expected {episode.num_frames}, as many as {episode.name} of {self.path} has labels"
+                f"{frames.source}: {frames.name}: got {frames.num_frames} frames, "
+                f"expected {episode.num_frames}, one for each label of {episode.name} in {self.path}"
             )
         return frames
 
 
 @dataclass(frozen=True)
 class Hdf5Labels:
-    """The `LabelStore` of what `genie label` has written. Episodes in their source's own layout go by their number."""
+    """`LabelStore` of a file written by `genie label`. Episodes in their source's own layout are named by number."""
 
     file: LabelledFile
 
     @property
     def provenance(self) -> LabelledSet:
-        """From the attributes, and the length of every array of codes."""
+        """From the attributes, and the length of each array of codes."""
         episodes = []
         for name, own in self._names.items():
             labels, attrs = self.file.labels(own)
@@ -197,12 +200,12 @@ class Hdf5Labels:
 
     @property
     def has_original_frames(self) -> bool:
-        """Unless it keeps them at the model's size, or none."""
+        """Whether frames are linked, copied or labelled in place."""
         return self.file.attrs.frames in _OWN_FRAMES
 
     @property
     def is_robomimic(self) -> bool:
-        """Whether it is one file in robomimic's layout."""
+        """Whether it is a single file in robomimic's layout."""
         return self.file.attrs.layout is None
 
     def labels(self, name: str) -> Labels:
@@ -210,11 +213,11 @@ class Hdf5Labels:
         return self.file.labels(self._names[name])[0]
 
     def episode(self, name: str) -> Episode | None:
-        """Frames in the file, or behind its links."""
+        """Frames in the file or behind its links."""
         return self.file.episode(self._names[name])
 
     def robot(self, name: str) -> Robot:
-        """What the demo, or the file that the labels lie in, has."""
+        """From the demo, or the file that the labels lie in."""
         return Robot.of(self.episode(name))
 
     def task(self, name: str) -> None:
@@ -239,7 +242,7 @@ class Hdf5Labels:
 
 @dataclass(frozen=True)
 class ParquetStore:
-    """The `LabelStore` of a Parquet file that `genie export` has written."""
+    """`LabelStore` of a Parquet file written by `genie export`."""
 
     file: ParquetLabels
     has_original_frames: bool = False
@@ -257,7 +260,7 @@ class ParquetStore:
         """It keeps no frames."""
 
     def robot(self, name: str) -> Robot:
-        """From the columns of the robot's numbers."""
+        """From the columns ``action`` and ``observation.state``."""
         columns = (("observation.state",),)
         state = first_known(lambda key: self.file.array(name, key), columns, "", f"{self.file.path}: {name}")
         return Robot(self.file.array(name, "action"), state)
@@ -268,7 +271,7 @@ class ParquetStore:
 
 @dataclass(frozen=True)
 class LeRobotStore:
-    """The `LabelStore` of a LeRobot dataset that `genie export` has written."""
+    """`LabelStore` of a LeRobot dataset written by `genie export`."""
 
     provenance: LabelledSet
     episodes: Mapping[str, Episode]
@@ -276,7 +279,7 @@ class LeRobotStore:
     has_original_frames: bool = True
 
     def labels(self, name: str) -> Labels:
-        """Labels of an episode, from the features that carry them."""
+        """Labels of an episode, from the ``latent_action`` features."""
         code, latent, confidence, valid = (
             self._feature(name, key)
             for key in ("latent_action", "latent_action.latent", "latent_action.confidence", "latent_action.valid")
@@ -296,7 +299,7 @@ class LeRobotStore:
         return self.episodes[name]
 
     def robot(self, name: str) -> Robot:
-        """From its features; `robot_actions` tells whether those called ``action`` are the robot's own."""
+        """From its features; `robot_actions` says whether the feature ``action`` holds the robot's own actions."""
         episode = self.episodes[name]
         return Robot(episode.actions if self.robot_actions else None, episode.proprioception)
 
@@ -307,15 +310,15 @@ class LeRobotStore:
     def _feature(self, name: str, key: str) -> NDArray[Any]:
         values = self.episodes[name].array(key)
         if values is None:
-            raise DatasetError(f"{self.episodes[name].source}: {name} has no feature `{key}`")
+            raise DatasetError(f"{self.episodes[name].source}: {name}: got no feature `{key}`, expected labels")
         return values
 
 
 def open_export_source(path: Path) -> ExportSource:
-    """Open labels to export: labelled HDF5, a file or a folder of files, or what `genie export` has written.
+    """Open labels to export: labelled HDF5 (a file, or a folder of files), or an earlier export.
 
     Raises:
-        DatasetError: there is nothing at `path`, it carries no labels of ours, or is damaged.
+        DatasetError: `path` does not exist, carries no labels, or is damaged.
 
     """
     if path.is_dir() and ((path / PROVENANCE).is_file() or not carries_labels(path)):
@@ -329,16 +332,16 @@ def _open_lerobot(path: Path) -> LeRobotStore:
     document = path / PROVENANCE
     if not document.is_file():
         raise DatasetError(
-            f"{path}: a folder without {PROVENANCE}, expected a labelled HDF5 file, or what `genie export` has written"
+            f"{path}: got a folder without {PROVENANCE}, expected a labelled HDF5 file or an export of `genie export`"
         )
     provenance = read_provenance(document.read_bytes(), str(document))
     cameras = {camera_key(episode.attrs.camera) for episode in provenance.episodes}
     if len(cameras) != 1:
-        raise DatasetError(f"{document}: names {len(cameras)} cameras, expected one")
+        raise DatasetError(f"{document}: cameras: got {len(cameras)}, expected 1")
     dataset = open_dataset(path, camera=cameras.pop())
     if len(dataset.episodes) != len(provenance.episodes):
         raise DatasetError(
-            f"{path}: has {len(dataset.episodes)} episodes, "
+            f"{path}: got {len(dataset.episodes)} episodes, "
             f"expected the {len(provenance.episodes)} that {PROVENANCE} names"
         )
     names = (episode.name for episode in provenance.episodes)

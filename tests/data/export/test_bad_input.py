@@ -41,7 +41,7 @@ def test_an_output_that_exists_is_refused_and_kept(tmp_path: Path, labelled: Lab
 
 
 def test_an_output_in_no_folder_is_refused(tmp_path: Path, labelled: LabelledFile) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere is no folder"):
+    with pytest.raises(DatasetError, match=r"nowhere is not a folder"):
         export_labels(labelled.path, tmp_path / "nowhere/out", ExportPlan("parquet"))
 
 
@@ -53,7 +53,7 @@ def test_data_without_labels_are_refused(tmp_path: Path, labelled: LabelledFile)
     refused(tmp_path / "a.hdf5", ExportPlan("parquet"), r"a\.hdf5: carries no latent actions")
     refused(tmp_path / "nothing.hdf5", ExportPlan("parquet"), "nothing")
     (tmp_path / "folder").mkdir()
-    refused(tmp_path / "folder", ExportPlan("parquet"), r"folder: a folder without meta/genie\.json")
+    refused(tmp_path / "folder", ExportPlan("parquet"), r"folder: got a folder without meta/genie\.json")
     pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
     refused(tmp_path / "x.parquet", ExportPlan("robomimic"), r"x\.parquet: carries no latent actions")
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-10])
@@ -64,20 +64,20 @@ def test_data_without_labels_are_refused(tmp_path: Path, labelled: LabelledFile)
 def test_frames_that_are_gone_are_missed(tmp_path: Path, to: ExportFormat) -> None:
     labelled = label_file(make_video(tmp_path / "v.mp4", frames=6))
     (tmp_path / "v.mp4").unlink()
-    refused(labelled.path, ExportPlan(to), r"v\.mp4: is not there any more")
+    refused(labelled.path, ExportPlan(to), r"v\.mp4: no longer exists")
     with pytest.raises(DatasetError) as caught:
         export_labels(labelled.path, tmp_path / "out", ExportPlan(to))
-    assert "`labelled`" in caught.value.__notes__[0]
+    assert "--size labelled" in caught.value.__notes__[0]
     assert export_labels(labelled.path, tmp_path / "out", ExportPlan(to, frames="labelled")).size == (48, 64)
 
 
 def test_labels_without_frames_find_their_source_or_say_that_there_are_none(tmp_path: Path) -> None:
     labelled = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=2, frames=6, size=8), frames="none")
-    refused(labelled.path, ExportPlan("lerobot", frames="labelled"), "keeps no frames")
-    refused(labelled.path, ExportPlan("lerobot", frames="none"), "got none, expected frames")
+    refused(labelled.path, ExportPlan("lerobot", frames="labelled"), "got no frames")
+    refused(labelled.path, ExportPlan("lerobot", frames="none"), "got none, expected source")
     assert export_labels(labelled.path, tmp_path / "with", ExportPlan("robomimic")).size == (8, 8)
     (tmp_path / "a.hdf5").unlink()
-    refused(labelled.path, ExportPlan("robomimic"), r"a\.hdf5: is not there any more")
+    refused(labelled.path, ExportPlan("robomimic"), r"a\.hdf5: no longer exists")
     report = export_labels(labelled.path, tmp_path / "without", ExportPlan("robomimic", frames="none"))
     assert (report.size, report.action_dim) == (None, None)
 
@@ -85,15 +85,13 @@ def test_labels_without_frames_find_their_source_or_say_that_there_are_none(tmp_
 def test_a_source_of_other_length_is_noticed(tmp_path: Path) -> None:
     labelled = label_file(make_video(tmp_path / "v.mp4", frames=6))
     make_video(tmp_path / "v.mp4", frames=7)
-    refused(
-        labelled.path, ExportPlan("lerobot"), r"v\.mp4: v has 7 frames, expected 6, as many as demo_0 .* has labels"
-    )
+    refused(labelled.path, ExportPlan("lerobot"), r"v\.mp4: v: got 7 frames, expected 6, one for each label of demo_0")
 
 
 def test_lerobot_asks_for_a_frame_rate(tmp_path: Path) -> None:
     labelled = label_file(make_robomimic(tmp_path / "a.hdf5", frames=6, size=8, fps=None), step=1)
     refused(
-        labelled.path, ExportPlan("lerobot"), r"demo_0 has no frame rate, and LeRobot asks for one \(fps gives it\)"
+        labelled.path, ExportPlan("lerobot"), r"demo_0: got no frame rate, expected one for LeRobot \(--fps gives it\)"
     )
     refused(labelled.path, ExportPlan("lerobot", fps=0), "fps")
     export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot", fps=5))
@@ -118,14 +116,18 @@ def test_actions_of_several_widths_or_lengths_are_refused(tmp_path: Path) -> Non
     labelled = label_file(source, frames="none")
     with h5py.File(source, "a") as file:
         del file["data/demo_1/actions"]
-    refused(labelled.path, ExportPlan("lerobot"), "robot's action differs .*: demo_0 7, demo_1 none")
+    refused(
+        labelled.path, ExportPlan("lerobot"), "robot's action: got several widths, expected one: demo_0 7, demo_1 none"
+    )
     with h5py.File(source, "a") as file:
         file["data/demo_1/actions"] = np.zeros((6, 3))
-    refused(labelled.path, ExportPlan("parquet"), "robot's action differs .*: demo_0 7, demo_1 3")
+    refused(
+        labelled.path, ExportPlan("parquet"), "robot's action: got several widths, expected one: demo_0 7, demo_1 3"
+    )
     with h5py.File(source, "a") as file:
         del file["data/demo_1/actions"]
         file["data/demo_1/actions"] = np.zeros((5, 7))
-    refused(labelled.path, ExportPlan("parquet"), r"demo_1: `actions` is \(5, 7\) float64, .* each of 6 frames")
+    refused(labelled.path, ExportPlan("parquet"), r"demo_1: `actions`: got \(5, 7\) float64, .* each of 6 frames")
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -147,17 +149,17 @@ def test_a_damaged_export_is_not_believed(tmp_path: Path, labelled: LabelledFile
     export_labels(labelled.path, tmp_path / "a.parquet", ExportPlan("parquet"))
     table = pq.read_table(tmp_path / "a.parquet")
     pq.write_table(table.slice(1), tmp_path / "short.parquet")
-    refused(tmp_path / "short.parquet", ExportPlan("robomimic"), "has 17 rows, its provenance names 18 frames")
+    refused(tmp_path / "short.parquet", ExportPlan("robomimic"), "got 17 rows, expected 18")
     order = [*range(6, 18), *range(6)]
     pq.write_table(table.take(order), tmp_path / "mixed.parquet")
-    refused(tmp_path / "mixed.parquet", ExportPlan("robomimic"), "not in the order of the episodes")
+    refused(tmp_path / "mixed.parquet", ExportPlan("robomimic"), "got rows out of order")
     pq.write_table(table.drop_columns("code"), tmp_path / "codeless.parquet")
     refused(tmp_path / "codeless.parquet", ExportPlan("robomimic"), "there is no column `code`")
     document = json.loads(table.schema.metadata[b"genie"])
     document["model"]["codebook"][0][0] += 1
     changed = table.replace_schema_metadata({b"genie": json.dumps(document).encode()})
     pq.write_table(changed, tmp_path / "changed.parquet")
-    refused(tmp_path / "changed.parquet", ExportPlan("robomimic"), "the codebook's hash is")
+    refused(tmp_path / "changed.parquet", ExportPlan("robomimic"), "codebook: got SHA-256")
     document["version"] = 99
     pq.write_table(table.replace_schema_metadata({b"genie": json.dumps(document).encode()}), tmp_path / "newer.parquet")
     refused(
@@ -170,7 +172,7 @@ def test_a_lerobot_export_that_has_lost_an_episode_is_refused(tmp_path: Path, la
     document = json.loads((tmp_path / "set/meta/genie.json").read_text())
     document["episodes"].pop()
     (tmp_path / "set/meta/genie.json").write_text(json.dumps(document))
-    refused(tmp_path / "set", ExportPlan("robomimic"), "has 3 episodes, expected the 2 that")
+    refused(tmp_path / "set", ExportPlan("robomimic"), "got 3 episodes, expected the 2 that")
 
 
 def test_a_file_whose_every_label_is_gone_is_refused(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_only_lerobot_is_asked_which_actions_it_is_to_learn(tmp_path: Path, to: 
 
 def test_decoded_actions_that_are_not_there_are_refused(tmp_path: Path) -> None:
     labelled = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=5, size=8))
-    with pytest.raises(DatasetError, match=r"no decoded actions .*--alignment"):
+    with pytest.raises(DatasetError, match=r"actions: got no decoded ones.*--alignment"):
         export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot", actions="decoded"))
     assert not (tmp_path / "out").exists()
 

@@ -67,13 +67,13 @@ def test_an_export_says_that_the_source_is_gone_and_what_it_lacks_for_it(tmp_pat
     report = export_labels(labelled, tmp_path / "out.parquet", ExportPlan("parquet"))
     assert (report.action_dim, report.state_dim) == (None, None)
     assert report.missing is not None
-    assert "a.hdf5: is not there any more" in report.missing
+    assert "a.hdf5: no longer exists" in report.missing
     assert "2 more episodes" in report.missing
     done = CliRunner().invoke(
         build_app(), ["export", str(labelled), str(tmp_path / "b.parquet"), "--to", "parquet"], catch_exceptions=False
     )
     assert done.exit_code == 0
-    assert "note: actions, proprioception and task are not known" in done.stderr
+    assert "note: actions, proprioception and task could not be read" in done.stderr
 
 
 def test_actions_that_are_there_and_cannot_be_read_are_no_actions_that_are_not_there(tmp_path: Path) -> None:
