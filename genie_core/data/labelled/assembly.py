@@ -1,4 +1,4 @@
-"""Makes a labelled file of finished episodes: a new file in robomimic's layout, or the source with labels added."""
+"""Assembles finished episodes: into a new file in robomimic's layout, or into the source, labelled in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class StoredLabels:
-    """A finished episode: a group of an HDF5 file that holds its labels, and frames if kept, the way a demo does."""
+    """A finished episode: an HDF5 group laid out like a demo, with its labels and, if kept, frames."""
 
     path: SourcePath
     group: str
@@ -31,10 +31,10 @@ class StoredLabels:
 def assemble(
     output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
-    """Write a new labelled file of those of the dataset's episodes whose names are in `stored`.
+    """Write a new labelled file of the dataset's episodes that are in `stored`, by name.
 
     Raises:
-        DatasetError: a source cannot be read, or the disk is full; `output` is as it was before.
+        DatasetError: a source cannot be read, or the disk is full; `output` is left as it was.
 
     """
     names = {name: demo for name, demo in _output_names(dataset).items() if name in stored}
@@ -57,10 +57,10 @@ def assemble(
 
 
 def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance) -> None:
-    """Write the labels in `stored`, by the demo's name, into the robomimic file `path`; older ones in it are dropped.
+    """Write the labels in `stored`, by demo name, into the robomimic file `path`, replacing any that are there.
 
     Raises:
-        DatasetError: `path` cannot be read, or the disk is full; `path` is as it was before.
+        DatasetError: `path` cannot be read, or the disk is full; `path` is left as it was.
 
     """
     with write_hdf5(path, update=True) as atomic:
@@ -81,7 +81,7 @@ def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelM
 
 
 def _output_names(dataset: Dataset) -> dict[str, str]:
-    """What each episode is called in the output: its own name if of one HDF5 file, else its number in the dataset."""
+    """Name of each episode in the output: its own if all are from one HDF5 file, else ``demo_N`` by its number."""
     episodes = [episode.name for episode in dataset.episodes]
     if dataset.format in ROBOMIMIC_LAYOUT and dataset.path.is_file():
         return {name: name for name in episodes}
@@ -89,7 +89,7 @@ def _output_names(dataset: Dataset) -> dict[str, str]:
 
 
 def copy_labels(stored: StoredLabels, group: h5py.Group) -> None:
-    """Copy the labels of a finished episode into its group."""
+    """Copy the labels of a finished episode into `group`."""
     _copy_stored(stored, group, with_frames=False)
 
 
@@ -102,7 +102,7 @@ def _copy_stored(stored: StoredLabels, demo: h5py.Group, *, with_frames: bool) -
 
 
 def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Path) -> None:
-    """Add the attributes, and the arrays linked or copied, of the demo that `episode` is in its source."""
+    """Add the attributes and arrays, linked or copied, of the source demo of `episode`."""
     name = episode.name.rpartition("/")[2]
     with read_hdf5(episode.source) as file:
         source = file["data"][name]
@@ -123,9 +123,9 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
 
 
 def link_target(source: SourcePath, output: Path) -> str:
-    """How a link names its file: relative where the source lies beside or below the output, so that both can move."""
+    """Path to store in a link: relative if the source is beside or below the output, so that both can move together."""
     if not isinstance(source, Path):
-        raise DatasetError(f"{source}: cannot be linked to, expected a local file: copy the frames")
+        raise DatasetError(f"{source}: links: got a URL, expected a local file; copy the frames instead")
     source, folder = source.resolve(), output.resolve().parent
     return str(source.relative_to(folder) if source.is_relative_to(folder) else source)
 

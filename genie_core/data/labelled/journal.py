@@ -76,7 +76,7 @@ class Manifest(BaseModel):
         for field in type(self).model_fields:
             there, want = getattr(self, field), getattr(wanted, field)
             if there != want:
-                return f"{field}: there is {there}, expected {want}"
+                return f"{field}: got {there}, expected {want}"
         return None
 
 

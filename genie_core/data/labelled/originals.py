@@ -1,4 +1,4 @@
-"""Finds the data that labels were made from again: the same datasets, read the same way, and the same episodes."""
+"""Finds the datasets and episodes that labels were made from, and reads them as they were read for labelling."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ _Place = tuple[SourcePath, ReadOptions]
 
 @dataclass(frozen=True)
 class Originals:
-    """The datasets that labels were made from, as far as they are still there; each is opened once, however many.
+    """The datasets that labels were made from, where they still exist; each is opened once.
 
-    What was found is kept for as long as the object, so make one for each task.
+    Results are cached as long as the object lives, so make one per task.
     """
 
     _folders: dict[tuple[SourcePath, bool], SourcePath | None] = field(default_factory=dict, init=False, repr=False)
     _opened: dict[_Place, Mapping[str, Episode] | DatasetError] = field(default_factory=dict, init=False, repr=False)
 
     def around(self, source: str) -> SourcePath:
-        """The dataset that a file of frames belongs to, as `dataset_around` says: a folder, or else the file."""
+        """The dataset that a file of frames belongs to (`dataset_around`): a folder, or the file itself."""
         file = source_path(source)
-        beside = file.parent, is_shard(file)  # files that agree in these belong to the same dataset, or to none
+        beside = file.parent, is_shard(file)  # files that share both belong to the same dataset, or to none
         if beside not in self._folders:
             found = dataset_around(source)
             self._folders[beside] = None if found == file else found
         return self._folders[beside] or file
 
     def episode(self, attrs: Provenance, labels: str) -> Episode:
-        """The episode that was labelled; `labels` is what errors call its labels.
+        """Open the episode that was labelled; `labels` names its labels in errors.
 
         Raises:
-            DatasetError: the dataset is not there any more, cannot be read, or has no episode of that name.
+            DatasetError: the dataset no longer exists, cannot be read, or has no such episode.
 
         """
         path = source_path(attrs.source)
         if isinstance(path, Path) and not path.exists():
-            raise DatasetError(f"{path}: is not there any more; {labels} was labelled from it")
+            raise DatasetError(f"{path}: no longer exists; {labels} was labelled from it")
         episodes = self._episodes((self.around(attrs.source), _options(attrs)))
         found = next((episodes[name] for name in _ends(attrs.source_name) if name in episodes), None)
         if found is None:
@@ -52,7 +52,7 @@ class Originals:
         return found if attrs.actions_path is None else replace(found, actions_path=attrs.actions_path)
 
     def _episodes(self, place: _Place) -> Mapping[str, Episode]:
-        """Episodes by name. A dataset that cannot be opened is not tried again."""
+        """Episodes by name. A dataset that failed to open is not tried again."""
         if place not in self._opened:
             try:
                 self._opened[place] = _by_name(*place)
@@ -65,9 +65,9 @@ class Originals:
 
 
 def _options(attrs: Provenance) -> ReadOptions:
-    """How the source has to be read to see the pictures that were labelled: camera, colours, way up, frames, rate.
+    """Options that read the source as it was labelled: camera, channel order, orientation, path of frames, frame rate.
 
-    Not where the actions are: the attributes say so of their one episode.
+    The path of the actions is not among them: it is known per episode.
     """
     convention = attrs.convention
     return ReadOptions(
@@ -82,12 +82,12 @@ def _options(attrs: Provenance) -> ReadOptions:
 def _by_name(path: SourcePath, options: ReadOptions) -> dict[str, Episode]:
     dataset = open_dataset(path, options=options, check=False)
     if dataset.format == "video":
-        return {"": dataset.episodes[0]}  # the one it is, whatever it was called in the folder that was labelled
-    return {episode.name: episode for episode in reversed(dataset.episodes)}  # of one name the first counts
+        return {"": dataset.episodes[0]}  # its only episode, whatever the labelled folder called it
+    return {episode.name: episode for episode in reversed(dataset.episodes)}  # the first of each name counts
 
 
 def _ends(name: str) -> Iterator[str]:
-    """``lift/demo_3``, ``demo_3`` and the empty name: a file knows its episodes without the folders around it."""
+    """``lift/demo_3``, ``demo_3`` and the empty name: a single file names its episodes without its parent folders."""
     while name:
         yield name
         name = name.partition("/")[2]

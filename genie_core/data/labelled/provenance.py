@@ -1,7 +1,7 @@
-"""The provenance of labels: what they were made with and from. It is defined, checked, compared, written and read here.
+"""Provenance of labels, i.e. what they were made with and from: defined, validated, compared, written and read here.
 
-A new field goes into one of these classes and into docs/labels.md; if a server has to say it (`Computation`), also into
-the contract's messages, under the same name. All else carries these objects whole.
+A new field goes into one of these classes and into docs/labels.md and, if the server supplies it (`Computation`), into
+the contract's messages under the same name. All other code passes these objects on whole.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from genie_core.errors import DatasetError, problems_of
 SCHEMA_VERSION: Literal[1] = 1
 
 Precision = Literal["float32", "bfloat16"]
-"""What the networks computed in: labels of one precision are the same everywhere, of two they differ near ties."""
+"""Data type of the networks' arithmetic. Labels of two precisions differ near ties, so they are never mixed."""
 
 Transport = Literal["raw", "png", "jpeg"]
-"""How frames went to the model: as they are, packed without loss, or as JPEG, which changes pixels and so labels."""
+"""Encoding of frames on their way to the model: raw, lossless PNG, or JPEG, which changes pixels and so labels."""
 
 StepPolicy = Literal["given", "rates"]
 """How the transition length was chosen: ``given`` by the user, or from the frame ``rates`` of episode and model."""
@@ -41,19 +41,19 @@ StepPolicy = Literal["given", "rates"]
 FramesMode = Literal["link", "copy", "in_place", "model", "none"]
 """Where the frames of a labelled file are.
 
-``link``: in the source, behind external links (HDF5 sources). ``copy``: copied with all else the demos hold (HDF5
-sources). ``in_place``: the labels are in the source itself (HDF5 sources). ``model``: at the model's size (video
-and LeRobot sources). ``none``: labels only.
+``link``: in the source, behind external links (HDF5 sources). ``copy``: copied with everything else in the demos (HDF5
+sources). ``in_place``: labels are added to the source itself (HDF5 sources). ``model``: stored at the model's size
+(video and LeRobot sources). ``none``: labels only.
 """
 
 
 class Computation(BaseModel):
-    """How the networks computed, as the server that ran them says; None where it does not.
+    """How the networks computed, as reported by the server that ran them; None where it does not say.
 
     Attributes:
-        precision: what the networks computed in.
-        processor: the kind of GPU, or of CPU and the vector instructions in use; from one to another the last bits of a
-            latent may differ.
+        precision: data type of the arithmetic.
+        processor: model of the GPU, or of the CPU and its vector instructions in use; the last bits of a latent may
+            differ from one to another.
         torch_version: version of PyTorch.
 
     """
@@ -65,16 +65,16 @@ class Computation(BaseModel):
     torch_version: str | None = None
 
     def said(self) -> dict[str, Any]:
-        """The fields that are known, as attributes, documents and messages have them."""
+        """The known fields, named and typed as in attributes, documents and messages."""
         return self.model_dump(exclude_none=True)
 
 
 _UNKNOWN = Computation()
-"""Of files that do not say: they are older than bfloat16."""
+"""Of files that do not say: they predate bfloat16."""
 
 
 class _Attributes(BaseModel):
-    """HDF5 attributes as a pydantic model: one a field, none for a field that is None, those of `computation` beside
+    """HDF5 attributes as a pydantic model: one per field, none for None; the fields of `computation` lie flat beside
     the others. JSON has the same names and values.
     """
 
@@ -87,7 +87,7 @@ class _Attributes(BaseModel):
 
     @classmethod
     def read(cls, group: h5py.Group) -> Self:
-        """Raise DatasetError where an attribute is missing or not of its type."""
+        """Read the attributes of `group`. Raises DatasetError if one is missing or of the wrong type."""
         keys = {**cls.model_fields, **Computation.model_fields}
         values = {key: _python_value(group.attrs[key]) for key in keys if key in group.attrs}
         try:
@@ -114,12 +114,12 @@ class _Attributes(BaseModel):
 
 @dataclass(frozen=True)
 class LabelModel:
-    """The model that makes labels, as far as a label carries it.
+    """What labels record of the model that makes them.
 
     Attributes:
         bundle_id: SHA-256 of the bundle's contents, 64 hexadecimal digits.
-        bundle_name: what the bundle is called.
-        model_fps: frames a second at which the model was trained.
+        bundle_name: the bundle's name.
+        model_fps: frame rate at which the model was trained, Hz.
         codebook: (codes, D) float32; ``codebook[code]`` is the quantized latent.
         computation: how its networks compute.
 
@@ -133,20 +133,20 @@ class LabelModel:
 
     @property
     def codebook_sha256(self) -> str:
-        """Hash of the codebook's values, little-endian row-major float32."""
+        """SHA-256 of the codebook as little-endian, row-major float32."""
         return hashlib.sha256(np.ascontiguousarray(self.codebook, "<f4").tobytes()).hexdigest()
 
     def said(self) -> dict[str, Any]:
-        """What labels, and the file that they are in, say of the model, but for how it computed."""
+        """The model's fields in the provenance of labels and files, except for `computation`."""
         return {"bundle_id": self.bundle_id, "bundle_name": self.bundle_name, "model_fps": self.model_fps}
 
 
 @dataclass(frozen=True)
 class LabelAlignment:
-    """What decodes the robot's actions beside the labels, as far as a label carries it.
+    """What labels record of the alignment that decodes the robot's actions.
 
     Attributes:
-        name: what it is called.
+        name: the alignment's name.
         alignment_id: SHA-256 of its file, 64 hexadecimal digits.
         action_names: names of the A numbers of an action.
 
@@ -163,33 +163,33 @@ class LabelAlignment:
 
 
 class Provenance(_Attributes):
-    """What the labels of one episode were made with and from.
+    """Provenance of the labels of one episode.
 
     Attributes:
         bundle_id: SHA-256 of the bundle's contents.
-        bundle_name: what the bundle was called.
-        model_fps: frames a second at which the model was trained.
+        bundle_name: the bundle's name at that time.
+        model_fps: frame rate at which the model was trained, Hz.
         step: frames from x_t to x_{t+step}.
         step_policy: how `step` was chosen; None: not recorded (files of version 0.1).
         density: which frames are labelled.
         camera: the camera whose frames were labelled.
-        fps: frames a second of the episode; None where only the step was given.
-        colour: order of the channels in the stored pictures; None: ``rgb``.
-        upside_down: whether the stored pictures are upside down; None: they are not.
-        frames_path: where in the source the frames are, as the user gave it; None: where the format has them.
-        actions_path: where in it the robot's actions of this episode are, where the user has said so.
+        fps: frame rate of the episode, Hz; None where only the step was given.
+        colour: channel order of the stored images; None: ``rgb``.
+        upside_down: whether the stored images are upside down; None: they are not.
+        frames_path: path of the frames in the source, as the user gave it; None: where the format puts them.
+        actions_path: path of this episode's actions in the source, if the user gave one.
         computation: how the networks computed.
-        transport: ``jpeg`` where the frames went to the model as JPEG; None: unchanged.
-        alignment: name of what decoded the robot's actions; None: there are none.
-        alignment_id: SHA-256 of its file.
-        action_names: names of the A numbers of an action, a JSON list.
-        created: when the labelling began, ISO 8601, UTC.
+        transport: ``jpeg`` if frames went to the model as JPEG; None: unchanged.
+        alignment: name of the alignment that decoded the robot's actions; None: none were decoded.
+        alignment_id: SHA-256 of the alignment's file.
+        action_names: names of the A components of an action, a JSON list.
+        created: when labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
         source: file that held the frames, as an absolute path or a URL.
-        source_name: the episode's name in the dataset that was labelled.
-        source_size: bytes of `source`.
-        source_mtime_ns: when `source` was last changed, nanoseconds of Unix time.
-        source_sha256: SHA-256 of its bytes before it was labelled; None where it is large or behind a URL.
+        source_name: the episode's name in the labelled dataset.
+        source_size: size of `source`, bytes.
+        source_mtime_ns: modification time of `source`, nanoseconds since the Unix epoch.
+        source_sha256: SHA-256 of `source` before it was labelled; None if it is large or behind a URL.
 
     """
 
@@ -220,7 +220,7 @@ class Provenance(_Attributes):
 
     @property
     def aligned_by(self) -> LabelAlignment | None:
-        """What decoded the robot's actions; None: there are none."""
+        """The alignment that decoded the robot's actions; None: none were decoded."""
         if self.alignment_id is None:
             return None
         return LabelAlignment(self.alignment or "", self.alignment_id, tuple(json.loads(self.action_names or "[]")))
@@ -232,17 +232,17 @@ class Provenance(_Attributes):
 
     @property
     def convention(self) -> Convention:
-        """How the pictures of the source are stored."""
+        """How the source stores images."""
         return Convention(self.colour or "rgb", bool(self.upside_down))
 
     def difference(self, wanted: Provenance, *, same_source: bool) -> str | None:
-        """Why labels made so are not those that `wanted` describes, in words; None where they are.
+        """Say how these labels differ from the `wanted` ones, in words; None if they are the same.
 
-        That they were computed on another machine, or by another version, is no difference.
+        Another machine or another version of Genie is no difference.
 
         Args:
-            wanted: what labels are wanted.
-            same_source: whether the source must be as it was; labelling in place changes it.
+            wanted: provenance of the labels that are wanted.
+            same_source: whether the source must be unchanged; labelling in place changes it.
 
         """
         for field in (*_OF_THE_LABELS, *(_OF_THE_SOURCE if same_source else ())):
@@ -268,19 +268,19 @@ _OF_THE_SOURCE = ("source_size", "source_mtime_ns")
 
 
 class FileProvenance(_Attributes):
-    """What is said once a file: the model, and how the file was made.
+    """Provenance stored once per file: the model, and how the file was made.
 
     Attributes:
         bundle_id: SHA-256 of the bundle's contents.
-        bundle_name: what the bundle was called.
-        model_fps: frames a second at which the model was trained.
+        bundle_name: the bundle's name at that time.
+        model_fps: frame rate at which the model was trained, Hz.
         computation: how the networks computed in the run that completed the file.
-        codebook_sha256: hash of the codebook's values, little-endian row-major float32.
+        codebook_sha256: SHA-256 of the codebook as little-endian, row-major float32.
         frames: where the frames are.
-        created: when the labelling began, ISO 8601, UTC.
+        created: when labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
-        layout: the format in whose layout the labels are, where that is not robomimic's.
-        schema_version: of this schema.
+        layout: format whose layout the file has; None: robomimic's.
+        schema_version: version of this schema.
 
     """
 
@@ -304,7 +304,7 @@ class FileProvenance(_Attributes):
         tool_version: str,
         layout: Literal["aloha", "hdf5"] | None = None,
     ) -> Self:
-        """The attributes of a file with labels of `model`."""
+        """Provenance of a file with labels of `model`."""
         return cls(
             **model.said(),
             computation=model.computation,
@@ -316,7 +316,7 @@ class FileProvenance(_Attributes):
         )
 
     def model(self, codebook: NDArray[np.float32]) -> LabelModel:
-        """The model, with the codebook that lies beside these attributes."""
+        """The model, given the codebook stored beside these attributes."""
         return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation)
 
 

@@ -1,4 +1,4 @@
-"""Reads labelled files: which episodes carry labels, what made them, and the frames they belong to."""
+"""Reads labelled files: the episodes that carry labels, the labels, their provenance and their frames."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """A file with latent actions; labels and frames are read when asked for.
+    """A labelled file; labels and frames are read on demand.
 
     Attributes:
         path: the file.
         model: the model that made the labels, with its codebook.
-        attrs: where the frames are, when and by which version the labels were made.
-        episodes: the episodes that carry labels, in order: names ``demo_N``, or in another layout than robomimic's what
-            they were called in the dataset.
-        places: file and group of each.
+        attrs: the file's provenance.
+        episodes: names of the episodes that carry labels, in order: ``demo_N`` in robomimic's layout, in others the
+            names in the labelled dataset.
+        places: file and group of each episode.
 
     """
 
@@ -46,17 +46,17 @@ class LabelledFile:
     places: Mapping[str, StoredLabels] = field(default_factory=dict, repr=False)
 
     def labels(self, episode: str) -> tuple[Labels, Provenance]:
-        """Return the labels of all frames of an episode and what they were made with. Raises DatasetError."""
+        """Read the labels of all frames of an episode and their provenance. Raises DatasetError."""
         with self._open(episode) as group:
             return read_labels_of(group)
 
     def labels_attrs(self, episode: str) -> Provenance:
-        """Return what the labels of an episode were made with, without reading them. Raises DatasetError."""
+        """Read only the provenance of an episode's labels. Raises DatasetError."""
         with self._open(episode) as group:
             return read_attrs_of(group)
 
     def is_intact(self, episode: str) -> bool:
-        """Whether the labels of an episode, so far as they bear a checksum, are as they were written."""
+        """Whether the labels of an episode match their checksum; True if they have none."""
         try:
             with self._open(episode) as group:
                 return is_intact(group[LABEL_GROUP]) is not False
@@ -64,10 +64,10 @@ class LabelledFile:
             return False
 
     def episode(self, episode: str) -> Episode | None:
-        """Return the frames that the labels of an episode belong to, None where the file is kept without frames.
+        """Return an episode's frames, None if the file keeps none.
 
         Raises:
-            DatasetError: there is no such episode, or its frames are links to a file that is not there any more.
+            DatasetError: there is no such episode, or its frames are links to a file that no longer exists.
 
         """
         with self._open(episode) as group:
@@ -86,19 +86,20 @@ class LabelledFile:
     def _open(self, episode: str) -> Iterator[h5py.Group]:
         place = self.places.get(episode)
         if place is None:
-            raise DatasetError(f"{self.path}: no episode `{episode}`, it holds {', '.join(self.episodes) or 'none'}")
+            names = ", ".join(self.episodes) or "none"
+            raise DatasetError(f"{self.path}: got episode `{episode}`, expected one of those it holds: {names}")
         with read_hdf5(place.path) as file:
             yield file[place.group]
 
 
 def open_labelled(path: SourcePath) -> LabelledFile:
-    """Open a file that Genie has labelled, or a folder of such files in the layout of their source.
+    """Open a labelled file, or a folder of labelled files in the layout of their source.
 
-    Raises DatasetError where it is none, or the files are labelled with several models.
+    Raises DatasetError if there is none, or the files were labelled by several models.
     """
     files = _labelled_files(path) if isinstance(path, Path) and path.is_dir() else [path]
     if not files:
-        raise DatasetError(f"{path}: holds no labelled file, expected what Genie has labelled")
+        raise DatasetError(f"{path}: got no labelled file in it, expected the output of `genie label`")
     places: dict[str, StoredLabels] = {}
     made: tuple[LabelModel, FileProvenance] | None = None
     for name in files:
@@ -107,21 +108,23 @@ def open_labelled(path: SourcePath) -> LabelledFile:
             places |= _places(name, file, attrs)
         made = made or (model, attrs)
         if model.bundle_id != made[0].bundle_id:
-            raise DatasetError(f"{path}: labelled with several models, {made[0].bundle_name} and {model.bundle_name}")
+            raise DatasetError(
+                f"{path}: got labels of several models, {made[0].bundle_name} and {model.bundle_name}, expected one"
+            )
     assert made is not None
     order = sorted(places, key=natural_key) if made[1].layout else list(places)
     return LabelledFile(path, *made, tuple(order), places)
 
 
 def carries_labels(path: Path) -> bool:
-    """Whether a file, or a file of a folder, carries labels. Raises DatasetError where a file is no HDF5 file."""
+    """Whether a file, or any file in a folder, carries labels. Raises DatasetError if a file is not HDF5."""
     if path.is_dir():
         return bool(_labelled_files(path))
     return is_labelled(path)
 
 
 def _labelled_files(folder: Path) -> list[Path]:
-    """The files of a folder that carry labels; one that cannot be opened carries none."""
+    """Files in a folder that carry labels; one that cannot be opened carries none."""
     found = []
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in HDF5_SUFFIXES and file.is_file():
@@ -146,7 +149,7 @@ def _places(path: SourcePath, file: h5py.File, attrs: FileProvenance) -> dict[st
 
 
 def _own_reader(place: StoredLabels, name: str, attrs: Provenance) -> Hdf5Reader:
-    """Reads the frames beside labels that lie in their source's layout."""
+    """Reads the frames beside labels in their source's own layout."""
     where = f"{place.path}: {name}"
     if attrs.frames_path is not None:
         return Hdf5Reader(place.path, where, place.group, frames_in_group(attrs.frames_path, place.group))
@@ -157,10 +160,10 @@ def read_labels(path: SourcePath, episode: str) -> tuple[Labels, Provenance]:
     """Read the labels of one episode (``demo_3``) of a labelled file.
 
     Returns:
-        Labels of all T frames, from frame 0 on, and what they were made with and from.
+        Labels of all T frames, and their provenance.
 
     Raises:
-        DatasetError: `path` is not readable or has no such episode, or it carries no labels.
+        DatasetError: `path` cannot be read, or has no such episode, or it carries no labels.
 
     """
     with _open_demo(path, episode) as demo:
@@ -172,7 +175,8 @@ def _open_demo(path: SourcePath, episode: str) -> Iterator[h5py.Group]:
     with read_hdf5(path) as file:
         demo = file.get(f"data/{episode}")
         if not isinstance(demo, h5py.Group):
-            raise DatasetError(f"{path}: no episode `{episode}`, it holds {', '.join(demo_names(file)) or 'none'}")
+            names = ", ".join(demo_names(file)) or "none"
+            raise DatasetError(f"{path}: got episode `{episode}`, expected one of those it holds: {names}")
         yield demo
 
 

@@ -1,6 +1,6 @@
-"""What every labelled file in robomimic's layout has beside labels: frames, filter keys, totals, what tools ask for.
+"""Writes what every labelled file in robomimic's layout has beside labels: frames, filter keys, totals, ``env_args``.
 
-Whose labels and demos they are is others' work: `assembly` has fresh ones, `export.robomimic` those of another file.
+`assembly` (fresh labels) and `export.robomimic` (those of another file) write the labels and demos.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 
 _GYM_TYPE = 2
-"""Robomimic's number for environments that it knows nothing special of."""
+"""Robomimic's code for a Gym environment, the least specific one."""
 
 _CHUNK_BYTES = 256 * 1024
-"""About how many bytes of frames lie in one HDF5 chunk."""
+"""Approximate size of an HDF5 chunk of frames."""
 
 
 def create_frames(file: h5py.File, key: str, size: tuple[int, ...]) -> h5py.Dataset:
-    """An empty array (0, H, W, 3) uint8 at `key`, compressed, to be resized as frames of `size` come."""
+    """Create an empty, compressed array (0, H, W, 3) uint8 at `key`, to be extended with frames of `size`, (H, W)."""
     frame_shape = (*size, 3)
     chunk = (max(1, min(16, _CHUNK_BYTES // int(np.prod(frame_shape)))), *frame_shape)
     return file.create_dataset(
@@ -45,14 +45,14 @@ def complete_file(
     masks: Mapping[str, Sequence[str]],
     like: SourcePath | None,
 ) -> None:
-    """Write what is said once a file, when all demos are in it.
+    """Write what is stored once per file; call it when all demos are written.
 
     Args:
-        file: being written; its demos have ``num_samples`` and, where known, ``fps``.
-        model: that made the labels.
-        attrs: of the model's group.
-        masks: names of demos by the name of a filter key.
-        like: the robomimic file whose attributes stay true of this one; None: there is none.
+        file: the file being written; its demos have ``num_samples`` and, where known, ``fps``.
+        model: the model that made the labels.
+        attrs: attributes of the model's group.
+        masks: names of demos, by filter key.
+        like: robomimic file whose attributes to copy; None: there is none.
 
     """
     data = file["data"]
@@ -74,9 +74,9 @@ def _copy_attributes(source: SourcePath, output: h5py.File) -> None:
 
 
 def _describe(data: h5py.Group) -> None:
-    """Say what robomimic's tools ask of every file, where there is no environment to make of it.
+    """Write the ``env_args`` that robomimic's tools require, for data without an environment.
 
-    The frame rate is said where all demos have the same.
+    The frame rate is included if all demos share it.
     """
     rates = {demo.attrs.get("fps") for demo in data.values()}
     fps = rates.pop() if len(rates) == 1 else None

@@ -1,10 +1,10 @@
-"""The schema of labels on disk: an HDF5 group for the labels of an episode, and one for the model that made them.
+"""The schema of labels on disk: one HDF5 group for the labels of an episode, one for the model that made them.
 
     <demo>/latent_actions/{code (T,), latent (T, D), confidence (T,), valid (T,)}    attributes: `Provenance`
-    <demo>/latent_actions/action (T, A)                  where an alignment has decoded the robot's actions
+    <demo>/latent_actions/action (T, A)                  if an alignment decoded the robot's actions
     /latent_action_model/codebook (codes, D)                                        attributes: `FileProvenance`
 
-The model's group lies at the root, since robomimic takes every key of ``data`` for a demo.
+The model's group is at the root because robomimic takes every key of ``data`` for a demo.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MODEL_GROUP = "latent_action_model"
 
 
 def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha256: str | None = None) -> None:
-    """Write the labels of a whole episode into its group `demo`, and their checksum.
+    """Write the labels of a whole episode, and their checksum, into its group `demo`.
 
-    `frames_sha256`: `frames_digest` of the frames that lie in `demo` at the model's size; None: none do.
+    `frames_sha256`: `frames_digest` of the frames stored in `demo` at the model's size; None: none are.
     """
     group = demo.create_group(LABEL_GROUP)
     attrs.write(group)
@@ -42,19 +42,19 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
 
 
 def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
-    """Read the labels in the group `demo`. Raises DatasetError where there are none or they do not fit together."""
+    """Read the labels in the group `demo`. Raises DatasetError if there are none or the arrays do not fit together."""
     attrs = read_attrs_of(demo)
     group = demo[LABEL_GROUP]
     try:
         arrays = (group[key][()] for key in ("code", "latent", "confidence", "valid"))
         labels = Labels(0, *arrays, action=None if attrs.alignment_id is None else group["action"][()])
     except (KeyError, ValueError) as error:
-        raise DatasetError(f"{group.file.filename}: {group.name}: not as Genie writes it: {error}") from error
+        raise DatasetError(f"{group.file.filename}: {group.name}: not the labels that Genie writes: {error}") from error
     return labels, attrs
 
 
 def read_attrs_of(demo: h5py.Group) -> Provenance:
-    """Read only what the labels in the group `demo` were made with. Raises DatasetError as `read_labels_of`."""
+    """Read only the provenance of the labels in the group `demo`. Raises DatasetError if there are none."""
     group = demo.get(LABEL_GROUP)
     if not isinstance(group, h5py.Group):
         raise DatasetError(f"{demo.file.filename}: {demo.name} carries no latent actions")
@@ -62,13 +62,13 @@ def read_attrs_of(demo: h5py.Group) -> Provenance:
 
 
 def is_labelled(path: SourcePath) -> bool:
-    """Whether an HDF5 file carries labels. Raises DatasetError where it is no HDF5 file."""
+    """Whether an HDF5 file carries labels. Raises DatasetError if it is not HDF5."""
     with read_hdf5(path) as file:
         return MODEL_GROUP in file
 
 
 def write_model(file: h5py.File, model: LabelModel, attrs: FileProvenance) -> None:
-    """Write the model's group, in place of one that is there."""
+    """Write the model's group, replacing any that is there."""
     if MODEL_GROUP in file:
         del file[MODEL_GROUP]
     group = file.create_group(MODEL_GROUP)
@@ -77,10 +77,10 @@ def write_model(file: h5py.File, model: LabelModel, attrs: FileProvenance) -> No
 
 
 def read_model(file: h5py.File) -> tuple[LabelModel, FileProvenance]:
-    """Read the model's group. Raises DatasetError where the file is not a labelled one."""
+    """Read the model's group. Raises DatasetError if the file carries no labels."""
     group = file.get(MODEL_GROUP)
     if not isinstance(group, h5py.Group) or "codebook" not in group:
-        raise DatasetError(f"{file.filename}: carries no latent actions, expected a file that Genie has labelled")
+        raise DatasetError(f"{file.filename}: carries no latent actions, expected a file labelled by Genie")
     attrs = FileProvenance.read(group)
     return attrs.model(group["codebook"][()]), attrs
 

@@ -1,6 +1,6 @@
-"""Writes labels in the source's own layout (ALOHA, described HDF5): beside each episode's group, a file for each file.
+"""Writes labels in the source's own layout (ALOHA, described HDF5): in each episode's group, one file per source file.
 
-The output of a folder is a folder of files of the same names; each is whole or not there at all.
+A folder becomes a folder of files of the same names; each is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genie_core.errors import DatasetError
 
 
 def has_own_layout(dataset: Dataset) -> bool:
-    """Whether labels can lie beside each episode: local HDF5 other than robomimic's, each episode in its own group."""
+    """Whether labels fit into each episode's group: local HDF5 other than robomimic's, one group per episode."""
     if dataset.format not in ("aloha", "hdf5") or not isinstance(dataset.path, Path):
         return False
     groups = [(episode.source, _group(episode)) for episode in dataset.episodes if episode.reader.group is not None]
@@ -32,13 +32,12 @@ def has_own_layout(dataset: Dataset) -> bool:
 def write_own_layout(
     output: Path, dataset: Dataset, stored: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
-    """Write those of the dataset's episodes whose names are in `stored`, file by file.
+    """Write the dataset's episodes that are in `stored`, by name, file by file.
 
-    A file of `output` that holds all its labels already stays as it is; one of whose episodes none is stored is not
-    written.
+    A file of `output` that already holds all its labels is left as it is; a file with no stored episode is not written.
 
     Raises:
-        DatasetError: a source cannot be read, or the disk is full; finished files stand, the rest is as before.
+        DatasetError: a source cannot be read, or the disk is full; finished files are kept, others left as they were.
 
     """
     for source, episodes in _by_source(dataset).items():
@@ -55,14 +54,14 @@ def write_own_layout(
 
 
 def target_file(output: Path, dataset: Dataset, source: SourcePath) -> Path:
-    """The file of `output` that has the labels of `source`."""
+    """The file of `output` for the labels of `source`."""
     return output if source == dataset.path else output / PurePosixPath(path_within(source, dataset.path))
 
 
 def _label_file(
     path: Path, groups: Sequence[str], labels: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
-    """Add labels to the source itself; older ones of its episodes go."""
+    """Write labels into the source itself, replacing those of its episodes."""
     with write_hdf5(path, update=True) as atomic:
         for group in groups:
             place = labels.get(group)
@@ -80,7 +79,7 @@ def _label_file(
 def _mirror_file(
     source: Path, target: Path, labels: Mapping[str, StoredLabels], model: LabelModel, attrs: FileProvenance
 ) -> None:
-    """Write a new file with all that `source` holds, linked or copied, and the labels."""
+    """Write a new file with the labels and everything in `source`, linked or copied."""
     opened = {str(parent) for group in labels for parent in (PurePosixPath(group), *PurePosixPath(group).parents)}
     with write_hdf5(target) as atomic:
         with atomic.writing() as file, read_hdf5(source) as there:
@@ -94,7 +93,7 @@ def _mirror_file(
 
 
 def _mirror(source: h5py.Group, target: h5py.Group, opened: set[str], link: str | None, where: str) -> None:
-    """Make `target` hold what `source` does: groups in `opened` as groups, the rest linked (to `link`) or copied."""
+    """Reproduce `source` in `target`: groups in `opened` as groups, the rest linked (to `link`) or copied."""
     for key, value in source.attrs.items():
         target.attrs[key] = value
     for key in source:
@@ -125,20 +124,22 @@ def _group(episode: Episode) -> str:
 
 
 def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exists_is_fine: bool) -> None:
-    """Raise DatasetError where labels in the source's own layout cannot or must not be written to `output`."""
+    """Raise DatasetError if labels in the source's own layout cannot or must not be written to `output`."""
     source = Path(str(dataset.path)).resolve()
     resolved = output.resolve()
     if frames == "in_place":
         if resolved != source:
-            raise DatasetError(f"{output}: to label in place the output is the source itself, {source}")
+            raise DatasetError(
+                f"{output}: labelling in place: got another output, expected the source itself, {source}"
+            )
         for file in _by_source(dataset):
             if not exists_is_fine and _has_labels(file):
                 raise DatasetError(f"{file}: carries labels already; resume them, or overwrite them")
         return
     if resolved == source or resolved.is_relative_to(source):
-        raise DatasetError(f"{output}: is the source itself or lies in it; choose another place, or label in place")
+        raise DatasetError(f"{output}: is the source itself or lies in it; choose another output, or label in place")
     if source.is_dir() and output.is_file():
-        raise DatasetError(f"{output}: is a file, expected a folder for the labelled files of {source}")
+        raise DatasetError(f"{output}: got a file, expected a folder for the labelled files of {source}")
     if source.is_file() and output.is_dir():
         raise DatasetError(f"{output}: cannot be written: it is a folder")
     if not exists_is_fine and output.exists():
@@ -146,14 +147,14 @@ def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exis
     for file in _by_source(dataset):
         target = target_file(output, dataset, file)
         if target.exists() and not _has_labels(target):
-            raise DatasetError(f"{target}: is there and carries no labels, so it is not replaced; choose another place")
+            raise DatasetError(f"{target}: exists and carries no labels, so it is not replaced; choose another output")
 
 
 def _has_labels(path: SourcePath) -> bool:
     try:
         return is_labelled(path)
     except DatasetError:
-        return False  # its own episodes say what is wrong with it
+        return False  # reading its episodes says what is wrong with it
 
 
 __all__ = ["check_own_output", "has_own_layout", "target_file", "write_own_layout"]

@@ -1,6 +1,6 @@
-"""Whether a labelled file is still what was written: checksums, provenance, frames, and what unfinished runs left.
+"""Verifies labelled files: checksums, provenance, frames, and leftovers of unfinished runs.
 
-Reads everything and changes nothing. What is wrong comes with how to mend it.
+Reads everything, changes nothing, and says how to mend each problem.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from genie_core.data.storage.location import source_path
 from genie_core.data.storage.lock import read_owner
 from genie_core.errors import DatasetError, GenieError
 
-_RELABEL = "label them again: the same `genie label` command with --resume keeps what is good, --overwrite nothing"
+_RELABEL = "label again: the same `genie label` command with --resume keeps good episodes, with --overwrite none"
 _FRAMES_READ = 64
 
 
 class Finding(BaseModel):
-    """One thing that is wrong.
+    """One problem.
 
     Attributes:
         where: a file, or an episode in it.
         problem: what is wrong.
-        mend: what to do about it.
+        mend: how to mend it.
 
     """
 
@@ -47,15 +47,15 @@ class Finding(BaseModel):
 
 
 class Verification(BaseModel):
-    """What was found.
+    """Result of a verification.
 
     Attributes:
-        path: the file or folder.
-        episodes: how many carry labels.
-        checksums: of these, how many bear a checksum and are as they were written.
-        bundle: the bundle of the labels, where it was found; None: it is not in the folders that were looked in.
-        problems: what is wrong; empty: nothing is.
-        notes: what is worth knowing and not wrong.
+        path: the file or folder verified.
+        episodes: number of labelled episodes.
+        checksums: how many of them have a checksum that matches.
+        bundle: where the labels' bundle is; None: not found in the folders searched.
+        problems: what is wrong.
+        notes: what is worth knowing but not wrong.
 
     """
 
@@ -68,7 +68,7 @@ class Verification(BaseModel):
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
@@ -77,12 +77,12 @@ def verify_labelled(
     find_bundle: Callable[[str], str | None] = lambda bundle_id: None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Look at a file that `genie label` has written, or a folder of such files, and at what lies beside it.
+    """Verify a file written by `genie label`, or a folder of such files, and what lies beside it.
 
     Args:
-        path: the output of a labelling.
-        find_bundle: says where the bundle of an identity is; None: not at hand.
-        advance: is told how many episodes of how many are done.
+        path: output of `genie label`.
+        find_bundle: returns where the bundle with a given identity is; None: not at hand.
+        advance: called with the numbers of episodes done and in all.
 
     Raises:
         DatasetError: there is nothing at `path`, finished or not.
@@ -108,7 +108,7 @@ def verify_labelled(
         advance(number + 1, found.episodes)
     unsigned = found.episodes - found.checksums - len({finding.where for finding in found.problems} & _named(labelled))
     if unsigned > 0:
-        found.notes.append(f"{unsigned} episodes bear no checksum: they were labelled by a version before 0.2")
+        found.notes.append(f"{unsigned} episodes have no checksum: they were labelled by a version before 0.2")
     return found
 
 
@@ -126,8 +126,8 @@ def _check_model(labelled: LabelledFile, find_bundle: Callable[[str], str | None
         found.problems.append(
             Finding(
                 where=where,
-                problem=f"the codebook's SHA-256 is {labelled.model.codebook_sha256[:12]}, "
-                f"what was written had {attrs.codebook_sha256[:12]}",
+                problem=f"codebook: got SHA-256 {labelled.model.codebook_sha256[:12]}, "
+                f"expected {attrs.codebook_sha256[:12]}",
                 mend=_RELABEL,
             )
         )
@@ -174,22 +174,22 @@ def _check_episode(labelled: LabelledFile, name: str, sources: dict[str, str | N
 def _misfits(labelled: LabelledFile, labels: Labels, attrs: Provenance) -> Iterator[str]:
     codes, dim = labelled.model.codebook.shape
     if attrs.bundle_id != labelled.attrs.bundle_id:
-        yield f"was labelled by bundle {attrs.bundle_id[:12]}, the file's model is {labelled.attrs.bundle_id[:12]}"
+        yield f"bundle: got {attrs.bundle_id[:12]}, expected the file's, {labelled.attrs.bundle_id[:12]}"
     if labels.latent.shape[1] != dim or labels.code.max(initial=0) >= codes:
         yield (
-            f"has latents of {labels.latent.shape[1]} and codes up to {labels.code.max(initial=0)}, "
-            f"the codebook has {dim} and {codes} codes"
+            f"labels: got latents of {labels.latent.shape[1]} numbers and codes up to {labels.code.max(initial=0)}, "
+            f"expected {dim} and codes below {codes}, as in the codebook"
         )
     if labels.valid[max(0, len(labels) - attrs.step) :].any():
-        yield f"has valid labels in its last {attrs.step} frames, which have no transition"
+        yield f"labels: got valid ones in the last {attrs.step} frames, expected none: no transition starts there"
 
 
 def _frames_problem(episode: Episode | None, labels: Labels, frames_sha256: str | None) -> str | None:
-    """What is wrong with the frames of an episode, all of which are read."""
+    """Read all frames of an episode and say what is wrong with them; None: nothing."""
     if episode is None:
         return None
     if episode.num_frames != len(labels):
-        return f"has {episode.num_frames} frames and {len(labels)} labels"
+        return f"got {episode.num_frames} frames, expected {len(labels)}, one for each label"
     digest = frames_digest(episode.chunks(_FRAMES_READ))
     if frames_sha256 is not None and digest != frames_sha256:
         return "the frames are not what was written: their SHA-256 differs"
@@ -197,27 +197,27 @@ def _frames_problem(episode: Episode | None, labels: Labels, frames_sha256: str 
 
 
 def _source_change(attrs: Provenance) -> str | None:
-    """How the file that was labelled differs from what it was; None where it does not, or lies behind a URL."""
+    """How the labelled source has changed since; None if it has not, or is behind a URL."""
     source = source_path(attrs.source)
     if not isinstance(source, Path):
         return None
     try:
         status = source.stat()
     except OSError:
-        return "is not there any more"
+        return "no longer exists"
     if status.st_size != attrs.source_size:
-        return f"has changed since: {status.st_size} bytes, then {attrs.source_size}"
+        return f"has changed since: got {status.st_size} bytes, expected {attrs.source_size}"
     if status.st_mtime_ns == attrs.source_mtime_ns:
         return None
     if attrs.source_sha256 is None:
-        return "has changed since: its time is another"
+        return "has changed since: its modification time differs"
     with source.open("rb") as file:
         same = hashlib.file_digest(file, "sha256").hexdigest() == attrs.source_sha256
-    return None if same else "has changed since: its SHA-256 is another"
+    return None if same else "has changed since: its SHA-256 differs"
 
 
 def _unfinished(path: Path) -> Iterator[Finding]:
-    """What runs have left beside `path` that are under way, or were stopped."""
+    """Leftovers beside `path` of runs that are under way or were stopped."""
     folder = journal_folder(path)
     if folder.is_dir():
         parts, owner = len(list(folder.glob("*.hdf5"))), read_owner(folder)
@@ -225,24 +225,24 @@ def _unfinished(path: Path) -> Iterator[Finding]:
         yield Finding(
             where=str(folder),
             problem=f"holds {parts} finished episodes of a run that is under way or was stopped{by}",
-            mend="run its `genie label` command again: it goes on from there; or remove the folder",
+            mend="run its `genie label` command again to continue, or remove the folder",
         )
     for left in leftovers(path.parent, of=path.name):
         yield Finding(
-            where=str(left), problem="was left by a killed process", mend="it goes when Genie next writes there"
+            where=str(left), problem="was left by a killed process", mend="Genie removes it when it next writes there"
         )
 
 
 def _mend_file(path: Path) -> str:
     if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
-        return "restore it from a copy, or label anew with --overwrite"
-    return "name a file or folder that `genie label` has written"
+        return "restore it from a copy, or label again with --overwrite"
+    return "name a file or folder written by `genie label`"
 
 
 def _mend_frames(labelled: LabelledFile) -> str:
     if labelled.attrs.frames in ("link", "in_place"):
-        return "put the frames' file back as it was, or label it anew with --overwrite"
-    return "label it anew with --overwrite"
+        return "restore the file of the frames, or label again with --overwrite"
+    return "label again with --overwrite"
 
 
 __all__ = ["Finding", "Verification", "verify_labelled"]

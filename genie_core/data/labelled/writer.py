@@ -1,6 +1,6 @@
-"""Writes labelled files episode by episode, so that whatever stops a run, its finished episodes stand.
+"""Writes labelled files episode by episode, so that finished episodes survive whatever stops a run.
 
-Each finished episode goes to the journal at once; the output appears, complete, when `LabelWriter.finish` is called.
+Each finished episode goes to the journal at once; `LabelWriter.finish` makes the complete output appear.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from genie_core.errors import DatasetError
 
 
 class LabelWriter:
-    """Writes the labels of one dataset to one file, which is its own until `finish` or `close`. One thread at a time.
+    """Writes the labels of a dataset to one file, which it locks until `finish` or `close`. Not thread-safe.
 
     Usage::
 
@@ -67,24 +67,23 @@ class LabelWriter:
         existing: Existing = "refuse",
         created: datetime | None = None,
     ) -> None:
-        """Prepare to write, and find the episodes that an earlier run has finished.
+        """Prepare to write, and find the episodes that an earlier run finished.
 
         Args:
-            output: file to write; to label in place the dataset's own path.
-            dataset: what is labelled; every episode of it should be.
-            model: what makes the labels.
+            output: file to write; the dataset's own path to label in place.
+            dataset: the dataset, of which every episode should be labelled.
+            model: the model that makes the labels.
             step: transition length in frames; None: from each episode's frame rate and the model's.
             density: which frames are labelled.
-            frames: where the output has its frames; None: ``link`` for HDF5 sources, ``model`` for all others.
-            transport: how frames go to the model.
-            alignment: what decodes the robot's actions that come with the labels; None: none come.
-            existing: what to do where the output exists (in place: carries labels) already.
-            created: the time that the labels bear; None: now.
+            frames: where the output keeps frames; None: ``link`` for HDF5 sources, ``model`` for all others.
+            transport: how frames are sent to the model.
+            alignment: alignment that decodes the robot's actions; None: none.
+            existing: what to do if the output already exists (in place: carries labels).
+            created: creation time to record; None: now.
 
         Raises:
-            DatasetError: the output exists, lies where it must not or cannot be written; another process writes it;
-                or what an earlier run left there, or in its journal, is of other settings or of a source that has
-                changed since.
+            DatasetError: the output exists, lies in a forbidden place, cannot be written or is locked by another
+                process; or an earlier run left labels of other settings, or of a source that has changed since.
 
         """
         self._dataset = dataset
@@ -100,7 +99,7 @@ class LabelWriter:
         check_output(self._output, dataset, self._frames, existing)
         self._layout = _own_layout(dataset, self._frames)
         self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
-        # One that is missing stops its own episodes only: those may be left out. One behind a URL is asked for later.
+        # A missing source only stops its own episodes, which may be left out. Sources behind URLs are looked up later.
         sources = {episode.source for episode in dataset.episodes}
         self._stamps: dict[SourcePath, tuple[int, int]] = {
             source: size_and_time(source) for source in sources if isinstance(source, Path) and source.exists()
@@ -124,7 +123,7 @@ class LabelWriter:
         self.close()
 
     def close(self) -> None:
-        """Let others write the output; finished episodes stand, for the next run to go on from. May be called again."""
+        """Release the output; finished episodes are kept for the next run to continue from. Idempotent."""
         self._journal.close()
 
     def pending(self) -> list[Episode]:
@@ -132,12 +131,12 @@ class LabelWriter:
         return [episode for episode in self._dataset.episodes if episode.name not in self._stored]
 
     def step(self, episode: Episode) -> Step:
-        """Return the transition length that the labels of `episode` must have. Raises DatasetError if it is unknown."""
+        """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
         return resolve_step(episode.fps, self._model.model_fps, self._step)
 
     @contextmanager
     def episode(self, episode: Episode) -> Iterator[EpisodePart]:
-        """Write one episode: when the block ends it is finished for good, when the block raises nothing is kept of it.
+        """Write one episode: it is durable when the block ends; if the block raises, none of it is kept.
 
         Raises:
             DatasetError: labels or frames do not fit the episode, or the disk is full.
@@ -150,7 +149,7 @@ class LabelWriter:
             part = EpisodePart(atomic, episode, self._model, self._alignment, keep_frames=keep_frames)
             yield part
             labels = part.complete_labels()
-            if isinstance(episode.source, Path):  # one behind a URL is asked for at the end only
+            if isinstance(episode.source, Path):  # sources behind URLs are checked at the end only
                 self._check_source(episode.source)
             computed = attrs.model_copy(update={"computation": part.computation})
             with atomic.writing() as file:
@@ -158,18 +157,21 @@ class LabelWriter:
         self._stored[episode.name] = StoredLabels(path, "/")
 
     def add(self, episode: Episode, labels: Labels, frames_THWC: Iterable[Frames] = ()) -> None:
-        """Write one episode at once: all its labels and, for ``frames="model"``, its frames in chunks of any length."""
+        """Write one episode in one call: all its labels and, for ``frames="model"``, its frames in any chunks."""
         with self.episode(episode) as part:
             for chunk_THWC in frames_THWC:
                 part.add_frames(chunk_THWC)
             part.add_labels(labels)
 
     def finish(self, *, allow_missing: bool = False) -> Path:
-        """Make the output of the finished episodes, in the dataset's order, remove the journal and return the path.
+        """Write the output from the finished episodes, in the dataset's order, and remove the journal.
+
+        Returns:
+            The output's path.
 
         Raises:
             DatasetError: no episode is finished, or some are missing without `allow_missing`; a source has changed
-                since this writer was made; or the output cannot be written. The finished episodes stand.
+                since this writer was made; or the output cannot be written. Finished episodes are kept.
 
         """
         missing = self.pending()
@@ -185,7 +187,7 @@ class LabelWriter:
 
     def _check_source(self, source: SourcePath) -> None:
         if size_and_time(source) != self._stamps[source]:
-            raise DatasetError(f"{source}: the file has changed while it was labelled; label it again")
+            raise DatasetError(f"{source}: the file changed while it was being labelled; label it again")
 
     def _write_output(self) -> None:
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
@@ -199,7 +201,7 @@ class LabelWriter:
             assemble(self._output, self._dataset, self._stored, self._model, attrs)
 
     def _find_finished(self) -> None:
-        """Take over the episodes that earlier runs have finished."""
+        """Take over the episodes that earlier runs finished."""
         is_own = self._journal.is_old and self._was_written_from_the_journal()
         self._may_exist = self._may_exist or is_own
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)
@@ -208,10 +210,10 @@ class LabelWriter:
         self._stored |= self._find_parts(self.pending())
 
     def _was_written_from_the_journal(self) -> bool:
-        """Whether a run was killed while it wrote the output, or after that and before its journal was removed.
+        """Whether a run was killed while writing the output, or after that but before its journal was gone.
 
-        In part where the output is a folder, otherwise whole, it holds the very labels that the journal holds, or did
-        before it was removed in part.
+        Then the output holds the same labels as the journal: all of them or, if it is a folder, some; the journal may
+        be partly removed already.
         """
         try:
             written = self._written()
@@ -229,7 +231,7 @@ class LabelWriter:
         return written.items() <= parts.items() or parts.items() <= written.items()
 
     def _written(self) -> dict[str, Provenance]:
-        """What the labels in the output were made with, by the episode's name in the dataset."""
+        """Provenance of the labels in the output, by the episode's name in the dataset."""
         if not self._output.exists() or not carries_labels(self._output):
             return {}
         labelled = open_labelled(self._output)
@@ -246,14 +248,14 @@ class LabelWriter:
             try:
                 with read_hdf5(path) as file:
                     attrs, is_whole = read_attrs_of(file), is_intact(file[LABEL_GROUP]) is not False
-            except DatasetError:  # the disk has lost of it what a killed run cannot
+            except DatasetError:  # the disk damaged it: a killed run leaves no part half written
                 is_whole = False
             if is_whole and self._may_take_over(path, episode, attrs, same_source=True):
                 parts[episode.name] = StoredLabels(path, "/")
         return parts
 
     def _find_labelled(self) -> dict[str, StoredLabels]:
-        """Episodes that the output of an earlier run holds, where it is to be resumed."""
+        """Episodes in the output of an earlier run that this one resumes."""
         in_place = self._frames == "in_place"
         if not self._output.exists():
             return {}
@@ -261,7 +263,7 @@ class LabelWriter:
             return {}
         labelled = open_labelled(self._output)
         if labelled.attrs.frames != self._frames:
-            raise DatasetError(f"{self._output}: frames: there is {labelled.attrs.frames}, expected {self._frames}")
+            raise DatasetError(f"{self._output}: frames: got {labelled.attrs.frames}, expected {self._frames}")
         episodes = {episode.name: episode for episode in self._dataset.episodes}
         found = {}
         for demo in labelled.episodes:
@@ -274,12 +276,12 @@ class LabelWriter:
         return found
 
     def _may_take_over(self, path: Path, episode: Episode, there: Provenance, *, same_source: bool) -> bool:
-        """Whether labels of an earlier run are what this one would make; raises DatasetError where they are not."""
+        """Whether labels of an earlier run are what this run would make. Raises DatasetError if they are not."""
         difference = there.difference(self._attrs(episode), same_source=same_source)
         if difference and self._existing != "overwrite":
             raise DatasetError(
-                f"{path}: labels of {episode.name} are there with {difference}; "
-                "keep their settings and their source, or overwrite them"
+                f"{path}: labels of {episode.name}: got {difference}; "
+                "use the same settings and source, or overwrite them"
             )
         return difference is None
 
@@ -304,7 +306,7 @@ class LabelWriter:
         )
 
     def _sha256(self, source: SourcePath) -> str | None:
-        """Hash of a source that is cheap to hash, once for all its episodes."""
+        """SHA-256 of a source if it is cheap to compute; computed once for all its episodes."""
         if source not in self._hashes:
             self._hashes[source] = cheap_sha256(source)
         return self._hashes[source]
@@ -341,7 +343,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _own_layout(dataset: Dataset, frames: FramesMode) -> Literal["aloha", "hdf5"] | None:
-    """The format in whose layout labels are written; None: robomimic's."""
+    """Format in whose layout labels are written; None: robomimic's."""
     if not keeps_layout(dataset, frames):
         return None
     return "aloha" if dataset.format == "aloha" else "hdf5"

@@ -175,7 +175,7 @@ def test_labels_of_two_alignments_never_mix(tmp_path: Path) -> None:
     dataset = open_dataset(make_robomimic(tmp_path / "a.hdf5", size=8))
     label(dataset, tmp_path / "out.hdf5", alignment=ALIGNMENT)
     for other in (None, replace(ALIGNMENT, alignment_id="c" * 64)):
-        with pytest.raises(DatasetError, match=r"with alignment_id aaa.*keep their settings"):
+        with pytest.raises(DatasetError, match=r"got alignment_id aaa.*use the same settings"):
             label(dataset, tmp_path / "out.hdf5", existing="resume", alignment=other)
     assert label(dataset, tmp_path / "out.hdf5", existing="resume", alignment=ALIGNMENT) == {}
     # Nor do those of an unfinished run.
@@ -196,7 +196,7 @@ def test_actions_that_are_missing_from_a_file_are_missed(tmp_path: Path) -> None
     label(open_dataset(make_robomimic(tmp_path / "a.hdf5", size=8)), tmp_path / "out.hdf5", alignment=ALIGNMENT)
     with h5py.File(tmp_path / "out.hdf5", "a") as file:
         del file["data/demo_0/latent_actions/action"]
-    with pytest.raises(DatasetError, match=r"not as Genie writes it.*action"):
+    with pytest.raises(DatasetError, match=r"not the labels that Genie writes.*action"):
         open_labelled(tmp_path / "out.hdf5").labels("demo_0")
 
 
@@ -280,13 +280,11 @@ def test_episodes_without_a_transition_are_written_all_invalid(tmp_path: Path, f
 
 def test_reading_says_what_is_missing(tmp_path: Path) -> None:
     source = make_robomimic(tmp_path / "a.hdf5", size=8)
-    with pytest.raises(
-        DatasetError, match=r"a\.hdf5: carries no latent actions, expected a file that Genie has labelled"
-    ):
+    with pytest.raises(DatasetError, match=r"a\.hdf5: carries no latent actions, expected a file labelled by Genie"):
         open_labelled(source)
     with pytest.raises(DatasetError, match="demo_0 carries no latent actions"):
         read_labels(source, "demo_0")
-    with pytest.raises(DatasetError, match="no episode `demo_7`, it holds demo_0, demo_1"):
+    with pytest.raises(DatasetError, match="got episode `demo_7`, expected one of those it holds: demo_0, demo_1"):
         read_labels(source, "demo_7")
 
 
@@ -297,7 +295,7 @@ def test_damaged_labels_are_named(tmp_path: Path) -> None:
         del file["data/demo_0/latent_actions/code"]
         file["data/demo_0/latent_actions/code"] = np.zeros(3, np.uint16)
         del file["data/demo_1/latent_actions"].attrs["step"]
-    with pytest.raises(DatasetError, match=r"demo_0/latent_actions: not as Genie writes it: labels disagree"):
+    with pytest.raises(DatasetError, match=r"demo_0/latent_actions: not the labels that Genie writes: labels disagree"):
         read_labels(source, "demo_0")
     with pytest.raises(DatasetError, match=r"demo_1/latent_actions: wrong attributes: step: Field required"):
         read_labels(source, "demo_1")

@@ -95,7 +95,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path, source: Pa
         ({"model": make_label_model(codes=9)}, "codebook_sha256"),
         ({"step": 3}, "step: there is None, expected 3"),
         ({"fps": 20.0}, r"fps: there is None, expected 20\.0"),
-        ({"frames": "copy"}, "frames: there is link, expected copy"),
+        ({"frames": "copy"}, "frames: got link, expected copy"),
     ],
 )
 def test_labels_of_other_settings_never_mix(
@@ -115,9 +115,9 @@ def test_a_source_that_has_changed_is_noticed(tmp_path: Path, source: Path) -> N
     writer, _ = open_writer(source, output)
     label(writer, 4)
     os.utime(source, ns=(0, 0))
-    with pytest.raises(DatasetError, match=r"a\.hdf5: the file has changed while it was labelled"):
+    with pytest.raises(DatasetError, match=r"a\.hdf5: the file changed while it was being labelled"):
         writer.finish()
-    with pytest.raises(DatasetError, match="labels of demo_0 are there with source_mtime_ns"):
+    with pytest.raises(DatasetError, match="labels of demo_0: got source_mtime_ns"):
         open_writer(source, output)
     assert len(open_writer(source, output, existing="overwrite")[0].pending()) == 4
 
@@ -146,7 +146,7 @@ def test_resuming_a_finished_output_changes_nothing(tmp_path: Path, source: Path
     assert again.pending() == []
     again.finish()
     assert output.read_bytes() == before
-    with pytest.raises(DatasetError, match="labels of demo_0 are there with step 1, expected 2"):
+    with pytest.raises(DatasetError, match="labels of demo_0: got step 1, expected 2"):
         open_writer(source, output, existing="resume", step=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "out.hdf5"]
 
@@ -312,7 +312,7 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path, source: Path) -> None:
         ("a.hdf5", None, "is the source itself"),
         (".", None, "it is a folder, or lies in none that exists"),
         ("gone/out.hdf5", None, "it is a folder, or lies in none that exists"),
-        ("out.hdf5", "in_place", "the output is the source itself"),
+        ("out.hdf5", "in_place", "expected the source"),
         ("out.hdf5", "model", "frames: got model, expected one of link, copy, in_place, none for a robomimic source"),
     ],
 )

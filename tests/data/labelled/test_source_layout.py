@@ -116,7 +116,7 @@ def test_described_files_have_labels_beside_each_episodes_group(tmp_path: Path, 
     with h5py.File(output) as file:
         assert "latent_actions" in file["trajectories/9"]
         assert file["trajectories/about"].asstr()[()] == "nothing"
-    with pytest.raises(DatasetError, match="no episode `demo_0`, it holds 2, 9, 16"):
+    with pytest.raises(DatasetError, match="got episode `demo_0`, expected one of those it holds: 2, 9, 16"):
         labelled.labels("demo_0")
 
 
@@ -214,13 +214,13 @@ def test_what_must_not_be_written_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DatasetError, match=message):
             label(open_aloha(source), output, "copy")
-    with pytest.raises(DatasetError, match="the output is the source itself"):
+    with pytest.raises(DatasetError, match="expected the source itself"):
         label(open_aloha(source), tmp_path / "out", "in_place")
     raw = make_folder(tmp_path / "raw")
     with pytest.raises(DatasetError, match="carries no labels, so it is not replaced"):
         label(open_aloha(source), raw, "copy", existing="overwrite")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DatasetError, match="is a file, expected a folder"):
+    with pytest.raises(DatasetError, match="got a file, expected a folder"):
         label(open_aloha(source), tmp_path / "file", "link")
 
 

@@ -110,7 +110,7 @@ def test_frames_and_codebook_that_changed_are_found(tmp_path: Path) -> None:
     assert problems(output) == ["the frames are not what was written: their SHA-256 differs"]
     with h5py.File(output, "a") as file:
         file["latent_action_model/codebook"][0, 0] = 9
-    assert problems(output)[0].startswith("the codebook's SHA-256 is ")
+    assert problems(output)[0].startswith("codebook: got SHA-256 ")
 
 
 def test_a_file_that_lost_its_end_is_a_problem_and_not_a_crash(tmp_path: Path, source: Path) -> None:
@@ -127,12 +127,12 @@ def test_a_source_that_went_or_changed_matters_to_links_and_is_noted_elsewhere(t
     assert problems(links) == []
     content = source.read_bytes()
     source.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert problems(links)[0] == "its frames are links to what has changed since: its SHA-256 is another"
+    assert problems(links)[0] == "its frames are links to what has changed since: its SHA-256 differs"
     source.rename(tmp_path / "moved.hdf5")
     assert "the frames cannot be read" in problems(links)[1]
     found = verify_labelled(copies)
     assert found.is_good
-    assert f"{source} is not there any more" in found.notes
+    assert f"{source} no longer exists" in found.notes
 
 
 def test_what_unfinished_runs_left_is_told_and_the_same_command_mends_it(tmp_path: Path, source: Path) -> None:
@@ -162,7 +162,7 @@ def test_labels_without_checksums_are_told_from_damaged_ones(tmp_path: Path, sou
             del file[f"data/{name}/latent_actions"].attrs["sha256"]
     found = verify_labelled(output)
     assert (found.is_good, found.checksums) == (True, 0)
-    assert "3 episodes bear no checksum: they were labelled by a version before 0.2" in found.notes
+    assert "3 episodes have no checksum: they were labelled by a version before 0.2" in found.notes
 
 
 def test_the_checksum_is_the_same_on_every_machine_and_for_all_time(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_remote_source_that_changes_is_never_labelled_half_and_half(tmp_path: 
     for episode in dataset.episodes:
         writer.add(episode, make_labels(12))
     memory.pipe("/bucket/set.hdf5", (tmp_path / "set.hdf5").read_bytes())
-    with pytest.raises(DatasetError, match="has changed while it was labelled"):
+    with pytest.raises(DatasetError, match="changed while it was being labelled"):
         writer.finish()
 
 
