@@ -1,4 +1,4 @@
-"""The report of an alignment: error by number of labels, as JSON and as a Markdown page."""
+"""Writes the report of an alignment: error by number of labels, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ TableRow = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """What was found, and how.
+    """Results of an alignment study.
 
     Attributes:
-        facts: what was fitted on what; JSON's types.
-        actions: names of the A numbers of an action.
-        scores: by budget and by way.
-        supervised: the bound; None where it was left out.
+        facts: what was fitted, and on which data; JSON's types.
+        actions: names of the A components of an action.
+        scores: by budget and by method.
+        supervised: the bound; None if it was left out.
         held_out: names of the episodes scored on.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     """
 
@@ -52,7 +52,7 @@ class AlignmentReport:
     seed: int
 
     def rows(self) -> list[TableRow]:
-        """The rows of the main table: the error by budget and by way, then the bound."""
+        """Rows of the main table: the error by budget and by method, then the bound."""
         rows = [
             (f"{budget:,}", WAYS[way], *self._words(score))
             for budget, ways in self.scores.items()
@@ -61,7 +61,7 @@ class AlignmentReport:
         return rows + ([] if self.supervised is None else [("all", SUPERVISED, *self._words(self.supervised))])
 
     def content(self) -> dict[str, Any]:
-        """What report.json holds. Numbers that are undefined are null."""
+        """Contents of report.json. Undefined numbers are null."""
         budgets = [
             {"budget": budget, "ways": {way: self._details(score) for way, score in ways.items()}}
             for budget, ways in self.scores.items()
@@ -70,14 +70,14 @@ class AlignmentReport:
         return {**self.facts, "held_out": list(self.held_out), "budgets": budgets, "supervised": bound}
 
     def markdown(self) -> str:
-        """The page: the main table, then every number of the action at the largest budget."""
+        """The Markdown page: the main table, then each component of the action at the largest budget."""
         lines = [f"# Alignment of {self.facts['bundle']} to the actions of {self.facts['dataset']}", ""]
         lines += [f"- {key}: `{value}`" for key, value in self.facts.items()]
         lines += ["", *_table(("labels", "way", "error", "95% interval"), self.rows(), "rlrr")]
         lines += [
             "",
-            "Error: squared error over variance, averaged over the numbers of the action that vary, on episodes held "
-            "out. 0 is perfect, 1 is as good as always saying the mean. Intervals: bootstrap over episodes and draws.",
+            "Error: squared error over variance, averaged over the components of the action that vary, on held-out "
+            "episodes. 0 is perfect, 1 is no better than the mean. Intervals: bootstrap over episodes and draws.",
         ]
         if self.scores:
             lines += ["", *_table(*self._by_number())]
@@ -93,7 +93,7 @@ class AlignmentReport:
             write_text(folder / name, text)
 
     def _by_number(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
-        """R2 and error of every number of the action at the largest budget: headings, rows and alignment."""
+        """R2 and error of each component of the action at the largest budget: headings, rows and column alignment."""
         ways = list(self.scores.values())[-1]
         shown = [("dictionary", ways["dictionary"]), ("regressor", ways["regressor"])]
         shown += [] if self.supervised is None else [("supervised", self.supervised)]
@@ -122,7 +122,7 @@ class AlignmentReport:
 
 
 def held_out(score: Score) -> HeldOut:
-    """The errors in numbers: over all episodes, the mean of the draws."""
+    """Errors as numbers, over all episodes, averaged over the draws."""
     sums_4A = score.pooled_4A
     by_seed_S = error_over_variance(score.sums_SE4A.sum(axis=1))
     share_A = r2(score.sums_SE4A.sum(axis=1)).mean(axis=0)
@@ -146,7 +146,7 @@ def _variance(sums_4A: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any,
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> list[str]:
-    """A Markdown table; `alignment` has an l or an r for each column."""
+    """A Markdown table; `alignment` has an l or r per column."""
     rules = ["---" if side == "l" else "---:" for side in alignment]
     return ["| " + " | ".join(cells) + " |" for cells in (heads, rules, *rows)]
 

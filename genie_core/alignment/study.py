@@ -1,7 +1,7 @@
-"""How good an alignment is for how many labelled transitions: fitted on some episodes, scored on others.
+"""Alignment error by number of labelled transitions, on held-out episodes.
 
-Every way to read actions off labels is fitted on the same transitions, drawn anew for each seed; beside them stands
-supervised inverse dynamics with all labels, the bound.
+Every method is fitted on the same transitions, drawn anew for each seed; the bound is supervised inverse dynamics with
+all labels.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from genie_core.statistics.probes import fit_mlp
 BUDGETS = (10, 50, 200, 1000)
 
 Draw = Literal["transitions", "episodes"]
-"""``transitions``: at random from all. ``episodes``: whole episodes, one after another, until there are enough."""
+"""How labelled transitions are drawn: ``transitions`` at random, or whole ``episodes`` until there are enough."""
 
 Method = Callable[["Sample", int], Callable[[Inputs], Array]]
-"""From labelled transitions and a seed to a function that reads actions (N, A) off inputs."""
+"""Fits labelled transitions with a seed; the result predicts actions (N, A) from inputs."""
 
 
 class StudyOptions(BaseModel):
@@ -70,7 +70,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class HeldOutSplit:
-    """Whole episodes to fit on and to score on; `observation` was found on the frames of those to fit on."""
+    """Episodes to fit on and episodes to score on; `observation` was fitted on frames of the former."""
 
     fit: Sequence[AlignedEpisode]
     held_out: Sequence[AlignedEpisode]
@@ -78,7 +78,7 @@ class HeldOutSplit:
     codes: int
 
     def sample(self) -> Sample:
-        """All labelled transitions of the episodes to fit on."""
+        """All labelled transitions of the training episodes."""
         return Sample(
             Inputs.concatenate([inputs_of(e, self.observation) for e in self.fit]),
             np.concatenate([e.action_SA for e in self.fit]),
@@ -88,29 +88,29 @@ class HeldOutSplit:
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one way on the held-out episodes: `sums_SE4A` of `residual_sums` by seed and episode."""
+    """Errors of one method on the held-out episodes: `residual_sums` by seed and episode, `sums_SE4A`."""
 
     sums_SE4A: Array
 
     @property
     def pooled_4A(self) -> Array:
-        """Over all episodes, the mean of the seeds."""
+        """Error over all episodes, averaged over seeds."""
         pooled: Array = self.sums_SE4A.sum(axis=1).mean(axis=0)
         return pooled
 
 
 def split_episodes(material: AlignedSet, hold_out: float, codes: int, seed: int, size: tuple[int, int]) -> HeldOutSplit:
-    """Hold out a share of the episodes, at least one where the share is above 0.
+    """Hold out a share of the episodes, at least one if the share is above 0.
 
     Raises:
-        DatasetError: there is a single episode and it should be held out.
+        DatasetError: there is only one episode, and it would be held out.
 
     """
     count = len(material.episodes)
     aside = min(count - 1, max(1, round(count * hold_out))) if hold_out else 0
     if hold_out and not aside:
         raise DatasetError(
-            f"{material.labelled.path}: 1 episode with labels and actions, expected 2 or more to hold one out for "
+            f"{material.labelled.path}: got 1 episode with labels and actions, expected at least 2 to hold one out for "
             "scoring; --hold-out 0 fits without scoring"
         )
     held = set(np.random.default_rng(seed).permutation(count)[:aside].tolist())
@@ -121,7 +121,7 @@ def split_episodes(material: AlignedSet, hold_out: float, codes: int, seed: int,
 
 
 def inputs_of(episode: AlignedEpisode, observation: Observation | None) -> Inputs:
-    """What actions are read off, for each labelled transition of an episode."""
+    """Inputs from which actions are predicted, one per labelled transition of an episode."""
     seen = None
     if observation is not None and episode.thumbnail_TF is not None:
         seen = observation.project(episode.thumbnail_TF[episode.frame_S])
@@ -129,17 +129,17 @@ def inputs_of(episode: AlignedEpisode, observation: Observation | None) -> Input
 
 
 def draw_rows(sample: Sample, budget: int, draw: Draw, seed: int) -> NDArray[np.int64]:
-    """Which transitions are labelled: a larger budget contains the smaller ones of the same seed.
+    """Draw which transitions are labelled; a larger budget contains the smaller ones of the same seed.
 
     Raises:
-        DatasetError: there are fewer.
+        DatasetError: there are fewer transitions than `budget`.
 
     """
     there = len(sample.inputs)
     if budget > there:
         raise DatasetError(
-            f"budget: got {budget}, there are {there} labelled transitions with actions in the "
-            f"{len(np.unique(sample.episode_N))} episodes to fit on"
+            f"budget: got {budget}, expected at most {there}, the labelled transitions with actions in the "
+            f"{len(np.unique(sample.episode_N))} training episodes"
         )
     rng = np.random.default_rng([seed, 1])
     order = rng.permutation(there)
@@ -150,7 +150,7 @@ def draw_rows(sample: Sample, budget: int, draw: Draw, seed: int) -> NDArray[np.
 
 
 def fit_both(split: HeldOutSplit, sample: Sample, seed: int) -> tuple[Dictionary, Regressor]:
-    """What an alignment consists of, fitted on all of `sample`."""
+    """Fit an alignment on all of `sample`."""
     dictionary = Dictionary.fill(sample.inputs.code_N, sample.action_NA, split.codes)
     kernels = WITHOUT_OBSERVATION if split.observation is None else WITH_OBSERVATION
     return dictionary, fit_regressor(sample.inputs, sample.action_NA, sample.episode_N, kernels, seed)
@@ -183,7 +183,7 @@ def methods(split: HeldOutSplit, mlp: bool) -> dict[str, Method]:
 
 
 def sweep(split: HeldOutSplit, options: StudyOptions, progress: Progress) -> dict[int, dict[str, Score]]:
-    """Scores by budget and by way, for the budgets that there are labels for."""
+    """Scores by budget and by method, for the budgets that there are enough labels for."""
     everything, ways = split.sample(), methods(split, options.mlp)
     budgets = sorted({b for b in options.budgets if b <= len(everything.inputs)})
     scores: dict[int, dict[str, Score]] = {}
@@ -200,12 +200,12 @@ def sweep(split: HeldOutSplit, options: StudyOptions, progress: Progress) -> dic
 
 
 def score(split: HeldOutSplit, read: Callable[[Inputs], Array]) -> Array:
-    """Sums (E, 4, A) of `residual_sums` over the held-out episodes."""
+    """`residual_sums` (E, 4, A) of the held-out episodes."""
     return np.stack([residual_sums(e.action_SA, read(inputs_of(e, split.observation))) for e in split.held_out])
 
 
 def nmse_interval(score: Score, rng: np.random.Generator) -> tuple[float, float] | None:
-    """95% percentile bootstrap interval over episodes and over seeds; None where there is one episode only."""
+    """95% percentile bootstrap interval over episodes and seeds; None if there is only one episode."""
     seeds, episodes = score.sums_SE4A.shape[:2]
     if episodes < 2:
         return None
@@ -217,7 +217,7 @@ def nmse_interval(score: Score, rng: np.random.Generator) -> tuple[float, float]
 
 
 def _columns(inputs: Inputs, codes: int) -> Array:
-    """Latent, code and observation side by side, for a network."""
+    """Concatenate latent, code and observation as a network's input."""
     seen = [] if inputs.observation_NP is None else [inputs.observation_NP]
     return np.concatenate([inputs.latent_ND, np.eye(codes)[inputs.code_N], *seen], axis=1)
 

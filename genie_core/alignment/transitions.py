@@ -1,4 +1,4 @@
-"""Labelled transitions with the robot's actions: labels of one file, actions of it or of another dataset, matched.
+"""Reads labelled transitions with the robot's actions, from one labelled file or matched with another dataset.
 
 Fitting is `regressor`'s and `dictionary`'s work; which transitions are fitted on and which scored is `study`'s.
 """
@@ -33,8 +33,8 @@ from genie_core.progress import Progress
 Reduce = Literal["mean", "first", "last", "change"]
 """One action for a transition of k frames from the k actions a_t .. a_{t+k-1} over it.
 
-``mean``: their mean, for velocities and small displacements. ``first``: a_t. ``last``: a_{t+k-1}. ``change``: a_{t+k} -
-a_t, for absolute targets: how the command changes over the transition.
+``mean``: their mean, for velocities and small displacements. ``first``: a_t. ``last``: a_{t+k-1}. ``change``:
+a_{t+k} - a_t, the change of the command, for absolute targets.
 """
 
 _CHUNK = 64
@@ -45,13 +45,13 @@ class AlignedEpisode:
     """One labelled episode with the robot's actions.
 
     Attributes:
-        name: in the labelled file.
-        frame_S: (S,) int64, the frame t that each labelled transition starts at.
+        name: its name in the labelled file.
+        frame_S: (S,) int64, the frame t at which each labelled transition starts.
         code_S: (S,) int64.
         latent_SD: (S, D).
-        action_TA: (T - step, A) the robot's action over every transition x_t -> x_{t+step}, labelled or not.
-        thumbnail_TF: (T, 192) of every frame; None where there are no frames, or they are not wanted.
-        frames_THWC: at the model's size; None where they are not kept.
+        action_TA: (T - step, A), the robot's action over every transition x_t -> x_{t+step}, labelled or not.
+        thumbnail_TF: (T, 192), one per frame; None if there are no frames, or thumbnails are not wanted.
+        frames_THWC: frames at the model's size; None if not kept.
 
     """
 
@@ -71,16 +71,16 @@ class AlignedEpisode:
 
 @dataclass(frozen=True)
 class AlignedSet:
-    """All episodes that have both labels and actions, and what is the same for all.
+    """All episodes that have both labels and actions, and what they share.
 
     Attributes:
-        labelled: the file that the labels are from.
-        actions_from: what the actions were read from.
-        actions: names of the A numbers of an action.
-        reduce: how one action was made of those over a transition.
-        provenance: what the labels were made with; of the first episode where it need not be the same for all.
+        labelled: file of the labels.
+        actions_from: file or dataset of the actions.
+        actions: names of the A components of an action.
+        reduce: how the actions over a transition were reduced to one.
+        provenance: provenance of the labels; fields that may differ between episodes are the first one's.
         episodes: at least one.
-        without_actions: names of labelled episodes that have no actions.
+        without_actions: names of labelled episodes without actions.
 
     """
 
@@ -98,11 +98,11 @@ class Wanted:
     """What to read.
 
     Attributes:
-        actions_from: a dataset with actions; None: the labelled file, else the source that it names.
+        actions_from: dataset with the actions; None: the labelled file, else the source that it names.
         height, width: the model's frame size.
         reduce: see `Reduce`.
-        camera: of `actions_from`, where frames are read there; None: the one that was labelled.
-        observations: whether to make thumbnails.
+        camera: camera of `actions_from`, if frames are read there; None: the one that was labelled.
+        observations: whether to compute thumbnails.
         keep_frames: whether to keep frames at the model's size.
 
     """
@@ -117,12 +117,12 @@ class Wanted:
 
 
 def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) -> AlignedSet:
-    """Read labels, actions and what is wanted of the frames.
+    """Read labels, actions and, where wanted, frames.
 
     Raises:
-        DatasetError: no episode has actions, or none a valid label; lengths of labels, actions and frames disagree;
-            actions are no finite numbers, or not equally many in each episode; or episodes are labelled with different
-            bundles, steps or precisions.
+        DatasetError: no episode has actions, or none has a valid label; labels, actions and frames differ in length;
+            actions are not finite numbers, or differ in dimension between episodes; or episodes were labelled with
+            different bundles, steps or precisions.
 
     """
     labels = {name: labelled.labels(name) for name in labelled.episodes}
@@ -154,7 +154,7 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) ->
 
 
 def reduce_actions(action_TA: Array, step: int, reduce: Reduce) -> Array:
-    """One action for each transition x_t -> x_{t+step}: (T, A) -> (max(0, T - step), A)."""
+    """Reduce actions to one per transition x_t -> x_{t+step}: (T, A) -> (max(0, T - step), A)."""
     count = max(0, len(action_TA) - step)
     if reduce == "first":
         return action_TA[:count]
@@ -167,33 +167,34 @@ def reduce_actions(action_TA: Array, step: int, reduce: Reduce) -> Array:
 
 
 def _same_for_all(labelled: LabelledFile, attrs: Mapping[str, Provenance]) -> Mapping[str, Provenance]:
-    """The attributes as they are, once it is sure that all labels were made in one way."""
+    """Check that all labels were made with one bundle, step and precision, and return their provenance."""
     if not attrs:
         raise DatasetError(f"{labelled.path}: no episode carries labels")
     for name, of in attrs.items():
         if of.bundle_id != labelled.model.bundle_id:
             raise DatasetError(
-                f"{labelled.path}: {name} was labelled with bundle {of.bundle_id[:12]}, the file says "
+                f"{labelled.path}: {name}: bundle: got {of.bundle_id[:12]}, expected the file's, "
                 f"{labelled.model.bundle_id[:12]}: label it again with one bundle"
             )
     steps = sorted({of.step for of in attrs.values()})
     if len(steps) > 1:
         raise DatasetError(
-            f"{labelled.path}: transitions of {', '.join(map(str, steps))} frames, expected one length: an action over "
-            "another time is another action"
+            f"{labelled.path}: step: got {', '.join(map(str, steps))} frames, expected one length: "
+            "actions over different times cannot be compared"
         )
     precisions = sorted({of.precision for of in attrs.values()})
     if len(precisions) > 1:
-        raise DatasetError(f"{labelled.path}: labels of {' and '.join(precisions)}, expected one: label it again")
+        got = " and ".join(precisions)
+        raise DatasetError(f"{labelled.path}: precision: got {got}, expected one: label it again")
     return attrs
 
 
 def _sources(
     labelled: LabelledFile, attrs: Mapping[str, Provenance], wanted: Wanted
 ) -> tuple[SourcePath, Mapping[str, Episode | None]]:
-    """Where the actions are, and by the labelled episode's name the episode that has them (None where none does).
+    """Find the actions: the path they are read from and, by labelled name, the episode with them (None if none has).
 
-    Raises DatasetError where there are no actions, or no episode is called as those that are labelled.
+    Raises DatasetError if there are no actions, or no episode has the name of a labelled one.
     """
     if wanted.actions_from is None:
         own = {name: labelled.episode(name) for name in labelled.episodes}
@@ -215,18 +216,18 @@ def _sources(
             break
     else:
         raise DatasetError(
-            f"{path}: no episode is called as those of {labelled.path}: got {', '.join(list(there)[:3])}, ..., "
+            f"{path}: episode names do not match those of {labelled.path}: got {', '.join(list(there)[:3])}, ..., "
             f"expected {', '.join(of.source_name for of in list(attrs.values())[:3])}, ..."
         )
     if not _have_actions(matched):
-        raise DatasetError(f"{path}: has no actions, expected a dataset with the robot's actions: see --actions-from")
+        raise DatasetError(f"{path}: got no actions, expected a dataset with the robot's actions: see --actions-from")
     return path, matched
 
 
 def _originals(
     labelled: LabelledFile, attrs: Mapping[str, Provenance], camera: str | None
 ) -> tuple[SourcePath, Mapping[str, Episode | None]]:
-    """As `_sources`, what was labelled; None where an episode is not there any more. `camera`: in place of its own."""
+    """As `_sources`, from the labelled source; None for episodes that no longer exist. `camera` overrides theirs."""
     originals, found, why = Originals(), dict[str, Episode | None](), "it has none"
     for name, of in attrs.items():
         seen = of if camera is None else of.model_copy(update={"camera": camera})
@@ -238,8 +239,8 @@ def _originals(
     where = next(iter(places))
     if not _have_actions(found):
         raise DatasetError(
-            f"{labelled.path}: has no actions, and neither has its source {where} ({why}): name a dataset that has "
-            "them with --actions-from"
+            f"{labelled.path}: got no actions, expected some in it or in its source {where} ({why}): "
+            "name a dataset that has them with --actions-from"
         )
     return where if len(places) == 1 else where.parent, found
 
@@ -249,7 +250,7 @@ def _have_actions(episodes: Mapping[str, Episode | None]) -> bool:
 
 
 def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset:
-    """The dataset seen by the camera asked for, else by that which was labelled, else by its only one."""
+    """Open the dataset with the camera asked for, else the labelled one, else its only one."""
     if camera is not None:
         return open_dataset(path, camera=camera)
     try:
@@ -259,25 +260,25 @@ def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset
 
 
 def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Reduce, step: int) -> Array | None:
-    """The action over each transition of an episode of `frames` labels; None where the file has no actions for it."""
+    """The action over each transition of an episode with `frames` labels; None if the file has no actions for it."""
     raw = None if episode is None else episode.actions
     if episode is None or raw is None:
         return None
     if raw.dtype.kind not in "fiub" or raw.ndim not in (1, 2):
         raise DatasetError(
-            f"{where}: actions of {episode.name} are {raw.dtype} of shape {raw.shape}, expected numbers of shape (T, A)"
+            f"{where}: actions of {episode.name}: got {raw.dtype} of shape {raw.shape}, expected numbers, (T, A)"
         )
     if len(raw) != frames:
         raise DatasetError(
-            f"{where}: {episode.name} has {len(raw)} actions, its labels are of {frames} frames: expected one each"
+            f"{where}: actions of {episode.name}: got {len(raw)}, expected {frames}, one for each labelled frame"
         )
     action_TA = raw.astype(np.float64).reshape(len(raw), -1)
     wrong = np.argwhere(~np.isfinite(action_TA))
     if len(wrong):
         t, a = wrong[0]
         raise DatasetError(
-            f"{where}: actions of {episode.name} hold {len(wrong)} numbers that are not finite, the first "
-            f"({action_TA[t, a]}) in frame {t}, number {a}: expected finite numbers"
+            f"{where}: actions of {episode.name}: got {len(wrong)} numbers that are not finite, the first "
+            f"({action_TA[t, a]}) in frame {t}, component {a}: expected finite numbers"
         )
     return reduce_actions(action_TA, step, reduce)
 
@@ -285,8 +286,8 @@ def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Re
 def _check_width(where: SourcePath, name: str, action_TA: Array, before: Sequence[AlignedEpisode]) -> None:
     if before and before[0].action_TA.shape[1] != action_TA.shape[1]:
         raise DatasetError(
-            f"{where}: actions of {name} have {action_TA.shape[1]} numbers, those of {before[0].name} "
-            f"{before[0].action_TA.shape[1]}: expected as many in each"
+            f"{where}: actions of {name}: got {action_TA.shape[1]} numbers, "
+            f"expected {before[0].action_TA.shape[1]}, as in {before[0].name}"
         )
 
 
@@ -296,17 +297,17 @@ def _episode(
     frame_S = np.flatnonzero(labels.valid).astype(np.int64)
     if frame_S[-1] >= len(action_TA):
         raise DatasetError(
-            f"{labelled.path}: {name}: the transition at frame {frame_S[-1]} is marked valid and ends behind the last "
-            f"of {len(labels)} frames"
+            f"{labelled.path}: {name}: got a valid transition at frame {frame_S[-1]}, "
+            f"expected none that ends after the last of {len(labels)} frames"
         )
     thumbnail_TF, frames_THWC = None, None
     if wanted.observations or wanted.keep_frames:
-        # The frames that were labelled, where the file has them: they are seen by the camera that was labelled.
+        # Prefer the file's own frames: they are those of the labelled camera.
         seen = labelled.episode(name) or source
         assert seen is not None
         if seen.num_frames != len(labels):
             raise DatasetError(
-                f"{seen.source}: {seen.name} has {seen.num_frames} frames, its labels are of {len(labels)}"
+                f"{seen.source}: {seen.name}: got {seen.num_frames} frames, expected {len(labels)}, one for each label"
             )
         thumbnail_TF, frames_THWC = _look(seen, wanted)
     return AlignedEpisode(
@@ -321,7 +322,7 @@ def _episode(
 
 
 def _look(episode: Episode, wanted: Wanted) -> tuple[Array | None, Frames | None]:
-    """Thumbnails of all frames, and the frames themselves, as far as they are wanted."""
+    """Thumbnails of all frames, and the frames themselves, where wanted."""
     small, kept = [], []
     for chunk_THWC in episode.chunks(_CHUNK):
         frames_THWC = resize_frames(chunk_THWC, wanted.height, wanted.width)
@@ -333,7 +334,7 @@ def _look(episode: Episode, wanted: Wanted) -> tuple[Array | None, Frames | None
 
 
 def _action_names(where: SourcePath, width: int) -> tuple[str, ...]:
-    """What LeRobot calls the numbers of an action; ``action[0]``, ``action[1]`` ... where nobody names them."""
+    """Names of the components of an action, as LeRobot gives them; ``action[0]``, ``action[1]`` ... if unnamed."""
     if is_lerobot(where):
         feature = read_lerobot_meta(where).info.features.get("action")
         names = tuple(_flatten(feature.names)) if feature is not None else ()
@@ -343,7 +344,7 @@ def _action_names(where: SourcePath, width: int) -> tuple[str, ...]:
 
 
 def _flatten(names: object) -> list[str]:
-    """Names in the lists and dictionaries that datasets wrap them in."""
+    """Extract names from the lists and dictionaries that datasets wrap them in."""
     if isinstance(names, str):
         return [names]
     if isinstance(names, Mapping):

@@ -162,12 +162,12 @@ def spoil_names(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (spoil_nan, r"demo_2 hold 1 numbers that are not finite, the first \(nan\) in frame 4, number 1"),
-        (spoil_length, "demo_2 has 19 actions, its labels are of 20 frames"),
-        (spoil_width, "demo_2 have 2 numbers, those of demo_0 3"),
-        (spoil_type, "demo_2 are .*S4"),
-        (spoil_all, "has no actions"),
-        (spoil_names, "no episode is called as those of"),
+        (spoil_nan, r"demo_2: got 1 numbers that are not finite, the first \(nan\) in frame 4, component 1"),
+        (spoil_length, "demo_2: got 19, expected 20"),
+        (spoil_width, "demo_2: got 2 numbers, expected 3, as in demo_0"),
+        (spoil_type, "demo_2: got .*S4"),
+        (spoil_all, "got no actions"),
+        (spoil_names, "episode names do not match those of"),
     ],
 )
 def test_bad_actions_are_refused(bundle: BundleInfo, tmp_path: Path, spoil, complaint: str) -> None:
@@ -184,17 +184,17 @@ def test_a_file_of_mixed_labels_is_refused(bundle: BundleInfo, tmp_path: Path) -
     path = make_aligned(tmp_path / "a.labelled.hdf5", bundle)
     with h5py.File(path, "a") as file:
         file["data/demo_3/latent_actions"].attrs["step"] = 2
-    with pytest.raises(DatasetError, match="transitions of 1, 2 frames"):
+    with pytest.raises(DatasetError, match="step: got 1, 2 frames"):
         read(path)
     with h5py.File(path, "a") as file:
         file["data/demo_3/latent_actions"].attrs["step"] = 1
         file["data/demo_3/latent_actions"].attrs["bundle_id"] = "f" * 64
-    with pytest.raises(DatasetError, match="demo_3 was labelled with bundle ffffffffffff"):
+    with pytest.raises(DatasetError, match="demo_3: bundle: got ffffffffffff"):
         read(path)
     with h5py.File(path, "a") as file:
         file["data/demo_3/latent_actions"].attrs["bundle_id"] = bundle.bundle_id
         file["data/demo_3/latent_actions"].attrs["precision"] = "bfloat16"
-    with pytest.raises(DatasetError, match="labels of bfloat16 and float32, expected one"):
+    with pytest.raises(DatasetError, match="precision: got bfloat16 and float32, expected one"):
         read(path)
 
 
