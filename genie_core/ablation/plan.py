@@ -1,7 +1,7 @@
-"""What an ablation trains: rows that differ in one choice and agree in everything that costs. Trains nothing itself.
+"""Plans the training runs of an ablation, which differ in one choice at equal cost. Trains nothing itself.
 
-Rows of one table have the same data, steps, batch, clip length, optimiser and seed, and about the same number of
-parameters: where a choice changes the number, the width of the feed-forwards makes up for it.
+Rows of one table share data, steps, batch, clip length, optimiser and seed, and have about the same number of
+parameters: the width of the feed-forwards makes up for choices that change it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ Table = Literal["tokenizer", "lam", "recipe"]
 Part = Literal["tokenizer", "lam"]
 TABLES: tuple[Table, ...] = ("tokenizer", "lam", "recipe")
 MOST_APART = 0.1
-"""Largest relative difference of the parameters of rows of one table."""
+"""Largest relative difference in number of parameters between rows of one table."""
 
 _ROUND = 8
-"""Widths of feed-forwards are multiples of it."""
+"""Widths of feed-forwards are multiples of this."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """The model and the recipe that every row is a change of."""
+    """The model and recipe from which every row differs."""
 
     model: ModelConfig
     training: TrainingConfig
@@ -55,12 +55,12 @@ class AblationRow:
     """One training run.
 
     Attributes:
-        name: of its folder.
-        table: where it is shown.
-        title: its first cell.
-        part: the component that the table is about: its parameters are those that rows agree in.
-        model: the networks.
-        training: the recipe; stages that the table does not look at have no steps.
+        name: name of its folder.
+        table: table that shows it.
+        title: its first column.
+        part: component that the table is about, whose number of parameters is held equal.
+        model: configuration of the networks.
+        training: the recipe; stages that do not bear on the table have no steps.
 
     """
 
@@ -72,7 +72,7 @@ class AblationRow:
     training: TrainingConfig
 
     def changes(self, base: Base) -> dict[str, object]:
-        """Fields that are not the base's, by dotted name, but for stages that are left out."""
+        """Fields that differ from the base's, by dotted name, except for stages left out."""
         found = {
             **_differences("model", base.model.model_dump(mode="json"), self.model.model_dump(mode="json")),
             **_differences("training", base.training.model_dump(mode="json"), self.training.model_dump(mode="json")),
@@ -82,7 +82,7 @@ class AblationRow:
 
 @dataclass(frozen=True)
 class RecipeStep:
-    """One thing that the recipe has and the paper's plain one has not, and what the plain one has instead."""
+    """One ingredient that the recipe adds to the paper's plain one, and how to take it away."""
 
     name: str
     title: str
@@ -97,11 +97,11 @@ RECIPE_STEPS = (
     RecipeStep("pairs", "+ convolutions over pairs of frames", {"stem": "patch", "pairs": False}, {}),
     RecipeStep("mixed", "+ half of the clips unquantized", {}, {"quantized_share": 1.0}),
 )
-"""In the order in which they are added; after the last the recipe is the base's."""
+"""In the order in which they are added; with the last, the recipe is the base's."""
 
 
 def small_base() -> Base:
-    """Return what `tiny` is made of at a size for one CPU core: narrow, patches of 8, minutes a stage."""
+    """Return the design of `tiny` scaled down to one CPU core: narrow, patches of 8, minutes per stage."""
     shipped, recipe = preset("tiny"), training_preset("tiny")
     stack = TransformerConfig(layers=2, dim=128, heads=4, window=4)
     model = ModelConfig(
@@ -143,14 +143,14 @@ def scaled(base: Base, scale: float, seed: int) -> Base:
 
 
 def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[AblationRow]:
-    """All rows of some tables.
+    """All rows of the given tables.
 
     Args:
         base: its latent action model must read pixels and be trained before the dynamics model, so that rows share it.
-        tables: which.
+        tables: which tables.
 
     Raises:
-        ModelError: the base does not fit, or rows of one table cannot be brought to the same number of parameters.
+        ModelError: the base does not fit, or rows of one table cannot be given the same number of parameters.
 
     """
     if base.model.lam.source != "pixels" or not base.training.lam_training.lead:
@@ -161,7 +161,7 @@ def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[AblationRow]
 
 
 def _tokenizer_rows(base: Base) -> list[AblationRow]:
-    """The paper's Table 3. All share the latent action model, whatever the tokenizer."""
+    """Rows of the paper's Table 3; whatever the tokenizer, they share the latent action model."""
     titles = {"none": "ViT", "c": "C-ViViT", "st": "ST-ViViT"}
     rows = []
     for temporal, title in titles.items():
@@ -171,7 +171,7 @@ def _tokenizer_rows(base: Base) -> list[AblationRow]:
 
 
 def _lam_rows(base: Base) -> list[AblationRow]:
-    """The paper's Table 2. Nothing augments tokens, so that pixels are not augmented either."""
+    """Rows of the paper's Table 2. Tokens cannot be augmented, so pixels are not either."""
     special = base.training.lam_training.model_copy(update={"augment": AugmentConfig()})
     training = base.training.model_copy(update={"lam_training": special})
     rows = [
@@ -182,7 +182,7 @@ def _lam_rows(base: Base) -> list[AblationRow]:
 
 
 def _recipe_rows(base: Base) -> list[AblationRow]:
-    """From the paper's plain recipe to the base's; a step that the base does not have makes no row."""
+    """Rows from the paper's plain recipe to the base's; ingredients that the base lacks make no row."""
     rows: list[AblationRow] = []
     names = [("plain", "plain (paper)"), *((step.name, step.title) for step in RECIPE_STEPS)]
     for done, (name, title) in enumerate(names):
@@ -193,7 +193,7 @@ def _recipe_rows(base: Base) -> list[AblationRow]:
 
 
 def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, TrainingConfig]:
-    """The base without some steps of its recipe."""
+    """The base without some ingredients of its recipe."""
     if not isinstance(base.model.lam, LatentActionConfig):
         raise ModelError("the recipe's steps are those of the paper's model: got another")
     lam = base.model.lam
@@ -206,19 +206,19 @@ def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, Training
 
 
 def part_parameters(row: AblationRow) -> int:
-    """Number of trained parameters of the component that a row's table is about."""
+    """Number of trained parameters of the row's `part`."""
     count = _count(row.model.model_copy(update={"name": ""}))
     return count.tokenizer if row.part == "tokenizer" else count.lam
 
 
 @cache
 def _count(model: ModelConfig) -> ParameterCount:
-    """Counting builds the networks' shapes, a third of a second; rows of a recipe repeat them."""
+    """Counting builds the networks without weights, in a third of a second; rows of a recipe repeat them."""
     return count_parameters(model)
 
 
 def stage_key(row: AblationRow, stage: Literal["tokenizer", "lam"]) -> str | None:
-    """Equal for rows whose stage is the same training; None where a row does without the stage."""
+    """Key that is equal for rows that train the stage alike; None if a row skips the stage."""
     model, training = row.model, row.training
     own: dict[str, tuple[StageConfig, tuple[BaseModel, ...]]] = {
         "tokenizer": (training.tokenizer, (model.tokenizer, training.tokenizer_training)),
@@ -234,7 +234,7 @@ def stage_key(row: AblationRow, stage: Literal["tokenizer", "lam"]) -> str | Non
 
 
 def _matched(rows: Sequence[AblationRow], reference: AblationRow) -> list[AblationRow]:
-    """Rows with feed-forwards as wide as brings them to the parameters of the reference."""
+    """Rows with their feed-forwards scaled so that they have as many parameters as the reference."""
     target = part_parameters(reference)
     return [row if row is reference else _widened(row, target) for row in rows]
 
@@ -246,13 +246,13 @@ def _widened(row: AblationRow, target: int) -> AblationRow:
     reached = part_parameters(result)
     if abs(reached - target) > MOST_APART * target:
         raise ModelError(
-            f"{row.name}: {reached:,} parameters of the {row.part} where the others of its table have {target:,}"
+            f"{row.name}: parameters of the {row.part}: got {reached:,}, expected {target:,} as in its table"
         )
     return result
 
 
 def _with_ratio(row: AblationRow, factor: float) -> AblationRow:
-    """The row with the feed-forwards of its part `factor` as wide."""
+    """The row with the feed-forwards of its part scaled in width by `factor`."""
     part = getattr(row.model, row.part)
     update = {}
     for name in ("encoder", "decoder"):

@@ -1,13 +1,13 @@
-"""The networks of the motion encoder: from the optical flow between two frames to a latent, and back to flow.
+"""Networks of the motion encoder: optical flow between two frames to a latent, and back to flow.
 
-The encoder is odd by construction: swapping the frames negates the latent, exactly, and two equal frames give zero.
-What changes sign with time (flow, change) runs through convolutions without bias and is only ever multiplied by gates;
-the gates are made of what does not (the mean picture, sizes of motion, places).
+The encoder is odd by construction: swapping the frames negates the latent exactly, and two equal frames give zero.
+Inputs that change sign with time (flow, change) pass through convolutions without bias and are only ever multiplied by
+gates, which are computed from those that do not (mean image, magnitudes of motion, positions).
 
-The decoder is linear in the latent: it makes of the frame one field of flow a number, and sums them by the latent. So
-latents are as linear in motion as pictures allow, and twice the motion has twice the latent. It sees what is at a place
-and not where that is, but for the six fields that a moving camera makes: so a latent says what the robot does, and not
-which part of the picture moves.
+The decoder is linear in the latent: it computes one field of flow per component from the frame, and sums them weighted
+by the latent, so that latents are as linear in motion as images allow: twice the motion, twice the latent. It sees what
+is at a position but not the position itself, except for the six fields that a moving camera causes, so that a latent
+says what the robot does and not which part of the image moves.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from genie_core.models.config import MotionActionConfig
 
 GRID = 32
-"""Side of the grid on which flow and frames are read."""
+"""Side of the grid on which flow and frames are sampled."""
 
 WHOLE = 2
-"""Numbers of a latent, its last, that say how the whole picture moved; the networks make the others."""
+"""Components of a latent, its last, that hold the motion of the whole image; the networks compute the others."""
 
 _ODD, _EVEN = 7, 9
 _STILL = 0.3
-"""Size of flow, pixels of a 64-pixel frame, below which its direction begins to count for nothing."""
+"""Magnitude of flow, in pixels of a 64-pixel frame, below which its direction fades out."""
 
 
 def place_channels(like_NCHW: Tensor) -> Tensor:
-    """Two channels (N, 2, H, W) that say where a cell is: columns and rows from -1 to 1."""
+    """Coordinate channels (N, 2, H, W): columns and rows from -1 to 1."""
     n, _, h, w = like_NCHW.shape
     x = torch.linspace(-1, 1, w, device=like_NCHW.device, dtype=like_NCHW.dtype).expand(n, 1, h, w)
     y = torch.linspace(-1, 1, h, device=like_NCHW.device, dtype=like_NCHW.dtype)[:, None].expand(n, 1, h, w)
@@ -48,7 +48,7 @@ class Pairs:
         after_NCHW: the later one.
         there_NCHW: (N, 2, GRID, GRID) flow from the earlier to the later, pixels of a frame of `flow.UNIT` a side.
         back_NCHW: flow from the later to the earlier.
-        whole_N2: what has been taken out of the flow as the movement of the whole picture, columns and rows.
+        whole_N2: motion of the whole image, columns and rows, that has been subtracted from the flow.
 
     """
 
@@ -59,16 +59,16 @@ class Pairs:
     whole_N2: Tensor | None = None
 
     def steady(self) -> Pairs:
-        """The same pairs without the movement of the whole picture, the median of its flow: as if no camera shook."""
+        """Subtract the motion of the whole image, the median of its flow, such as a shaking camera causes."""
         flow_N2P = ((self.there_NCHW - self.back_NCHW) / 2).flatten(2)
-        # Of an even number `median` is the lower of the two in the middle; it must change its sign with the flow.
+        # For an even count `median` takes the lower of the two middle values; negated flow must give a negated result.
         whole_N2 = (flow_N2P.median(-1).values - (-flow_N2P).median(-1).values) / 2
         whole_N211 = whole_N2[:, :, None, None]
         there, back = self.there_NCHW - whole_N211, self.back_NCHW + whole_N211
         return Pairs(self.before_NCHW, self.after_NCHW, there, back, whole_N2)
 
     def inputs(self) -> tuple[Tensor, Tensor]:
-        """What the encoder reads: channels that change sign when the frames are swapped, and those that do not."""
+        """Inputs of the encoder: channels that change sign when the frames are swapped, and those that do not."""
         flow = (self.there_NCHW - self.back_NCHW) / 2
         size = flow.square().sum(1, keepdim=True).sqrt()
         change = self.after_NCHW - self.before_NCHW
@@ -83,7 +83,7 @@ class Pairs:
 
 
 class MotionEncoder(nn.Module):
-    """Pairs of frames with their flow -> a wide odd vector (`feature`), and from it the latent."""
+    """Encodes pairs of frames and their flow into a wide odd vector (`feature`), and that into the latent."""
 
     def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class MotionEncoder(nn.Module):
         self.to_latent = nn.Linear(config.maps * w, dim, bias=False)
 
     def forward(self, odd_NCHW: Tensor, even_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """What `Pairs.inputs` gives -> feature (N, maps * width) and latent (N, dim)."""
+        """Encode `Pairs.inputs` into feature (N, maps * width) and latent (N, dim)."""
         even = F.gelu(self.even_in(F.pixel_unshuffle(even_NCHW, 2)))
         odd = self.odd_in(F.pixel_unshuffle(odd_NCHW, 2)) * _gate(self.gates[0](even))
         for more_even, gate, more_odd in zip(self.even, self.gates[1:], self.odd, strict=True):
@@ -112,7 +112,7 @@ class MotionEncoder(nn.Module):
 
 
 class MotionDecoder(nn.Module):
-    """A frame and a latent -> flow from that frame on, and flow back to it, on half the grid; only to train with."""
+    """Predicts, from a frame and a latent, flow forward from that frame and back to it, on half the grid."""
 
     def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()
@@ -131,8 +131,8 @@ class MotionDecoder(nn.Module):
     def forward(self, frame_NCHW: Tensor, latent_ND: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, GRID, GRID) and (N, dim) -> two of (N, 2, GRID / 2, GRID / 2), pixels of a 64-pixel frame.
 
-        The first is flow from the frame's pixels to the next frame's, the second from the next frame's back. The second
-        is made of the first, which its loss does not move.
+        The first is flow from the frame to the next one, the second flow back. The second is computed from the first,
+        but its loss does not train it.
         """
         x = F.gelu(self.frame_in(F.pixel_unshuffle(2 * frame_NCHW, 2)))
         for block in self.blocks:
@@ -149,7 +149,7 @@ class MotionDecoder(nn.Module):
 
     @torch.no_grad()
     def mix(self, mixed_KK: Tensor) -> None:
-        """Decode from latents z what was decoded from mixed_KK @ z until now."""
+        """Change the decoder so that it decodes z as it decoded mixed_KK @ z before."""
         for parameter in (*self.basis.parameters(), self.camera):
             of_number_KX = parameter.view(self.dim, -1)
             parameter.copy_((mixed_KK.T @ of_number_KX).view_as(parameter))

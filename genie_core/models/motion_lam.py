@@ -1,6 +1,6 @@
-"""The latent action model that reads motion: optical flow in, flow and the moved frame out (beyond the paper).
+"""The latent action model that reads motion: optical flow in, flow and the warped frame out (not in the paper).
 
-It does for labelling, training and evaluation what `LatentActionModel` does, and remembers one frame a stream.
+It has the interface of `LatentActionModel` for labelling, training and evaluation; a stream carries one frame.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import TemporalState
 
 PAN = 0.1
-"""What a pixel of the whole picture's movement counts for in a latent: next to nothing in which code is nearest."""
+"""Weight of the motion of the whole image in a latent, per pixel: it hardly affects which code is nearest."""
 
 
 class MotionActionModel(nn.Module):
-    """Reads actions off pairs of frames. Latents keep the size of the motion: equal frames give zero."""
+    """Infers latent actions from pairs of frames. Latents keep the magnitude of the motion: equal frames give zero."""
 
     from_pixels = True
 
@@ -41,11 +41,11 @@ class MotionActionModel(nn.Module):
         return self._encode(x_BTCHW[:, :-1], x_BTCHW[:, 1:])[1]
 
     def features(self, x_BTCHW: Tensor) -> Tensor:
-        """(B, T, C, H, W) -> (B, T - 1, 1, feature_dim): the wide vector that each latent is made of."""
+        """(B, T, C, H, W) -> (B, T - 1, 1, feature_dim): the wide vector from which each latent is computed."""
         return self._encode(x_BTCHW[:, :-1], x_BTCHW[:, 1:])[0][:, :, None]
 
     def encoder_state(self, batch: int) -> LatentActionState:
-        """The state of `batch` labelling streams that have seen nothing."""
+        """State of `batch` labelling streams before their first frame."""
         device = self.quantizer.codebook.device
         seen_B = torch.zeros(batch, dtype=torch.int64, device=device)
         return LatentActionState(TemporalState((), (), seen_B), torch.zeros(batch, *self.view_shape, device=device))
@@ -53,7 +53,7 @@ class MotionActionModel(nn.Module):
     def latents_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, LatentActionState]:
         """The next T frames of B streams -> (B, T, D), and the state after; the vector at t describes x_{t-1} -> x_t.
 
-        The vector of a stream's very first frame is zero.
+        The vector of a stream's first frame is zero.
         """
         begun_B = (state.temporal.frames_B > 0)[:, None, None, None]
         last_BCHW = torch.where(begun_B, state.last_BCHW, x_BTCHW[:, 0])
@@ -62,9 +62,9 @@ class MotionActionModel(nn.Module):
         return self._encode(before_BTCHW, x_BTCHW)[1], LatentActionState(seen, x_BTCHW[:, -1].clone())
 
     def see(self, before_NCHW: Tensor, after_NCHW: Tensor) -> Pairs:
-        """Pairs of frames in [-0.5, 0.5], as the networks read them; the flow is computed on the CPU.
+        """Compute the networks' inputs from pairs of frames in [-0.5, 0.5]; the flow is computed on the CPU.
 
-        What moves all of the picture is taken out, to stand by itself: a shaking camera is not what the robot did.
+        The motion of the whole image is separated out: a shaking camera is not the robot's doing.
         """
         before, after = (to_frames(x[None])[0].cpu().numpy() for x in (before_NCHW, after_NCHW))
         there = [optical_flow(a, b, GRID) for a, b in zip(before, after, strict=True)]
@@ -85,7 +85,7 @@ class MotionActionModel(nn.Module):
         return wide_NF.view(B, T, -1), self.latents_of(wide_NF).view(B, T, -1)
 
     def latents_of(self, feature_NF: Tensor) -> Tensor:
-        """Features (N, feature_dim) -> the latents (N, D) that are made of them."""
+        """Project features (N, feature_dim) to latents (N, D)."""
         made = self.motion_encoder.to_latent(feature_NF[:, :-WHOLE].to(self.dtype)).float()
         return torch.cat((made, PAN * feature_NF[:, -WHOLE:]), dim=1)
 
@@ -96,13 +96,13 @@ class MotionActionModel(nn.Module):
 
     @torch.no_grad()
     def condense(self, feature_NF: Tensor) -> None:
-        """Make latents the principal components of the feature, all pairs counting alike; decoding stays as it can.
+        """Replace the latent by the principal components of the feature, and adapt the decoder as far as possible.
 
-        Training passes latents through noise, so that the feature comes to say what moves; of the feature itself a
-        linear reader gets more out of its components than out of what went through the noise.
+        Training passes latents through noise, so that the feature comes to represent what moves; a linear probe then
+        reads more from the feature's components than from the latent that was trained through the noise.
 
         Args:
-            feature_NF: (N, feature_dim) features of pairs, more than there are numbers in a latent.
+            feature_NF: (N, feature_dim) features of pairs, more pairs than components of a latent.
 
         """
         feature_ND = feature_NF[:, :-WHOLE]
@@ -111,16 +111,16 @@ class MotionActionModel(nn.Module):
         alike_ND = (feature_ND / (size_N1 + 0.05 * size_N1.median())).double()
         _, vectors = torch.linalg.eigh(alike_ND.T @ alike_ND)
         basis_DK = vectors.flip(1)[:, : encoder.to_latent.out_features]
-        basis_DK = basis_DK * torch.where(basis_DK.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+        basis_DK = basis_DK * torch.where(basis_DK.sum(0) < 0, -1.0, 1.0)  # an eigenvector's sign is arbitrary
         scale = (feature_ND.double() @ basis_DK).square().mean(1).sqrt().median().clamp(min=1e-9)
         before_KD = encoder.to_latent.weight.double()
-        # What was decoded from W f is now decoded from W V (V^T f): the decoder is linear in the latent.
+        # The decoder is linear in the latent: what it decoded from W f it now decodes from W V (V^T f).
         mixed_KK = (before_KD @ basis_DK * scale).float()
         encoder.to_latent.weight.copy_((basis_DK.T / scale).float())
         decoder.mix(mixed_KK)
 
     def predict(self, x_BTCHW: Tensor, action_BTD: Tensor) -> Tensor:
-        """Frames (B, T, C, H, W) and what is done at each (B, T, D) -> each frame as it moves, (B, T, C, H, W)."""
+        """Predict the next frames (B, T, C, H, W) from frames (B, T, C, H, W) and latents (B, T, D)."""
         B, T, _, H, W = x_BTCHW.shape
         x_NCHW = x_BTCHW.flatten(0, 1)
         small = np.stack([shrink(f, GRID) for f in to_frames(x_NCHW[None])[0].cpu().numpy()]).transpose(0, 3, 1, 2)
@@ -132,11 +132,11 @@ class MotionActionModel(nn.Module):
 
 
 def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:
-    """Move pictures: the pixel at p comes from p + back(p), read bicubically; what comes from outside repeats the edge.
+    """Warp images: the pixel at p is sampled bicubically at p + back(p); samples from outside repeat the edge.
 
     Args:
-        x_NCHW: pictures.
-        back_N2hw: flow from the moved picture back to `x_NCHW` on any grid, in pixels of a picture of `UNIT` a side.
+        x_NCHW: images.
+        back_N2hw: flow from the warped image back to `x_NCHW`, on any grid, in pixels of an image of side `UNIT`.
 
     """
     H, W = x_NCHW.shape[-2:]

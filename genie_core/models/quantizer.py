@@ -1,11 +1,11 @@
-"""Vector quantization (van den Oord et al. 2017), by direction (cosine codes as in Yu et al. 2022) or by length too.
+"""Vector quantization (van den Oord et al. 2017), cosine (as in Yu et al. 2022) or Euclidean.
 
-With the metric ``cosine`` latents and codes have unit length. With ``euclidean`` they keep theirs: distances are taken
-between x / sqrt(1 + |x|^2 / r^2), so that near zero they are those of the latents, and far out, where only large
-motions are, direction decides; r is a quarter of the median length of the latents that the codebook was fitted to.
+With the metric ``cosine``, latents and codes have unit length. With ``euclidean`` they keep their length, and distances
+are those between x / sqrt(1 + |x|^2 / r^2): near zero those of the latents themselves, while far out, where only large
+motions are, direction decides. r is a quarter of the median length of the latents that the codebook was fitted to.
 
-Codes follow exponential moving averages of the latents that choose them, and a code that nobody has chosen for a while
-restarts at a live latent, so that the codebook does not collapse.
+Codes follow exponential moving averages of the latents assigned to them; a code unused for a while restarts at a
+current latent, so that the codebook does not collapse.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from genie_core.models.config import QuantizerConfig
 
 _FIRST_WEIGHT = 0.1
-"""Of the random codes that training starts with, against 1 for the latents seen since: they are soon forgotten."""
+"""Weight of the random initial codes, against 1 for each latent seen since: they are soon forgotten."""
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What quantizing gives.
+    """Result of quantization.
 
     Attributes:
-        vector: (..., dim) the chosen codes; gradients pass straight through to the latents.
-        code: (...) int64.
-        loss: scalar, the commitment of latents to their codes, weighted.
+        vector: (..., dim) codebook vectors; gradients pass straight through to the latents.
+        code: (...) int64 indices.
+        loss: scalar, weighted commitment loss.
 
     """
 
@@ -39,7 +39,7 @@ class Quantized:
 
 
 class VectorQuantizer(nn.Module):
-    """A codebook: of unit vectors, or of vectors of any length, as the configured metric says."""
+    """A codebook of unit vectors (metric ``cosine``) or of vectors of any length (``euclidean``)."""
 
     codebook: Tensor
     count_K: Tensor
@@ -60,12 +60,12 @@ class VectorQuantizer(nn.Module):
             self.register_buffer("radius", torch.ones(()))
 
     def nearest(self, latent: Tensor) -> Tensor:
-        """(..., dim) latents -> (...) int64 index of the nearest code. Always in float32, in autocast too."""
+        """(..., dim) latents -> (...) int64 index of the nearest code. Always computed in float32, even in autocast."""
         with torch.autocast(latent.device.type, enabled=False):
             return self._likeness(self._shorten(latent.float()), self._shorten(self.codebook)).argmax(dim=-1)
 
     def _shorten(self, latent: Tensor) -> Tensor:
-        """Latents as distances between them are taken: inside the ball of `radius`."""
+        """Map latents into the ball of `radius`, where distances are taken."""
         if self.round:
             return latent
         return latent * (1 + latent.square().sum(-1, keepdim=True) / self.radius**2).rsqrt()
@@ -86,7 +86,7 @@ class VectorQuantizer(nn.Module):
         return F.embedding(code, self.codebook)
 
     def confidence(self, latent: Tensor) -> Tensor:
-        """(..., dim) latents -> (...) in [0, 1]: (d2 - d1) / (d2 + d1) of distances to the nearest two codes."""
+        """(..., dim) latents -> (...) in [0, 1]: (d2 - d1) / (d2 + d1) of the distances to the nearest two codes."""
         short, code_KD = self._shorten(latent.float()), self._shorten(self.codebook)
         distance: Tensor = (short.unsqueeze(-2) - code_KD).norm(dim=-1)
         d1, d2 = distance.topk(2, dim=-1, largest=False).values.unbind(-1)
@@ -104,14 +104,14 @@ class VectorQuantizer(nn.Module):
         return Quantized(latent + (vector - latent).detach(), code, loss)
 
     def pass_noisy(self, latent: Tensor, noise: float) -> Quantized:
-        """What `forward` gives before codes: (..., dim) latents with Gaussian noise of norm about `noise`."""
+        """Replace `forward` before there are codes: (..., dim) latents plus Gaussian noise of norm about `noise`."""
         scale = noise * self.config.dim**-0.5
         vector = latent + scale * torch.randn_like(latent)
         return Quantized(vector, self.nearest(latent.detach()), latent.new_zeros(()))
 
     @torch.no_grad()
     def _follow(self, latent_MD: Tensor, code_M: Tensor) -> None:
-        """Move the averages: of each code's share of the latents, and of their sum over their number."""
+        """Update the moving averages of each code's share of latents and of their sum."""
         c = self.config
         chosen_K = torch.bincount(code_M, minlength=c.codes).float()
         sums_KD = torch.zeros_like(self.sum_KD).index_add_(0, code_M, self._shorten(latent_MD))
@@ -125,13 +125,13 @@ class VectorQuantizer(nn.Module):
             self._place(dead, picks)
 
     def _centre(self, sum_KD: Tensor, count_K: Tensor) -> Tensor:
-        """The middle of each code's latents, where latents are as `_shorten` makes them."""
+        """Centre of each code's latents, in the coordinates of `_shorten`."""
         if self.round:
             return F.normalize(sum_KD, dim=-1)
         return sum_KD / count_K.clamp(min=1e-12)[:, None]
 
     def _place(self, index: Tensor, latents: Tensor) -> None:
-        """Restart codes at given latents, with the weight of an average code."""
+        """Restart codes at the given latents, with the weight of an average code."""
         weight = self.count_K.mean()
         self.codebook[index] = latents
         self.sum_KD[index] = self._shorten(latents) * weight
@@ -140,16 +140,16 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Give the codes as they are the moving averages that they would have come from, each its equal share."""
+        """Reset the moving averages to match the current codes, with equal shares."""
         self.count_K.fill_(1 / self.config.codes)
         self.sum_KD.copy_(self._shorten(self.codebook) / self.config.codes)
         self.idle_K.zero_()
 
     @torch.no_grad()
     def fit(self, latent_MD: Tensor, iterations: int = 25, restarts: int = 1) -> None:
-        """Start the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents.
+        """Initialise the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents.
 
-        Of several `restarts` the one is kept whose codes are nearest to their latents.
+        The best of `restarts` runs is kept, by mean squared distance.
         """
         with torch.autocast(latent_MD.device.type, enabled=False):
             latent_MD = latent_MD.float()
@@ -164,7 +164,7 @@ class VectorQuantizer(nn.Module):
             self.idle_K.zero_()
 
     def _clusters(self, short_MD: Tensor, iterations: int) -> tuple[Tensor, Tensor, float]:
-        """Centres (K, dim), their shares (K,), and the mean squared distance of (M, dim) latents to theirs."""
+        """Run k-means on (M, dim) latents: centres (K, dim), their shares (K,), and the mean squared distance."""
         K, M = self.config.codes, len(short_MD)
         picks = [int(torch.randint(M, (1,)))]
         distance_M = torch.full((M,), torch.inf, device=short_MD.device)
@@ -183,7 +183,7 @@ class VectorQuantizer(nn.Module):
 
 
 def perplexity(code: Tensor, codes: int) -> float:
-    """Effective number of codes in use: the exponential of the entropy of their shares, 1 to `codes`."""
+    """Perplexity of code usage, 1 to `codes`: the exponential of the entropy of their shares."""
     share = torch.bincount(code.reshape(-1), minlength=codes).float() / max(1, code.numel())
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
 

@@ -1,4 +1,4 @@
-"""Recording one episode: draw its looks and motion from (seed, number), then alternate frame, action, step."""
+"""Records one episode: draws its looks and motion from (seed, number), then alternates frame, action and step."""
 
 import json
 from collections.abc import Callable
@@ -22,15 +22,16 @@ from genie_core.sim.truth import View, flow_between
 
 PRE_ROLL_STEPS = 14
 COVERED = 0.84
-"""Fraction of a commanded translation that is covered before the next command; the rest is, too, a little later."""
+"""Fraction of a commanded translation covered before the next command; the rest follows a little later."""
 JAM_M = 0.04
-"""A hand this far, along any axis, from where its command should have brought it is stuck: a step is up to 0.06 m."""
+"""Distance in metres, along any axis, between commanded and actual position beyond which the hand is stuck; a step is
+up to 0.06 m."""
 MOST_DRAWS = 10
 
 
 @dataclass(frozen=True)
 class SimulatedEpisode:
-    """One recorded episode: the datasets of its group by path, each with T rows, and the group's attributes."""
+    """One recorded episode: HDF5 datasets of T rows by path, and the attributes of its group."""
 
     arrays: dict[str, NDArray[Any]]
     attrs: dict[str, str]
@@ -62,7 +63,7 @@ def _seen(looks: Looks) -> str:
 
 
 def _pre_roll(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
-    """Bring the hand, unrecorded, to a random place above the table; returns the yaw and grip it is left with."""
+    """Move the hand, unrecorded, to a random place above the table; returns its yaw and grip there."""
     low, high = WORKSPACE
     start = rng.uniform(low + np.array([0.0, 0.0, 0.05]), high)
     grip = CLOSED if rng.random() < 1 / 3 else OPEN
@@ -76,33 +77,33 @@ def _pre_roll(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def jammed(before: Vector, after: Vector, action: Vector) -> bool:
-    """Whether the hand's move between two positions (3,) is not the one that `action` (7,) asked for."""
+    """Whether the hand, between two positions (3,), failed to move as `action` (7,) asked."""
     return bool(np.abs(after - before - COVERED * STEP_M * action[:3]).max() > JAM_M)
 
 
 def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> SimulatedEpisode:
-    """Episode `number`, drawn again if the arm jams or physics blows up.
+    """Record episode `number`, drawn again if the arm jams or the physics becomes unstable.
 
-    About one in a hundred runs into its own joint limits and then goes where it must, not where the actions say: such
-    frames would be wrong ground truth. A robot that jams again and again is recorded as it is.
+    In about one of a hundred episodes the arm hits its joint limits and departs from its actions, which would be wrong
+    ground truth. A robot that keeps jamming is recorded as it is.
     """
     for draw in range(MOST_DRAWS):
         episode = _record(scene, picture, config, [config.seed, number, *([draw] if draw else [])], draw + 1)
         if episode is not None:
             return episode
     raise DatasetError(
-        f"the physics of {config.robot} was unstable in each of {MOST_DRAWS} draws, the last of them included: choose a"
-        f" physics step shorter than {config.physics_step_ms} ms, or another seed"
+        f"physics_step_ms: got {config.physics_step_ms}, with which the physics of {config.robot} was unstable in all "
+        f"{MOST_DRAWS} draws; choose a shorter step or another seed"
     )
 
 
 def _record(
     scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int
 ) -> SimulatedEpisode | None:
-    """One draw of an episode. Row t of `actions` was chosen on seeing frame t and leads to frame t + 1.
+    """Record one draw of an episode. Row t of `actions` was chosen at frame t and leads to frame t + 1.
 
-    Looks, motion, view with pace, and disturbances have random streams of their own: the same seed with another camera
-    or other disturbances repeats the motion.
+    Looks, motion, view with pace, and disturbances have separate random streams: the same seed with another camera or
+    other disturbances repeats the motion.
     """
     streams = np.random.SeedSequence(entropy).spawn(4)
     looks_rng, motion_rng, view_rng, disturbance_rng = (np.random.default_rng(stream) for stream in streams)
@@ -158,7 +159,7 @@ def _record(
 
 
 def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: float) -> dict[str, NDArray[Any]]:
-    """Depth (T, S, S, 1) and flow (T, S, S, 2) as they are stored, float16; the last frame's flow is zero."""
+    """Depth (T, S, S, 1) and flow (T, S, S, 2) as stored, float16; the last frame's flow is zero."""
     truth: dict[str, NDArray[Any]] = {}
     if config.depth:
         truth["truth/depth"] = np.stack([view.depth[..., None] for view in views]).astype(np.float16)
@@ -169,7 +170,7 @@ def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: flo
 
 
 def make_recorder(config: SimConfig) -> Recorder:
-    """A scene and its picture, made once, as a function from episode number to episode."""
+    """Build a scene and its renderer once; returns a function from episode number to episode."""
     scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir(), config.distractors, config.physics_step_ms)
     picture = Picture(scene, config.robot, config.size, config.supersample, config.shadows)
     return lambda number: record(scene, picture, config, number)

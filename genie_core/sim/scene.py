@@ -1,4 +1,4 @@
-"""One robosuite environment, tuned so that a 10 Hz command is met within its frame. Pictures are `picture`'s work.
+"""One robosuite environment, tuned so that a 10 Hz command is carried out within its frame. `picture` renders it.
 
 Everything here needs the `[sim]` extra; call `backend.prepare` first, in a process of its own.
 """
@@ -25,11 +25,11 @@ from genie_core.sim.motion import CLOSED, OPEN, STEP_M, STEP_RAD, TABLE_M, Hand
 CUBES: dict[Task, tuple[str, ...]] = {"Lift": ("cube",), "Stack": ("cubeA", "cubeB")}
 CUBE_KG = 0.08
 TORQUE_GAIN = 3.0
-"""Arm motors are this much stronger than real ones, or a full step would not be finished in a tenth of a second."""
+"""Factor by which arm motors are stronger than real ones: a full step must be finished within 0.1 s."""
 CONTROLLER = {
     "type": "OSC_POSE",
-    # robosuite's defaults (150, critically damped) cover two of five centimetres before the next command comes; with
-    # these, what was commanded explains over 99 % of the displacement's variance.
+    # robosuite's defaults (150, critically damped) cover two of five centimetres before the next command; with these,
+    # commands explain over 99 % of the variance of displacements.
     "kp": [1500.0] * 3 + [500.0] * 3,
     "kp_limits": [0.0, 10000.0],
     "damping_ratio": 1.1,
@@ -38,7 +38,7 @@ CONTROLLER = {
     "output_min": [-STEP_M] * 3 + [-STEP_RAD] * 3,
 }
 SENSED = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
-"""What robosuite senses that is stored as it comes, besides "object-state"."""
+"""Observations of robosuite that are stored unchanged, besides "object-state"."""
 
 
 def table_material(texture: str) -> str:
@@ -52,7 +52,7 @@ def distractor_geom(index: int) -> str:
 
 
 def _add_distractors(worldbody: ET.Element, count: int) -> None:
-    """Bodies that are seen and touch nothing, compiled at their largest and out of sight; `Picture` moves them."""
+    """Bodies that are visible but touch nothing, compiled at their largest and out of sight; `Picture` moves them."""
     for index in range(count):
         geom = {"name": distractor_geom(index), "type": "box", "size": " ".join([str(LARGEST_M)] * 3)}
         ET.SubElement(worldbody, "geom", geom | {"pos": "0 0 -5", "group": "1", "contype": "0", "conaffinity": "0"})
@@ -61,7 +61,7 @@ def _add_distractors(worldbody: ET.Element, count: int) -> None:
 def edit_model(
     xml: str, texture_dir: Path, cubes: Sequence[str], mesh_faces: int, mesh_cache: Path, distractors: int = 0
 ) -> str:
-    """The MJCF of robosuite with table materials to choose from, lighter meshes, strong arms and cubes of one mass.
+    """Edit robosuite's MJCF: a choice of table materials, lighter meshes, strong arms and cubes of one mass.
 
     Cubes are compiled at their largest, so that the bounds MuJoCo derives stay valid when an episode shrinks them, and
     at a stated mass: robosuite draws the cube's size, hence its mass, anew in every process.
@@ -92,9 +92,9 @@ def edit_model(
 
 
 def _mend_sawyer() -> None:
-    """Let robosuite's Sawyer compile: MuJoCo since 3.3 refuses meshes as thin as its head's, unless they are shells.
+    """Let robosuite's Sawyer compile: since 3.3, MuJoCo refuses meshes as thin as its head's unless they are shells.
 
-    Its links state their inertia, so the meshes' has no part in the physics.
+    Its links state their inertia, so that of the meshes does not enter the physics.
     """
     models: Any = import_module("robosuite.models.robots.robot_model")
     known: Any = models.REGISTERED_ROBOTS["Sawyer"]
@@ -110,13 +110,13 @@ def _mend_sawyer() -> None:
 
 
 def _quick_gripper(gripper: Any) -> None:
-    """Let a gripper's command take effect at once: by default it ramps over ten steps, so no one action shows."""
+    """Let a gripper's command take effect at once: by default it ramps over ten steps and no single action shows."""
     kind = gripper.__class__
     gripper.__class__ = type(kind.__name__, (kind,), {"speed": 1.0})
 
 
 class Scene:
-    """A robot at a table with cubes: reset, step, sense. Made once a worker, reset in place for every episode."""
+    """A robot at a table with cubes: reset, step, sense. Built once per worker, reset in place for each episode."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class Scene:
         self._open, self._closed = self._gripper_ends()
 
     def _gripper_ends(self) -> tuple[Vector, Vector]:
-        """The gripper's joint positions when open and when closed, found by trying, away from the table."""
+        """Joint positions of the open and the closed gripper, found by trying away from the table."""
         self._env.reset()
         ends: list[Vector] = []
         for grip in (OPEN, CLOSED):
@@ -186,7 +186,7 @@ class Scene:
         return ends[0], ends[1]
 
     def reset(self, cubes: Sequence[Cube]) -> None:
-        """Arm to its rest pose, `cubes` onto the table."""
+        """Put the arm into its rest pose and `cubes` onto the table."""
         self._env.reset()
         for name, cube in zip(self.cubes, cubes, strict=True):
             for suffix in ("_g0", "_g0_vis"):
@@ -199,12 +199,12 @@ class Scene:
         self._home = self._rotation()
 
     def step(self, action: Vector) -> None:
-        """Carry `action` (7,) out: a tenth of a second."""
+        """Carry out `action` (7,) for 0.1 s."""
         self._sensed, reward, _, _ = self._env.step(action)
         self.reward = float(reward)
 
     def unstable(self) -> bool:
-        """Whether physics has blown up since the last reset. MuJoCo then starts again from its rest pose, unasked."""
+        """Whether the physics became unstable since the last reset, after which MuJoCo restarts from its rest pose."""
         kinds: Any = import_module("mujoco").mjtWarning
         bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
         return any(self.data.warning[int(kind)].number > 0 for kind in bad)
@@ -224,7 +224,7 @@ class Scene:
         )
 
     def sense(self) -> dict[str, NDArray[Any]]:
-        """The stored low-dimensional observations, float32, and the simulator's whole `states` (float64)."""
+        """Low-dimensional observations to store, float32, and the simulator's full `states`, float64."""
         stroke = self._open - self._closed
         opened = (self._sensed["robot0_gripper_qpos"] - self._closed) @ stroke / (stroke @ stroke)
         return {

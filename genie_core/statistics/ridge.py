@@ -1,4 +1,4 @@
-"""Ridge regression whose penalty is chosen inside the rows that it is fitted on, by whole episodes left out in turn."""
+"""Ridge regression whose penalty is chosen on the training rows by cross-validation over whole episodes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from genie_core.statistics.metrics import Array
 from genie_core.statistics.probes import OUTLIER, Probe, Scale
 
 PENALTIES = tuple(10.0**power for power in range(-3, 5))
-"""Tried, each a share of the number of rows, on standardised features."""
+"""Penalties tried, as multiples of the number of rows, for standardised features."""
 
 LEAST_SPREAD = 0.05
-"""Columns that vary less than this share of what columns vary on average are not blown up to a deviation of 1: a part
-of the picture where nothing moved in training may move elsewhere."""
+"""Floor of a column's standard deviation, as a share of the columns' root mean square deviation, when standardising: a
+part of the image where nothing moved in training may move elsewhere."""
 
 FOLDS = 5
-"""At most as many parts, of whole episodes, are left out in turn."""
+"""Number of folds of cross-validation, at most."""
 
 
 def fold_of(episode_N: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Which part each row belongs to, (N,) in 0 .. folds - 1: whole episodes, dealt out in their order.
+    """Assign each row to a fold, (N,) in 0 .. folds - 1: whole episodes, dealt out in order.
 
-    Fewer parts than `folds` where there are fewer episodes.
+    There are fewer folds if there are fewer episodes.
     """
     _, place_N = np.unique(episode_N, return_inverse=True)
     parts: NDArray[np.int64] = place_N % folds
@@ -30,18 +30,18 @@ def fold_of(episode_N: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def fit_ridge(x_NF: Array, y_NK: Array, episode_N: NDArray[np.int64]) -> Probe:
-    """Linear regression with an intercept and a squared penalty, the same for all K outputs.
+    """Fit a ridge regression with an intercept and one penalty for all K outputs.
 
-    Features are all of one kind (flow of parts of the picture, a latent's numbers). They are standardised, with a
-    floor, and cut off at `OUTLIER` deviations, so that one odd transition cannot spoil a whole score.
+    Features, all of one kind (flow of image cells, components of a latent), are standardised with a floor and clipped
+    at `OUTLIER` standard deviations, so that one odd transition cannot spoil a whole score.
 
-    The penalty is the one of `PENALTIES` that predicts left-out episodes best (error over variance, averaged over the
-    outputs); with a single episode, whose rows are left out in `FOLDS` runs in turn instead.
+    The penalty is the one of `PENALTIES` with the lowest cross-validated error (relative to the variance, averaged over
+    outputs). Folds are whole episodes; with a single episode, `FOLDS` consecutive runs of its rows.
 
     Args:
         x_NF: features.
-        y_NK: what to predict.
-        episode_N: of which episode each row is.
+        y_NK: targets.
+        episode_N: episode of each row.
 
     """
     deviation_F = x_NF.std(axis=0)
@@ -65,7 +65,7 @@ def fit_ridge(x_NF: Array, y_NK: Array, episode_N: NDArray[np.int64]) -> Probe:
 
 
 def _solve(x_NF: Array, y_NK: Array) -> list[Array]:
-    """Weights (F, K) for each penalty, of one decomposition."""
+    """Weights (F, K) for each penalty, from one eigendecomposition."""
     value_F, vector_FF = np.linalg.eigh(x_NF.T @ x_NF)
     along_FK = vector_FF.T @ (x_NF.T @ y_NK)
     rows = max(1, len(x_NF))

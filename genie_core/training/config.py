@@ -1,4 +1,4 @@
-"""How a model is trained: one immutable pydantic object beside `ModelConfig`, and its presets. Knows no torch."""
+"""Configures training: immutable pydantic models beside `ModelConfig`, and their presets. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StageConfig(_Frozen):
 
 
 class AugmentConfig(_Frozen):
-    """What the latent action encoder sees of a clip, changed alike in all its frames; the decoder sees it unchanged."""
+    """Augmentation of the latent action encoder's clips, the same in all frames; the decoder sees them unchanged."""
 
     brightness: float = Field(0.0, ge=0, description="largest shift, of a range of 1")
     contrast: float = Field(0.0, ge=0, description="largest relative change")
@@ -37,7 +37,7 @@ class AugmentConfig(_Frozen):
 
 
 class TokenizerTraining(_Frozen):
-    """What is special in training the tokenizer."""
+    """Training options of the tokenizer."""
 
     continuous_steps: int = Field(
         0, ge=0, description="first steps without quantization; then k-means starts the codebook"
@@ -46,7 +46,7 @@ class TokenizerTraining(_Frozen):
 
 
 class LatentActionTraining(_Frozen):
-    """What is special in training the latent action model."""
+    """Training options of the latent action model that reads pixels."""
 
     continuous_steps: int = Field(
         0, ge=0, description="first steps without quantization; then k-means starts the codebook"
@@ -61,33 +61,33 @@ class LatentActionTraining(_Frozen):
 
 
 class MotionTraining(_Frozen):
-    """What is special in training a latent action model that reads motion; lengths in pixels of a frame of 64."""
+    """Training options of the latent action model that reads motion; lengths in pixels of a 64-pixel frame."""
 
-    gap_s: tuple[float, float] = Field((0.1, 0.7), description="the two frames of a pair are so far apart, seconds")
+    gap_s: tuple[float, float] = Field((0.1, 0.7), description="range of time between the frames of a pair, seconds")
     noise: float = Field(
         0.4,
         ge=0,
-        description="of latents, over their own size: the more, the less a latent can say but what the robot does",
+        description="noise on latents relative to their length: more of it leaves room for the main motion only",
     )
-    floor: float = Field(0.03, ge=0, description="least noise of latents: what makes a latent large")
+    floor: float = Field(0.03, ge=0, description="smallest noise on latents, which sets their scale")
     still: float = Field(0.02, gt=0, description="mean squared flow below which an error counts for less")
-    back_weight: float = Field(0.3, ge=0, description="of the flow that moves the frame, which latents do not learn by")
-    contrast: float = Field(0.2, ge=0, description="largest relative change of a colour, what the encoder sees")
-    brightness: float = Field(0.1, ge=0, description="largest shift of a colour, of a range of 1")
-    flicker: float = Field(0.04, ge=0, description="largest shift of the later frame's light")
-    pixel_noise: float = Field(0.01, ge=0, description="standard deviation, of a range of 1")
-    flow_noise: float = Field(0.03, ge=0, description="standard deviation of the noise of flow")
+    back_weight: float = Field(0.3, ge=0, description="weight of the backward flow's loss, which trains no latent")
+    contrast: float = Field(0.2, ge=0, description="largest relative change of a channel, encoder only")
+    brightness: float = Field(0.1, ge=0, description="largest shift of a channel, of a range of 1, encoder only")
+    flicker: float = Field(0.04, ge=0, description="largest brightness shift of the later frame, of a range of 1")
+    pixel_noise: float = Field(0.01, ge=0, description="standard deviation of pixel noise, of a range of 1")
+    flow_noise: float = Field(0.03, ge=0, description="standard deviation of noise on the flow, pixels")
 
 
 class DynamicsTraining(_Frozen):
-    """What is special in training the dynamics model."""
+    """Training options of the dynamics model."""
 
     mask_low: float = Field(0.5, ge=0, le=1, description="the rate of hidden tokens is drawn from [mask_low, 1]")
     clean_frames: float = Field(0.0, ge=0, lt=1, description="share of frames shown whole, as the past is in rollouts")
 
 
 class TrainingConfig(_Frozen):
-    """Everything that defines a training run apart from data and model."""
+    """The recipe of a training run: everything that defines it apart from data and model."""
 
     tokenizer: StageConfig
     lam: StageConfig
@@ -128,7 +128,7 @@ def _tiny() -> TrainingConfig:
 
 
 def _base() -> TrainingConfig:
-    """The recipe of `tiny` with the steps and batches of a GPU."""
+    """The recipe of `tiny` with steps and batches for a GPU."""
     tiny = _tiny()
     return tiny.model_copy(
         update={
@@ -141,7 +141,7 @@ def _base() -> TrainingConfig:
 
 
 def _motion() -> TrainingConfig:
-    """Labels alone, from motion: no tokenizer and no dynamics model."""
+    """Recipe for labels from motion alone: no tokenizer, no dynamics model."""
     tiny = _tiny()
     return tiny.model_copy(update={"lam": StageConfig(steps=3000, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
 
@@ -162,7 +162,7 @@ def _paper(tokenizer_batch: int, batch: int, steps: int, dynamics_lr: float, fin
 
 
 def training_preset(name: str) -> TrainingConfig:
-    """The recipe that goes with the model preset of that name; `coinrun` and `robotics` are the paper's plain one."""
+    """Return the recipe of the model preset `name`; `coinrun` and `robotics` have the paper's plain one."""
     if name == "nano":
         return _nano()
     if name == "tiny":

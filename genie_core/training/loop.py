@@ -1,4 +1,4 @@
-"""One stage of training. A step depends on (seed, stage, step) alone, so a resumed run repeats lost steps exactly."""
+"""Runs one stage of training. A step depends on (seed, stage, step) alone, so a resumed run repeats it exactly."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from genie_core.training.config import StageConfig
 from genie_core.training.losses import Metrics
 
 StepLoss = Callable[[Tensor, int], tuple[Tensor, Metrics]]
-"""From clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number to a loss and what to report."""
+"""Computes the loss and values to report, from clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number."""
 
 
 Draw = Callable[[np.random.Generator], NDArray[np.uint8]]
-"""Draws what a step sees of the frames, by a generator of the step's own."""
+"""Draws the clips of a step, with the step's own generator."""
 
 
 class Reporter(Protocol):
@@ -71,15 +71,15 @@ def train_stage(
     """Train `network` for the configured steps, resuming from the stage's checkpoint if there is one.
 
     Args:
-        run: shared settings.
-        name: of the stage and of its checkpoint file.
-        network: what is checkpointed, in training mode afterwards.
-        loss: what is minimised.
-        store: where clips come from.
+        run: settings shared by all stages.
+        name: name of the stage and its checkpoint file.
+        network: module to train and checkpoint; left in training mode.
+        loss: the loss to minimise.
+        store: source of clips.
         config: optimisation.
-        depends_on: every other configuration that the stage's result depends on: a checkpoint made with another one is
-            refused, while one whose own configurations are unchanged is used again.
-        draw: draws the clips of a step, (B, T, H, W, 3), where they are not any of the store at the model's rate.
+        depends_on: all other configuration that the result depends on; a checkpoint made with a different one is
+            refused.
+        draw: draws the clips of a step, (B, T, H, W, 3); None: uniformly from `store`, at the model's rate.
 
     Raises:
         ModelError: the loss is not finite, or the checkpoint belongs to another run.
@@ -110,7 +110,8 @@ def train_stage(
                 values = {k: float(v) for k, v in metrics.items()}
                 if not math.isfinite(values["loss"]):
                     raise ModelError(
-                        f"{name}: the loss became {values['loss']} at step {step}; lower the learning rate"
+                        f"{name}: loss: got {values['loss']} at step {step}, expected a finite number; "
+                        "lower the learning rate"
                     )
                 smooth = {k: v if k not in smooth else 0.9 * smooth[k] + 0.1 * v for k, v in values.items()}
                 run.reporter.step(name, step + 1, smooth)
@@ -148,7 +149,7 @@ def _step(
 
 
 def learning_rate(config: StageConfig, step: int) -> float:
-    """Linear warm-up to `lr`, then a cosine to `final_lr` at the last step."""
+    """Learning rate: linear warm-up to `lr`, then cosine decay to `final_lr` at the last step."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))

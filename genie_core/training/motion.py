@@ -1,4 +1,4 @@
-"""What the motion encoder is trained to: flow out of a frame and a latent, for pairs of frames some way apart."""
+"""Loss of the motion encoder: predict optical flow from a frame and a latent, for pairs of frames some time apart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genie_core.training.losses import Metrics
 
 
 def turned(pair_B2CHW: Tensor) -> Tensor:
-    """Pairs of frames (B, 2, 3, H, W), half of them mirrored and half of them in reverse."""
+    """Augment pairs of frames (B, 2, 3, H, W): mirror half of them, reverse half of them in time."""
     chance_2B = torch.rand(2, len(pair_B2CHW), 1, 1, 1, 1, device=pair_B2CHW.device)
     mirrored_B, reversed_B = chance_2B > 0.5
     pair_B2CHW = torch.where(mirrored_B, pair_B2CHW.flip(-1), pair_B2CHW)
@@ -21,10 +21,10 @@ def turned(pair_B2CHW: Tensor) -> Tensor:
 
 
 def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> tuple[Tensor, Metrics]:
-    """Squared error of flow over the pair's own motion, so that small motions count as much as large ones.
+    """Squared error of flow relative to the pair's own motion, so that small motions count as much as large ones.
 
-    The encoder sees the pair disturbed (light, colour, noise), the decoder and the target do not. The
-    latent's noise is relative to its size, for the same reason as the loss.
+    Only the encoder sees the pair disturbed (light, colour, noise). The latent's noise is relative to its size for the
+    same reason as the loss.
     """
     latent_ND = lam.motion_encoder(*disturbed(pairs, training).inputs())[1].float()
     size_N1 = latent_ND.detach().square().mean(1, keepdim=True).sqrt()
@@ -37,7 +37,7 @@ def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) 
 
 
 def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
-    """What the encoder sees of pairs: other light and colours, flicker, noise."""
+    """Disturb pairs for the encoder: light, colours, flicker, noise."""
     before, after, there, back = pairs.before_NCHW, pairs.after_NCHW, pairs.there_NCHW, pairs.back_NCHW
     N, device = len(before), before.device
 

@@ -1,7 +1,7 @@
-"""The whole of training in one call: frames to disk, tokenizer, latent action model, dynamics, bundle.
+"""Trains a bundle in one call: frames to disk, tokenizer, latent action model, dynamics, bundle.
 
 The paper's order: tokenizer first, then latent action model and dynamics together. With `lam_training.lead` the latent
-action model is trained before the dynamics model and then frozen, which costs less and keeps its codes still.
+action model is trained before the dynamics model and then frozen, which costs less and keeps its codes fixed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MOST_SOURCES = 4
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """Episodes to train on, and episodes kept for the card's figures."""
+    """Episodes to train on, and episodes held out for the card's metrics."""
 
     train: Sequence[Episode] = ()
     held_out: Sequence[Episode] = ()
@@ -58,20 +58,20 @@ class TrainingSplit:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, on what, and where it goes.
+    """A training job.
 
     Attributes:
-        model: the networks.
+        model: configuration of the networks.
         training: the recipe.
-        data: what every network is trained on.
-        lam_data: what the latent action model is trained on besides: labels should hold for many looks, while rollouts
-            of a small model come out better for few.
+        data: data for all networks.
+        lam_data: more data for the latent action model alone: labels should hold for many looks, while rollouts of a
+            small model are better with few.
         out: the bundle's folder.
         device: torch device.
-        half: store weights as float16.
-        init: a bundle whose weights training starts from, None for random ones.
-        rollouts: start frames of the rollouts behind the card's figures.
-        command: how the job was asked for, for the card.
+        half: whether to store weights as float16.
+        init: bundle whose weights to start from; None: random ones.
+        rollouts: number of start frames of the rollouts behind the card's metrics.
+        command: the command that started the job, for the card.
 
     """
 
@@ -89,7 +89,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class _Stores:
-    """The frames of a job: of all its data, and views of parts of it."""
+    """The frames of a job: all its data, and views of parts of it."""
 
     everything: ClipStore
     data: ClipStore
@@ -99,19 +99,19 @@ class _Stores:
 def train(
     job: TrainingJob, reporter: Reporter, *, checkpoint_seconds: float = 120.0, report_every: int = 10
 ) -> BundleInfo:
-    """Train a model and write its bundle; a run that was interrupted goes on where its last checkpoint stands.
+    """Train a model and write its bundle, continuing an interrupted run from its last checkpoint.
 
-    The run's folder `<out>.run` holds frames, checkpoints and logs, and may be deleted once the bundle is written.
+    The run's folder `<out>.run` holds frames, checkpoints and logs; it may be deleted once the bundle is written.
 
     Args:
-        job: what to do.
-        reporter: told how it goes.
+        job: the job.
+        reporter: receives progress.
         checkpoint_seconds: time between checkpoints.
         report_every: steps between reports.
 
     Raises:
         DatasetError: the episodes cannot be trained on.
-        ModelError: the device is not there, the loss diverges, or the run's folder belongs to another job.
+        ModelError: the device is missing, the loss diverges, or the run's folder belongs to another job.
 
     """
     run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
@@ -119,7 +119,7 @@ def train(
     _train_all(run, genie, stores, training)
     genie.eval()
     folder = run.folder
-    # The figures are those of the weights as stored, which may be rounded.
+    # Evaluate the weights as stored: they may be rounded.
     save_bundle(folder / "bundle", genie, "", half=job.half)
     bundle = load_bundle(folder / "bundle", job.device)
     reporter.start("figures", 0, len(stores.held_out))
@@ -148,13 +148,13 @@ def train_alone(
     checkpoint_seconds: float = 120.0,
     report_every: int = 10,
 ) -> None:
-    """Train one stage that needs no other, to the checkpoint where `train` looks for it.
+    """Train one independent stage and leave its checkpoint where `train` looks for it.
 
-    Tokenizer and latent action model can so be trained at the same time, by two processes on few cores each.
+    Two processes can thus train tokenizer and latent action model at the same time.
 
     Raises:
         DatasetError: as `train`.
-        ModelError: as `train`; or the stage is not one that this job trains alone.
+        ModelError: as `train`; or this job does not train the stage alone.
 
     """
     from_pixels = job.model.lam.source == "pixels"
@@ -172,7 +172,7 @@ def train_alone(
 def _begin(
     job: TrainingJob, reporter: Reporter, checkpoint_seconds: float, report_every: int
 ) -> tuple[Run, Genie, _Stores]:
-    """Frames on disk, and networks as every run of this job starts with them."""
+    """Write the frames to disk and initialise the networks, the same in every run of the job."""
     device = torch_device(job.device)
     training = job.training
     if job.lam_data.train and not training.lam_training.lead:
@@ -199,14 +199,11 @@ def _begin(
 
 
 def _take_weights(genie: Genie, bundle: Bundle) -> None:
-    """Give networks the weights of those that a bundle has; raises ModelError where one is configured otherwise."""
+    """Load the weights of a bundle's networks. Raises ModelError if one is configured differently."""
     for component in bundle.config.components:
         ours, theirs = (getattr(c, component) for c in (genie.config, bundle.config))
         if ours != theirs:
-            raise ModelError(
-                f"--init {bundle.info.path}: its {component} is not the one to be trained; "
-                f"got {theirs}, expected {ours}"
-            )
+            raise ModelError(f"--init {bundle.info.path}: {component}: got {theirs}, expected {ours}")
         getattr(genie, component).load_state_dict(getattr(bundle.genie, component).state_dict())
     for module in genie.modules():
         if isinstance(module, VectorQuantizer):
@@ -241,7 +238,7 @@ def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:
 
 
 def _by_source(store: ClipStore) -> dict[str, ClipStore]:
-    """Held-out episodes, those of each of a few files by themselves."""
+    """Held-out episodes, grouped by file for the first few files."""
     sources = list(dict.fromkeys(span.source for span in store.spans))
     if not 1 < len(sources) <= _MOST_SOURCES:
         return {"held-out episodes": store}
@@ -254,7 +251,7 @@ def _by_source(store: ClipStore) -> dict[str, ClipStore]:
 
 
 def _data_lines(stores: _Stores) -> list[str]:
-    """What the card says of the data, one line a file and use."""
+    """Lines of the card about the data, one per file and use."""
     own = ClipStore(stores.everything.frames, stores.everything.spans[: -len(stores.data.spans)])
     uses = {"all networks trained on": stores.data, "latent action model trained on besides": own, **stores.held_out}
     lines = []
@@ -284,7 +281,7 @@ def _train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: Trainin
 
 @torch.no_grad()
 def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """Start the tokenizer's codes by k-means on latents of clips drawn for the purpose."""
+    """Initialise the tokenizer's codes by k-means on latents of freshly drawn clips."""
     rng = np.random.default_rng([training.seed, 2])
     clips = torch.from_numpy(store.sample(rng, _TOKEN_CLIPS, training.tokenizer.clip_frames))
     latent_MD = genie.tokenizer.latents(to_pixels(clips.to(run.device))).flatten(0, 2).float()
@@ -311,7 +308,7 @@ def _train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfi
 
 @torch.no_grad()
 def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """Start the action codes by k-means on latents of clips drawn for the purpose."""
+    """Initialise the action codes by k-means on latents of freshly drawn clips."""
     found = []
     for i in range(_CODEBOOK_BATCHES):
         rng = np.random.default_rng([training.seed, 1, i])
@@ -323,7 +320,7 @@ def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingCo
 
 
 def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
-    """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
+    """Train on pairs of frames without codes, then project features to latents and find codes by k-means."""
     special, batch = training.motion_training, training.lam.batch
 
     def loss(pixels_B2CHW: Tensor, _step: int) -> tuple[Tensor, Metrics]:
@@ -357,7 +354,7 @@ def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: Training
 
 @torch.no_grad()
 def _read(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens and quantized actions of clips in full precision, as inference will read them."""
+    """Tokens and quantized actions of clips in full precision, as at inference."""
     with torch.autocast(pixels_BTCHW.device.type, enabled=False):
         latent_BTD = genie.lam.latents(view_BTCHW)
         quantizer = genie.lam.quantizer
@@ -365,7 +362,7 @@ def _read(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple[Tenso
 
 
 def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """The paper's second stage: both see the same clips; the dynamics model's loss does not reach the latents."""
+    """The paper's second stage: both models see the same clips; the dynamics loss does not reach the latents."""
     if isinstance(genie.lam, MotionActionModel):
         raise ModelError("a model that reads motion is trained before the dynamics model: set lam_training.lead")
     lam = genie.lam
