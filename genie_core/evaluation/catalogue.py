@@ -1,4 +1,4 @@
-"""Every figure that an evaluation states: its name, what it means, and the target it is held against."""
+"""Catalogue of an evaluation's metrics: name, meaning and target."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 Unit = Literal["dB", "share", "number"]
 Verdict = Literal["met", "open", "missed"]
-"""``open``: the target lies within the interval."""
+"""Verdict on a target; ``open``: the target lies within the interval."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """At least `value`; of bundles with that many latent action codes only, where `codes` is given."""
+    """Target of at least `value`; if `codes` is given, only for bundles with that many latent action codes."""
 
     value: float
     codes: int | None = None
@@ -20,7 +20,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure. `key` is its dotted name in report.json."""
+    """Entry of one metric. `key` is its dotted name in report.json."""
 
     key: str
     title: str
@@ -29,11 +29,11 @@ class Entry:
     targets: tuple[Target, ...] = ()
 
     def target(self, codes: int) -> float | None:
-        """What a bundle with that many codes should reach; None where nothing is asked."""
+        """Target for a bundle with that many codes; None if there is none."""
         return next((t.value for t in self.targets if t.codes in (None, codes)), None)
 
     def verdict(self, value: float, ci95: tuple[float, float] | None, codes: int) -> Verdict | None:
-        """Whether the target is met: only where the whole interval says so; None where nothing is asked."""
+        """Whether the target is met, which the whole interval must show; None if there is no target."""
         target = self.target(codes)
         if target is None:
             return None
@@ -48,7 +48,7 @@ class Entry:
         return f"{value:.2f} dB" if self.unit == "dB" else f"{round(value, 3) + 0.0:.3f}"
 
     def interval(self, low: float, high: float) -> str:
-        """An interval of this figure in its unit, which is said once."""
+        """Format an interval of this metric, with its unit once."""
         return f"{self.words(low).removesuffix('%').removesuffix(' dB')} to {self.words(high)}"
 
 
@@ -275,7 +275,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Dynamics": _DYNAMICS,
     "Consistency across scenes": _CONSISTENCY,
 }
-"""All figures, in the order in which they are shown."""
+"""All metrics, in display order."""
 
 ENTRIES: tuple[Entry, ...] = tuple(entry for entries in SECTIONS.values() for entry in entries)
 

@@ -1,4 +1,4 @@
-"""One evaluation from a bundle and a data set to a report. What is measured is the parts' work."""
+"""Runs an evaluation, from bundle and dataset to report; the parts measure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from genie_core.models.bundle import Bundle
 from genie_core.progress import Progress, silent
 
 MOST_OTHERS = 200
-"""Episodes beside those looked at that probes and the supervised bound are fitted on."""
+"""Number of further episodes on which probes and the supervised bound are fitted."""
 
 Part = Callable[[Study, np.random.Generator], Findings]
 
@@ -45,26 +45,26 @@ PARTS: tuple[Part, ...] = (
 """In the order in which they run."""
 
 _PARTS_OF_LABELS: tuple[Part, ...] = (latent_action_findings, ground_truth_findings)
-"""What can be measured of a model that labels alone."""
+"""Parts that apply to a model that only labels."""
 
 
 def evaluate(
     bundle: Bundle, dataset: Dataset, options: EvaluationOptions | None = None, progress: Progress = silent
 ) -> EvaluationReport:
-    """Evaluate a bundle on episodes that it was not trained on (which they are is the caller's to know).
+    """Evaluate a bundle on episodes that it was not trained on; the caller must know which those are.
 
-    The same bundle, data and options give the same figures on the same machine, whatever ran before.
+    The same bundle, data and options give the same results on the same machine, whatever ran before.
 
     Args:
-        bundle: what is evaluated.
-        dataset: where the episodes come from; robomimic's filter key ``valid`` is taken where there is one.
-        options: how much is looked at; None for the defaults.
-        progress: told how it goes.
+        bundle: the bundle to evaluate.
+        dataset: source of the episodes; robomimic's filter key ``valid`` is used if there is one.
+        options: what to measure, on how much data; None: the defaults.
+        progress: receives progress.
 
     Raises:
-        DatasetError: no usable episode, an unknown subset or frame rate, a ground-truth array that does not fit, a
-            picture that cannot be read.
-        ModelError: the file given for I3D is not what it should be.
+        DatasetError: no usable episode, an unknown subset or frame rate, an invalid ground-truth array, or an
+            unreadable image.
+        ModelError: the file given for I3D is not I3D as TorchScript.
         RequestError: sampling options out of range.
 
     """
@@ -112,13 +112,13 @@ def measure(
     """Measure a bundle on films at its own size and rate.
 
     Args:
-        bundle: what is measured.
+        bundle: the bundle to measure.
         films: at least one.
-        options: those that concern the parts.
-        parts: what to measure; each draws random numbers of its own, so that it finds the same beside others or alone.
-        others: films that nothing is scored on: probes and the supervised bound are fitted on them too.
-        prompts: pictures of the model's size to prompt from, (1, h, w, 3) uint8 each.
-        progress: told how it goes.
+        options: options of the parts.
+        parts: parts to run; each has its own random numbers, so that its results do not depend on the others.
+        others: further films, on which probes and the supervised bound are fitted but nothing is scored.
+        prompts: images of the model's size to prompt with, (1, h, w, 3) uint8 each.
+        progress: receives progress.
 
     """
     if not bundle.config.simulates:
@@ -136,7 +136,7 @@ def make_study(
     prompts: Sequence[Frames] = (),
     progress: Progress = silent,
 ) -> Study:
-    """Label the films (none, where a part needs none) and put together what parts need; arguments as of `measure`."""
+    """Label the films (none if no part needs them) and gather what the parts need; arguments as of `measure`."""
     labeller = Labeller(bundle)
     takes = []
     for done, film in enumerate([*films, *others]):
@@ -147,12 +147,12 @@ def make_study(
 
 
 def part_rng(part: Part, seed: int) -> np.random.Generator:
-    """The random numbers of one part: others of the same evaluation do not move them."""
+    """Random generator of one part, independent of the others."""
     return np.random.default_rng([seed, zlib.crc32(part.__name__.encode())])
 
 
 def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
-    """The sampling options with every default filled in; raises RequestError where one is out of range."""
+    """Sampling options with all defaults filled in. Raises RequestError if one is out of range."""
     config = bundle.config
     steps = min(DEFAULT_MASKGIT_STEPS, config.tokens_per_frame)
     sampling = Sampling(
@@ -167,10 +167,10 @@ def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
 def read_films(
     bundle: Bundle, dataset: Dataset, options: EvaluationOptions
 ) -> tuple[str, list[Film], Sequence[Episode]]:
-    """The subset's name, the films to look at, and the episodes of the data that are not among them.
+    """Choose the films: the subset's name, the films, and the remaining episodes of the data.
 
     Raises:
-        DatasetError: no usable episode, an unknown subset or frame rate, a ground-truth array that does not fit.
+        DatasetError: no usable episode, an unknown subset or frame rate, or an invalid ground-truth array.
 
     """
     subset, chosen, rest = choose_episodes(dataset, options)
@@ -181,7 +181,7 @@ def read_films(
 
 
 def read_prompts(bundle: Bundle, images: Sequence[Path]) -> list[Frames]:
-    """Pictures to prompt from at the model's size, (1, h, w, 3) uint8 each; DatasetError names one that is none."""
+    """Read images to prompt with, resized to the model's size, (1, h, w, 3) uint8 each. Raises DatasetError."""
     return [resize_frames(read_image(path), bundle.config.height, bundle.config.width) for path in images]
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page without scripts or other files: tables, plots, pictures, and what each figure means."""
+"""Renders the report as one self-contained HTML page without scripts: tables, plots, images, meaning of each metric."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ img { max-width: 100%; image-rendering: pixelated } figure { margin: 1.5em 0 } c
 
 
 def render_page(provenance: Mapping[str, object], findings: Findings, images: Mapping[str, bytes]) -> str:
-    """The whole page.
+    """Render the page.
 
     Args:
         provenance: what was evaluated and how, as in report.json.
-        findings: all figures, curves and pictures.
-        images: each picture's PNG, by name.
+        findings: all metrics, curves and images.
+        images: each image as PNG, by name.
 
     """
     codes = provenance["codes"]
@@ -92,7 +92,7 @@ def _plots(section: str, findings: Findings) -> str:
 
 
 def _curves(findings: Findings) -> str:
-    """Every figure that comes in a row: its numbers side by side, as many to a line as there is room for."""
+    """Metrics that are lists, with their numbers side by side."""
     rows = []
     for name, curve in findings.curves.items():
         numbers = " ".join(f'<span class="number row">{_number(figure)}</span>' for figure in curve)

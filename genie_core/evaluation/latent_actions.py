@@ -1,6 +1,6 @@
-"""How good the latent action model is by itself: reconstruction, use of its codes, and labels that stay the same.
+"""Evaluates the latent action model alone: reconstruction, codebook usage, and robustness of labels.
 
-Whether its codes mean motions is `ground_truth`'s work; whether the dynamics model obeys them is `consistency`'s.
+`ground_truth` evaluates whether codes mean motions, `consistency` whether the dynamics model obeys them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from genie_core.statistics.metrics import Array, entropy, perplexity, psnr_db
 BRIGHTNESS = 0.05
 """Added to every colour, of a range of 1."""
 NOISE = 0.02
-"""Standard deviation of the noise of every pixel, of a range of 1."""
+"""Standard deviation of pixel noise, of a range of 1."""
 SHIFT = 2
-"""Pixels that the whole picture moves, one way or the other."""
+"""Pixels by which the whole image is shifted."""
 CROP = 2
-"""Pixels cut off each side before the rest is enlarged to the old size."""
+"""Pixels cropped from each side before resizing to the old size."""
 
 Disturbance = Callable[[Frames, np.random.Generator], Frames]
-"""The same small change to all (T, H, W, 3) frames of an episode."""
+"""Applies the same small change to all frames (T, H, W, 3) of an episode."""
 
 
 def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
@@ -64,7 +64,7 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 @torch.inference_mode()
 def _prediction_errors(bundle: Bundle, take: Take, rng: np.random.Generator) -> Array:
-    """(3, 2): sum over transitions of the squared error, and their count, of the label, of copying, of random codes."""
+    """Sum of squared errors and count of transitions, for the label, copying, and random codes, (3, 2)."""
     lam = bundle.genie.lam
     frames = torch.from_numpy(take.film.frames_THWC).to(bundle.device)[None]
     view_1TCHW = bundle.genie.lam_view(to_pixels(frames))
@@ -94,19 +94,19 @@ def brighten(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
 
 
 def add_noise(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """Gaussian noise of `NOISE`, drawn for every pixel of every frame."""
+    """Add Gaussian noise of `NOISE`, drawn anew for every pixel of every frame."""
     return _rounded(frames_THWC + rng.normal(0, NOISE * 255, frames_THWC.shape))
 
 
 def shift(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """Everything `SHIFT` pixels up, down, left or right; what comes in repeats the edge."""
+    """Shift everything by `SHIFT` pixels up, down, left or right, with repeated edges."""
     axis, amount = int(rng.integers(1, 3)), int(rng.choice((-SHIFT, SHIFT)))
     length = frames_THWC.shape[axis]
     return np.take(frames_THWC, np.clip(np.arange(length) - amount, 0, length - 1), axis=axis)
 
 
 def crop(frames_THWC: Frames, _rng: np.random.Generator) -> Frames:
-    """`CROP` pixels less on each side, the rest enlarged: what another lens or a preprocessing step does."""
+    """Crop `CROP` pixels from each side and resize, as another lens or preprocessing step would."""
     inner_THWC = np.ascontiguousarray(frames_THWC[:, CROP:-CROP, CROP:-CROP])
     return resize_frames(inner_THWC, *frames_THWC.shape[1:3])
 
@@ -115,7 +115,7 @@ DISTURBANCES: dict[str, Disturbance] = {"brightness": brighten, "noise": add_noi
 
 
 def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
-    """Share of labels that a small disturbance of the whole episode leaves as they are."""
+    """Share of labels that a small disturbance of the whole episode leaves unchanged."""
     figures = {}
     for done, (name, disturb) in enumerate(DISTURBANCES.items()):
         study.progress("labels under disturbances", done, len(DISTURBANCES))

@@ -1,4 +1,4 @@
-"""An evaluation's outcome and its folder: report.json for scripts, index.html and pictures for people."""
+"""The report of an evaluation, and its folder: report.json for scripts, index.html and images for people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class EvaluationFacts(BaseModel):
-    """What was evaluated, on what, and how; `sampling` is that of every rollout, each with a seed of its own."""
+    """What was evaluated, on what, and how; `sampling` applies to every rollout, each with its own seed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,10 +51,10 @@ class EvaluationReport:
     findings: Findings
 
     def to_json(self) -> dict[str, object]:
-        """The content of report.json.
+        """Contents of report.json.
 
-        A figure stands under its dotted name, ``{"lam": {"code_perplexity": {"value", "ci95", "n", "episodes"}}}``,
-        null where it could not be measured; `missing` says why, by dotted name. Curves are lists of figures.
+        A metric is found under its dotted name, ``{"lam": {"code_perplexity": {"value", "ci95", "n", "episodes"}}}``;
+        it is null if it could not be measured, and `missing` says why, by dotted name. Curves are lists of metrics.
         """
         content: dict[str, object] = self.provenance.model_dump(mode="json")
         missing: dict[str, str] = {}
@@ -68,9 +68,9 @@ class EvaluationReport:
         return content
 
     def write(self, folder: Path) -> None:
-        """Write report.json (last), index.html (self-contained), horizon.svg, and a PNG a picture.
+        """Write report.json (last), index.html (self-contained), horizon.svg, and a PNG per image.
 
-        The videos of the findings are for `genie_view` to show.
+        `genie_view` shows the videos of the findings.
         """
         folder.mkdir(parents=True, exist_ok=True)
         images = {p.name: encode_image(p.image_HWC) for p in self.findings.pictures}

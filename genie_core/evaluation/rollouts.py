@@ -1,4 +1,4 @@
-"""How well the dynamics model continues real video: rollouts with the true latent actions against what happened."""
+"""Evaluates how well the dynamics model continues real video, by rollouts with the inferred latent actions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from genie_core.models.dynamics import previous_tokens
 from genie_core.statistics.metrics import Array, frame_mse, psnr_db, ssim
 
 HORIZON = 8
-"""Frames after a start that figures are about; a start must have as many."""
+"""Frames after a start that metrics are about; a start must have at least as many."""
 LENGTH = 16
-"""Frames that are simulated from a start where the episode has as many after it; else all that it has."""
+"""Frames simulated from a start, or as many as the episode has after it if those are fewer."""
 DELTA_T = 4
 """The t of the paper's delta-t PSNR."""
 
 VIDEOS = ("inferred", "random", "copy", "tokenizer")
-"""What is compared with the real frames: rollouts with the labels' codes and with codes drawn at random, the start
-frame repeated, and the real frames as the tokenizer draws them (no rollout can be better than that)."""
+"""Videos compared with the real one: rollouts with the labels' codes and with random codes, the start frame repeated,
+and the real frames encoded and decoded by the tokenizer (the best that a rollout can be)."""
 
 PICTURED = 4
-"""Starts whose videos are kept to look at."""
+"""Number of starts whose videos are kept to view."""
 
 _METRICS = ("psnr_db", "ssim")
 _TOKENS = ("dynamics.next_token_accuracy", "dynamics.next_token_accuracy_copy")
@@ -42,10 +42,10 @@ _KEYS = ("dynamics.delta_t_psnr_4", "dynamics.psnr_4_db", "dynamics.worst_psnr_o
 
 @dataclass(frozen=True)
 class Comparison:
-    """One start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H, with H the number of frames that were simulated.
+    """Comparison at one start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H, the number of simulated frames.
 
-    `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right, `token_copies` the share that
-    are what they were in the frame before.
+    `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right, `token_copies` the share
+    unchanged from the previous frame.
     """
 
     mse_VH: Array
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Figures ``dynamics.*``, from start frames that have `HORIZON` real frames after them, `LENGTH` if possible."""
+    """Metrics ``dynamics.*``, from start frames with `HORIZON` real frames after them, `LENGTH` if possible."""
     starts = draw_starts(study.takes, study.options.rollouts, HORIZON, rng, wanted=LENGTH)
     if not starts:
         reason = Missing(f"no episode has {HORIZON + 1} frames at the model's rate")
@@ -87,7 +87,7 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 
 def _frames_after(study: Study, start: Start) -> int:
-    """How many frames are simulated from a start."""
+    """Number of frames to simulate from a start."""
     return min(LENGTH, len(study.takes[start.take].film.frames_THWC) - 1 - start.frame)
 
 
@@ -99,7 +99,7 @@ def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[Cell]:
 def compare(
     study: Study, simulator: Simulator, start: Start, rng: np.random.Generator
 ) -> tuple[Comparison, Video, dict[str, list[int]]]:
-    """Simulate from one real frame and compare with the H real frames after it.
+    """Simulate from one real frame and compare with the H real frames that follow it.
 
     Returns:
         The comparison, the videos compared (each with the start frame first), and the codes of each rollout.
@@ -131,7 +131,7 @@ def compare(
 
 @torch.inference_mode()
 def token_accuracy(bundle: Bundle, token_TN: NDArray[np.int64], code_S: NDArray[np.int64]) -> float:
-    """Share of tokens predicted right where each frame in turn is wholly hidden and all real frames before are seen."""
+    """Share of tokens predicted right when each frame in turn is fully masked, given all real frames before it."""
     dynamics = bundle.genie.dynamics
     token_1TN = torch.from_numpy(token_TN).to(bundle.device)[None]
     action_1SD = bundle.genie.lam.quantizer.lookup(torch.from_numpy(code_S).to(bundle.device)[None])
@@ -150,7 +150,7 @@ def token_accuracy(bundle: Bundle, token_TN: NDArray[np.int64], code_S: NDArray[
 
 
 def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator) -> Findings:
-    """Figures, of horizons 1 to `HORIZON`, and curves, as far as any rollout goes, of what was compared."""
+    """Metrics of horizons 1 to `HORIZON`, and curves as long as the longest rollout."""
     mse = by_take(starts, [c.mse_VH[:, :HORIZON] for c in found])
     accuracy = by_take(starts, [np.array(c.token_accuracy) for c in found])
     copies = by_take(starts, [np.array(c.token_copies) for c in found])
@@ -169,7 +169,7 @@ def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.rand
 def _curves(
     starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator
 ) -> dict[str, list[Measured]]:
-    """PSNR and SSIM by horizon; far horizons are of those rollouts that get there."""
+    """PSNR and SSIM by horizon; long horizons average the rollouts that reach them."""
     curves: dict[str, list[Measured]] = {f"dynamics.{v}_{m}_by_horizon": [] for v in VIDEOS for m in _METRICS}
     for horizon in range(max(c.mse_VH.shape[1] for c in found)):
         there = [i for i, c in enumerate(found) if c.mse_VH.shape[1] > horizon]
@@ -191,14 +191,14 @@ def _psnr_at(video: str, horizon: int) -> Statistic:
 
 
 def _worst_over_copy(mse_RVH: Array) -> Array:
-    """Least gain over copying of all horizons."""
+    """Smallest gain over copying among all horizons."""
     inferred_RH, copy_RH = (psnr_db(mse_RVH[:, VIDEOS.index(video)]) for video in ("inferred", "copy"))
     worst: Array = (inferred_RH - copy_RH).min(axis=1)
     return worst
 
 
 def delta_t_psnr(mse_GVH: Array) -> Array:
-    """The paper's delta-t PSNR at t = 4 of each start: PSNR with inferred codes less that with random codes."""
+    """The paper's delta-t PSNR at t = 4 of each start: PSNR with inferred codes minus that with random codes."""
     at_t_GV = psnr_db(mse_GVH[:, :, DELTA_T - 1])
     delta: Array = at_t_GV[:, VIDEOS.index("inferred")] - at_t_GV[:, VIDEOS.index("random")]
     return delta

@@ -1,7 +1,7 @@
-"""Changes of a whole episode that are no robot's doing, and none of which training's augmentation makes.
+"""Disturbances of a whole episode that no robot causes and that training does not augment with.
 
-Lengths are in cells: a cell is 1/64 of the picture's height and width, a pixel of a frame of 64 x 64, so that the same
-disturbance is as strong for every frame size.
+Lengths are in cells, 1/64 of the image's height and width (a pixel of a 64 x 64 frame), so that a disturbance is
+equally strong at every frame size.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ OBJECT_CELLS, OBJECT_SPEED_CELLS = 8, 1.5
 HAND_REACH_CELLS = 18
 
 Disturbance = Callable[[Frames, np.random.Generator], Frames]
-"""From (T, H, W, 3) uint8 frames at the model's rate to as many."""
+"""Disturbs frames (T, H, W, 3) uint8, at the model's rate."""
 
 
 def shake(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """The camera trembles: every frame is moved by -1, 0 or 1 cell along each axis, each drawn by itself."""
+    """Shake the camera: shift each frame independently by -1, 0 or 1 cell along each axis."""
     offset_T2 = rng.integers(-SHAKE_CELLS, SHAKE_CELLS + 1, (len(frames_THWC), 2)).astype(np.float64)
     return _moved(frames_THWC, offset_T2)
 
 
 def pan(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """The camera turns slowly: everything goes 0.25 cells a frame the same way, drawn at random."""
+    """Pan the camera slowly: shift everything by 0.25 cells per frame in one random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     path_T = np.arange(len(frames_THWC)) - (len(frames_THWC) - 1) / 2
     return _moved(frames_THWC, PAN_CELLS * path_T[:, None] * np.array([[np.cos(angle), np.sin(angle)]]))
 
 
 def flicker(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """The light flickers: every frame is up to 5% lighter or darker, drawn by itself."""
+    """Flicker the light: make each frame independently up to 5% lighter or darker."""
     gain_T = 1 + rng.uniform(-FLICKER, FLICKER, len(frames_THWC))
     return _rounded(frames_THWC * gain_T[:, None, None, None])
 
 
 def jpeg(frames_THWC: Frames, _rng: np.random.Generator) -> Frames:
-    """Every frame is stored as JPEG of quality 50 and read again."""
+    """Compress every frame as JPEG of quality 50."""
     out = np.empty_like(frames_THWC)
     for frame_HWC, out_HWC in zip(frames_THWC, out, strict=True):
         _, data = cv2.imencode(".jpg", frame_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -55,7 +55,7 @@ def jpeg(frames_THWC: Frames, _rng: np.random.Generator) -> Frames:
 
 
 def moving_object(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """Something else moves: a striped square of 8 cells, at 1.5 cells a frame, turning back at the picture's edges."""
+    """Add a moving object: a striped square of 8 cells, at 1.5 cells per frame, reversing at the image's edges."""
     height, width = frames_THWC.shape[1:3]
     size_2 = np.maximum(2, np.array([height, width]) * OBJECT_CELLS // CELLS)
     stripes_HWC = np.repeat(rng.integers(0, 256, (4, 1, 3), dtype=np.uint8), 4, axis=1)
@@ -72,7 +72,7 @@ def moving_object(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
 
 
 def hand(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
-    """A person's hand reaches in at one side and moves: a skin-coloured forearm, palm and fingers."""
+    """Add a person's moving hand that reaches in from one side: a skin-coloured forearm, palm and fingers."""
     count, height, width = frames_THWC.shape[:3]
     tone = np.array([224, 172, 140]) * rng.uniform(0.45, 1)
     reach_T = HAND_REACH_CELLS * (
@@ -88,7 +88,7 @@ def hand(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
 
 
 def _hand_mask(height: int, width: int, reach: float, across: float, side: int) -> Array:
-    """(height, width) in 0 .. 255: a hand that reaches so many cells in from the left, turned to one of four sides."""
+    """Mask (height, width) in 0 .. 255 of a hand that reaches in by so many cells, from one of four sides."""
     scale = 4
     mask = np.zeros((CELLS * scale, CELLS * scale), np.uint8)
 
@@ -107,7 +107,7 @@ def _hand_mask(height: int, width: int, reach: float, across: float, side: int) 
 
 
 def _moved(frames_THWC: Frames, offset_T2: Array) -> Frames:
-    """Every frame moved by so many cells along y and x, by linear interpolation; what comes in repeats the edge."""
+    """Shift each frame by so many cells along y and x, with linear interpolation and repeated edges."""
     height, width = frames_THWC.shape[1:3]
     out = np.empty_like(frames_THWC)
     for frame_HWC, (y, x), out_HWC in zip(frames_THWC, offset_T2, out, strict=True):
@@ -130,6 +130,6 @@ DISTURBANCES: dict[str, Disturbance] = {
     "object": moving_object,
     "hand": hand,
 }
-"""By name, in the order in which they are shown."""
+"""Disturbances by name, in display order."""
 
 __all__ = ["CELLS", "DISTURBANCES", "Disturbance", "flicker", "hand", "jpeg", "moving_object", "pan", "shake"]

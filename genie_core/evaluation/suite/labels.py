@@ -1,4 +1,4 @@
-"""What labels do without any truth: how codes are spread, what disturbs them, and what frozen video gives."""
+"""Evaluates labels without ground truth: distribution of codes, robustness to disturbances, frozen video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genie_core.inference import Labeller
 from genie_core.statistics.metrics import Array, perplexity
 
 MOVING_CELLS = 0.5
-"""A transition moves where the fastest of 8 x 8 parts of the picture moves so many cells (pixels of 64) by its flow."""
+"""Flow, in cells (pixels of 64), of the fastest of 8 x 8 image cells from which a transition counts as moving."""
 
 DISTURBED_EPISODES, DISTURBED_FRAMES = 6, 32
 """Most episodes of a set whose labels are disturbed, and most frames of each."""
@@ -41,7 +41,7 @@ class Frozen:
 
 
 def moving(rows: EpisodeRows, width: int) -> NDArray[np.bool_]:
-    """(S,) whether something moves in each transition, by the baseline's flow of frames `width` pixels wide."""
+    """Whether something moves in each transition, (S,), by the baseline's flow of frames `width` pixels wide."""
     flow_SC2 = rows.features["flow_8x8"].reshape(len(rows), -1, 2)
     fastest_S = np.linalg.norm(flow_SC2, axis=2).max(axis=1, initial=0)
     moves_S: NDArray[np.bool_] = fastest_S * CELLS / width >= MOVING_CELLS
@@ -49,7 +49,7 @@ def moving(rows: EpisodeRows, width: int) -> NDArray[np.bool_]:
 
 
 def code_figures(rows: Sequence[EpisodeRows], codes: int, width: int, rng: np.random.Generator) -> dict[str, Measured]:
-    """How many transitions move, and how the codes of those that do are spread."""
+    """Share of transitions that move, and the distribution of their codes."""
     moves = [moving(r, width) for r in rows]
     count_EK = np.stack(
         [np.bincount(r.code_S[m], minlength=codes).astype(np.float64) for r, m in zip(rows, moves, strict=True)]
@@ -75,11 +75,11 @@ def _top_share(count_RK: Array) -> Array:
 def disturbance_figures(
     labeller: Labeller, films: Sequence[Frames], rng: np.random.Generator
 ) -> tuple[dict[str, Measured], Frozen]:
-    """Share of codes that each disturbance leaves as they are, and what frozen frames give.
+    """Share of codes that each disturbance leaves unchanged, and the labels of frozen frames.
 
     Args:
-        labeller: the bundle's.
-        films: the first frames of some episodes, at the model's size and rate, two at least.
+        labeller: the bundle's labeller.
+        films: the first frames of some episodes, at the model's size and rate; at least two.
         rng: draws disturbances and resamples.
 
     """
@@ -97,7 +97,7 @@ def disturbance_figures(
 
 
 def frozen_figures(frozen: Mapping[str, Frozen]) -> tuple[int, dict[str, dict[str, float]]]:
-    """The code that frozen frames get most often over all sets, and by set: its share, and the latents' length.
+    """The most frequent code of frozen frames over all sets and, by set, its share and the length of the latents.
 
     `frozen_norm` is the median length of a frozen frame's latent over the median length of the set's own.
     """

@@ -1,4 +1,4 @@
-"""Means of errors over several sets, each set counting alike, with an interval that draws every set's episodes anew."""
+"""Means of errors over several sets, equally weighted, with intervals that resample every set's episodes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from genie_core.statistics.metrics import Array
 
 
 def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[str], seed: int) -> dict[str, Measured]:
-    """By way, and of `one` minus each of `rivals`: the mean over sets of error over variance.
+    """Mean error over variance over sets, by method, and of `one` minus each of `rivals`.
 
     Args:
-        errors: a set each: by way, (E, 2) sum and count of each episode, in the same order for all ways.
-        one: a way.
-        rivals: others.
-        seed: of the resamples: the same draws for all ways, so that differences are paired.
+        errors: for each set, by method, (E, 2) sum and count per episode, in the same order for all methods.
+        one: a method.
+        rivals: other methods.
+        seed: seed of the resamples, which are the same for all methods, so that differences are paired.
 
     """
     rng = np.random.default_rng([seed, 4])
@@ -40,7 +40,7 @@ def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[
 
 def _figure(value: float, drawn_R: Array, rows: int, episodes: int) -> Measured:
     if not np.isfinite(value):
-        return Missing("it is undefined on one of the sets: what is predicted does not vary")
+        return Missing("undefined on one of the sets: its target does not vary")
     return Figure(value=value, ci95=percentile_interval(drawn_R), n=rows, episodes=episodes)
 
 

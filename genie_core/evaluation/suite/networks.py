@@ -1,7 +1,6 @@
-"""The two supervised readers of a suite: inverse dynamics from pictures, as a bound, and LARY's probe of latents.
+"""The two supervised networks of a suite: inverse dynamics from images, as a bound, and LARY's probe of latents.
 
-Both are trained on some of the training episodes and stop where the others of them say so; the scored episodes are
-never looked at.
+Both are trained on part of the training episodes, with early stopping on the rest; scored episodes are never seen.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ Pictures = NDArray[np.float16]
 """(S, 8, 16, 16)."""
 
 CHECK_EVERY = 10
-"""Training steps between looks at the episodes set aside."""
+"""Training steps between validations."""
 PATIENCE = 6
-"""Looks in a row without a better one after which the error counts as having stopped falling."""
+"""Validations in a row without improvement after which the error counts as settled."""
 SUPERVISED_STEPS, SUPERVISED_BATCH, SUPERVISED_RATE = 400, 64, 2e-3
 LARY_STEPS, LARY_BATCH, LARY_RATE, LARY_DECAY = 300, 256, 1e-3, 1e-4
 LARY_WIDTH = 256
-"""LARY's own network is 4,096 wide, for hundreds of thousands of rows and a GPU."""
+"""LARY's own network is 4,096 wide, for hundreds of thousands of rows on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Fitted:
     """A trained network's predictions.
 
     Attributes:
-        predicted: (S, K) of each scored episode.
-        settled: whether the error on the episodes set aside stopped falling before the steps ran out.
+        predicted: (S, K) for each scored episode.
+        settled: whether the validation error stopped falling before the steps ran out.
 
     """
 
@@ -46,7 +45,7 @@ class Fitted:
 
 
 class InverseDynamics(nn.Module):
-    """Reads K numbers off (N, 8, 16, 16): the first frame, its change and the optical flow, on 16 x 16."""
+    """Predicts K numbers from (N, 8, 16, 16): first frame, change and optical flow, on a grid of 16 x 16."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -81,7 +80,7 @@ class _Residual(nn.Module):
 
 
 def lary_network(inputs: int, outputs: int) -> nn.Module:
-    """LARY's regression probe (arXiv 2604.11689): a layer in, two residual ones, a layer out, layer norms between."""
+    """LARY's regression probe (arXiv 2604.11689): input layer, two residual layers, output layer, with layer norms."""
     width = LARY_WIDTH
     return nn.Sequential(
         nn.LayerNorm(inputs),
@@ -100,10 +99,10 @@ def fit_inverse_dynamics(
     """Train supervised inverse dynamics until the error on a fifth of the episodes stops falling.
 
     Args:
-        pictures: (S, 8, 16, 16) of each training episode, two at least.
-        truth: (S, K) of each.
-        scored: pictures of the episodes to predict.
-        seed: of weights and batches; torch's own random state is left as it is.
+        pictures: (S, 8, 16, 16) for each training episode; at least two.
+        truth: (S, K) for each of them.
+        scored: inputs of the episodes to predict.
+        seed: seed of weights and batches; torch's global random state is left unchanged.
 
     """
     scale = Scale.of(np.concatenate(truth))
@@ -124,13 +123,13 @@ def fit_inverse_dynamics(
 
 
 def fit_lary(features: Sequence[Array], poses: Sequence[Array], scored: Sequence[Array], seed: int) -> Fitted:
-    """Train LARY's probe; predictions are of poses scaled to variance 1, as its error is.
+    """Train LARY's probe on poses scaled to variance 1, in which its error is measured.
 
     Args:
-        features: (S, F) of each training episode, two at least.
-        poses: (S, K) of each, already scaled.
+        features: (S, F) for each training episode; at least two.
+        poses: (S, K) for each of them, already scaled.
         scored: features of the episodes to predict.
-        seed: of weights and batches.
+        seed: seed of weights and batches.
 
     """
     with torch.random.fork_rng(devices=[]):
@@ -150,7 +149,7 @@ def _train(
     steps: int,
     loss_of: Callable[[Tensor, Tensor], Tensor],
 ) -> bool:
-    """Train on four fifths of the episodes, and keep the weights that the others liked best; whether it settled."""
+    """Train on four fifths of the episodes and keep the weights best on the rest; returns whether it settled."""
     aside = max(1, len(inputs) // 5)
     x_N, y_NK = (_tensor(np.concatenate(some[aside:])) for some in (inputs, outputs))
     seen_N, seen_NK = (_tensor(np.concatenate(some[:aside])) for some in (inputs, outputs))

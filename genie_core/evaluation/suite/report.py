@@ -1,4 +1,4 @@
-"""A suite's run as a folder: suite.json for scripts, suite.md and index.html for people, the same tables in each."""
+"""Writes a suite's results to a folder: suite.json for scripts, suite.md and index.html for people."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def to_json(result: SuiteResult) -> dict[str, object]:
 
 
 def to_markdown(result: SuiteResult) -> str:
-    """The tables, without intervals but those of comparisons; suite.json has them all."""
+    """The tables as Markdown, with intervals of comparisons only; suite.json has them all."""
     lines = [f"# {_title(result)}", "", _headline(result), ""]
     for table in suite_tables(result):
         lines += [f"## {table.title}", "", table.note, "", *_markdown_table(table), ""]

@@ -1,6 +1,6 @@
-"""Reads one set of a suite: of every transition the labels, the baselines' features and the truth, episode by episode.
+"""Reads one set of a suite, episode by episode: each transition's label, the baselines' features and the truth.
 
-Frames are dropped as soon as features are made of them: a set costs what one episode of it does.
+Frames are dropped once features are computed, so a set needs no more memory than one of its episodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genie_core.statistics.metrics import Array
 
 _CHUNK = 64
 _PICTURE_SIDE = 16
-"""Cells a side of what supervised inverse dynamics sees."""
+"""Side of the grid that supervised inverse dynamics sees."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class EpisodeRows:
     """The S transitions of one episode.
 
     Attributes:
-        name: the episode's.
+        name: the episode's name.
         code_S: (S,) int64.
-        features: (S, F) by name: ``latent``, ``feature`` where the model has one, ``random_encoder``, and `BASELINES`.
+        features: (S, F) by name: ``latent``, ``feature`` if the model has one, ``random_encoder``, and `BASELINES`.
         picture_SCHW: (S, 8, 16, 16) float16: first frame, change and flow, for supervised inverse dynamics.
-        truth_SK: what is predicted; None where the set has no target.
-        slices: name of the slice of each transition, (S,) of strings, by the slices' name; "" for none.
-        chunk_SCA: (S, k, A) the poses that LARY's probe predicts; None where it is left out.
+        truth_SK: target of the probes; None if the set has none.
+        slices: slice of each transition, (S,) of strings, by the slices' name; "" for none.
+        chunk_SCA: (S, k, A), the poses that LARY's probe predicts; None if it is left out.
 
     """
 
@@ -56,7 +56,7 @@ class EpisodeRows:
 
 @dataclass(frozen=True)
 class Reading:
-    """The readers that one run of a suite shares: the bundle's, and the same untrained."""
+    """Encoders shared by one run of a suite: the bundle's, and the same one untrained."""
 
     labeller: Labeller
     untrained: Labeller
@@ -64,18 +64,18 @@ class Reading:
 
     @staticmethod
     def of(bundle: Bundle, seed: int) -> Reading:
-        """Of a bundle; `seed` is of the untrained weights and of which episodes are drawn."""
+        """Build them from a bundle; `seed` determines the untrained weights and which episodes are drawn."""
         return Reading(Labeller(bundle), Labeller(random_encoder(bundle, seed)), seed)
 
 
 def choose_episodes(entry: SuiteSet, where: SourcePath, seed: int, most: int | None) -> list[Episode]:
-    """The episodes of a set that are looked at: at least one, of those with a transition at least.
+    """Choose the episodes of a set to use: at least one, each with at least one transition.
 
     Args:
         entry: the set.
         where: its path.
-        seed: of the draw where there are more than wanted.
-        most: episodes, beside the set's own bound; None: that alone.
+        seed: seed of the draw if there are more episodes than wanted.
+        most: maximum number of episodes, besides the set's own; None: the set's own only.
 
     Raises:
         DatasetError: nothing readable there, an unknown subset, no frame rate, or no episode with a transition.
@@ -96,24 +96,22 @@ def choose_episodes(entry: SuiteSet, where: SourcePath, seed: int, most: int | N
 
 
 def step_of(entry: SuiteSet, episode: Episode) -> int:
-    """Frames from x_t to x_{t+k} of a set's episode; DatasetError where seconds are given and the rate is unknown."""
+    """Transition length of a set's episode in frames. Raises DatasetError if it needs the unknown frame rate."""
     if entry.step is not None:
         return entry.step
     assert entry.seconds is not None
     if episode.fps is None:
-        raise DatasetError(
-            f"{entry.name}: {episode.source} states no frame rate, expected `fps` or `step` in the suite"
-        )
+        raise DatasetError(f"{entry.name}: {episode.source}: got no frame rate, expected `fps` or `step` in the suite")
     return resolve_step(episode.fps, 1 / entry.seconds).step
 
 
 def read_rows(
     reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], progress: Callable[[int, int], None]
 ) -> list[EpisodeRows]:
-    """Read every episode; those with another width of truth than the first are refused.
+    """Read every episode.
 
     Raises:
-        DatasetError: an array of the truth, of slices or of poses is missing or does not fit.
+        DatasetError: an array of truth, slices or poses is missing or invalid, or the truth's width changes.
 
     """
     rows = []
@@ -124,7 +122,7 @@ def read_rows(
 
 
 def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, step: int) -> Frames:
-    """An episode's frames at the model's size: every one, or, of strided sets, every step-th."""
+    """An episode's frames at the model's size: all of them or, in strided sets, every step-th."""
     every = 1 if entry.density == "dense" else step
     wanted = min(entry.frames, episode.num_frames)
     pieces, seen = [], 0
@@ -166,7 +164,7 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
 
 @torch.inference_mode()
 def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
-    """The encoder's numbers before its bottleneck, averaged over the picture: (T, h, w, 3) -> (T - apart, F)."""
+    """The encoder's features before its bottleneck, averaged over the image: (T, h, w, 3) -> (T - apart, F)."""
     out = np.zeros((len(frames_THWC) - apart, bundle.genie.lam.feature_dim))
     for phase in range(min(apart, len(out))):
         view_1TCHW = bundle.genie.lam_view(bundle.pixels(frames_THWC[phase::apart][None]))
@@ -214,14 +212,14 @@ def _chunks(lary: Lary, episode: Episode, start_S: NDArray[np.int64], step: int)
 
 
 def _track(episode: Episode, key: str, columns: Sequence[int] | None) -> Array:
-    """The chosen numbers of what is stored under `key`, a row a frame."""
+    """Read the chosen columns of the array `key`, which must have a row per frame."""
     array = episode.array(key)
     if array is None:
-        raise DatasetError(f"{episode.source}: {episode.name} has no `{key}`, expected an array with a row a frame")
+        raise DatasetError(f"{episode.source}: {episode.name}: got no `{key}`, expected an array with a row per frame")
     track: Array = array.astype(np.float64).reshape(len(array), -1)
     if len(track) != episode.num_frames or not np.isfinite(track).all():
         raise DatasetError(
-            f"{episode.source}: `{key}` of {episode.name} is of shape {array.shape}, "
+            f"{episode.source}: {episode.name}: `{key}`: got shape {array.shape}, "
             f"expected a row of finite numbers for each of {episode.num_frames} frames"
         )
     if columns is None:

@@ -1,4 +1,4 @@
-"""Runs a suite: every set is read, probed and disturbed by itself; then the means over sets. Writes nothing."""
+"""Runs a suite: reads, probes and disturbs each set, then averages over sets. Writes nothing."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ from genie_core.statistics.metrics import Array
 Progress = Callable[[str, int, int], None]
 
 RIVALS = ("flow_8x8_linear", "flow_4x4_linear")
-"""What the latents' linear probe is compared with, pair by pair of the same episodes."""
+"""Methods that the latents' linear probe is compared with, paired by episode."""
 ONE = "latent_linear"
-"""The way whose mean error over the sets is the suite's one number."""
+"""The method whose mean error over the sets is the suite's headline number."""
 
 SPEEDS = ("slow third", "middle third", "fast third")
 
 
 @dataclass(frozen=True)
 class SetResult:
-    """What was found on one set.
+    """Results on one set.
 
     Attributes:
         entry: the set.
-        episodes, transitions: that were read.
-        steps: lengths of its transitions in frames (one, but where rates differ).
+        episodes, transitions: numbers of those read.
+        steps: transition lengths in frames (one, unless frame rates differ).
         fps: frame rates of its episodes.
-        figures: by name: an error over variance a way (``latent_linear``), differences to `RIVALS`
-            (``latent_linear_minus_flow_8x8_linear``), figures of codes and disturbances.
-        parts: by kind and name of a part (``slices``: columns; ``motion``: transitions): the same errors by way.
-        errors: by way, (E, 2): what the errors over variance are means of, see `Scores.errors_E2`.
+        figures: by name: error over variance of each method (``latent_linear``), differences to `RIVALS`
+            (``latent_linear_minus_flow_8x8_linear``), metrics of codes and disturbances.
+        parts: the same errors by method, by kind and name of a part (``slices``: columns; ``motion``: transitions).
+        errors: by method, (E, 2), see `Scores.errors_E2`.
 
     """
 
@@ -75,13 +75,13 @@ class SetResult:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """A whole run.
+    """Results of a whole run.
 
     Attributes:
         facts: what was run, on what.
         sets: in the suite's order.
-        means: by the name of the mean, by way: mean error over variance of its sets.
-        frozen: by set; `still_code` is what frozen frames get most often.
+        means: mean error over variance of its sets, by name of the mean and by method.
+        frozen: metrics of frozen frames, by set; `still_code` is the code they get most often.
 
     """
 
@@ -107,15 +107,15 @@ def run_suite(
 ) -> SuiteResult:
     """Evaluate a bundle on every set of a suite.
 
-    The same bundle, data and arguments give the same figures on the same machine.
+    The same bundle, data and arguments give the same results on the same machine.
 
     Args:
-        bundle: what is evaluated.
+        bundle: the bundle to evaluate.
         suite: the sets.
-        data_root: the folder that their paths are below.
-        episodes: most of a set, beside the suite's own bounds; None: those alone.
-        seed: of everything that is drawn.
-        progress: told the set at work and how much of it is done.
+        data_root: folder that their paths are relative to.
+        episodes: maximum per set, besides the suite's own; None: the suite's own only.
+        seed: seed of all random draws.
+        progress: called with the current set and the fraction of it done.
 
     Raises:
         DatasetError: a set cannot be read as the suite says; nothing has been computed on it then.
@@ -134,7 +134,7 @@ def run_suite(
 def gather(
     bundle: Bundle, suite: Suite, sets: Sequence[SetResult], episodes: int | None, seed: int, seconds: float
 ) -> SuiteResult:
-    """What is said of all sets together; arguments as of `run_suite`, and how long it took."""
+    """Facts about the whole run; arguments as of `run_suite`, and how long it took."""
     still_code, frozen = frozen_figures({s.entry.name: s.frozen for s in sets})
     facts = {
         "suite": suite.name,
@@ -155,7 +155,7 @@ def gather(
 def run_set(
     reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], name: str, progress: Progress = _silent
 ) -> SetResult:
-    """Read, probe and disturb one set; `name` is what `progress` is told. Raises DatasetError as of `read_rows`."""
+    """Read, probe and disturb one set; `name` goes to `progress`. Raises DatasetError as `read_rows`."""
     bundle, seed = reading.labeller.bundle, reading.seed
     rng = np.random.default_rng([seed, zlib.crc32(entry.name.encode())])
     codes, width = bundle.config.lam.quantizer.codes, bundle.config.width
@@ -204,7 +204,7 @@ def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> li
 
 
 def error_figures(errors: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
-    """Error over variance of each way, and what the latents' linear probe errs more than its rivals (paired)."""
+    """Error over variance of each method, and paired differences of the latents' linear probe to its rivals."""
     figures = {way: _error(errors_E2, rng) for way, errors_E2 in errors.items()}
     for rival in RIVALS:
         if rival in errors and ONE in errors:
@@ -219,7 +219,7 @@ def _error(errors_E2: Array, rng: np.random.Generator) -> Measured:
 def _parts(
     entry: SuiteSet, rows: Sequence[EpisodeRows], scores: Scores, rng: np.random.Generator
 ) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Errors by group of columns, by the set's own slices, and by speed."""
+    """Errors by group of columns, by slice of the set, and by speed."""
     assert entry.target is not None
     width = scores.truth[0].shape[1]
     columns = list(range(width)) if entry.target.columns is None else list(entry.target.columns)
@@ -238,7 +238,7 @@ def _parts(
 
 
 def _speeds(truth: Sequence[Array]) -> list[NDArray[np.str_]]:
-    """Which third of the set each transition is in by the length of its standardised truth."""
+    """Assign each transition to a third of the set by the length of its standardised truth."""
     every_NK = np.concatenate(truth)
     spread_K = every_NK.std(axis=0)
     spread_K[spread_K == 0] = np.inf
@@ -248,7 +248,7 @@ def _speeds(truth: Sequence[Array]) -> list[NDArray[np.str_]]:
 
 
 def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict[str, Measured]]:
-    """Mean errors over all probed sets, over those the suite names, and over those of one robot, source, pose, role."""
+    """Mean errors over all probed sets, over those that the suite names, and by robot, source, camera pose and role."""
     probed = [s for s in sets if s.errors]
     members = {"all": [s.entry.name for s in probed], **suite.means}
     for field in ("role", "source", "robot", "camera_pose"):

@@ -1,7 +1,6 @@
-"""How much of the truth each kind of features tells on episodes that its probe has not seen, as error over variance.
+"""Scores features by cross-validated probes of the truth, as error over variance.
 
-Episodes are dealt into folds; a probe is fitted on all folds but one and scored on that one, so that every episode is
-scored once, by a probe that has not seen it.
+Folds are whole episodes; each is scored by a probe fitted on the others.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ FOLDS = 5
 LEAST_EPISODES = 2
 
 Fit = Callable[[Array, Array, NDArray[np.int64]], Probe]
-"""From features, truth and the episode of each row to a probe."""
+"""Fits a probe to features, truth and the episode of each row."""
 
 MLP_BATCH, MLP_STEPS = 256, 300
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to read the truth off a transition: features by their name, and a kind of probe."""
+    """One method of predicting the truth of a transition: features, by name, and a kind of probe."""
 
     features: str
     probe: str
@@ -48,17 +47,17 @@ WAYS = (*LINEAR, *NETWORKS, SHUFFLED)
 
 SUPERVISED = "supervised"
 MANY_EPISODES = 20
-"""With as many, what takes long (supervised inverse dynamics, LARY's probe) is scored on one fold alone."""
+"""Number of episodes from which slow methods (supervised inverse dynamics, LARY's probe) are scored on one fold."""
 LARY_FEATURES = ("latent", "flow_8x8")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What probes of one set got wrong.
+    """Predictions of the probes of one set.
 
     Attributes:
-        predicted: by way, (S, K) an episode; NaN where it was not scored.
-        truth: (S, K) an episode.
+        predicted: by method, (S, K) per episode; NaN where not scored.
+        truth: (S, K) per episode.
 
     """
 
@@ -68,15 +67,15 @@ class Scores:
     def errors_E2(
         self, way: str, columns: Sequence[int] | None = None, keep: Sequence[NDArray[np.bool_]] | None = None
     ) -> Array:
-        """(E, 2): of every episode the sum over its transitions of squared error over variance, and their number.
+        """Sum over each episode's transitions of squared error over variance, and their number, (E, 2).
 
-        The error of one transition is averaged over the numbers that vary. Their variance is that of all transitions
-        together, so that it stays as it is when episodes are drawn again: a few episodes drawn alone may hardly vary.
+        The error of a transition is averaged over the components that vary. The variance is that of all transitions,
+        so that resampling does not change it: a few resampled episodes may hardly vary.
 
         Args:
-            way: how the truth was read.
-            columns: of the truth; None: all.
-            keep: (S,) an episode, which transitions count; None: all.
+            way: the method.
+            columns: columns of the truth; None: all.
+            keep: (S,) per episode, which transitions count; None: all.
 
         """
 
@@ -99,7 +98,7 @@ class Scores:
 
 
 def folds_of(episodes: int, seed: int) -> list[tuple[int, ...]]:
-    """The episodes of each fold: at random, sizes equal within one."""
+    """Draw the episodes of each fold, in sizes equal within one."""
     order = np.random.default_rng([seed, 2]).permutation(episodes).tolist()
     return [tuple(sorted(order[fold::FOLDS])) for fold in range(min(FOLDS, episodes))]
 
@@ -107,14 +106,14 @@ def folds_of(episodes: int, seed: int) -> list[tuple[int, ...]]:
 def score(
     rows: Sequence[EpisodeRows], codes: int, seed: int, progress: Callable[[int, int], None], ways: Sequence[Way] = WAYS
 ) -> Scores:
-    """Fit and apply every way; at least `LEAST_EPISODES` episodes, each with its truth.
+    """Fit and apply every method, on at least `LEAST_EPISODES` episodes, each with its truth.
 
     Args:
-        rows: of one set.
-        codes: of the codebook.
-        seed: of the folds, the networks' first weights, and the shuffling.
-        progress: told how many of how many ways are done.
-        ways: those whose features the rows have are scored.
+        rows: episodes of one set.
+        codes: number of codes in the codebook.
+        seed: seed of folds, initial weights and shuffling.
+        progress: called with the numbers of methods done and in all.
+        ways: methods to score, where the rows have their features.
 
     """
     truth = [r.truth_SK for r in rows if r.truth_SK is not None]
@@ -139,10 +138,10 @@ def score(
 
 
 def supervised_predictions(rows: Sequence[EpisodeRows], seed: int) -> list[Array] | None:
-    """What supervised inverse dynamics reads off each episode, NaN of those it was not scored on.
+    """Predictions of supervised inverse dynamics for each episode, NaN where not scored.
 
-    None where there is no claim of a bound: its error on episodes set aside was still falling when its steps ran out,
-    or there are too few episodes to set any aside.
+    None if it is no bound: its validation error was still falling when its steps ran out, or there are too few episodes
+    for validation.
     """
     truth = [r.truth_SK for r in rows if r.truth_SK is not None]
     out = [np.full_like(t, np.nan) for t in truth]
@@ -161,10 +160,10 @@ def supervised_predictions(rows: Sequence[EpisodeRows], seed: int) -> list[Array
 
 
 def lary_scores(rows: Sequence[EpisodeRows], seed: int) -> dict[str, Array]:
-    """Errors (E, 2) of LARY's probe, as of `Scores.errors_E2`, by features and by what it predicts.
+    """Errors (E, 2) of LARY's probe, as of `Scores.errors_E2`, by features and target.
 
-    ``absolute``: all poses of the chunk, (k * A,). ``relative``: the last one minus the first, (A,), of chunks of two
-    poses at least.
+    ``absolute``: all poses of the chunk, (k * A,). ``relative``: the last minus the first, (A,), for chunks of at least
+    two poses.
     """
     chunks = [r.chunk_SCA for r in rows if r.chunk_SCA is not None]
     if len(chunks) < len(rows) or len(rows) <= LEAST_EPISODES:

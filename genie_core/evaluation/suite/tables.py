@@ -1,4 +1,4 @@
-"""The tables of a suite's run, before anybody has decided whether they are Markdown, HTML or a terminal's."""
+"""Tables of a suite's results, independent of output format (Markdown, HTML, terminal)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ WAYS = {
     "latent_shuffled": "shuffled",
     "supervised": "supervised",
 }
-"""Headings of the ways to read the truth, in the order in which they are shown."""
+"""Column headings of the methods, in display order."""
 
 NONE = "–"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, and its interval where it has one."""
+    """Text and, if it has one, its interval."""
 
     text: str
     interval: str = ""
@@ -39,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a sentence or two on what it shows; the first column names the rows."""
+    """A table with a sentence or two about it; the first column names the rows."""
 
     title: str
     note: str
@@ -48,13 +48,13 @@ class Table:
 
 
 def suite_tables(result: SuiteResult) -> list[Table]:
-    """All tables that there is anything to show in."""
+    """All tables that are not empty."""
     tables = [_errors(result), _means(result), _lary(result), *_parts(result), _labels(result)]
     return [table for table in tables if table.rows]
 
 
 def verdict(figure: Measured | None) -> Cell:
-    """Whether the latents err less than a rival: a tick only where the whole interval says so."""
+    """Whether the latents err less than a rival; ticked only if the whole interval is below zero."""
     if not isinstance(figure, Figure) or figure.ci95 is None:
         return Cell(NONE)
     low, high = figure.ci95
