@@ -20,66 +20,68 @@ if TYPE_CHECKING:
 
 DEFAULTS = EvaluationOptions()
 TABLE_WIDTH = 100
-"""Least characters a line: the table is not squeezed where there is no terminal."""
+"""Least width in characters: without a terminal the table would be squeezed."""
 
 
 @reads_data(short=False)
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     data: Annotated[
-        str | None, typer.Argument(help="Robot video that it was not trained on: HDF5, video or a folder.")
+        str | None, typer.Argument(help="Robot video that the bundle was not trained on: HDF5, video or a folder.")
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="SUITE", help="In place of DATA: many sets at once, a JSON file or `zoo` (labels alone)."),
+        typer.Option(metavar="SUITE", help="Instead of DATA: evaluate labels on many sets, a JSON file or `zoo`."),
     ] = None,
     data_root: Annotated[
-        str, typer.Option(metavar="FOLDER", help="With --suite: the folder that the sets' paths are below.")
+        str, typer.Option(metavar="FOLDER", help="With --suite: the folder that the sets' paths are relative to.")
     ] = ".",
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; evaluation-<bundle> where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; default: evaluation-<bundle>.")] = None,
     episodes: Annotated[
         int | None,
         typer.Option(min=1, help=f"Most episodes to look at: {DEFAULTS.episodes}, or of a suite's sets what it says."),
     ] = None,
     frames: Annotated[
-        int, typer.Option(min=2, help="Most frames of an episode, at the model's rate.")
+        int, typer.Option(min=2, help="Maximum frames per episode, at the model's rate.")
     ] = DEFAULTS.frames,
     rollouts: Annotated[
-        int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")
+        int, typer.Option(min=1, help="Start frames of the rollouts that are compared with real video.")
     ] = DEFAULTS.rollouts,
     starts: Annotated[
-        int, typer.Option(min=1, help="Start frames that every code is applied from (Fig. 13).")
+        int, typer.Option(min=1, help="Start frames from which every code is applied (Fig. 13).")
     ] = DEFAULTS.starts,
     applications: Annotated[
-        int, typer.Option(min=1, help="Times that a code is applied from each.")
+        int, typer.Option(min=1, help="Times each code is applied from each start frame.")
     ] = DEFAULTS.applications,
     supervised_steps: Annotated[
-        int, typer.Option(min=0, help="Training steps of the supervised bound; 0 leaves it out.")
+        int, typer.Option(min=0, help="Training steps of the supervised bound; 0 skips it.")
     ] = DEFAULTS.supervised_steps,
     subset: Annotated[
-        str | None, typer.Option(help="Robomimic filter key to take episodes of; `valid` if there is one; or `all`.")
+        str | None,
+        typer.Option(help="Robomimic filter key of the episodes, or `all`; default: `valid` if there is one."),
     ] = None,
     hold_out: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Take what `genie train --hold-out` with this --seed kept out.")
+        float,
+        typer.Option(min=0, max=0.9, help="Take the episodes that `genie train --hold-out` held out with this --seed."),
     ] = DEFAULTS.hold_out,
     position: Annotated[str, typer.Option(help="Array whose change the probes predict.")] = DEFAULTS.position,
     still: Annotated[
-        float, typer.Option(min=0, help="Shorter changes of it count as still, its units.")
+        float, typer.Option(min=0, help="Smaller changes of the array count as still; in its units.")
     ] = DEFAULTS.still,
     i3d: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="I3D's weights, i3d_torchscript.pt; no FVD without them.")
+        Path | None, typer.Option(metavar="FILE", help="Weights of I3D, i3d_torchscript.pt; without them no FVD.")
     ] = None,
-    image: Annotated[list[Path] | None, typer.Option(help="Picture to prompt from (Fig. 10); may be repeated.")] = None,
-    step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; the bundle's if not given.")] = None,
-    maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps a frame; 25 if not given.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="Image to prompt with (Fig. 10); may be repeated.")] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, instead of --fps.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; default: the bundle's.")] = None,
+    maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps per frame; default: 25.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
     *,
     reading: ReadOptions,
 ) -> None:
-    """Measure how good a bundle is on held-out episodes: a table, report.json and a page with pictures."""
+    """Evaluate a bundle on held-out episodes: prints a table, writes report.json and a page with images."""
     if (data is None) == (suite is None):
         raise DatasetError("got both or neither of DATA and --suite, expected one of them")
     if suite is not None:
@@ -123,7 +125,7 @@ def evaluate(
 
 
 def _write_videos(path: Path, report: EvaluationReport) -> None:
-    """Write what is to be looked at in Rerun; nothing without videos, or without Rerun, which is an extra."""
+    """Write the Rerun recording; nothing without videos or without Rerun, which is an extra."""
     if not report.findings.videos:
         return
     try:
@@ -146,7 +148,7 @@ def _evaluate_suite(
     threads: int,
     seed: int,
 ) -> None:
-    """`genie evaluate --suite`: the labels of one bundle on many sets."""
+    """Run `genie evaluate --suite`: evaluate the labels of one bundle on many sets."""
     from genie_core.evaluation.suite.config import read_suite
 
     chosen = read_suite(suite)
@@ -169,12 +171,12 @@ def _evaluate_suite(
 
 def _report_folder(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder}: it is a file, expected a folder for the report")
+        raise DatasetError(f"{folder}: got a file, expected a folder for the report")
     return folder
 
 
 def print_report(report: EvaluationReport, console: Console) -> None:
-    """Print every figure beside its interval and its target, then why those that are missing are."""
+    """Print every metric with its interval and target, then why others were not measured."""
     from genie_core.evaluation.catalogue import ENTRIES
     from genie_core.evaluation.figures import Missing
 

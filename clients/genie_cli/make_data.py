@@ -18,7 +18,7 @@ VIEW, MOTION, NOISE, COST, TRUTH = "Camera", "Motion", "Disturbances", "Cost", "
 
 
 def read_range(option: str, text: str) -> Range:
-    """The two ends of "LOW:HIGH", or one number for both."""
+    """Parse "LOW:HIGH", or one number for both."""
     low, _, high = text.partition(":")
     try:
         return float(low), float(high or low)
@@ -36,72 +36,83 @@ def make_data(
     robot: Annotated[Robot, typer.Option(help="The arm.")] = "Panda",
     task: Annotated[Task, typer.Option(help="Lift one cube, or Stack two.")] = "Lift",
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    frames: Annotated[int, typer.Option(help="Frames an episode, 10 a second.")] = 50,
-    size: Annotated[int, typer.Option(help="Height and width of a frame, pixels.")] = 64,
+    frames: Annotated[int, typer.Option(help="Frames per episode, at 10 Hz.")] = 50,
+    size: Annotated[int, typer.Option(help="Height and width of frames, pixels.")] = 64,
     looks: Annotated[
-        LookStyle, typer.Option(help="Everything drawn anew for each episode, or one room.")
+        LookStyle, typer.Option(help="Draw colours, light and camera anew for each episode, or keep one room.")
     ] = "randomised",
     camera_jitter: Annotated[
-        float | None, typer.Option(help="Scale of the camera's displacement; by looks if not given.")
+        float | None, typer.Option(help="Scale of the camera's random displacement; default: by --looks.")
     ] = None,
     azimuth: Annotated[
         str,
         typer.Option(
-            help=_range_help("azimuth", "Where the camera stands, degrees, 0 facing the robot and 90 on its left"),
+            help=_range_help("azimuth", "Azimuth of the camera, degrees, 0 facing the robot and 90 on its left"),
             rich_help_panel=VIEW,
         ),
     ] = "32",
     elevation: Annotated[
         str,
-        typer.Option(help=_range_help("elevation", "Degrees above the horizon"), rich_help_panel=VIEW),
+        typer.Option(
+            help=_range_help("elevation", "Elevation of the camera, degrees above the horizon"), rich_help_panel=VIEW
+        ),
     ] = "33",
     distance: Annotated[
-        str, typer.Option(help=_range_help("distance", "Metres from the table's middle"), rich_help_panel=VIEW)
+        str,
+        typer.Option(
+            help=_range_help("distance", "Distance of the camera from the table's centre, metres"), rich_help_panel=VIEW
+        ),
     ] = "0.9",
     motion: Annotated[
         list[str] | None,
         typer.Option(
-            help="What an episode does: axes (one at a time), mixed (all at once), smooth, play (axes, now and then"
-            " mixed) or script (pick and place). Give it several times to draw from, one twice for double odds. If not"
-            " given: 60 % play, 30 % script, 10 % smooth.",
+            help="Motion: axes (one at a time), mixed (all at once), smooth, play (axes, now and then mixed) or script"
+            " (pick and place). Repeat it to draw from several; a repeated one has double odds. Default: 60 % play,"
+            " 30 % script, 10 % smooth.",
             rich_help_panel=MOTION,
         ),
     ] = None,
-    speed: Annotated[str, typer.Option(help=_range_help("speed", "Part of full speed"), rich_help_panel=MOTION)] = "1",
+    speed: Annotated[
+        str, typer.Option(help=_range_help("speed", "Fraction of full speed"), rich_help_panel=MOTION)
+    ] = "1",
     distractors: Annotated[
-        int, typer.Option(help="Bodies that move about beside the workspace.", rich_help_panel=NOISE)
+        int, typer.Option(help="Number of bodies that move beside the workspace.", rich_help_panel=NOISE)
     ] = 0,
     shake: Annotated[
         float,
-        typer.Option(help="Camera shake: standard deviation in pixels, anew each frame.", rich_help_panel=NOISE),
+        typer.Option(help="Camera shake: standard deviation in pixels, drawn anew each frame.", rich_help_panel=NOISE),
     ] = 0.0,
-    pan: Annotated[float, typer.Option(help="Slow pan, pixels a frame.", rich_help_panel=NOISE)] = 0.0,
+    pan: Annotated[float, typer.Option(help="Slow camera pan, pixels per frame.", rich_help_panel=NOISE)] = 0.0,
     flicker: Annotated[
-        float, typer.Option(help="Standard deviation of each frame's relative brightness.", rich_help_panel=NOISE)
+        float,
+        typer.Option(help="Flicker: standard deviation of each frame's relative brightness.", rich_help_panel=NOISE),
     ] = 0.0,
-    depth: Annotated[bool, typer.Option("--depth", help="Store depth in metres too.", rich_help_panel=TRUTH)] = False,
+    depth: Annotated[bool, typer.Option("--depth", help="Also store depth, metres.", rich_help_panel=TRUTH)] = False,
     flow: Annotated[
         bool,
-        typer.Option("--flow", help="Store the true optical flow to the next frame, pixels.", rich_help_panel=TRUTH),
+        typer.Option(
+            "--flow", help="Also store the true optical flow to the next frame, pixels.", rich_help_panel=TRUTH
+        ),
     ] = False,
     shadows: Annotated[
-        bool, typer.Option(help="Cast shadows: most of what a frame costs to draw.", rich_help_panel=COST)
+        bool, typer.Option(help="Cast shadows, which take most of the rendering time.", rich_help_panel=COST)
     ] = True,
     mesh_faces: Annotated[
-        int, typer.Option(help="Most triangles in a robot's part; 0: as they come.", rich_help_panel=COST)
+        int, typer.Option(help="Maximum triangles per part of the robot; 0: no limit.", rich_help_panel=COST)
     ] = 2000,
     supersample: Annotated[
-        int, typer.Option(help="Rendered pixels for each stored one, a side.", rich_help_panel=COST)
+        int,
+        typer.Option(help="Supersampling: rendered pixels per stored pixel, along each side.", rich_help_panel=COST),
     ] = 2,
     physics_step_ms: Annotated[
         int,
         typer.Option(
-            help="The simulator's own step, 2, 4 or 5: longer is cheaper, and commands are followed less exactly.",
+            help="Physics step, 2, 4 or 5 ms: a longer one is cheaper and follows commands less exactly.",
             rich_help_panel=COST,
         ),
     ] = 2,
-    seed: Annotated[int, typer.Option(help="An episode depends on the seed and its number alone.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; an episode depends on it and its number alone.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes; 0: one per core.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
     """Make simulated robot video with known actions (needs the extra `sim`). Run again to resume."""

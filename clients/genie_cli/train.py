@@ -25,44 +25,42 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[list[str] | None, typer.Argument(help="Datasets to train on: files, folders or URLs.")] = None,
     preset: Annotated[
-        str, typer.Option(help="Model and recipe: nano, tiny, base, motion, coinrun or robotics.")
+        str, typer.Option(help="Preset of model and recipe: nano, tiny, base, motion, coinrun or robotics.")
     ] = "tiny",
     out: Annotated[
-        Path | None, typer.Option(help="The bundle's folder; the run's own folder is made beside it.")
+        Path | None, typer.Option(help="Folder of the bundle; the run's own folder is created beside it.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     lam_data: Annotated[
         list[str] | None,
-        typer.Option(help="More data for the latent action model alone; may be given several times."),
+        typer.Option(help="More data for the latent action model alone; may be repeated."),
     ] = None,
     sources: Annotated[
         Path | None,
         typer.Option(
-            help="More DATA, each read in its own way: JSON, a list of objects with `path` (relative to the file) and "
-            "optionally `camera` and `fps`."
+            help="More DATA with options of their own: a JSON list of objects with `path` (relative to the file) and, "
+            "optionally, `camera` and `fps`."
         ),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Start from the weights of this bundle, of the same networks, not from noise.")
+        Path | None, typer.Option(help="Start from the weights of this bundle, whose networks must be the same.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, clips and masks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, clips and masks.")] = 0,
     hold_out: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes kept for validation.")
+        float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes held out for validation.")
     ] = 0.1,
-    scale: Annotated[float, typer.Option(min=0, help="Multiplies the steps of every stage.")] = 1.0,
+    scale: Annotated[float, typer.Option(min=0, help="Factor by which to multiply the steps of every stage.")] = 1.0,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="JSON that changes fields of the recipe, and under `model` those of the networks."),
+        typer.Option(help="JSON file that overrides fields of the recipe and, under `model`, of the networks."),
     ] = None,
     only: Annotated[
         Literal["tokenizer", "lam"] | None,
-        typer.Option(
-            help="Train this stage alone and stop: two processes train two at a time, for a whole run to use."
-        ),
+        typer.Option(help="Train this stage alone and stop, so that two processes can train two stages at once."),
     ] = None,
     half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Print configuration and parameter counts, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the configuration and parameter counts, and stop.")] = False,
     *,
     reading: ReadOptions,
 ) -> None:
@@ -115,10 +113,10 @@ def train(
 def adjusted(
     model: ModelConfig, training: TrainingConfig, scale: float, seed: int, recipe: Path | None
 ) -> tuple[ModelConfig, TrainingConfig]:
-    """Steps scaled, the seed set, and fields changed as the JSON file says; under ``model`` it changes the networks.
+    """Scale the steps, set the seed, and override fields as in the JSON file; ``model`` in it overrides the networks'.
 
     Raises:
-        ModelError: the file cannot be read, or says what does not fit.
+        ModelError: the file cannot be read, or its fields are not valid.
 
     """
     networks, values = model.model_dump(), training.model_dump()
@@ -126,12 +124,12 @@ def adjusted(
         try:
             changes = json.loads(recipe.read_text())
         except (OSError, ValueError) as error:
-            raise ModelError(f"--recipe {recipe} cannot be read: {error}") from error
+            raise ModelError(f"--recipe {recipe}: cannot be read: {error}") from error
         if not isinstance(changes, dict):
-            raise ModelError(f"--recipe {recipe} holds a {type(changes).__name__}, expected an object")
+            raise ModelError(f"--recipe {recipe}: got a {type(changes).__name__}, expected an object")
         of_networks = changes.pop("model", {})
         if not isinstance(of_networks, dict):
-            raise ModelError(f"`model` of --recipe {recipe} is a {type(of_networks).__name__}, expected an object")
+            raise ModelError(f"--recipe {recipe}: `model`: got a {type(of_networks).__name__}, expected an object")
         _merge(networks, of_networks)
         _merge(values, changes)
     for stage in ("tokenizer", "lam", "dynamics"):
@@ -142,7 +140,7 @@ def adjusted(
     try:
         return type(model).model_validate(networks), type(training).model_validate(values)
     except ValidationError as error:
-        raise ModelError(f"--recipe {recipe} does not fit: {error}") from error
+        raise ModelError(f"--recipe {recipe}: {error}") from error
 
 
 def _merge(values: dict[str, object], changes: dict[str, object]) -> None:
@@ -165,10 +163,10 @@ class _Source(BaseModel):
 
 
 def _listed(file: Path, reading: ReadOptions) -> list[tuple[str, ReadOptions]]:
-    """The datasets that a JSON file lists, and how each is read; paths in it are relative to its folder.
+    """Read a JSON list of datasets and their reading options; its paths are relative to its folder.
 
     Raises:
-        DatasetError: the file cannot be read, or is no such list.
+        DatasetError: the file cannot be read, or is not such a list.
 
     """
     try:
@@ -185,7 +183,7 @@ def _listed(file: Path, reading: ReadOptions) -> list[tuple[str, ReadOptions]]:
 
 
 def _split(data: list[tuple[str, ReadOptions]], hold_out: float, seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Episodes to train on and episodes held out, drawn from each dataset by the seed; ones too short are left out."""
+    """Split each dataset, by the seed, into episodes to train on and held-out ones; drops those that are too short."""
     training: list[Episode] = []
     held_out: list[Episode] = []
     for path, reading in data:

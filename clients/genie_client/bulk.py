@@ -1,4 +1,4 @@
-"""Labels a whole dataset into a file: several episodes in flight, each finished one safe, a stopped run resumable."""
+"""Labels a whole dataset into a file, several episodes at a time; a stopped run keeps its episodes and can resume."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from genie_core.errors import DatasetError, GenieError, ModelError
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """How a dataset is labelled.
+    """How to label a dataset.
 
     Attributes:
-        output: file to write; the dataset's own with ``frames="in_place"``.
-        model: name of a model on the server; its default model where None.
-        step: transition length in frames; from each episode's frame rate where None.
+        output: file to write; the dataset's own path with ``frames="in_place"``.
+        model: name of a model on the server; None: its default model.
+        step: transition length in frames; None: from each episode's frame rate.
         density: which frames are labelled.
-        frames: where the frames of the output are; see `FramesMode`, None for the format's default.
-        existing: what to do where the output exists.
+        frames: where the output keeps frames, see `FramesMode`; None: the format's default.
+        existing: what to do if the output exists.
         transport: how frames are sent; see `Client.label`.
-        alignment: name of the model's alignment whose actions are written beside the labels; None: none are.
-        jobs: episodes in flight, 1 or more: the server labels that many at once, each in order.
-        skip_bad: leave out episodes that cannot be labelled, and say so, instead of stopping.
-        patience_s: how long to wait for a server that is busy, gone or restarted, without any episode going on; 0: not
-            at all.
+        alignment: name of the model's alignment whose actions to write beside the labels; None: none.
+        jobs: episodes labelled at the same time, at least 1.
+        skip_bad: whether to skip episodes that cannot be labelled, and report them, instead of stopping.
+        patience_s: seconds to wait for a server that is busy, gone or restarting while no episode advances; 0: do not
+            wait.
 
     """
 
@@ -67,23 +67,23 @@ class LabelPlan:
 
 @dataclass
 class LabelReport:
-    """What a run has done; filled as it goes.
+    """Report of a run, filled in as it progresses.
 
     Attributes:
-        model: what labelled.
+        model: the model.
         output: the file.
-        episodes: episodes of the dataset.
-        found: of these, finished by an earlier run.
-        labelled: of these, finished by this run.
+        episodes: number of episodes in the dataset.
+        found: how many of them an earlier run finished.
+        labelled: how many of them this run finished.
         frames: frames labelled by this run.
         transitions: valid labels of this run.
-        histogram: (codes,) int64, how often this run gave each code.
-        confidence_sum: (codes,) float64, sum of the confidences with which it did.
-        steps: each transition length that this run used, with the effective frame rate.
-        skipped: name and reason of each episode that was left out.
-        timing: where the server's time for each episode went, summed over the episodes of this run.
+        histogram: (codes,) int64, count of each code in this run.
+        confidence_sum: (codes,) float64, sum of the confidences of each code.
+        steps: transition lengths used by this run, with the effective frame rate of each.
+        skipped: name and reason of each skipped episode.
+        timing: the server's times, summed over the episodes of this run.
         seconds: wall time of this run.
-        alignment: what decoded the robot's actions; None: nothing did.
+        alignment: the alignment that decoded the robot's actions; None: none.
 
     """
 
@@ -104,7 +104,7 @@ class LabelReport:
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """(codes,) mean confidence of each code, 0 where it was not used."""
+        """Mean confidence of each code, (codes,); 0 for unused ones."""
         return self.confidence_sum / np.maximum(self.histogram, 1)
 
     def __post_init__(self) -> None:
@@ -132,12 +132,12 @@ def label_dataset(
 ) -> LabelReport:
     """Label every episode of `dataset` that the output does not hold yet, and write the output when all are done.
 
-    `advance` is told, from any thread, of how many more episodes are done, in fractions, below 0 where one has to be
-    begun again; `wait` of what the run waits for, about once a second, and of None when it goes on.
+    `advance` is called, from any thread, with the episodes done since the last call, a fraction, negative when one is
+    restarted. `wait` is called about once a second with what the run waits for, and with None when it continues.
 
-    Whatever stops a run, its finished episodes stand, and the same call goes on from there. Raises a `GenieError` (or
-    KeyboardInterrupt) with a note that says how far the run came: BadEpisodeError for an episode of fewer than two
-    frames or whose file is damaged, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
+    Finished episodes survive whatever stops a run, and the same call continues from there. Raises a `GenieError` (or
+    KeyboardInterrupt) with a note on how far the run came: BadEpisodeError for an episode with fewer than two frames or
+    a damaged file, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
     """
     info = client.model(plan.model)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
@@ -196,14 +196,14 @@ def _label_into(
 
 
 def _refuse_nothing(report: LabelReport) -> None:
-    """Raise DatasetError where every episode was left out: a file of no episodes is not what anybody asked for."""
+    """Raise DatasetError if every episode was skipped: nobody asked for an empty file."""
     if report.skipped and not report.found and not report.labelled:
         name, reason = report.skipped[0]
         raise DatasetError(f"none of {report.episodes} episodes can be labelled; {name}: {reason}")
 
 
 def _label_all(run: BulkRun, plan: LabelPlan, pending: list[Episode], report: LabelReport) -> None:
-    """Label the episodes, `jobs` at a time, begun in the order of the dataset."""
+    """Label the episodes, `jobs` at a time, started in the dataset's order."""
     todo: SimpleQueue[Episode] = SimpleQueue()
     done: SimpleQueue[Outcome] = SimpleQueue()
     for episode in pending:
@@ -212,7 +212,7 @@ def _label_all(run: BulkRun, plan: LabelPlan, pending: list[Episode], report: La
     try:
         for worker in workers:
             worker.start()
-        for _ in pending:  # Ctrl-C strikes this thread, which holds no lock while it waits here
+        for _ in pending:  # Ctrl-C arrives in this thread, which holds no lock while waiting
             episode, outcome = done.get()
             _count(run, plan, report, episode, outcome)
     finally:
@@ -232,7 +232,7 @@ def _count(run: BulkRun, plan: LabelPlan, report: LabelReport, episode: Episode,
 
 
 def find_alignment(info: ModelInfo, name: str) -> HostedAlignment:
-    """The model's alignment of that name. Raises ModelError, naming those there are, where it cannot be used."""
+    """Find the model's alignment `name`. Raises ModelError if it does not exist or cannot be used."""
     for alignment in info.alignments:
         if alignment.name == name and alignment.problem:
             raise ModelError(f"alignment {name} cannot be used: {alignment.problem}")

@@ -1,6 +1,6 @@
-"""The episodes of one run of `bulk`: several in flight, each begun again where the server was busy, gone or restarted.
+"""Labels the episodes of one `bulk` run, several at a time, restarting those that a busy or lost server interrupted.
 
-What is tried again is a whole episode, which gives the same labels bit for bit; of one that failed nothing is kept.
+A whole episode is retried, which gives the same labels bit for bit; nothing of a failed try is kept.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from genie_core.errors import DatasetError, ModelError
 _LEAST_FRAMES = 2
 
 _QUIET_S = 1.0
-"""A run that has gone on more lately than this does not wait, whatever single episodes do."""
+"""Seconds since the run last advanced within which it does not count as waiting, whatever single episodes do."""
 
 _T = TypeVar("_T")
 
 _PASSING = (ServerBusyError, ServerUnavailableError, ServerTimeoutError)
-"""No time limit is set here: one that times out does so because the server has not heard of us for long."""
+"""No deadline is set here: a timeout means that the server has not heard from us for long."""
 
 
 class BadEpisodeError(DatasetError):
-    """An episode that cannot be labelled, through no fault of the server or the output."""
+    """An episode cannot be labelled, through no fault of the server or the output."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ Outcome = tuple[Episode, Done | Exception]
 
 @dataclass
 class _Try:
-    """How far one try came: whether the server had accepted the episode, and which part of it was labelled."""
+    """Progress of one try: whether the server accepted the episode, and the fraction labelled."""
 
     accepted: bool = False
     done: float = 0.0
 
 
 class BulkRun:
-    """What the episodes of one run share. The writer takes one thread at a time, so it is used under a lock."""
+    """State shared by the episodes of one run. The writer is not thread-safe, so it is used under a lock."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class BulkRun:
         self._waits = False
 
     def stop(self) -> None:
-        """End the episodes under way; they are not finished."""
+        """Cancel the episodes under way; they stay unfinished."""
         self._stopped.set()
         with self._lock:
             streams = list(self._streams)
@@ -105,7 +105,7 @@ class BulkRun:
             stream.close()
 
     def work(self, todo: SimpleQueue[Episode], done: SimpleQueue[Outcome]) -> None:
-        """Label what is to be done until there is no more, or `stop`; for a thread of its own."""
+        """Label pending episodes until none are left, or `stop`; run it in its own thread."""
         while not self._stopped.is_set():
             try:
                 episode = todo.get_nowait()
@@ -118,7 +118,7 @@ class BulkRun:
             done.put((episode, outcome))
 
     def label(self, episode: Episode) -> Done:
-        """Label one episode and finish it in the output, however often it has to be begun again for that."""
+        """Label one episode and finish it in the output, restarting it as often as needed."""
         failures = lost = 0
         while True:
             this = _Try()
@@ -129,7 +129,7 @@ class BulkRun:
                 lost += this.accepted
                 failures = 1 if this.accepted else failures + 1
                 if lost > MOST_LOST:
-                    error.add_note(f"{episode.name} was lost {lost} times: it may be what the server fails of")
+                    error.add_note(f"{episode.name} was lost {lost} times: it may be what crashes the server")
                     raise
                 self._wait(error, failures)
 
@@ -153,25 +153,24 @@ class BulkRun:
         return Done(whole, stream.summary.timing)
 
     def _check(self, stream: LabelStream) -> None:
-        """Raise ModelError where the server has another model than the run began with; it may have been restarted."""
+        """Raise ModelError if the server's model is not the one the run began with, as after a restart."""
         name, there, ours = self._info.name, stream.provenance, self._info
         if there.bundle_id != ours.bundle_id:
             raise ModelError(
-                f"{name}: the server has replaced the model during this run: its bundle is {there.bundle_id[:12]}, "
-                f"that of this run's labels {ours.bundle_id[:12]}; finish with that one, or overwrite what is there"
+                f"{name}: the server replaced the model during this run: bundle: got {there.bundle_id[:12]}, "
+                f"expected {ours.bundle_id[:12]}; finish with that one, or overwrite what is there"
             )
         computes, wanted = there.computation.precision, ours.computation.precision
         if computes != wanted:
             raise ModelError(
-                f"{name}: the server has replaced the model during this run: it computes in {computes}, "
-                f"this run's labels are of {wanted}"
+                f"{name}: the server replaced the model during this run: precision: got {computes}, expected {wanted}"
             )
         if there.alignment != self._alignment:
             alignment = self._alignment.name if self._alignment else "none"
             raise ModelError(f"{name}: alignment {alignment} was replaced during this run")
 
     def _wait(self, error: ServerError, failures: int) -> None:
-        """Wait for the next try; raises `error` where that is no use any more, or the run is stopped."""
+        """Wait for the next try. Raises `error` if patience has run out or the run is stopped."""
         wait_s = self._patience.next_wait_s(error, failures, self._quiet_s, random.random())
         if wait_s is None:
             if self._patience.seconds and isinstance(error, _PASSING):
@@ -198,7 +197,7 @@ class BulkRun:
 
     @contextmanager
     def _stream(self, episode: Episode, part: EpisodePart) -> Iterator[LabelStream]:
-        """The labels of an episode as they come, until `stop`."""
+        """Yield the labels of an episode as they arrive, until `stop`."""
         step = self.writer.step(episode).step
         with self._client.label_stream(
             self._chunks(episode, part),
@@ -223,7 +222,7 @@ class BulkRun:
                     self._streams.discard(stream)
 
     def _chunks(self, episode: Episode, part: EpisodePart) -> Iterator[Frames]:
-        """The frames at the model's size, kept on the way where the output wants them; read in the sender's thread."""
+        """Yield frames at the model's size, storing them if the output keeps frames; runs in the sender's thread."""
         for chunk in _read(episode):
             frames_THWC = resize_frames(chunk, *self._info.frame_size)
             if part.keeps_frames:  # otherwise there is nothing to wait for another episode's disk for
@@ -233,20 +232,20 @@ class BulkRun:
 
 
 def _count_frames(episode: Episode) -> int:
-    """How many frames there are; raises BadEpisodeError where they are too few, or the file is damaged."""
+    """Number of frames. Raises BadEpisodeError if there are fewer than two, or the file is damaged."""
     try:
         count = episode.num_frames
     except DatasetError as error:
         raise BadEpisodeError(str(error)) from error
     if count < _LEAST_FRAMES:
         frames = "1 frame" if count == 1 else f"{count} frames"
-        raise BadEpisodeError(f"{episode.source}: {episode.name} has {frames}, expected 2 or more")
+        raise BadEpisodeError(f"{episode.source}: {episode.name}: got {frames}, expected at least 2")
     return count
 
 
 def _check_step(writer: LabelWriter, episode: Episode, alignment: HostedAlignment | None) -> None:
-    """Raise BadEpisodeError where nothing says how long a transition is, the data state a rate that can be none, or
-    the alignment is for transitions of another length.
+    """Raise BadEpisodeError if the transition length is unknown, the stated frame rate is impossible, or the alignment
+    is for another transition length.
     """
     try:
         step = writer.step(episode).step
@@ -254,8 +253,8 @@ def _check_step(writer: LabelWriter, episode: Episode, alignment: HostedAlignmen
         raise BadEpisodeError(str(error)) from error
     if alignment is not None and alignment.step != step:
         raise BadEpisodeError(
-            f"{episode.source}: transitions of {episode.name} are {step} frames long, "
-            f"those that alignment {alignment.name} decodes {alignment.step}"
+            f"{episode.source}: {episode.name}: step: got {step} frames, "
+            f"expected {alignment.step}, as alignment {alignment.name} decodes"
         )
 
 
@@ -268,7 +267,7 @@ def _read(episode: Episode) -> Iterator[Frames]:
 
 @contextmanager
 def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) -> Iterator[_T]:
-    """Enter and leave `context` while holding `lock`, which is free in between."""
+    """Enter and leave `context` holding `lock`, which is released in between."""
     with lock:
         value = context.__enter__()
     try:

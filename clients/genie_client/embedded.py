@@ -1,7 +1,6 @@
-"""A Genie server of one's own for as long as a block runs: the real server, as a subprocess on loopback.
+"""Runs a private Genie server for the length of a block: the real server, as a subprocess on loopback.
 
-Not for serving others (`genie serve` is). Where this process dies, however it dies, the server sees its standard input
-close and stops too.
+To serve others use `genie serve`. However this process dies, the server sees its standard input close and stops too.
 """
 
 from __future__ import annotations
@@ -30,24 +29,25 @@ _START_WITHIN_S = 600.0
 _STOP_WITHIN_S = 15.0
 
 _ENDS_WITHIN_S = 0.5
-"""A process whose connections break is given so long to be seen ending."""
+"""Seconds to wait for a process to end after its connections broke."""
 
 _ALONE = ("--max-calls", "1024", "--idle-seconds", "86400", "--pressure-seconds", "86400")
-"""Limits that keep clients from each other are none for the only one, whatever the environment sets for others."""
+"""Settings that lift the limits protecting clients from each other, since there is only one, whatever the environment
+sets."""
 
 
 @contextmanager
 def embedded_server(
     models: Path | None = None, *, device: str = "cpu", start_within_s: float = _START_WITHIN_S
 ) -> Iterator[str]:
-    """Start a server, give its address once its models are warm, and stop it at the end of the block.
+    """Start a server, yield its address once its models are warm, and stop it at the end of the block.
 
     Args:
-        models: folder of bundles, or one bundle; the models that ship with Genie where None.
-        device: torch device that the models run on.
-        start_within_s: how long loading and warming up may take, seconds.
+        models: folder of bundles, or one bundle; None: the bundles that ship with Genie.
+        device: torch device for the models.
+        start_within_s: time limit for loading and warming up, seconds.
 
-    Raises GenieError where the server's packages are not installed, or with the server's own words where it fails.
+    Raises GenieError if the server's packages are not installed, or with the server's message if it fails to start.
     """
     with _running(models, device, start_within_s) as (address, _):
         yield address
@@ -55,9 +55,9 @@ def embedded_server(
 
 @contextmanager
 def embedded_client(models: Path | None = None, model: str | None = None) -> Iterator[Client]:
-    """A client of an `embedded_server` of its own; its errors say what the server said last if it has ended.
+    """Yield a client of its own `embedded_server`; if the server ended, errors include its last output.
 
-    `model` is the server's default model, which it loads; None where the folder says which that is.
+    `model` is the default model to load; None: the folder's only or default one.
     """
     with (
         _running(models, "cpu", _START_WITHIN_S, model) as (address, ended),
@@ -70,7 +70,7 @@ def embedded_client(models: Path | None = None, model: str | None = None) -> Ite
 def _running(
     models: Path | None, device: str, start_within_s: float, model: str | None = None
 ) -> Iterator[tuple[str, Callable[[], str | None]]]:
-    """A server, as its address and what says its last words once it has ended."""
+    """Start a server; yields its address and a function that returns its last output once it has ended."""
     _check_installed()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = _start(models or models_dir(), device, model, log)
@@ -108,13 +108,13 @@ def _start(models: Path, device: str, model: str | None, log: IO[str]) -> subpro
         text=True,
         # Threads that spin while they wait make a busy machine a hundred times slower.
         env={"OMP_WAIT_POLICY": "passive", **os.environ},
-        # A process group of its own: Ctrl-C in a terminal reaches the client only, which then stops the server.
+        # Its own process group: Ctrl-C in a terminal reaches the client only, which then stops the server.
         process_group=0 if os.name == "posix" else None,
     )
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: IO[str], within_s: float) -> str:
-    """Address of the server, once it has said that it is ready."""
+    """Wait until the server reports that it is ready; returns its address."""
     assert process.stdout is not None
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_forward_lines, args=(process.stdout, lines), daemon=True).start()
@@ -134,7 +134,7 @@ def _wait_until_ready(process: subprocess.Popen[str], log: IO[str], within_s: fl
 
 
 def _forward_lines(stdout: IO[str], lines: queue.SimpleQueue[str]) -> None:
-    """Read what the server prints for as long as it runs, so that it never waits for a reader; "" marks the end."""
+    """Read the server's output as long as it runs, so that it never blocks on writing; "" marks the end."""
     with stdout:
         for line in stdout:
             lines.put(line)

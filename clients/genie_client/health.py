@@ -1,7 +1,8 @@
-"""Asking a server for its health, in the standard's own words (grpc.health.v1).
+"""Asks a server for its health by the standard protocol, grpc.health.v1.
 
-Without the package grpcio-health-checking, each version of which wants the newest protobuf of its day: the base install
-fits beside other packages. The standard's two messages hold one field each, as those of `google.protobuf.wrappers` do.
+It does so without the package grpcio-health-checking, whose versions each require the newest protobuf of their day,
+because the base install must fit beside other packages. The protocol's two messages have one field each and so equal
+those of `google.protobuf.wrappers` on the wire.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class _Status(IntEnum):
 
 
 def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
-    """``SERVING``, ``NOT_SERVING``, or ``SERVICE_UNKNOWN`` where the server has no such service.
+    """Return ``SERVING``, ``NOT_SERVING``, or ``SERVICE_UNKNOWN`` if the server has no such service.
 
-    Raises a `GenieError` where nobody answers.
+    Raises a `GenieError` if there is no answer.
     """
     channel = open_channel(address, security_for(address, token=""))
     try:

@@ -1,4 +1,4 @@
-"""Building and reading the messages of models and labelling, for both clients. Pure: no channel, no call, no clock.
+"""Builds and reads the messages of models and labelling for both clients. Pure: no channel, no call, no clock.
 
 Those of simulation are in `simulation_messages`.
 """
@@ -38,7 +38,7 @@ from genie_core.data import (
 from genie_core.errors import RequestError, problems_of
 
 MESSAGE_BYTES = 512 * 1024
-"""Frames are sent in messages of about this size, which was measured to be the fastest."""
+"""Approximate size of messages with frames, measured to be the fastest."""
 
 FrameSize = tuple[int, int]
 """Height and width in pixels."""
@@ -93,18 +93,18 @@ def _alignment(message: models_pb2.Alignment) -> HostedAlignment:
     names = tuple(message.action_names)
     if len(names) != message.action_dim:
         raise ServerError(
-            f"alignment {message.name}: the server sent {len(names)} names of {message.action_dim} numbers"
+            f"alignment {message.name}: action names: got {len(names)} from the server, expected {message.action_dim}"
         )
     return HostedAlignment(message.name, message.alignment_id, names, message.step, message.problem)
 
 
 def _computation(message: models_pb2.Model | labelling_pb2.LabelProvenance) -> Computation:
-    """How the networks compute: the fields of that name; one that is empty is not known."""
+    """Read how the networks compute; an empty field is unknown."""
     sent = {name: getattr(message, name) for name in Computation.model_fields}
     try:
         return Computation.model_validate({name: value or None for name, value in sent.items()})
     except ValidationError as error:
-        raise ServerError(f"the server computes otherwise than this client knows: {problems_of(error)}") from None
+        raise ServerError(f"the server's computation is unknown to this client: {problems_of(error)}") from None
 
 
 def read_timing(message: frames_pb2.Timing) -> Timing:
@@ -113,7 +113,7 @@ def read_timing(message: frames_pb2.Timing) -> Timing:
 
 
 def server_statistics(message: models_pb2.GetStatisticsResponse) -> ServerStatistics:
-    """Read what a server's device does, and has done."""
+    """Read the statistics of a server's device."""
     return ServerStatistics(
         lanes=message.lanes,
         busy_lanes=message.busy_lanes,
@@ -126,7 +126,7 @@ def server_statistics(message: models_pb2.GetStatisticsResponse) -> ServerStatis
 
 
 def frames_message(frames_THWC: Frames, transport: Transport = "raw") -> frames_pb2.Frames:
-    """Frames as one message: raw, or each a PNG or JPEG file."""
+    """Build a message of frames: raw, or each a PNG or JPEG file."""
     count, height, width, channels = frames_THWC.shape
     if transport != "raw":
         return frames_pb2.Frames(
@@ -149,15 +149,15 @@ def frames_message(frames_THWC: Frames, transport: Transport = "raw") -> frames_
 
 
 def read_frames(message: frames_pb2.Frames) -> Frames:
-    """The (T, H, W, 3) frames of a raw message; raises ServerError where payload and shape disagree."""
+    """Read the frames (T, H, W, 3) of a raw message. Raises ServerError if payload and shape disagree."""
     shape = (message.count, message.height, message.width, message.channels)
     if message.encoding != frames_pb2.FRAME_ENCODING_RAW or len(message.raw) != int(np.prod(shape)):
-        raise ServerError(f"the server sent frames of shape {shape} in {len(message.raw)} bytes")
+        raise ServerError(f"frames from the server: got {len(message.raw)} bytes, expected shape {shape}")
     return np.frombuffer(message.raw, np.uint8).reshape(shape)
 
 
 def label_options(arguments: LabelArguments) -> labelling_pb2.LabelOptions:
-    """The header of a labelling stream; raises RequestError where neither `fps` nor `step` is given."""
+    """Build the header of a labelling stream. Raises RequestError for invalid options or neither `fps` nor `step`."""
     fps, step, density = arguments.fps, arguments.step, arguments.density
     if fps is None and step is None:
         raise RequestError("fps", "got neither fps nor step; give the video's frame rate, e.g. fps=30")
@@ -179,7 +179,7 @@ def label_options(arguments: LabelArguments) -> labelling_pb2.LabelOptions:
 def clip_request(
     frames: NDArray[np.generic], size: FrameSize | None, arguments: LabelArguments
 ) -> labelling_pb2.LabelClipRequest | None:
-    """A whole episode as one message; None where it has too few or too many frames for one, and must be streamed."""
+    """Build one message of a whole episode; None if it is too short or too long for one and must be streamed."""
     options = label_options(arguments)
     frames_THWC = conform_frames(frames)
     count, height, width, channels = frames_THWC.shape
@@ -191,24 +191,24 @@ def clip_request(
 
 
 def read_clip(response: labelling_pb2.LabelClipResponse) -> EpisodeLabels:
-    """The labels of an episode that was sent as one message."""
+    """Read the labels of an episode that was sent as one message."""
     provenance = _provenance(response.provenance)
     labels = _labels(response.labels, provenance)
     if labels.start:
-        raise ServerError(f"the server sent the labels of a clip from frame {labels.start} on, expected 0")
+        raise ServerError(f"labels of a clip: got frame {labels.start} first, expected 0")
     summary = LabelSummary(len(labels), int(labels.valid.sum()), read_timing(response.timing))
     return EpisodeLabels(**vars(labels), provenance=provenance, summary=summary)
 
 
 class FramePacker:
-    """Checks, resizes and cuts the frames of one episode into requests; their size may not change on the way."""
+    """Checks and resizes the frames of one episode and packs them into requests; frames must not change size."""
 
     def __init__(self, size: FrameSize | None, transport: Transport = "raw") -> None:
-        """Make ready.
+        """Set how to pack.
 
         Args:
-            size: what to resize to; None sends the frames at their own size, and the server resizes.
-            transport: how they are sent.
+            size: height and width to resize to; None: send frames as they are, for the server to resize.
+            transport: encoding of the frames.
 
         """
         self._size = size
@@ -216,11 +216,11 @@ class FramePacker:
         self._seen: FrameSize | None = None
 
     def pack(self, frames: NDArray[np.generic]) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
-        """Requests that carry `frames`, in order; raises RequestError for anything but uint8 (T, H, W, 3)."""
+        """Pack `frames` into requests, in order. Raises RequestError for anything but uint8 (T, H, W, 3)."""
         frames_THWC = conform_frames(frames)
         _, height, width, channels = frames_THWC.shape
         if self._seen not in (None, (height, width)):
-            raise RequestError("frames", f"got {height} x {width} frames after {self._seen} ones; expected one size")
+            raise RequestError("frames", f"got {height} x {width} frames after {self._seen} ones, expected one size")
         self._seen = (height, width)
         target_height, target_width = self._size or self._seen
         count = max(1, MESSAGE_BYTES // (target_height * target_width * channels))
@@ -239,16 +239,16 @@ def header_request(header: labelling_pb2.LabelOptions) -> labelling_pb2.LabelEpi
 def frame_requests(
     chunks: Iterable[NDArray[np.generic]], size: FrameSize | None, transport: Transport = "raw"
 ) -> Generator[labelling_pb2.LabelEpisodeRequest, None, None]:
-    """The requests after the first: the frames of all chunks, see `FramePacker`."""
+    """Yield the requests after the first: the frames of all chunks, see `FramePacker`."""
     packer = FramePacker(size, transport)
     for chunk in chunks:
         yield from packer.pack(chunk)
 
 
 class LabelReader:
-    """Reads the responses of one labelling stream in order and holds the server to the contract.
+    """Reads the responses of one labelling stream in order and checks them against the contract.
 
-    `provenance` is there once `begin` has returned, `summary` once `read` has returned None.
+    `provenance` is set once `begin` has returned, `summary` once `read` has returned None.
     """
 
     provenance: LabelProvenance
@@ -260,18 +260,18 @@ class LabelReader:
     def begin(self, response: labelling_pb2.LabelEpisodeResponse) -> LabelProvenance:
         """Read the first response."""
         if response.WhichOneof("part") != "header":
-            raise ServerError("the server's answer does not begin with a header")
+            raise ServerError("labels from the server: got no header first, expected one")
         self.provenance = _provenance(response.header)
         return self.provenance
 
     def read(self, response: labelling_pb2.LabelEpisodeResponse) -> Labels | None:
-        """Read a further response: labels, or None for the summary, after which nothing follows."""
+        """Read another response: labels, or None for the summary, which is the last one."""
         if response.WhichOneof("part") == "summary":
             self.summary = self._read_summary(response.summary)
             return None
         labels = _labels(response.labels, self.provenance)
         if labels.start != self._next_index:
-            raise ServerError(f"the server sent the labels from frame {labels.start} on, expected {self._next_index}")
+            raise ServerError(f"labels from the server: got frame {labels.start} next, expected {self._next_index}")
         self._next_index += len(labels)
         return labels
 
@@ -283,7 +283,9 @@ class LabelReader:
 
     def _read_summary(self, message: labelling_pb2.LabelSummary) -> LabelSummary:
         if message.frames != self._next_index:
-            raise ServerError(f"the server read {message.frames} frames but labelled {self._next_index}")
+            raise ServerError(
+                f"labels from the server: got {self._next_index}, expected {message.frames}, the frames that it read"
+            )
         return LabelSummary(message.frames, message.transitions, read_timing(message.timing))
 
 
@@ -315,7 +317,7 @@ def _labels(message: labelling_pb2.Labels, provenance: LabelProvenance) -> Label
             action=None if alignment is None else _rows(message.action, len(alignment.action_names)),
         )
     except ValueError as error:
-        raise ServerError(f"the server sent labels that do not fit together: {error}") from error
+        raise ServerError(f"labels from the server: do not fit together: {error}") from error
 
 
 def _rows(sent: bytes, width: int) -> NDArray[np.float32]:

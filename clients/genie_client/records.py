@@ -1,4 +1,4 @@
-"""What the client hands out: plain immutable records made from the service's messages, free of gRPC and protobuf."""
+"""Records that the client returns: immutable, made from the service's messages, free of gRPC and protobuf."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
 @dataclass(frozen=True)
 class HostedAlignment:
-    """What decodes one model's latent actions into one robot's, as `genie align` made it.
+    """An alignment made by `genie align`: it decodes one model's latent actions into one robot's actions.
 
     Attributes:
-        name: what to pass as ``alignment=``.
+        name: name to pass as ``alignment=``.
         alignment_id: SHA-256 of its file, 64 hexadecimal digits.
-        action_names: names of the A numbers of an action.
-        step: transition length in frames of the labels that it decodes.
-        problem: why it cannot be used, and then only `name` is known; empty otherwise.
+        action_names: names of the A components of an action.
+        step: transition length, in frames, of the labels that it decodes.
+        problem: why it cannot be used, in which case only `name` is known; empty if it can.
 
     """
 
@@ -35,19 +35,19 @@ class HostedAlignment:
 
 @dataclass(frozen=True)
 class LabelProvenance:
-    """What the labels of one episode were made with.
+    """What the labels of one episode were made with, as the server reports it.
 
     Attributes:
         model: the model's name on the server.
         bundle_id: SHA-256 of the bundle's contents, 64 hexadecimal digits.
-        model_fps: frame rate at which the model was trained, frames a second.
+        model_fps: frame rate at which the model was trained, Hz.
         step: transition length in frames: the label at t describes x_t -> x_{t+step}.
-        effective_fps: fps / step, frames a second; None where the episode's frame rate was not given.
+        effective_fps: fps / step, Hz; None if the episode's frame rate was not given.
         latent_dim: size D of a latent.
         num_codes: number of codes in the codebook.
         density: which transitions are labelled.
         computation: how the networks computed.
-        alignment: what decoded the robot's actions; None where none was asked for.
+        alignment: the alignment that decoded the robot's actions; None: none was asked for.
 
     """
 
@@ -65,14 +65,14 @@ class LabelProvenance:
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of a request went, milliseconds.
+    """Time that the server spent on a request, milliseconds.
 
     Attributes:
         queue_ms: waiting for a turn on the device.
         batch_ms: waiting for a batch to fill up.
         device_ms: computing.
-        transport_ms: the rest: frames on their way, being decoded and resized, and the client's own pauses.
-        total_ms: all of it.
+        transport_ms: the rest: receiving, decoding and resizing frames, and pauses of the client.
+        total_ms: the sum.
 
     """
 
@@ -88,7 +88,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Totals of one labelled episode: frames, valid labels, and where the time went, as the server saw it."""
+    """Totals of one labelled episode: frames, valid labels, and the server's times."""
 
     frames: int
     transitions: int
@@ -97,7 +97,7 @@ class LabelSummary:
 
 @dataclass(frozen=True)
 class EpisodeLabels(Labels):
-    """The labels of a whole episode, with what they were made with; `action` is None where no alignment was named."""
+    """Labels of a whole episode with their provenance; `action` is None if no alignment was named."""
 
     provenance: LabelProvenance
     summary: LabelSummary
@@ -105,7 +105,7 @@ class EpisodeLabels(Labels):
 
 @dataclass(frozen=True)
 class OperationStatistics:
-    """One kind of work since the server began: pieces of it, batches they were done in, and seconds of device time."""
+    """Totals of one kind of work since the server started: pieces, batches, and seconds of device time."""
 
     pieces: int
     batches: int
@@ -114,16 +114,16 @@ class OperationStatistics:
 
 @dataclass(frozen=True)
 class ServerStatistics:
-    """What a server's device does, and has done since the server began.
+    """Statistics of a server's device since the server started.
 
     Attributes:
-        lanes: batches that can run at once.
-        busy_lanes: of these, running one now.
-        waiting: pieces of work that wait now.
-        dropped: pieces that nobody waited for any more when their turn would have come.
-        refused: calls refused because too many pieces waited.
-        uptime_s: since the server began, seconds.
-        operations: by name: ``tiny/encode`` labels a block of frames, ``tiny/start`` begins a simulation,
+        lanes: number of batches that can run at once.
+        busy_lanes: how many of them run one now.
+        waiting: pieces of work waiting now.
+        dropped: pieces dropped because nobody waited for them any more.
+        refused: calls refused because too many pieces were waiting.
+        uptime_s: time since the server started, seconds.
+        operations: totals by operation: ``tiny/encode`` labels a block of frames, ``tiny/start`` begins a simulation,
             ``tiny/draw-25`` draws a simulated frame in 25 MaskGIT steps.
 
     """
@@ -142,25 +142,25 @@ class ModelInfo:
     """One model that a server hosts.
 
     Attributes:
-        name: what to pass as ``model=``.
+        name: name to pass as ``model=``.
         bundle_id: SHA-256 of the bundle's contents, 64 hexadecimal digits.
-        state: whether it can be used now; `state_message` says why not where ``failed``.
+        state: whether it can be used now; if ``failed``, `state_message` says why.
         state_message: why loading failed; empty otherwise.
         frame_height: height of the model's frames in pixels.
         frame_width: width of the model's frames in pixels.
-        fps: frame rate at which the model was trained, frames a second.
-        codebook: (codes, D) float32, the quantized latent of each code; (0, D) in a listing, which leaves it out.
+        fps: frame rate at which the model was trained, Hz.
+        codebook: (codes, D) float32, the quantized latent of each code; (0, D) in a listing, which omits it.
         num_codes: number of latent action codes.
         latent_dim: size D of a latent.
-        context_frames: most prompt frames that a simulation takes.
-        tokens_per_frame: tokens a frame, and so the most MaskGIT steps.
-        default_temperature: sampling temperature where none is asked for.
+        context_frames: maximum number of prompt frames of a simulation.
+        tokens_per_frame: tokens per frame, which is also the maximum number of MaskGIT steps.
+        default_temperature: sampling temperature used when a request gives none.
         parameters: number of trained parameters.
-        palette: one colour a code, 0xRRGGBB.
+        palette: colour of each code, 0xRRGGBB.
         card: the model card, Markdown; empty in a listing.
-        is_default: True for the model used where a request names none.
+        is_default: whether it is used when a request names no model.
         computation: how its networks compute on this server.
-        alignments: what there is to decode its latent actions into a robot's, ordered by name.
+        alignments: its alignments, ordered by name.
 
     """
 

@@ -1,4 +1,4 @@
-"""The synchronous client's two long-lived calls: labels as they become final, and an interactive simulation."""
+"""The synchronous client's two streaming calls: labels as they become final, and an interactive simulation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Request = TypeVar("_Request")
 _Response = TypeVar("_Response", covariant=True)
 
 _AHEAD = 2
-"""Requests made before gRPC asks for them."""
+"""Number of requests prepared before gRPC asks for them."""
 
 _STOP_WITHIN_S = 5.0
 
@@ -32,14 +32,14 @@ class Call(Protocol[_Response]):
     def __iter__(self) -> Iterator[_Response]: ...
     def __next__(self) -> _Response: ...
     def cancel(self) -> object:
-        """End the call, from any thread; does nothing where it has ended."""
+        """End the call, from any thread; does nothing if it has ended."""
 
 
 class Feed(Iterator[_Request], Generic[_Request]):
-    """Requests, made a few ahead in a thread of ours, which `stop` waits for, and handed to gRPC in a thread of gRPC's.
+    """Prepares requests a few ahead in its own thread, which `stop` waits for, and hands them to gRPC's thread.
 
-    gRPC's own threads outlive their call and are killed at exit, wherever they are: they must never run the caller's
-    code, which may hold a lock then (that of HDF5, say). An error in making a request is kept, and ends the call.
+    gRPC's threads outlive their call and are killed at exit, wherever they are, so they must never run the caller's
+    code, which may hold a lock (HDF5's, say). An error while preparing a request is kept, and ends the call.
     """
 
     def __init__(self, requests: Generator[_Request, None, None]) -> None:
@@ -54,14 +54,14 @@ class Feed(Iterator[_Request], Generic[_Request]):
         self._thread.start()
 
     def attach(self, cancel: Callable[[], object]) -> None:
-        """Say how to end the call, once there is one."""
+        """Set how to end the call, once there is one."""
         with self._changed:
             self._cancel = cancel
             if self.error is not None:
                 cancel()
 
     def stop(self) -> None:
-        """Make no more requests, and wait for the one being made; not for long, as its frames may never come."""
+        """Stop preparing requests and wait for the current one, but not for long: its frames may never come."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -89,7 +89,7 @@ class Feed(Iterator[_Request], Generic[_Request]):
             self._changed.notify_all()
 
     def _offer(self, request: _Request) -> bool:
-        """Hand over a request once there is room; False where it is not wanted any more."""
+        """Queue a request once there is room; False if it is no longer wanted."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._made) < _AHEAD or self._stopped)
             self._made.append(request)
@@ -105,7 +105,7 @@ class Feed(Iterator[_Request], Generic[_Request]):
 
 
 class Gate:
-    """Keeps a call's requests after the header back until the server has accepted it."""
+    """Holds back a call's requests after the header until the server has accepted it."""
 
     def __init__(self) -> None:
         self._answers: SimpleQueue[Iterator[labelling_pb2.LabelEpisodeRequest]] = SimpleQueue()
@@ -125,11 +125,11 @@ class Gate:
 
 
 class LabelStreamState:
-    """What the label streams of both clients know; it does no I/O.
+    """State shared by the label streams of both clients; does no I/O.
 
     Attributes:
-        provenance: what the labels are made with, known from the start.
-        summary: the totals, known once the stream has ended.
+        provenance: provenance of the labels, known from the start.
+        summary: totals, known once the stream has ended.
 
     """
 
@@ -146,7 +146,7 @@ class LabelStreamState:
         self.provenance = self._reader.begin(self._checked(response))
 
     def _labels(self, response: object) -> Labels | None:
-        """Labels of a further response; None at the end."""
+        """Labels of another response; None at the end."""
         labels = self._reader.read(self._checked(response))
         if labels is None:
             self.summary = self._reader.summary
@@ -160,7 +160,7 @@ class LabelStreamState:
 
 
 class LabelStream(LabelStreamState, Iterator[Labels]):
-    """The labels of one episode as they become final; a context manager, whose end stops the call."""
+    """Iterates over the labels of one episode as they become final; a context manager that ends the call on exit."""
 
     def __init__(self, call: Call[labelling_pb2.LabelEpisodeResponse], gate: Gate, peer: Peer, about: str) -> None:
         """Wait until the server has accepted the episode."""
@@ -190,18 +190,18 @@ class LabelStream(LabelStreamState, Iterator[Labels]):
         self._gate.open(feed)
 
     def __next__(self) -> Labels:
-        """The next labels, consecutive to those before."""
+        """Return the next labels, consecutive to the previous ones."""
         labels = None if self._ended else self._labels(self._receive())
         if labels is None:
             raise StopIteration
         return labels
 
     def read_all(self) -> EpisodeLabels:
-        """The whole episode's labels; for a stream of which nothing was read yet."""
+        """Return the whole episode's labels; only before any were read."""
         return self._reader.whole(list(self))
 
     def close(self) -> None:
-        """Stop labelling, and reading frames; may be called from any thread, and again."""
+        """Stop labelling and reading frames. Idempotent, callable from any thread."""
         self._call.cancel()
         self._gate.shut()
         if self._feed is not None:
@@ -218,10 +218,10 @@ class LabelStream(LabelStreamState, Iterator[Labels]):
 
 
 class PlayState:
-    """What the interactive sessions of both clients know; it does no I/O.
+    """State shared by the interactive sessions of both clients; does no I/O.
 
     Attributes:
-        timing: where the time of the newest frame went, as the server saw it.
+        timing: the server's times for the newest frame.
 
     """
 
@@ -239,7 +239,7 @@ class PlayState:
 
 
 class PlaySession(PlayState):
-    """An interactive simulation whose state the server keeps; a context manager. Not for use by several threads."""
+    """An interactive simulation whose state the server keeps; a context manager. Not thread-safe."""
 
     def __init__(
         self,
@@ -262,7 +262,7 @@ class PlaySession(PlayState):
         self.close()
 
     def step(self, code: int) -> Frames:
-        """Take one latent action; the (h, w, 3) uint8 frame that it leads to."""
+        """Take one latent action; returns the frame that it leads to, (h, w, 3) uint8."""
         self._outbox.put(simulations.action_request(self._info, code))
         with self._peer.explaining("playing"):
             answer = next(self._call, None)

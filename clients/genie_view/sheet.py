@@ -1,4 +1,4 @@
-"""Contact sheets: rows of frames, each over a strip in the colour of the code that is taken from it. numpy only."""
+"""Draws contact sheets: rows of frames, each above a strip in the colour of the code taken from it. numpy only."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class SheetRow:
     """One row of a sheet.
 
     Attributes:
-        title: first line of the label on the left.
+        title: first line of the caption on the left.
         note: second line, fainter.
-        frames_THWC: the frames, uint8, all rows' of one size.
-        codes: for each frame the code taken from it, None where there is none.
-        chip: a code whose colour is shown beside the title, None for no chip.
+        frames_THWC: frames, uint8, of one size in all rows.
+        codes: the code taken from each frame; None: no code.
+        chip: code whose colour is shown beside the title; None: no chip.
 
     """
 
@@ -54,9 +54,9 @@ class SheetRow:
 
 
 def contact_sheet(heading: str, rows: Sequence[SheetRow], palette: Sequence[int], *, frame_px: int = 128) -> Picture:
-    """Draw `rows` under `heading`; frames are scaled so that they are `frame_px` pixels high.
+    """Draw `rows` under `heading`, with frames scaled to a height of `frame_px` pixels.
 
-    `palette` holds one colour 0xRRGGBB a code. Raises ValueError where there is nothing to draw.
+    `palette` holds a colour 0xRRGGBB per code. Raises ValueError if there is nothing to draw.
     """
     if not rows or not all(len(row.frames_THWC) for row in rows):
         raise ValueError("a contact sheet needs at least one row, and each row a frame")
@@ -81,16 +81,16 @@ def contact_sheet(heading: str, rows: Sequence[SheetRow], palette: Sequence[int]
 
 
 def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int = 12) -> Picture:
-    """A contact sheet with one row an episode: `columns` frames, evenly spaced over those that start a transition.
+    """Draw a contact sheet with a row per episode: `columns` frames evenly spaced over those that start a transition.
 
-    Raises DatasetError where an episode has no labels or its frames are not there to be shown.
+    Raises DatasetError if an episode has no labels, or its frames no longer exist.
     """
     rows, originals = [], Originals()
     for name in names:
         labels, attrs = labelled.labels(name)
         episode, valid = frames_of(labelled, name, originals), np.flatnonzero(labels.valid)
         if episode is None or not len(valid):
-            raise DatasetError(f"{labelled.path}: {name}: there are no labelled frames to be shown")
+            raise DatasetError(f"{labelled.path}: {name}: got no labelled frames, expected some to show")
         shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]
         frames_THWC = np.concatenate([episode.frames(index, index + 1) for index in shown.tolist()])
         note = f"{len(labels)} frames, step {attrs.step}"
@@ -113,7 +113,7 @@ def _draw_label(canvas: Picture, y: int, row: SheetRow, palette: Sequence[int]) 
 
 
 def _draw_strip(strip: Picture, code: int | None, palette: Sequence[int]) -> None:
-    """A bar in the code's colour with its number in the middle."""
+    """A bar in the code's colour with its number centred."""
     if code is None:
         strip[:] = _EMPTY
         return
@@ -124,13 +124,13 @@ def _draw_strip(strip: Picture, code: int | None, palette: Sequence[int]) -> Non
 
 
 def _ink_on(color: Color) -> Color:
-    """Black or white, whichever is read more easily on `color`."""
+    """Black or white, whichever is more legible on `color`."""
     red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else (255, 255, 255)
 
 
 def _draw_text(canvas: Picture, y: int, x: int, text: str, color: Color, scale: int) -> None:
-    """Draw `text` with its upper left corner at (y, x); what does not fit is cut off."""
+    """Draw `text` with its upper left corner at (y, x), clipped to the image."""
     mask = font.text_mask(text, scale)
     region = canvas[y : y + mask.shape[0], x : x + mask.shape[1]]
     region[mask[: region.shape[0], : region.shape[1]]] = color

@@ -1,6 +1,6 @@
-"""The whole server put together: engine, registry, services, interceptors, health and reflection behind one port.
+"""Assembles the server: engine, registry, services, interceptors, health and reflection behind one port.
 
-Not here: the process around it (signals, standard input and output), which is `process`'s work.
+`process` handles the process around it: signals, standard input and output.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ SIMULATION = simulation_pb2.DESCRIPTOR.services_by_name["SimulationService"].ful
 MODELS = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 _CLOSING_S = 0.5
-"""Time for last messages to leave, once no call is under way; health watchers are cut then."""
+"""Seconds for last messages to leave once no call is under way; then health watchers are cut off."""
 
 _KEEPALIVE_MS = 10_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
-"""A client that has vanished without a word is found out after the two, and what it holds is given back."""
+"""A client that vanished silently is detected after the two together, and its resources are released."""
 
 _SPARE_CALLS = 256
-"""Calls that gRPC takes in beside those that may be under way, to tell them that there is no room."""
+"""Calls that gRPC accepts beyond those that may be under way, to tell them that there is no room."""
 
 _MARGIN = 1024
-"""Elements of a repeated field beside those allowed: for a little too many there is a text that says how many came."""
+"""Elements of a repeated field accepted beyond the limit, so that an error can say how many there were."""
 
 _LARGE = frozenset({f"/{LABELLING}/LabelClip", f"/{SIMULATION}/Rollout", f"/{SIMULATION}/Branch"})
 """Methods whose one request holds frames."""
@@ -76,7 +76,7 @@ _LARGE = frozenset({f"/{LABELLING}/LabelClip", f"/{SIMULATION}/Rollout", f"/{SIM
 class GenieServer:
     """A gRPC server that hosts models. Made by `start`; ends with `drain`.
 
-    `broken` is set once nothing can be computed any more; health says so, and whoever runs the server should end it.
+    `broken` is set once nothing can be computed any more; health reports it, and the owner should end the server.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class GenieServer:
 
     @classmethod
     async def start(cls, settings: Settings) -> GenieServer:
-        """Look at the models folder, then listen. No model is loaded yet, and health says so.
+        """Read the models folder, then listen. No model is loaded yet, which health reports.
 
-        Raises ModelError if the models folder will not do, GenieError if the address cannot be listened on, or should
-        not be; or if the files of TLS or tokens cannot be used.
+        Raises ModelError if the models folder is unusable; GenieError if it cannot or must not listen on the address,
+        or the files of TLS or tokens are unusable.
         """
         _check_exposure(settings)
         credentials = None if settings.tls is None else server_credentials(settings.tls)
@@ -143,9 +143,9 @@ class GenieServer:
         return self._admission.under_way
 
     async def preload(self) -> list[str]:
-        """Load what the settings ask for, the default model first; names of the models that are ready.
+        """Load the models that the settings name, the default one first; returns the names of those that are ready.
 
-        Raises ModelError if the default model cannot be loaded. Others that cannot stay FAILED, which is logged.
+        Raises ModelError if the default model cannot be loaded. Others that fail stay FAILED, which is logged.
         """
         if self._settings.preload != "none":
             await self.registry.load(self.registry.default)
@@ -156,7 +156,7 @@ class GenieServer:
         return [status.name for status in await self.registry.statuses() if status.state is State.READY]
 
     async def drain(self, seconds: float) -> int:
-        """Take no new calls, let those under way finish for at most `seconds`, and stop; number of calls cut off."""
+        """Refuse new calls, let those under way finish within `seconds`, and stop; returns the number cut off."""
         self._admission.close()
         await self._health.close()
         try:
@@ -179,7 +179,7 @@ class GenieServer:
         self._telling = asyncio.ensure_future(self._health.update())
 
     async def _measure(self) -> None:
-        """See what memory is left for requests, now that a model has come or gone."""
+        """Recompute the memory left for requests after a model was loaded or unloaded."""
         self.budget.measure()
 
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> None:

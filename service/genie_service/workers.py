@@ -1,7 +1,7 @@
-"""A bounded number of threads for what is neither the device's work nor quick: images, resizing, large messages.
+"""Runs slow work off the event loop and the device, in a bounded number of threads: images, resizing, large messages.
 
-The client whose work has taken least goes first, and one that comes new starts at the clock of those at work: small
-work never waits behind all that many others have. Not for what waits.
+The client whose work has taken the least time goes first, and a new client starts level with those at work, so that
+small work never waits behind a backlog of others. Not for work that blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _ESTIMATE_S = 0.05
-"""What work is taken to cost before it is done."""
+"""Estimated cost of work until it is done."""
 
 
 @dataclass(eq=False)
@@ -37,7 +37,7 @@ class _Client:
 
 
 class Workers:
-    """Threads, and the work that waits for them. For one event loop; `close` when done."""
+    """Threads and the work waiting for them. For one event loop; `close` it when done."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -52,10 +52,10 @@ class Workers:
         function: Callable[[], T],
         holding: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> T:
-        """Result of `function`, run in a thread when it is the client's turn. Raises what it raises.
+        """Run `function` in a thread when it is the client's turn; returns or raises what it does.
 
-        If the caller is cancelled before that, it never runs. `holding` is entered, on the event loop, when it begins
-        to run and left when it has ended: for what work needs only then.
+        It never runs if the caller is cancelled before. `holding` is entered on the event loop when it starts and left
+        when it ends, for resources needed only then.
         """
         task = _Task(function, asyncio.get_running_loop().create_future(), holding)
         self._clients.setdefault(client, _Client(self._now_s)).tasks.append(task)

@@ -133,7 +133,7 @@ def test_bad_requests_are_refused_before_anything_is_written(
         run(labelled, "--bundle", bundle.path, "--budget", "77", *SMALL)
     with pytest.raises(DatasetError, match="--budgets: got '10,ten'"):
         run(labelled, "--bundle", bundle.path, "--budgets", "10,ten")
-    with pytest.raises(DatasetError, match="expected a file that Genie has labelled"):
+    with pytest.raises(DatasetError, match="expected a file labelled by Genie"):
         run(tmp_path / "a.hdf5", "--bundle", bundle.path)
     assert list_alignments(bundle) == []
     run(labelled, "--bundle", bundle.path, "--hold-out", "0")

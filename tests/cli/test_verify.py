@@ -30,7 +30,7 @@ def test_a_good_file_a_changed_one_and_none(tmp_path: Path, capsys: pytest.Captu
         file["data/demo_1/latent_actions/code"][0] += 1
     code, said = verify(capsys, path)
     assert code == 1
-    assert f"{path}: demo_1: the labels are not what was written: their SHA-256 differs; to mend: label them" in said
+    assert f"{path}: demo_1: the labels are not what was written: their SHA-256 differs; to mend: label again" in said
     code, said = verify(capsys, path, "--json")
     assert code == 1
     assert json.loads(said)["problems"][0]["where"] == f"{path}: demo_1"

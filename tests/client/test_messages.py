@@ -181,9 +181,9 @@ def test_labels_are_read_with_what_made_them(reader: messages.LabelReader) -> No
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([labels(1, 2)], "from frame 1 on, expected 0"),
-        ([labels(0, 2), labels(3, 2)], "from frame 3 on, expected 2"),
-        ([labels(0, 2), summary(3)], "read 3 frames but labelled 2"),
+        ([labels(1, 2)], "got frame 1 next, expected 0"),
+        ([labels(0, 2), labels(3, 2)], "got frame 3 next, expected 2"),
+        ([labels(0, 2), summary(3)], "got 2, expected 3, the frames that it read"),
         ([labels(0, 2, latent_dim=3)], "do not fit"),
     ],
 )

@@ -84,7 +84,7 @@ def test_what_cannot_be_decoded_is_refused_before_anything_is_written(
     ask = ("label", data, "--server", server, "--out", out)
     assert "nano has no alignment can; there are: lift" in genie.fail(*ask, "--alignment", "can")
     refusal = genie.fail(*ask, "--alignment", "lift", "--step", "2")
-    assert "transitions of demo_0 are 2 frames long" in refusal
+    assert "demo_0: step: got 2 frames" in refusal
     assert "lift decodes 1" in refusal
     aligned.with_name("cut.safetensors").write_bytes(aligned.read_bytes()[:100])
     assert "alignment cut cannot be used" in genie.fail(*ask, "--alignment", "cut")

@@ -128,7 +128,7 @@ def test_a_server_that_comes_back_with_another_bundle_is_refused(models: Path, s
     run = start_and_stop(models, source, tmp_path / "out.hdf5", port)
     with (
         serving(other, port=port),
-        pytest.raises(ModelError, match=r"replaced the model .* its bundle is"),
+        pytest.raises(ModelError, match=r"replaced the model .* bundle: got"),
     ):
         run.end()
 

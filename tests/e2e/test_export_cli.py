@@ -47,7 +47,7 @@ def test_sizes_rates_and_tasks_are_taken_from_the_options(genie: Genie, tmp_path
         (["--size", "big"], "--size: got big, expected source, labelled, or a height and width such as 240x320"),
         (["--size", "0x8"], "--size: got 0x8"),
         (["--labels-only", "--size", "8x8"], "--labels-only: got it with --size"),
-        (["--labels-only"], "got none, expected frames"),
+        (["--labels-only"], "got none, expected source"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_nothing_is_written(

@@ -160,7 +160,7 @@ def test_bad_episodes_stop_the_run_or_are_left_out_and_named(genie: Genie, serve
         del file["data/demo_1/obs/agentview_image"]
         file["data/demo_1/obs/agentview_image"] = frames
     err = genie.fail("label", data, "--server", server)
-    assert "demo_1 has 1 frame, expected 2 or more" in err
+    assert "demo_1: got 1 frame, expected at least 2" in err
     assert "--skip-bad" in err
     said = genie.run("label", data, "--server", server, "--skip-bad")
     assert "2 of 3 labelled" in said
