@@ -132,7 +132,8 @@ class Peer:
     def _unavailable(self, error: grpc.RpcError, doing: str, details: str) -> GenieError:
         if any(key == _STATUS_DETAILS for key, _ in _metadata(error)):
             return ServerNotReadyError(f"the server at {self.address} is not ready for {doing}: {details}")
-        if "handshak" in details.lower() or "certificate" in details.lower():
+        refusal = details.lower().replace("tcp handshaker shutdown", "")  # a server that is gone, in older gRPC
+        if "handshak" in refusal or "certificate" in refusal:
             return ServerAccessError(f"no secure connection to the server at {self.address}: {details}")
         if not self.met:
             return self._gone(f"no server at {self.address} (start one with `genie serve`)")

@@ -134,7 +134,8 @@ def read_bundle_info(path: Path) -> BundleInfo:
     file = path / "lam.safetensors"
     try:
         with safe_open(file, framework="pt") as tensors:
-            codebook = tensors.get_tensor("quantizer.codebook").float()
+            # A copy: safetensors 0.6 and older map the file, which may be overwritten.
+            codebook = tensors.get_tensor("quantizer.codebook").to(torch.float32, copy=True)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     check_finite(file, {"quantizer.codebook": codebook})

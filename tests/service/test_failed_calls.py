@@ -110,7 +110,8 @@ def _brings(genie: Running, call: str, size: int) -> None:
 def _is_ours(thing: object) -> bool:
     if isinstance(thing, types.FrameType):
         return "genie_service" in thing.f_code.co_filename
-    return type(thing).__module__.startswith(("genie_service", "genie_core"))
+    module = type(thing).__module__  # not a string for every class: some define a slot or property of that name
+    return isinstance(module, str) and module.startswith(("genie_service", "genie_core"))
 
 
 def _name(thing: object) -> str:

@@ -37,11 +37,13 @@ class RobotColumns:
     Attributes:
         action: the column ``action``.
         state: the column ``observation.state``.
+        partial: names of columns that only some episodes have; they are null in the others.
 
     """
 
     action: tuple[np.dtype[Any], int] | None = None
     state: tuple[np.dtype[Any], int] | None = None
+    partial: frozenset[str] = frozenset()
 
 
 class ParquetLabelWriter:
@@ -207,7 +209,9 @@ def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
     for key, column in (("action", robot.action), ("observation.state", robot.state)):
         if column is not None:
             dtype, width = column
-            fields.append(pa.field(key, pa.list_(pa.from_numpy_dtype(dtype), width)))
+            # PyArrow 21 and older cannot read nulls among lists of a fixed size.
+            size = -1 if key in robot.partial else width
+            fields.append(pa.field(key, pa.list_(pa.from_numpy_dtype(dtype), size)))
     return fields
 
 
@@ -217,11 +221,13 @@ def _array(values: Any, kind: Any, count: int) -> Any:
 
     if values is None:
         return pa.nulls(count, kind)
-    if isinstance(values, np.ndarray) and pa.types.is_fixed_size_list(kind):
+    if isinstance(values, np.ndarray) and values.ndim == 2:
         # Not `to_pandas_dtype`, which needs Pandas in older versions of PyArrow.
         dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype
         flat = pa.array(np.ascontiguousarray(values, dtype).ravel())
-        return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        if pa.types.is_fixed_size_list(kind):
+            return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+        return pa.ListArray.from_arrays(np.arange(count + 1, dtype=np.int32) * values.shape[1], flat, type=kind)
     return pa.array(values, kind) if isinstance(values, np.ndarray) else values
 
 

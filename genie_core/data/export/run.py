@@ -282,13 +282,16 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
             dtype = before[1] if values is None else np.result_type(before[1], values.dtype)
             found[key][width] = (before[0], dtype)
     columns: dict[str, Any] = {}
+    partial: set[str] = set()
     for key, widths in found.items():
         known = {width: first for width, first in widths.items() if width is not None}
         if len(known) > 1 or (known and None in widths and not may_miss):
             said = ", ".join(f"{first} {'none' if width is None else width}" for width, (first, _) in widths.items())
             raise DatasetError(f"{source.path}: the robot's {key}: got several widths, expected one: {said}")
         columns[key] = next(((dtype, width) for width, (_, dtype) in known.items()), None)
-    return RobotColumns(columns["action"], columns["state"]), names
+        if known and None in widths:
+            partial.add({"action": "action", "state": _STATE}[key])
+    return RobotColumns(columns["action"], columns["state"], frozenset(partial)), names
 
 
 def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:

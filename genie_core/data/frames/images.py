@@ -99,7 +99,8 @@ def encode_image(frame_HWC: ArrayLike, image_format: ImageFormat = "png") -> byt
     context.height, context.width = frames_1HWC.shape[1:3]
     context.pix_fmt = pixel_format
     context.time_base = Fraction(1)
-    context.options = {} if image_format == "png" else {"qmin": "2", "qmax": "2"}
+    # Paeth prediction is the default of newer versions of FFmpeg; older ones predict nothing and barely compress.
+    context.options = {"pred": "paeth"} if image_format == "png" else {"qmin": "2", "qmax": "2"}
     picture = VideoFrame.from_ndarray(np.ascontiguousarray(frames_1HWC[0]), format="rgb24")
     picture = picture.reformat(format=pixel_format)
     return b"".join(bytes(packet) for packet in [*context.encode(picture), *context.encode(None)])

@@ -91,9 +91,7 @@ def _kind(dataset: Dataset) -> str:
 
 def _check_in_place(output: Path, dataset: Dataset, may_exist: bool) -> None:
     if output.resolve() != dataset.path.resolve():
-        raise DatasetError(
-            f"{output}: labelling in place: got another output, expected the source, one HDF5 file"
-        )
+        raise DatasetError(f"{output}: labelling in place: got another output, expected the source, one HDF5 file")
     if not may_exist and is_labelled(output):
         raise DatasetError(f"{output}: carries labels already; resume it, or overwrite them")
 

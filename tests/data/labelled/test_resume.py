@@ -93,8 +93,8 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path, source: Pa
     [
         ({"model": make_label_model(bundle_id="c" * 64)}, "bundle_id"),
         ({"model": make_label_model(codes=9)}, "codebook_sha256"),
-        ({"step": 3}, "step: there is None, expected 3"),
-        ({"fps": 20.0}, r"fps: there is None, expected 20\.0"),
+        ({"step": 3}, "step: got None, expected 3"),
+        ({"fps": 20.0}, r"fps: got None, expected 20\.0"),
         ({"frames": "copy"}, "frames: got link, expected copy"),
     ],
 )
