@@ -16,6 +16,7 @@ ROOTS = {
     "genie_core": "genie_core",
     "genie_service": "service/genie_service",
     "genie_client": "clients/genie_client",
+    "genie_play": "clients/genie_play",
     "genie_view": "clients/genie_view",
     "genie_cli": "clients/genie_cli",
 }

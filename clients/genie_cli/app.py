@@ -18,6 +18,7 @@ from genie_cli.health import health
 from genie_cli.inspect import inspect
 from genie_cli.label import label
 from genie_cli.models import models
+from genie_cli.play import play
 from genie_cli.simulate import simulate
 from genie_cli.verify import verify
 from genie_cli.view import view
@@ -34,8 +35,11 @@ _EXTRAS = {
     "rerun": "view",
     "robosuite": "sim",
     "safetensors": "core",
+    "starlette": "play",
     "tensorboard": "core",
     "torch": "core",
+    "uvicorn": "play",
+    "websockets": "play",
 }
 """The extra of the distribution that installs a package."""
 
@@ -65,7 +69,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
-    for command in (demo, inspect, label, verify, export, view, simulate, models, health):
+    for command in (demo, inspect, label, verify, export, view, simulate, play, models, health):
         app.command()(command)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         _add_entry_point(app, point)

@@ -37,11 +37,9 @@ def connected(server: str | None, models: Path | None, model: str | None = None)
 
     from genie_client.client import Client
     from genie_client.embedded import embedded_client
-    from genie_core.errors import GenieError
 
     if server is not None:
-        if models is not None:
-            raise GenieError("--models: got it with --server: choose one, a running server hosts its own models")
+        _refuse_both(models)
         with Client(server) as client:
             yield client
         return
@@ -51,4 +49,31 @@ def connected(server: str | None, models: Path | None, model: str | None = None)
         yield client
 
 
-__all__ = ["ModelOption", "ModelsOption", "ServerOption", "connected"]
+@contextmanager
+def server_address(server: str | None, models: Path | None, model: str | None = None) -> Iterator[tuple[str, bool]]:
+    """Yield the address of `server`, or of an embedded one as `connected` starts it, and whether it is our own."""
+    from rich.console import Console
+
+    from genie_client.embedded import embedded_server
+
+    if server is not None:
+        _refuse_both(models)
+        yield server, False
+        return
+    console = Console(stderr=True)
+    with (
+        console.status("starting an embedded server ...") as status,
+        embedded_server(models, model=model) as address,
+    ):
+        status.stop()
+        yield address, True
+
+
+def _refuse_both(models: Path | None) -> None:
+    from genie_core.errors import GenieError
+
+    if models is not None:
+        raise GenieError("--models: got it with --server: choose one, a running server hosts its own models")
+
+
+__all__ = ["ModelOption", "ModelsOption", "ServerOption", "connected", "server_address"]

@@ -151,8 +151,12 @@ class AsyncClient:
         make = simulations.play_maker(prompt, arguments)
         info, start = await self._run(self._conversation.request_of(arguments.model, make))
         call = self._stubs.simulation.Play(timeout=arguments.timeout_s, wait_for_ready=self._wait)
-        with self._peer.explaining("playing"):
-            await call.write(start)
+        try:
+            with self._peer.explaining("playing"):
+                await call.write(start)
+        except BaseException:
+            call.cancel()  # a write that is cancelled early leaves its call open
+            raise
         return AsyncPlaySession(call, info, self._peer)
 
     async def _run(self, flow: Flow[_T]) -> _T:
@@ -293,7 +297,11 @@ class AsyncPlaySession(PlayState):
     async def send(self, code: int) -> None:
         """Take one latent action without waiting for its frame; `receive` returns the frames in order."""
         with self._peer.explaining("playing"):
-            await self._call.write(simulations.action_request(self._info, code))
+            try:
+                await self._call.write(simulations.action_request(self._info, code))
+            except asyncio.InvalidStateError:  # the call has ended, for a reason that reading gives
+                await self._call.read()
+                raise ServerError("the server ended the session") from None
 
     async def receive(self) -> Frames:
         """Return the (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""

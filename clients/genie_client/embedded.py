@@ -38,18 +38,23 @@ sets."""
 
 @contextmanager
 def embedded_server(
-    models: Path | None = None, *, device: str = "cpu", start_within_s: float = _START_WITHIN_S
+    models: Path | None = None,
+    *,
+    model: str | None = None,
+    device: str = "cpu",
+    start_within_s: float = _START_WITHIN_S,
 ) -> Iterator[str]:
     """Start a server, yield its address once its models are warm, and stop it at the end of the block.
 
     Args:
         models: folder of bundles, or one bundle; None: the bundles that ship with Genie.
+        model: the server's default model, which it loads; None: the one that the folder names.
         device: torch device for the models.
         start_within_s: time limit for loading and warming up, seconds.
 
     Raises GenieError if the server's packages are not installed, or with the server's message if it fails to start.
     """
-    with _running(models, device, start_within_s) as (address, _):
+    with _running(models, device, start_within_s, model) as (address, _):
         yield address
 
 

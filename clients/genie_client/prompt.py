@@ -21,6 +21,11 @@ class Moment:
     camera: str | None = None
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a path is named like a PNG or JPEG."""
+    return path.suffix.lower() in _IMAGE_SUFFIXES
+
+
 def read_prompt(path: Path, info: ModelInfo, moment: Moment) -> Frames:
     """Return the prompt at `path`: (1, H, W, 3) for a picture, else the moment's frame and those before it.
 
@@ -31,7 +36,7 @@ def read_prompt(path: Path, info: ModelInfo, moment: Moment) -> Frames:
         DatasetError: `path` cannot be read, or has no such episode or frame.
 
     """
-    if path.suffix.lower() in _IMAGE_SUFFIXES:
+    if is_picture(path):
         return read_image(path)
     dataset = open_dataset(path, camera=moment.camera)
     found = [episode for episode in dataset.episodes if moment.episode in (None, episode.name)]
@@ -49,4 +54,4 @@ def read_prompt(path: Path, info: ModelInfo, moment: Moment) -> Frames:
     return episode.frames(moment.frame - (count - 1) * step, moment.frame + 1)[::step]
 
 
-__all__ = ["Moment", "read_prompt"]
+__all__ = ["Moment", "is_picture", "read_prompt"]

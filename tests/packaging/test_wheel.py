@@ -13,12 +13,13 @@ PACKAGES = {
     "genie_core": ".",
     "genie_service": "service",
     "genie_client": "clients",
+    "genie_play": "clients",
     "genie_view": "clients",
     "genie_cli": "clients",
 }
 """Each with the folder that it lies in."""
 
-KINDS = {".py", ".pyi", ".proto", ".typed", ".safetensors", ".json", ".md", ".hdf5"}
+KINDS = {".py", ".pyi", ".proto", ".typed", ".safetensors", ".json", ".md", ".hdf5", ".html", ".css", ".js"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""The page of ``genie play``: a small web server that simulates a robot one latent action at a time."""

@@ -1,0 +1,75 @@
+"""The page of `genie play` in a real Chromium; skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genie_core.data import encode_image
+from tests.factories.data import make_frames
+from tests.support.play_page import playing
+from tests.support.processes import Genie
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+QUIET = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture
+def browser() -> Iterator[webdriver.Chrome]:
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in QUIET:
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER)) as chrome:
+        yield chrome
+
+
+def test_keys_play_undo_and_branch(browser: webdriver.Chrome, server: str, tmp_path: Path) -> None:
+    picture = tmp_path / "scene.png"
+    picture.write_bytes(encode_image(make_frames(1, 48, 64)[0]))
+
+    def nodes() -> int:
+        return len(browser.find_elements(By.CSS_SELECTOR, "#tree image"))
+
+    def until_nodes(count: int) -> None:
+        WebDriverWait(browser, 60).until(lambda _: nodes() == count)
+
+    with playing(Genie(tmp_path), "--prompt", picture, "--server", server) as page:
+        browser.get(page.url)
+        until_nodes(1)
+        keys = browser.find_element(By.TAG_NAME, "body")
+        keys.send_keys("4")
+        until_nodes(2)
+        keys.send_keys("2")
+        until_nodes(3)
+        assert browser.find_element(By.ID, "status").text == "frame 2, latent action 1"
+        keys.send_keys(Keys.BACKSPACE)
+        keys.send_keys("8")
+        until_nodes(4)
+        WebDriverWait(browser, 10).until(lambda _: "ms" in browser.find_element(By.ID, "cost").text)
+        shown = browser.execute_script("return [document.getElementById('frame').naturalWidth, about.palette.length]")
+        assert shown == [32, 8]
+        browser.find_element(By.ID, "again").click()
+        assert not browser.find_element(By.ID, "undo").is_enabled()
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
