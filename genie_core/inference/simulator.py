@@ -66,6 +66,12 @@ class Simulator:
         """Return the most bytes that a rollout holds: its state, and what it prepares for the next frames."""
         return 2 * branches * self.state_bytes
 
+    def maskgit_steps(self, sampling: Sampling) -> int:
+        """Return the MaskGIT steps of a frame: as given, else the paper's 25, or all tokens if there are fewer."""
+        if sampling.maskgit_steps is not None:
+            return sampling.maskgit_steps
+        return min(DEFAULT_MASKGIT_STEPS, self.bundle.config.tokens_per_frame)
+
     def start(self, prompt_PHWC: NDArray[np.uint8], branches: int = 1, sampling: Sampling | None = None) -> Rollout:
         """Start `branches` rollouts from the same prompt.
 
@@ -103,8 +109,7 @@ class Simulator:
             check_code(a, self.num_codes, field)
 
     def _checked(self, sampling: Sampling) -> _Checked:
-        tokens = self.bundle.config.tokens_per_frame
-        steps = min(DEFAULT_MASKGIT_STEPS, tokens) if sampling.maskgit_steps is None else sampling.maskgit_steps
+        tokens, steps = self.bundle.config.tokens_per_frame, self.maskgit_steps(sampling)
         if not 1 <= steps <= tokens:
             raise RequestError("maskgit_steps", f"got {steps}, expected 1 to {tokens}")
         temperature = self.bundle.config.temperature if sampling.temperature is None else sampling.temperature

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from genie_service.errors import BusyError
 from genie_service.memory import MIB, resident_bytes
 from genie_service.patience import Waiters
 from genie_service.shares import Share, Shares, Unit
@@ -100,10 +101,18 @@ class CallMemory:
         if not self.works:
             await self._budget.messages.settled(self._client)
 
-    async def room_to_work(self, size: int) -> None:
-        """Reserve all work memory of a call, in bytes; once per call, before any of it is allocated."""
-        if self._work is None:
-            self._work = self._keep(await self._budget.work.take(self._client, size))
+    async def room_to_work(self, size: int, patience_s: float | None = None) -> None:
+        """Reserve all work memory of a call, in bytes; once per call, before any of it is allocated.
+
+        Raises BusyError if others' work leaves no room within `patience_s`; None: waits for as long as it takes.
+        """
+        while self._work is None:
+            try:
+                self._work = self._keep(await self._budget.work.take(self._client, size, patience_s))
+            except BusyError:
+                if self._budget.work.held(self._client) < self._budget.work.used:
+                    raise
+                patience_s = None  # its own work alone is in the way
 
     def scratch(self, size: int) -> Share:
         """Charge `size` bytes that current work needs and releases soon."""

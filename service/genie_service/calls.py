@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -24,7 +26,10 @@ class Call:
         frames: number of video frames received or made.
         identity: the caller, once `interceptors.authentication` has identified it.
         silence: tracks how long the client keeps the call waiting.
+        deadline: time of `time.monotonic` at which its caller gives up; None: never. What gRPC says later depends on
+            the machine's clock, which may be set meanwhile.
         memory: memory that it holds, from admission on.
+        ending: what is released when it ends.
 
     """
 
@@ -35,12 +40,32 @@ class Call:
     frames: int = 0
     identity: Identity = ANYBODY
     silence: Silence = field(default_factory=Silence)
+    deadline: float | None = None
     memory: CallMemory = field(init=False)
+    ending: ExitStack = field(default_factory=ExitStack)
+    _waited_s: float = 0.0
 
     @property
     def client(self) -> str:
         """Key for fair sharing: the token or certificate that it proves, else its connection."""
         return f"known:{self.identity.name}" if self.identity.proven else self.peer
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until its deadline, 0 if that has passed; None: it has none."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @contextmanager
+    def waiting(self, limit_s: float) -> Iterator[float]:
+        """Count the block as time spent waiting for room; yields how long that may take.
+
+        `limit_s` is for all waits of the call together; none goes on past its deadline.
+        """
+        began, left_s = time.monotonic(), max(0.0, limit_s - self._waited_s)
+        try:
+            yield left_s if self.remaining_s is None else min(left_s, self.remaining_s)
+        finally:
+            self._waited_s += time.monotonic() - began
 
     @property
     def elapsed_ms(self) -> float:
@@ -51,9 +76,9 @@ class Call:
 _current: ContextVar[Call] = ContextVar("genie_call")
 
 
-def begin_call(method: str, peer: str) -> Call:
-    """Make a new call the current one, in this task and the tasks that it starts."""
-    call = Call(method, peer)
+def begin_call(method: str, peer: str, remaining_s: float | None = None) -> Call:
+    """Make a new call the current one, in this task and the tasks that it starts; `remaining_s`: its deadline."""
+    call = Call(method, peer, deadline=None if remaining_s is None else time.monotonic() + remaining_s)
     _current.set(call)
     return call
 

@@ -8,20 +8,24 @@ threads; a piece on its own gets all threads. On a GPU there is one lane. `Opera
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 
+from genie_service.acceptance import Acceptance, Announcement, Work
+from genie_service.delivery import delivered, delivery
 from genie_service.errors import BusyError, DrainingError
 from genie_service.fair_queue import FairQueue, Operation, Piece
+from genie_service.job import Job
 from genie_service.lanes import LaneError, Lanes
 
-_LEAST_RETRY_S = 0.1
+_LATE_RETRY_S = 1.0
 
 
 class Recorder(Protocol):
@@ -82,7 +86,8 @@ class Engine:
         """Start the lanes.
 
         Args:
-            max_wait_s: new calls are refused if the work of others would make them wait longer than this.
+            max_wait_s: new calls are refused if the work of others would make them wait longer than this, and in a
+                standing queue sooner; see `Acceptance`.
             lanes: number of batches that can run at once.
             threads: threads for a batch on its own, or with one lane; otherwise each batch uses one.
             wait_s: how long a batch that is not full waits for more pieces, seconds.
@@ -90,7 +95,8 @@ class Engine:
 
         """
         self.lanes, self.threads = lanes, threads
-        self._max_wait_s, self._wait_s = max_wait_s, wait_s
+        self._acceptance = Acceptance(max_wait_s, lanes)
+        self._wait_s = wait_s
         self._recorder = recorder
         self._queue = FairQueue()
         self._changed = threading.Condition()
@@ -140,25 +146,48 @@ class Engine:
         """Return a call's access to the device."""
         return Job(self, client)
 
-    def check_wait(self, operation: Operation, pieces: int, client: str, remaining_s: float | None) -> None:
-        """Raise BusyError, with a hint when to retry, if `pieces` more of a client would wait too long.
+    def accept(self, call: Announcement, client: str) -> None:
+        """Accept a call that begins: what it has announced stays promised until it is submitted, or `forget`.
 
-        Too long is beyond the engine's limit, or beyond the caller's `remaining_s`. The client's own work on the device
-        does not count: a client on its own is never refused.
+        Raises BusyError, with a hint when to return; see `Acceptance.check`.
         """
         with self._changed:
-            wait_s = self._queue.wait_s(operation, pieces, client) / self.lanes
-        limit_s = self._max_wait_s if remaining_s is None else min(self._max_wait_s, remaining_s)
-        if wait_s > limit_s:
-            self._refused += 1
-            raise BusyError(
-                f"the device has {wait_s:.1f} s of others' work to do first; the server's limit is "
-                f"{self._max_wait_s:g} s (max_wait_seconds), or the call's deadline",
-                retry_after_s=max(_LEAST_RETRY_S, wait_s - limit_s),
-            )
+            try:
+                self._acceptance.check(self._queue, call, client, time.perf_counter())
+            except BusyError:
+                self._refused += 1
+                raise
+            self._acceptance.promise(client, call.total or call.first)
 
-    async def run(self, operation: Operation, payloads: Sequence[Any], client: str) -> tuple[list[Any], Piece]:
+    def seconds(self, work: Work) -> float:
+        """Return the least time in which so many pieces can be done together, as far as known."""
+        with self._changed:
+            return self._acceptance.seconds(self._queue, work)
+
+    def presume(self, client: str, work: Work) -> None:
+        """Count work that a call has not announced and will probably submit, until `forget`."""
+        with self._changed:
+            self._acceptance.promise(client, work)
+
+    def forget(self, client: str, work: Work) -> None:
+        """Forget what a call has announced and will not submit."""
+        with self._changed:
+            self._acceptance.fulfil(client, work)
+
+    async def run(
+        self,
+        operation: Operation,
+        payloads: Sequence[Any],
+        client: str,
+        *,
+        promised: int = 0,
+        start_by: float = math.inf,
+        deadline: float = math.inf,
+    ) -> tuple[list[Any], Piece]:
         """Return the results of `operation` for each payload, in order, and the piece that finished last.
+
+        `promised` of them were announced. Those that no lane has begun by `start_by`, a time of `time.perf_counter`,
+        are refused: BusyError. Of one client's pieces those with the earliest `deadline` go first.
 
         If the caller is cancelled (its client has gone or its deadline has passed), its waiting pieces are dropped and
         never run. Raises what the operation raises, and LaneError for a defect outside of it.
@@ -167,7 +196,9 @@ class Engine:
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in payloads]
         now = time.perf_counter()
         pieces = [
-            Piece(operation, payload, client, _delivery(loop, future), submitted=now)
+            Piece(
+                operation, payload, client, delivery(loop, future), submitted=now, start_by=start_by, deadline=deadline
+            )
             for payload, future in zip(payloads, futures, strict=True)
         ]
         with self._changed:
@@ -177,9 +208,11 @@ class Engine:
                     if self._broken
                     else DrainingError("the server is shutting down and takes no more work")
                 )
+            self._acceptance.fulfil(client, {operation: promised})
             for piece in pieces:
                 self._queue.put(piece)
                 self._open[piece] = None
+            self._acceptance.note(len(self._queue), now)
             self._changed.notify_all()
         self._pending += len(pieces)
         try:
@@ -252,7 +285,7 @@ class Engine:
         for i, piece in enumerate(pieces):
             piece.started, piece.ended, piece.batch = started, ended, len(pieces)
             piece.deliver(piece, None if error else results[i], error)
-            piece.deliver = _nothing
+            piece.deliver = delivered
         with self._changed:
             del self._owed[threading.get_ident()]
         del error  # it holds this frame and the pieces, which must not hold it, or the call would never be freed
@@ -262,6 +295,7 @@ class Engine:
         """Return the next batch, its number of threads and its queue; None once the engine is closed."""
         with self._changed:
             while not self._closed:
+                self._refuse_late()
                 head = self._queue.head()
                 if head is None:
                     self._changed.wait()
@@ -271,12 +305,22 @@ class Engine:
                 pieces = self._queue.take(head.operation, self.lanes - len(self._computing))
                 if not pieces:  # another lane was faster
                     continue
+                self._acceptance.note(len(self._queue), picked)
                 for piece in pieces:
                     piece.picked = max(picked, piece.submitted)
                 self._owed[threading.get_ident()] = pieces
                 self._computing.add(threading.get_ident())
                 return pieces, self._threads_for(head.operation), self._queue
         return None
+
+    def _refuse_late(self) -> None:
+        """Tell those for whom it has become too late to begin: what others do meanwhile cannot be known beforehand."""
+        for piece in self._queue.take_late(time.perf_counter()):
+            self._refused += 1
+            waited_s = time.perf_counter() - piece.submitted
+            text = f"the device had no time for it within {waited_s:.1f} s, and later it would miss the call's deadline"
+            piece.deliver(piece, None, BusyError(text, _LATE_RETRY_S))
+        self._acceptance.note(len(self._queue), time.perf_counter())
 
     def _threads_for(self, operation: Operation) -> int:
         """Return one thread or all: no other number has been checked to change no bit."""
@@ -314,65 +358,6 @@ class Engine:
         self._done[name] = replace(
             past, pieces=past.pieces + len(pieces), batches=past.batches + 1, device_s=past.device_s + seconds
         )
-
-
-def _delivery(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]
-) -> Callable[[Piece, Any, BaseException | None], None]:
-    """Return a function that hands a piece's result to whoever awaits `future`, without holding the piece."""
-
-    def deliver(_: Piece, result: Any, error: BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is waiting
-            loop.call_soon_threadsafe(_settle, future, result, error)
-
-    return deliver
-
-
-def _nothing(_: Piece, __: Any, ___: BaseException | None) -> None:
-    """Placeholder for a delivery that has been made."""
-
-
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():  # cancelled
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
-
-
-class Job:
-    """Work of one call, and its time on the way to the device and back, in milliseconds.
-
-    Whether a call would wait too long is decided when it starts (`expect`): one in progress is never refused.
-
-    Attributes:
-        queue_ms: time waiting for a lane.
-        batch_ms: time waiting for a batch to fill up.
-        device_ms: time computing.
-
-    """
-
-    def __init__(self, engine: Engine, client: str) -> None:
-        self._engine = engine
-        self._client = client
-        self.queue_ms = self.batch_ms = self.device_ms = 0.0
-
-    def expect(self, operation: Operation, pieces: int, remaining_s: float | None) -> None:
-        """Announce the call's first pieces and how long its caller waits (None: forever). Raises BusyError."""
-        self._engine.check_wait(operation, pieces, self._client, remaining_s)
-
-    async def run(self, operation: Operation, payload: Any) -> Any:
-        """Return the result of one piece. Raises what the operation raises."""
-        return (await self.run_all(operation, [payload]))[0]
-
-    async def run_all(self, operation: Operation, payloads: Sequence[Any]) -> list[Any]:
-        """Return the results of several pieces, in order; the times of the one that finished last are counted."""
-        results, last = await self._engine.run(operation, payloads, self._client)
-        self.queue_ms += (last.picked - last.submitted) * 1000
-        self.batch_ms += (last.started - last.picked) * 1000
-        self.device_ms += (last.ended - last.started) * 1000
-        return results
 
 
 __all__ = ["Engine", "EngineStatistics", "Job", "OperationStatistics", "Recorder"]

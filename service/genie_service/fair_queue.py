@@ -8,7 +8,8 @@ much. Not thread-safe: the engine holds its lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,12 @@ from genie_core.inference.shapes import ExactShapes
 
 _FIRST_ESTIMATE_S = 0.01
 """Assumed cost of a piece before one has been done."""
+
+_NEWEST_SHARE = 0.25
+"""Weight of the newest batch in the estimated cost of a piece: one that was slow by chance turns nobody away."""
+
+_DUE_S = 10.0
+"""After submission, a piece whose caller has no deadline goes before those whose deadline is later."""
 
 ONE_BY_ONE = ExactShapes((1,), in_threads=True)
 
@@ -54,6 +61,8 @@ class Piece:
         batch: number of pieces done together.
         expected_s: estimated cost at submission.
         estimate_s: cost charged to the client in advance.
+        start_by: time after which it is too late for its call to start it.
+        deadline: time at which its caller gives up; infinite without one.
 
     """
 
@@ -68,6 +77,13 @@ class Piece:
     batch: int = 0
     expected_s: float = 0.0
     estimate_s: float = 0.0
+    start_by: float = math.inf
+    deadline: float = math.inf
+
+    @property
+    def due(self) -> float:
+        """Time that orders the pieces of one client: those without a deadline are not put off for ever."""
+        return min(self.deadline, self.submitted + _DUE_S)
 
 
 @dataclass
@@ -78,11 +94,19 @@ class _Client:
     running: int = 0
     waiting_s: float = 0.0
     """Estimated device time of its waiting pieces."""
+    running_s: float = 0.0
+
+    hurried: int = 0
+    """Number of waiting pieces with a deadline."""
 
     @property
     def first(self) -> Piece:
-        """Return the piece that has waited longest; there must be one."""
-        return next(iter(self.pieces))
+        """Return the piece that is due first; there must be one."""
+        return self.first_of(self.pieces)
+
+    def first_of(self, pieces: Iterable[Piece]) -> Piece:
+        """Return that of some of its pieces, in the order of submission, that is due first."""
+        return min(pieces, key=lambda piece: piece.due) if self.hurried else next(iter(pieces))
 
 
 class FairQueue:
@@ -106,8 +130,9 @@ class FairQueue:
         client = self._clients.setdefault(piece.client, _Client(self._now_s))
         if not client.pieces and not client.running:
             client.clock_s = max(client.clock_s, self._now_s)
-        piece.expected_s = self._cost(piece.operation)
+        piece.expected_s = self.cost_s(piece.operation)
         client.pieces[piece] = None
+        client.hurried += piece.deadline < math.inf
         client.waiting_s += piece.expected_s
         self._waiting[piece.operation] = self.waiting(piece.operation) + 1
 
@@ -125,14 +150,30 @@ class FairQueue:
         waiting = [client for client in self._clients.values() if client.pieces]
         return min(waiting, key=lambda client: client.clock_s).first if waiting else None
 
-    def wait_s(self, operation: Operation, pieces: int, name: str) -> float:
-        """Estimate the seconds of others' work before `pieces` more of a client, arriving now, are done.
+    @property
+    def clients(self) -> list[str]:
+        """Clients with work."""
+        return list(self._clients)
 
-        Each other client counts for as much as the client itself has waiting by then: they take turns.
-        """
-        own = self._clients.get(name)
-        own_s = (0.0 if own is None else own.waiting_s) + pieces * self._cost(operation)
-        return sum(min(client.waiting_s, own_s) for other, client in self._clients.items() if other != name)
+    def backlog_s(self, name: str) -> float:
+        """Return the estimated device time of a client's pieces, waiting and running; 0 if it has none."""
+        client = self._clients.get(name)
+        return 0.0 if client is None else client.waiting_s + client.running_s
+
+    def cost_s(self, operation: Operation) -> float:
+        """Return the estimated device time of a piece, from those done before."""
+        return self._cost_s.get(operation.name, _FIRST_ESTIMATE_S)
+
+    def take_late(self, now: float) -> list[Piece]:
+        """Remove and return pieces whose turn would come, but too late for their calls."""
+        late = []
+        for client in list(self._clients.values()):
+            while client.pieces and client.first.start_by < now:
+                late.append(client.first)
+                self._taken(client, client.first)
+        if late:
+            self._forget_idle()
+        return late
 
     def take(self, operation: Operation, lanes: int) -> list[Piece]:
         """Take up to a batch of pieces of one operation, from clients with the earliest clocks first.
@@ -147,7 +188,8 @@ class FairQueue:
             self._now_s = max(self._now_s, client.clock_s)
             self._taken(client, piece)
             client.running += 1
-            piece.estimate_s = self._cost(operation)  # corrected by `done`
+            piece.estimate_s = self.cost_s(operation)  # corrected by `done`
+            client.running_s += piece.estimate_s
             client.clock_s += piece.estimate_s
             taken.append(piece)
         return taken
@@ -158,8 +200,11 @@ class FairQueue:
         for piece in pieces:
             client = self._clients[piece.client]
             client.running -= 1
+            client.running_s = client.running_s - piece.estimate_s if client.running else 0.0
             client.clock_s += each_s - piece.estimate_s
-        self._cost_s[pieces[0].operation.name] = each_s
+        name = pieces[0].operation.name
+        before_s = self._cost_s.get(name, each_s)
+        self._cost_s[name] = before_s + _NEWEST_SHARE * (each_s - before_s)
         self._forget_idle()
 
     def clear(self) -> list[Piece]:
@@ -170,21 +215,18 @@ class FairQueue:
         self._forget_idle()
         return pieces
 
-    def _cost(self, operation: Operation) -> float:
-        return self._cost_s.get(operation.name, _FIRST_ESTIMATE_S)
-
     def _next(self, operation: Operation) -> Piece:
         """Return the piece of `operation` whose client has the earliest clock."""
         firsts = [
-            (client.clock_s, piece)
+            (client.clock_s, client.first_of(pieces))
             for client in self._clients.values()
-            for piece in [next((p for p in client.pieces if p.operation is operation), None)]
-            if piece is not None
+            if (pieces := [piece for piece in client.pieces if piece.operation is operation])
         ]
         return min(firsts, key=lambda first: first[0])[1]
 
     def _taken(self, client: _Client, piece: Piece) -> None:
         del client.pieces[piece]
+        client.hurried -= piece.deadline < math.inf
         client.waiting_s = client.waiting_s - piece.expected_s if client.pieces else 0.0
         left = self._waiting[piece.operation] - 1
         if left:

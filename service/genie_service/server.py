@@ -207,7 +207,9 @@ class GenieServer:
         settings, registry, engine = self._settings, self.registry, self.engine
         alignments = Alignments()
         reading = FrameReading(settings.frame_limits, self._workers)
-        labelling = LabellingServicer(registry, alignments, engine, reading, settings.idle_seconds)
+        labelling = LabellingServicer(
+            registry, alignments, engine, reading, settings.max_wait_seconds, settings.idle_seconds
+        )
         unit = Unit("Play streams are open", "max_play_streams")
         simulation = SimulationServicer(
             registry,

@@ -155,6 +155,7 @@ def test_a_source_that_changes_under_the_run_is_told_and_costs_nothing_once_it_i
     assert_same_labels(tmp_path / "out.hdf5", tmp_path / "at-once.hdf5")
 
 
+@pytest.mark.timeout(300 + 2 * CUT_S)
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_network_that_is_cut_for_a_while_is_waited_for(
     server: str, source: Path, tmp_path: Path, silent: bool

@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 import torch
 
 from genie_core.inference.shapes import ExactShapes
+from genie_service.acceptance import Announcement
 from genie_service.engine import Engine
 from genie_service.errors import BusyError
 from genie_service.fair_queue import FairQueue, Operation
@@ -176,6 +178,12 @@ def test_a_job_sums_what_its_pieces_cost() -> None:
     assert 40 <= device_ms < 2000
 
 
+def announce(engine: Engine, client: str, work: dict[Operation, int], remaining_s: float | None = None) -> None:
+    """Ask whether a call would be accepted, and leave."""
+    with closing(engine.job(client)) as job:
+        job.announce(Announcement(work, remaining_s=remaining_s))
+
+
 def test_a_call_is_refused_when_it_begins_if_others_would_keep_it_waiting_too_long() -> None:
     async def main() -> None:
         engine, blocker = Engine(max_wait_s=1), Blocker()
@@ -184,17 +192,96 @@ def test_a_call_is_refused_when_it_begins_if_others_would_keep_it_waiting_too_lo
         busy = asyncio.create_task(engine.job("bulk").run(blocker.operation, None))
         bulk = asyncio.create_task(engine.job("bulk").run_all(sleep, [0.0] * 20))
         await until(lambda: engine.pending == 21)
-        engine.job("bulk").expect(sleep, 1000, None)  # its own work is no reason
-        engine.job("small").expect(sleep, 3, None)  # they take turns: 3 of the 20 pieces come before its last
+        announce(engine, "bulk", {sleep: 1000})  # its own work is no reason
+        announce(engine, "small", {sleep: 3})  # they take turns: 3 of the 20 pieces come before its last
         with pytest.raises(BusyError, match="max_wait_seconds") as caught:
-            engine.job("large").expect(sleep, 10, None)
+            announce(engine, "large", {sleep: 10})
         assert 1.5 < caught.value.retry_after_s < 3
         with pytest.raises(BusyError, match="deadline"):
-            engine.job("small").expect(sleep, 3, 0.5)
+            announce(engine, "small", {sleep: 3}, 0.5)
         assert engine.statistics().refused == 2
         blocker.release.set()
         await asyncio.gather(busy, bulk)
-        engine.job("large").expect(sleep, 10, None)
+        announce(engine, "large", {sleep: 10})
+        engine.close()
+
+    asyncio.run(main())
+
+
+def test_what_accepted_calls_have_announced_counts_before_they_submit_it() -> None:
+    """Else all calls that arrive together find an empty queue, and wait for one another."""
+
+    async def main() -> int:
+        engine, sleep = Engine(max_wait_s=1), each(time.sleep)
+        await engine.job("a").run(sleep, 0.1)
+        jobs = [engine.job(f"client {number}") for number in range(40)]
+        for job in jobs:
+            with suppress(BusyError):
+                job.announce(Announcement({sleep: 1}))
+        accepted = 40 - engine.statistics().refused
+        assert 8 <= accepted <= 12  # a second of 0.1 s each
+        for job in jobs:
+            job.close()
+        announce(engine, "new", {sleep: 1})
+        engine.close()
+        return accepted
+
+    asyncio.run(main())
+
+
+def test_a_call_whose_deadline_its_clients_own_work_leaves_no_time_for_is_refused() -> None:
+    async def main() -> None:
+        engine, sleep = Engine(max_wait_s=10), each(time.sleep)
+        await engine.job("a").run(sleep, 0.1)
+        announce(engine, "a", {sleep: 100}, 1.0)  # nothing is before it: who knows what a piece costs this time
+        with closing(engine.job("a")) as job:
+            job.announce(Announcement({sleep: 1}, {sleep: 20}))
+            with pytest.raises(BusyError, match=r"deadline is in 1\.0 s") as caught:
+                announce(engine, "a", {sleep: 1}, 1.0)
+            assert 0.1 <= caught.value.retry_after_s < 3
+            announce(engine, "a", {sleep: 1}, 60.0)
+            announce(engine, "a", {sleep: 1})
+        engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_call_that_turns_out_to_be_late_is_refused_before_it_is_computed_in_vain() -> None:
+    async def main() -> list[str]:
+        engine, blocker = Engine(max_wait_s=10), Blocker()
+        ran: list[str] = []
+        append = each(ran.append)
+        await engine.job("b").run(append, "teaches")
+        busy = asyncio.create_task(engine.job("a").run(blocker.operation, None))
+        await until(lambda: engine.statistics().busy_lanes == 1)
+        with closing(engine.job("b")) as late, closing(engine.job("b")) as begun:
+            late.announce(Announcement({append: 1}, remaining_s=0.05), refusable=True)
+            begun.announce(Announcement({append: 1}, remaining_s=0.05))
+            calls = [asyncio.create_task(late.run(append, "late")), asyncio.create_task(begun.run(append, "begun"))]
+            await asyncio.sleep(0.1)
+            blocker.release.set()
+            await asyncio.gather(busy, *calls, return_exceptions=True)
+        assert isinstance(calls[0].exception(), BusyError)
+        assert engine.statistics().refused == 1
+        engine.close()
+        return ran
+
+    assert asyncio.run(main()) == ["teaches", "begun"]  # one that has sent something goes on until its deadline
+
+
+def test_in_a_standing_queue_newcomers_wait_for_less() -> None:
+    async def main() -> None:
+        engine, sleep = Engine(max_wait_s=0.4), each(time.sleep)
+        await engine.job("a").run(sleep, 0.02)
+        busy = [asyncio.create_task(engine.job(f"client {n}").run_all(sleep, [0.02] * 30)) for n in range(10)]
+        await until(lambda: engine.pending > 0)
+        announce(engine, "burst", {sleep: 1})  # 10 others: 0.2 s
+        await asyncio.sleep(0.5)
+        with pytest.raises(BusyError, match="in a standing queue"):
+            announce(engine, "late", {sleep: 1})
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
         engine.close()
 
     asyncio.run(main())

@@ -23,13 +23,13 @@ class AccessLog(AroundCall):
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
         """Log the call when it is done, however it ends."""
-        call = begin_call(method, context.peer())
+        call = begin_call(method, context.peer(), context.time_remaining())
         code = grpc.StatusCode.OK
         try:
             yield
             code = _code_of(context) or code
         except asyncio.CancelledError:
-            timed_out = context.time_remaining() == 0
+            timed_out = call.remaining_s == 0
             code = grpc.StatusCode.DEADLINE_EXCEEDED if timed_out else grpc.StatusCode.CANCELLED
             raise
         except Exception:

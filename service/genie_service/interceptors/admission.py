@@ -59,8 +59,8 @@ class Admission(AroundCall):
         call, ours = current_call(), method.startswith(_OURS)
         places = self._ours if ours else self._others
         self._check(ours)
-        patience_s = 0.0 if places.is_greedy(call.client) else self._max_wait_s
-        place = await places.take(call.client, 1, patience_s)
+        with call.waiting(self._max_wait_s) as may_s:
+            place = await places.take(call.client, 1, 0.0 if places.is_greedy(call.client) else may_s)
         try:
             self._check(ours)
             self._note()

@@ -79,6 +79,7 @@ class Transfer(aio.ServerInterceptor):
                     await self._serve(handler, decode, method, context)
             finally:
                 memory.close()
+                current.ending.close()
 
         return grpc.stream_stream_rpc_method_handler(call, None, handler.response_serializer)
 
@@ -109,7 +110,8 @@ class Transfer(aio.ServerInterceptor):
         """The one message of a call that has no more."""
         room = None
         if method in self._limits.large:
-            room = await call.memory.room_to_read(self._limits.message_bytes, self._limits.max_wait_s)
+            with call.waiting(self._limits.max_wait_s) as may_s:
+                room = await call.memory.room_to_read(self._limits.message_bytes, may_s)
         coming = asyncio.ensure_future(anext(messages, None))
         try:
             message = await call.silence.wait(coming, self._limits.message_seconds, "message_seconds")

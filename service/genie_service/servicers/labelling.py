@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, closing
 from functools import partial
 
 import numpy as np
@@ -16,10 +16,12 @@ from genie_core.data.labelled.labels import Labels
 from genie_core.errors import RequestError
 from genie_core.inference import Labeller
 from genie_core.inference.labeller import Encoded
+from genie_service.acceptance import Announcement
 from genie_service.alignments import Alignments, LoadedAlignment
 from genie_service.calls import current_call
-from genie_service.engine import Engine, Job
+from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
+from genie_service.job import Job
 from genie_service.loaded_model import LoadedModel
 from genie_service.registry import ModelRegistry
 from genie_service.servicers.frame_reading import FrameReading
@@ -54,12 +56,14 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         alignments: Alignments,
         engine: Engine,
         reading: FrameReading,
+        max_wait_s: float,
         idle_seconds: float,
     ) -> None:
         self._registry = registry
         self._alignments = alignments
         self._engine = engine
         self._reading = reading
+        self._max_wait_s = max_wait_s
         self._idle_seconds = idle_seconds
 
     async def LabelClip(
@@ -74,10 +78,12 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             call = current_call()
             self._reading.check(request.frames, "frames")
             count, labeller = request.frames.count, model.labeller
-            job = self._engine.job(call.client)
-            job.expect(model.encode, plan.first_pieces(count), context.time_remaining())
+            job = call.ending.enter_context(closing(self._engine.job(call.client)))
+            work = {model.encode: plan.first_pieces(count)}
+            job.announce(Announcement(work, remaining_s=call.remaining_s), refusable=True)
             stream_bytes = labeller.stream_bytes(plan.step, plan.density, count)
-            await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes)
+            with call.waiting(self._max_wait_s) as may_s:
+                await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes, may_s)
             frames = await self._reading.read(request.frames, "frames", (labeller.height, labeller.width))
             call.frames = len(frames)
             episode = _Episode(model, plan, aligned, job, self._reading.workers)
@@ -102,8 +108,9 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
             plan = plan_labels(options, model.bundle.config.fps, "header")
             aligned = await self._alignment(options, model, plan, "header")
-            job, transitions = self._engine.job(current_call().client), 0
-            job.expect(model.encode, plan.first_pieces(), context.time_remaining())
+            call, transitions = current_call(), 0
+            job = call.ending.enter_context(closing(self._engine.job(call.client)))
+            job.announce(Announcement({model.encode: plan.first_pieces()}, remaining_s=call.remaining_s))
             yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan, aligned))
             chunks = self._chunks(request_iterator, model.labeller, plan)
             episode = _Episode(model, plan, aligned, job, self._reading.workers)
@@ -112,9 +119,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
                     transitions += count_transitions(labels)
                     if len(labels):
                         yield labelling_pb2.LabelEpisodeResponse(labels=labels_message(labels))
-            summary = labelling_pb2.LabelSummary(
-                frames=current_call().frames, transitions=transitions, timing=Clock(job).lap()
-            )
+            summary = labelling_pb2.LabelSummary(frames=call.frames, transitions=transitions, timing=Clock(job).lap())
             yield labelling_pb2.LabelEpisodeResponse(summary=summary)
 
     async def _read_header(
@@ -143,9 +148,10 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
                 call.frames += len(frames)
                 episode.feed(frames)
                 del frames
-                async with aclosing(episode.final()) as parts:
-                    async for labels in parts:
-                        yield labels
+                with episode.going_on():
+                    async with aclosing(episode.final()) as parts:
+                        async for labels in parts:
+                            yield labels
                 held.release()  # the rest, less than a block of each phase, is covered by the call's work memory
         if call.frames < LEAST_FRAMES:
             raise RequestError("frames", f"got {call.frames}, expected at least 2 frames in an episode")
@@ -201,6 +207,10 @@ class _Episode:
         self._stream.feed(frames)
         if self._actions is not None:
             self._actions.feed(frames)
+
+    def going_on(self) -> AbstractContextManager[None]:
+        """Count with more to come, while the block lasts."""
+        return self._job.going_on(self._model.encode)
 
     def end(self) -> None:
         """Mark the end of the frames."""

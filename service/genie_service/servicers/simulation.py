@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 import numpy as np
 
@@ -11,9 +11,11 @@ from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
 from genie_core.data import check_code
 from genie_core.errors import RequestError
 from genie_core.inference import Rollout
+from genie_service.acceptance import Announcement
 from genie_service.calls import Call, current_call
-from genie_service.engine import Engine, Job
+from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
+from genie_service.job import Job
 from genie_service.loaded_model import LoadedModel
 from genie_service.patience import Waiters
 from genie_service.registry import ModelRegistry
@@ -61,7 +63,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         """Stream the frames of one action sequence."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
             check_actions(request.actions.codes, model.simulator.num_codes, self._limits, "actions.codes")
-            simulation = await self._start(request.start, model, context)
+            simulation = await self._start(request.start, model, len(request.actions.codes))
             for index, code in enumerate(request.actions.codes):
                 frame = await simulation.step([code])
                 yield simulation_pb2.RolloutResponse(
@@ -74,7 +76,9 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         """Stream the frames of N action sequences from one prompt, step by step."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
             check_branches(request.branches, model.simulator.num_codes, self._limits)
-            simulation = await self._start(request.start, model, context, len(request.branches))
+            simulation = await self._start(
+                request.start, model, len(request.branches[0].codes), branches=len(request.branches)
+            )
             for index, codes in enumerate(zip(*(branch.codes for branch in request.branches), strict=True)):
                 frames = await simulation.step(codes)
                 yield simulation_pb2.BranchResponse(
@@ -89,7 +93,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         with await self._play(call), self._players.watching(call.silence, call.client):
             start = await self._read_start(request_iterator)
             async with self._registry.lease(model_name(start.model, "start.model")) as model:
-                simulation = await self._start(start, model, context)
+                simulation = await self._start(start, model, 1)
                 codes = _actions(request_iterator, model.simulator.num_codes)
                 index = 0
                 async with aclosing(read_ahead(codes, call.silence, self._idle_seconds)) as actions:
@@ -102,16 +106,20 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
                         index += 1
 
     async def _start(
-        self, start: simulation_pb2.SimulationStart, model: LoadedModel, context: Context, branches: int = 1
+        self, start: simulation_pb2.SimulationStart, model: LoadedModel, frames: int, *, branches: int = 1
     ) -> Simulation:
+        """Start a simulation of which so many frames of each branch will be asked for, as far as that is known."""
         call, config = current_call(), model.bundle.config
         check_start(start, config, "start")
         sampling = sampling_of(start.sampling, config, "start.sampling")
         self._reading.check(start.prompt, "start.prompt")
         encoding = response_encoding(start, "start")
-        job = self._engine.job(call.client)
-        job.expect(model.start, 1, context.time_remaining())
-        await call.memory.room_to_work(model.simulator.rollout_bytes(branches))
+        job = call.ending.enter_context(closing(self._engine.job(call.client)))
+        draw = model.draw(model.simulator.maskgit_steps(sampling))
+        first, total = {model.start: 1, draw: branches}, {model.start: 1, draw: branches * frames}
+        job.announce(Announcement(first, total, call.remaining_s))
+        with call.waiting(self._max_wait_s) as may_s:
+            await call.memory.room_to_work(model.simulator.rollout_bytes(branches), may_s)
         prompt = await self._reading.read(start.prompt, "start.prompt", (config.height, config.width))
         rollout = await job.run(model.start, (prompt, branches, sampling))
         return Simulation(rollout, model, rollout.maskgit_steps, job, encoding, self._reading)
@@ -126,8 +134,8 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
 
     async def _play(self, call: Call) -> Share:
         """Reserve a place for a stream that may last for hours."""
-        patience_s = 0.0 if self._plays.is_greedy(call.client) else self._max_wait_s
-        return await self._plays.take(call.client, 1, patience_s)
+        with call.waiting(self._max_wait_s) as may_s:
+            return await self._plays.take(call.client, 1, 0.0 if self._plays.is_greedy(call.client) else may_s)
 
 
 class Simulation:
