@@ -17,20 +17,30 @@ from genie_core.data.frames.timing import check_rate
 from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
 
-Format = Literal["aloha", "hdf5", "lerobot", "libero", "rlds", "robomimic", "video"]
+Format = Literal[
+    "aloha", "calvin", "hdf5", "images", "lerobot", "libero", "mcap", "rlds", "robomimic", "rosbag", "video", "zarr"
+]
 """How a dataset stores frames.
 
-``aloha``: HDF5 files of ALOHA / ACT, one episode each. ``hdf5``: HDF5 files whose frames the user has named.
-``lerobot``: a folder in one of LeRobot's formats. ``libero``: robomimic's layout with LIBERO's attributes. ``rlds``:
-TFRecords of RLDS / Open X-Embodiment. ``robomimic``: HDF5 files in robomimic's layout. ``video``: video files, one
-episode each.
+``aloha``: HDF5 files of ALOHA / ACT, one episode each. ``calvin``: CALVIN's folders of .npz files, one a frame.
+``hdf5``: HDF5 files whose frames the user has named. ``images``: folders of JPEG or PNG files, one a frame.
+``lerobot``: a folder in one of LeRobot's formats. ``libero``: robomimic's layout with LIBERO's attributes. ``mcap``:
+MCAP files with messages of ROS 2. ``rlds``: TFRecords of RLDS / Open X-Embodiment. ``robomimic``: HDF5 files in
+robomimic's layout. ``rosbag``: bags of ROS 1, and of ROS 2 with SQLite files. ``video``: video files, one episode each.
+``zarr``: replay buffers of Diffusion Policy and UMI.
 """
+
+NAMED_ACTIONS: frozenset[Format] = frozenset({"calvin", "images", "mcap", "rosbag", "zarr"})
+"""Formats whose own files say where the frames are, and whose actions can be named all the same."""
 
 ROBOMIMIC_LAYOUT: frozenset[Format] = frozenset({"libero", "robomimic"})
 """Formats stored in robomimic's layout, ``data/demo_N``."""
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
-VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".mkv", ".mov", ".mp4", ".webm"})
+VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".ts", ".webm"})
+BAG_SUFFIXES = frozenset({".bag", ".db3"})
+MCAP_SUFFIXES = frozenset({".mcap"})
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 LABELLED_SUFFIX = ".labelled.hdf5"
 """Default end of a labelled file's name; inside a folder such files are outputs and are never read as input."""
 
@@ -49,7 +59,8 @@ class ReadOptions:
         colour: order of the channels in the stored pictures (of JPEG and PNG, as their standards decode them).
         flip: whether stored pictures are upside down; reading turns them over.
         frames_path: where an HDF5 file in an unknown layout has its frames: a path in the file, ``*`` for any name.
-        actions_path: where it has its actions; each ``*`` takes the value that it has in `frames_path`.
+        actions_path: where it has its actions; each ``*`` takes the value that it has in `frames_path`. In formats of
+            `NAMED_ACTIONS` the name of the array, or of the topic.
         channels: where the channels of its arrays are: ``first`` (T, 3, H, W) or ``last`` (T, H, W, 3).
 
     """
@@ -65,8 +76,6 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.fps is not None:
             check_rate("fps", self.fps)
-        if self.actions_path is not None and self.frames_path is None:
-            raise DatasetError("actions path: got one without a path of frames, expected both")
 
     def convention(self, stored: Convention) -> Convention:
         """Return the convention to read with, given the one that the file or its format states."""
@@ -214,9 +223,13 @@ def file_names(sources: Sources) -> list[str]:
 
 
 __all__ = [
+    "BAG_SUFFIXES",
     "HDF5_SUFFIXES",
+    "IMAGE_SUFFIXES",
     "LABELLED_FOLDER",
     "LABELLED_SUFFIX",
+    "MCAP_SUFFIXES",
+    "NAMED_ACTIONS",
     "ROBOMIMIC_LAYOUT",
     "VIDEO_SUFFIXES",
     "Dataset",

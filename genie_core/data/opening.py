@@ -12,22 +12,31 @@ from pathlib import Path
 import h5py
 
 from genie_core.data.dataset import (
+    BAG_SUFFIXES,
     HDF5_SUFFIXES,
+    IMAGE_SUFFIXES,
     LABELLED_FOLDER,
     LABELLED_SUFFIX,
+    MCAP_SUFFIXES,
+    NAMED_ACTIONS,
     ROBOMIMIC_LAYOUT,
     VIDEO_SUFFIXES,
     Dataset,
+    Format,
     Layout,
     ReadOptions,
     Sources,
     Survey,
 )
+from genie_core.data.formats.calvin.layout import CalvinLayout
 from genie_core.data.formats.hdf5.layout import AlohaLayout, MappedLayout, proposals
+from genie_core.data.formats.images.layout import ImagesLayout
 from genie_core.data.formats.lerobot.layout import LeRobotLayout
 from genie_core.data.formats.rlds.layout import RldsLayout
 from genie_core.data.formats.robomimic.layout import RobomimicLayout
+from genie_core.data.formats.ros.layout import McapLayout, RosbagLayout
 from genie_core.data.formats.video.layout import VideoLayout
+from genie_core.data.formats.zarr.layout import ZarrLayout
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import RemotePath, SourcePath, lies_within, local_file, path_within, source_path
 from genie_core.errors import DatasetError
@@ -35,11 +44,15 @@ from genie_core.errors import DatasetError
 _ROBOMIMIC: Layout = RobomimicLayout(libero=False)
 _MAPPED: Layout = MappedLayout()
 _VIDEO: Layout = VideoLayout()
+_MCAP: Layout = McapLayout()
+_ROSBAG: Layout = RosbagLayout()
+_IMAGES: Layout = ImagesLayout()
+_ZARR: Layout = ZarrLayout()
 
 HDF5_LAYOUTS: tuple[Layout, ...] = (RobomimicLayout(libero=True), _ROBOMIMIC, AlohaLayout())
 """Layouts of HDF5 files, in the order in which they are tried."""
 
-FOLDER_LAYOUTS: tuple[Layout, ...] = (LeRobotLayout(), RldsLayout())
+FOLDER_LAYOUTS: tuple[Layout, ...] = (LeRobotLayout(), RldsLayout(), _ZARR, CalvinLayout(), _MCAP, _ROSBAG)
 """Layouts of folders that are one dataset as a whole."""
 
 _CANNOT_BE_OPENED = "its name ends as HDF5 does, but it cannot be opened"
@@ -47,10 +60,21 @@ _CANNOT_BE_OPENED = "its name ends as HDF5 does, but it cannot be opened"
 _DEEPEST = 6
 """Number of folders around a file that are searched for the dataset it belongs to."""
 
-_METADATA = frozenset({"dataset_info.json", "features.json", "info.json"})
+_METADATA = frozenset(
+    {".zgroup", "dataset_info.json", "ep_start_end_ids.npy", "features.json", "info.json", "zarr.json"}
+)
 """Names of files that mark such a folder, in it or in its ``meta``."""
 
-LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, _MAPPED, *FOLDER_LAYOUTS, _VIDEO)
+LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, _MAPPED, *FOLDER_LAYOUTS, _VIDEO, _IMAGES)
+
+_OTHER_KINDS: tuple[tuple[str, frozenset[str], Layout], ...] = (
+    ("video", VIDEO_SUFFIXES, _VIDEO),
+    ("MCAP", MCAP_SUFFIXES, _MCAP),
+    ("bags of ROS", BAG_SUFFIXES, _ROSBAG),
+    ("Zarr", frozenset({".zip"}), _ZARR),
+    ("pictures", IMAGE_SUFFIXES, _IMAGES),
+)
+"""What files other than HDF5 are, in words, the ends of their names, and their format."""
 
 
 def open_dataset(
@@ -121,6 +145,21 @@ def _may_hold(folder: SourcePath, file: SourcePath) -> bool:
 def find_sources(path: str | SourcePath, options: ReadOptions = ReadOptions()) -> Sources:  # noqa: B008 - immutable
     """Find the files at `path` that hold robot video. Raises DatasetError if there are none, or of two formats."""
     path = source_path(path)
+    try:
+        sources = _find_sources(path, options)
+    except DatasetError:
+        _refuse_actions_alone(path, None, options)
+        raise
+    _refuse_actions_alone(path, sources.format, options)
+    return sources
+
+
+def _refuse_actions_alone(path: SourcePath, found: Format | None, options: ReadOptions) -> None:
+    if options.actions_path is not None and options.frames_path is None and found not in NAMED_ACTIONS:
+        raise DatasetError(f"{path}: got a path of actions without one of frames, expected both")
+
+
+def _find_sources(path: SourcePath, options: ReadOptions) -> Sources:
     if isinstance(path, RemotePath):
         path.forget()
     if path.is_file():
@@ -140,19 +179,33 @@ def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
     files = sorted(file for file in below if _is_source(file, path))
     _refuse_datasets_below(path, below)
     hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)
-    video = tuple(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+    others = _by_kind(files)
     if options.frames_path is not None and not hdf5:
         raise DatasetError(f"{path}: got a path of frames, but the folder holds no HDF5 file, expected one or more")
-    if hdf5 and video and options.frames_path is None:
+    kinds = {"HDF5": hdf5, **others} if hdf5 else others
+    if len(kinds) > 1 and not (hdf5 and options.frames_path is not None):
+        held = " and ".join(f"{kind} ({found[0].name}, ...)" for kind, found in kinds.items())
         raise DatasetError(
-            f"{path}: the folder mixes HDF5 ({hdf5[0].name}, ...) and video ({video[0].name}, ...), "
+            f"{path}: the folder mixes {held}, "
             "expected one format: give a file, or a folder that holds only one of them"
         )
-    if not hdf5 and not video:
+    if not kinds:
         raise DatasetError(f"{path}: got a folder without robot video, expected files that end in {_suffixes()}")
-    chosen = hdf5 or video
+    chosen = hdf5 or next(iter(others.values()))
     layout, why = _layout_of_files(chosen, options)
     return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}")
+
+
+def _by_kind(files: Sequence[SourcePath]) -> dict[str, tuple[SourcePath, ...]]:
+    """Return files that are no HDF5 by what they are. Pictures beside anything else are no frames of their own."""
+    kinds = {}
+    for kind, suffixes, layout in _OTHER_KINDS:
+        found = tuple(file for file in files if file.suffix.lower() in suffixes and layout.recognise(file) is not None)
+        if found:
+            kinds[kind] = found
+    if len(kinds) > 1 or any(file.suffix.lower() in HDF5_SUFFIXES for file in files):
+        kinds.pop("pictures", None)
+    return kinds
 
 
 def _layout_of_files(files: Sequence[SourcePath], options: ReadOptions) -> tuple[Layout, str]:
@@ -166,8 +219,10 @@ def _layout_of_files(files: Sequence[SourcePath], options: ReadOptions) -> tuple
 
 def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str]:
     """Return the format of a file and how it was recognised. Raises DatasetError if it has none."""
-    if file.suffix.lower() in VIDEO_SUFFIXES:
-        return _VIDEO, str(_VIDEO.recognise(file))
+    for _, suffixes, layout in _OTHER_KINDS:
+        why = layout.recognise(file) if file.suffix.lower() in suffixes else None
+        if why is not None:
+            return layout, why
     if is_shard(file):
         raise DatasetError(f"{file}: got one shard of an RLDS dataset, expected the folder that holds all of it")
     if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):
@@ -190,12 +245,14 @@ def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str
 def _refuse_datasets_below(path: SourcePath, files: Sequence[SourcePath]) -> None:
     """Raise DatasetError if `files` belong to datasets inside the folder, whose shared files are not episodes."""
     marked = {folder for file in files if file.name in _METADATA for folder in (file.parent, file.parent.parent)}
-    datasets = [
-        path_within(folder, path).as_posix()
-        for folder in sorted(marked)
-        if folder != path and lies_within(folder, path)
-        if any(layout.recognise(folder) is not None for layout in FOLDER_LAYOUTS)
-    ]
+    datasets: list[str] = []
+    outer: SourcePath | None = None
+    for folder in sorted(marked):
+        if folder == path or not lies_within(folder, path) or (outer is not None and lies_within(folder, outer)):
+            continue
+        if any(layout.recognise(folder) is not None for layout in FOLDER_LAYOUTS):
+            outer = folder
+            datasets.append(path_within(folder, path).as_posix())
     if datasets:
         kinds = " or ".join(layout.name for layout in FOLDER_LAYOUTS)
         raise DatasetError(
@@ -212,7 +269,7 @@ def _is_source(file: SourcePath, folder: SourcePath) -> bool:
 
 
 def _suffixes() -> str:
-    return ", ".join(sorted(HDF5_SUFFIXES | VIDEO_SUFFIXES))
+    return ", ".join(sorted(HDF5_SUFFIXES.union(*(suffixes for _, suffixes, _ in _OTHER_KINDS)) - {".zip"}))
 
 
 __all__ = ["LAYOUTS", "dataset_around", "find_sources", "is_shard", "merged_options", "open_dataset", "survey_dataset"]

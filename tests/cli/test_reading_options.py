@@ -51,9 +51,9 @@ def test_a_command_with_options_of_the_same_name_has_the_long_names_only() -> No
         run("--frames", "a", short=False)
 
 
-@pytest.mark.parametrize("words", [("--fps", "0"), ("--fps", "nan"), ("--actions", "a")])
+@pytest.mark.parametrize("words", [("--fps", "0"), ("--fps", "nan")])
 def test_what_cannot_be_is_refused(words: tuple[str, ...]) -> None:
-    with pytest.raises(DatasetError, match=r"expected (a number of frames a second above 0|both)"):
+    with pytest.raises(DatasetError, match="expected a number of frames a second above 0"):
         run(*words)
 
 

@@ -61,7 +61,11 @@ def test_every_requirement_has_one_lower_bound_and_a_version_that_satisfies_it_i
     pins = {one.name.lower(): one for line in lines if line and line[0] != "#" and (one := Requirement(line))}
     texts = [
         *PROJECT["dependencies"],
-        *(t for name in ("core", "service", "view") for t in PROJECT["optional-dependencies"][name]),
+        *(
+            t
+            for name in ("core", "service", "view", "mcap", "rosbag", "zarr")
+            for t in PROJECT["optional-dependencies"][name]
+        ),
     ]
     for requirement in map(Requirement, texts):
         if requirement.name != PROJECT["name"]:

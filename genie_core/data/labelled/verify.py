@@ -5,7 +5,6 @@ Reads everything, changes nothing, and says how to mend each problem.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import Provenance
 from genie_core.data.labelled.reading import LabelledFile, open_labelled
 from genie_core.data.storage.atomic import leftovers
+from genie_core.data.storage.fingerprint import cheap_sha256, size_and_time
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import source_path
 from genie_core.data.storage.lock import read_owner
@@ -202,18 +202,16 @@ def _source_change(attrs: Provenance) -> str | None:
     if not isinstance(source, Path):
         return None
     try:
-        status = source.stat()
-    except OSError:
+        size, time_ns = size_and_time(source)
+    except DatasetError:
         return "no longer exists"
-    if status.st_size != attrs.source_size:
-        return f"has changed since: got {status.st_size} bytes, expected {attrs.source_size}"
-    if status.st_mtime_ns == attrs.source_mtime_ns:
+    if size != attrs.source_size:
+        return f"has changed since: got {size} bytes, expected {attrs.source_size}"
+    if time_ns == attrs.source_mtime_ns:
         return None
     if attrs.source_sha256 is None:
         return "has changed since: its modification time differs"
-    with source.open("rb") as file:
-        same = hashlib.file_digest(file, "sha256").hexdigest() == attrs.source_sha256
-    return None if same else "has changed since: its SHA-256 differs"
+    return None if cheap_sha256(source) == attrs.source_sha256 else "has changed since: its SHA-256 differs"
 
 
 def _unfinished(path: Path) -> Iterator[Finding]:

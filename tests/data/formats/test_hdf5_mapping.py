@@ -130,7 +130,7 @@ def test_what_is_no_frames_is_said_to_be_none(tmp_path: Path, array: np.ndarray,
 
 def test_a_path_of_actions_alone_and_another_camera_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="expected both"):
-        ReadOptions(actions_path="robot/command")
+        open_dataset(make_nested(tmp_path / "a.h5"), options=ReadOptions(actions_path="robot/command"))
     with pytest.raises(DatasetError, match="no camera `left`"):
         open_dataset(make_nested(tmp_path / "a.h5"), camera="left", options=NESTED)
 

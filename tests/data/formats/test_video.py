@@ -21,6 +21,8 @@ KINDS = {
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"g": "8"}},
     "vp8_hidden_frames.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16"}},
     "x.gif": {"codec": "gif"},
+    "h264.m4v": {"codec": "libx264", "options": {"g": "8"}},
+    "h264.ts": {"codec": "libx264", "options": {"g": "8"}},
     "uneven.mkv": {"codec": "libx264", "times_ms": [40 * t + 13 * (t % 3) for t in range(25)]},
 }
 
@@ -149,6 +151,14 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"a\.mp4: not a video"):
         _ = open_dataset(path).episodes[0].height
+
+
+def test_programs_in_typescript_are_no_video(tmp_path: Path) -> None:
+    make_kind(tmp_path, "h264.ts")
+    (tmp_path / "player.ts").write_text("export const G = 1;\n" * 50)
+    assert [episode.name for episode in open_dataset(tmp_path).episodes] == ["h264"]
+    with pytest.raises(DatasetError, match=r"got a file that ends in `\.ts`"):
+        open_dataset(tmp_path / "player.ts")
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from genie_core.data.dataset import (
     VIDEO_SUFFIXES,
     Dataset,
@@ -16,6 +18,9 @@ from genie_core.data.formats.video.reader import VIDEO_CAMERA, VideoReader
 from genie_core.data.frames.convention import Convention
 from genie_core.data.storage.location import SourcePath
 
+_PACKET, _SYNC = 188, b"G"
+"""Length of a packet of an MPEG transport stream (ISO/IEC 13818-1), and its first byte."""
+
 
 class VideoLayout:
     """Video files, one episode each."""
@@ -24,9 +29,11 @@ class VideoLayout:
     looks_for = f"a name that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
 
     def recognise(self, path: SourcePath) -> str | None:
-        """Recognise it by its name; no file is opened."""
+        """Recognise it by its name; only of ``.ts`` the first bytes are read: programs in TypeScript end so too."""
         suffix = path.suffix.lower()
-        return f"its name ends in {suffix}" if suffix in VIDEO_SUFFIXES else None
+        if suffix not in VIDEO_SUFFIXES or (suffix == ".ts" and not _is_transport_stream(path)):
+            return None
+        return f"its name ends in {suffix}"
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
         """Return the survey without opening anything: a video has to be decoded in full to learn about it."""
@@ -40,6 +47,18 @@ class VideoLayout:
         )
         dataset = Dataset("video", sources.path, (VIDEO_CAMERA,), VIDEO_CAMERA, episodes, options)
         return Survey(dataset, dataset.cameras, len(sources.files), fps_source="average rate of the video")
+
+
+def _is_transport_stream(path: SourcePath) -> bool:
+    """Whether a local file has the bytes by which packets of an MPEG transport stream begin; others are believed."""
+    if not isinstance(path, Path):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PACKET + 1)
+    except OSError:
+        return True  # opening it says what is wrong
+    return head[:1] == _SYNC and head[_PACKET:] in (b"", _SYNC)
 
 
 __all__ = ["VideoLayout"]

@@ -1,4 +1,4 @@
-"""Reading of robot video from video files (MP4, MKV, WebM, AVI, MOV, GIF; any codec that FFmpeg decodes).
+"""Reading of robot video from video files (MP4, MKV, WebM, AVI, MOV, MPEG-TS, GIF; any codec that FFmpeg decodes).
 
 Frames are the decoder's, in order of presentation, however unevenly they are spaced in time. Rotation in the metadata
 is not applied, transparency is dropped, and of several streams FFmpeg's choice of the best is read.
@@ -30,7 +30,7 @@ from genie_core.errors import DatasetError
 VIDEO_CAMERA = "video"
 """Name of the only camera of a video file."""
 
-_TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
+_TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpegts"})
 """Containers that store presentation times. For others (AVI) FFmpeg guesses them, and frames are found by counting."""
 
 

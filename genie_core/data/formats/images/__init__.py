@@ -1,0 +1,1 @@
+"""Frames as files: a folder of JPEG or PNG pictures an episode."""
