@@ -13,6 +13,7 @@ import typer
 from genie_cli.progress import progress_bar
 from genie_cli.reading_options import reads_data
 from genie_cli.server import ModelsOption, ServerOption, connected
+from genie_cli.step_option import read_step
 from genie_core.data import Density, ReadOptions, Transport
 
 if TYPE_CHECKING:
@@ -45,8 +46,13 @@ def label(
         ),
     ] = None,
     step: Annotated[
-        int | None,
-        typer.Option(min=1, help="Transition length in frames. [default: from the frame rate]"),
+        str | None,
+        typer.Option(
+            metavar="FRAMES|auto|rates",
+            help="Transition length: in frames; auto: the shortest at which motion is as large as in the model's "
+            "training; rates: from the frame rates of data and model. [default: auto, with a model whose latents tell; "
+            "else rates]",
+        ),
     ] = None,
     density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = "dense",
     keep_frames: Annotated[
@@ -81,7 +87,7 @@ def label(
 
     Finished episodes are always kept: run the same command again to resume.
     """
-    from genie_cli.label_report import print_report
+    from genie_cli.label_report import print_report, print_steps
     from genie_client.bulk import LabelPlan, label_dataset
     from genie_core.bundles import LABELS
     from genie_core.data import open_dataset, source_path
@@ -99,7 +105,7 @@ def label(
     plan = LabelPlan(
         output=output,
         model=model,
-        step=step,
+        step=read_step(step),
         density=density,
         frames=frames_mode,
         existing=existing,
@@ -121,7 +127,7 @@ def label(
             else:
                 bar.notice("labelling", str(waiting), waiting.error)
 
-        report = label_dataset(client, dataset, plan, bar.advance, wait)
+        report = label_dataset(client, dataset, plan, bar.advance, wait, print_steps)
     print_report(report)
 
 

@@ -8,12 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from genie_client.bulk import LabelReport
-from genie_client.records import Timing
-from genie_core.data import Step
+from genie_client.records import ModelInfo, Timing
+from genie_core.data import AutoSteps, FoundStep, Step
+from genie_core.data.auto_step import LONGEST_S, SHORTEST_S
 from genie_core.data.frames.palette import code_palette
 
 _LARGE_MISMATCH = 0.1
 """Relative deviation from the model's frame rate beyond which to warn."""
+
+_SLACK = 1.1
+"""Ratio to the shortest or longest transition of the training beyond which to warn."""
 
 _BAR = 40
 """Length of the longest bar, in characters."""
@@ -28,10 +32,39 @@ def print_report(report: LabelReport) -> None:
     for name, reason in report.skipped:
         console.print(f"[yellow]left out[/] {escape(f'{name}: {reason}')}")
     for step in _ordered(report):
-        mismatch = step.mismatch(report.model.fps)
-        if mismatch is not None and abs(mismatch) > _LARGE_MISMATCH:
-            console.print(f"[yellow]warning:[/] {mismatch_words(mismatch, step, report.model.fps)}")
+        words = None if report.auto_steps else step_warning(report.model, step)
+        if words is not None:
+            console.print(f"[yellow]warning:[/] {words}")
     console.print(f"wrote {report.output}", soft_wrap=True, markup=False)
+
+
+def print_steps(steps: AutoSteps) -> None:
+    """Say which transition lengths were found on the data."""
+    for found in steps.found:
+        rate = "" if found.seconds is None else f" of {found.fps:g} frames/s, {found.seconds:.2g} s"
+        print(f"step: {found.step} frames{rate}: {_why(found)}", flush=True)
+    if not steps.found:
+        print("step: too little moves to go by; from the frame rates", flush=True)
+
+
+def _why(found: FoundStep) -> str:
+    if found.size is None:
+        return "as an earlier run found"
+    return "the shortest at which motion is as large as in the model's training"
+
+
+def step_warning(model: ModelInfo, step: Step) -> str | None:
+    """Describe how far transitions are from those of the model's training; None: not far."""
+    if model.usual_norm is None:
+        mismatch = step.mismatch(model.fps)
+        far = mismatch is not None and abs(mismatch) > _LARGE_MISMATCH
+        return mismatch_words(mismatch, step, model.fps) if far and mismatch is not None else None
+    if step.effective_fps is None or SHORTEST_S / _SLACK <= 1 / step.effective_fps <= LONGEST_S * _SLACK:
+        return None
+    return (
+        f"with step {step.step} transitions are {1 / step.effective_fps:.2g} s long; "
+        f"the model was trained on {SHORTEST_S:g} to {LONGEST_S:g} s"
+    )
 
 
 def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:
@@ -53,7 +86,11 @@ def _totals(report: LabelReport) -> Table:
     table.add_row("transitions", f"{report.transitions:,}")
     for step in _ordered(report):
         rate_words = "" if step.effective_fps is None else f", {step.effective_fps:.3g} frames/s"
-        table.add_row("step", f"{step.step}{rate_words} (model: {report.model.fps:g} frames/s)")
+        trained = f"{report.model.fps:g} frames/s"
+        if report.model.usual_norm is not None:
+            rate_words = "" if step.effective_fps is None else f", {1 / step.effective_fps:.2g} s"
+            trained = f"{SHORTEST_S:g} to {LONGEST_S:g} s"
+        table.add_row("step", f"{step.step}{rate_words} (model: {trained})")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
     if report.alignment is not None:
         numbers = len(report.alignment.action_names)
@@ -85,4 +122,4 @@ def _ordered(report: LabelReport) -> list[Step]:
     return sorted(report.steps, key=lambda step: (step.step, step.effective_fps or 0.0))
 
 
-__all__ = ["mismatch_words", "print_report"]
+__all__ = ["mismatch_words", "print_report", "print_steps", "step_warning"]

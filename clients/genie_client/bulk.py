@@ -16,7 +16,9 @@ from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, Outcome
 from genie_client.client import Client
 from genie_client.patience import BULK_PATIENCE_S, Waiting
 from genie_client.records import HostedAlignment, ModelInfo, Timing
+from genie_client.steps import StepChoice, choose_steps
 from genie_core.data import (
+    AutoSteps,
     Dataset,
     Density,
     Episode,
@@ -39,7 +41,9 @@ class LabelPlan:
     Attributes:
         output: file to write; the dataset's own path with ``frames="in_place"``.
         model: name of a model on the server; None: its default model.
-        step: transition length in frames; None: from each episode's frame rate.
+        step: transition length in frames; ``rates``: from each episode's frame rate and the model's; ``auto``: the
+            shortest at which motion is as large as in the model's training; None: the alignment's, else ``auto`` with a
+            model whose latents tell how large motion is, ``rates`` with others.
         density: which frames are labelled.
         frames: where the output keeps frames, see `FramesMode`; None: the format's default.
         existing: what to do if the output exists.
@@ -54,7 +58,7 @@ class LabelPlan:
 
     output: Path
     model: str | None = None
-    step: int | None = None
+    step: StepChoice = None
     density: Density = "dense"
     frames: FramesMode | None = None
     existing: Existing = "refuse"
@@ -84,6 +88,7 @@ class LabelReport:
         timing: the server's times, summed over the episodes of this run.
         seconds: wall time of this run.
         alignment: the alignment that decoded the robot's actions; None: none.
+        auto_steps: transition lengths that were found on the data; None: none were looked for.
 
     """
 
@@ -101,6 +106,7 @@ class LabelReport:
     timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
     alignment: HostedAlignment | None = None
+    auto_steps: AutoSteps | None = None
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -129,11 +135,13 @@ def label_dataset(
     plan: LabelPlan,
     advance: Callable[[float], None] = lambda episodes: None,
     wait: Callable[[Waiting | None], None] = lambda waiting: None,
+    found: Callable[[AutoSteps], None] = lambda steps: None,
 ) -> LabelReport:
     """Label every episode of `dataset` that the output does not hold yet, and write the output when all are done.
 
     `advance` is called, from any thread, with the episodes done since the last call, a fraction, negative when one is
     restarted. `wait` is called about once a second with what the run waits for, and with None when it continues.
+    `found` is called with the transition lengths that were found on the data.
 
     Finished episodes survive whatever stops a run, and the same call continues from there. Raises a `GenieError` (or
     KeyboardInterrupt) with a note on how far the run came: BadEpisodeError for an episode with fewer than two frames or
@@ -142,18 +150,33 @@ def label_dataset(
     info = client.model(plan.model)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
     model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation)
+    chosen = choose_steps(
+        client,
+        info,
+        dataset.episodes,
+        plan.step,
+        alignment,
+        output=plan.output,
+        existing=plan.existing,
+        patience_s=plan.patience_s,
+    )
+    if chosen.auto is not None:
+        found(chosen.auto)
     with LabelWriter(
         plan.output,
         dataset,
         model,
-        step=plan.step,
+        step=chosen.step,
+        auto_steps=chosen.auto,
         density=plan.density,
         frames=plan.frames,
         transport=plan.transport,
         alignment=_label_alignment(alignment),
         existing=plan.existing,
     ) as writer:
-        return _label_into(writer, client, dataset, plan, info, alignment, advance, wait)
+        report = _label_into(writer, client, dataset, plan, info, alignment, advance, wait)
+        report.auto_steps = chosen.auto
+        return report
 
 
 def _label_into(

@@ -86,6 +86,7 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         is_default=message.is_default,
         computation=_computation(message),
         alignments=tuple(map(_alignment, message.alignments)),
+        usual_norm=message.usual_latent_norm or None,
     )
 
 

@@ -161,6 +161,7 @@ class ModelInfo:
         is_default: whether it is used when a request names no model.
         computation: how its networks compute on this server.
         alignments: its alignments, ordered by name.
+        usual_norm: median length of the latents of its training; None where all have unit length, whatever the motion.
 
     """
 
@@ -183,6 +184,7 @@ class ModelInfo:
     is_default: bool
     computation: Computation
     alignments: tuple[HostedAlignment, ...] = ()
+    usual_norm: float | None = None
 
     @property
     def frame_size(self) -> tuple[int, int]:

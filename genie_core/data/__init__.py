@@ -5,6 +5,7 @@ Frames: `resize_frames` is the only resizing; `conform_frames` rejects anything 
 Labels: `LabelWriter` writes them beside the frames; `open_labelled` and `read_labels` read them back.
 """
 
+from genie_core.data.auto_step import AutoSteps, FoundStep, find_steps
 from genie_core.data.dataset import Dataset, Format, ReadOptions
 from genie_core.data.episode import Episode, FrameReader
 from genie_core.data.frames.convention import Colour, Convention
@@ -14,6 +15,7 @@ from genie_core.data.frames.timing import Step, resolve_step
 from genie_core.data.frames.video_write import write_video
 from genie_core.data.hold_out import hold_out_episodes
 from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
+from genie_core.data.labelled.kept_steps import kept_steps
 from genie_core.data.labelled.labels import Density, Labels, check_code
 from genie_core.data.labelled.output import Existing, default_output
 from genie_core.data.labelled.part import EpisodePart
@@ -33,6 +35,7 @@ from genie_core.data.opening import open_dataset
 from genie_core.data.storage.location import RemotePath, SourcePath, source_path
 
 __all__ = [
+    "AutoSteps",
     "Colour",
     "Computation",
     "Convention",
@@ -45,6 +48,7 @@ __all__ = [
     "Existing",
     "FileProvenance",
     "Format",
+    "FoundStep",
     "FrameReader",
     "Frames",
     "FramesMode",
@@ -65,8 +69,10 @@ __all__ = [
     "decode_image",
     "default_output",
     "encode_image",
+    "find_steps",
     "hold_out_episodes",
     "inspect_dataset",
+    "kept_steps",
     "open_dataset",
     "open_labelled",
     "read_image",

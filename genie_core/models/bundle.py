@@ -28,7 +28,7 @@ from genie_core.models.computation import computation_on
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
-from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.quantizer import VectorQuantizer, usual_norm
 from genie_core.models.transformer import RotaryTime
 
 CONFIG, CARD = "config.json", "card.md"
@@ -48,6 +48,7 @@ class BundleInfo:
         card: Markdown.
         codebook: (codes, D) float32, the quantized latent of each code.
         parameters: number of trained parameters of all components.
+        usual_norm: median length of the latents that the codebook was fitted to; None where all have unit length.
 
     """
 
@@ -58,6 +59,7 @@ class BundleInfo:
     card: str
     codebook: NDArray[np.float32]
     parameters: int
+    usual_norm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,23 @@ def read_bundle_info(path: Path) -> BundleInfo:
         with safe_open(file, framework="pt") as tensors:
             # A copy: safetensors 0.6 and older map the file, which may be overwritten.
             codebook = tensors.get_tensor("quantizer.codebook").to(torch.float32, copy=True)
+            keeps_length = config.lam.quantizer.metric == "euclidean"
+            usual = usual_norm(float(tensors.get_tensor("quantizer.radius"))) if keeps_length else None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     check_finite(file, {"quantizer.codebook": codebook})
     card = read_text(path / CARD) if (path / CARD).is_file() else ""
     parameters = sum(_stored_parameters(path / f"{c}.safetensors") for c in config.components)
-    return BundleInfo(config.name, path, bundle_id(path), config, card, codebook.numpy(), parameters)
+    return BundleInfo(
+        config.name,
+        path,
+        bundle_id(path),
+        config,
+        card,
+        codebook.numpy(),
+        parameters,
+        usual,
+    )
 
 
 def _stored_parameters(file: Path) -> int:

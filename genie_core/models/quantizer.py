@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from genie_core.models.config import QuantizerConfig
 
+_RADII = 4
+"""Median length of the latents of the fit, in radii of the metric ``euclidean``."""
 _FIRST_WEIGHT = 0.1
 """Weight of the random initial codes, against 1 for each latent seen since: they are soon forgotten."""
 
@@ -154,7 +156,7 @@ class VectorQuantizer(nn.Module):
         with torch.autocast(latent_MD.device.type, enabled=False):
             latent_MD = latent_MD.float()
             if not self.round:
-                self.radius.copy_((latent_MD.norm(dim=-1).median() / 4).clamp(min=1e-6))
+                self.radius.copy_((latent_MD.norm(dim=-1).median() / _RADII).clamp(min=1e-6))
             short_MD = self._shorten(latent_MD)
             found = [self._clusters(short_MD, iterations) for _ in range(restarts)]
             centre_KD, share_K, _ = min(found, key=lambda clusters: clusters[2])
@@ -182,10 +184,15 @@ class VectorQuantizer(nn.Module):
         return centres, (number_K / M).clamp(min=1e-3 / K), spread
 
 
+def usual_norm(radius: float) -> float:
+    """Return the median length of the latents that a codebook of this `radius` was fitted to."""
+    return _RADII * radius
+
+
 def perplexity(code: Tensor, codes: int) -> float:
     """Perplexity of code usage, 1 to `codes`: the exponential of the entropy of their shares."""
     share = torch.bincount(code.reshape(-1), minlength=codes).float() / max(1, code.numel())
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
 
 
-__all__ = ["Quantized", "VectorQuantizer", "perplexity"]
+__all__ = ["Quantized", "VectorQuantizer", "perplexity", "usual_norm"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from genie_core.data import open_labelled
+from tests.factories.bundles import make_motion_bundle
 from tests.factories.data import make_robomimic, make_video
 from tests.support.processes import Genie, free_port, server_process
 
@@ -186,3 +187,36 @@ def test_what_cannot_be_done_is_said_in_one_line(genie: Genie, server: str, data
     unknown_rate = make_robomimic(tmp_path / "unknown.hdf5", episodes=1, fps=None)
     assert "frame rate" in genie.fail("label", unknown_rate, "--server", server)
     genie.run("label", unknown_rate, "--server", server, "--fps", "10", "--overwrite")
+
+
+@pytest.fixture(scope="module")
+def motion_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("motion-models")
+    make_motion_bundle(folder / "motion", usual_norm=1e-3)
+    return folder
+
+
+def test_the_step_is_found_on_the_data_stated_stored_and_kept(genie: Genie, motion_models: Path, data: Path) -> None:
+    output = data.with_name("lift.labelled.hdf5")
+    words = ("label", data, "--models", motion_models, "--model", "motion")
+    said = genie.run(*words)
+    assert "step: 1 frames of 10 frames/s, 0.1 s: the shortest at which motion is as large as in the model's" in said
+    assert "warning" not in said
+    labelled = open_labelled(output)
+    assert {(a.step, a.step_policy) for a in map(labelled.labels_attrs, labelled.episodes)} == {(1, "auto")}
+    with h5py.File(output, "r+") as file:  # as if another version had found another step
+        for demo in list(file["data"])[1:]:
+            del file[f"data/{demo}"]
+        file["data/demo_0/latent_actions"].attrs["step"] = 3
+        del file["data/demo_0/latent_actions"].attrs["sha256"]
+    assert "as an earlier run found" in genie.run(*words, "--resume")
+    labelled = open_labelled(output)
+    assert [labelled.labels_attrs(name).step for name in labelled.episodes] == [3, 3, 3]
+
+
+def test_a_step_of_one_s_own_is_given_or_from_the_rates(genie: Genie, server: str, data: Path) -> None:
+    genie.run("label", data, "--server", server, "--step", "rates")
+    assert open_labelled(data.with_name("lift.labelled.hdf5")).labels_attrs("demo_0").step_policy == "rates"
+    assert "latents of nano have unit length" in genie.fail(
+        "label", data, "--server", server, "--overwrite", "--step", "auto"
+    )

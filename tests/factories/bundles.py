@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genie_core.models.bundle import save_bundle
+from genie_core.models.config import MotionActionConfig, QuantizerConfig
 from genie_core.models.genie import Genie
 from genie_core.models.presets import preset
 
@@ -19,6 +20,17 @@ def make_nano_bundle(path: Path, seed: int = 0) -> Path:
     """An untrained `nano` bundle (32 x 32 frames, 8 codes, 10 frames a second) at `path`."""
     torch.manual_seed(seed)
     save_bundle(path, Genie(preset("nano")), "# nano\n\nUntrained: random weights, for tests.\n")
+    return path
+
+
+def make_motion_bundle(path: Path, seed: int = 0, usual_norm: float = 1.0) -> Path:
+    """An untrained bundle that reads motion, small and labelling alone; `usual_norm` is what its training had."""
+    torch.manual_seed(seed)
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=6, metric="euclidean"), width=8, maps=2)
+    config = preset("nano").model_copy(update={"name": "motion", "lam": lam, "simulates": False})
+    genie = Genie(config)
+    genie.lam.quantizer.radius.fill_(usual_norm / 4)
+    save_bundle(path, genie, "# motion\n\nUntrained: random weights, for tests.\n")
     return path
 
 

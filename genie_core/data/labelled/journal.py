@@ -37,6 +37,7 @@ class Manifest(BaseModel):
         codebook_sha256: hash of the codebook's values.
         model_fps: frames a second at which the model was trained.
         step: transition length in frames given by the user; None: from each episode's frame rate.
+        auto_steps: frame rates and the transition lengths that were found for them; None: none were looked for.
         fps: frames a second given by the user; None: from the files.
         density: which frames are labelled.
         camera: camera whose frames are labelled.
@@ -70,6 +71,7 @@ class Manifest(BaseModel):
     precision: Precision = "float32"
     transport: Literal["jpeg"] | None = None
     alignment_id: str | None = None
+    auto_steps: tuple[tuple[float | None, int], ...] | None = None
 
     def difference(self, wanted: Self) -> str | None:
         """Describe the first field in which this manifest differs from `wanted`; None if they agree."""
@@ -158,13 +160,18 @@ class Journal:
             file.unlink(missing_ok=True)
 
     def _read_manifest(self) -> Manifest | None:
-        path = self.folder / _MANIFEST
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            raise DatasetError(f"{path}: not a manifest that this version reads; remove the folder it is in") from error
+        return read_manifest(self.folder)
 
 
-__all__ = ["Journal", "Manifest", "journal_folder"]
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a journal's folder; None if there is none. Raises DatasetError if it cannot be read."""
+    path = folder / _MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise DatasetError(f"{path}: not a manifest that this version reads; remove the folder it is in") from error
+
+
+__all__ = ["Journal", "Manifest", "journal_folder", "read_manifest"]

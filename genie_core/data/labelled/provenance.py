@@ -35,8 +35,9 @@ Precision = Literal["float32", "bfloat16"]
 Transport = Literal["raw", "png", "jpeg"]
 """Encoding of frames on their way to the model: raw, lossless PNG, or JPEG, which changes pixels and so labels."""
 
-StepPolicy = Literal["given", "rates"]
-"""How the transition length was chosen: ``given`` by the user, or from the frame ``rates`` of episode and model."""
+StepPolicy = Literal["given", "rates", "auto"]
+"""How the transition length was chosen: ``given`` by the user or the alignment, from the frame ``rates`` of episode and
+model, or ``auto``: the shortest at which motion is as large as in the model's training."""
 
 FramesMode = Literal["link", "copy", "in_place", "model", "none"]
 """Where the frames of a labelled file are.

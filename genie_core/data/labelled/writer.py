@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from genie_core import __version__
+from genie_core.data.auto_step import AutoSteps
 from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
@@ -30,6 +31,7 @@ from genie_core.data.labelled.provenance import (
     LabelAlignment,
     LabelModel,
     Provenance,
+    StepPolicy,
     Transport,
 )
 from genie_core.data.labelled.reading import carries_labels, open_labelled
@@ -60,6 +62,7 @@ class LabelWriter:
         model: LabelModel,
         *,
         step: int | None = None,
+        auto_steps: AutoSteps | None = None,
         density: Density = "dense",
         frames: FramesMode | None = None,
         transport: Transport = "raw",
@@ -74,6 +77,7 @@ class LabelWriter:
             dataset: the dataset, of which every episode should be labelled.
             model: the model that makes the labels.
             step: transition length in frames; None: from each episode's frame rate and the model's.
+            auto_steps: transition lengths that `step` None stands for, where one was found for the episode's rate.
             density: which frames are labelled.
             frames: where the output keeps frames; None: ``link`` for HDF5 sources, ``model`` for all others.
             transport: how frames are sent to the model.
@@ -89,6 +93,7 @@ class LabelWriter:
         self._dataset = dataset
         self._model = model
         self._step = step
+        self._auto_steps = auto_steps if step is None else None
         self._density: Density = density
         self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
         self._alignment = alignment
@@ -132,7 +137,15 @@ class LabelWriter:
 
     def step(self, episode: Episode) -> Step:
         """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
-        return resolve_step(episode.fps, self._model.model_fps, self._step)
+        return self._found_step(episode) or resolve_step(episode.fps, self._model.model_fps, self._step)
+
+    def _found_step(self, episode: Episode) -> Step | None:
+        return None if self._auto_steps is None else self._auto_steps.step(episode.fps)
+
+    def _step_policy(self, episode: Episode) -> StepPolicy:
+        if self._step is not None:
+            return "given"
+        return "rates" if self._found_step(episode) is None else "auto"
 
     @contextmanager
     def episode(self, episode: Episode) -> Iterator[EpisodePart]:
@@ -291,6 +304,7 @@ class LabelWriter:
             codebook_sha256=self._model.codebook_sha256,
             model_fps=self._model.model_fps,
             step=self._step,
+            auto_steps=None if self._auto_steps is None else self._auto_steps.pairs,
             fps=self._dataset.fps_override,
             density=self._density,
             camera=self._dataset.camera,
@@ -319,7 +333,7 @@ class LabelWriter:
             **self._model.said(),
             computation=self._model.computation,
             step=self.step(episode).step,
-            step_policy="rates" if self._step is None else "given",
+            step_policy=self._step_policy(episode),
             density=self._density,
             transport=self._transport,
             **({} if self._alignment is None else self._alignment.said()),

@@ -130,6 +130,7 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
         default_temperature=config.temperature,
         parameters=info.parameters,
         palette=code_palette(config.lam.quantizer.codes),
+        usual_latent_norm=info.usual_norm or 0.0,
     )
     if not brief:
         message.codebook = info.codebook.astype("<f4", copy=False).tobytes()
