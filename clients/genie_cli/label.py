@@ -73,6 +73,10 @@ def label(
         str | None,
         typer.Option(metavar="NAME", help="Also write robot actions, decoded by this alignment of the model."),
     ] = None,
+    keep_frozen: Annotated[
+        bool,
+        typer.Option("--keep-frozen", help="Label frozen pictures too: simulations may stand still for long."),
+    ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
     patience: Annotated[
         float,
@@ -98,6 +102,8 @@ def label(
     output = _output(dataset, out, frames_mode)
     for fact in dataset.facts:
         print(f"note: {fact}", flush=True)
+    for warning in dataset.warnings:
+        print(f"warning: {warning}", flush=True)
     if model is None and models is None and server is None:
         model = LABELS
     existing = _existing(resume, overwrite)
@@ -112,6 +118,7 @@ def label(
         transport=transport,
         alignment=alignment,
         jobs=jobs,
+        keep_frozen=keep_frozen,
         skip_bad=skip_bad,
         patience_s=patience,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,15 @@ from genie_core.data import (
     Step,
     Transport,
 )
+from genie_core.data.findings import Finding, told
+from genie_core.data.labelled.exclusion import REASONS
 from genie_core.errors import DatasetError, GenieError, ModelError
+
+_NEARLY_ALL = 0.9
+"""Share of one code from which on labels say little."""
+
+_ENOUGH = 20
+"""Fewest transitions of which that is said."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class LabelPlan:
         transport: how frames are sent; see `Client.label`.
         alignment: name of the model's alignment whose actions to write beside the labels; None: none.
         jobs: episodes labelled at the same time, at least 1.
+        keep_frozen: whether to label transitions of frozen pictures too; otherwise they are not valid.
         skip_bad: whether to skip episodes that cannot be labelled, and report them, instead of stopping.
         patience_s: seconds to wait for a server that is busy, gone or restarting while no episode advances; 0: do not
             wait.
@@ -65,6 +75,7 @@ class LabelPlan:
     transport: Transport = "raw"
     alignment: str | None = None
     jobs: int = 16
+    keep_frozen: bool = False
     skip_bad: bool = False
     patience_s: float = BULK_PATIENCE_S
 
@@ -85,6 +96,8 @@ class LabelReport:
         confidence_sum: (codes,) float64, sum of the confidences of each code.
         steps: transition lengths used by this run, with the effective frame rate of each.
         skipped: name and reason of each skipped episode.
+        findings: name of an episode, and what is odd about its pictures or times.
+        excluded: transitions without a label for what their pictures or times show, by reason.
         timing: the server's times, summed over the episodes of this run.
         seconds: wall time of this run.
         alignment: the alignment that decoded the robot's actions; None: none.
@@ -103,6 +116,8 @@ class LabelReport:
     confidence_sum: NDArray[np.float64] = field(init=False)
     steps: set[Step] = field(default_factory=set)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
+    excluded: Counter[str] = field(default_factory=Counter)
     timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
     alignment: HostedAlignment | None = None
@@ -127,6 +142,25 @@ class LabelReport:
         self.histogram += np.bincount(codes, minlength=self.model.num_codes)
         self.confidence_sum += np.bincount(codes, confidence, minlength=self.model.num_codes)
         self.steps.add(step)
+        if labels.reason is not None:
+            self.excluded.update({REASONS[code]: int((labels.reason == code).sum()) for code in REASONS})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the data and these labels, a sentence each."""
+        said = list(told(self.findings, self.episodes))
+        counts = {reason: count for reason, count in self.excluded.items() if count}
+        if counts:
+            words = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+            said.append(f"transitions that got no label (valid is false, reason says why): {words}")
+        most = int(self.histogram.argmax())
+        if self.transitions >= _ENOUGH and self.histogram[most] > _NEARLY_ALL * self.transitions:
+            share = self.histogram[most] / self.transitions
+            said.append(
+                f"nearly all is one code: {share:.0%} of the transitions have code {most}: motions are smaller than, "
+                "or unlike, those of the training: try --step N, or adapt the model"
+            )
+        return tuple(said)
 
 
 def label_dataset(
@@ -172,6 +206,7 @@ def label_dataset(
         frames=plan.frames,
         transport=plan.transport,
         alignment=_label_alignment(alignment),
+        keep_frozen=plan.keep_frozen,
         existing=plan.existing,
     ) as writer:
         report = _label_into(writer, client, dataset, plan, info, alignment, advance, wait)
@@ -199,6 +234,7 @@ def _label_into(
         alignment,
         density=plan.density,
         transport=plan.transport,
+        keep_frozen=plan.keep_frozen,
         patience_s=plan.patience_s,
         advance=advance,
         wait=wait,
@@ -247,6 +283,7 @@ def _label_all(run: BulkRun, plan: LabelPlan, pending: list[Episode], report: La
 def _count(run: BulkRun, plan: LabelPlan, report: LabelReport, episode: Episode, outcome: Done | Exception) -> None:
     if isinstance(outcome, Done):
         report.add(outcome.labels, run.writer.step(episode), outcome.timing)
+        report.findings += [(episode.name, finding) for finding in outcome.findings]
     elif isinstance(outcome, BadEpisodeError) and plan.skip_bad:
         report.skipped.append((episode.name, str(outcome)))
         run.advance(1.0)

@@ -30,6 +30,9 @@ from genie_core.data import (
     Transport,
     resize_frames,
 )
+from genie_core.data.findings import Finding, picture_findings, time_findings
+from genie_core.data.frames.content import PictureWatch
+from genie_core.data.labelled.exclusion import exclusions, without
 from genie_core.errors import DatasetError, ModelError
 
 _LEAST_FRAMES = 2
@@ -53,6 +56,7 @@ class Done:
 
     labels: Labels
     timing: Timing
+    findings: tuple[Finding, ...] = ()
 
 
 Outcome = tuple[Episode, Done | Exception]
@@ -78,6 +82,7 @@ class BulkRun:
         *,
         density: Density,
         transport: Transport,
+        keep_frozen: bool,
         patience_s: float,
         advance: Callable[[float], None],
         wait: Callable[[Waiting | None], None],
@@ -88,6 +93,7 @@ class BulkRun:
         self._client, self._info, self._alignment = client, info, alignment
         self._density: Density = density
         self._transport: Transport = transport
+        self._keep_frozen = keep_frozen
         self._patience = Patience(patience_s, _PASSING)
         self._tell = wait
         self._lock = threading.Lock()
@@ -137,7 +143,11 @@ class BulkRun:
         """Try once."""
         count = _count_frames(episode)
         _check_step(self.writer, episode, self._alignment)
-        with _entered_under(self._lock, self.writer.episode(episode)) as part, self._stream(episode, part) as stream:
+        watch = PictureWatch()
+        with (
+            _entered_under(self._lock, self.writer.episode(episode)) as part,
+            self._stream(episode, part, watch) as stream,
+        ):
             self._check(stream)
             this.accepted = True
             parts = []
@@ -146,11 +156,17 @@ class BulkRun:
                 this.done += len(labels) / count
                 self.advance(len(labels) / count)
                 self._go_on()
-            whole = Labels.concatenate(parts)
+            whole = self._without_excluded(episode, Labels.concatenate(parts), watch)
             with self._lock:
                 part.computed_as(stream.provenance.computation)
                 part.add_labels(whole)
-        return Done(whole, stream.summary.timing)
+        findings = (*picture_findings(watch.seen, episode.fps), *time_findings(episode))
+        return Done(whole, stream.summary.timing, findings)
+
+    def _without_excluded(self, episode: Episode, labels: Labels, watch: PictureWatch) -> Labels:
+        step = self.writer.step(episode).step
+        reasons = exclusions(watch.seen, step, episode.fps, episode.times_s, keep_frozen=self._keep_frozen)
+        return without(labels, reasons)
 
     def _check(self, stream: LabelStream) -> None:
         """Raise ModelError if the server's model is not the one the run began with, as after a restart."""
@@ -196,11 +212,11 @@ class BulkRun:
             self._tell(None)
 
     @contextmanager
-    def _stream(self, episode: Episode, part: EpisodePart) -> Iterator[LabelStream]:
+    def _stream(self, episode: Episode, part: EpisodePart, watch: PictureWatch) -> Iterator[LabelStream]:
         """Yield the labels of an episode as they arrive, until `stop`."""
         step = self.writer.step(episode).step
         with self._client.label_stream(
-            self._chunks(episode, part),
+            self._chunks(episode, part, watch),
             model=self._info.name,
             resize=False,  # done by `_chunks`
             about=episode.name,
@@ -221,9 +237,10 @@ class BulkRun:
                 with self._lock:
                     self._streams.discard(stream)
 
-    def _chunks(self, episode: Episode, part: EpisodePart) -> Iterator[Frames]:
+    def _chunks(self, episode: Episode, part: EpisodePart, watch: PictureWatch) -> Iterator[Frames]:
         """Yield frames at the model's size, storing them if the output keeps frames; runs in the sender's thread."""
         for chunk in _read(episode):
+            watch.add(chunk)
             frames_THWC = resize_frames(chunk, *self._info.frame_size)
             if part.keeps_frames:  # otherwise there is nothing to wait for another episode's disk for
                 with self._lock:

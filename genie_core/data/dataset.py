@@ -99,6 +99,7 @@ class Dataset:
         masks: names of episodes by the name of robomimic's filter key or LeRobot's split (``train``, ``valid``); empty
             for most formats.
         facts: what was detected and is acted on, and how the format is interpreted; one sentence each.
+        warnings: oddities that do not stop reading.
 
     """
 
@@ -110,6 +111,7 @@ class Dataset:
     options: ReadOptions = ReadOptions()
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def fps_override(self) -> float | None:

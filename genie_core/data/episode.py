@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.frames.convention import Convention
@@ -60,6 +61,15 @@ class FrameReader(Protocol):
         """Path of the episode's group if the file is HDF5; None otherwise."""
 
 
+@runtime_checkable
+class Timed(Protocol):
+    """A reader that knows when each of its frames was taken."""
+
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """(T,) seconds in order; None if this file does not say."""
+
+
 _AS_IT_IS = Convention()
 
 _CHUNK_BYTES = 8 * 1024 * 1024
@@ -110,6 +120,13 @@ class Episode:
         """Frames a second given by the user, else by the file; None if unknown."""
         return self.reader.fps if self.fps_override is None else self.fps_override
 
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Times of the frames, (T,) seconds in order; None if the file has none, or the user gave the frame rate."""
+        if self.fps_override is not None or not isinstance(self.reader, Timed):
+            return None
+        return self.reader.times_s
+
     def frames(self, start: int = 0, stop: int | None = None) -> Frames:
         """Return frames start .. stop - 1 as (n, H, W, 3) uint8; the bounds are those of a Python slice."""
         begin, end, _ = slice(start, stop).indices(self.num_frames)
@@ -132,19 +149,39 @@ class Episode:
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """The robot's actions as they are stored, (T,) or (T, A), None where there are none; read anew at each use.
+        """The robot's actions, (T,) or (T, A), None where there are none; read anew at each use.
 
-        actions[t] takes frame t to frame t + 1. Raises DatasetError where they are not where the user has said.
+        actions[t] takes frame t to frame t + 1. Where one frame more than actions is stored, the last frame has none:
+        NaN. Raises DatasetError where they are not where the user has said, or fit the frames in no such way.
         """
+        stored = self.stored_actions
+        if stored is None or len(stored) == self.num_frames:
+            return stored
+        missing = np.full((1, *stored.shape[1:]), np.nan)
+        return np.concatenate([stored, missing.astype(stored.dtype if stored.dtype.kind == "f" else np.float64)])
+
+    @property
+    def lacks_last_action(self) -> bool:
+        """Whether one frame more than actions is stored: those recorders keep the frame that the last action led to."""
+        stored = self.stored_actions
+        return stored is not None and len(stored) < self.num_frames
+
+    @property
+    def stored_actions(self) -> NDArray[Any] | None:
+        """The robot's actions as they are stored, one for each frame, or for each but the last; see `actions`."""
         if self.actions_path is None:
-            return self.reader.actions
-        found = self.array(f"/{self.actions_path.lstrip('/')}")
-        if found is None:
-            raise DatasetError(f"{self.source}: {self.name}: has no actions at `{self.actions_path}`")
-        if found.shape[:1] != (self.num_frames,):
+            found = self.reader.actions
+        else:
+            found = self.array(f"/{self.actions_path.lstrip('/')}")
+            if found is None:
+                raise DatasetError(f"{self.source}: {self.name}: has no actions at `{self.actions_path}`")
+        if found is not None and (found.ndim < 1 or len(found) not in {self.num_frames, self.num_frames - 1}):
             raise DatasetError(
-                f"{self.source}: {self.name}: got actions of shape {found.shape} for {self.num_frames} frames"
+                f"{self.source}: {self.name}: got actions of shape {found.shape} for {self.num_frames} frames, "
+                "expected one for each frame, or for each but the last"
             )
+        if found is not None and len(found) < self.num_frames and found.dtype.kind not in "fiub":
+            raise DatasetError(f"{self.source}: {self.name}: got actions of {found.dtype}, expected numbers")
         return found
 
     @property

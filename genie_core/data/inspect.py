@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict
 
 from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset, Format, ReadOptions, Sources, Survey
 from genie_core.data.episode import Episode
+from genie_core.data.findings import Finding, action_findings, picture_findings, time_findings, told
+from genie_core.data.frames.content import PictureWatch
 from genie_core.data.frames.convention import Colour, Convention
+from genie_core.data.inspect_pictures import sample_findings
 from genie_core.data.labelled.reading import open_labelled
 from genie_core.data.labelled.schema import is_labelled
 from genie_core.data.opening import find_sources, merged_options, survey_dataset
@@ -135,7 +138,10 @@ def _labelled_by(sources: Sources) -> tuple[str, ...]:
 
 
 def _inspect_episodes(report: DatasetReport, survey: Survey, dataset: Dataset, thorough: bool) -> DatasetReport:
-    episodes = tuple(_inspect_episode(episode, thorough) for episode in dataset.episodes)
+    found: list[tuple[str, Finding]] = []
+    episodes = tuple(_inspect_episode(episode, thorough, found) for episode in dataset.episodes)
+    if not thorough:
+        found += sample_findings(dataset.episodes)
     rates = {episode.fps for episode in episodes if episode.frames is not None}
     fps = next(iter(rates)) if len(rates) == 1 else None
     obstacles = (*report.obstacles, *_obstacles(episodes))
@@ -151,15 +157,16 @@ def _inspect_episodes(report: DatasetReport, survey: Survey, dataset: Dataset, t
             "frames": sum(episode.frames or 0 for episode in episodes),
             "can_label": not obstacles,
             "obstacles": obstacles,
-            "warnings": (*report.warnings, *_warnings(dataset, episodes)),
+            "warnings": (*report.warnings, *_warnings(episodes), *told(found, len(episodes))),
             "episodes": episodes,
         }
     )
 
 
-def _inspect_episode(episode: Episode, thorough: bool) -> EpisodeReport:
+def _inspect_episode(episode: Episode, thorough: bool, found: list[tuple[str, Finding]]) -> EpisodeReport:
+    """Describe one episode; if `thorough` every frame is read, and what is odd about it added to `found`."""
     try:
-        frames = sum(len(chunk) for chunk in episode.chunks(16)) if thorough else episode.num_frames
+        frames = _look_at_all(episode, found) if thorough else episode.num_frames
         return EpisodeReport(
             name=episode.name,
             frames=frames,
@@ -170,6 +177,17 @@ def _inspect_episode(episode: Episode, thorough: bool) -> EpisodeReport:
         )
     except DatasetError as error:
         return EpisodeReport(name=episode.name, problem=str(error))
+
+
+def _look_at_all(episode: Episode, found: list[tuple[str, Finding]]) -> int:
+    watch = PictureWatch()
+    for chunk in episode.chunks(16):
+        watch.add(chunk)
+    if len(watch.seen.blank) < 2:
+        return len(watch.seen.blank)
+    findings = [*picture_findings(watch.seen, episode.fps), *time_findings(episode), *action_findings(episode)]
+    found += [(episode.name, finding) for finding in findings]
+    return len(watch.seen.blank)
 
 
 def _too_short(frames: int) -> str:
@@ -189,7 +207,7 @@ def _obstacles(episodes: Sequence[EpisodeReport]) -> list[str]:
     return obstacles
 
 
-def _warnings(dataset: Dataset, episodes: Sequence[EpisodeReport]) -> list[str]:
+def _warnings(episodes: Sequence[EpisodeReport]) -> list[str]:
     warnings = [
         f"{episode.name} {episode.problem}" for episode in episodes if episode.problem and episode.frames is not None
     ]
@@ -204,11 +222,6 @@ def _warnings(dataset: Dataset, episodes: Sequence[EpisodeReport]) -> list[str]:
         warnings.append(
             f"frame sizes differ: {named}: each episode is resized to the model's size by itself, so shapes may differ"
         )
-    for episode, report in zip(dataset.episodes, episodes, strict=True):
-        if report.frames is not None and getattr(episode.reader, "is_uneven", False):
-            warnings.append(
-                f"{episode.name}: frames are not evenly spaced in time: a step is a number of frames, not a time"
-            )
     return warnings
 
 

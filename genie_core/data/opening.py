@@ -110,7 +110,7 @@ def open_dataset(
     if check and survey.dataset.format in ROBOMIMIC_LAYOUT and isinstance(survey.dataset.path, Path):
         for episode in survey.dataset.episodes:
             _ = episode.num_frames  # raises if the demo is malformed
-    return replace(survey.dataset, facts=survey.facts)
+    return replace(survey.dataset, facts=survey.facts, warnings=survey.warnings)
 
 
 def merged_options(options: ReadOptions | None, camera: str | None, fps: float | None) -> ReadOptions:

@@ -89,6 +89,26 @@ def make_video(
     return path
 
 
+def make_held_video(path: Path, frames: int = 12, held_ms: int = 4000) -> Path:
+    """A video of 10 frames/s whose last frame is shown for `held_ms`: of a recorder whose scene came to rest."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.options = {"bf": "0"}
+        stream.codec_context.time_base = Fraction(1, 1000)
+        packets = []
+        for index, frame_HWC in enumerate(make_frames(frames, 48, 64)):
+            frame = VideoFrame.from_ndarray(frame_HWC, format="rgb24")
+            frame.pts, frame.time_base = 100 * index, Fraction(1, 1000)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        packets[-1].duration = held_ms
+        for packet in packets:
+            container.mux(packet)
+    return path
+
+
 def make_label_model(codes: int = 8, latent_dim: int = 4, bundle_id: str = "b" * 64) -> LabelModel:
     """A model as labels know it; `codes` differ in their first component."""
     codebook = np.zeros((codes, latent_dim), np.float32)

@@ -79,6 +79,7 @@ class ParquetLabelWriter:
             "latent": labels.latent,
             "confidence": labels.confidence,
             "valid": labels.valid,
+            "reason": np.zeros(count, np.uint8) if labels.reason is None else labels.reason,
             DECODED: labels.action,
             "action": action,
             "observation.state": state,
@@ -129,7 +130,9 @@ class ParquetLabels:
         """
         columns = (self._column(name, key) for key in ("code", "latent", "confidence", "valid"))
         decoded = None if self.provenance.action_names is None else self._column(name, DECODED)
-        return Labels(0, *columns, action=decoded)
+        excluded = {episode.name: episode.attrs.excluded for episode in self.provenance.episodes}
+        reason = None if excluded[name] is None else self._column(name, "reason")
+        return Labels(0, *columns, action=decoded, reason=reason)
 
     def array(self, name: str, key: str) -> NDArray[Any] | None:
         """Read a column of an episode, (T,) or (T, D); None where the column is missing or null for this episode."""
@@ -203,6 +206,8 @@ def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
         pa.field("confidence", pa.float32(), nullable=False),
         pa.field("valid", pa.bool_(), nullable=False),
     ]
+    if provenance.leaves_out:
+        fields.append(pa.field("reason", pa.uint8(), nullable=False))
     if action_names is not None:
         numbers = pa.list_(pa.field("item", pa.float32(), nullable=False), len(action_names))
         fields.append(pa.field(DECODED, numbers, nullable=False))

@@ -64,6 +64,11 @@ class LabelledSet:
         decoded = (episode.attrs.aligned_by for episode in self.episodes)
         return next((alignment.action_names for alignment in decoded if alignment is not None), None)
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether any transition of any episode was left out for what its pictures or times show."""
+        return any(episode.attrs.excluded is not None for episode in self.episodes)
+
 
 def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any]:
     """Build the document of JSON types; `exported` is the time of the export, ISO 8601, UTC."""

@@ -12,16 +12,25 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
 from genie_core.data.export.parquet import RobotColumns, write_parquet_labels
 from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, provenance_bytes
 from genie_core.data.export.robomimic import write_robomimic
-from genie_core.data.export.source import DECODED_FEATURE, ExportSource, Hdf5Labels, Robot, open_export_source
+from genie_core.data.export.source import (
+    DECODED_FEATURE,
+    REASON_FEATURE,
+    ExportSource,
+    Hdf5Labels,
+    Robot,
+    open_export_source,
+)
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, Column, FileLimits, camera_key, write_lerobot
 from genie_core.data.frames.convention import Convention
 from genie_core.data.frames.resize import Frames, resize_frames
 from genie_core.data.frames.timing import check_rate
+from genie_core.data.labelled.labels import Labels
 from genie_core.errors import DatasetError
 
 ExportFormat = Literal["lerobot", "parquet", "robomimic"]
@@ -198,6 +207,7 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
                 "latent_action.latent": labels.latent,
                 "latent_action.confidence": labels.confidence,
                 "latent_action.valid": labels.valid,
+                REASON_FEATURE: _reason(labels) if provenance.leaves_out else None,
                 DECODED_FEATURE: labels.action,
                 "action": labels.action if plan.actions == "decoded" else robot.action,
                 _STATE: None if robot.proprioception is None else robot.proprioception.state_TS,
@@ -245,6 +255,7 @@ def _features(
         "latent_action.latent": Column("float32", provenance.model.codebook.shape[1]),
         "latent_action.confidence": Column("float32", 1),
         "latent_action.valid": Column("bool", 1),
+        **({REASON_FEATURE: Column("int64", 1)} if provenance.leaves_out else {}),
         **({} if decoded is None else {DECODED_FEATURE: Column("float32", len(decoded), decoded)}),
     }
 
@@ -292,6 +303,10 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
         if known and None in widths:
             partial.add({"action": "action", "state": _STATE}[key])
     return RobotColumns(columns["action"], columns["state"], frozenset(partial)), names
+
+
+def _reason(labels: Labels) -> NDArray[np.uint8]:
+    return np.zeros(len(labels), np.uint8) if labels.reason is None else labels.reason
 
 
 def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:

@@ -30,6 +30,9 @@ from genie_core.errors import DatasetError
 DECODED_FEATURE = "latent_action.action"
 """LeRobot feature of the actions decoded by an alignment."""
 
+REASON_FEATURE = "latent_action.reason"
+"""The LeRobot feature that says why transitions were left out, where any were."""
+
 _OWN_FRAMES = frozenset({"link", "copy", "in_place"})
 """Frames modes in which a labelled file has the source's frames at full size."""
 
@@ -285,6 +288,8 @@ class LeRobotStore:
             for key in ("latent_action", "latent_action.latent", "latent_action.confidence", "latent_action.valid")
         )
         decoded = None if self.provenance.action_names is None else self._feature(name, DECODED_FEATURE)
+        excluded = {episode.name: episode.attrs.excluded for episode in self.provenance.episodes}
+        reason = None if excluded[name] is None else self._feature(name, REASON_FEATURE).ravel().astype(np.uint8)
         return Labels(
             0,
             code.astype(np.uint16),
@@ -292,6 +297,7 @@ class LeRobotStore:
             confidence.astype(np.float32),
             valid.astype(np.bool_),
             action=None if decoded is None else decoded.reshape(len(code), -1).astype(np.float32),
+            reason=reason,
         )
 
     def episode(self, name: str) -> Episode:
@@ -350,4 +356,4 @@ def _open_lerobot(path: Path) -> LeRobotStore:
     return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
 
-__all__ = ["DECODED_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]
+__all__ = ["DECODED_FEATURE", "REASON_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from genie_core.errors import DatasetError
+
+GAP = 1.5
+"""How many times the usual interval two frames must be apart to have a gap between them; likewise transitions."""
+
+_ROUNDING = 0.05
+"""Relative difference between average and usual interval that rounded times explain."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,45 @@ def resolve_step(fps: float | None, model_fps: float, step: int | None = None) -
     return Step(nearest, fps / nearest)
 
 
+def uneven_words(times_s: NDArray[np.float64] | None) -> str | None:
+    """Describe how frames at `times_s`, (T,) seconds, are not evenly spaced in time; None if they are, or unknown."""
+    if times_s is None or len(times_s) < 3:
+        return None
+    intervals_s = np.diff(times_s)
+    usual_s = float(np.median(intervals_s))
+    if usual_s <= 0:
+        return None
+    gaps = np.flatnonzero(intervals_s > GAP * usual_s)
+    if len(gaps):
+        longest = int(intervals_s.argmax())
+        return (
+            f"frames are not evenly spaced in time: {len(gaps)} gap{'s' if len(gaps) > 1 else ''}, the longest of "
+            f"{intervals_s[longest]:.3g} s after frame {longest} (others are {usual_s:.3g} s apart); "
+            "transitions across a gap are not labelled"
+        )
+    if intervals_s.min() < usual_s / GAP:
+        return (
+            f"frames are not evenly spaced in time: {intervals_s.min():.3g} to {intervals_s.max():.3g} s apart, "
+            f"{usual_s:.3g} s as a rule: a step is a number of frames, not a time"
+        )
+    return None
+
+
+def rate_of(times_s: NDArray[np.float64]) -> float | None:
+    """Return the frame rate of frames at `times_s`, (T,) seconds; None if they are too few, or do not increase.
+
+    It is that of the usual interval, the median, where gaps move the average more than 5 % away from it; otherwise the
+    average, since times are often rounded.
+    """
+    if len(times_s) < 2 or not times_s[-1] > times_s[0]:
+        return None
+    average = float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+    usual_s = float(np.median(np.diff(times_s)))
+    if usual_s <= 0 or abs(average * usual_s - 1) <= _ROUNDING:
+        return average
+    return 1 / usual_s
+
+
 def is_rate(fps: float) -> bool:
     """Whether `fps` can be a frame rate: finite and above 0."""
     return math.isfinite(fps) and fps > 0
@@ -65,4 +113,4 @@ def check_rate(name: str, fps: float) -> None:
         raise DatasetError(f"{name}: got {fps:g}, expected a number of frames a second above 0")
 
 
-__all__ = ["Step", "check_rate", "is_rate", "resolve_step"]
+__all__ = ["GAP", "Step", "check_rate", "is_rate", "rate_of", "resolve_step", "uneven_words"]

@@ -50,6 +50,7 @@ class Manifest(BaseModel):
         precision: number format that the networks compute in.
         transport: ``jpeg`` if frames are sent to the model as JPEG.
         alignment_id: SHA-256 of the alignment that decodes the robot's actions; None: none does.
+        frozen: ``kept`` if transitions of frozen pictures are labelled all the same.
 
     """
 
@@ -72,6 +73,7 @@ class Manifest(BaseModel):
     transport: Literal["jpeg"] | None = None
     alignment_id: str | None = None
     auto_steps: tuple[tuple[float | None, int], ...] | None = None
+    frozen: Literal["kept"] | None = None
 
     def difference(self, wanted: Self) -> str | None:
         """Describe the first field in which this manifest differs from `wanted`; None if they agree."""

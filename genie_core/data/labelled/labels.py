@@ -19,8 +19,8 @@ Density = Literal["dense", "strided"]
 class Labels:
     """Latent actions of the consecutive frames start .. start + T - 1; the label at t describes x_t -> x_{t+step}.
 
-    Where `valid` is False (the last `step` frames of an episode; with ``strided`` also those in between) the other
-    arrays are zero: a transition that does not exist gets no label.
+    Where `valid` is False (the last `step` frames of an episode; with ``strided`` also those in between; transitions
+    left out, as `reason` says) the other arrays are zero: a transition that does not exist gets no label.
 
     Attributes:
         start: index in the episode of the first frame described.
@@ -29,6 +29,8 @@ class Labels:
         confidence: (T,) float32 in [0, 1]: (d2 - d1) / (d2 + d1) of the distances to the nearest two codes.
         valid: (T,) bool.
         action: (T, A) float32, the robot's action over each transition; None unless an alignment has decoded it.
+        reason: (T,) uint8, why a transition that there is got no label; 0: it did, or there is none. None: none was
+            left out. See `genie_core.data.labelled.exclusion`.
 
     """
 
@@ -38,6 +40,7 @@ class Labels:
     confidence: NDArray[np.float32]
     valid: NDArray[np.bool_]
     action: NDArray[np.float32] | None = field(default=None, kw_only=True)
+    reason: NDArray[np.uint8] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.code)
@@ -49,6 +52,8 @@ class Labels:
             )
         if self.action is not None and (self.action.ndim, len(self.action)) != (2, n):
             raise ValueError(f"labels disagree: code {self.code.shape}, action {self.action.shape}")
+        if self.reason is not None and self.reason.shape != (n,):
+            raise ValueError(f"labels disagree: code {self.code.shape}, reason {self.reason.shape}")
 
     def __len__(self) -> int:
         return len(self.code)
@@ -76,6 +81,7 @@ class Labels:
         actions = [p.action for p in parts if p.action is not None]
         if actions and len(actions) != len(parts):
             raise ValueError(f"{len(actions)} of {len(parts)} parts have actions, expected all or none")
+        reasons = [np.zeros(len(p), np.uint8) if p.reason is None else p.reason for p in parts]
         return Labels(
             parts[0].start,
             np.concatenate([p.code for p in parts]),
@@ -83,6 +89,7 @@ class Labels:
             np.concatenate([p.confidence for p in parts]),
             np.concatenate([p.valid for p in parts]),
             action=np.concatenate(actions) if actions else None,
+            reason=np.concatenate(reasons) if any(p.reason is not None for p in parts) else None,
         )
 
 

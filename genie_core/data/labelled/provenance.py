@@ -184,6 +184,9 @@ class Provenance(_Attributes):
         alignment: name of the alignment that decoded the robot's actions; None: none were decoded.
         alignment_id: SHA-256 of the alignment's file.
         action_names: names of the A components of an action, a JSON list.
+        excluded: how many transitions got no label for what their pictures or times show, by reason, a JSON object;
+            None: all of them did.
+        frozen: ``kept`` if transitions of frozen pictures were to be labelled all the same; None: they were not.
         created: when labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
         source: file that held the frames, as an absolute path or a URL.
@@ -211,6 +214,8 @@ class Provenance(_Attributes):
     alignment: str | None = None
     alignment_id: str | None = None
     action_names: str | None = None
+    excluded: str | None = None
+    frozen: Literal["kept"] | None = None
     created: str
     tool_version: str
     source: str
@@ -264,6 +269,7 @@ _OF_THE_LABELS = (
     "upside_down",
     "precision",
     "transport",
+    "frozen",
 )
 _OF_THE_SOURCE = ("source_size", "source_mtime_ns")
 

@@ -2,6 +2,7 @@
 
     <demo>/latent_actions/{code (T,), latent (T, D), confidence (T,), valid (T,)}    attributes: `Provenance`
     <demo>/latent_actions/action (T, A)                  if an alignment decoded the robot's actions
+    <demo>/latent_actions/reason (T,)                    if transitions were left out
     /latent_action_model/codebook (codes, D)                                        attributes: `FileProvenance`
 
 The model's group is at the root because robomimic takes every key of ``data`` for a demo.
@@ -36,6 +37,8 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
     group["valid"] = labels.valid.astype(np.bool_, copy=False)
     if labels.action is not None:
         group["action"] = labels.action.astype(np.float32, copy=False)
+    if labels.reason is not None:
+        group["reason"] = labels.reason.astype(np.uint8, copy=False)
     if frames_sha256 is not None:
         group.attrs[FRAMES_CHECKSUM] = frames_sha256
     seal(group)
@@ -47,7 +50,8 @@ def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
     group = demo[LABEL_GROUP]
     try:
         arrays = (group[key][()] for key in ("code", "latent", "confidence", "valid"))
-        labels = Labels(0, *arrays, action=None if attrs.alignment_id is None else group["action"][()])
+        action = None if attrs.alignment_id is None else group["action"][()]
+        labels = Labels(0, *arrays, action=action, reason=None if attrs.excluded is None else group["reason"][()])
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{group.file.filename}: {group.name}: not the labels that Genie writes: {error}") from error
     return labels, attrs

@@ -21,6 +21,7 @@ from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import Step, resolve_step
 from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
 from genie_core.data.labelled.checksum import is_intact
+from genie_core.data.labelled.exclusion import counted
 from genie_core.data.labelled.journal import Journal, Manifest
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
@@ -67,6 +68,7 @@ class LabelWriter:
         frames: FramesMode | None = None,
         transport: Transport = "raw",
         alignment: LabelAlignment | None = None,
+        keep_frozen: bool = False,
         existing: Existing = "refuse",
         created: datetime | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class LabelWriter:
             frames: where the output keeps frames; None: ``link`` for HDF5 sources, ``model`` for all others.
             transport: how frames are sent to the model.
             alignment: alignment that decodes the robot's actions; None: none.
+            keep_frozen: whether transitions of frozen pictures are labelled too; recorded with the labels.
             existing: what to do if the output already exists (in place: carries labels).
             created: creation time to record; None: now.
 
@@ -97,6 +100,7 @@ class LabelWriter:
         self._density: Density = density
         self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
         self._alignment = alignment
+        self._frozen: Literal["kept"] | None = "kept" if keep_frozen else None
         self._existing: Existing = existing
         self._may_exist = False
         self._frames: FramesMode = frames or default_frames(dataset)
@@ -164,7 +168,7 @@ class LabelWriter:
             labels = part.complete_labels()
             if isinstance(episode.source, Path):  # sources behind URLs are checked at the end only
                 self._check_source(episode.source)
-            computed = attrs.model_copy(update={"computation": part.computation})
+            computed = attrs.model_copy(update={"computation": part.computation, "excluded": counted(labels)})
             with atomic.writing() as file:
                 write_labels(file, labels, computed, part.frames_sha256)
         self._stored[episode.name] = StoredLabels(path, "/")
@@ -316,6 +320,7 @@ class LabelWriter:
             precision=self._model.computation.precision,
             transport=self._transport,
             alignment_id=self._alignment and self._alignment.alignment_id,
+            frozen=self._frozen,
             source=str(self._dataset.path.resolve()),
         )
 
@@ -343,6 +348,7 @@ class LabelWriter:
             upside_down=episode.convention.upside_down or None,
             frames_path=self._dataset.options.frames_path,
             actions_path=episode.actions_path,
+            frozen=self._frozen,
             created=self._created,
             tool_version=__version__,
             source=str(episode.source.resolve()),

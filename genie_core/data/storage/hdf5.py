@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import re
@@ -9,13 +10,15 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 
 from genie_core.data.storage.atomic import failures_named, new_file, write_error
+from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
@@ -31,25 +34,85 @@ def read_hdf5(path: SourcePath) -> Iterator[h5py.File]:
         DatasetError: `path` is missing, truncated, damaged or not HDF5, or a read inside the block fails.
 
     """
+    _load_filters()
     try:
         with h5py.File(local_file(path), "r") as file:
             yield file
     except OSError as error:
-        raise DatasetError(f"{path}: {_reason(error)}") from error
+        raise DatasetError(f"{path}: {_reason(local_file(path), error)}") from error
 
 
-def _reason(error: OSError) -> str:
+@cache
+def _load_filters() -> None:
+    """Make the filters of hdf5plugin known to HDF5, if it is installed."""
+    with suppress(ImportError):
+        importlib.import_module("hdf5plugin")
+
+
+def check_sources(dataset: h5py.Dataset, where: str) -> None:
+    """Raise DatasetError if a dataset is made of other files and one is missing: HDF5 would read zeros in its place."""
+    place = Path(dataset.file.filename).parent
+    if dataset.is_virtual:
+        for source in dataset.virtual_sources():
+            if source.file_name != "." and "%" not in source.file_name:  # % stands for the number of a block
+                _check_source(dataset, place, source.file_name, source.dset_name, where)
+    for name, _, _ in dataset.external or ():
+        if not any((folder / name).is_file() for folder in (place, Path())):
+            raise DatasetError(f"{where}: {dataset.name} lies in {name}, which is not there (looked in {place})")
+
+
+def _check_source(dataset: h5py.Dataset, place: Path, name: str, inner: str, where: str) -> None:
+    there = next((folder / name for folder in (place, Path()) if (folder / name).is_file()), None)
+    what = f"{where}: {dataset.name} is a virtual dataset, made of `{inner}` in {name}"
+    if there is None:
+        raise DatasetError(
+            f"{what}, which is not there (looked in {place}): HDF5 would read zeros: put it back, or copy the data"
+        )
+    try:
+        with h5py.File(there, "r") as file:
+            if "%" not in inner and file.get(inner) is None:
+                raise DatasetError(f"{what}, which holds no such dataset: HDF5 would read zeros")
+    except OSError as error:
+        raise DatasetError(f"{what}, which cannot be opened: {_reason(there, error)}") from error
+
+
+def _reason(path: Path, error: OSError) -> str:
+    """Say why a file cannot be opened or read; whatever is known to be no damage is called by its name."""
     text = str(error)
     truncated = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
+    pointer = lfs_pointer(path)
+    if pointer:
+        return pointer
+    if "required filter" in text or "plugin" in text:
+        found = re.search(r"required filter '([^']*)'", text)
+        named = f" ({found[1]})" if found else ""
+        return (
+            f"its data are compressed with an HDF5 filter that is not installed here{named}: "
+            "`pip install hdf5plugin` brings the usual ones (Blosc, LZ4, Zstandard, bitshuffle)"
+        )
+    if "consistency flags" in text or "already open for write" in text:
+        return (
+            "another program has the file open for writing, or was killed while it had: wait until it has closed it, "
+            f"or if none has, run `h5clear -s {path}`"
+        )
     if truncated:
-        return f"the file is truncated: got {truncated[1]} bytes, expected {truncated[2]} as its header says"
+        return (
+            f"the file is truncated: got {truncated[1]} bytes, expected {truncated[2]} as its header says; "
+            "or another program is still writing it"
+        )
     if "signature not found" in text:
-        return "got something else, expected an HDF5 file"
+        return _no_hdf5(path)
     if "unable to lock file" in text:
         return "another program has the file open for writing"
     if error.errno is not None:
         return os.strerror(error.errno)
     return f"damaged HDF5 file: {text.splitlines()[0]}"
+
+
+def _no_hdf5(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty, expected an HDF5 file; or another program is still writing it"
+    return "got something else, expected an HDF5 file"
 
 
 @contextmanager
@@ -180,4 +243,4 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(signal_number)
 
 
-__all__ = ["AtomicFile", "read_hdf5", "write_hdf5"]
+__all__ = ["AtomicFile", "check_sources", "read_hdf5", "write_hdf5"]

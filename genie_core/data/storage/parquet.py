@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
@@ -143,7 +144,8 @@ class ParquetTable:
                             self._footers[stamp] = file.metadata
                     yield file
         except (pa.ArrowException, OSError) as error:
-            reason = getattr(error, "strerror", None) or f"not a Parquet file, or damaged: {error}"
+            reason = lfs_pointer(local_file(self.path)) or getattr(error, "strerror", None)
+            reason = reason or f"not a Parquet file, or damaged: {error}"
             raise DatasetError(f"{self.path}: {reason}") from error
 
 

@@ -126,8 +126,8 @@ def test_actions_of_several_widths_or_lengths_are_refused(tmp_path: Path) -> Non
     )
     with h5py.File(source, "a") as file:
         del file["data/demo_1/actions"]
-        file["data/demo_1/actions"] = np.zeros((5, 7))
-    refused(labelled.path, ExportPlan("parquet"), r"demo_1: `actions`: got \(5, 7\) float64, .* each of 6 frames")
+        file["data/demo_1/actions"] = np.zeros((4, 7))
+    refused(labelled.path, ExportPlan("parquet"), r"demo_1: `actions`: got \(4, 7\) float64, .* each of 6 frames")
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -62,8 +62,8 @@ def test_an_episode_of_less_rows_than_listed_is_refused(tmp_path: Path) -> None:
 
 def test_a_slice_of_less_video_than_rows_is_refused(tmp_path: Path) -> None:
     path = make_lerobot_v30(tmp_path)
-    edit_table(path / LIST_30, **{f"videos/{TOP}/to_timestamp": [1.2, 1.6, 0.9]})
-    assert refusal(path) == f"{path / VIDEO_30}: episode_000001 has 4 frames there, but 5 rows in {path / DATA_30}"
+    edit_table(path / LIST_30, **{f"videos/{TOP}/to_timestamp": [1.2, 1.5, 0.9]})
+    assert refusal(path) == f"{path / VIDEO_30}: episode_000001 has 3 frames there, but 5 rows in {path / DATA_30}"
 
 
 def test_a_shared_table_that_lacks_rows_is_refused(tmp_path: Path) -> None:

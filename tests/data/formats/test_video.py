@@ -7,8 +7,9 @@ import pytest
 
 from genie_core.data import open_dataset, resize_frames, write_video
 from genie_core.data.formats.video.reader import VideoReader
+from genie_core.data.frames.timing import uneven_words
 from genie_core.errors import DatasetError, RequestError
-from tests.factories.data import make_frames, make_video
+from tests.factories.data import make_frames, make_held_video, make_video
 
 KINDS = {
     "h264.mp4": {"codec": "libx264", "options": {"g": "8"}},
@@ -95,8 +96,36 @@ def test_a_file_of_a_cut_stream_is_counted_by_decoding(tmp_path: Path) -> None:
 
 def test_uneven_frame_times_are_noticed(tmp_path: Path) -> None:
     times = [40 * t + (300 if t > 5 else 0) for t in range(12)]
-    assert VideoReader(make_video(tmp_path / "gap.mkv", times_ms=times)).is_uneven
-    assert not VideoReader(make_video(tmp_path / "even.mkv")).is_uneven
+    gap = VideoReader(make_video(tmp_path / "gap.mkv", times_ms=times))
+    assert "1 gap, the longest of 0.34 s after frame 5" in str(uneven_words(gap.times_s))
+    assert uneven_words(VideoReader(make_video(tmp_path / "even.mkv")).times_s) is None
+
+
+def test_the_rate_of_a_video_with_a_pause_is_that_of_its_usual_interval(tmp_path: Path) -> None:
+    times = [33 * t + (6000 if t > 5 else 0) for t in range(12)]
+    assert VideoReader(make_video(tmp_path / "pause.mkv", times_ms=times)).fps == pytest.approx(1 / 0.033)
+
+
+def test_the_rate_of_a_steady_video_is_the_one_it_states(tmp_path: Path) -> None:
+    times = [round(t * 1000 / 30) for t in range(12)]  # 33, 33, 34 ms
+    reader = VideoReader(make_video(tmp_path / "steady.mkv", fps=30, times_ms=times))
+    assert reader.fps == 30
+
+
+@pytest.mark.parametrize("name", ["hold.mp4", "hold.mkv"])
+def test_a_last_frame_that_is_held_is_not_a_truncated_file(tmp_path: Path, name: str) -> None:
+    reader = VideoReader(make_held_video(tmp_path / name, held_ms=4000))
+    assert (reader.num_frames, reader.fps, len(np.concatenate(list(reader.chunks(8))))) == (12, 10, 12)
+
+
+def test_a_gif_that_holds_its_end_is_read(tmp_path: Path) -> None:
+    times = [100 * t for t in range(12)]
+    path = make_video(tmp_path / "hold.gif", codec="gif", times_ms=times)
+    data = bytearray(path.read_bytes())
+    last = data.rindex(b"\x21\xf9\x04")  # the graphic control of the last picture; its delay in 1/100 s
+    data[last + 4 : last + 6] = (300).to_bytes(2, "little")
+    path.write_bytes(data)
+    assert open_dataset(path).episodes[0].num_frames == 12
 
 
 def test_readers_travel_between_processes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genie_core.data.storage.atomic import failures_named, write_bytes
-from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.storage.hdf5 import check_sources, read_hdf5, write_hdf5
 from genie_core.errors import DatasetError
 from tests.factories.data import make_robomimic
 
@@ -173,3 +173,81 @@ def test_says_that_another_program_writes(tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(DatasetError, match="another program has the file open for writing"):
             open_file(path)
+
+
+def make_virtual(path: Path, source: str = "parts.h5", inner: str = "rgb") -> Path:
+    """A file whose `frames` are a virtual dataset, made of `inner` in `source` beside it."""
+    with h5py.File(path, "w") as file:
+        layout = h5py.VirtualLayout((4, 8), np.uint8)
+        layout[:] = h5py.VirtualSource(source, inner, (4, 8))
+        file.create_virtual_dataset("frames", layout)
+    return path
+
+
+def check_frames(path: Path) -> None:
+    with read_hdf5(path) as file:
+        check_sources(file["frames"], str(path))
+
+
+def test_virtual_datasets_must_have_their_sources(tmp_path: Path) -> None:
+    path = make_virtual(tmp_path / "all.hdf5")
+    with pytest.raises(DatasetError, match=r"made of `rgb` in parts.h5, which is not there \(looked in .*read zeros"):
+        check_frames(path)
+    with h5py.File(tmp_path / "parts.h5", "w") as file:
+        file["other"] = np.ones((4, 8), np.uint8)
+    with pytest.raises(DatasetError, match=r"which holds no such dataset"):
+        check_frames(path)
+    with h5py.File(tmp_path / "parts.h5", "a") as file:
+        file["rgb"] = np.ones((4, 8), np.uint8)
+    check_frames(path)
+    (tmp_path / "parts.h5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DatasetError, match="cannot be opened: a Git LFS pointer"):
+        check_frames(path)
+
+
+def test_external_data_must_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    raw = tmp_path / "frames.raw"
+    raw.write_bytes(bytes(32))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("frames", (4, 8), np.uint8, external=[(str(raw), 0, 32)])
+    check_frames(path)
+    raw.unlink()
+    with pytest.raises(DatasetError, match=r"frames.raw, which is not there"):
+        check_frames(path)
+
+
+def test_data_behind_an_unknown_filter_are_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((4, 4))
+        plan.set_filter(511, h5py.h5z.FLAG_OPTIONAL, (1,))  # a number kept for tests
+        space = h5py.h5s.create_simple((4, 4))
+        dataset = h5py.Dataset(h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_UINT8, space, plan))
+        dataset.id.write_direct_chunk((0, 0), b"abcd")
+    with (
+        pytest.raises(DatasetError, match=r"filter that is not installed here.*pip install hdf5plugin"),
+        read_hdf5(path) as file,
+    ):
+        file["x"][()]
+
+
+def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path: Path) -> None:
+    open_for_writing = tmp_path / "open.hdf5"
+    with h5py.File(tmp_path / "a.hdf5", "w", libver="latest") as file:
+        file["x"] = np.zeros(8)
+        file.flush()
+        open_for_writing.write_bytes((tmp_path / "a.hdf5").read_bytes())
+    with pytest.raises(DatasetError, match=r"has the file open for writing, or was killed.*h5clear -s"):
+        open_file(open_for_writing)
+    (tmp_path / "new.hdf5").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"is empty.*or another program is still writing it"):
+        open_file(tmp_path / "new.hdf5")
+
+
+def test_a_git_lfs_pointer_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DatasetError, match=r"a Git LFS pointer, not the file itself: .*`git lfs pull`"):
+        open_file(path)

@@ -20,7 +20,7 @@ from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
 from genie_core.data.robot import Proprioception, first_known
-from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.hdf5 import check_sources, read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError, RequestError
 
@@ -101,16 +101,14 @@ class Hdf5Reader:
             if not isinstance(found, h5py.Dataset):
                 require_link(holder, key, self.where)
                 return None
+            check_sources(found, self.where)
             values: NDArray[Any] = found[()]
             return values
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """The array `actions_key`. Raises DatasetError unless there is one action per frame."""
-        found = self.array(self.actions_key)
-        if found is not None and found.shape[:1] != (self.num_frames,):
-            raise DatasetError(f"{self.where}: got actions of shape {found.shape} for {self.num_frames} frames")
-        return found
+        """The array `actions_key`."""
+        return self.array(self.actions_key)
 
     @property
     def proprioception(self) -> Proprioception | None:
@@ -135,6 +133,7 @@ class Hdf5Reader:
                     f"`{holder or '/'}` holds {', '.join(group) or 'nothing'}" if group else f"no `{holder}` either"
                 )
                 raise DatasetError(f"{self.where}: has no frames at `{self.frames}`; {beside}")
+            check_sources(dataset, self.where)
             yield dataset
 
     def _storage_of(self, dataset: h5py.Dataset) -> Storage:

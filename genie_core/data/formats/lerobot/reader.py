@@ -6,6 +6,7 @@ Frames and rows of an episode must match the number that its dataset lists; othe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.formats.lerobot.meta import INFO, Entry, LeRobotMeta
-from genie_core.data.formats.video.reader import VideoReader, are_uneven
+from genie_core.data.formats.video.reader import VideoReader
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames
-from genie_core.data.frames.timing import is_rate
+from genie_core.data.frames.timing import is_rate, rate_of
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath
 from genie_core.data.storage.parquet import ParquetTable
@@ -48,8 +49,8 @@ class Pictures(Protocol):
         """Frames a second as stored; None if unknown."""
 
     @property
-    def is_uneven(self) -> bool:
-        """Whether intervals between frames are known to differ by more than half."""
+    def times_s(self) -> NDArray[np.float64] | None:
+        """(T,) times of the frames; None if unknown."""
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
         """Yield frames start .. stop - 1, `size` at a time."""
@@ -127,10 +128,15 @@ class EpisodeRows:
 
 @dataclass(frozen=True)
 class VideoPictures:
-    """Frames in a video: all of it, or those shown between two times, seconds from its start."""
+    """Frames in a video: all of it, or those shown between two times, seconds from its start.
+
+    `length` is the number of frames that the dataset lists: some writers end an episode at the time of its last frame,
+    not after it.
+    """
 
     video: VideoReader
     between_s: tuple[float, float] | None
+    length: int
 
     @property
     def path(self) -> SourcePath:
@@ -149,14 +155,15 @@ class VideoPictures:
 
     @property
     def fps(self) -> float | None:
-        """Average rate of the episode's own frames; the header of a joined video may be wrong."""
-        times_s = self._times_s
-        return self.video.fps if times_s is None else _rate(times_s)
+        """Rate of the episode's own frames; the header of a joined video may be wrong."""
+        times_s = self.times_s
+        return self.video.fps if times_s is None else rate_of(times_s)
 
     @property
-    def is_uneven(self) -> bool:
-        """Whether the episode's own frames are unevenly spaced."""
-        return self._times_s is not None and are_uneven(self._times_s)
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Times of the episode's own frames, from the start of the video."""
+        times_s = self.video.times_s
+        return None if times_s is None else times_s[self._span.start : self._span.stop]
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
         """Yield frames start .. stop - 1, decoded from the key frame before them."""
@@ -174,12 +181,10 @@ class VideoPictures:
         # Start and end are sums of rounded lengths: half a frame early, no frame is mistaken for its neighbour.
         early_s = np.median(np.diff(times_s)) / 2 if len(times_s) > 1 else 0.0
         start, stop = np.searchsorted(times_s, np.array(self.between_s) - early_s).tolist()
+        ends_at_last = stop < len(times_s) and abs(times_s[stop] - self.between_s[1]) <= early_s
+        if stop - start == self.length - 1 and ends_at_last:
+            stop += 1
         return range(start, stop)
-
-    @property
-    def _times_s(self) -> NDArray[np.float64] | None:
-        times_s = self.video.times_s
-        return None if times_s is None else times_s[self._span.start : self._span.stop]
 
 
 @dataclass(frozen=True)
@@ -209,13 +214,11 @@ class ImagePictures:
     def fps(self) -> float | None:
         """Frame rate from the column `timestamp`; None if there is none, or only one frame."""
         times_s = self.rows.array("timestamp")
-        return None if times_s is None else _rate(times_s)
+        return None if times_s is None else rate_of(times_s.ravel().astype(np.float64))
 
     @property
-    def is_uneven(self) -> bool:
-        """Whether times in the column `timestamp` are unevenly spaced."""
-        times_s = self.rows.array("timestamp")
-        return times_s is not None and are_uneven(times_s.astype(np.float64))
+    def times_s(self) -> None:
+        """None beside those of the rows."""
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
         """Yield frames start .. stop - 1."""
@@ -247,13 +250,6 @@ class ImagePictures:
 
     def _where(self, number: int) -> str:
         return f"{self.path}: {self.rows.entry.name}: frame {number} of {self.camera}"
-
-
-def _rate(times_s: NDArray[np.float64]) -> float | None:
-    """Return the frame rate of frames shown at `times_s`, (T,); None if they are too few, or do not increase."""
-    if len(times_s) < 2 or not times_s[-1] > times_s[0]:
-        return None
-    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
 
 
 @dataclass(frozen=True)
@@ -293,10 +289,28 @@ class LeRobotReader:
             )
         return self.file_fps
 
+    @cached_property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Times of the frames, as far apart as the video or the column `timestamp` says, whichever says more.
+
+        Intervals are in parts of the usual one, which is 1 / fps: columns of other units, and rounded, are about.
+        """
+        spaced = []
+        for times_s in (self.pictures.times_s, self._row_times):
+            spacing = None if times_s is None else _spacing(times_s)
+            if spacing is not None and len(spacing) == self.num_frames - 1:
+                spaced.append(spacing)
+        if not spaced:
+            return None
+        usual_s = 1 / self.file_fps if self.file_fps is not None and is_rate(self.file_fps) else 1.0
+        return np.concatenate([[0.0], np.cumsum(np.max(spaced, axis=0)) * usual_s])
+
     @property
-    def is_uneven(self) -> bool:
-        """Whether intervals between frames are known to differ by more than half."""
-        return self.num_frames > 1 and self.pictures.is_uneven
+    def _row_times(self) -> NDArray[np.float64] | None:
+        with suppress(DatasetError):  # frames are found without it
+            times_s = self.rows.array("timestamp")
+            return None if times_s is None else times_s.ravel().astype(np.float64)
+        return None
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
@@ -344,6 +358,16 @@ class LeRobotReader:
         return span
 
 
+def _spacing(times_s: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the intervals between times, (T - 1,), in parts of the usual one; None if they make no sense."""
+    intervals_s = np.diff(times_s)
+    usual_s = float(np.median(intervals_s)) if len(intervals_s) else 0.0
+    if not np.isfinite(intervals_s).all() or usual_s <= 0 or intervals_s.min() < 0:
+        return None
+    spacing: NDArray[np.float64] = intervals_s / usual_s
+    return spacing
+
+
 def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
     """Yield the reader of each of the dataset's entries, without opening files.
 
@@ -363,7 +387,7 @@ def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
         if feature.dtype == "image":
             pictures = ImagePictures(rows, camera)
         else:
-            pictures = VideoPictures(video(meta.video_file(entry, camera)), meta.between_s(entry, camera))
+            pictures = VideoPictures(video(meta.video_file(entry, camera)), meta.between_s(entry, camera), entry.length)
         yield LeRobotReader(meta.path / INFO, entry, rows, pictures, meta.info.fps, feature.frame_size)
 
 

@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
@@ -83,7 +84,10 @@ def index_records(path: SourcePath) -> RecordIndex:
                     position += _HEADER.size + length + _FOOTER.size
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from error
-    if damage:
+    pointer = lfs_pointer(local_file(path)) if damage and not spans else None
+    if pointer:
+        damage = f"{path}: {pointer}"
+    elif damage:
         damage = f"{path}: record {len(spans)}, at byte {position} of {size}: {damage}"
     return RecordIndex(path, np.array(spans, np.int64).reshape(-1, 2), damage)
 

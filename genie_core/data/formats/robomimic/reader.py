@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
 from genie_core.data.robot import Proprioception, first_known
-from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.hdf5 import check_sources, read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
@@ -191,6 +191,7 @@ class RobomimicReader:
         with self._open() as demo:
             dataset = demo.get(key)
             if isinstance(dataset, h5py.Dataset):
+                check_sources(dataset, self._where)
                 values: NDArray[Any] = dataset[()]
                 return values
             require_link(demo, key, self._where)
@@ -238,6 +239,7 @@ class RobomimicReader:
         problem = frames_problem(dataset.shape, dataset.dtype)
         if problem:
             raise DatasetError(f"{self._where}: obs/{self.camera}: {problem}")
+        check_sources(dataset, self._where)
         return dataset
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
-from genie_core.data.frames.timing import is_rate
+from genie_core.data.frames.timing import is_rate, rate_of
+from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
@@ -32,6 +33,10 @@ VIDEO_CAMERA = "video"
 
 _TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpegts"})
 """Containers that store presentation times. For others (AVI) FFmpeg guesses them, and frames are found by counting."""
+
+
+_RATE_TOLERANCE = 0.05
+"""Relative difference from the rate of the usual interval up to which the stated rate is taken."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,18 @@ class VideoReader:
 
     @property
     def fps(self) -> float | None:
-        """Average frames a second, according to the file or its timestamps."""
-        return self._header.fps
+        """Frames a second: the average that the file states, unless that is not what its timestamps say: `rate_of`."""
+        usual = None if self.times_s is None else rate_of(self.times_s)
+        stated = self._header.fps
+        if usual is not None and (stated is None or abs(stated / usual - 1) > _RATE_TOLERANCE):
+            return usual
+        return stated
 
     @property
     def times_s(self) -> NDArray[np.float64] | None:
         """Presentation times, (T,) seconds in order; None if timestamps do not identify the frames."""
         timestamps = self._index.timestamps
         return None if timestamps is None else timestamps * self._index.tick_s
-
-    @property
-    def is_uneven(self) -> bool:
-        """Whether intervals between frames are known to differ by more than half."""
-        return self.times_s is not None and are_uneven(self.times_s)
 
     @cached_property
     def _header(self) -> _Header:
@@ -200,7 +204,7 @@ class VideoReader:
         Raises DatasetError if the file ends before its header's length.
         """
         timestamps: list[int | None] = []
-        last: float = 0.0
+        last, held_s = 0.0, 0.0
         is_regular = True
         for packet in container.demux(stream):
             if not packet.size:
@@ -210,17 +214,18 @@ class VideoReader:
             is_regular &= not packet.is_discard and (packet.is_keyframe or bool(timestamps))
             timestamps.append(packet.pts)
             time = packet.pts if packet.pts is not None else packet.dts
-            if time is not None and stream.time_base is not None:
-                last = max(last, float(time * stream.time_base))
-        self._check_length(_promised_seconds(container, stream), last, len(timestamps))
+            if time is not None and stream.time_base is not None and float(time * stream.time_base) >= last:
+                last, held_s = float(time * stream.time_base), float((packet.duration or 0) * stream.time_base)
+        self._check_length(_promised_seconds(container, stream), last, held_s, len(timestamps))
         if container.format.name == "gif" and not _ends_as_gif(local_file(self.path)):
             raise DatasetError(f"{self.path}: the file is truncated: the mark that ends a GIF is missing")
         return timestamps, is_regular
 
-    def _check_length(self, promised_s: float | None, last_s: float, num_frames: int) -> None:
+    def _check_length(self, promised_s: float | None, last_s: float, held_s: float, num_frames: int) -> None:
+        """Raise DatasetError if the frames end before the header says; the last may be `held_s` seconds long."""
         if promised_s is None or num_frames < 2:
             return
-        interval_s = last_s / (num_frames - 1)
+        interval_s = max(held_s, last_s / (num_frames - 1))
         missing_s = promised_s - last_s - interval_s
         if missing_s > max(promised_s / 10, 3 * interval_s):
             raise DatasetError(
@@ -262,16 +267,18 @@ class VideoReader:
                 stream.thread_type = "AUTO"
                 yield container, stream
         except av.error.FFmpegError as error:
-            what = "" if isinstance(error, OSError) else "not a video, or truncated or damaged: "
-            raise DatasetError(f"{self.path}: {what}{error.strerror or error}") from error
+            raise DatasetError(f"{self.path}: {_reason(local_file(self.path), error)}") from error
 
 
-def are_uneven(times_s: NDArray[np.float64]) -> bool:
-    """Return whether the intervals between frames shown at `times_s`, (T,), differ by more than half."""
-    if len(times_s) < 3:
-        return False
-    intervals = np.diff(times_s)
-    return bool(intervals.max() > 1.5 * np.median(intervals))
+def _reason(path: Path, error: av.error.FFmpegError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    pointer = lfs_pointer(path)
+    if pointer:
+        return pointer
+    if path.stat().st_size == 0:
+        return "not a video: the file is empty"
+    return f"not a video, or truncated or damaged: {error.strerror or error}"
 
 
 def _promised_seconds(container: InputContainer, stream: VideoStream) -> float | None:
@@ -290,4 +297,4 @@ def _ends_as_gif(path: Path) -> bool:
         return file.read().rstrip(b"\0").endswith(b";")
 
 
-__all__ = ["VIDEO_CAMERA", "VideoReader", "are_uneven"]
+__all__ = ["VIDEO_CAMERA", "VideoReader"]
