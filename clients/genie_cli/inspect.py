@@ -83,7 +83,8 @@ def _print_report(report: DatasetReport, reading: ReadOptions) -> None:
 
 def _pictures(report: DatasetReport) -> str:
     way = "upside down, turned over when read" if report.upside_down else "taken to be the right way up"
-    return f"stored as {report.colour.upper()}, {way}"
+    turned = "" if report.rotate is None else f", turned by {report.rotate} degrees clockwise as you said"
+    return f"stored as {report.colour.upper()}, {way}{turned}"
 
 
 def _verdict(report: DatasetReport, reading: ReadOptions) -> str:

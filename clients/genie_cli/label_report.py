@@ -35,6 +35,8 @@ def print_report(report: LabelReport) -> None:
         words = None if report.auto_steps else step_warning(report.model, step)
         if words is not None:
             console.print(f"[yellow]warning:[/] {words}")
+    for note in report.notes:
+        console.print(f"[cyan]note:[/] {escape(note)}", soft_wrap=True)
     for warning in report.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     console.print(f"wrote {report.output}", soft_wrap=True, markup=False)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from genie_core.data import Colour, ReadOptions
+from genie_core.data.frames.turning import Rotation
 
 _PANEL = "Description of the data, where the files do not give it, or give it wrongly"
 _PARAMETER = "reading"
@@ -71,6 +72,12 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
     "fps": (float, ("--fps",), (), "Frames a second of the data."),
     "colour": (Colour, ("--colour",), (), "Channel order of the stored pictures."),
     "flip": (bool, ("--flip/--no-flip",), (), "Whether the stored pictures are upside down."),
+    "rotate": (
+        Rotation,
+        ("--rotate",),
+        (),
+        "Degrees clockwise by which to turn the pictures upright, if the camera was mounted sideways.",
+    ),
     "frames_path": (
         str,
         ("--frames-path",),

@@ -146,9 +146,14 @@ class LabelReport:
             self.excluded.update({REASONS[code]: int((labels.reason == code).sum()) for code in REASONS})
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the files say that reading acted on, a sentence each."""
+        return tuple(told((found for found in self.findings if found[1].is_note), self.episodes))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the data and these labels, a sentence each."""
-        said = list(told(self.findings, self.episodes))
+        said = list(told((found for found in self.findings if not found[1].is_note), self.episodes))
         counts = {reason: count for reason, count in self.excluded.items() if count}
         if counts:
             words = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())

@@ -30,7 +30,7 @@ from genie_core.data import (
     Transport,
     resize_frames,
 )
-from genie_core.data.findings import Finding, picture_findings, time_findings
+from genie_core.data.findings import Finding, note_findings, picture_findings, time_findings
 from genie_core.data.frames.content import PictureWatch
 from genie_core.data.labelled.exclusion import exclusions, without
 from genie_core.errors import DatasetError, ModelError
@@ -160,7 +160,7 @@ class BulkRun:
             with self._lock:
                 part.computed_as(stream.provenance.computation)
                 part.add_labels(whole)
-        findings = (*picture_findings(watch.seen, episode.fps), *time_findings(episode))
+        findings = (*note_findings(episode), *picture_findings(watch.seen, episode.fps), *time_findings(episode))
         return Done(whole, stream.summary.timing, findings)
 
     def _without_excluded(self, episode: Episode, labels: Labels, watch: PictureWatch) -> Labels:

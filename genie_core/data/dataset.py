@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from genie_core.data.episode import Episode
 from genie_core.data.frames.convention import Colour, Convention
 from genie_core.data.frames.timing import check_rate
+from genie_core.data.frames.turning import Rotation
 from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
 
@@ -58,6 +59,7 @@ class ReadOptions:
         fps: frames a second, above 0.
         colour: order of the channels in the stored pictures (of JPEG and PNG, as their standards decode them).
         flip: whether stored pictures are upside down; reading turns them over.
+        rotate: by how many degrees clockwise reading turns pictures, beyond what their files ask for.
         frames_path: where an HDF5 file in an unknown layout has its frames: a path in the file, ``*`` for any name.
         actions_path: where it has its actions; each ``*`` takes the value that it has in `frames_path`. In formats of
             `NAMED_ACTIONS` the name of the array, or of the topic.
@@ -72,6 +74,7 @@ class ReadOptions:
     frames_path: str | None = None
     actions_path: str | None = None
     channels: Literal["first", "last"] | None = None
+    rotate: Rotation | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None:
@@ -82,6 +85,7 @@ class ReadOptions:
         return Convention(
             stored.colour if self.colour is None else self.colour,
             stored.upside_down if self.flip is None else self.flip,
+            self.rotate,
         )
 
 

@@ -70,6 +70,15 @@ class Timed(Protocol):
         """(T,) seconds in order; None if this file does not say."""
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """A reader that has something to say of its file once that is open."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What it says that reading acts on, a sentence each."""
+
+
 _AS_IT_IS = Convention()
 
 _CHUNK_BYTES = 8 * 1024 * 1024
@@ -108,12 +117,12 @@ class Episode:
     @property
     def height(self) -> int:
         """Height of a frame in pixels."""
-        return self.reader.frame_size[0]
+        return self.convention.size(self.reader.frame_size)[0]
 
     @property
     def width(self) -> int:
         """Width of a frame in pixels."""
-        return self.reader.frame_size[1]
+        return self.convention.size(self.reader.frame_size)[1]
 
     @property
     def fps(self) -> float | None:
@@ -126,6 +135,11 @@ class Episode:
         if self.fps_override is not None or not isinstance(self.reader, Timed):
             return None
         return self.reader.times_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its file says that reading acts on, a sentence each."""
+        return self.reader.notes if isinstance(self.reader, Noted) else ()
 
     def frames(self, start: int = 0, stop: int | None = None) -> Frames:
         """Return frames start .. stop - 1 as (n, H, W, 3) uint8; the bounds are those of a Python slice."""

@@ -28,11 +28,13 @@ class Finding:
     Attributes:
         kind: those of one kind are told together.
         text: what was found, without the episode's name.
+        is_note: whether it is no oddity, but what reading acts on.
 
     """
 
     kind: str
     text: str
+    is_note: bool = False
 
 
 def picture_findings(seen: Pictures, fps: float | None, first: int = 0, *, whole: bool = True) -> list[Finding]:
@@ -65,6 +67,11 @@ def time_findings(episode: Episode) -> list[Finding]:
     """Return how the frames of an episode are unevenly spaced in time."""
     words = uneven_words(episode.times_s)
     return [] if words is None else [Finding("uneven", words)]
+
+
+def note_findings(episode: Episode) -> list[Finding]:
+    """Return what an episode's file says that reading acts on."""
+    return [Finding(note, note, is_note=True) for note in episode.notes]
 
 
 def action_findings(episode: Episode) -> list[Finding]:
@@ -104,4 +111,4 @@ def _repeated(repeated: Flags, fps: float | None) -> str:
     )
 
 
-__all__ = ["Finding", "action_findings", "picture_findings", "time_findings", "told"]
+__all__ = ["Finding", "action_findings", "note_findings", "picture_findings", "time_findings", "told"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict
 
 from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset, Format, ReadOptions, Sources, Survey
 from genie_core.data.episode import Episode
-from genie_core.data.findings import Finding, action_findings, picture_findings, time_findings, told
+from genie_core.data.findings import Finding, action_findings, note_findings, picture_findings, time_findings, told
 from genie_core.data.frames.content import PictureWatch
 from genie_core.data.frames.convention import Colour, Convention
+from genie_core.data.frames.turning import Rotation
 from genie_core.data.inspect_pictures import sample_findings
 from genie_core.data.labelled.reading import open_labelled
 from genie_core.data.labelled.schema import is_labelled
@@ -58,6 +59,7 @@ class DatasetReport(BaseModel):
         fps_source: where the frame rate comes from, in words; None if there is none.
         colour: channel order of the stored pictures that reading assumes, ``rgb`` or ``bgr``.
         upside_down: whether stored pictures are turned over when read.
+        rotate: by how many degrees clockwise they are turned, as given by the user; None: not at all.
         facts: what was detected and is acted on, and how the format is interpreted; one sentence each.
         frames: number of frames in all readable episodes.
         labelled_by: names of the bundles whose labels the files already hold.
@@ -80,6 +82,7 @@ class DatasetReport(BaseModel):
     fps_source: str | None = None
     colour: Colour = "rgb"
     upside_down: bool = False
+    rotate: Rotation | None = None
     facts: tuple[str, ...] = ()
     frames: int = 0
     labelled_by: tuple[str, ...] = ()
@@ -154,9 +157,11 @@ def _inspect_episodes(report: DatasetReport, survey: Survey, dataset: Dataset, t
             "fps_source": source if rates - {None} else None,
             "colour": convention.colour,
             "upside_down": convention.upside_down,
+            "rotate": convention.rotate,
             "frames": sum(episode.frames or 0 for episode in episodes),
             "can_label": not obstacles,
             "obstacles": obstacles,
+            "facts": (*report.facts, *told(_notes(dataset), len(episodes))),
             "warnings": (*report.warnings, *_warnings(episodes), *told(found, len(episodes))),
             "episodes": episodes,
         }
@@ -177,6 +182,12 @@ def _inspect_episode(episode: Episode, thorough: bool, found: list[tuple[str, Fi
         )
     except DatasetError as error:
         return EpisodeReport(name=episode.name, problem=str(error))
+
+
+def _notes(dataset: Dataset) -> Iterator[tuple[str, Finding]]:
+    for episode in dataset.episodes:
+        with suppress(DatasetError):  # told of its own
+            yield from ((episode.name, finding) for finding in note_findings(episode))
 
 
 def _look_at_all(episode: Episode, found: list[tuple[str, Finding]]) -> int:

@@ -38,8 +38,8 @@ def test_nothing_said_is_nothing_known() -> None:
 
 
 def test_everything_can_be_said() -> None:
-    words = "--camera top --fps 12.5 --colour bgr --flip --frames a/*/b --actions a/*/c --channels first"
-    assert run(*words.split()) == ReadOptions("top", 12.5, "bgr", True, "a/*/b", "a/*/c", "first")
+    words = "--camera top --fps 12.5 --colour bgr --flip --frames a/*/b --actions a/*/c --channels first --rotate 90"
+    assert run(*words.split()) == ReadOptions("top", 12.5, "bgr", True, "a/*/b", "a/*/c", "first", "90")
     assert run("--no-flip").flip is False
     assert run(*said_words(run(*words.split()))) == run(*words.split())
     assert said_words(run("--no-flip", "--fps", "5")) == ["--fps", "5", "--no-flip"]

@@ -89,6 +89,32 @@ def make_video(
     return path
 
 
+def make_turned_video(path: Path, size: tuple[int, int], clockwise: int) -> Path:
+    """The pictures of `make_video`, stored turned anticlockwise, in an MP4 whose display matrix turns them back.
+
+    Other angles than multiples of 90 degrees are stored upright.
+    """
+    plain = path.with_name(f"plain-{path.name}")
+    with av.open(str(plain), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        assert isinstance(stream, VideoStream)
+        stored = [np.ascontiguousarray(np.rot90(frame, clockwise // 90)) for frame in make_frames(12, *size)]
+        stream.height, stream.width, stream.pix_fmt = *stored[0].shape[:2], "yuv420p"
+        stream.options = {"g": "4", "crf": "4"}
+        for frame_HWC in stored:
+            container.mux(stream.encode(VideoFrame.from_ndarray(frame_HWC, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = bytearray(plain.read_bytes())
+    plain.unlink()
+    header = data.index(b"tkhd")  # version 0: its matrix begins 44 bytes after the name (ISO/IEC 14496-12)
+    cos, sin = np.cos(np.radians(clockwise)), np.sin(np.radians(clockwise))
+    numbers = [cos, sin, 0, -sin, cos, 0, 0, 0]
+    matrix = b"".join(round(number * 65536).to_bytes(4, "big", signed=True) for number in numbers)
+    data[header + 44 : header + 44 + 32] = matrix
+    path.write_bytes(data)
+    return path
+
+
 def make_held_video(path: Path, frames: int = 12, held_ms: int = 4000) -> Path:
     """A video of 10 frames/s whose last frame is shown for `held_ms`: of a recorder whose scene came to rest."""
     with av.open(str(path), "w") as container:

@@ -49,7 +49,7 @@ class RobomimicWriter:
                 _copy_demo(self._original, episode.name, demo, None if with_frames else episode.attrs.camera)
             attrs = episode.attrs
             if not with_frames:  # `add_frames` is given pictures that reading has put right already
-                attrs = attrs.model_copy(update={"colour": None, "upside_down": None})
+                attrs = attrs.model_copy(update={"colour": None, "upside_down": None, "rotate": None})
             write_labels(demo, labels, attrs)
             for key, values in arrays.items():
                 if key not in demo:

@@ -38,6 +38,9 @@ _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF
 _NEEDED = {*_FRAMES, _SOS, 0xC4, 0xDB, 0xDD, 0xEE}
 """Frame, scan, Huffman and quantization tables, restart interval, and Adobe's word on the colour space."""
 _MAX_SEGMENTS, _MAX_SCANS = 4096, 100
+_EXIF, _APP1, _ORIENTATION, _SHORT = b"Exif\0\0", 0xE1, 0x0112, 3
+_MAX_EXIF, _MAX_TAGS = 2**18, 256
+"""How far into a JPEG its EXIF is looked for, and how many tags of it are read."""
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
@@ -92,6 +95,41 @@ def essentials(data: bytes) -> bytes:
     """
     size = size_of(data)
     return _png_essentials(data) if size.kind == "png" else _jpeg_essentials(data)
+
+
+def orientation_of(data: bytes) -> int:
+    """Return the orientation that an image's EXIF states, 1 (as stored) to 8; 1 if it states none, or nonsense.
+
+    Raises StructureError if the image is damaged before that is known.
+    """
+    if data.startswith(_JPEG) and _EXIF in data[:_MAX_EXIF]:
+        for marker, body in _segments(data):
+            if marker == _APP1 and bytes(body[2 : 2 + len(_EXIF)]) == _EXIF:
+                return _tiff_orientation(bytes(body[2 + len(_EXIF) :]))
+            if marker == _SOS:
+                break
+    if data.startswith(_PNG) and b"eXIf" in data:
+        for kind, chunk in _chunks(data):
+            if kind == b"eXIf":
+                return _tiff_orientation(bytes(chunk[8:-4]))
+    return 1
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    """Read the tag Orientation of the first directory (TIFF 6.0)."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    try:
+        if order is None:
+            return 1
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, start)
+        for number in range(min(count, _MAX_TAGS)):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * number)
+            if (tag, kind) == (_ORIENTATION, _SHORT):
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
 
 
 def _checked(size: ImageSize) -> ImageSize:
@@ -237,4 +275,13 @@ def _jpeg_size(segment: memoryview) -> ImageSize:
     return ImageSize("jpeg", height, width)
 
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageSize", "StructureError", "essentials", "kind_of", "size_of"]
+__all__ = [
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "ImageSize",
+    "StructureError",
+    "essentials",
+    "kind_of",
+    "orientation_of",
+    "size_of",
+]

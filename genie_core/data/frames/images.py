@@ -13,9 +13,17 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import ArrayLike, NDArray
 
-from genie_core.data.frames.image_structure import MAX_PIXELS, StructureError, essentials, kind_of, size_of
+from genie_core.data.frames.image_structure import (
+    MAX_PIXELS,
+    StructureError,
+    essentials,
+    kind_of,
+    orientation_of,
+    size_of,
+)
 from genie_core.data.frames.resize import Frames, conform_frames
 from genie_core.data.frames.rgb import RgbConverter
+from genie_core.data.frames.turning import UPRIGHT, turn_of_orientation
 from genie_core.errors import DatasetError, RequestError
 
 ImageFormat = Literal["png", "jpeg"]
@@ -51,17 +59,17 @@ def image_size(data: bytes, field: str = "image") -> tuple[int, int]:
 
     """
     try:
-        size = size_of(data)
+        size, orientation = size_of(data), orientation_of(data)
     except StructureError as error:
         raise _refused(field, error) from None
-    return size.height, size.width
+    return turn_of_orientation(orientation).size((size.height, size.width))
 
 
 def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     """Decode the bytes of a PNG or JPEG file to (H, W, 3) uint8 RGB.
 
-    Grey and palette images become RGB; an alpha channel is accepted if it is opaque everywhere. Text, colour profiles
-    and everything else that does not affect pixels is never unpacked.
+    It is turned as its EXIF asks for. Grey and palette images become RGB; an alpha channel is accepted if it is opaque
+    everywhere. Text, colour profiles and everything else that does not affect pixels is never unpacked.
 
     Raises:
         RequestError: about `field`: other or damaged bytes, more than MAX_PIXELS pixels, more than 8 bits a channel,
@@ -69,11 +77,16 @@ def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
 
     """
     try:
+        turn = turn_of_orientation(orientation_of(data))
         kind, data = kind_of(data), essentials(data)
     except StructureError as error:
         raise _refused(field, error) from None
     assert kind is not None
-    picture = _decode(_CODECS[kind], data, field)
+    image_HWC = _rgb(_decode(_CODECS[kind], data, field), field)
+    return image_HWC if turn == UPRIGHT else np.ascontiguousarray(turn.of(image_HWC[None])[0])
+
+
+def _rgb(picture: VideoFrame, field: str) -> NDArray[np.uint8]:
     components = picture.format.components
     if any(component.bits > 8 for component in components):
         raise RequestError(field, f"got {picture.format.name}, expected 8 bits a channel")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genie_core.data.dataset import Format
 from genie_core.data.frames.convention import Colour
+from genie_core.data.frames.turning import Rotation
 from genie_core.data.labelled.labels import Density
 from genie_core.data.labelled.provenance import FramesMode, Precision
 from genie_core.data.storage.atomic import clear_leftovers, failures_named, write_bytes
@@ -46,6 +47,7 @@ class Manifest(BaseModel):
         source: absolute path of the source, or its URL.
         colour: channel order given by the user.
         flip: whether pictures are turned over, as given by the user.
+        rotate: by how many degrees clockwise they are turned, as given by the user.
         frames_path: path of the frames in an HDF5 file, given by the user.
         precision: number format that the networks compute in.
         transport: ``jpeg`` if frames are sent to the model as JPEG.
@@ -68,6 +70,7 @@ class Manifest(BaseModel):
     source: str
     colour: Colour | None = None
     flip: bool | None = None
+    rotate: Rotation | None = None
     frames_path: str | None = None
     precision: Precision = "float32"
     transport: Literal["jpeg"] | None = None

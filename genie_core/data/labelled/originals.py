@@ -75,6 +75,7 @@ def _options(attrs: Provenance) -> ReadOptions:
         fps=attrs.fps,
         colour=convention.colour,
         flip=convention.upside_down,
+        rotate=convention.rotate,
         frames_path=attrs.frames_path,
     )
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from genie_core.data.frames.convention import Colour, Convention
+from genie_core.data.frames.turning import Rotation
 from genie_core.data.labelled.labels import Density
 from genie_core.errors import DatasetError, problems_of
 
@@ -177,6 +178,7 @@ class Provenance(_Attributes):
         fps: frame rate of the episode, Hz; None where only the step was given.
         colour: channel order of the stored images; None: ``rgb``.
         upside_down: whether the stored images are upside down; None: they are not.
+        rotate: degrees clockwise by which they were turned, as the user said; None: not at all.
         frames_path: path of the frames in the source, as the user gave it; None: where the format puts them.
         actions_path: path of this episode's actions in the source, if the user gave one.
         computation: how the networks computed.
@@ -207,6 +209,7 @@ class Provenance(_Attributes):
     fps: float | None = None
     colour: Colour | None = None
     upside_down: bool | None = None
+    rotate: Rotation | None = None
     frames_path: str | None = None
     actions_path: str | None = None
     computation: Computation = Computation()
@@ -239,7 +242,7 @@ class Provenance(_Attributes):
     @property
     def convention(self) -> Convention:
         """How the source stores images."""
-        return Convention(self.colour or "rgb", bool(self.upside_down))
+        return Convention(self.colour or "rgb", bool(self.upside_down), self.rotate)
 
     def difference(self, wanted: Provenance, *, same_source: bool) -> str | None:
         """Say how these labels differ from the `wanted` ones, in words; None if they are the same.
@@ -267,6 +270,7 @@ _OF_THE_LABELS = (
     "fps",
     "colour",
     "upside_down",
+    "rotate",
     "precision",
     "transport",
     "frozen",

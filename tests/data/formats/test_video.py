@@ -5,11 +5,12 @@ import av
 import numpy as np
 import pytest
 
-from genie_core.data import open_dataset, resize_frames, write_video
+from genie_core.data import ReadOptions, inspect_dataset, open_dataset, resize_frames, write_video
 from genie_core.data.formats.video.reader import VideoReader
 from genie_core.data.frames.timing import uneven_words
+from genie_core.data.frames.turning import Rotation
 from genie_core.errors import DatasetError, RequestError
-from tests.factories.data import make_frames, make_held_video, make_video
+from tests.factories.data import make_frames, make_held_video, make_turned_video, make_video
 
 KINDS = {
     "h264.mp4": {"codec": "libx264", "options": {"g": "8"}},
@@ -227,3 +228,50 @@ def test_a_video_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="float32"):
         write_video(tmp_path / "a.mp4", frames.astype(np.float32), fps=10)
     assert list(tmp_path.iterdir()) == []
+
+
+QUARTERS = {"90": 3, "180": 2, "270": 1}
+"""How often `np.rot90` turns what a display matrix of so many degrees turns back."""
+
+
+@pytest.mark.parametrize("degrees", QUARTERS)
+def test_video_is_turned_as_its_display_matrix_asks(tmp_path: Path, degrees: str) -> None:
+    upright = make_video(tmp_path / "upright.mkv", size=(64, 48), codec="ffv1")
+    path = make_turned_video(tmp_path / "turned.mp4", size=(64, 48), clockwise=int(degrees))
+    episode = open_dataset(path).episodes[0]
+    wanted = open_dataset(upright).episodes[0].frames()
+    assert (episode.height, episode.width) == (64, 48)
+    for frames in (episode.frames(), np.concatenate(list(episode.chunks(5))), episode.frames(4, 12)):
+        assert np.abs(frames.astype(int) - wanted[-len(frames) :]).mean() < 4  # H.264 loses a little
+    words = {"90": "90 degrees clockwise", "180": "180 degrees", "270": "90 degrees anticlockwise"}
+    assert any(f"turned by {words[degrees]} when read" in fact for fact in inspect_dataset(path).facts)
+
+
+def test_video_to_be_shown_at_a_slant_is_refused(tmp_path: Path) -> None:
+    path = make_turned_video(tmp_path / "slant.mp4", size=(64, 48), clockwise=45)
+    with pytest.raises(DatasetError, match=r"shown turned by .*45 degrees, expected a multiple of 90"):
+        open_dataset(path).episodes[0].frames()
+
+
+@pytest.mark.parametrize("degrees", QUARTERS)
+def test_pictures_are_turned_as_the_user_says(tmp_path: Path, degrees: Rotation) -> None:
+    path = make_video(tmp_path / "a.mkv", size=(48, 64), codec="ffv1")
+    episode = open_dataset(path, options=ReadOptions(rotate=degrees)).episodes[0]
+    wanted = np.rot90(open_dataset(path).episodes[0].frames(), QUARTERS[degrees], axes=(1, 2))
+    np.testing.assert_array_equal(episode.frames(), wanted)
+    assert (episode.height, episode.width) == wanted.shape[1:3]
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("gray16le", 16), ("gray12le", 12)])
+def test_video_of_depth_is_refused(tmp_path: Path, kind: str, bits: int) -> None:
+    path = tmp_path / "depth.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 16, 16, kind
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16), np.uint16), format="gray16le")
+            container.mux(stream.encode(frame.reformat(format=kind)))
+        container.mux(stream.encode(None))
+    with pytest.raises(DatasetError, match=f"one channel of {bits} bits .* which is depth"):
+        _ = open_dataset(path).episodes[0].height

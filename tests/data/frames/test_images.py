@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,58 @@ def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_encodes_only_frames() -> None:
     with pytest.raises(RequestError, match="frame: got float64"):
         encode_image(np.zeros((8, 8, 3)))
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """EXIF with a tag before the orientation, as cameras write it."""
+    mark = {"<": b"II", ">": b"MM"}[order]
+    tags = struct.pack(f"{order}HHII", 0x010F, 2, 4, 0) + struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
+    return mark + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", 2) + tags + bytes(4)
+
+
+def with_exif(image: bytes, tiff: bytes) -> bytes:
+    if image.startswith(b"\x89PNG"):
+        chunk = b"eXIf" + tiff
+        return image[:33] + struct.pack(">I", len(tiff)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + image[33:]
+    body = b"Exif\0\0" + tiff
+    return image[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + image[2:]
+
+
+SHOWN = {
+    1: lambda frame: frame,
+    2: lambda frame: frame[:, ::-1],
+    3: lambda frame: np.rot90(frame, 2),
+    4: lambda frame: frame[::-1],
+    5: lambda frame: frame.swapaxes(0, 1),
+    6: lambda frame: np.rot90(frame, -1),
+    7: lambda frame: np.rot90(frame, 2).swapaxes(0, 1),
+    8: lambda frame: np.rot90(frame, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_images_are_turned_as_their_exif_asks(kind: images.ImageFormat, order: str, orientation: int) -> None:
+    plain = encode_image(FRAME, kind)
+    turned = decode_image(with_exif(plain, exif(orientation, order)))
+    np.testing.assert_array_equal(turned, SHOWN[orientation](decode_image(plain)))
+    assert images.image_size(with_exif(plain, exif(orientation, order))) == turned.shape[:2]
+
+
+@pytest.mark.parametrize(
+    "tiff",
+    [
+        b"",
+        b"II",
+        exif(9),
+        exif(0),
+        exif(6)[:20],
+        b"XX" + exif(6)[2:],
+        b"II*\0\xff\xff\xff\xff",
+        exif(6)[:8] + b"\xff\xff",
+    ],
+)
+def test_exif_without_sense_is_passed_over(tiff: bytes) -> None:
+    plain = encode_image(FRAME, "jpeg")
+    np.testing.assert_array_equal(decode_image(with_exif(plain, tiff)), decode_image(plain))

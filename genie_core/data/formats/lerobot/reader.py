@@ -306,6 +306,11 @@ class LeRobotReader:
         return np.concatenate([[0.0], np.cumsum(np.max(spaced, axis=0)) * usual_s])
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the video says that reading acts on."""
+        return self.pictures.video.notes if isinstance(self.pictures, VideoPictures) else ()
+
+    @property
     def _row_times(self) -> NDArray[np.float64] | None:
         with suppress(DatasetError):  # frames are found without it
             times_s = self.rows.array("timestamp")

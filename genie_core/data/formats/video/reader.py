@@ -1,13 +1,13 @@
 """Reading of robot video from video files (MP4, MKV, WebM, AVI, MOV, MPEG-TS, GIF; any codec that FFmpeg decodes).
 
-Frames are the decoder's, in order of presentation, however unevenly they are spaced in time. Rotation in the metadata
-is not applied, transparency is dropped, and of several streams FFmpeg's choice of the best is read.
+Frames are the decoder's, in order of presentation, however unevenly they are spaced in time, turned as the file asks
+for. Transparency is dropped, and of several streams FFmpeg's choice of the best is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
 from genie_core.data.frames.timing import is_rate, rate_of
+from genie_core.data.frames.turning import UPRIGHT, Turn, turn_of_matrix
 from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
@@ -41,7 +43,9 @@ _RATE_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class _Header:
-    frame_size: tuple[int, int]
+    coded_size: tuple[int, int]
+    turn: Turn
+    streams: int
     fps: float | None
     codec: str
 
@@ -71,8 +75,8 @@ class VideoReader:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self._header.frame_size
+        """Height and width in pixels, as shown."""
+        return self._header.turn.size(self._header.coded_size)
 
     @property
     def fps(self) -> float | None:
@@ -89,12 +93,46 @@ class VideoReader:
         timestamps = self._index.timestamps
         return None if timestamps is None else timestamps * self._index.tick_s
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That pictures are turned, and that there is more than one video in the file."""
+        header, said = self._header, []
+        if header.turn != UPRIGHT:
+            said.append(f"the video says how it is to be shown (display matrix): {header.turn.words} when read")
+        if header.streams > 1:
+            height, width = self.frame_size
+            said.append(f"the file holds {header.streams} videos: the one of {height} x {width} is read")
+        return tuple(said)
+
     @cached_property
     def _header(self) -> _Header:
-        with self._open() as (_, stream):
+        with self._open() as (container, stream):
+            if not stream.height or not stream.width:
+                raise DatasetError(f"{self.path}: the video has no picture size, it is damaged")
+            self._refuse_depth(stream)
             fps = None if stream.average_rate is None else float(stream.average_rate)
             fps = fps if fps is not None and is_rate(fps) else None
-            return _Header((stream.height, stream.width), fps, stream.codec_context.name)
+            size, codec = (stream.height, stream.width), stream.codec_context.name
+            streams = sum(not _is_cover(video) for video in container.streams.video)
+            turn = self._turn(container, stream)
+        return _Header(size, turn, streams, fps, codec)
+
+    def _turn(self, container: InputContainer, stream: VideoStream) -> Turn:
+        """Return how pictures are turned, which only the first of them says."""
+        with suppress(av.error.FFmpegError):  # reading tells
+            for picture in container.decode(stream):
+                matrix = picture.side_data.get("DISPLAYMATRIX")
+                return UPRIGHT if matrix is None else turn_of_matrix(bytes(matrix), str(self.path))
+        return UPRIGHT
+
+    def _refuse_depth(self, stream: VideoStream) -> None:
+        """Raise DatasetError if pictures have one channel of more than 8 bits: those are depth, not brightness."""
+        kind = stream.codec_context.format
+        if kind is not None and len(kind.components) == 1 and kind.components[0].bits > 8:
+            raise DatasetError(
+                f"{self.path}: got one channel of {kind.components[0].bits} bits ({kind.name}), which is depth, "
+                "expected pictures in colour or 8-bit grey"
+            )
 
     @cached_property
     def _index(self) -> _Index:
@@ -144,9 +182,9 @@ class VideoReader:
     def _gather(self, pictures: Iterator[VideoFrame], size: int) -> Iterator[Frames]:
         """Yield pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
         converter = RgbConverter(centred=self._header.codec not in COLOURS_AT_THE_LEFT)
-        chunk_THWC, filled = self._empty(size), 0
+        chunk_THWC, filled, turn = self._empty(size), 0, self._header.turn
         for picture in pictures:
-            chunk_THWC[filled] = converter.rgb(picture)
+            chunk_THWC[filled] = turn.of(converter.rgb(picture)[None])[0]
             filled += 1
             if filled == size:
                 yield chunk_THWC
@@ -235,7 +273,7 @@ class VideoReader:
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield all frames in order of presentation. Raises DatasetError if one is damaged or has another size."""
-        height, width = self.frame_size
+        height, width = self._header.coded_size
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
                 raise DatasetError(f"{self.path}: frame {number} is damaged")
@@ -279,6 +317,11 @@ def _reason(path: Path, error: av.error.FFmpegError) -> str:
     if path.stat().st_size == 0:
         return "not a video: the file is empty"
     return f"not a video, or truncated or damaged: {error.strerror or error}"
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """Return whether a stream is a still picture that stands for the file, not a video."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _promised_seconds(container: InputContainer, stream: VideoStream) -> float | None:
