@@ -20,6 +20,10 @@ class DatasetError(GenieError):
     """A dataset, episode or file cannot be read or written as asked."""
 
 
+class SourceGoneError(DatasetError):
+    """What was read or labelled once is not where it was any more."""
+
+
 class ModelError(GenieError):
     """A bundle, checkpoint or model configuration cannot be used as asked."""
 
@@ -39,4 +43,4 @@ def problems_of(error: ValidationError, most: int = 5) -> str:
     return "; ".join(said) + (f"; and {len(problems) - most} more" if len(problems) > most else "")
 
 
-__all__ = ["DatasetError", "GenieError", "ModelError", "RequestError", "problems_of"]
+__all__ = ["DatasetError", "GenieError", "ModelError", "RequestError", "SourceGoneError", "problems_of"]

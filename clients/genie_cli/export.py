@@ -75,7 +75,11 @@ def _print(report: ExportReport) -> None:
         f"of the robot {' and '.join(known) or 'nothing known'}"
     )
     if report.missing:
-        typer.echo(f"note: {report.missing}", err=True)
+        typer.echo(f"warning: {report.missing}", err=True)
+    if report.held_actions:
+        typer.echo(
+            f"note: in {report.held_actions} episodes the last frame has no action: it was given the one before it"
+        )
 
 
 __all__ = ["export"]

@@ -273,6 +273,8 @@ def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Re
             f"{where}: actions of {episode.name}: got {len(raw)}, expected {frames}, one for each labelled frame"
         )
     action_TA = raw.astype(np.float64).reshape(len(raw), -1)
+    if len(action_TA) > 1 and episode.lacks_last_action:
+        action_TA[-1] = action_TA[-2]  # no transition begins there
     wrong = np.argwhere(~np.isfinite(action_TA))
     if len(wrong):
         t, a = wrong[0]

@@ -38,7 +38,15 @@ from genie_core.data.formats.ros.layout import McapLayout, RosbagLayout
 from genie_core.data.formats.video.layout import VideoLayout
 from genie_core.data.formats.zarr.layout import ZarrLayout
 from genie_core.data.storage.hdf5 import read_hdf5
-from genie_core.data.storage.location import RemotePath, SourcePath, lies_within, local_file, path_within, source_path
+from genie_core.data.storage.location import (
+    RemotePath,
+    SourcePath,
+    files_below,
+    lies_within,
+    local_file,
+    path_within,
+    source_path,
+)
 from genie_core.errors import DatasetError
 
 _ROBOMIMIC: Layout = RobomimicLayout(libero=False)
@@ -175,7 +183,7 @@ def _find_sources(path: SourcePath, options: ReadOptions) -> Sources:
 
 
 def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
-    below = path.files() if isinstance(path, RemotePath) else [file for file in path.rglob("*") if file.is_file()]
+    below = path.files() if isinstance(path, RemotePath) else files_below(path)
     files = sorted(file for file in below if _is_source(file, path))
     _refuse_datasets_below(path, below)
     hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)

@@ -52,6 +52,8 @@ class RobomimicWriter:
                 attrs = attrs.model_copy(update={"colour": None, "upside_down": None, "rotate": None})
             write_labels(demo, labels, attrs)
             for key, values in arrays.items():
+                if key in demo and len(demo[key]) < episode.num_frames:  # one less: robomimic wants one for each frame
+                    del demo[key]
                 if key not in demo:
                     demo[key] = values
             demo.attrs["num_samples"] = np.int64(episode.num_frames)

@@ -90,6 +90,7 @@ class ExportReport:
         size: height and width of the frames; None if there are none, or they differ.
         action_dim: dimension of the robot's actions; None if unknown.
         state_dim: dimension of proprioception; None if unknown.
+        held_actions: episodes whose last frame has no action, and was given the one before it.
         missing: which sources are gone, in words, if actions, state or task may be unknown only for that reason.
 
     """
@@ -101,6 +102,7 @@ class ExportReport:
     size: tuple[int, int] | None
     action_dim: int | None
     state_dim: int | None
+    held_actions: int = 0
     missing: str | None = None
 
 
@@ -141,6 +143,7 @@ def export_labels(
         size=size,
         action_dim=robot.action[1] if robot.action else None,
         state_dim=robot.state[1] if robot.state else None,
+        held_actions=0 if plan.to == "parquet" else sum(_lacks_last(source, episode) for episode in episodes),
         missing=source.missing,
     )
 
@@ -169,7 +172,7 @@ def _to_robomimic(source: ExportSource, output: Path, plan: ExportPlan, advance:
         for episode in provenance.episodes:
             frames = None if plan.frames == "none" else _frames(source, episode, plan)
             are_copied = frames is None or (frames.source == original and not isinstance(plan.frames, tuple))
-            arrays = _demo_arrays(source.robot(episode), has_state)
+            arrays = _demo_arrays(_held(source.robot(episode)), has_state)
             writer.add(episode, source.labels(episode), arrays, with_frames=are_copied)
             if frames is not None and not are_copied:
                 writer.add_frames(episode, _chunks(frames, plan))
@@ -201,7 +204,7 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
         limits=plan.limits,
     ) as writer:
         for episode in provenance.episodes:
-            labels, robot = source.labels(episode), source.robot(episode)
+            labels, robot = source.labels(episode), _held(source.robot(episode))
             values: dict[str, Any] = {
                 "latent_action": labels.code,
                 "latent_action.latent": labels.latent,
@@ -307,6 +310,23 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
 
 def _reason(labels: Labels) -> NDArray[np.uint8]:
     return np.zeros(len(labels), np.uint8) if labels.reason is None else labels.reason
+
+
+def _held(robot: Robot) -> Robot:
+    """Give the last frame the action before it where it has none: policies are trained on a number for each frame."""
+    action = robot.action
+    if action is None or not _ends_without(action):
+        return robot
+    return replace(robot, action=np.concatenate([action[:-1], action[-2:-1]]))
+
+
+def _ends_without(action_TA: NDArray[Any]) -> bool:
+    return len(action_TA) > 1 and action_TA.dtype.kind == "f" and bool(np.isnan(action_TA[-1]).all())
+
+
+def _lacks_last(source: ExportSource, episode: LabelledEpisode) -> bool:
+    action = source.robot(episode).action
+    return action is not None and _ends_without(action)
 
 
 def _demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from genie_core.data.labelled.reading import LabelledFile, carries_labels, open_
 from genie_core.data.opening import open_dataset
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import read_hdf5
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, SourceGoneError
 
 DECODED_FEATURE = "latent_action.action"
 """LeRobot feature of the actions decoded by an alignment."""
@@ -118,7 +118,11 @@ class ExportSource:
 
     def robot(self, episode: LabelledEpisode) -> Robot:
         """Actions and proprioception: those stored beside the labels, else the source's."""
-        known = self.store.robot(episode.name)
+        try:
+            known = self.store.robot(episode.name)
+        except SourceGoneError as error:  # labels, and what else there is beside them, go on without it
+            self._missing[episode.name] = str(error)
+            known = Robot()
         action, proprioception = known.action, known.proprioception
         if action is None or proprioception is None:
             there = Robot.of(self._source_if_there(episode))

@@ -16,7 +16,7 @@ from genie_core.data.labelled.provenance import FileProvenance, FramesMode, Labe
 from genie_core.data.labelled.robomimic_file import complete_file
 from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
-from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.location import SourcePath, absolute, lies_within, path_within
 from genie_core.errors import DatasetError
 
 
@@ -118,7 +118,7 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
                 demo[key] = h5py.ExternalLink(link_target(episode.source, output), f"/data/{name}/{key}")
     demo.attrs.setdefault("num_samples", np.int64(episode.num_frames))
     if name != episode.name:
-        demo.attrs["source"] = str(episode.source.resolve())
+        demo.attrs["source"] = str(absolute(episode.source))
         demo.attrs["source_name"] = episode.name
 
 
@@ -126,13 +126,13 @@ def link_target(source: SourcePath, output: Path) -> str:
     """Path to store in a link: relative if the source is beside or below the output, so that both can move together."""
     if not isinstance(source, Path):
         raise DatasetError(f"{source}: links: got a URL, expected a local file; copy the frames instead")
-    source, folder = source.resolve(), output.resolve().parent
-    return str(source.relative_to(folder) if source.is_relative_to(folder) else source)
+    place, folder = absolute(source), absolute(output.parent)
+    return str(path_within(place, folder) if lies_within(place, folder) else place)
 
 
 def _describe_video(demo: h5py.Group, episode: Episode) -> None:
     demo.attrs["num_samples"] = np.int64(episode.num_frames)
-    demo.attrs["source"] = str(episode.source.resolve())
+    demo.attrs["source"] = str(absolute(episode.source))
     demo.attrs["source_name"] = episode.name
     if episode.fps is not None:
         demo.attrs["fps"] = episode.fps

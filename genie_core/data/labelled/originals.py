@@ -11,7 +11,7 @@ from genie_core.data.episode import Episode
 from genie_core.data.labelled.provenance import Provenance
 from genie_core.data.opening import dataset_around, is_shard, open_dataset
 from genie_core.data.storage.location import SourcePath, source_path
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, SourceGoneError
 
 _Place = tuple[SourcePath, ReadOptions]
 
@@ -44,7 +44,7 @@ class Originals:
         """
         path = source_path(attrs.source)
         if isinstance(path, Path) and not path.exists():
-            raise DatasetError(f"{path}: no longer exists; {labels} was labelled from it")
+            raise SourceGoneError(f"{path}: no longer exists; {labels} was labelled from it")
         episodes = self._episodes((self.around(attrs.source), _options(attrs)))
         found = next((episodes[name] for name in _ends(attrs.source_name) if name in episodes), None)
         if found is None:

@@ -10,7 +10,7 @@ from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.provenance import FramesMode
 from genie_core.data.labelled.schema import is_labelled
 from genie_core.data.labelled.source_layout import check_own_output, has_own_layout
-from genie_core.data.storage.location import RemotePath, SourcePath, lies_within
+from genie_core.data.storage.location import RemotePath, SourcePath, absolute, lies_within
 from genie_core.errors import DatasetError
 
 Existing = Literal["refuse", "resume", "overwrite"]
@@ -33,11 +33,18 @@ def default_output(source: SourcePath, *, own_layout: bool = False) -> Path:
     For a URL it is in the current folder; for a folder in its `own_layout` it is the folder ``X.labelled``.
     """
     if own_layout and isinstance(source, Path) and source.is_dir():
-        return source.resolve().with_name(source.resolve().name + LABELLED_FOLDER)
+        source = _local(source)
+        return source.with_name(source.name + LABELLED_FOLDER)
     if isinstance(source, RemotePath):
         return Path(source.stem + LABELLED_SUFFIX)
-    source = source.resolve()
+    source = _local(source)
     return source.with_name((source.name if source.is_dir() else source.stem) + LABELLED_SUFFIX)
+
+
+def _local(source: Path) -> Path:
+    place = absolute(source)
+    assert isinstance(place, Path)
+    return place
 
 
 def default_frames(dataset: Dataset) -> FramesMode:

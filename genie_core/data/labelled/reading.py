@@ -21,7 +21,7 @@ from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
 from genie_core.data.labelled.schema import is_labelled, read_attrs_of, read_labels_of, read_model
 from genie_core.data.storage.hdf5 import read_hdf5
-from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.location import SourcePath, files_below
 from genie_core.errors import DatasetError
 
 
@@ -126,8 +126,8 @@ def carries_labels(path: Path) -> bool:
 def _labelled_files(folder: Path) -> list[Path]:
     """Files in a folder that carry labels; one that cannot be opened carries none."""
     found = []
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in HDF5_SUFFIXES and file.is_file():
+    for file in files_below(folder):
+        if file.suffix.lower() in HDF5_SUFFIXES:
             with suppress(DatasetError):
                 found += [file] if carries_labels(file) else []
     return found

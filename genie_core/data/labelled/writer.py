@@ -40,7 +40,7 @@ from genie_core.data.labelled.schema import read_attrs_of, write_labels
 from genie_core.data.labelled.source_layout import write_own_layout
 from genie_core.data.storage.fingerprint import cheap_sha256, size_and_time
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
-from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.location import SourcePath, absolute
 from genie_core.errors import DatasetError
 
 
@@ -322,7 +322,7 @@ class LabelWriter:
             transport=self._transport,
             alignment_id=self._alignment and self._alignment.alignment_id,
             frozen=self._frozen,
-            source=str(self._dataset.path.resolve()),
+            source=str(absolute(self._dataset.path)),
         )
 
     def _sha256(self, source: SourcePath) -> str | None:
@@ -353,7 +353,7 @@ class LabelWriter:
             frozen=self._frozen,
             created=self._created,
             tool_version=__version__,
-            source=str(episode.source.resolve()),
+            source=str(absolute(episode.source)),
             source_name=episode.name,
             source_size=size,
             source_mtime_ns=mtime_ns,

@@ -6,6 +6,7 @@ Readers open files only through `local_file`, which fetches a remote one into a 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,6 +247,45 @@ def source_path(place: str | SourcePath) -> SourcePath:
     return RemotePath(place.rstrip("/"))
 
 
+def absolute(path: SourcePath) -> SourcePath:
+    """Return where `path` is from anywhere, with its links as they are: a link may have a name that its target lacks.
+
+    ``..`` is resolved where that leads to the same place.
+    """
+    if isinstance(path, RemotePath):
+        return path
+    plain = Path(os.path.normpath(path.absolute()))
+    return plain if plain.resolve() == path.resolve() else path.absolute()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted; folders behind links too, but none twice, as where links go in circles.
+
+    Where a folder can be reached in two ways, the one without links counts, else the first by name.
+    """
+    found: list[Path] = []
+    walked = {Path(os.path.realpath(folder))}
+    linked: list[Path] = []
+    folders = [folder]
+    while folders or linked:
+        here = folders.pop() if folders else linked.pop(0)
+        for path in sorted(here.iterdir()) if os.access(here, os.R_OK | os.X_OK) else []:
+            if not path.is_dir():
+                found += [path] if path.is_file() else []
+            elif path.is_symlink():
+                linked.append(path)
+            elif (real := Path(os.path.realpath(path))) not in walked:
+                walked.add(real)
+                folders.append(path)
+        while linked and not folders:
+            real = Path(os.path.realpath(linked[0]))
+            if real not in walked:
+                walked.add(real)
+                break
+            linked.pop(0)
+    return sorted(found)
+
+
 def path_within(file: SourcePath, folder: SourcePath) -> PurePosixPath:
     """Return the path of `file` within `folder`. Raises ValueError if it does not lie there."""
     if isinstance(file, RemotePath):
@@ -274,4 +314,13 @@ def local_file(path: SourcePath) -> Path:
     return cached_copy(path)
 
 
-__all__ = ["RemotePath", "SourcePath", "lies_within", "local_file", "path_within", "source_path"]
+__all__ = [
+    "RemotePath",
+    "SourcePath",
+    "absolute",
+    "files_below",
+    "lies_within",
+    "local_file",
+    "path_within",
+    "source_path",
+]

@@ -22,7 +22,7 @@ from genie_core.data.frames.timing import is_rate
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import check_sources, read_hdf5
 from genie_core.data.storage.location import SourcePath
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, SourceGoneError
 
 LABEL_GROUP = "latent_actions"
 """Group in a demo that holds Genie's labels; see `genie_core.data.labelled.schema`."""
@@ -256,12 +256,12 @@ def _observations(demo: h5py.Group, where: str) -> h5py.Group:
 
 
 def require_link(group: h5py.Group, key: str, where: str) -> None:
-    """Raise DatasetError if `key` is a broken link."""
+    """Raise SourceGoneError if `key` is a broken link."""
     link = group.get(key, getlink=True) if key in group else None
     if isinstance(link, h5py.ExternalLink) and group.get(key) is None:
-        raise DatasetError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
+        raise SourceGoneError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
     if isinstance(link, h5py.SoftLink) and group.get(key) is None:
-        raise DatasetError(f"{where}: `{key}` is a link to {link.path}, which is not there")
+        raise SourceGoneError(f"{where}: `{key}` is a link to {link.path}, which is not there")
 
 
 def _find_cameras(path: SourcePath, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -121,7 +122,7 @@ class VideoReader:
         """Return how pictures are turned, which only the first of them says."""
         with suppress(av.error.FFmpegError):  # reading tells
             for picture in container.decode(stream):
-                matrix = picture.side_data.get("DISPLAYMATRIX")
+                matrix = cast("SideData | None", picture.side_data.get("DISPLAYMATRIX"))
                 return UPRIGHT if matrix is None else turn_of_matrix(bytes(matrix), str(self.path))
         return UPRIGHT
 
