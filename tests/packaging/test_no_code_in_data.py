@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("genie_core", "service/genie_service", "clients/genie_client", "clients/genie_cli", "clients/genie_play", "clients/genie_view")
+PACKAGES = (
+    "genie_core",
+    "service/genie_service",
+    "clients/genie_client",
+    "clients/genie_cli",
+    "clients/genie_play",
+    "clients/genie_view",
+)
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 CALLS = {"eval", "exec", "compile", "__import__"}
 ATTRIBUTES = {("torch", "load"), ("yaml", "load"), ("os", "system"), ("os", "popen")}
