@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.catalogue import FIGURES, Benchmark, chosen
+from benchmarks.catalogue import METRICS, Benchmark, chosen
 from benchmarks.machine import describe_machine
 from benchmarks.measured import make_row
 from benchmarks.report import render
@@ -51,7 +51,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _parse(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the project's figures.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows to measure, all for none: {', '.join(FIGURES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows to measure, all for none: {', '.join(METRICS)}")
     parser.add_argument("--quick", action="store_true", help="small and few samples: does it run, not what it says")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md")
@@ -60,7 +60,7 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
 
 def _save(new: list[Row], results: Path, page: Path) -> None:
     """Merge `new` rows into the results as they are now, and render the page from them."""
-    rows = merge_rows(read_rows(results), new, list(FIGURES))
+    rows = merge_rows(read_rows(results), new, list(METRICS))
     write_rows(results, rows)
     page.write_text(render(rows), encoding="utf-8")
 
@@ -75,7 +75,7 @@ def _run(benchmark: Benchmark, *, quick: bool) -> list[Row]:
         words = [sys.executable, "-m", "benchmarks.worker", benchmark.entry, str(out), *(["--quick"] if quick else [])]
         subprocess.run(words, check=True, env=environment, cwd=ROOT)
         results = RESULTS.validate_json(out.read_bytes())
-    return [make_row(f, m, machine, quick=quick) for f, m in zip(benchmark.figures, results, strict=True)]
+    return [make_row(f, m, machine, quick=quick) for f, m in zip(benchmark.metrics, results, strict=True)]
 
 
 def _has_cuda() -> bool:

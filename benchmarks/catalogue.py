@@ -1,4 +1,4 @@
-"""Which figures there are, what each should reach, and what measures it. Imports nothing heavy and measures nothing."""
+"""Which metrics there are, what each should reach, and what measures it. Imports nothing heavy and measures nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def jobs_each(clients: int) -> int:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One row to be.
 
     Attributes:
@@ -46,27 +46,27 @@ class Benchmark:
     """One measurement in a process of its own, which gives one row or several.
 
     Attributes:
-        entry: ``module:function``, called with whether to be quick; gives a `Measured` for each figure.
+        entry: ``module:function``, called with whether to be quick; gives a `Measured` for each metric.
         threads: that matrices are multiplied with; None for all cores.
-        figures: rows that it gives, in order.
+        metrics: rows that it gives, in order.
         cuda: whether it needs a GPU, and is left out without one.
 
     """
 
     entry: str
     threads: int | None
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
     cuda: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of its rows."""
-        return tuple(figure.name for figure in self.figures)
+        return tuple(metric.name for metric in self.metrics)
 
 
 def _grpc(clients: int) -> Benchmark:
     who = f"{clients} client{'s' if clients > 1 else ''} with {jobs_each(clients)} episodes in flight each"
-    figure = Figure(
+    metric = Metric(
         f"grpc_over_inprocess_{clients}",
         0.95,
         "higher",
@@ -78,12 +78,12 @@ def _grpc(clients: int) -> Benchmark:
         "in the row). `grpc`: frames a second of all clients "
         "together, from the moment the first begins to read until the last file is written.",
     )
-    return Benchmark(f"benchmarks.grpc_labelling:clients_{clients}", None, (figure,))
+    return Benchmark(f"benchmarks.grpc_labelling:clients_{clients}", None, (metric,))
 
 
 def _encoder(threads: int | None) -> Benchmark:
     words = "one thread" if threads == 1 else "all cores"
-    figure = Figure(
+    metric = Metric(
         "encoder_over_plain_1_thread" if threads == 1 else "encoder_over_plain_all",
         2.0,
         "higher",
@@ -97,7 +97,7 @@ def _encoder(threads: int | None) -> Benchmark:
         "both sides spend their time in the same matrix products (`fp32_over_plain_fp32`)."
         + (" Seconds are those of the CPU, so that other processes do not count." if threads == 1 else ""),
     )
-    return Benchmark(f"benchmarks.encoder:{'one_thread' if threads == 1 else 'all_threads'}", threads, (figure,))
+    return Benchmark(f"benchmarks.encoder:{'one_thread' if threads == 1 else 'all_threads'}", threads, (metric,))
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -110,7 +110,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.rollout:over_full_window",
         None,
         (
-            Figure(
+            Metric(
                 "rollout_over_full_window",
                 12.0,
                 "higher",
@@ -129,7 +129,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.memory:growth",
         None,
         tuple(
-            Figure(
+            Metric(
                 f"{side}_growth_mb",
                 50.0,
                 "lower",
@@ -145,7 +145,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.share:encoder",
         None,
         (
-            Figure(
+            Metric(
                 "encoder_share_of_matmul",
                 0.6,
                 "higher",
@@ -160,7 +160,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.share:sampler",
         None,
         (
-            Figure(
+            Metric(
                 "sampler_share_of_matmul",
                 0.6,
                 "higher",
@@ -175,7 +175,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.start:start_to_first_label",
         None,
         (
-            Figure(
+            Metric(
                 "start_to_first_label_s",
                 6.0,
                 "lower",
@@ -189,7 +189,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.play_latency:under_bulk",
         None,
         (
-            Figure(
+            Metric(
                 "play_latency_under_bulk",
                 None,
                 "lower",
@@ -209,7 +209,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "benchmarks.robotics:rollout",
         None,
         (
-            Figure(
+            Metric(
                 "robotics_rollout_frames_per_s",
                 None,
                 "higher",
@@ -223,8 +223,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 )
 """Every benchmark, in the order in which they run and are shown."""
 
-FIGURES: dict[str, Figure] = {figure.name: figure for b in BENCHMARKS for figure in b.figures}
-"""Every figure by name."""
+METRICS: dict[str, Metric] = {metric.name: metric for b in BENCHMARKS for metric in b.metrics}
+"""Every metric by name."""
 
 
 def command(name: str, *, quick: bool = False) -> str:
@@ -235,9 +235,9 @@ def command(name: str, *, quick: bool = False) -> str:
 def chosen(names: list[str]) -> list[Benchmark]:
     """The benchmarks that give rows of these names; all for none. Raises ValueError, listing the names there are."""
     for name in names:
-        if name not in FIGURES:
-            raise ValueError(f"there is no benchmark {name!r}; there are: {', '.join(FIGURES)}")
+        if name not in METRICS:
+            raise ValueError(f"there is no benchmark {name!r}; there are: {', '.join(METRICS)}")
     return [b for b in BENCHMARKS if not names or set(names) & set(b.names)]
 
 
-__all__ = ["BENCHMARKS", "FIGURES", "JOBS", "Benchmark", "Figure", "chosen", "command", "jobs_each"]
+__all__ = ["BENCHMARKS", "JOBS", "METRICS", "Benchmark", "Metric", "chosen", "command", "jobs_each"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import mdformat
 
-from benchmarks.catalogue import FIGURES
+from benchmarks.catalogue import METRICS
 from benchmarks.machine import Machine
 from benchmarks.row import Row, Samples
 
@@ -55,8 +55,8 @@ def _summary(rows: Sequence[Row]) -> str:
 
 
 def _details(row: Row) -> str:
-    figure, parts = FIGURES[row.name], row.parts
-    lines = [f"## {row.name}", "", figure.about, ""]
+    metric, parts = METRICS[row.name], row.parts
+    lines = [f"## {row.name}", "", metric.about, ""]
     if parts.quick:
         lines += ["**Measured with `--quick`: this says that it runs, not how fast.**", ""]
     lines += [
@@ -65,7 +65,7 @@ def _details(row: Row) -> str:
     ]
     lines += ["| part | median | spread | samples |", "| --- | --- | --- | --- |"]
     lines += [_sample_line(name, samples) for name, samples in parts.measured.items()]
-    lines += ["", figure.parts, ""]
+    lines += ["", metric.parts, ""]
     if parts.facts:
         lines += ["; ".join(f"{name.replace('_', ' ')} {value}" for name, value in parts.facts.items()) + ".", ""]
     lines += ["```", parts.command, "```", ""]

@@ -178,7 +178,7 @@ def _report_folder(folder: Path) -> Path:
 def print_report(report: EvaluationReport, console: Console) -> None:
     """Print every metric with its interval and target, then why others were not measured."""
     from genie_core.evaluation.catalogue import ENTRIES
-    from genie_core.evaluation.figures import Missing
+    from genie_core.evaluation.metrics import Missing
 
     table = Table(box=None)
     table.add_column("figure", no_wrap=True)
@@ -186,18 +186,18 @@ def print_report(report: EvaluationReport, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     missing = {}
     for entry in ENTRIES:
-        figure = report.findings.figures[entry.key]
-        if isinstance(figure, Missing):
-            missing[entry.title] = figure.reason
+        metric = report.findings.metrics[entry.key]
+        if isinstance(metric, Missing):
+            missing[entry.title] = metric.reason
             continue
         target = entry.target(report.provenance.codes)
-        verdict = entry.verdict(figure.value, figure.ci95, report.provenance.codes)
+        verdict = entry.verdict(metric.value, metric.ci95, report.provenance.codes)
         style = {"met": "green", "open": "yellow", "missed": "red"}.get(verdict or "", "")
         table.add_row(
             entry.title,
-            f"[{style}]{entry.words(figure.value)}[/]" if style else entry.words(figure.value),
-            "" if figure.ci95 is None else entry.interval(*figure.ci95),
-            f"{figure.n:,}",
+            f"[{style}]{entry.words(metric.value)}[/]" if style else entry.words(metric.value),
+            "" if metric.ci95 is None else entry.interval(*metric.ci95),
+            f"{metric.n:,}",
             "" if target is None else f">= {entry.words(target)}",
         )
     console.print(table)

@@ -21,7 +21,7 @@ from genie_core.progress import Progress
 
 if TYPE_CHECKING:
     from genie_core.data import Dataset
-    from genie_core.evaluation.figures import Picture
+    from genie_core.evaluation.metrics import ReportImage
     from genie_core.models.bundle import Bundle
 
 FigureName = Literal["fig10", "fig13", "fig14"]
@@ -143,26 +143,26 @@ def _draw(
     rows: int,
     codes: Sequence[int] | None,
     progress: Progress,
-) -> Picture:
+) -> ReportImage:
     """Draw the figure as an evaluation with these options would, with `rows` and `codes` in place of its own."""
-    from genie_core.evaluation.consistency import consistency_findings, consistency_picture
+    from genie_core.evaluation.consistency import consistency_findings, consistency_image
     from genie_core.evaluation.evaluation import make_study, part_rng, read_films, read_prompts
     from genie_core.evaluation.trajectories import (
         diverse_findings,
-        diverse_picture,
+        diverse_image,
         prompted_findings,
-        prompted_picture,
+        prompted_image,
     )
 
     prompts = read_prompts(bundle, options.images)
     films = read_films(bundle, dataset, options)[1] if dataset else []
     study = make_study(bundle, films, options, prompts=prompts, progress=progress)
     if name == "fig10":
-        return prompted_picture(study, part_rng(prompted_findings, options.seed), rows, codes)
+        return prompted_image(study, part_rng(prompted_findings, options.seed), rows, codes)
     if name == "fig13":
-        return consistency_picture(study, part_rng(consistency_findings, options.seed), codes)
+        return consistency_image(study, part_rng(consistency_findings, options.seed), codes)
     first_1HWC = prompts[0] if prompts else None
-    return diverse_picture(study, part_rng(diverse_findings, options.seed), first_1HWC, rows, codes)
+    return diverse_image(study, part_rng(diverse_findings, options.seed), first_1HWC, rows, codes)
 
 
 def _write(path: Path, image_HWC: Frames) -> None:

@@ -31,9 +31,9 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Scene:
-    """Part of a recording: `log` writes its data, `layout` shows it under its name."""
+    """Part of a recording: `log` writes its data, `blueprint` shows it under its name."""
 
-    layout: rrb.Container
+    blueprint: rrb.Container
     log: Callable[[rr.RecordingStream], None]
 
 
@@ -42,7 +42,7 @@ class Recording:
     """One recording to write.
 
     Attributes:
-        application: recordings of the same application share their layout in the viewer; a file holds those of one.
+        application: recordings of the same application share their blueprint in the viewer; a file holds those of one.
         name: name in the viewer's list.
         scenes: one, or several in tabs.
         fps: frames a second to play it at; None: the viewer's choice.
@@ -119,9 +119,9 @@ def _write_part(path: Path, recording: Recording) -> Path:
 
 
 def _blueprint(recording: Recording) -> rrb.Blueprint:
-    layouts = [scene.layout for scene in recording.scenes]
+    blueprints = [scene.blueprint for scene in recording.scenes]
     return rrb.Blueprint(
-        layouts[0] if len(layouts) == 1 else rrb.Tabs(*layouts),
+        blueprints[0] if len(blueprints) == 1 else rrb.Tabs(*blueprints),
         rrb.BlueprintPanel(state="expanded"),  # lists the recordings
         rrb.SelectionPanel(state="collapsed"),
         rrb.TimePanel(state="collapsed", timeline="frame", fps=recording.fps),

@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames, LabelledFile, resize_frames
+from genie_core.data.frames.grid import CodedFrame, Colour, GridStyle, frame_grid
 from genie_core.data.frames.palette import code_palette, rgb
 from genie_core.data.labelled.originals import Originals
 from genie_core.errors import DatasetError
 from genie_view import font
 from genie_view.reading import frames_of
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
-Color = tuple[int, int, int]
-
-_BACKGROUND: Color = (22, 24, 29)
-_EMPTY: Color = (44, 47, 54)
-_TEXT: Color = (232, 234, 237)
-_FAINT: Color = (150, 155, 165)
+_BACKGROUND: Colour = (22, 24, 29)
+_EMPTY: Colour = (44, 47, 54)
+_TEXT: Colour = (232, 234, 237)
+_FAINT: Colour = (150, 155, 165)
 _MARGIN = 18
 _GAP = 6
 _STRIP = 18
@@ -53,7 +52,7 @@ class SheetRow:
     chip: int | None = None
 
 
-def contact_sheet(heading: str, rows: Sequence[SheetRow], palette: Sequence[int], *, frame_px: int = 128) -> Picture:
+def contact_sheet(heading: str, rows: Sequence[SheetRow], palette: Sequence[int], *, frame_px: int = 128) -> Image:
     """Draw `rows` under `heading`, with frames scaled to a height of `frame_px` pixels.
 
     `palette` holds a colour 0xRRGGBB per code. Raises ValueError if there is nothing to draw.
@@ -61,26 +60,34 @@ def contact_sheet(heading: str, rows: Sequence[SheetRow], palette: Sequence[int]
     if not rows or not all(len(row.frames_THWC) for row in rows):
         raise ValueError("a contact sheet needs at least one row, and each row a frame")
     _, height, width, _ = rows[0].frames_THWC.shape
-    cell_h, cell_w = frame_px, max(1, round(frame_px * width / height))
-    label_w = _label_width(rows)
-    columns = max(len(row.frames_THWC) for row in rows)
-    row_h = cell_h + _STRIP + _ROW_GAP
-    top = _MARGIN + 2 * _LINE
-    canvas_h, canvas_w = top + len(rows) * row_h + _MARGIN, 2 * _MARGIN + label_w + columns * (cell_w + _GAP)
-    canvas = np.full((canvas_h, canvas_w, 3), _BACKGROUND, np.uint8)
+    size = frame_px, max(1, round(frame_px * width / height))
+    style = GridStyle(
+        _BACKGROUND,
+        _EMPTY,
+        bar=_STRIP,
+        bar_below=True,
+        row_gap=_ROW_GAP,
+        column_gap=_GAP,
+        top=_MARGIN + 2 * _LINE,
+        right=_MARGIN,
+        bottom=_MARGIN,
+        left=_MARGIN + _label_width(rows),
+    )
+    frames = [
+        [CodedFrame(*one) for one in zip(resize_frames(row.frames_THWC, *size), row.codes, strict=True)] for row in rows
+    ]
+    canvas = frame_grid(frames, style, palette)
     _draw_text(canvas, _MARGIN, _MARGIN, heading, _TEXT, _TEXT_SCALE)
     for index, row in enumerate(rows):
-        y = top + index * row_h
-        _draw_label(canvas, y + cell_h // 2 - _LINE, row, palette)
-        frames_THWC = resize_frames(row.frames_THWC, cell_h, cell_w)
-        for column, (frame_HWC, code) in enumerate(zip(frames_THWC, row.codes, strict=True)):
-            x = _MARGIN + label_w + column * (cell_w + _GAP)
-            canvas[y : y + cell_h, x : x + cell_w] = frame_HWC
-            _draw_strip(canvas[y + cell_h : y + cell_h + _STRIP, x : x + cell_w], code, palette)
+        _draw_label(canvas, style.frame_at(index, 0, size)[0] + size[0] // 2 - _LINE, row, palette)
+        for column, code in enumerate(row.codes):
+            if code is not None:
+                y, x = style.bar_at(index, column, size)
+                _draw_number(canvas[y : y + _STRIP, x : x + size[1]], code, palette)
     return canvas
 
 
-def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int = 12) -> Picture:
+def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int = 12) -> Image:
     """Draw a contact sheet with a row per episode: `columns` frames evenly spaced over those that start a transition.
 
     Raises DatasetError if an episode has no labels, or its frames no longer exist.
@@ -104,7 +111,7 @@ def _label_width(rows: Sequence[SheetRow]) -> int:
     return _CHIP + _GAP + longest * (font.WIDTH + font.SPACING) * _TEXT_SCALE + _GAP
 
 
-def _draw_label(canvas: Picture, y: int, row: SheetRow, palette: Sequence[int]) -> None:
+def _draw_label(canvas: Image, y: int, row: SheetRow, palette: Sequence[int]) -> None:
     if row.chip is not None:
         canvas[y : y + _CHIP, _MARGIN : _MARGIN + _CHIP] = rgb(palette[row.chip])
     x = _MARGIN + _CHIP + _GAP
@@ -112,28 +119,24 @@ def _draw_label(canvas: Picture, y: int, row: SheetRow, palette: Sequence[int]) 
     _draw_text(canvas, y + _LINE, x, row.note, _FAINT, _TEXT_SCALE)
 
 
-def _draw_strip(strip: Picture, code: int | None, palette: Sequence[int]) -> None:
-    """A bar in the code's colour with its number centred."""
-    if code is None:
-        strip[:] = _EMPTY
-        return
-    strip[:] = rgb(palette[code])
+def _draw_number(strip: Image, code: int, palette: Sequence[int]) -> None:
+    """Draw the code's number in the centre of its bar."""
     mask = font.text_mask(str(code), _TEXT_SCALE)
     y, x = (strip.shape[0] - mask.shape[0]) // 2, (strip.shape[1] - mask.shape[1]) // 2
     _draw_text(strip, max(0, y), max(0, x), str(code), _ink_on(rgb(palette[code])), _TEXT_SCALE)
 
 
-def _ink_on(color: Color) -> Color:
+def _ink_on(color: Colour) -> Colour:
     """Black or white, whichever is more legible on `color`."""
     red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else (255, 255, 255)
 
 
-def _draw_text(canvas: Picture, y: int, x: int, text: str, color: Color, scale: int) -> None:
+def _draw_text(canvas: Image, y: int, x: int, text: str, color: Colour, scale: int) -> None:
     """Draw `text` with its upper left corner at (y, x), clipped to the image."""
     mask = font.text_mask(text, scale)
     region = canvas[y : y + mask.shape[0], x : x + mask.shape[1]]
     region[mask[: region.shape[0], : region.shape[1]]] = color
 
 
-__all__ = ["Picture", "SheetRow", "contact_sheet", "labelled_sheet"]
+__all__ = ["Image", "SheetRow", "contact_sheet", "labelled_sheet"]

@@ -100,7 +100,7 @@ def labels_scene(view: LabelledView) -> Scene:
         recording.log("provenance", rr.TextDocument(_provenance_text(view), media_type="text/markdown"), static=True)
         recording.send_property("provenance", rr.AnyValues(**view.provenance))
 
-    return Scene(_labels_layout(), log)
+    return Scene(_labels_blueprint(), log)
 
 
 def simulation_scene(view: SimulationView) -> Scene:
@@ -115,7 +115,7 @@ def simulation_scene(view: SimulationView) -> Scene:
             valid_T = np.arange(len(code_T)) < len(track.actions)
             _log_codes(recording, f"{_entity(track)}/action", code_T, valid_T, view.palette, view.clock)
 
-    return Scene(_simulation_layout(view), log)
+    return Scene(_simulation_blueprint(view), log)
 
 
 def comparison_scene(name: str, tracks: Mapping[str, Frames], entity: str, clock: Clock) -> Scene:
@@ -185,7 +185,7 @@ def _provenance_text(view: LabelledView) -> str:
     return f"# {view.name}\n\n| what | value |\n| --- | --- |\n{rows}"
 
 
-def _labels_layout() -> rrb.Container:
+def _labels_blueprint() -> rrb.Container:
     return rrb.Horizontal(
         rrb.Vertical(
             rrb.Spatial2DView(origin="camera", name="camera"),
@@ -205,7 +205,7 @@ def _labels_layout() -> rrb.Container:
     )
 
 
-def _simulation_layout(view: SimulationView) -> rrb.Container:
+def _simulation_blueprint(view: SimulationView) -> rrb.Container:
     videos = [rrb.Spatial2DView(origin=f"{_entity(track)}/frame", name=track.name) for track in view.tracks]
     actions = [f"{_entity(track)}/action" for track in view.tracks]
     return rrb.Vertical(

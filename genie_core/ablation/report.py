@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genie_core.data.storage.atomic import write_text
 from genie_core.errors import DatasetError
 from genie_core.evaluation.catalogue import ENTRIES
-from genie_core.evaluation.figures import Figure
+from genie_core.evaluation.metrics import Metric
 from genie_core.evaluation.options import EvaluationOptions
 
 FORMAT = 1
@@ -47,15 +47,15 @@ class RowResult(_Frozen):
     name: str
     table: Literal["tokenizer", "lam", "recipe"]
     title: str
-    identity: str = Field(description="hash of everything that the figures depend on")
+    identity: str = Field(description="hash of everything that the metrics depend on")
     changes: dict[str, object] = Field(description="fields that differ from the base's, by dotted name")
     compared_parameters: int = Field(description="of the component that the table compares")
     parameters: dict[str, int] = Field(description="by component")
     steps: dict[str, int] = Field(description="by stage; 0: the stage is skipped, its network random")
     seconds: dict[str, float] = Field(description="training time by stage, of whichever row trained it")
-    figures: dict[str, Figure]
-    missing: dict[str, str] = Field(description="figures that could not be measured, and why")
-    curves: dict[str, list[Figure | None]]
+    metrics: dict[str, Metric] = Field(alias="figures")  # the name in files of all versions
+    missing: dict[str, str] = Field(description="metrics that could not be measured, and why")
+    curves: dict[str, list[Metric | None]]
 
 
 class Ablation(_Frozen):
@@ -66,8 +66,8 @@ class Ablation(_Frozen):
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """One table: heading, name of its rows, stages whose seconds it shows, and its figures."""
+class _TableSpec:
+    """One table: heading, name of its rows, stages whose seconds it shows, and its metrics."""
 
     heading: str
     first: str
@@ -75,8 +75,8 @@ class _Layout:
     keys: tuple[str, ...]
 
 
-_LAYOUTS: dict[str, _Layout] = {
-    "tokenizer": _Layout(
+_TABLES: dict[str, _TableSpec] = {
+    "tokenizer": _TableSpec(
         "Tokenizer (the paper's Table 3)",
         "tokenizer",
         ("tokenizer", "dynamics"),
@@ -90,7 +90,7 @@ _LAYOUTS: dict[str, _Layout] = {
             "dynamics.fvd",
         ),
     ),
-    "lam": _Layout(
+    "lam": _TableSpec(
         "What the latent action model reads (the paper's Table 2)",
         "input",
         ("lam", "dynamics"),
@@ -104,7 +104,7 @@ _LAYOUTS: dict[str, _Layout] = {
             "dynamics.fvd",
         ),
     ),
-    "recipe": _Layout(
+    "recipe": _TableSpec(
         "From the paper's plain recipe to the shipped one",
         "latent action model",
         ("lam",),
@@ -129,7 +129,7 @@ _SHORT = {
     "lam.psnr_over_copy_db": "over copying",
     "lam.psnr_over_random_db": "over random codes",
 }
-"""Headings of figures whose usual titles need context."""
+"""Headings of metrics whose usual titles need context."""
 
 
 def read_ablation(folder: Path) -> Ablation | None:
@@ -154,22 +154,25 @@ def read_ablation(folder: Path) -> Ablation | None:
 def write_ablation(folder: Path, ablation: Ablation) -> None:
     """Write ablation.md and then ablation.json, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ((MARKDOWN, render_ablation(ablation)), (JSON, ablation.model_dump_json(indent=2) + "\n")):
+    for name, text in (
+        (MARKDOWN, render_ablation(ablation)),
+        (JSON, ablation.model_dump_json(indent=2, by_alias=True) + "\n"),
+    ):
         write_text(folder / name, text)
 
 
 def render_ablation(ablation: Ablation) -> str:
     """Render the tables as Markdown, each followed by the settings that its rows share."""
     parts = []
-    for name, layout in _LAYOUTS.items():
+    for name, layout in _TABLES.items():
         rows = [row for row in ablation.rows if row.table == name]
         if rows:
             parts.append("\n".join(["### " + layout.heading, "", *_table(layout, rows), "", _common(ablation, rows)]))
     return "\n\n".join(parts) + "\n"
 
 
-def _table(layout: _Layout, rows: Sequence[RowResult]) -> list[str]:
-    """Return the lines of one table; a figure that no row has gets no column."""
+def _table(layout: _TableSpec, rows: Sequence[RowResult]) -> list[str]:
+    """Return the lines of one table; a metric that no row has gets no column."""
     columns: list[tuple[str, Callable[[RowResult], str]]] = [
         (layout.first, lambda row: row.title),
         ("parameters", lambda row: f"{row.compared_parameters:,}"),
@@ -177,7 +180,7 @@ def _table(layout: _Layout, rows: Sequence[RowResult]) -> list[str]:
         *(
             (_SHORT.get(key, _ENTRY[key].title), _cell(key))
             for key in layout.keys
-            if any(key in row.figures for row in rows)
+            if any(key in row.metrics for row in rows)
         ),
     ]
     lines = [_line(title for title, _ in columns), _line("---" for _ in columns)]
@@ -194,12 +197,12 @@ def _seconds(stage: str) -> Callable[[RowResult], str]:
 
 def _cell(key: str) -> Callable[[RowResult], str]:
     def cell(row: RowResult) -> str:
-        figure = row.figures.get(key)
-        if figure is None:
+        metric = row.metrics.get(key)
+        if metric is None:
             return "not measured"
         entry = _ENTRY[key]
-        interval = "" if figure.ci95 is None else f" ({entry.interval(*figure.ci95)})"
-        return entry.words(figure.value) + interval
+        interval = "" if metric.ci95 is None else f" ({entry.interval(*metric.ci95)})"
+        return entry.words(metric.value) + interval
 
     return cell
 

@@ -20,10 +20,10 @@ from genie_core.ablation.report import Ablation, RowResult, Setting, read_ablati
 from genie_core.data import Dataset, Episode, hold_out_episodes
 from genie_core.errors import DatasetError
 from genie_core.evaluation.evaluation import Part, measure
-from genie_core.evaluation.figures import Figure, Findings, Missing
 from genie_core.evaluation.ground_truth import ground_truth_findings
 from genie_core.evaluation.latent_actions import latent_action_findings
 from genie_core.evaluation.material import HELD_OUT, Film, choose_episodes, load_film
+from genie_core.evaluation.metrics import Findings, Metric, Missing
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
@@ -39,7 +39,7 @@ PARTS: dict[Table, tuple[Part, ...]] = {
     "lam": (latent_action_findings, ground_truth_findings, rollout_findings),
     "recipe": (latent_action_findings, ground_truth_findings),
 }
-"""Figures measured for the rows of each table."""
+"""Metrics measured for the rows of each table."""
 
 _CLOCK = "seconds.json"
 _CARD_EPISODES = 2
@@ -165,7 +165,7 @@ def _finished(row: AblationRow, work: Work, setting: Setting) -> RowResult | Non
 
 
 def _identity(row: AblationRow, work: Work, setting: Setting) -> str:
-    """Hash everything that a row's figures depend on."""
+    """Hash everything that a row's metrics depend on."""
     trained = str([(e.source.name, e.name, e.num_frames) for e in work.material.train])
     measured = str([(f.name, f.frames_THWC.shape) for f in work.material.films])
     configurations = (row.model, row.training, work.options)
@@ -209,12 +209,12 @@ def _run_row(row: AblationRow, plan: Sequence[AblationRow], base: Base, work: Wo
 
 
 def _content(findings: Findings) -> dict[str, dict[str, object]]:
-    """Return the measured figures, the reasons for missing ones, and curves without gaps."""
+    """Return the measured metrics, the reasons for missing ones, and curves without gaps."""
     return {
-        "figures": {name: f for name, f in findings.figures.items() if isinstance(f, Figure)},
-        "missing": {name: f.reason for name, f in findings.figures.items() if isinstance(f, Missing)},
+        "figures": {name: f for name, f in findings.metrics.items() if isinstance(f, Metric)},
+        "missing": {name: f.reason for name, f in findings.metrics.items() if isinstance(f, Missing)},
         "curves": {
-            name: [f if isinstance(f, Figure) else None for f in curve] for name, curve in findings.curves.items()
+            name: [f if isinstance(f, Metric) else None for f in curve] for name, curve in findings.curves.items()
         },
     }
 

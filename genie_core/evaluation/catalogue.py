@@ -41,7 +41,7 @@ class Entry:
         return "met" if low >= target else "missed" if high < target else "open"
 
     def words(self, value: float) -> str:
-        """A value of this figure in its unit."""
+        """A value of this metric in its unit."""
         if self.unit == "share":
             return f"{value:.1%}"
         # Adding 0 makes the -0.0 of small negative numbers 0.

@@ -1,7 +1,7 @@
-"""Consistency: does a code have the same effect from every start frame (the paper's Fig. 13)? Two numbers, a picture.
+"""Consistency: does a code have the same effect from every start frame (the paper's Fig. 13)? Two numbers, an image.
 
 Each code is applied several times from many real frames. Round trip: the latent action model reads the code back from
-the simulated video. Direction: what moves in the simulated picture moves the same way as from other start frames. Start
+the simulated video. Direction: what moves in the simulated image moves the same way as from other start frames. Start
 frames are simulated one after the other: the codes of one make a large enough batch for a CPU.
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Findings, Measured, Missing, Picture, mean_of
+from genie_core.data.frames.grid import CodedFrame, report_grid
 from genie_core.evaluation.image_motion import image_motion
 from genie_core.evaluation.material import Start, Study, by_take, draw_starts, read_codes
-from genie_core.evaluation.pictures import Cell, frame_grid
+from genie_core.evaluation.metrics import Findings, Measured, Missing, ReportImage, mean_of
 from genie_core.evaluation.tokenizer import redraw
 from genie_core.inference import Simulator
 from genie_core.statistics.metrics import Array
@@ -29,7 +29,7 @@ MOVES = 1 / 64
 AGREES = np.cos(np.pi / 4) - 1e-9
 """Cosine of the largest angle, 45 degrees, at which two directions agree."""
 PICTURED = 8
-"""Number of start frames in the report's picture."""
+"""Number of start frames in the report's image."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Applied:
 
 
 def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Return figures ``consistency.*`` and the picture ``fig13``."""
+    """Return metrics ``consistency.*`` and the image ``fig13``."""
     codes, starts, found = _apply_all(study, None, rng)
     return Findings.merge(
         [
             _round_trip(starts, codes, found, rng),
             Findings({"consistency.round_trip_tokenizer": _tokenizer_round_trip(study, rng)}),
             _direction(study, starts, codes, found, rng),
-            Findings(pictures=[_picture(study, codes, starts[:PICTURED], found[:PICTURED])]),
+            Findings(images=[_image(study, codes, starts[:PICTURED], found[:PICTURED])]),
         ]
     )
 
 
-def consistency_picture(study: Study, rng: np.random.Generator, codes: Sequence[int] | None = None) -> Picture:
-    """Return the picture ``fig13`` alone, a row per start; columns are `codes`, None: those that are measured."""
-    return _picture(study, *_apply_all(study, codes, rng))
+def consistency_image(study: Study, rng: np.random.Generator, codes: Sequence[int] | None = None) -> ReportImage:
+    """Return the image ``fig13`` alone, a row per start; columns are `codes`, None: those that are measured."""
+    return _image(study, *_apply_all(study, codes, rng))
 
 
 def _apply_all(
@@ -104,7 +104,7 @@ def _direction(
 ) -> Findings:
     """Return the agreement of directions overall, by code, and with each start's codes shuffled (chance level).
 
-    Also returns how often the picture of a moving code has come to a halt: the labeller then rightly reads another
+    Also returns how often the image of a moving code has come to a halt: the labeller then rightly reads another
     code.
     """
     motion_GCA2 = np.stack([a.motion_CA2 for a in found])
@@ -193,16 +193,16 @@ def direction_agreement(motion_GC2: Array, moves_px: float) -> Array:
     return np.where(moving_C & (len(motion_GC2) > 1), agrees_GC, np.nan)
 
 
-def _picture(study: Study, codes: Sequence[int], starts: Sequence[Start], found: Sequence[Applied]) -> Picture:
+def _image(study: Study, codes: Sequence[int], starts: Sequence[Start], found: Sequence[Applied]) -> ReportImage:
     rows = []
     for start, applied in zip(starts, found, strict=True):
         frame_HWC = study.takes[start.take].film.frames_THWC[start.frame]
-        rows.append([Cell(frame_HWC), *map(Cell, applied.last_CHWC, codes)])
+        rows.append([CodedFrame(frame_HWC), *map(CodedFrame, applied.last_CHWC, codes)])
     caption = (
         f"Rows: start frames (left). Columns: the frame after {study.options.applications} times code "
         f"{', '.join(map(str, codes))}. A good model moves the same way down a column."
     )
-    return Picture("fig13", "One code, many scenes (Fig. 13)", caption, frame_grid(rows))
+    return ReportImage("fig13", "One code, many scenes (Fig. 13)", caption, report_grid(rows))
 
 
 __all__ = [
@@ -210,6 +210,6 @@ __all__ = [
     "applied_codes",
     "apply_codes",
     "consistency_findings",
-    "consistency_picture",
+    "consistency_image",
     "direction_agreement",
 ]

@@ -13,11 +13,11 @@ from genie_core import __version__
 from genie_core.data import Dataset, Episode, Frames, read_image, resize_frames
 from genie_core.errors import DatasetError
 from genie_core.evaluation.consistency import consistency_findings
-from genie_core.evaluation.figures import Findings
 from genie_core.evaluation.ground_truth import ground_truth_findings
 from genie_core.evaluation.i3d import load_i3d
 from genie_core.evaluation.latent_actions import latent_action_findings
 from genie_core.evaluation.material import Film, Study, choose_episodes, label_film, load_film
+from genie_core.evaluation.metrics import Findings
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.report import EvaluationFacts, EvaluationReport
 from genie_core.evaluation.rollouts import rollout_findings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genie_core.evaluation.figures import Figure, Measured, Missing
+from genie_core.evaluation.metrics import Measured, Metric, Missing
 from genie_core.statistics.intervals import SPREAD_RESAMPLES
 from genie_core.statistics.metrics import Array
 
@@ -58,7 +58,7 @@ def estimate_distance(
 
     The interval is value +- 1.96 standard deviations over bootstrap resamples of episodes, and at least 0. Percentiles
     of
-    the resamples, as for other figures, would be biased: a resample contains some clips twice, so that its covariance
+    the resamples, as for other metrics, would be biased: a resample contains some clips twice, so that its covariance
     is narrower and the distance too high. For the same reason, fewer clips give higher distances, which no interval
     shows.
 
@@ -84,10 +84,10 @@ def estimate_distance(
 
     value = distance(range(len(real)))
     if len(real) == 1:
-        return Figure(value=value, ci95=None, n=clips, episodes=1)
+        return Metric(value=value, ci95=None, n=clips, episodes=1)
     drawn = rng.integers(len(real), size=(SPREAD_RESAMPLES, len(real)))
     reach = 1.96 * float(np.std([distance(episodes_E.tolist()) for episodes_E in drawn], ddof=1))
-    return Figure(value=value, ci95=(max(0.0, value - reach), value + reach), n=clips, episodes=len(real))
+    return Metric(value=value, ci95=(max(0.0, value - reach), value + reach), n=clips, episodes=len(real))
 
 
 def _rotate_into_span(real: Sequence[Array], other: Sequence[Array]) -> tuple[list[Array], list[Array]]:

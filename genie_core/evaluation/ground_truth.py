@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
-from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.flow import optical_flow
 from genie_core.evaluation.material import Film, Study, Take, read_codes
+from genie_core.evaluation.metrics import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.supervised import Lesson, supervised_predictions
 from genie_core.inference import Labeller
 from genie_core.statistics.metrics import Array, normalised_mse, normalised_mutual_information, r2_mean, residual_sums
@@ -51,7 +51,7 @@ class Halves:
 
 
 def ground_truth_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Figures ``probe.*``: displacement of the end effector, actions, and motion classes."""
+    """Metrics ``probe.*``: displacement of the end effector, actions, and motion classes."""
     key = study.options.position
     displacement = _everywhere([_displacement(t.film) for t in study.takes], f"the array `{key}`")
     action = _everywhere([_action(t.film) for t in study.takes], "actions")
@@ -76,20 +76,20 @@ def _action(film: Film) -> Array | None:
 def _probe_findings(
     study: Study, target: str, truth: Truth, read: Read, halves: Halves | None, rng: np.random.Generator
 ) -> Findings:
-    """Figures of all probes of one target; of displacement also of the supervised bound."""
+    """Metrics of all probes of one target; of displacement also of the supervised bound."""
     study.progress(f"probes of {target}", 0, 1)
     scores = _scores(study, target, truth, read, halves, rng)
-    figures: dict[str, Measured] = {}
+    metrics: dict[str, Measured] = {}
     curves: dict[str, Sequence[Measured]] = {}
     for name, score in scores.items():
-        figures[f"probe.{name}_to_{target}_r2_mean"] = _estimate(score, r2_mean, rng)
-        figures[f"probe.{name}_to_{target}_nmse"] = _estimate(score, normalised_mse, rng)
+        metrics[f"probe.{name}_to_{target}_r2_mean"] = _estimate(score, r2_mean, rng)
+        metrics[f"probe.{name}_to_{target}_nmse"] = _estimate(score, normalised_mse, rng)
         if not isinstance(score, Missing):
             numbers = range(score.shape[2])
             curves[f"probe.{name}_to_{target}_r2"] = [_estimate(score[:, :, k : k + 1], r2_mean, rng) for k in numbers]
     if SUPERVISED in scores:
-        figures["probe.latent_share_of_supervised"] = _share_of_bound(scores["latent"], scores[SUPERVISED], rng)
-    return Findings(figures, curves)
+        metrics["probe.latent_share_of_supervised"] = _share_of_bound(scores["latent"], scores[SUPERVISED], rng)
+    return Findings(metrics, curves)
 
 
 def _scores(

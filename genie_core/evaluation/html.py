@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from genie_core.evaluation.catalogue import SECTIONS, Entry
-from genie_core.evaluation.figures import Figure, Findings, Measured, Missing
+from genie_core.evaluation.metrics import Findings, Measured, Metric, Missing
 from genie_core.evaluation.report_plots import code_share_plot, horizon_plot
 
 _STYLE = """
@@ -43,7 +43,7 @@ def render_page(provenance: Mapping[str, object], findings: Findings, images: Ma
     pictures = [
         f'<figure><h3>{escape(p.title)}</h3><img alt="{escape(p.caption)}" src="data:image/png;base64,'
         f'{base64.b64encode(images[p.name]).decode()}"><figcaption>{escape(p.caption)}</figcaption></figure>'
-        for p in findings.pictures
+        for p in findings.images
     ]
     name = escape(str(provenance["bundle"]))
     facts = {k: v for k, v in provenance.items() if k != "episodes"}
@@ -59,7 +59,7 @@ def render_page(provenance: Mapping[str, object], findings: Findings, images: Ma
 
 
 def _table(entries: Sequence[Entry], findings: Findings, codes: int) -> str:
-    rows = [_row(entry, findings.figures[entry.key], codes) for entry in entries if entry.key in findings.figures]
+    rows = [_row(entry, findings.metrics[entry.key], codes) for entry in entries if entry.key in findings.metrics]
     head = (
         '<tr><th>figure</th><th class="number">value</th><th class="number interval">95% interval</th>'
         '<th class="number">n</th><th class="number">target</th></tr>'
@@ -67,16 +67,16 @@ def _table(entries: Sequence[Entry], findings: Findings, codes: int) -> str:
     return f"<table>{head}{''.join(rows)}</table>"
 
 
-def _row(entry: Entry, figure: Measured, codes: int) -> str:
+def _row(entry: Entry, metric: Measured, codes: int) -> str:
     title = f'<td>{escape(entry.title)}<br><span class="meaning">{escape(entry.meaning)}</span></td>'
-    if isinstance(figure, Missing):
-        return f'<tr>{title}<td class="missing" colspan="4">not measured: {escape(figure.reason)}</td></tr>'
+    if isinstance(metric, Missing):
+        return f'<tr>{title}<td class="missing" colspan="4">not measured: {escape(metric.reason)}</td></tr>'
     target = entry.target(codes)
-    met = {"met": "met", "missed": "unmet"}.get(entry.verdict(figure.value, figure.ci95, codes) or "", "")
-    interval = "" if figure.ci95 is None else entry.interval(*figure.ci95)
+    met = {"met": "met", "missed": "unmet"}.get(entry.verdict(metric.value, metric.ci95, codes) or "", "")
+    interval = "" if metric.ci95 is None else entry.interval(*metric.ci95)
     cells = (
-        f'<td class="number {met}">{entry.words(figure.value)}</td><td class="number">{interval}</td>'
-        f'<td class="number">{figure.n:,}</td>'
+        f'<td class="number {met}">{entry.words(metric.value)}</td><td class="number">{interval}</td>'
+        f'<td class="number">{metric.n:,}</td>'
         f'<td class="number">{"" if target is None else "≥ " + entry.words(target)}</td>'
     )
     return f"<tr>{title}{cells}</tr>"
@@ -95,15 +95,15 @@ def _curves(findings: Findings) -> str:
     """Metrics that are lists, with their numbers side by side."""
     rows = []
     for name, curve in findings.curves.items():
-        numbers = " ".join(f'<span class="number row">{_number(figure)}</span>' for figure in curve)
+        numbers = " ".join(f'<span class="number row">{_number(metric)}</span>' for metric in curve)
         rows.append(f'<tr><td class="name"><code>{escape(name)}</code></td><td>{numbers}</td></tr>')
     return f"<h2>By dimension, code and horizon</h2><table>{''.join(rows)}</table>"
 
 
-def _number(figure: Measured) -> str:
-    if not isinstance(figure, Figure):
+def _number(metric: Measured) -> str:
+    if not isinstance(metric, Metric):
         return "–"
-    return f"{figure.value:.3f}" if abs(figure.value) < 10 else f"{figure.value:.1f}"
+    return f"{metric.value:.3f}" if abs(metric.value) < 10 else f"{metric.value:.1f}"
 
 
 def _facts(facts: Mapping[str, object]) -> str:

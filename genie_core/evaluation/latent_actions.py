@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genie_core.data import Frames, resize_frames
-from genie_core.evaluation.figures import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.material import Study, Take, read_codes
+from genie_core.evaluation.metrics import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
 from genie_core.statistics.metrics import Array, entropy, perplexity, psnr_db
@@ -32,7 +32,7 @@ Disturbance = Callable[[Frames, np.random.Generator], Frames]
 
 
 def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Figures ``lam.*``."""
+    """Metrics ``lam.*``."""
     bundle, takes = study.bundle, study.takes
     codes = bundle.config.lam.quantizer.codes
     errors = []
@@ -42,15 +42,15 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
     count_EK = np.stack([np.bincount(t.code_S, minlength=codes).astype(np.float64) for t in takes])
     transitions = int(count_EK.sum())
 
-    def figure(statistic: Statistic) -> Measured:
+    def metric(statistic: Statistic) -> Measured:
         return estimate(np.stack(errors), statistic, transitions, rng)
 
     pixels = bundle.config.lam.source == "pixels"
     return Findings(
         {
-            "lam.psnr_db": figure(_psnr_of(0)) if pixels else Missing("this model predicts tokens, not pixels"),
-            "lam.psnr_over_copy_db": figure(lambda sums: _psnr_of(0)(sums) - _psnr_of(1)(sums)),
-            "lam.psnr_over_random_db": figure(lambda sums: _psnr_of(0)(sums) - _psnr_of(2)(sums)),
+            "lam.psnr_db": metric(_psnr_of(0)) if pixels else Missing("this model predicts tokens, not pixels"),
+            "lam.psnr_over_copy_db": metric(lambda sums: _psnr_of(0)(sums) - _psnr_of(1)(sums)),
+            "lam.psnr_over_random_db": metric(lambda sums: _psnr_of(0)(sums) - _psnr_of(2)(sums)),
             "lam.code_perplexity": estimate(count_EK, perplexity, transitions, rng),
             "lam.temporal_stability": mean_of([t.code_S[1:] == t.code_S[:-1] for t in takes], rng),
             **_robustness(study, rng),
@@ -116,12 +116,12 @@ DISTURBANCES: dict[str, Disturbance] = {"brightness": brighten, "noise": add_noi
 
 def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
     """Share of labels that a small disturbance of the whole episode leaves unchanged."""
-    figures = {}
+    metrics = {}
     for done, (name, disturb) in enumerate(DISTURBANCES.items()):
         study.progress("labels under disturbances", done, len(DISTURBANCES))
         same = [read_codes(study.labeller, disturb(t.film.frames_THWC, rng))[0] == t.code_S for t in study.takes]
-        figures[f"lam.unchanged_{name}"] = mean_of(same, rng)
-    return figures
+        metrics[f"lam.unchanged_{name}"] = mean_of(same, rng)
+    return metrics
 
 
 def _rounded(values: Array) -> Frames:

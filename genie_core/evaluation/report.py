@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from genie_core.data import encode_image
 from genie_core.data.storage.atomic import write_bytes, write_text
-from genie_core.evaluation.figures import Findings, Measured, Missing
 from genie_core.evaluation.html import render_page
+from genie_core.evaluation.metrics import Findings, Measured, Missing
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.report_plots import horizon_plot
 from genie_core.inference import Sampling
@@ -58,12 +58,12 @@ class EvaluationReport:
         """
         content: dict[str, object] = self.provenance.model_dump(mode="json")
         missing: dict[str, str] = {}
-        for name, figure in self.findings.figures.items():
-            _place(content, name, _plain(figure))
-            if isinstance(figure, Missing):
-                missing[name] = figure.reason
+        for name, metric in self.findings.metrics.items():
+            _place(content, name, _plain(metric))
+            if isinstance(metric, Missing):
+                missing[name] = metric.reason
         for name, curve in self.findings.curves.items():
-            _place(content, name, [_plain(figure) for figure in curve])
+            _place(content, name, [_plain(metric) for metric in curve])
         content["missing"] = missing
         return content
 
@@ -73,7 +73,7 @@ class EvaluationReport:
         `genie_view` shows the videos of the findings.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        images = {p.name: encode_image(p.image_HWC) for p in self.findings.pictures}
+        images = {p.name: encode_image(p.image_HWC) for p in self.findings.images}
         for name, data in images.items():
             write_bytes(folder / f"{name}.png", data)
         write_text(folder / "horizon.svg", horizon_plot(self.findings))
@@ -89,8 +89,8 @@ def _place(content: dict[str, object], name: str, value: object) -> None:
     inner[key] = value
 
 
-def _plain(figure: Measured) -> object:
-    return None if isinstance(figure, Missing) else figure.model_dump(mode="json")
+def _plain(metric: Measured) -> object:
+    return None if isinstance(metric, Missing) else metric.model_dump(mode="json")
 
 
 __all__ = ["FORMAT", "EvaluationFacts", "EvaluationReport"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genie_core.data.frames.palette import code_palette
-from genie_core.evaluation.figures import Figure, Findings, Measured
+from genie_core.evaluation.metrics import Findings, Measured, Metric
 from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot
 from genie_core.evaluation.rollouts import VIDEOS
 
@@ -33,10 +33,10 @@ def code_share_plot(findings: Findings) -> str:
 def _points(curve: Sequence[Measured]) -> list[Point]:
     """The measured ones, at 1, 2, 3 ...; without an interval where there is none."""
     points = []
-    for x, figure in enumerate(curve, start=1):
-        if isinstance(figure, Figure):
-            low, high = figure.ci95 or (figure.value, figure.value)
-            points.append(Point(x, figure.value, low, high))
+    for x, metric in enumerate(curve, start=1):
+        if isinstance(metric, Metric):
+            low, high = metric.ci95 or (metric.value, metric.value)
+            points.append(Point(x, metric.value, low, high))
     return points
 
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Findings, Measured, Missing, Picture, Statistic, Video, mean_of, of_means
+from genie_core.data.frames.grid import CodedFrame, report_grid
 from genie_core.evaluation.material import Start, Study, by_take, draw_starts
-from genie_core.evaluation.pictures import Cell, frame_grid
+from genie_core.evaluation.metrics import Findings, Measured, Missing, ReportImage, Statistic, Video, mean_of, of_means
 from genie_core.evaluation.tokenizer import redraw
 from genie_core.evaluation.video_distance import KEYS as DISTANCES
 from genie_core.evaluation.video_distance import clip_reader, distance_findings
@@ -66,7 +66,7 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
     found: list[Comparison] = []
     clips: list[dict[str, Array]] = []
     videos: list[Video] = []
-    rows: list[list[Cell]] = []
+    rows: list[list[CodedFrame]] = []
     for done, start in enumerate(starts):
         study.progress("rollouts", done, len(starts))
         comparison, video, codes = compare(study, simulator, start, rng)
@@ -80,10 +80,10 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
         "Three rows each: what happened, the rollout with the codes read off it, and one with random codes, both from "
         "the first frame on. A frame stands under the colour of the code that led there."
     )
-    picture = Picture("rollouts", "Rollouts beside real video", caption, frame_grid(rows))
+    image = ReportImage("rollouts", "Rollouts beside real video", caption, report_grid(rows))
     long_enough = [start for start, length in zip(starts, frames, strict=True) if length >= reader.frames]
     distances = distance_findings(reader, long_enough, clips, rng)
-    return Findings.merge([summarise(starts, found, rng), distances, Findings(pictures=[picture], videos=videos)])
+    return Findings.merge([summarise(starts, found, rng), distances, Findings(images=[image], videos=videos)])
 
 
 def _frames_after(study: Study, start: Start) -> int:
@@ -91,9 +91,9 @@ def _frames_after(study: Study, start: Start) -> int:
     return min(LENGTH, len(study.takes[start.take].film.frames_THWC) - 1 - start.frame)
 
 
-def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[Cell]:
+def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[CodedFrame]:
     codes: list[int | None] = [None] * len(frames_THWC) if codes_H is None else [None, *codes_H]
-    return [Cell(frame_HWC, code) for frame_HWC, code in zip(frames_THWC, codes, strict=True)]
+    return [CodedFrame(frame_HWC, code) for frame_HWC, code in zip(frames_THWC, codes, strict=True)]
 
 
 def compare(

@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Figure, Findings, mean_of, of_means
 from genie_core.evaluation.material import Study
+from genie_core.evaluation.metrics import Findings, Metric, mean_of, of_means
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_frames, to_pixels
 from genie_core.statistics.metrics import frame_mse, psnr_db, ssim
 
 
 def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Return figures ``tokenizer.*`` of whole episodes, encoded and decoded with their full past."""
+    """Return metrics ``tokenizer.*`` of whole episodes, encoded and decoded with their full past."""
     errors, similarities, used = [], [], []
     codes = study.bundle.config.tokenizer.quantizer.codes
     for done, take in enumerate(study.takes):
@@ -31,7 +31,7 @@ def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:
             "tokenizer.psnr_db": of_means(errors, psnr_db, rng),
             "tokenizer.ssim": mean_of(similarities, rng),
             # No interval: a resample of episodes never has a code that the whole has not.
-            "tokenizer.codebook_use": Figure(
+            "tokenizer.codebook_use": Metric(
                 value=share_used, ci95=None, n=sum(map(len, errors)), episodes=len(study.takes)
             ),
         }

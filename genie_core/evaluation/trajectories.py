@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Findings, Picture
+from genie_core.data.frames.grid import CodedFrame, report_grid
 from genie_core.evaluation.material import Study
-from genie_core.evaluation.pictures import Cell, frame_grid
+from genie_core.evaluation.metrics import Findings, ReportImage
 from genie_core.inference import Simulator
 
 LENGTH = 16
 """Number of frames in a trajectory."""
 SHOWN = (1, 2, 4, 6, 8, 10, 12, 14, 16)
-"""Indices of the frames that a picture shows."""
+"""Indices of the frames that an image shows."""
 HELD = 4
 """Number of frames for which each action is held."""
 DIVERSE = 8
@@ -25,43 +25,45 @@ _SHOWN_WORDS = f"Left: the prompt; then frames {', '.join(map(str, SHOWN))}, in 
 
 
 def prompted_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Return the picture ``fig10``, from the study's prompts if there are any, else from a frame of its takes."""
-    return Findings(pictures=[prompted_picture(study, rng)])
+    """Return the image ``fig10``, from the study's prompts if there are any, else from a frame of its takes."""
+    return Findings(images=[prompted_image(study, rng)])
 
 
 def diverse_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Return the picture ``fig14``, from a frame of the study's takes."""
-    return Findings(pictures=[diverse_picture(study, rng)])
+    """Return the image ``fig14``, from a frame of the study's takes."""
+    return Findings(images=[diverse_image(study, rng)])
 
 
-def prompted_picture(
+def prompted_image(
     study: Study, rng: np.random.Generator, rollouts: int = PER_IMAGE, codes: Sequence[int] | None = None
-) -> Picture:
-    """Draw Fig. 10: rows are rollouts from each picture.
+) -> ReportImage:
+    """Draw Fig. 10: rows are rollouts from each image.
 
     Args:
         study: without prompts, a frame of its takes is used.
         rng: draws the codes and, if needed, the frame.
-        rollouts: rows per picture.
+        rollouts: rows per image.
         codes: codes to draw sequences from; None: all.
 
     """
     prompts = study.prompts or [_held_out(study, rng)]
-    source = "the given images" if study.prompts else "a held-out frame (give any picture with --image)"
-    rows: list[list[Cell]] = []
+    source = "the given images" if study.prompts else "a held-out frame (give any image with --image)"
+    rows: list[list[CodedFrame]] = []
     for done, prompt_1HWC in enumerate(prompts):
         study.progress("from any image", done, len(prompts))
         rows += _rows(study, prompt_1HWC, rollouts, codes, rng)
-    return Picture("fig10", "From any image (Fig. 10)", f"Rollouts from {source}. {_SHOWN_WORDS}", frame_grid(rows))
+    return ReportImage(
+        "fig10", "From any image (Fig. 10)", f"Rollouts from {source}. {_SHOWN_WORDS}", report_grid(rows)
+    )
 
 
-def diverse_picture(
+def diverse_image(
     study: Study,
     rng: np.random.Generator,
     prompt_1HWC: Frames | None = None,
     rollouts: int = DIVERSE,
     codes: Sequence[int] | None = None,
-) -> Picture:
+) -> ReportImage:
     """Draw Fig. 14: rows are random sequences of codes from one frame.
 
     Args:
@@ -76,7 +78,7 @@ def diverse_picture(
     first_1HWC = _held_out(study, rng) if prompt_1HWC is None else prompt_1HWC
     caption = f"Rows: random sequences of codes, each held for {HELD} frames. {_SHOWN_WORDS}"
     rows = _rows(study, first_1HWC, rollouts, codes, rng)
-    return Picture("fig14", "Many ways on from one frame (Fig. 14)", caption, frame_grid(rows))
+    return ReportImage("fig14", "Many ways on from one frame (Fig. 14)", caption, report_grid(rows))
 
 
 def _held_out(study: Study, rng: np.random.Generator) -> Frames:
@@ -86,7 +88,7 @@ def _held_out(study: Study, rng: np.random.Generator) -> Frames:
 
 def _rows(
     study: Study, prompt_1HWC: Frames, count: int, codes: Sequence[int] | None, rng: np.random.Generator
-) -> list[list[Cell]]:
+) -> list[list[CodedFrame]]:
     """Return `count` rollouts from one prompt, each with its own random codes."""
     simulator = Simulator(study.bundle)
     drawn_from = np.array(range(simulator.num_codes) if codes is None else codes)
@@ -94,9 +96,9 @@ def _rows(
     rollout = simulator.start(prompt_1HWC, count, study.draw_sampling(rng))
     drawn_TNHWC = np.stack([rollout.step(codes_N.tolist()) for codes_N in codes_NT.T])
     return [
-        [Cell(prompt_1HWC[0]), *(Cell(drawn_TNHWC[t - 1, n], int(codes_NT[n, t - 1])) for t in SHOWN)]
+        [CodedFrame(prompt_1HWC[0]), *(CodedFrame(drawn_TNHWC[t - 1, n], int(codes_NT[n, t - 1])) for t in SHOWN)]
         for n in range(count)
     ]
 
 
-__all__ = ["diverse_findings", "diverse_picture", "prompted_findings", "prompted_picture"]
+__all__ = ["diverse_findings", "diverse_image", "prompted_findings", "prompted_image"]

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Figure, Findings, Measured, Missing
 from genie_core.evaluation.frechet import estimate_distance
 from genie_core.evaluation.i3d import LEAST_FRAMES, load_i3d
 from genie_core.evaluation.material import Start, Study, by_take
+from genie_core.evaluation.metrics import Findings, Measured, Metric, Missing
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
 from genie_core.statistics.metrics import Array
 
 COMPARED = {"inferred": "", "tokenizer": "_redrawn", "copy": "_copy"}
-"""Videos compared with the real ones, and the suffixes of their figures' names."""
+"""Videos compared with the real ones, and the suffixes of their metrics' names."""
 FVD, OWN = "dynamics.fvd", "dynamics.tokenizer_frechet_distance"
 CLIP_FRAMES = "dynamics.clip_frames"
 KEYS = (CLIP_FRAMES, *(f"{name}{ending}" for name in (OWN, FVD) for ending in COMPARED.values()))
-"""Names of all figures."""
+"""Names of all metrics."""
 
 LEAST_SPREAD = 0.01
 """Least spread of a feature over real clips, as a share of the mean spread."""
@@ -36,13 +36,13 @@ Features = Callable[[Frames], Array]
 
 @dataclass(frozen=True)
 class ClipReader:
-    """Extracts features of clips of `frames` frames: `spaces` maps figures to extractors, or why there are none."""
+    """Extracts features of clips of `frames` frames: `spaces` maps metrics to extractors, or why there are none."""
 
     frames: int
     spaces: Mapping[str, Features | Missing]
 
     def read(self, tracks: Mapping[str, Frames]) -> dict[str, Array]:
-        """Return features (1 + len(COMPARED), D) by figure, of the real clip and those compared with it.
+        """Return features (1 + len(COMPARED), D) by metric, of the real clip and those compared with it.
 
         Args:
             tracks: ``real`` and each of `COMPARED`, start frame first; the start frame, which all share, is skipped.
@@ -103,7 +103,7 @@ def tokenizer_features(bundle: Bundle, clips_BTHWC: Frames) -> Array:
 def distance_findings(
     reader: ClipReader, starts: Sequence[Start], found: Sequence[Mapping[str, Array]], rng: np.random.Generator
 ) -> Findings:
-    """Return figures `KEYS`.
+    """Return metrics `KEYS`.
 
     Args:
         reader: of the clips.
@@ -113,13 +113,13 @@ def distance_findings(
 
     """
     episodes = len({start.take for start in starts})
-    figures: dict[str, Measured] = {
+    metrics: dict[str, Measured] = {
         # No interval: it is a fact about the rollouts, not a measurement.
-        CLIP_FRAMES: Figure(value=reader.frames, ci95=None, n=len(starts), episodes=episodes)
+        CLIP_FRAMES: Metric(value=reader.frames, ci95=None, n=len(starts), episodes=episodes)
     }
     for name, space in reader.spaces.items():
         if isinstance(space, Missing):
-            figures |= dict.fromkeys((f"{name}{ending}" for ending in COMPARED.values()), space)
+            metrics |= dict.fromkeys((f"{name}{ending}" for ending in COMPARED.values()), space)
             continue
         feature_GVD = np.stack([features[name] for features in found])
         if name == OWN:
@@ -127,8 +127,8 @@ def distance_findings(
         real, *others = (by_take(starts, list(feature_GVD[:, v])) for v in range(feature_GVD.shape[1]))
         for ending, other in zip(COMPARED.values(), others, strict=True):
             # Not shrunk: FVD as the literature defines it.
-            figures[f"{name}{ending}"] = estimate_distance(real, other, rng, shrink=name == OWN)
-    return Findings(figures)
+            metrics[f"{name}{ending}"] = estimate_distance(real, other, rng, shrink=name == OWN)
+    return Findings(metrics)
 
 
 def _spread(real_GD: Array) -> Array:

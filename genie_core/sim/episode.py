@@ -16,7 +16,7 @@ from genie_core.sim.geometry import Vector
 from genie_core.sim.looks import Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
 from genie_core.sim.motion import CLOSED, OPEN, STEP_M, WORKSPACE, draw_mode, make_policy, reach, turn
-from genie_core.sim.picture import CAMERA, Picture
+from genie_core.sim.renderer import CAMERA, Renderer
 from genie_core.sim.scene import Scene
 from genie_core.sim.truth import View, flow_between
 
@@ -81,14 +81,14 @@ def jammed(before: Vector, after: Vector, action: Vector) -> bool:
     return bool(np.abs(after - before - COVERED * STEP_M * action[:3]).max() > JAM_M)
 
 
-def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> SimulatedEpisode:
+def record(scene: Scene, renderer: Renderer, config: SimConfig, number: int) -> SimulatedEpisode:
     """Record episode `number`, drawn again if the arm jams or the physics becomes unstable.
 
     In about one of a hundred episodes the arm hits its joint limits and departs from its actions, which would be wrong
     ground truth. A robot that keeps jamming is recorded as it is.
     """
     for draw in range(MOST_DRAWS):
-        episode = _record(scene, picture, config, [config.seed, number, *([draw] if draw else [])], draw + 1)
+        episode = _record(scene, renderer, config, [config.seed, number, *([draw] if draw else [])], draw + 1)
         if episode is not None:
             return episode
     raise DatasetError(
@@ -98,7 +98,7 @@ def record(scene: Scene, picture: Picture, config: SimConfig, number: int) -> Si
 
 
 def _record(
-    scene: Scene, picture: Picture, config: SimConfig, entropy: list[int], draws: int
+    scene: Scene, renderer: Renderer, config: SimConfig, entropy: list[int], draws: int
 ) -> SimulatedEpisode | None:
     """Record one draw of an episode. Row t of `actions` was chosen at frame t and leads to frame t + 1.
 
@@ -112,9 +112,9 @@ def _record(
     cubes = draw_cubes(motion_rng, config.looks, len(scene.cubes))
     disturbances = draw_disturbances(disturbance_rng, config)
     camera_moves = bool(disturbances.shift_px.any())
-    picture.dress(looks)
+    renderer.dress(looks)
     scene.reset(cubes)
-    camera = picture.camera_json()
+    camera = renderer.camera_json()
     mode = draw_mode(motion_rng, config.motions)
     yaw, grip = _pre_roll(scene, motion_rng)
     policy = make_policy(mode, motion_rng, scene.hand(), yaw, grip, pace)
@@ -124,17 +124,17 @@ def _record(
     for frame in range(config.frames):
         hand = scene.hand()
         if camera_moves:
-            picture.aim(disturbances.shift_px[frame])
-        picture.place(disturbances.bodies, frame)
+            renderer.aim(disturbances.shift_px[frame])
+        renderer.place(disturbances.bodies, frame)
         row: dict[str, Any] = {
-            f"obs/{CAMERA}_image": picture.frame(float(disturbances.gain[frame])),
-            "obs/eef_pixel": picture.pixel(hand.position, looks),
+            f"obs/{CAMERA}_image": renderer.frame(float(disturbances.gain[frame])),
+            "obs/eef_pixel": renderer.pixel(hand.position, looks),
             **scene.sense(),
         }
         if camera_moves:
-            row[f"obs/{CAMERA}_quat"] = picture.camera_quat()
+            row[f"obs/{CAMERA}_quat"] = renderer.camera_quat()
         if config.depth or config.flow:
-            views.append(picture.truth())
+            views.append(renderer.truth())
         action, primitive = policy.act(hand)
         scene.step(action)
         if scene.unstable() or (draws < MOST_DRAWS and jammed(hand.position, scene.hand().position, action)):
@@ -144,7 +144,7 @@ def _record(
             rows.setdefault(name, []).append(value)
     arrays = {name: np.stack(values) for name, values in rows.items()}
     arrays["dones"] = np.eye(1, config.frames, config.frames - 1, dtype=np.int64)[0]
-    arrays |= _truth(views, config, looks.camera.fovy_deg, picture.sample_px)
+    arrays |= _truth(views, config, looks.camera.fovy_deg, renderer.sample_px)
     env_kwargs = scene.env_args["env_kwargs"] | {
         "camera_names": [CAMERA],
         "camera_heights": config.size,
@@ -172,8 +172,8 @@ def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: flo
 def make_recorder(config: SimConfig) -> Recorder:
     """Build a scene and its renderer once; returns a function from episode number to episode."""
     scene = Scene(config.robot, config.task, config.mesh_faces, cache_dir(), config.distractors, config.physics_step_ms)
-    picture = Picture(scene, config.robot, config.size, config.supersample, config.shadows)
-    return lambda number: record(scene, picture, config, number)
+    renderer = Renderer(scene, config.robot, config.size, config.supersample, config.shadows)
+    return lambda number: record(scene, renderer, config, number)
 
 
 __all__ = ["Recorder", "SimulatedEpisode", "jammed", "make_recorder", "record"]

@@ -1,4 +1,4 @@
-"""One robosuite environment, tuned so that a 10 Hz command is carried out within its frame. `picture` renders it.
+"""One robosuite environment, tuned so that a 10 Hz command is carried out within its frame. `renderer` draws it.
 
 Everything here needs the `[sim]` extra; call `backend.prepare` first, in a process of its own.
 """
@@ -52,7 +52,7 @@ def distractor_geom(index: int) -> str:
 
 
 def _add_distractors(worldbody: ET.Element, count: int) -> None:
-    """Bodies that are visible but touch nothing, compiled at their largest and out of sight; `Picture` moves them."""
+    """Bodies that are visible but touch nothing, compiled at their largest and out of sight; `Renderer` moves them."""
     for index in range(count):
         geom = {"name": distractor_geom(index), "type": "box", "size": " ".join([str(LARGEST_M)] * 3)}
         ET.SubElement(worldbody, "geom", geom | {"pos": "0 0 -5", "group": "1", "contype": "0", "conaffinity": "0"})

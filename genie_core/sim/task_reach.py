@@ -17,7 +17,7 @@ from genie_core.sim.geometry import Vector
 from genie_core.sim.looks import Cube, Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
 from genie_core.sim.motion import OPEN, PRIMITIVES, WORKSPACE, Hand, reach, turn
-from genie_core.sim.picture import CAMERA, Picture
+from genie_core.sim.renderer import CAMERA, Renderer
 from genie_core.sim.scene import Scene
 
 ACTION_SIZE = 3
@@ -103,12 +103,12 @@ class Reach:
         self.scene = Scene(
             config.robot, config.task, config.mesh_faces, cache_dir(), physics_step_ms=config.physics_step_ms
         )
-        self._picture = Picture(self.scene, config.robot, config.size, config.supersample, config.shadows)
+        self._renderer = Renderer(self.scene, config.robot, config.size, config.supersample, config.shadows)
 
     def reset(self, number: int) -> None:
         """Start episode `number`."""
         start, self.rng = draw_start(self._config, number)
-        self._picture.dress(start.looks)
+        self._renderer.dress(start.looks)
         self.scene.reset(start.cubes)
         for _ in range(PRE_ROLL_STEPS):
             self.step(reach(self.scene.hand(), start.hand, 1.0))
@@ -117,7 +117,7 @@ class Reach:
 
     def frame(self) -> NDArray[np.uint8]:
         """Render the camera's view, (S, S, 3)."""
-        return self._picture.frame()
+        return self._renderer.frame()
 
     def step(self, action: Vector) -> None:
         """Execute `action` (3,), clipped to [-1, 1], for a tenth of a second."""
@@ -134,12 +134,12 @@ class Reach:
         return self.distance_m() <= REACHED_M
 
     def camera_json(self) -> str:
-        """See `Picture.camera_json`."""
-        return self._picture.camera_json()
+        """See `Renderer.camera_json`."""
+        return self._renderer.camera_json()
 
     def close(self) -> None:
         """Release the OpenGL context."""
-        self._picture.close()
+        self._renderer.close()
 
 
 def demonstrate(task: Reach, config: SimConfig, number: int) -> SimulatedEpisode:

@@ -1,4 +1,4 @@
-"""Confidence intervals: the bootstrap that all figures share, and success rates. Pure numbers.
+"""Confidence intervals: the bootstrap that all metrics share, and success rates. Pure numbers.
 
 Whole units (episodes, starts, seeds) are resampled with replacement, not frames: the frames of one episode are far from
 independent.
@@ -30,7 +30,7 @@ def resample(units: int, rng: np.random.Generator, resamples: int = RESAMPLES) -
 
 
 def percentile_interval(drawn_R: Array) -> tuple[float, float]:
-    """Return the 95% percentile interval of a figure's resamples, ignoring undefined ones (NaN)."""
+    """Return the 95% percentile interval of a metric's resamples, ignoring undefined ones (NaN)."""
     low, high = np.nanquantile(drawn_R, LEVELS).tolist()
     return low, high
 

@@ -1,6 +1,6 @@
 """Card of a bundle: training data, recipe, and results on held-out episodes.
 
-The figures are those of `genie_core.evaluation`, on a few episodes; `genie evaluate` measures more, and draws.
+The metrics are those of `genie_core.evaluation`, on a few episodes; `genie evaluate` measures more, and draws.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from genie_core import __version__
 from genie_core.evaluation.catalogue import ENTRIES
 from genie_core.evaluation.evaluation import measure
-from genie_core.evaluation.figures import Figure, Findings
 from genie_core.evaluation.latent_actions import latent_action_findings
 from genie_core.evaluation.material import Film
+from genie_core.evaluation.metrics import Findings, Metric
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
@@ -34,7 +34,7 @@ def write_card(
     model: ModelConfig,
     training: TrainingConfig,
     data: Sequence[str],
-    figures: Mapping[str, Findings],
+    metrics: Mapping[str, Findings],
     device: torch.device,
 ) -> str:
     """Return the card as Markdown.
@@ -44,7 +44,7 @@ def write_card(
         model: the networks.
         training: the recipe.
         data: lines on training and held-out data.
-        figures: measured figures, by the data they were measured on.
+        metrics: measured metrics, by the data they were measured on.
         device: device of the training.
 
     """
@@ -74,7 +74,7 @@ def write_card(
         "```",
         "",
     ]
-    for where, findings in figures.items():
+    for where, findings in metrics.items():
         lines += [
             f"## Figures on {where}",
             "",
@@ -88,18 +88,18 @@ def write_card(
 def _rows(findings: Findings) -> list[str]:
     rows = []
     for entry in ENTRIES:
-        figure = findings.figures.get(entry.key)
-        if isinstance(figure, Figure):
-            interval = entry.interval(*figure.ci95) if figure.ci95 else ""
-            rows.append(f"| {entry.meaning} | {entry.words(figure.value)} | {interval} | {figure.episodes} |")
+        metric = findings.metrics.get(entry.key)
+        if isinstance(metric, Metric):
+            interval = entry.interval(*metric.ci95) if metric.ci95 else ""
+            rows.append(f"| {entry.meaning} | {entry.words(metric.value)} | {interval} | {metric.episodes} |")
     return rows
 
 
-def card_figures(bundle: Bundle, store: ClipStore, rollouts: int) -> Findings:
+def card_metrics(bundle: Bundle, store: ClipStore, rollouts: int) -> Findings:
     """Measure a bundle on the first episodes of a store: tokenizer, latent action model and a few rollouts."""
     films = [Film(span.name, store.episode(span)[:_MOST_FRAMES], None, None) for span in store.spans[:_MOST_EPISODES]]
     options = EvaluationOptions(rollouts=rollouts, supervised_steps=0)
     return measure(bundle, films, options, parts=(tokenizer_findings, latent_action_findings, rollout_findings))
 
 
-__all__ = ["card_figures", "write_card"]
+__all__ = ["card_metrics", "write_card"]

@@ -32,7 +32,7 @@ from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
 from genie_core.models.quantizer import VectorQuantizer
-from genie_core.training.card import card_figures, write_card
+from genie_core.training.card import card_metrics, write_card
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
@@ -123,8 +123,8 @@ def train(
     save_bundle(folder / "bundle", genie, "", half=job.half)
     bundle = load_bundle(folder / "bundle", job.device)
     reporter.start("figures", 0, len(stores.held_out))
-    figures = {title: card_figures(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
-    card = write_card(job.command, job.model, training, _data_lines(stores), figures, run.device)
+    metrics = {title: card_metrics(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
+    card = write_card(job.command, job.model, training, _data_lines(stores), metrics, run.device)
     return save_bundle(job.out, genie, card, half=job.half)
 
 

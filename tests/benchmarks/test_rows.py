@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.catalogue import BENCHMARKS, FIGURES, chosen
+from benchmarks.catalogue import BENCHMARKS, METRICS, chosen
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.measured import Measured, make_row
 from benchmarks.report import render
@@ -31,7 +31,7 @@ def row(name: str, value: float, quick: bool = False, machine: Machine = MACHINE
     measured = Measured(
         value=value, measured={"ratio": Samples.of([value, value * 1.1], "x")}, facts={"threads": 4}, gpu=machine.gpu
     )
-    return make_row(FIGURES[name], measured, machine, quick=quick)
+    return make_row(METRICS[name], measured, machine, quick=quick)
 
 
 @given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=30))
@@ -66,7 +66,7 @@ def test_rows_are_written_read_and_merged_in_order(tmp_path: Path) -> None:
     write_rows(path, old)
     assert read_rows(path) == old
     new = [row("start_to_first_label_s", 2.0), row("grpc_over_inprocess_1", 0.9)]
-    merged = merge_rows(read_rows(path), new, list(FIGURES))
+    merged = merge_rows(read_rows(path), new, list(METRICS))
     assert [(r.name, r.value) for r in merged] == [
         ("grpc_over_inprocess_1", 0.9),
         ("encoder_over_plain_all", 1.0),
@@ -77,12 +77,12 @@ def test_rows_are_written_read_and_merged_in_order(tmp_path: Path) -> None:
 
 def test_rows_that_no_benchmark_gives_are_dropped() -> None:
     gone = row("start_to_first_label_s", 1.0).model_copy(update={"name": "gone"})
-    assert merge_rows([gone], [], list(FIGURES)) == []
+    assert merge_rows([gone], [], list(METRICS)) == []
 
 
 def test_every_entry_exists_and_every_name_is_one_benchmarks() -> None:
     names = [name for b in BENCHMARKS for name in b.names]
-    assert len(names) == len(set(names)) == len(FIGURES)
+    assert len(names) == len(set(names)) == len(METRICS)
     for benchmark in BENCHMARKS:
         module, _, function = benchmark.entry.partition(":")
         assert callable(getattr(import_module(module), function)), benchmark.entry
@@ -119,7 +119,7 @@ def test_page_is_a_function_of_the_rows() -> None:
     assert page.count("Measured with `--quick`") == 1
     for name in ("rollout_over_full_window", "encoder_over_plain_all"):
         assert f"## {name}\n" in page
-        assert " ".join(FIGURES[name].parts.split()) in " ".join(page.split())
+        assert " ".join(METRICS[name].parts.split()) in " ".join(page.split())
 
 
 def test_page_describes_each_machine_once() -> None:

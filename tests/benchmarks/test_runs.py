@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks.catalogue import FIGURES, Benchmark
+from benchmarks.catalogue import METRICS, Benchmark
 from benchmarks.episodes import make_clip, write_episodes
 from benchmarks.grpc_labelling import measure
 from benchmarks.machine import describe_machine
@@ -38,10 +38,10 @@ def test_failed_benchmark_keeps_the_row_that_there_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results, page = tmp_path / "results.json", tmp_path / "page.md"
-    figure = FIGURES["encoder_over_plain_all"]
-    old = make_row(figure, Measured(value=1.5, measured={}), describe_machine(), quick=False)
+    metric = METRICS["encoder_over_plain_all"]
+    old = make_row(metric, Measured(value=1.5, measured={}), describe_machine(), quick=False)
     write_rows(results, [old])
-    monkeypatch.setattr(command, "chosen", lambda names: [Benchmark("benchmarks.start:nothing", 1, (figure,))])
+    monkeypatch.setattr(command, "chosen", lambda names: [Benchmark("benchmarks.start:nothing", 1, (metric,))])
     assert command.main(["--results", str(results), "--page", str(page)]) == 1
     assert read_rows(results) == [old]
     assert "encoder_over_plain_all: failed with status 1" in capsys.readouterr().err

@@ -93,14 +93,14 @@ def test_every_row_is_there_with_figures_counts_and_seconds(done: tuple[Path, st
     assert content["setting"]["genie_version"]
     assert [row["name"] for row in content["rows"]] == ROWS
     for row in content["rows"]:
-        figures = row["figures"]
+        metrics = row["figures"]
         wanted = {
             "tokenizer": ["tokenizer.psnr_db", "tokenizer.codebook_use", "dynamics.delta_t_psnr_4"],
             "lam": ["dynamics.delta_t_psnr_4", "lam.code_perplexity", "probe.nmi"],
             "recipe": ["lam.psnr_over_copy_db", "lam.unchanged_shift", "probe.latent_to_displacement_r2_mean"],
         }[row["table"]]
         for key in wanted:
-            assert {"value", "ci95", "n", "episodes"} == set(figures[key]), key
+            assert {"value", "ci95", "n", "episodes"} == set(metrics[key]), key
         assert set(row["seconds"]) == {stage for stage, steps in row["steps"].items() if steps}
         assert all(seconds > 0 for seconds in row["seconds"].values())
         assert row["compared_parameters"] == row["parameters"][row["table"].replace("recipe", "lam")]

@@ -17,9 +17,9 @@ from genie_core.data import encode_image, open_dataset, read_image
 from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.evaluation.catalogue import ENTRIES
 from genie_core.evaluation.evaluation import evaluate, measure
-from genie_core.evaluation.figures import Figure, Missing
 from genie_core.evaluation.latent_actions import latent_action_findings
 from genie_core.evaluation.material import load_film
+from genie_core.evaluation.metrics import Metric, Missing
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.tokenizer import tokenizer_findings
 from genie_core.models.bundle import load_bundle
@@ -65,14 +65,14 @@ def test_the_report_states_every_figure(report: tuple[Path, str], bundle: Path) 
     content = json.loads((report[0] / "report.json").read_text())
     for entry in ENTRIES:
         section, key = entry.key.split(".")
-        figure = content[section][key]
-        assert (figure is None) == (entry.key in content["missing"]), entry.key
-        if figure is not None:
-            low, high = figure["ci95"] or (0, 0)
+        metric = content[section][key]
+        assert (metric is None) == (entry.key in content["missing"]), entry.key
+        if metric is not None:
+            low, high = metric["ci95"] or (0, 0)
             assert low <= high
-            assert (figure["ci95"] is None) == (entry.key in ("tokenizer.codebook_use", "dynamics.clip_frames"))
-            assert figure["n"] >= figure["episodes"] >= 2
-            assert np.isfinite(figure["value"])
+            assert (metric["ci95"] is None) == (entry.key in ("tokenizer.codebook_use", "dynamics.clip_frames"))
+            assert metric["n"] >= metric["episodes"] >= 2
+            assert np.isfinite(metric["value"])
     stated = {f"{s}.{k}" for s in ("tokenizer", "lam", "probe", "dynamics", "consistency") for k in content[s]}
     curves = {name for name in stated if isinstance(content[name.split(".")[0]][name.split(".")[1]], list)}
     assert stated - curves == {entry.key for entry in ENTRIES}
@@ -111,7 +111,7 @@ def test_the_same_evaluation_gives_the_same_figures(bundle: Path, data: Path) ->
     loaded, dataset = load_bundle(bundle), open_dataset(data)
     options = EvaluationOptions(rollouts=1, starts=2, applications=1, supervised_steps=1, maskgit_steps=2, episodes=2)
     first, second = evaluate(loaded, dataset, options), evaluate(loaded, dataset, options)
-    assert first.findings.figures == second.findings.figures
+    assert first.findings.metrics == second.findings.metrics
     assert first.findings.curves == second.findings.curves
 
 
@@ -122,22 +122,22 @@ def test_a_part_finds_the_same_alone(bundle: Path, data: Path) -> None:
     chosen = [film for film in films if film is not None]
     together = measure(loaded, chosen, options, parts=(tokenizer_findings, latent_action_findings))
     alone = measure(loaded, chosen, options, parts=(latent_action_findings,))
-    assert {name: together.figures[name] for name in alone.figures} == alone.figures
+    assert {name: together.metrics[name] for name in alone.metrics} == alone.metrics
 
 
 def test_video_without_ground_truth_is_measured_as_far_as_it_goes(bundle: Path, tmp_path: Path) -> None:
     make_video(tmp_path / "clip.mp4", frames=12, size=(32, 32), fps=10)
     options = EvaluationOptions(rollouts=1, starts=2, applications=1, maskgit_steps=2)
     report = evaluate(load_bundle(bundle), open_dataset(tmp_path / "clip.mp4"), options)
-    figures = report.findings.figures
-    assert set(figures) == {entry.key for entry in ENTRIES}
-    for name, figure in figures.items():
+    metrics = report.findings.metrics
+    assert set(metrics) == {entry.key for entry in ENTRIES}
+    for name, metric in metrics.items():
         # One clip is no distribution.
-        assert isinstance(figure, Missing) == ("probe." in name or "frechet" in name or "fvd" in name), name
-    nmi, psnr = figures["probe.nmi"], figures["tokenizer.psnr_db"]
+        assert isinstance(metric, Missing) == ("probe." in name or "frechet" in name or "fvd" in name), name
+    nmi, psnr = metrics["probe.nmi"], metrics["tokenizer.psnr_db"]
     assert isinstance(nmi, Missing)
     assert "obs/robot0_eef_pos" in nmi.reason
-    assert isinstance(psnr, Figure)
+    assert isinstance(psnr, Metric)
     assert psnr.ci95 is None
     content = report.to_json()
     assert isinstance(content["probe"], dict)

@@ -134,7 +134,7 @@ def test_figures_are_those_of_the_evaluation(
     run("fig10", bundle, *pictures, *common)
     run("fig13", bundle, data, *common)
     run("fig14", bundle, data, *common)
-    for picture in report.findings.pictures:
+    for picture in report.findings.images:
         if picture.name != "rollouts":
             np.testing.assert_array_equal(read_image(tmp_path / f"{picture.name}.png")[0], picture.image_HWC)
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from genie_core.evaluation.figures import Figure, Missing
 from genie_core.evaluation.frechet import Gaussian, estimate_distance, frechet_distance
+from genie_core.evaluation.metrics import Metric, Missing
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def test_more_numbers_than_clips_are_no_trouble(shrink: bool) -> None:
     """However few the clips, the distance is that of the features as they are."""
     real, other = clips(3, 6, 50), clips(4, 6, 50)
     found = estimate_distance(np.split(real, 3), np.split(other, 3), rng(), shrink=shrink)
-    assert isinstance(found, Figure)
+    assert isinstance(found, Metric)
     whole = frechet_distance(Gaussian.fit(real, shrink=shrink), Gaussian.fit(other, shrink=shrink))
     assert found.value == pytest.approx(whole)
     assert (found.n, found.episodes) == (6, 3)
@@ -109,7 +109,7 @@ def test_the_interval_covers_what_as_many_clips_give_on_average() -> None:
         real = [draw.normal(size=(2, dim)) + draw.normal(size=dim) for _ in range(episodes)]
         other = [r + 0.5 + 0.5 * draw.normal(size=(2, dim)) for r in real]
         found = estimate_distance(real, other, draw)
-        assert isinstance(found, Figure)
+        assert isinstance(found, Metric)
         assert found.ci95 is not None
         values.append(found.value)
         intervals.append(found.ci95)
@@ -122,5 +122,5 @@ def test_one_clip_is_no_distribution_and_one_episode_has_no_interval() -> None:
     assert isinstance(lone, Missing)
     assert "2 clips" in lone.reason
     found = estimate_distance([clips(0, 5, 3)], [clips(1, 5, 3)], rng())
-    assert isinstance(found, Figure)
+    assert isinstance(found, Metric)
     assert found.ci95 is None

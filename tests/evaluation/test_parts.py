@@ -8,9 +8,9 @@ import torch
 
 from genie_core.evaluation import consistency
 from genie_core.evaluation.consistency import apply_codes, consistency_findings
-from genie_core.evaluation.figures import Figure, Findings, Missing
 from genie_core.evaluation.latent_actions import DISTURBANCES, add_noise, brighten, crop, latent_action_findings, shift
 from genie_core.evaluation.material import Film, Start, Study, label_film, read_codes
+from genie_core.evaluation.metrics import Findings, Metric, Missing
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import (
     DELTA_T,
@@ -52,9 +52,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def value(findings: Findings, name: str) -> float:
-    figure = findings.figures[name]
-    assert isinstance(figure, Figure)
-    return figure.value
+    metric = findings.metrics[name]
+    assert isinstance(metric, Metric)
+    return metric.value
 
 
 def test_tokenizer_figures_are_those_of_the_network(study: Study) -> None:
@@ -80,7 +80,7 @@ def test_a_residual_decoder_that_has_learnt_nothing_copies(study: Study) -> None
     assert value(found, "lam.code_perplexity") == pytest.approx(
         np.exp(-(share[share > 0] * np.log(share[share > 0])).sum())
     )
-    shares = [f.value for f in found.curves["lam.code_share"] if isinstance(f, Figure)]
+    shares = [f.value for f in found.curves["lam.code_share"] if isinstance(f, Metric)]
     np.testing.assert_allclose(shares, share)
     same = np.concatenate([t.code_S[1:] == t.code_S[:-1] for t in study.takes])
     assert value(found, "lam.temporal_stability") == pytest.approx(same.mean())
@@ -169,7 +169,7 @@ def test_the_worst_horizon_counts() -> None:
 def test_short_episodes_have_no_rollouts(study: Study) -> None:
     takes = [label_film(study.labeller, film(0, frames=HORIZON))]
     found = rollout_findings(Study(study.labeller, takes, [], [], study.options, study.sampling, study.progress), rng())
-    assert all(isinstance(f, Missing) and "9 frames" in f.reason for f in found.figures.values())
+    assert all(isinstance(f, Missing) and "9 frames" in f.reason for f in found.metrics.values())
 
 
 def test_applied_codes_are_what_a_plain_rollout_draws(study: Study) -> None:
@@ -183,16 +183,16 @@ def test_applied_codes_are_what_a_plain_rollout_draws(study: Study) -> None:
 
 def test_consistency_counts_every_application(study: Study) -> None:
     found = consistency_findings(study, rng())
-    figure = found.figures["consistency.round_trip_accuracy"]
-    assert isinstance(figure, Figure)
-    assert (figure.n, figure.episodes) == (3 * 8 * 2, 3)
+    metric = found.metrics["consistency.round_trip_accuracy"]
+    assert isinstance(metric, Metric)
+    assert (metric.n, metric.episodes) == (3 * 8 * 2, 3)
     by_application = found.curves["consistency.round_trip_accuracy_by_application"]
-    shares = [f.value for f in by_application if isinstance(f, Figure)]
+    shares = [f.value for f in by_application if isinstance(f, Metric)]
     assert len(shares) == 2
-    assert np.mean(shares) == pytest.approx(figure.value)
+    assert np.mean(shares) == pytest.approx(metric.value)
     assert len(found.curves["consistency.round_trip_accuracy_by_code"]) == 8
     assert len(found.curves["consistency.halted_by_application"]) == 2
-    assert [p.name for p in found.pictures] == ["fig13"]
+    assert [p.name for p in found.images] == ["fig13"]
 
 
 def test_a_tokenizer_that_loses_everything_loses_the_labels(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genie_core.data.frames.grid import CodedFrame, report_grid
 from genie_core.data.frames.palette import code_palette
 from genie_core.evaluation.catalogue import ENTRIES, Entry, Target
-from genie_core.evaluation.pictures import Cell, frame_grid
 from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot, round_ticks
 
 
@@ -54,7 +54,7 @@ def test_values_are_said_in_their_unit(unit: str, words: str, interval: str) -> 
 
 def test_a_grid_holds_every_frame_enlarged_under_its_colour() -> None:
     frame = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype=np.uint8)
-    sheet = frame_grid([[Cell(frame), Cell(frame, code=3)], [Cell(frame)]])
+    sheet = report_grid([[CodedFrame(frame), CodedFrame(frame, code=3)], [CodedFrame(frame)]])
     assert sheet.shape == (2 * (5 + 96 + 4) + 4, 2 * (96 + 4) + 4, 3)
     np.testing.assert_array_equal(sheet[9 : 9 + 96 : 3, 4 : 4 + 96 : 3], frame)
     red, green, blue = (int(v) for v in sheet[4, 104])

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from genie_core.errors import ModelError
-from genie_core.evaluation.figures import Figure, Findings, Missing
 from genie_core.evaluation.i3d import LEAST_FRAMES, load_i3d
 from genie_core.evaluation.material import Film, Start, Study, label_film
+from genie_core.evaluation.metrics import Findings, Metric, Missing
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import LENGTH, rollout_findings
 from genie_core.evaluation.video_distance import (
@@ -65,9 +65,9 @@ def study(bundle: Bundle, lengths: list[int], i3d: Path | None = None, rollouts:
     return Study(labeller, takes, [], [], options, sampling, lambda part, done, total: None)
 
 
-def figure(findings: Findings, name: str) -> Figure:
-    found = findings.figures[name]
-    assert isinstance(found, Figure)
+def metric(findings: Findings, name: str) -> Metric:
+    found = findings.metrics[name]
+    assert isinstance(found, Metric)
     return found
 
 
@@ -110,9 +110,9 @@ def test_both_distances_of_one_set_of_rollouts(bundle: Bundle, tmp_path: Path) -
     """17 frames an episode leave 16 after the one start; the tokenizer is untrained, copying is not."""
     i3d = make_i3d(tmp_path / "i3d.pt")
     found = rollout_findings(study(bundle, [17, 17, 17, 17], i3d), rng())
-    assert figure(found, CLIP_FRAMES) == Figure(value=LENGTH, ci95=None, n=4, episodes=4)
+    assert metric(found, CLIP_FRAMES) == Metric(value=LENGTH, ci95=None, n=4, episodes=4)
     for name in KEYS[1:]:
-        distance = figure(found, name)
+        distance = metric(found, name)
         assert (distance.n, distance.episodes) == (4, 4)
         assert distance.ci95 is not None
         assert 0 <= distance.ci95[0] <= distance.value <= distance.ci95[1]
@@ -133,10 +133,10 @@ def test_fvd_is_the_distance_of_i3ds_features(bundle: Bundle, tmp_path: Path) ->
     assert read[0][FVD].shape == (1 + len(COMPARED), 400)
     found = distance_findings(reader, starts, read, rng())
     # 400 numbers are 66 times 6, the first 3 of each about colour, and 4 more: 201 in all.
-    assert figure(found, FVD).value == pytest.approx(201 * 0.4**2, rel=1e-4)
-    assert figure(found, f"{FVD}_redrawn").value == pytest.approx(0, abs=1e-6)
-    assert figure(found, f"{OWN}_redrawn").value == pytest.approx(0, abs=1e-6)
-    assert figure(found, f"{OWN}_copy").value > 0
+    assert metric(found, FVD).value == pytest.approx(201 * 0.4**2, rel=1e-4)
+    assert metric(found, f"{FVD}_redrawn").value == pytest.approx(0, abs=1e-6)
+    assert metric(found, f"{OWN}_redrawn").value == pytest.approx(0, abs=1e-6)
+    assert metric(found, f"{OWN}_copy").value > 0
 
 
 def test_the_tokenizers_features_are_means_and_changes_of_its_latents(bundle: Bundle) -> None:
@@ -156,40 +156,40 @@ def test_own_distances_are_in_units_of_the_real_clips_spread() -> None:
     found = distance_findings(reader, [Start(i, 0) for i in range(40)], read, rng())
     spread = real.std(axis=0)
     spread[2] = 0.01 * spread.mean()
-    assert figure(found, OWN).value == pytest.approx(np.square(away / spread).sum(), rel=1e-6)
+    assert metric(found, OWN).value == pytest.approx(np.square(away / spread).sum(), rel=1e-6)
 
 
 def test_without_a_file_there_is_no_fvd_and_the_report_says_so(bundle: Bundle) -> None:
     found = rollout_findings(study(bundle, [12, 12], rollouts=2), rng())
-    assert figure(found, OWN).n == 2
-    assert all(found.figures[f"{FVD}{e}"] == Missing("it takes I3D's weights, `--i3d FILE`") for e in COMPARED.values())
+    assert metric(found, OWN).n == 2
+    assert all(found.metrics[f"{FVD}{e}"] == Missing("it takes I3D's weights, `--i3d FILE`") for e in COMPARED.values())
 
 
 def test_clips_too_short_for_i3d_have_no_fvd(bundle: Bundle, tmp_path: Path) -> None:
     i3d = make_i3d(tmp_path / "i3d.pt")
     found = rollout_findings(study(bundle, [9, 10], i3d, rollouts=2), rng())
-    missing = found.figures[FVD]
+    missing = found.metrics[FVD]
     assert isinstance(missing, Missing)
     assert missing.reason == "I3D takes clips of 10 frames at least, these have 8"
-    assert figure(found, CLIP_FRAMES).value == 8
+    assert metric(found, CLIP_FRAMES).value == 8
 
 
 def test_clips_are_as_long_as_half_of_the_rollouts(bundle: Bundle) -> None:
     """Of episodes with 16, 16 and 9 frames after the start: two of 16, the third is compared by horizon only."""
     found = rollout_findings(study(bundle, [17, 10, 17], rollouts=3), rng())
-    assert figure(found, CLIP_FRAMES) == Figure(value=16, ci95=None, n=2, episodes=2)
-    assert figure(found, OWN).n == 2
-    assert figure(found, "dynamics.psnr_4_db").n == 3
-    counts = [f.n for f in found.curves["dynamics.copy_psnr_db_by_horizon"] if isinstance(f, Figure)]
+    assert metric(found, CLIP_FRAMES) == Metric(value=16, ci95=None, n=2, episodes=2)
+    assert metric(found, OWN).n == 2
+    assert metric(found, "dynamics.psnr_4_db").n == 3
+    counts = [f.n for f in found.curves["dynamics.copy_psnr_db_by_horizon"] if isinstance(f, Metric)]
     assert counts == [3] * 9 + [2] * 7
 
 
 def test_one_rollout_is_no_distribution(bundle: Bundle) -> None:
     found = rollout_findings(study(bundle, [17], rollouts=1), rng())
-    assert isinstance(found.figures[OWN], Missing)
-    assert figure(found, CLIP_FRAMES).n == 1
+    assert isinstance(found.metrics[OWN], Missing)
+    assert metric(found, CLIP_FRAMES).n == 1
 
 
 def test_short_episodes_have_no_distances(bundle: Bundle) -> None:
     found = rollout_findings(study(bundle, [8]), rng())
-    assert all(isinstance(found.figures[name], Missing) for name in KEYS)
+    assert all(isinstance(found.metrics[name], Missing) for name in KEYS)

@@ -9,7 +9,7 @@ import pytest
 
 from genie_core.sim.looks import CUBE_HALF_RANGE_M, TABLE_TEXTURES
 from genie_core.sim.meshes import cache_dir, lighten, plain_visual_meshes
-from genie_core.sim.picture import brighten, shrink
+from genie_core.sim.renderer import brighten, shrink
 from genie_core.sim.scene import CUBE_KG, TORQUE_GAIN, distractor_geom, edit_model, table_material
 
 MODEL = """

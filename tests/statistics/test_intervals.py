@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genie_core.evaluation.figures import Figure, mean_of
+from genie_core.evaluation.metrics import Metric, mean_of
 from genie_core.statistics.intervals import RESAMPLES, percentile_interval, resample
 
 
@@ -27,8 +27,8 @@ def test_95_per_cent_intervals_hold_the_truth_about_as_often_as_they_say() -> No
     held = []
     for seed in range(120):
         rng = np.random.default_rng(seed)
-        figure = mean_of([rng.normal(rng.normal(0, 2), 1, 20) for _ in range(40)], rng)
-        assert isinstance(figure, Figure)
-        assert figure.ci95 is not None
-        held.append(figure.ci95[0] <= 0 <= figure.ci95[1])
+        metric = mean_of([rng.normal(rng.normal(0, 2), 1, 20) for _ in range(40)], rng)
+        assert isinstance(metric, Metric)
+        assert metric.ci95 is not None
+        held.append(metric.ci95[0] <= 0 <= metric.ci95[1])
     assert 0.88 <= np.mean(held) <= 0.99

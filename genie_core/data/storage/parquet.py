@@ -28,7 +28,7 @@ _Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _RowGroups:
     columns: frozenset[str]
     group_ends: NDArray[np.int64]
 
@@ -46,13 +46,13 @@ class ParquetTable:
     @property
     def num_rows(self) -> int:
         """Number of rows."""
-        ends = self._layout.group_ends
+        ends = self._row_groups.group_ends
         return int(ends[-1]) if len(ends) else 0
 
     @property
     def columns(self) -> frozenset[str]:
         """Names of the columns; a part after a dot belongs to the name."""
-        return self._layout.columns
+        return self._row_groups.columns
 
     @cached_property
     def _footers(self) -> dict[_Stamp, FileMetaData]:
@@ -63,10 +63,10 @@ class ParquetTable:
         return {key: value for key, value in vars(self).items() if key != "_footers"}  # large, and soon read again
 
     @cached_property
-    def _layout(self) -> _Layout:
+    def _row_groups(self) -> _RowGroups:
         with self._open() as file:
             counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            return _Layout(frozenset(file.schema_arrow.names), np.cumsum(counts, dtype=np.int64))
+            return _RowGroups(frozenset(file.schema_arrow.names), np.cumsum(counts, dtype=np.int64))
 
     def array(self, key: str, rows: range | None = None) -> NDArray[Any] | None:
         """Return the numbers of one column; None if there is no such column.
@@ -123,7 +123,7 @@ class ParquetTable:
         """Return the row groups that hold `rows`, and the number of the first row in them."""
         if not rows:
             return [], rows.start
-        ends = self._layout.group_ends
+        ends = self._row_groups.group_ends
         low, high = np.searchsorted(ends, [rows.start, rows.stop - 1], side="right").tolist()
         return list(range(low, high + 1)), int(ends[low - 1]) if low else 0
 

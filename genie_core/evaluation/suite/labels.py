@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
-from genie_core.evaluation.figures import Measured, estimate, mean_of, ratio
+from genie_core.evaluation.metrics import Measured, estimate, mean_of, ratio
 from genie_core.evaluation.suite.disturbances import CELLS, DISTURBANCES
-from genie_core.evaluation.suite.rows import EpisodeRows
+from genie_core.evaluation.suite.rows import EpisodeTransitions
 from genie_core.inference import Labeller
 from genie_core.statistics.metrics import Array, perplexity
 
@@ -40,7 +40,7 @@ class Frozen:
     usual_norm: float
 
 
-def moving(rows: EpisodeRows, width: int) -> NDArray[np.bool_]:
+def moving(rows: EpisodeTransitions, width: int) -> NDArray[np.bool_]:
     """Whether something moves in each transition, (S,), by the baseline's flow of frames `width` pixels wide."""
     flow_SC2 = rows.features["flow_8x8"].reshape(len(rows), -1, 2)
     fastest_S = np.linalg.norm(flow_SC2, axis=2).max(axis=1, initial=0)
@@ -48,7 +48,9 @@ def moving(rows: EpisodeRows, width: int) -> NDArray[np.bool_]:
     return moves_S
 
 
-def code_figures(rows: Sequence[EpisodeRows], codes: int, width: int, rng: np.random.Generator) -> dict[str, Measured]:
+def code_metrics(
+    rows: Sequence[EpisodeTransitions], codes: int, width: int, rng: np.random.Generator
+) -> dict[str, Measured]:
     """Share of transitions that move, and the distribution of their codes."""
     moves = [moving(r, width) for r in rows]
     count_EK = np.stack(
@@ -72,7 +74,7 @@ def _top_share(count_RK: Array) -> Array:
     return ratio(np.stack((count_RK.max(axis=1), count_RK.sum(axis=1)), axis=1))
 
 
-def disturbance_figures(
+def disturbance_metrics(
     labeller: Labeller, films: Sequence[Frames], rng: np.random.Generator
 ) -> tuple[dict[str, Measured], Frozen]:
     """Share of codes that each disturbance leaves unchanged, and the labels of frozen frames.
@@ -84,19 +86,19 @@ def disturbance_figures(
 
     """
     plain = [_read(labeller, film) for film in films]
-    figures: dict[str, Measured] = {}
+    metrics: dict[str, Measured] = {}
     for name, disturb in DISTURBANCES.items():
         same = [_read(labeller, disturb(f, rng))[0] == code_S for f, (code_S, _) in zip(films, plain, strict=True)]
-        figures[f"unchanged_{name}"] = mean_of(same, rng)
+        metrics[f"unchanged_{name}"] = mean_of(same, rng)
     codes = labeller.bundle.config.lam.quantizer.codes
     still = [_read(labeller, np.stack((x, x))) for film in films for x in film[:: -(-len(film) // FROZEN_FRAMES)]]
     usual_norm = float(np.median(np.linalg.norm(np.concatenate([latent for _, latent in plain]), axis=1)))
     norm_N = np.linalg.norm(np.concatenate([latent for _, latent in still]), axis=1)
     count_K = np.bincount(np.concatenate([code for code, _ in still]), minlength=codes).astype(np.float64)
-    return figures, Frozen(count_K, norm_N.astype(np.float64), usual_norm)
+    return metrics, Frozen(count_K, norm_N.astype(np.float64), usual_norm)
 
 
-def frozen_figures(frozen: Mapping[str, Frozen]) -> tuple[int, dict[str, dict[str, float]]]:
+def frozen_metrics(frozen: Mapping[str, Frozen]) -> tuple[int, dict[str, dict[str, float]]]:
     """The most frequent code of frozen frames over all sets and, by set, its share and the length of the latents.
 
     `frozen_norm` is the median length of a frozen frame's latent over the median length of the set's own.
@@ -117,4 +119,4 @@ def _read(labeller: Labeller, film_THWC: Frames) -> tuple[NDArray[np.uint16], ND
     return labels.code[labels.valid], labels.latent[labels.valid]
 
 
-__all__ = ["MOVING_CELLS", "Frozen", "code_figures", "disturbance_figures", "frozen_figures", "moving"]
+__all__ = ["MOVING_CELLS", "Frozen", "code_metrics", "disturbance_metrics", "frozen_metrics", "moving"]

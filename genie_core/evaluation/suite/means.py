@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genie_core.evaluation.figures import Figure, Measured, Missing, ratio
+from genie_core.evaluation.metrics import Measured, Metric, Missing, ratio
 from genie_core.statistics.intervals import percentile_interval, resample
 from genie_core.statistics.metrics import Array
 
@@ -41,7 +41,7 @@ def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[
 def _figure(value: float, drawn_R: Array, rows: int, episodes: int) -> Measured:
     if not np.isfinite(value):
         return Missing("undefined on one of the sets: its target does not vary")
-    return Figure(value=value, ci95=percentile_interval(drawn_R), n=rows, episodes=episodes)
+    return Metric(value=value, ci95=percentile_interval(drawn_R), n=rows, episodes=episodes)
 
 
 __all__ = ["mean_over"]

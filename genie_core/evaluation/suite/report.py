@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from genie_core.evaluation.figures import Figure, Measured, Missing
+from genie_core.evaluation.metrics import Measured, Metric, Missing
 from genie_core.evaluation.suite.run import ONE, SuiteResult
-from genie_core.evaluation.suite.tables import Cell, Table, suite_tables
+from genie_core.evaluation.suite.tables import Table, TableCell, suite_tables
 
 FORMAT = 1
 """Of suite.json; grows when a script that reads it would have to change."""
@@ -30,13 +30,13 @@ def one_number(result: SuiteResult) -> Measured:
 
 
 def to_json(result: SuiteResult) -> dict[str, object]:
-    """The content of suite.json: every figure as ``{"value", "ci95", "n", "episodes"}``, null where there is none."""
+    """The content of suite.json: every metric as ``{"value", "ci95", "n", "episodes"}``, null where there is none."""
     return {
         "format": FORMAT,
         **result.facts,
         "one_number": _plain(one_number(result)) if "all" in result.means else None,
         "still_code": result.still_code,
-        "means": {name: _figures(of) for name, of in result.means.items()},
+        "means": {name: _metrics(of) for name, of in result.means.items()},
         "sets": {
             s.entry.name: {
                 "set": s.entry.model_dump(mode="json", exclude_none=True),
@@ -44,10 +44,10 @@ def to_json(result: SuiteResult) -> dict[str, object]:
                 "transitions": s.transitions,
                 "steps": list(s.steps),
                 "fps": list(s.fps),
-                "figures": _figures(s.figures),
-                "missing": {name: f.reason for name, f in s.figures.items() if isinstance(f, Missing)},
+                "figures": _metrics(s.metrics),
+                "missing": {name: f.reason for name, f in s.metrics.items() if isinstance(f, Missing)},
                 "frozen": dict(result.frozen[s.entry.name]),
-                "parts": {kind: {name: _figures(of) for name, of in parts.items()} for kind, parts in s.parts.items()},
+                "parts": {kind: {name: _metrics(of) for name, of in parts.items()} for kind, parts in s.parts.items()},
             }
             for s in result.sets
         },
@@ -77,21 +77,21 @@ def _title(result: SuiteResult) -> str:
 
 
 def _headline(result: SuiteResult) -> str:
-    figure = one_number(result) if "all" in result.means else None
+    metric = one_number(result) if "all" in result.means else None
     some = f" at most {result.facts['most_episodes']} episodes a set;" if result.facts["most_episodes"] else ""
     made = f"Bundle {str(result.facts['bundle_id'])[:12]};{some} {result.facts['seconds']:.0f} s."
-    if not isinstance(figure, Figure):
+    if not isinstance(metric, Metric):
         return f"No set has a truth to probe. {made}"
-    low, high = figure.ci95 or (figure.value, figure.value)
+    low, high = metric.ci95 or (metric.value, metric.value)
     probed = sum(bool(s.errors) for s in result.sets)
     return (
-        f"One number: error over variance {figure.value:.3f} ({low:.3f} to {high:.3f}), the mean over {probed} sets of "
+        f"One number: error over variance {metric.value:.3f} ({low:.3f} to {high:.3f}), the mean over {probed} sets of "
         f"a linear probe of the latents. {made}"
     )
 
 
 def _markdown_table(table: Table) -> list[str]:
-    def text(cell: Cell) -> str:
+    def text(cell: TableCell) -> str:
         return f"{cell.text} {cell.interval}" if cell.interval[:1] in ("+", "-") else cell.text
 
     head = f"| {' | '.join(table.headings)} |"
@@ -117,17 +117,17 @@ def _html(result: SuiteResult) -> str:
     )
 
 
-def _html_cell(cell: Cell) -> str:
+def _html_cell(cell: TableCell) -> str:
     small = f"<small>{escape(cell.interval)}</small>" if cell.interval else ""
     return f"<td>{escape(cell.text)}{small}</td>"
 
 
-def _figures(figures: Mapping[str, Measured]) -> dict[str, object]:
-    return {name: _plain(figure) for name, figure in figures.items()}
+def _metrics(metrics: Mapping[str, Measured]) -> dict[str, object]:
+    return {name: _plain(metric) for name, metric in metrics.items()}
 
 
-def _plain(figure: Measured) -> object:
-    return figure.model_dump(mode="json") if isinstance(figure, Figure) else None
+def _plain(metric: Measured) -> object:
+    return metric.model_dump(mode="json") if isinstance(metric, Metric) else None
 
 
 __all__ = ["FORMAT", "one_number", "to_json", "to_markdown", "write_report"]

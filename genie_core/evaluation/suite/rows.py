@@ -28,7 +28,7 @@ _PICTURE_SIDE = 16
 
 
 @dataclass(frozen=True)
-class EpisodeRows:
+class EpisodeTransitions:
     """The S transitions of one episode.
 
     Attributes:
@@ -107,7 +107,7 @@ def step_of(entry: SuiteSet, episode: Episode) -> int:
 
 def read_rows(
     reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], progress: Callable[[int, int], None]
-) -> list[EpisodeRows]:
+) -> list[EpisodeTransitions]:
     """Read every episode.
 
     Raises:
@@ -135,7 +135,7 @@ def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, step: in
     return np.concatenate(pieces)
 
 
-def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> EpisodeRows:
+def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> EpisodeTransitions:
     step = step_of(entry, episode)
     frames_THWC = model_frames(reading.labeller, entry, episode, step)
     apart = step if entry.density == "dense" else 1
@@ -151,7 +151,7 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
         **baseline_features(before_SHWC, after_SHWC, flow_SHW2),
     }
     target = None if entry.target is None else _target(entry.target, episode, start_S, step)
-    return EpisodeRows(
+    return EpisodeTransitions(
         episode.name,
         labels.code[labels.valid].astype(np.int64),
         features,
@@ -229,4 +229,12 @@ def _track(episode: Episode, key: str, columns: Sequence[int] | None) -> Array:
     return track[:, list(columns)]
 
 
-__all__ = ["EpisodeRows", "Reading", "choose_episodes", "model_frames", "pooled_features", "read_rows", "step_of"]
+__all__ = [
+    "EpisodeTransitions",
+    "Reading",
+    "choose_episodes",
+    "model_frames",
+    "pooled_features",
+    "read_rows",
+    "step_of",
+]

@@ -13,18 +13,25 @@ from numpy.typing import NDArray
 from genie_core import __version__
 from genie_core.data import Episode, Frames
 from genie_core.data.storage.location import SourcePath, source_path
-from genie_core.evaluation.figures import Measured, Missing, estimate, ratio
+from genie_core.evaluation.metrics import Measured, Missing, estimate, ratio
 from genie_core.evaluation.suite.config import Suite, SuiteSet
 from genie_core.evaluation.suite.labels import (
     DISTURBED_EPISODES,
     DISTURBED_FRAMES,
     Frozen,
-    code_figures,
-    disturbance_figures,
-    frozen_figures,
+    code_metrics,
+    disturbance_metrics,
+    frozen_metrics,
 )
 from genie_core.evaluation.suite.means import mean_over
-from genie_core.evaluation.suite.rows import EpisodeRows, Reading, choose_episodes, model_frames, read_rows, step_of
+from genie_core.evaluation.suite.rows import (
+    EpisodeTransitions,
+    Reading,
+    choose_episodes,
+    model_frames,
+    read_rows,
+    step_of,
+)
 from genie_core.evaluation.suite.scoring import (
     LEAST_EPISODES,
     SUPERVISED,
@@ -55,7 +62,7 @@ class SetResult:
         episodes, transitions: numbers of those read.
         steps: transition lengths in frames (one, unless frame rates differ).
         fps: frame rates of its episodes.
-        figures: by name: error over variance of each method (``latent_linear``), differences to `RIVALS`
+        metrics: by name: error over variance of each method (``latent_linear``), differences to `RIVALS`
             (``latent_linear_minus_flow_8x8_linear``), metrics of codes and disturbances.
         parts: the same errors by method, by kind and name of a part (``slices``: columns; ``motion``: transitions).
         errors: by method, (E, 2), see `Scores.errors_E2`.
@@ -67,7 +74,7 @@ class SetResult:
     transitions: int
     steps: tuple[int, ...]
     fps: tuple[float, ...]
-    figures: Mapping[str, Measured]
+    metrics: Mapping[str, Measured]
     parts: Mapping[str, Mapping[str, Mapping[str, Measured]]]
     errors: Mapping[str, Array]
     frozen: Frozen
@@ -135,7 +142,7 @@ def gather(
     bundle: Bundle, suite: Suite, sets: Sequence[SetResult], episodes: int | None, seed: int, seconds: float
 ) -> SuiteResult:
     """Facts about the whole run; arguments as of `run_suite`, and how long it took."""
-    still_code, frozen = frozen_figures({s.entry.name: s.frozen for s in sets})
+    still_code, frozen = frozen_metrics({s.entry.name: s.frozen for s in sets})
     facts = {
         "suite": suite.name,
         "genie_version": __version__,
@@ -162,8 +169,8 @@ def run_set(
     rows = read_rows(reading, entry, episodes, lambda done, total: progress(f"{name}: labels", done, total))
     films = _films(reading, entry, episodes[:DISTURBED_EPISODES])
     progress(f"{name}: disturbances", 0, 1)
-    disturbed, frozen = disturbance_figures(reading.labeller, films, rng)
-    figures: dict[str, Measured] = {**code_figures(rows, codes, width, rng), **disturbed}
+    disturbed, frozen = disturbance_metrics(reading.labeller, films, rng)
+    metrics: dict[str, Measured] = {**code_metrics(rows, codes, width, rng), **disturbed}
     parts: dict[str, dict[str, dict[str, Measured]]] = {}
     errors: dict[str, Array] = {}
     if entry.target is not None and len(rows) >= LEAST_EPISODES:
@@ -171,13 +178,13 @@ def run_set(
         progress(f"{name}: supervised", 0, 1)
         bound = supervised_predictions(rows, seed)
         if bound is None:
-            figures[SUPERVISED] = Missing("no claim of a bound: its held-out error was still falling, or few episodes")
+            metrics[SUPERVISED] = Missing("no claim of a bound: its held-out error was still falling, or few episodes")
         else:
             scores = Scores({**scores.predicted, SUPERVISED: bound}, scores.truth)
         errors = {way: scores.errors_E2(way) for way in scores.predicted}
-        figures |= error_figures(errors, rng)
+        metrics |= error_metrics(errors, rng)
         parts = _parts(entry, rows, scores, rng)
-    figures |= {key: _error(errors_E2, rng) for key, errors_E2 in lary_scores(rows, seed).items()}
+    metrics |= {key: _error(errors_E2, rng) for key, errors_E2 in lary_scores(rows, seed).items()}
     rates = {e.fps for e in episodes if e.fps is not None}
     return SetResult(
         entry,
@@ -185,7 +192,7 @@ def run_set(
         sum(map(len, rows)),
         tuple(sorted({step_of(entry, e) for e in episodes})),
         tuple(sorted(rates)),
-        figures,
+        metrics,
         parts,
         errors,
         frozen,
@@ -203,13 +210,13 @@ def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> li
     return films
 
 
-def error_figures(errors: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
+def error_metrics(errors: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
     """Error over variance of each method, and paired differences of the latents' linear probe to its rivals."""
-    figures = {way: _error(errors_E2, rng) for way, errors_E2 in errors.items()}
+    metrics = {way: _error(errors_E2, rng) for way, errors_E2 in errors.items()}
     for rival in RIVALS:
         if rival in errors and ONE in errors:
-            figures[f"{ONE}_minus_{rival}"] = _error(errors[ONE] - errors[rival] * [1, 0], rng)
-    return figures
+            metrics[f"{ONE}_minus_{rival}"] = _error(errors[ONE] - errors[rival] * [1, 0], rng)
+    return metrics
 
 
 def _error(errors_E2: Array, rng: np.random.Generator) -> Measured:
@@ -217,7 +224,7 @@ def _error(errors_E2: Array, rng: np.random.Generator) -> Measured:
 
 
 def _parts(
-    entry: SuiteSet, rows: Sequence[EpisodeRows], scores: Scores, rng: np.random.Generator
+    entry: SuiteSet, rows: Sequence[EpisodeTransitions], scores: Scores, rng: np.random.Generator
 ) -> dict[str, dict[str, dict[str, Measured]]]:
     """Errors by group of columns, by slice of the set, and by speed."""
     assert entry.target is not None
@@ -274,7 +281,7 @@ __all__ = [
     "Progress",
     "SetResult",
     "SuiteResult",
-    "error_figures",
+    "error_metrics",
     "gather",
     "run_set",
     "run_suite",

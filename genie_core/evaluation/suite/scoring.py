@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genie_core.evaluation.baselines import BASELINES
 from genie_core.evaluation.suite.networks import fit_inverse_dynamics, fit_lary
-from genie_core.evaluation.suite.rows import EpisodeRows
+from genie_core.evaluation.suite.rows import EpisodeTransitions
 from genie_core.statistics.metrics import Array
 from genie_core.statistics.probes import Probe, Scale, fit_mlp
 from genie_core.statistics.ridge import fit_ridge
@@ -104,7 +104,11 @@ def folds_of(episodes: int, seed: int) -> list[tuple[int, ...]]:
 
 
 def score(
-    rows: Sequence[EpisodeRows], codes: int, seed: int, progress: Callable[[int, int], None], ways: Sequence[Way] = WAYS
+    rows: Sequence[EpisodeTransitions],
+    codes: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+    ways: Sequence[Way] = WAYS,
 ) -> Scores:
     """Fit and apply every method, on at least `LEAST_EPISODES` episodes, each with its truth.
 
@@ -137,7 +141,7 @@ def score(
     return Scores(predicted, truth)
 
 
-def supervised_predictions(rows: Sequence[EpisodeRows], seed: int) -> list[Array] | None:
+def supervised_predictions(rows: Sequence[EpisodeTransitions], seed: int) -> list[Array] | None:
     """Predictions of supervised inverse dynamics for each episode, NaN where not scored.
 
     None if it is no bound: its validation error was still falling when its steps ran out, or there are too few episodes
@@ -159,7 +163,7 @@ def supervised_predictions(rows: Sequence[EpisodeRows], seed: int) -> list[Array
     return out
 
 
-def lary_scores(rows: Sequence[EpisodeRows], seed: int) -> dict[str, Array]:
+def lary_scores(rows: Sequence[EpisodeTransitions], seed: int) -> dict[str, Array]:
     """Errors (E, 2) of LARY's probe, as of `Scores.errors_E2`, by features and target.
 
     ``absolute``: all poses of the chunk, (k * A,). ``relative``: the last minus the first, (A,), for chunks of at least
@@ -196,7 +200,7 @@ def _scored_folds(episodes: int, seed: int) -> list[tuple[int, ...]]:
     return folds[:1] if episodes >= MANY_EPISODES else folds
 
 
-def _features(rows: EpisodeRows, name: str, codes: int) -> Array:
+def _features(rows: EpisodeTransitions, name: str, codes: int) -> Array:
     return np.eye(codes)[rows.code_S] if name == "code" else rows.features[name]
 
 

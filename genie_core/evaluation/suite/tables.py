@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from genie_core.evaluation.figures import Figure, Measured
+from genie_core.evaluation.metrics import Measured, Metric
 from genie_core.evaluation.suite.disturbances import DISTURBANCES
 from genie_core.evaluation.suite.run import ONE, RIVALS, SetResult, SuiteResult
 
@@ -30,7 +30,7 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Text and, if it has one, its interval."""
 
     text: str
@@ -44,7 +44,7 @@ class Table:
     title: str
     note: str
     headings: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
+    rows: Sequence[tuple[str, Sequence[TableCell]]]
 
 
 def suite_tables(result: SuiteResult) -> list[Table]:
@@ -53,35 +53,35 @@ def suite_tables(result: SuiteResult) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def verdict(figure: Measured | None) -> Cell:
+def verdict(metric: Measured | None) -> TableCell:
     """Whether the latents err less than a rival; ticked only if the whole interval is below zero."""
-    if not isinstance(figure, Figure) or figure.ci95 is None:
-        return Cell(NONE)
-    low, high = figure.ci95
+    if not isinstance(metric, Metric) or metric.ci95 is None:
+        return TableCell(NONE)
+    low, high = metric.ci95
     words = "✓ better" if high < 0 else "✗ worse" if low > 0 else "no difference shown"
-    return Cell(words, f"{figure.value:+.3f} ({low:+.3f} to {high:+.3f})")
+    return TableCell(words, f"{metric.value:+.3f} ({low:+.3f} to {high:+.3f})")
 
 
-def number(figure: Measured | None, digits: int = 2) -> Cell:
-    """A figure and its interval."""
-    if not isinstance(figure, Figure):
-        return Cell(NONE)
-    interval = "" if figure.ci95 is None else f"{figure.ci95[0]:.{digits}f} to {figure.ci95[1]:.{digits}f}"
-    return Cell(f"{figure.value:.{digits}f}", interval)
+def number(metric: Measured | None, digits: int = 2) -> TableCell:
+    """A metric and its interval."""
+    if not isinstance(metric, Metric):
+        return TableCell(NONE)
+    interval = "" if metric.ci95 is None else f"{metric.ci95[0]:.{digits}f} to {metric.ci95[1]:.{digits}f}"
+    return TableCell(f"{metric.value:.{digits}f}", interval)
 
 
-def _share(figure: Measured | None) -> Cell:
-    if not isinstance(figure, Figure):
-        return Cell(NONE)
-    interval = "" if figure.ci95 is None else f"{figure.ci95[0]:.0%} to {figure.ci95[1]:.0%}"
-    return Cell(f"{figure.value:.0%}", interval)
+def _share(metric: Measured | None) -> TableCell:
+    if not isinstance(metric, Metric):
+        return TableCell(NONE)
+    interval = "" if metric.ci95 is None else f"{metric.ci95[0]:.0%} to {metric.ci95[1]:.0%}"
+    return TableCell(f"{metric.value:.0%}", interval)
 
 
 def _errors(result: SuiteResult) -> Table:
     rows = [
         (
             f"{s.entry.name} ({s.entry.role})",
-            [*_of_ways(s.figures), *_verdicts(s.figures), Cell(f"{s.episodes}"), Cell(f"{s.transitions}")],
+            [*_of_ways(s.metrics), *_verdicts(s.metrics), TableCell(f"{s.episodes}"), TableCell(f"{s.transitions}")],
         )
         for s in result.sets
         if s.errors
@@ -109,16 +109,16 @@ def _means(result: SuiteResult) -> Table:
 
 def _headings(result: SuiteResult) -> list[str]:
     return (
-        [heading for way, heading in WAYS.items() if any(way in s.figures for s in result.sets)] if result.sets else []
+        [heading for way, heading in WAYS.items() if any(way in s.metrics for s in result.sets)] if result.sets else []
     )
 
 
-def _of_ways(figures: Mapping[str, Measured]) -> list[Cell]:
-    return [number(figures[way]) for way in WAYS if way in figures]
+def _of_ways(metrics: Mapping[str, Measured]) -> list[TableCell]:
+    return [number(metrics[way]) for way in WAYS if way in metrics]
 
 
-def _verdicts(figures: Mapping[str, Measured]) -> list[Cell]:
-    return [verdict(figures.get(f"{ONE}_minus_{rival}")) for rival in RIVALS]
+def _verdicts(metrics: Mapping[str, Measured]) -> list[TableCell]:
+    return [verdict(metrics.get(f"{ONE}_minus_{rival}")) for rival in RIVALS]
 
 
 def _parts(result: SuiteResult) -> list[Table]:
@@ -131,9 +131,9 @@ def _parts(result: SuiteResult) -> list[Table]:
             "so that slow transitions, which vary little, have larger errors.",
             ("set, part", *_headings(result)),
             [
-                (f"{s.entry.name}, {name}", _of_ways(figures))
+                (f"{s.entry.name}, {name}", _of_ways(metrics))
                 for s in result.sets
-                for name, figures in s.parts.get(kind, {}).items()
+                for name, metrics in s.parts.get(kind, {}).items()
             ],
         )
         for kind in kinds
@@ -141,16 +141,16 @@ def _parts(result: SuiteResult) -> list[Table]:
 
 
 def _lary(result: SuiteResult) -> Table:
-    keys = list(dict.fromkeys(key for s in result.sets for key in s.figures if key.startswith("lary_")))
+    keys = list(dict.fromkeys(key for s in result.sets for key in s.metrics if key.startswith("lary_")))
     return Table(
         "LARY's probe",
         "Normalised mean squared error of LARY's network (arXiv 2604.11689), which reads all poses of the chunk that a "
         "transition spans (absolute), or how the last differs from the first (relative), each number of variance 1.",
         ("set", *(key.removeprefix("lary_").replace("_", " ") for key in keys)),
         [
-            (s.entry.name, [number(s.figures.get(key)) for key in keys])
+            (s.entry.name, [number(s.metrics.get(key)) for key in keys])
             for s in result.sets
-            if any(k in s.figures for k in keys)
+            if any(k in s.metrics for k in keys)
         ],
     )
 
@@ -160,13 +160,13 @@ def _labels(result: SuiteResult) -> Table:
     for s in result.sets:
         frozen = result.frozen[s.entry.name]
         cells = [
-            _share(s.figures["moving_share"]),
-            _share(s.figures["top_code_share_moving"]),
-            number(s.figures["code_perplexity_moving"], 1),
-            *(_share(s.figures[f"unchanged_{name}"]) for name in DISTURBANCES),
-            _share(s.figures["code_chance_agreement"]),
-            Cell(f"{frozen['frozen_still_share']:.0%}"),
-            Cell(f"{frozen['frozen_norm']:.2f}"),
+            _share(s.metrics["moving_share"]),
+            _share(s.metrics["top_code_share_moving"]),
+            number(s.metrics["code_perplexity_moving"], 1),
+            *(_share(s.metrics[f"unchanged_{name}"]) for name in DISTURBANCES),
+            _share(s.metrics["code_chance_agreement"]),
+            TableCell(f"{frozen['frozen_still_share']:.0%}"),
+            TableCell(f"{frozen['frozen_norm']:.2f}"),
         ]
         rows.append((f"{s.entry.name} ({_length(s)})", cells))
     return Table(
@@ -186,4 +186,4 @@ def _length(s: SetResult) -> str:
     return f"step {steps}" + (f" at {rates} frames/s" if rates else "")
 
 
-__all__ = ["NONE", "WAYS", "Cell", "Table", "number", "suite_tables", "verdict"]
+__all__ = ["NONE", "WAYS", "Table", "TableCell", "number", "suite_tables", "verdict"]

@@ -154,7 +154,7 @@ def test_a_damaged_export_is_not_believed(tmp_path: Path, labelled: LabelledFile
     pq.write_table(table.take(order), tmp_path / "mixed.parquet")
     refused(tmp_path / "mixed.parquet", ExportPlan("robomimic"), "got rows out of order")
     pq.write_table(table.drop_columns("code"), tmp_path / "codeless.parquet")
-    refused(tmp_path / "codeless.parquet", ExportPlan("robomimic"), "there is no column `code`")
+    refused(tmp_path / "codeless.parquet", ExportPlan("robomimic"), "got no column `code`")
     document = json.loads(table.schema.metadata[b"genie"])
     document["model"]["codebook"][0][0] += 1
     changed = table.replace_schema_metadata({b"genie": json.dumps(document).encode()})

@@ -70,15 +70,15 @@ def report(tmp_path_factory: pytest.TempPathFactory, root: Path, bundle: Path) -
 
 
 def test_flow_reads_the_squares_motion_and_shuffled_labels_nothing(report: tuple[dict[str, Any], Path, str]) -> None:
-    figures = report[0]["sets"]["squares"]["figures"]
-    assert figures["flow_8x8_linear"]["value"] < 0.25
-    assert figures["flow_4x4_linear"]["value"] < 0.25
-    assert figures["frame_linear"]["value"] > 0.5  # where it is says only where it cannot go
-    assert 0.9 < figures["latent_shuffled"]["value"] < 1.2
-    assert figures["supervised"] is None  # after 20 steps nobody claims a bound
+    metrics = report[0]["sets"]["squares"]["figures"]
+    assert metrics["flow_8x8_linear"]["value"] < 0.25
+    assert metrics["flow_4x4_linear"]["value"] < 0.25
+    assert metrics["frame_linear"]["value"] > 0.5  # where it is says only where it cannot go
+    assert 0.9 < metrics["latent_shuffled"]["value"] < 1.2
+    assert metrics["supervised"] is None  # after 20 steps nobody claims a bound
     assert "no claim of a bound" in report[0]["sets"]["squares"]["missing"]["supervised"]
     # The bundle is untrained: worse than flow, and it is said.
-    assert figures["latent_linear_minus_flow_8x8_linear"]["ci95"][0] > 0
+    assert metrics["latent_linear_minus_flow_8x8_linear"]["ci95"][0] > 0
     assert "✗ worse" in report[2]
 
 
@@ -143,7 +143,7 @@ def test_strided_sets_have_transitions_that_do_not_overlap(root: Path, reading: 
 def test_a_run_repeats_itself(root: Path, bundle: Path) -> None:
     suite = Suite(name="tiny", sets=(entry("clip", "clip.mp4"),))
     first, second = (run_suite(load_bundle(bundle), suite, str(root)) for _ in range(2))
-    assert first.sets[0].figures == second.sets[0].figures
+    assert first.sets[0].metrics == second.sets[0].metrics
     assert first.means == second.means == {}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genie_core.evaluation.figures import Figure, ratio
+from genie_core.evaluation.metrics import Metric, ratio
 from genie_core.evaluation.suite.means import mean_over
-from genie_core.evaluation.suite.rows import EpisodeRows
-from genie_core.evaluation.suite.run import error_figures
+from genie_core.evaluation.suite.rows import EpisodeTransitions
+from genie_core.evaluation.suite.run import error_metrics
 from genie_core.evaluation.suite.scoring import (
     FOLDS,
     Scores,
@@ -23,7 +23,7 @@ from genie_core.statistics.metrics import Array
 CODES = 4
 
 
-def rows(episodes: int = 10, transitions: int = 30, *, noise: float = 0.0) -> list[EpisodeRows]:
+def rows(episodes: int = 10, transitions: int = 30, *, noise: float = 0.0) -> list[EpisodeTransitions]:
     """Codes are signs of two numbers; ``latent`` is they, ``flow_8x8`` they with noise, ``frame`` the episode's."""
     made = []
     for index in range(episodes):
@@ -39,7 +39,9 @@ def rows(episodes: int = 10, transitions: int = 30, *, noise: float = 0.0) -> li
             "frame": np.full((transitions, 1), float(index)),
         }
         chunk_SCA = np.cumsum(np.repeat(truth_SK[:, None], 3, axis=1), axis=1)
-        made.append(EpisodeRows(f"e{index}", code_S.astype(np.int64), features, picture, truth_SK, {}, chunk_SCA))
+        made.append(
+            EpisodeTransitions(f"e{index}", code_S.astype(np.int64), features, picture, truth_SK, {}, chunk_SCA)
+        )
     return made
 
 
@@ -127,16 +129,16 @@ def test_comparisons_are_paired_and_means_count_sets_alike() -> None:
         "latent_linear": np.stack((hard * 20, np.full(30, 20.0)), axis=1),
         "flow_8x8_linear": np.stack((hard * 20 + 2, np.full(30, 20.0)), axis=1),
     }
-    found = error_figures(errors, rng)["latent_linear_minus_flow_8x8_linear"]
-    assert isinstance(found, Figure)
+    found = error_metrics(errors, rng)["latent_linear_minus_flow_8x8_linear"]
+    assert isinstance(found, Metric)
     assert found.ci95 is not None
     assert found.value == pytest.approx(-0.1)
     assert -0.11 < found.ci95[0] <= found.ci95[1] < -0.09
     other = {way: e[:3] * [0, 1] for way, e in errors.items()}
     means = mean_over([errors, other], "latent_linear", ["flow_8x8_linear"], 0)
     latent, difference = means["latent_linear"], means["latent_linear_minus_flow_8x8_linear"]
-    assert isinstance(latent, Figure)
-    assert isinstance(difference, Figure)
+    assert isinstance(latent, Metric)
+    assert isinstance(difference, Metric)
     assert latent.value == pytest.approx(hard.mean() / 2)
     assert difference.ci95 is not None
     assert difference.ci95[1] < 0

@@ -48,7 +48,7 @@ def brighten(picture: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
     return values
 
 
-class Picture:
+class Renderer:
     """Camera on a scene. Close it before its process ends, or OSMesa and EGL complain."""
 
     def __init__(self, scene: Scene, robot: Robot, size: int, supersample: int, shadows: bool) -> None:
@@ -185,4 +185,4 @@ class Picture:
         self._renderer.close()
 
 
-__all__ = ["Picture", "brighten", "shrink"]
+__all__ = ["Renderer", "brighten", "shrink"]

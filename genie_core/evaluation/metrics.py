@@ -1,4 +1,4 @@
-"""Figures: measured numbers with intervals, made by a bootstrap over episodes."""
+"""Metrics: measured numbers with intervals, made by a bootstrap over episodes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from genie_core.statistics.intervals import percentile_interval, resample
 from genie_core.statistics.metrics import Array
 
 Statistic = Callable[[Array], Array]
-"""Maps sums with a leading axis of resamples, (R, ...), to figures (R,)."""
+"""Maps sums with a leading axis of resamples, (R, ...), to metrics (R,)."""
 
 
-class Figure(BaseModel):
+class Metric(BaseModel):
     """One measured number."""
 
     model_config = ConfigDict(frozen=True)
@@ -29,17 +29,17 @@ class Figure(BaseModel):
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a figure cannot be measured here, in words for the user."""
+    """Why a metric cannot be measured here, in words for the user."""
 
     reason: str
 
 
-Measured = Figure | Missing
+Measured = Metric | Missing
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the report: `name` is the file name without suffix, `image_HWC` is uint8."""
+class ReportImage:
+    """An image of the report: `name` is the file name without suffix, `image_HWC` is uint8."""
 
     name: str
     title: str
@@ -60,40 +60,40 @@ class Findings:
     """Findings of one part of an evaluation. Names are dotted: ``lam.code_perplexity``.
 
     Attributes:
-        figures: single numbers.
+        metrics: single numbers.
         curves: series of numbers: one per code, per horizon or per dimension.
-        pictures: for the report.
+        images: for the report.
         videos: likewise.
 
     """
 
-    figures: Mapping[str, Measured] = field(default_factory=dict)
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Measured]] = field(default_factory=dict)
-    pictures: Sequence[Picture] = ()
+    images: Sequence[ReportImage] = ()
     videos: Sequence[Video] = ()
 
     @staticmethod
     def merge(parts: Sequence[Findings]) -> Findings:
-        """Merge the findings of all parts; for figures of the same name, the later part counts."""
-        figures = {name: figure for part in parts for name, figure in part.figures.items()}
+        """Merge the findings of all parts; for metrics of the same name, the later part counts."""
+        metrics = {name: metric for part in parts for name, metric in part.metrics.items()}
         curves = {name: curve for part in parts for name, curve in part.curves.items()}
-        pictures = [picture for part in parts for picture in part.pictures]
-        return Findings(figures, curves, pictures, [video for part in parts for video in part.videos])
+        images = [image for part in parts for image in part.images]
+        return Findings(metrics, curves, images, [video for part in parts for video in part.videos])
 
 
 def estimate(sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generator) -> Measured:
-    """Return a figure with its 95% percentile bootstrap interval over episodes.
+    """Return a metric with its 95% percentile bootstrap interval over episodes.
 
     Episodes are resampled, not frames: the frames of one episode are far from independent.
 
     Args:
         sums_E: (E, ...) contribution of each episode to the sums that the statistic is a function of.
-        statistic: from sums (R, ...) to figures (R,); NaN where undefined.
+        statistic: from sums (R, ...) to metrics (R,); NaN where undefined.
         n: number of observations behind the sums.
         rng: draws the resamples.
 
     Returns:
-        Missing if there is no episode or the figure is undefined.
+        Missing if there is no episode or the metric is undefined.
 
     """
     episodes = len(sums_E)
@@ -103,9 +103,9 @@ def estimate(sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generat
     if not np.isfinite(value):
         return Missing("it is undefined on these episodes: what it compares with does not vary, or is nothing")
     if episodes == 1:
-        return Figure(value=value, ci95=None, n=n, episodes=1)
+        return Metric(value=value, ci95=None, n=n, episodes=1)
     drawn_R = statistic(np.tensordot(resample(episodes, rng), sums_E, axes=1))
-    return Figure(value=value, ci95=percentile_interval(drawn_R), n=n, episodes=episodes)
+    return Metric(value=value, ci95=percentile_interval(drawn_R), n=n, episodes=episodes)
 
 
 def ratio(sums_X2: Array) -> Array:
@@ -120,7 +120,7 @@ def of_means(groups: Sequence[Array], statistic: Statistic, rng: np.random.Gener
 
     Args:
         groups: one (N, ...) array per episode, a row per observation; N may be 0.
-        statistic: from means (R, ...) to figures (R,).
+        statistic: from means (R, ...) to metrics (R,).
         rng: draws the resamples.
 
     """
@@ -144,11 +144,11 @@ def mean_of(groups: Sequence[Array], rng: np.random.Generator) -> Measured:
 
 
 __all__ = [
-    "Figure",
     "Findings",
     "Measured",
+    "Metric",
     "Missing",
-    "Picture",
+    "ReportImage",
     "Statistic",
     "Video",
     "estimate",
