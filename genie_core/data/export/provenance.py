@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from genie_core import __version__
 from genie_core.data.labelled.provenance import Computation, LabelModel, Provenance
+from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError, problems_of
 
 DOCUMENT_VERSION = 1
@@ -115,7 +116,7 @@ def read_provenance(document: bytes, where: str) -> LabelledSet:
 
     """
     try:
-        content = json.loads(document)
+        content = parse_json(document)
         if content["kind"] != _KIND or content["version"] != DOCUMENT_VERSION:
             came = f"{content['kind']} of version {content['version']}"
             raise DatasetError(f"{where}: got {came}, expected {_KIND} of version {DOCUMENT_VERSION}")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from genie_core.data.labelled.reading import LabelledFile, carries_labels, open_
 from genie_core.data.opening import open_dataset
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError, SourceGoneError
 
 DECODED_FEATURE = "latent_action.action"
@@ -355,8 +355,8 @@ def _open_lerobot(path: Path) -> LeRobotStore:
             f"expected the {len(provenance.episodes)} that {PROVENANCE} names"
         )
     names = (episode.name for episode in provenance.episodes)
-    said = json.loads((path / "meta/info.json").read_text()).get("genie", {})
-    robot_actions = said.get(ACTION_OF, "robot") == "robot"
+    said = parse_json((path / "meta/info.json").read_bytes()).get("genie", {})
+    robot_actions = not isinstance(said, dict) or said.get(ACTION_OF, "robot") == "robot"
     return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
 

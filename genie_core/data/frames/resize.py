@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from genie_core.data.frames.image_structure import MAX_PIXELS
 from genie_core.errors import RequestError
 
 WEIGHT_BITS = 16
@@ -80,6 +81,8 @@ def frames_problem(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str |
         return f"{came}; the channels come first, move them last: np.moveaxis(frames, 1, -1)"
     if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:]:
         return came
+    if shape[1] * shape[2] > MAX_PIXELS:
+        return f"{came} with at most {MAX_PIXELS} pixels a frame"
     return None
 
 

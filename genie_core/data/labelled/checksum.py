@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.storage.hdf5 import read_array
+
 CHECKSUM = "sha256"
 """Attribute of a group of labels: its `group_digest`."""
 
@@ -27,7 +29,7 @@ def group_digest(group: h5py.Group) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(group):
-        values = np.asarray(group[name][()])
+        values = np.asarray(read_array(group[name]))
         values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
         digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
         digest.update(values.tobytes())

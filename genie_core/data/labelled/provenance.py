@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -26,6 +27,7 @@ from pydantic import (
 from genie_core.data.frames.convention import Colour, Convention
 from genie_core.data.frames.turning import Rotation
 from genie_core.data.labelled.labels import Density
+from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError, problems_of
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -227,12 +229,18 @@ class Provenance(_Attributes):
     source_mtime_ns: int
     source_sha256: str | None = None
 
+    @field_validator("action_names")
+    @classmethod
+    def _is_a_list(cls, text: str | None) -> str | None:
+        _names_in(text or "[]")
+        return text
+
     @property
     def aligned_by(self) -> LabelAlignment | None:
         """The alignment that decoded the robot's actions; None: none were decoded."""
         if self.alignment_id is None:
             return None
-        return LabelAlignment(self.alignment or "", self.alignment_id, tuple(json.loads(self.action_names or "[]")))
+        return LabelAlignment(self.alignment or "", self.alignment_id, _names_in(self.action_names or "[]"))
 
     @property
     def precision(self) -> Precision:
@@ -329,6 +337,14 @@ class FileProvenance(_Attributes):
     def model(self, codebook: NDArray[np.float32]) -> LabelModel:
         """The model, given the codebook stored beside these attributes."""
         return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation)
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    """Return the names in a JSON list. Raises ValueError if it is none."""
+    names = parse_json(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"got {text[:60]!r}, expected a JSON list of names")
+    return tuple(names)
 
 
 def _python_value(value: Any) -> Any:

@@ -17,7 +17,7 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, seal
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
-from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.hdf5 import read_array, read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
@@ -49,9 +49,10 @@ def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
     attrs = read_attrs_of(demo)
     group = demo[LABEL_GROUP]
     try:
-        arrays = (group[key][()] for key in ("code", "latent", "confidence", "valid"))
-        action = None if attrs.alignment_id is None else group["action"][()]
-        labels = Labels(0, *arrays, action=action, reason=None if attrs.excluded is None else group["reason"][()])
+        arrays = (read_array(group[key]) for key in ("code", "latent", "confidence", "valid"))
+        action = None if attrs.alignment_id is None else read_array(group["action"])
+        reason = None if attrs.excluded is None else read_array(group["reason"])
+        labels = Labels(0, *arrays, action=action, reason=reason)
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{group.file.filename}: {group.name}: not the labels that Genie writes: {error}") from error
     return labels, attrs
@@ -86,7 +87,7 @@ def read_model(file: h5py.File) -> tuple[LabelModel, FileProvenance]:
     if not isinstance(group, h5py.Group) or "codebook" not in group:
         raise DatasetError(f"{file.filename}: carries no latent actions, expected a file labelled by Genie")
     attrs = FileProvenance.read(group)
-    return attrs.model(group["codebook"][()]), attrs
+    return attrs.model(read_array(group["codebook"])), attrs
 
 
 __all__ = [

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
+from numpy.typing import NDArray
 
 from genie_core.data.storage.atomic import failures_named, new_file, write_error
 from genie_core.data.storage.git_lfs import lfs_pointer
@@ -24,6 +25,13 @@ from genie_core.errors import DatasetError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+_FREE_BYTES, _FREE_BYTES_IN_PARTS = 64 << 20, 64 << 30
+"""An array that is read as a whole, or in parts, may be so large whatever is stored of it ..."""
+
+_MOST_PACKED = 20_000
+"""... or so many times as large as what is stored."""
 
 
 @contextmanager
@@ -40,6 +48,42 @@ def read_hdf5(path: SourcePath) -> Iterator[h5py.File]:
             yield file
     except OSError as error:
         raise DatasetError(f"{path}: {_reason(local_file(path), error)}") from error
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        # What h5py raises of a damaged file depends on where the damage is.
+        if not _is_of_h5py(error):
+            raise
+        raise DatasetError(f"{path}: damaged HDF5 file: {str(error).strip(chr(39))}") from error
+
+
+def read_array(dataset: h5py.Dataset) -> NDArray[Any]:
+    """Return all of a dataset. Raises DatasetError as `check_stored` does."""
+    check_stored(dataset)
+    values: NDArray[Any] = dataset[()]
+    return values
+
+
+def check_stored(dataset: h5py.Dataset, *, in_parts: bool = False) -> None:
+    """Raise DatasetError if a dataset, read as a whole or `in_parts`, claims far more than is stored of it.
+
+    A few bytes can describe terabytes that were never written; reading them would fill the memory, or never end.
+    """
+    if dataset.is_virtual or dataset.external:  # stored in other files
+        return
+    said = dataset.size * dataset.dtype.itemsize if dataset.shape is not None else 0
+    stored = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
+    if said > max(_FREE_BYTES_IN_PARTS if in_parts else _FREE_BYTES, _MOST_PACKED * stored):
+        raise DatasetError(
+            f"{dataset.file.filename}: {dataset.name} is of shape {dataset.shape}, {said} bytes, of which the file "
+            f"stores {stored}: it is damaged or was never written"
+        )
+
+
+def _is_of_h5py(error: BaseException) -> bool:
+    """Whether an exception was raised in h5py's code, and not by what was done with its answers."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "h5py" in Path(trace.tb_frame.f_code.co_filename).parts
 
 
 @cache
@@ -243,4 +287,4 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(signal_number)
 
 
-__all__ = ["AtomicFile", "check_sources", "read_hdf5", "write_hdf5"]
+__all__ = ["AtomicFile", "check_sources", "check_stored", "read_array", "read_hdf5", "write_hdf5"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genie_core.data.storage.atomic import failures_named, write_bytes
+from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError
 
 LOCK = "lock"
@@ -100,7 +100,7 @@ class FolderLock:
 def read_owner(folder: Path) -> Owner | None:
     """Return who holds the lock of a folder, or held it when killed; None if it is free."""
     try:
-        return Owner.model_validate(json.loads((folder / OWNER).read_bytes()))
+        return Owner.model_validate(parse_json((folder / OWNER).read_bytes()))
     except (OSError, ValueError, ValidationError):
         return None
 

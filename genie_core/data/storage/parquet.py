@@ -143,7 +143,7 @@ class ParquetTable:
                         if file.num_row_groups > 1:
                             self._footers[stamp] = file.metadata
                     yield file
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             reason = lfs_pointer(local_file(self.path)) or getattr(error, "strerror", None)
             reason = reason or f"not a Parquet file, or damaged: {error}"
             raise DatasetError(f"{self.path}: {reason}") from error

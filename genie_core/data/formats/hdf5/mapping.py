@@ -96,7 +96,8 @@ def propose_paths(file: h5py.File) -> list[str]:
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key that orders numbers in names by value."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    parts = re.split(r"([0-9]{1,18})", name)
+    return [(1, 0, part) if at % 2 == 0 else (0, int(part), "") for at, part in enumerate(parts) if part]
 
 
 def _could_be_frames(item: h5py.Dataset) -> bool:

@@ -20,7 +20,7 @@ from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
 from genie_core.data.robot import Proprioception, first_known
-from genie_core.data.storage.hdf5 import check_sources, read_hdf5
+from genie_core.data.storage.hdf5 import check_sources, check_stored, read_array, read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError, RequestError
 
@@ -102,8 +102,7 @@ class Hdf5Reader:
                 require_link(holder, key, self.where)
                 return None
             check_sources(found, self.where)
-            values: NDArray[Any] = found[()]
-            return values
+            return read_array(found)
 
     @property
     def actions(self) -> NDArray[Any] | None:
@@ -134,6 +133,7 @@ class Hdf5Reader:
                 )
                 raise DatasetError(f"{self.where}: has no frames at `{self.frames}`; {beside}")
             check_sources(dataset, self.where)
+            check_stored(dataset, in_parts=True)
             yield dataset
 
     def _storage_of(self, dataset: h5py.Dataset) -> Storage:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genie_core.data.storage.json_text import parse_json
 from genie_core.data.storage.location import SourcePath
 from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError, problems_of
@@ -28,7 +28,10 @@ _LISTS = {"v2.0": "meta/episodes.jsonl", "v2.1": "meta/episodes.jsonl", "v3.0": 
 _ROWS = 1000
 """Number of rows of a list of episodes held in memory at a time."""
 
-_SPLIT = re.compile(r"(\d+):(\d+)")
+_SPLIT = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
+
+_TEMPLATE = re.compile(r"(?:[^{}]|\{[a-z_]+(?::0?[0-9]{0,2}d?)?\})*")
+"""A path with names of numbers in braces, and how many digits they take; Python's `format` knows far more."""
 
 
 class Feature(BaseModel):
@@ -180,6 +183,9 @@ class LeRobotMeta:
 
     def _file(self, field: str, template: str, entry: Entry, **names: str | float | None) -> SourcePath:
         """Fill a template of ``info.json``; datasets are untrusted, so the result must not lead out of the folder."""
+        if not _TEMPLATE.fullmatch(template):
+            wanted = "expected a path with parts like {name:03d}"
+            raise DatasetError(f"{self.path / INFO}: {field} `{template}` cannot be filled in: {wanted}")
         numbers = {key: int(value) if isinstance(value, float) else value for key, value in names.items()}
         chunk = entry.index // self.info.chunks_size
         try:
@@ -194,7 +200,7 @@ class LeRobotMeta:
 def is_lerobot(path: SourcePath) -> bool:
     """Return whether a folder is a LeRobot dataset: its ``meta/info.json`` names a version, or is damaged."""
     try:
-        values = json.loads((path / INFO).read_bytes())
+        values = parse_json((path / INFO).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
@@ -224,7 +230,7 @@ def read_lerobot_meta(path: SourcePath) -> LeRobotMeta:
 
 def _read_info(path: SourcePath) -> Info:
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -254,9 +260,9 @@ def _read_episode_lines(path: SourcePath) -> list[Entry]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = parse_json(line)
             entries.append(_entry(values["episode_index"], values["length"], {}, values.get("tasks")))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ArithmeticError, ValueError, TypeError, KeyError) as error:
             raise DatasetError(
                 f"{path}: line {number}: got {line[:60]!r}, expected an object with episode_index and length"
             ) from error

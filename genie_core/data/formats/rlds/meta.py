@@ -5,7 +5,6 @@ Shards are not opened, except one when nothing else tells what they hold. `reade
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genie_core.data.formats.rlds.example import Values, parse_example
 from genie_core.data.formats.rlds.features import StepFeature, declared_features, inferred_features, step_count
 from genie_core.data.formats.rlds.tfrecord import RecordIndex, index_records
+from genie_core.data.storage.json_text import parse_json
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError, problems_of
 
@@ -25,6 +25,9 @@ DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<split>[^-]+)\.tfrecord-(?P<index>\d{5,})-of-(?P<count>\d{5,})")
+_MOST_RECORDS = 1_000_000
+"""Most episodes of a shard; TFDS makes shards of some hundred MB."""
+
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -34,7 +37,7 @@ class Split(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    shard_lengths: tuple[Annotated[int, Field(ge=0)], ...] = Field((), alias="shardLengths")
+    shard_lengths: tuple[Annotated[int, Field(ge=0, le=_MOST_RECORDS)], ...] = Field((), alias="shardLengths")
 
 
 class DatasetInfo(BaseModel):
@@ -233,7 +236,7 @@ def _one_folder(path: SourcePath) -> SourcePath:
 def _read_json(path: SourcePath) -> Any:
     """Return the contents of a JSON file; None if there is no such file."""
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:

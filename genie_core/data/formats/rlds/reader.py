@@ -230,7 +230,10 @@ def _numbers(feature: StepFeature, held: Values) -> NDArray[Any]:
     texts = [part for part in held if isinstance(part, bytes)]
     if len(texts) < len(held):
         raise TypeError(f"got numbers, expected a string a step that holds them ({feature.encoding})")
-    return np.frombuffer(b"".join(map(zlib.decompress, texts) if feature.encoding == "zlib" else texts), dtype)
+    if feature.encoding == "zlib":
+        size = math.prod(feature.shape) * dtype.itemsize
+        texts = [zlib.decompressobj().decompress(text, size + 1) for text in texts]  # no more than is declared
+    return np.frombuffer(b"".join(texts), dtype)
 
 
 __all__ = ["RldsReader", "Steps", "is_rlds", "read_rlds_meta", "rlds_readers", "rlds_reason"]

@@ -5,7 +5,6 @@ Nothing is kept open between calls: opening takes a third of a millisecond, and 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,13 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
 from genie_core.data.robot import Proprioception, first_known
-from genie_core.data.storage.hdf5 import check_sources, read_hdf5
+from genie_core.data.storage.hdf5 import check_sources, check_stored, read_array, read_hdf5
+from genie_core.data.storage.json_text import parse_json
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError, SourceGoneError
 
@@ -39,7 +38,7 @@ PROPRIOCEPTION = (
 )
 """Places of proprioception: in our own exports of other formats, robomimic's, LIBERO's."""
 
-_DEMO_NAME = re.compile(r"demo_(\d+)")
+_DEMO_NAME = re.compile(r"demo_([0-9]{1,18})")
 
 
 @dataclass(frozen=True)
@@ -192,8 +191,7 @@ class RobomimicReader:
             dataset = demo.get(key)
             if isinstance(dataset, h5py.Dataset):
                 check_sources(dataset, self._where)
-                values: NDArray[Any] = dataset[()]
-                return values
+                return read_array(dataset)
             require_link(demo, key, self._where)
         return None
 
@@ -240,6 +238,7 @@ class RobomimicReader:
         if problem:
             raise DatasetError(f"{self._where}: obs/{self.camera}: {problem}")
         check_sources(dataset, self._where)
+        check_stored(dataset, in_parts=True)
         return dataset
 
 
@@ -287,7 +286,7 @@ def _find_fps(data: h5py.Group) -> tuple[float | None, str | None, str | None]:
     """Return the frame rate of a file, where it was found, and what is wrong with an invalid one."""
     places = {"attribute fps of the group data": data.attrs.get("fps")}
     with suppress(KeyError, TypeError, ValueError):
-        freq = json.loads(data.attrs["env_args"])["env_kwargs"]["control_freq"]
+        freq = parse_json(data.attrs["env_args"])["env_kwargs"]["control_freq"]
         places["control_freq in the attribute env_args"] = freq
     problem = None
     for place, value in places.items():
@@ -317,7 +316,15 @@ def _read_masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
     masks = file.get("mask")
     if not isinstance(masks, h5py.Group):
         return {}
-    return {key: tuple(np.asarray(names).astype(str).ravel().tolist()) for key, names in masks.items()}
+    return {key: tuple(map(_known_text, read_array(names).ravel().tolist())) for key, names in _datasets(masks)}
+
+
+def _datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+    return ((key, item) for key, item in group.items() if isinstance(item, h5py.Dataset))
+
+
+def _known_text(value: Any) -> str:
+    return _text(value) or ""
 
 
 def _names(group: h5py.Group) -> str:

@@ -41,6 +41,9 @@ _TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2",
 _RATE_TOLERANCE = 0.05
 """Relative difference from the rate of the usual interval up to which the stated rate is taken."""
 
+_CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpegts,mpeg,flv,asf,ogg"
+"""Containers that are opened, whatever a file is named. FFmpeg knows play lists too, which name other files to read."""
+
 
 @dataclass(frozen=True)
 class _Header:
@@ -297,9 +300,8 @@ class VideoReader:
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """Open the file and its best video stream; FFmpeg's errors, also in the block, become DatasetError."""
         try:
-            with av.open(
-                str(local_file(self.path)), metadata_errors="ignore", options={"protocol_whitelist": "file"}
-            ) as container:
+            allowed = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+            with av.open(str(local_file(self.path)), metadata_errors="ignore", options=allowed) as container:
                 stream = container.streams.best("video")
                 if not isinstance(stream, VideoStream):
                     raise DatasetError(f"{self.path}: the file holds no video stream")

@@ -1,0 +1,151 @@
+"""Messages of clients: counted, unpacked and checked as the server does, frames decoded too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
+from genie_core.data.frames.images import encode_image
+from genie_core.models.config import ModelConfig
+from genie_core.models.presets import preset
+from genie_service.frames import check_frames, decode_frames
+from genie_service.interceptors.transfer import _Unpack
+from genie_service.server import _transfer_limits
+from genie_service.servicers.label_requests import plan_labels
+from genie_service.servicers.names import model_name
+from genie_service.servicers.simulation_requests import (
+    SimulationLimits,
+    check_actions,
+    check_branches,
+    check_start,
+    sampling_of,
+)
+from genie_service.settings import Settings, load_settings
+from tests.factories.data import make_frames
+from tests.fuzz.target import Target
+from tests.support.service_messages import raw
+
+T = TypeVar("T")
+
+
+@cache
+def _settings() -> Settings:
+    return load_settings({})
+
+
+@cache
+def _config() -> ModelConfig:
+    return preset("nano")
+
+
+def _frames(message: frames_pb2.Frames, field: str) -> None:
+    """As a servicer reads them, but at once and in this thread."""
+
+    async def run(work: Callable[[], T]) -> T:
+        return work()
+
+    decoding = decode_frames(message, field, _settings().frame_limits, (32, 32), run)
+    try:
+        decoding.send(None)
+    except StopIteration as done:
+        frames = done.value
+    assert frames.shape == (message.count, 32, 32, 3)
+    assert frames.dtype == np.uint8
+
+
+def _clip(message: labelling_pb2.LabelClipRequest) -> None:
+    model_name(message.options.model, "options.model")
+    plan_labels(message.options, _config().fps, "options").first_pieces(message.frames.count)
+    check_frames(message.frames, "frames", _settings().frame_limits)
+    _frames(message.frames, "frames")
+
+
+def _episode(message: labelling_pb2.LabelEpisodeRequest) -> None:
+    if message.HasField("header"):
+        model_name(message.header.model, "header.model")
+        plan_labels(message.header, _config().fps, "header").first_pieces()
+    _frames(message.frames, "frames")
+
+
+def _start(start: simulation_pb2.SimulationStart) -> None:
+    model_name(start.model, "start.model")
+    check_start(start, _config(), "start")
+    sampling_of(start.sampling, _config(), "start.sampling")
+    _frames(start.prompt, "start.prompt")
+
+
+def _limits() -> SimulationLimits:
+    return SimulationLimits(_settings().max_actions, _settings().max_branches)
+
+
+def _rollout(message: simulation_pb2.RolloutRequest) -> None:
+    check_actions(message.actions.codes, 8, _limits(), "actions.codes")
+    _start(message.start)
+
+
+def _branch(message: simulation_pb2.BranchRequest) -> None:
+    check_branches(message.branches, 8, _limits())
+    _start(message.start)
+
+
+def _model(message: models_pb2.LoadModelRequest) -> None:
+    model_name(message.name, "name", required=True)
+
+
+CHECKS: tuple[tuple[type[Any], Callable[[Any], None]], ...] = (
+    (labelling_pb2.LabelClipRequest, _clip),
+    (labelling_pb2.LabelEpisodeRequest, _episode),
+    (simulation_pb2.RolloutRequest, _rollout),
+    (simulation_pb2.BranchRequest, _branch),
+    (simulation_pb2.PlayRequest, lambda message: _start(message.start)),
+    (models_pb2.LoadModelRequest, _model),
+)
+"""Messages, by the first byte of an input, with what the server checks of each."""
+
+
+def _read(data: bytes, folder: Path) -> None:
+    kind, check = CHECKS[(data[0] if data else 0) % len(CHECKS)]
+    check(_Unpack(data[1:], kind.FromString, _transfer_limits(_settings()).counts)())
+
+
+def messages() -> list[tuple[int, Any]]:
+    """Whole messages, with their place in `CHECKS`."""
+    video = make_frames(2, 8, 10)
+    start = simulation_pb2.SimulationStart(
+        model="models/nano",
+        prompt=raw(video[:1]),
+        response_encoding=frames_pb2.FRAME_ENCODING_PNG,
+        sampling=simulation_pb2.SamplingOptions(maskgit_steps=2, temperature=0.5, seed=3),
+    )
+    options = labelling_pb2.LabelOptions(model="models/nano", fps=10, step=1, density=1, alignment="a")
+    sequence = simulation_pb2.ActionSequence(codes=[1, 2])
+
+    def packed(kind: Any) -> frames_pb2.Frames:
+        encoding = frames_pb2.FRAME_ENCODING_PNG if kind == "png" else frames_pb2.FRAME_ENCODING_JPEG
+        images = [encode_image(frame, kind) for frame in video]
+        return raw(video, encoding=encoding, raw=b"", images=images)
+
+    return [
+        (0, labelling_pb2.LabelClipRequest(options=options, frames=raw(video))),
+        (0, labelling_pb2.LabelClipRequest(options=options, frames=packed("png"))),
+        (0, labelling_pb2.LabelClipRequest(options=options, frames=packed("jpeg"))),
+        (1, labelling_pb2.LabelEpisodeRequest(header=options)),
+        (1, labelling_pb2.LabelEpisodeRequest(frames=raw(video))),
+        (2, simulation_pb2.RolloutRequest(start=start, actions=sequence)),
+        (3, simulation_pb2.BranchRequest(start=start, branches=[sequence, sequence])),
+        (4, simulation_pb2.PlayRequest(start=start)),
+        (4, simulation_pb2.PlayRequest(action=3)),
+        (5, models_pb2.LoadModelRequest(name="models/nano")),
+    ]
+
+
+def _seeds(folder: Path) -> list[bytes]:
+    return [bytes((number,)) + message.SerializeToString() for number, message in messages()]
+
+
+TARGETS = (Target("requests", _read, _seeds, inputs=400_000, memory_mib=320),)
