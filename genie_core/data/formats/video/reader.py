@@ -227,7 +227,9 @@ class VideoReader:
         if timestamps is None or start == 0 or start >= stop:
             return
         wanted = iter(timestamps[start:stop].tolist())
-        first = expected = next(wanted)
+        first = expected = next(wanted, None)
+        if first is None:
+            return
         with self._open() as (container, stream):
             container.seek(first, stream=stream)
             for picture in self._decode(container, stream):
@@ -305,6 +307,8 @@ class VideoReader:
                 stream = container.streams.best("video")
                 if not isinstance(stream, VideoStream):
                     raise DatasetError(f"{self.path}: the file holds no video stream")
+                if stream.codec_context is None:
+                    raise DatasetError(f"{self.path}: its video is in a codec that cannot be decoded here")
                 stream.thread_type = "AUTO"
                 yield container, stream
         except av.error.FFmpegError as error:
