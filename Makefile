@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo test check check-lower-bounds docs bench kill-trials conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds docs bench kill-trials fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,32 @@ bench: $(STAMP) ## measure the published figures (half an hour on an idle machin
 
 kill-trials: $(STAMP) ## SIGKILL to client, server, exports, at random and at every step on the disk (20 minutes); OPTIONS="--random 300"
 	$(BIN)/python -m tests.reliability $(OPTIONS)
+
+$(VENV)/.fuzz-installed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.fuzz-installed ## a million mutated inputs to every parser and the running server (half an hour on idle cores); TARGETS="png hdf5" OPTIONS="--share 0.1"
+	$(BIN)/python -m tests.fuzz $(TARGETS) $(OPTIONS)
+
+$(VENV)/.supply-installed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,supply]'
+	@touch $@
+
+lock: $(VENV)/.supply-installed ## resolve what goes into the image again, with hashes: deploy/requirements/
+	$(BIN)/python scripts/lock.py
+
+release: sbom ## wheel, source distribution and SBOMs of a release: dist/
+	$(BIN)/python -m hatchling build --directory dist
+
+sbom: $(VENV)/.supply-installed ## what goes into the image, as CycloneDX, for each variant: dist/genie-*.cdx.json
+	mkdir -p dist
+	for variant in cpu cuda; do $(BIN)/cyclonedx-py requirements deploy/requirements/$$variant.txt --pyproject pyproject.toml \
+	    --output-reproducible --output-format JSON --output-file dist/genie-$$variant.cdx.json || exit 1; done
+
+audit: $(VENV)/.supply-installed ## known vulnerabilities of what goes into the image; asks PyPI, or OPTIONS="--vulnerability-service osv"
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement deploy/requirements/cpu.txt $(OPTIONS)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement deploy/requirements/cuda.txt $(OPTIONS)
 
 conformance: $(STAMP) ## other projects' own loaders on what Genie writes, each in its own environment (up to 25 GB)
 	$(BIN)/python conformance/run.py $(TOOLS)

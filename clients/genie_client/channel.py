@@ -34,7 +34,7 @@ _SERVICE_CONFIG = {
     ]
 }
 
-CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
+_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -45,6 +45,15 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
 ]
 
 
+_OF_REPLICAS = ("dns:", "ipv4:", "ipv6:")
+"""Beginnings of gRPC targets that name every replica of a server, as a headless service in Kubernetes does."""
+
+
+def channel_options(address: str) -> list[tuple[str, str | int]]:
+    """Options of a channel; calls to a target of several replicas take turns, others stay with one connection."""
+    return [*_OPTIONS, ("grpc.lb_policy_name", "round_robin")] if address.startswith(_OF_REPLICAS) else _OPTIONS
+
+
 def check_address(address: str) -> str:
     """Return ``host:port`` or any other gRPC target. Raises RequestError if the port is missing."""
     host, _, port = address.rpartition(":")
@@ -53,4 +62,4 @@ def check_address(address: str) -> str:
     return address
 
 
-__all__ = ["CHANNEL_OPTIONS", "check_address"]
+__all__ = ["channel_options", "check_address"]

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from genie_client.channel import CHANNEL_OPTIONS, check_address
+from genie_client.channel import channel_options, check_address
 from genie_core.errors import GenieError
 
 PREFIX = "GENIE_CLIENT_"
@@ -90,18 +90,18 @@ def security_for(address: str, tls: Tls | bool | None = None, token: str | None 
 def open_channel(address: str, security: Security) -> grpc.Channel:
     """Return a channel for blocking calls; nothing is sent yet."""
     if security.tls is None:
-        channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        channel = grpc.insecure_channel(address, options=channel_options(address))
     else:
-        channel = grpc.secure_channel(address, _credentials(security.tls), options=CHANNEL_OPTIONS)
+        channel = grpc.secure_channel(address, _credentials(security.tls), options=channel_options(address))
     return _WithToken(channel, security.token) if security.token else channel  # type: ignore[return-value]
 
 
 def open_aio_channel(address: str, security: Security) -> aio.Channel:
     """Return a channel for asyncio."""
     if security.tls is None:
-        channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        channel = aio.insecure_channel(address, options=channel_options(address))
     else:
-        channel = aio.secure_channel(address, _credentials(security.tls), options=CHANNEL_OPTIONS)
+        channel = aio.secure_channel(address, _credentials(security.tls), options=channel_options(address))
     return _WithToken(channel, security.token) if security.token else channel  # type: ignore[return-value]
 
 

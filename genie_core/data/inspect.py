@@ -192,7 +192,7 @@ def _notes(dataset: Dataset) -> Iterator[tuple[str, Finding]]:
 
 def _look_at_all(episode: Episode, found: list[tuple[str, Finding]]) -> int:
     watch = PictureWatch()
-    for chunk in episode.chunks(16):
+    for chunk in episode.chunks():
         watch.add(chunk)
     if len(watch.seen.blank) < 2:
         return len(watch.seen.blank)
