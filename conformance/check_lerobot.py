@@ -47,6 +47,7 @@ def main(data: Path, folder: Path) -> None:
         check_windows(data / name, expected)
         check_statistics(data / name, expected)
         check_layout(data / name, folder / "written", expected)
+    check_in_place(data)
     check_labelling(data, folder / "inside.hdf5")
 
 
@@ -67,6 +68,26 @@ def check_items(root: Path, backend: str, expected: dict[str, np.ndarray], label
     tasks = {task for batch in batches for task in batch["task"]}
     assert tasks == {"Lift the cube."}
     print(f"{backend}: {len(dataset)} items, {dataset.num_episodes} episodes, pictures at least {worst_db:.1f} dB")
+
+
+def check_in_place(data: Path) -> None:
+    """Labels that Genie has added to a dataset are those of a file of their own, item by item, and their statistics."""
+    from genie_core.data import open_labelled
+
+    root, outside = data / "lerobot-in-place", open_labelled(data / "relabelled.hdf5")
+    labels = [outside.labels(name)[0] for name in outside.episodes]
+    expected = {
+        **dict(np.load(data / "expected.npz")),
+        **{
+            field: np.concatenate([getattr(each, field) for each in labels])
+            for field in ("code", "latent", "confidence", "valid")
+        },
+    }
+    print("in place:")
+    for backend in ("torchcodec", "pyav"):
+        check_items(root, backend, expected, LABELS)
+    check_windows(root, expected)
+    check_statistics(root, expected)
 
 
 def check_windows(root: Path, expected: dict[str, np.ndarray]) -> None:

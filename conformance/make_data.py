@@ -7,6 +7,7 @@ FOLDER then holds
 - ``labelled.hdf5`` (links to ``lift.hdf5``) and its exports ``robomimic.hdf5`` and ``lerobot``;
 - ``aligned.hdf5``, the same with actions that an alignment decoded, and its exports ``robomimic-aligned.hdf5``,
   ``lerobot-aligned`` (decoded actions beside the robot's) and ``lerobot-decoded`` (in place of them);
+- ``lerobot-in-place``: the export ``lerobot`` without its labels, labelled in place: as ``relabelled.hdf5``;
 - ``relabelled.hdf5``: the export ``lerobot`` labelled again, as a client elsewhere must label it;
 - ``aloha/episode_N.hdf5``, ALOHA's layout, labelled in place;
 - ``expected.npz``: what a loader must find, all episodes one after another.
@@ -14,6 +15,7 @@ FOLDER then holds
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 
 from genie_core.bundles import shipped
 from genie_core.data import LabelledFile, open_labelled
@@ -41,12 +44,32 @@ def main(folder: Path) -> None:
     genie("export", folder / "labelled.hdf5", folder / "robomimic.hdf5", "--to", "robomimic")
     genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", *TASK)
     genie("label", folder / "lerobot", "--out", folder / "relabelled.hdf5")
+    make_in_place(folder)
     make_aligned(folder)
     found = everything(open_labelled(folder / "labelled.hdf5"), open_labelled(folder / "aligned.hdf5"))
     for number in range(found["episode"].max() + 1):
         chosen = found["episode"] == number
         make_aloha(folder / "aloha" / f"episode_{number}.hdf5", found["frames"][chosen], found["actions"][chosen])
     np.savez(folder / "expected.npz", **found)
+
+
+def make_in_place(folder: Path) -> None:
+    """A LeRobot dataset without labels, from an export whose features of ours are taken out, labelled in place."""
+    bare = folder / "lerobot-in-place"
+    shutil.copytree(folder / "lerobot", bare)
+    for path in sorted(bare.rglob("*.parquet")):
+        table = pq.read_table(path, partitioning=None)
+        ours = [name for name in table.column_names if "latent_action" in name]
+        pq.write_table(table.drop_columns(ours), path)
+    for name in ("info", "stats"):
+        content = json.loads((bare / f"meta/{name}.json").read_text())
+        content.pop("genie", None)
+        held = content["features"] if name == "info" else content
+        for key in [key for key in held if key.startswith("latent_action")]:
+            del held[key]
+        (bare / f"meta/{name}.json").write_text(json.dumps(content))
+    (bare / "meta/genie.json").unlink()
+    genie("label", bare, "--in-place")
 
 
 def make_aligned(folder: Path) -> None:

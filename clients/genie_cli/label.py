@@ -59,7 +59,10 @@ def label(
         KeepFrames | None,
         typer.Option(help="Frames in the output: linked, copied, at the model's size, or none; see docs/formats.md."),
     ] = None,
-    in_place: Annotated[bool, typer.Option("--in-place", help="Add the labels to the data file itself.")] = False,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Add the labels to the data itself: the HDF5 file, or the LeRobot dataset."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Number of episodes labelled at the same time.")] = 16,
@@ -91,6 +94,7 @@ def label(
 
     Finished episodes are always kept: run the same command again to resume.
     """
+    from genie_cli.label_in_place import add_to, is_finished, labels_of, restore_folder
     from genie_cli.label_report import print_report, print_steps
     from genie_client.bulk import LabelPlan, label_dataset
     from genie_core.bundles import LABELS
@@ -98,7 +102,16 @@ def label(
     from genie_core.data.labelled.output import check_output, default_frames
 
     frames_mode = _frames_mode(source_path(data), out, in_place, keep_frames)
+    if in_place:
+        restore_folder(source_path(data))
     dataset = open_dataset(data, options=reading, check=not skip_bad)
+    existing = _existing(resume, overwrite)
+    adds_features = in_place and dataset.format == "lerobot"
+    if adds_features:
+        if is_finished(dataset, overwrite):
+            print(f"wrote {dataset.path}")
+            return
+        out, frames_mode, existing = labels_of(dataset), "none", "resume"
     output = _output(dataset, out, frames_mode)
     for fact in dataset.facts:
         print(f"note: {fact}", flush=True)
@@ -106,7 +119,6 @@ def label(
         print(f"warning: {warning}", flush=True)
     if model is None and models is None and server is None:
         model = LABELS
-    existing = _existing(resume, overwrite)
     check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
     plan = LabelPlan(
         output=output,
@@ -135,6 +147,8 @@ def label(
                 bar.notice("labelling", str(waiting), waiting.error)
 
         report = label_dataset(client, dataset, plan, bar.advance, wait, print_steps)
+    if adds_features:
+        report.output = add_to(dataset, report.output)
     print_report(report)
 
 

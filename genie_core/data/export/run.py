@@ -199,19 +199,14 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
         fps=fps,
         columns=_features(provenance, robot_columns, state_names, action_names),
         document=provenance_bytes(provenance, _time(plan)),
-        summary={**_summary(provenance), ACTION_OF: plan.actions},
+        summary={**labels_summary(provenance), ACTION_OF: plan.actions},
         robot_type=None,
         limits=plan.limits,
     ) as writer:
         for episode in provenance.episodes:
             labels, robot = source.labels(episode), _held(source.robot(episode))
             values: dict[str, Any] = {
-                "latent_action": labels.code,
-                "latent_action.latent": labels.latent,
-                "latent_action.confidence": labels.confidence,
-                "latent_action.valid": labels.valid,
-                REASON_FEATURE: _reason(labels) if provenance.leaves_out else None,
-                DECODED_FEATURE: labels.action,
+                **label_values(labels, leaves_out=provenance.leaves_out),
                 "action": labels.action if plan.actions == "decoded" else robot.action,
                 _STATE: None if robot.proprioception is None else robot.proprioception.state_TS,
             }
@@ -251,9 +246,13 @@ def _features(
     if robot.action:
         numbered = tuple(f"action_{i}" for i in range(robot.action[1]))
         features["action"] = Column("float32", robot.action[1], action_names or numbered)
+    return {**features, **label_columns(provenance)}
+
+
+def label_columns(provenance: LabelledSet) -> dict[str, Column]:
+    """Return the features of labels in LeRobot."""
     decoded = provenance.action_names
     return {
-        **features,
         "latent_action": Column("int64", 1, ("code",)),
         "latent_action.latent": Column("float32", provenance.model.codebook.shape[1]),
         "latent_action.confidence": Column("float32", 1),
@@ -263,8 +262,26 @@ def _features(
     }
 
 
-def _summary(provenance: LabelledSet) -> dict[str, Any]:
-    """Entry of ``info.json`` about the labels; LeRobot ignores keys that it does not know."""
+def label_values(labels: Labels, *, leaves_out: bool) -> dict[str, NDArray[Any]]:
+    """Return the labels of an episode by the names of their features, (T,) or (T, D).
+
+    `leaves_out`: whether the set says of transitions without a label why they have none.
+    """
+    values = {
+        "latent_action": labels.code,
+        "latent_action.latent": labels.latent,
+        "latent_action.confidence": labels.confidence,
+        "latent_action.valid": labels.valid,
+    }
+    if leaves_out:
+        values[REASON_FEATURE] = _reason(labels)
+    if labels.action is not None:
+        values[DECODED_FEATURE] = labels.action
+    return values
+
+
+def labels_summary(provenance: LabelledSet) -> dict[str, Any]:
+    """Return the entry of ``info.json`` about the labels; LeRobot ignores keys that it does not know."""
     model = provenance.model
     return {
         "bundle_id": model.bundle_id,
@@ -402,4 +419,14 @@ def _time(plan: ExportPlan) -> str:
     return (plan.exported or datetime.now(UTC)).isoformat(timespec="seconds")
 
 
-__all__ = ["ExportActions", "ExportFormat", "ExportFrames", "ExportPlan", "ExportReport", "export_labels"]
+__all__ = [
+    "ExportActions",
+    "ExportFormat",
+    "ExportFrames",
+    "ExportPlan",
+    "ExportReport",
+    "export_labels",
+    "label_columns",
+    "label_values",
+    "labels_summary",
+]

@@ -345,7 +345,11 @@ def _open_lerobot(path: Path) -> LeRobotStore:
             f"{path}: got a folder without {PROVENANCE}, expected a labelled HDF5 file or an export of `genie export`"
         )
     provenance = read_provenance(document.read_bytes(), str(document))
-    cameras = {camera_key(episode.attrs.camera) for episode in provenance.episodes}
+    said = json.loads((path / "meta/info.json").read_text())
+    own = said.get("features", {})
+    cameras = {
+        camera if (camera := episode.attrs.camera) in own else camera_key(camera) for episode in provenance.episodes
+    }
     if len(cameras) != 1:
         raise DatasetError(f"{document}: cameras: got {len(cameras)}, expected 1")
     dataset = open_dataset(path, camera=cameras.pop())

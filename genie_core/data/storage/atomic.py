@@ -6,12 +6,14 @@ too. The temporary name identifies the writer, so that the next one there can re
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
 import platform
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +33,9 @@ _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.genie-(?P<kind>new|old)-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+(\.\w+)?"
 )
 _numbers = count()
+
+_HERE, _EXCHANGE = -100, 2
+"""Linux's ``AT_FDCWD`` and ``RENAME_EXCHANGE``."""
 
 
 @contextmanager
@@ -172,7 +177,9 @@ def _refuse(path: Path) -> None:
 
 
 def _swap(temporary: Path, path: Path) -> None:
-    """Replace the folder `path` by the folder `temporary`."""
+    """Replace the folder `path` by the folder `temporary`, at once where the system can exchange two names."""
+    if _exchange(temporary, path):
+        return  # what is now under the temporary name is removed by the caller
     aside = _temporary(path, "old")
     path.rename(aside)
     try:
@@ -181,6 +188,17 @@ def _swap(temporary: Path, path: Path) -> None:
         aside.rename(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step. Returns False where the system or the file system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    done = rename(_HERE, os.fsencode(one.absolute()), _HERE, os.fsencode(other.absolute()), _EXCHANGE)
+    return bool(done == 0)
 
 
 def _flush_tree(folder: Path) -> None:

@@ -25,6 +25,9 @@ INFO = "meta/info.json"
 _LISTS = {"v2.0": "meta/episodes.jsonl", "v2.1": "meta/episodes.jsonl", "v3.0": "meta/episodes"}
 """Where each version lists its episodes. 2.0 and 2.1 differ only in their statistics, which are not read here."""
 
+_NEWEST, _LATER = "v3.0", re.compile(r"v3\.[1-9]\d*")
+"""The newest version, and later ones of its major version, which LeRobot itself reads as it."""
+
 _ROWS = 1000
 """Number of rows of a list of episodes held in memory at a time."""
 
@@ -124,7 +127,7 @@ class LeRobotMeta:
     @property
     def is_shared(self) -> bool:
         """Whether episodes share files (v3.0)."""
-        return self.info.codebase_version == "v3.0"
+        return self.info.codebase_version == _NEWEST or _LATER.fullmatch(self.info.codebase_version) is not None
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -152,6 +155,8 @@ class LeRobotMeta:
         """Oddities that do not stop reading."""
         listed = {"total_episodes": len(self.entries), "total_frames": sum(entry.length for entry in self.entries)}
         odd = [f"{key}: no camera, depth is not read" for key in self.depths]
+        if self.is_shared and self.info.codebase_version != _NEWEST:
+            odd.append(f"{self.path / INFO}: {self.info.codebase_version} is newer than {_NEWEST}, and is read as it")
         for key, count in listed.items():
             said = getattr(self.info, key)
             if said not in (None, count):
@@ -216,15 +221,14 @@ def read_lerobot_meta(path: SourcePath) -> LeRobotMeta:
 
     """
     info = _read_info(path / INFO)
-    if info.codebase_version == "v3.0":
-        entries = _read_episode_tables(path, info)
-    else:
-        entries = _read_episode_lines(path / _LISTS[info.codebase_version])
+    listed = path / _LISTS.get(info.codebase_version, _LISTS[_NEWEST])
+    is_old = info.codebase_version in ("v2.0", "v2.1")
+    entries = _read_episode_lines(listed) if is_old else _read_episode_tables(path, info)
     entries.sort(key=lambda entry: entry.index)
     twice = [later.index for earlier, later in pairwise(entries) if earlier.index == later.index]
     if twice or not entries:
         what = f"episode {twice[0]} twice" if twice else "no episode"
-        raise DatasetError(f"{path / _LISTS[info.codebase_version]}: lists {what}")
+        raise DatasetError(f"{listed}: lists {what}")
     return LeRobotMeta(path, info, tuple(entries))
 
 
@@ -236,6 +240,8 @@ def _read_info(path: SourcePath) -> Info:
     except ValueError as error:
         raise DatasetError(f"{path}: damaged, no JSON: {error}") from error
     version = values.get("codebase_version") if isinstance(values, dict) else None
+    if isinstance(version, str) and _LATER.fullmatch(version):
+        version = _NEWEST
     if version not in _LISTS:
         raise DatasetError(
             f"{path}: codebase_version: got {version}, expected one of {', '.join(_LISTS)}; "

@@ -179,7 +179,7 @@ class LeRobotWriter:
         """Write a row group and return the number of the file that it is in."""
         import pyarrow as pa
 
-        arrays = [_array(values[key], column) for key, column in self._columns.items()]
+        arrays = [column_array(values[key], column) for key, column in self._columns.items()]
         table = pa.Table.from_arrays(arrays, names=list(self._columns))
         if self._writer is None or self._sink.tell() + table.nbytes >= self._file_bytes:
             self._next_file(table.schema)
@@ -291,7 +291,7 @@ def _file_index(kind: str, number: int) -> dict[str, int]:
     return {f"{kind}/chunk_index": chunk, f"{kind}/file_index": index}
 
 
-def _array(values: NDArray[Any], column: Column) -> Any:
+def column_array(values: NDArray[Any], column: Column) -> Any:
     """Convert numbers to LeRobot's storage: single numbers as they are, several as a list of fixed length."""
     import pyarrow as pa
 
@@ -321,4 +321,13 @@ def _tasks_table(tasks: Mapping[str, int]) -> Any:
     return table.replace_schema_metadata({b"pandas": json.dumps(pandas).encode()})
 
 
-__all__ = ["ACTION_OF", "PROVENANCE", "Column", "FileLimits", "LeRobotWriter", "camera_key", "write_lerobot"]
+__all__ = [
+    "ACTION_OF",
+    "PROVENANCE",
+    "Column",
+    "FileLimits",
+    "LeRobotWriter",
+    "camera_key",
+    "column_array",
+    "write_lerobot",
+]
