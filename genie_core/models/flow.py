@@ -1,4 +1,4 @@
-"""Dense optical flow between two frames (Farneback 2003), the input of the motion encoder.
+"""Dense optical flow between two frames (DIS: Kroeger et al. 2016), the input of the motion encoder.
 
 The same function for training and labelling. It reads only two frames, so that concurrent work, its order and the
 number of threads change no bit.
@@ -7,7 +7,7 @@ number of threads change no bit.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,11 @@ if TYPE_CHECKING:
 UNIT = 64
 """Flow is measured in pixels of a frame with this side, so that networks read the same at any frame size."""
 
-_FARNEBACK: dict[str, Any] = {
-    "pyr_scale": 0.5,
-    "levels": 3,
-    "winsize": 9,
-    "iterations": 3,
-    "poly_n": 5,
-    "poly_sigma": 1.1,
-    "flags": 0,
-}
+_PATCH, _STRIDE = 8, 4
+"""Pixels: side of the patches that are matched, and how far apart they are, at the frame's own size as the finest."""
+
+_LEAST_SIDE = 12
+"""Pixels, below which a frame has no room for patches."""
 
 
 def optical_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8], grid: int) -> NDArray[np.float32]:
@@ -55,13 +51,26 @@ def optical_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8], gr
 def dense_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The flow at every pixel: (H, W, 3) uint8 RGB each -> (H, W, 2) float32, columns, then rows, in pixels.
 
+    Of a frame and itself it is exactly 0.
+
     Raises:
-        ModelError: OpenCV is not installed.
+        ModelError: OpenCV is not installed, or the frames are too small.
 
     """
     cv2 = _opencv()
+    height, width, _ = before_HWC.shape
+    if min(height, width) < _LEAST_SIDE:
+        raise ModelError(
+            f"optical flow: got frames of {height} x {width}, expected {_LEAST_SIDE} pixels a side or more"
+        )
     grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in (before_HWC, after_HWC)]
-    flow_HW2: NDArray[np.float32] = cv2.calcOpticalFlowFarneback(grey[0], grey[1], None, **_FARNEBACK)
+    # Made anew for every pair (0.03 ms), so that threads share nothing.
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search.setFinestScale(0)
+    search.setPatchSize(_PATCH)
+    search.setPatchStride(_STRIDE)
+    search.setVariationalRefinementIterations(0)
+    flow_HW2: NDArray[np.float32] = search.calc(grey[0], grey[1], None)
     return flow_HW2
 
 

@@ -29,12 +29,9 @@ def test_flow_is_the_squares_motion_where_it_is_and_nothing_far_from_it(dy: int,
     assert np.abs(flow[50:, 50:]).max() < 0.05
 
 
-def test_equal_frames_have_next_to_no_flow() -> None:
-    """Farneback's is not exactly 0: its windows are cut off by the picture's edge."""
+def test_equal_frames_have_no_flow() -> None:
     before, _ = pair(0, 0)
-    flow = np.abs(optical_flow(before, before))
-    assert flow.max() < 0.1
-    assert flow.mean() < 0.002
+    assert not optical_flow(before, before).any()
 
 
 def test_a_pairs_flow_is_its_own_whatever_is_beside_it() -> None:
