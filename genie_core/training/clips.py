@@ -6,6 +6,7 @@ Every clip depends only on (seed, stage, step), so that a resumed run draws the 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,10 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Span:
-    """One episode in the store: frames first .. first + count - 1, `step` frames per model step, `fps` per second."""
+    """One episode in the store: frames first .. first + count - 1, `step` frames per model step, `fps` per second.
+
+    `source` names the file that it shares with others, or the folder of the files of which each holds one.
+    """
 
     name: str
     source: str
@@ -134,15 +138,30 @@ def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
     if not episodes:
         raise DatasetError("there is no episode to train on")
     spans, first = [], 0
-    for e in episodes:
+    for e, source in zip(episodes, _sources([Path(str(e.source)) for e in episodes]), strict=True):
         step = resolve_step(e.fps, fps, None).step
         if e.num_frames < step + 1:
             raise DatasetError(
                 f"episode {e.name} of {e.source} has {e.num_frames} frames: training needs {step + 1} at least"
             )
-        spans.append(Span(e.name, e.source.name, first, e.num_frames, step, float(e.fps or fps)))
+        spans.append(Span(e.name, source, first, e.num_frames, step, float(e.fps or fps)))
         first += e.num_frames
     return tuple(spans)
+
+
+def _sources(files: list[Path]) -> list[str]:
+    """Where each episode comes from: the file that holds several, or the folder where each has a file of its own.
+
+    Names are the last parts of the paths, as many as tell them apart.
+    """
+    episodes = Counter(files)
+    folders = Counter(file.parent for file in episodes)
+    places = [f if episodes[f] > 1 or folders[f.parent] == 1 else f.parent for f in files]
+    different = set(places)
+    parts = 1
+    while len({place.parts[-parts:] for place in different}) < len(different):
+        parts += 1
+    return ["/".join(place.parts[-parts:]) for place in places]
 
 
 __all__ = ["ClipStore", "Span", "build_store"]
