@@ -267,7 +267,7 @@ def label_values(labels: Labels, *, leaves_out: bool) -> dict[str, NDArray[Any]]
 
     `leaves_out`: whether the set says of transitions without a label why they have none.
     """
-    values = {
+    values: dict[str, NDArray[Any]] = {
         "latent_action": labels.code,
         "latent_action.latent": labels.latent,
         "latent_action.confidence": labels.confidence,

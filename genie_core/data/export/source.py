@@ -345,8 +345,9 @@ def _open_lerobot(path: Path) -> LeRobotStore:
             f"{path}: got a folder without {PROVENANCE}, expected a labelled HDF5 file or an export of `genie export`"
         )
     provenance = read_provenance(document.read_bytes(), str(document))
-    said = json.loads((path / "meta/info.json").read_text())
-    own = said.get("features", {})
+    about = parse_json((path / "meta/info.json").read_bytes())
+    about = about if isinstance(about, dict) else {}
+    own = about.get("features", {})
     cameras = {
         camera if (camera := episode.attrs.camera) in own else camera_key(camera) for episode in provenance.episodes
     }
@@ -359,7 +360,7 @@ def _open_lerobot(path: Path) -> LeRobotStore:
             f"expected the {len(provenance.episodes)} that {PROVENANCE} names"
         )
     names = (episode.name for episode in provenance.episodes)
-    said = parse_json((path / "meta/info.json").read_bytes()).get("genie", {})
+    said = about.get("genie", {})
     robot_actions = not isinstance(said, dict) or said.get(ACTION_OF, "robot") == "robot"
     return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
