@@ -57,7 +57,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a run is waiting for.
+    """What a run is currently waiting for.
 
     Attributes:
         error: why it cannot continue.

@@ -32,7 +32,7 @@ from genie_core.progress import Progress
 
 @dataclass(frozen=True)
 class Plan:
-    """What to fit and what to measure.
+    """Plan of what to fit and what to measure.
 
     Attributes:
         wanted: what to read, apart from what `supervised_steps` requires.

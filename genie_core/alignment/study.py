@@ -44,7 +44,7 @@ Method = Callable[["Sample", int], Callable[[Inputs], Array]]
 
 
 class StudyOptions(BaseModel):
-    """What is compared, and how often."""
+    """Plan of what to compare, and how often."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class Sample:
     episode_N: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Sample:
-        """Those rows."""
+        """Select rows."""
         return Sample(self.inputs.take(rows), self.action_NA[rows], self.episode_N[rows])
 
 

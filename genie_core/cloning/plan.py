@@ -24,7 +24,7 @@ WITH_LABELS: tuple[Method, ...] = ("codes", "expected", "latents", "labels")
 
 
 class CloningConfig(BaseModel):
-    """What results depend on, beside the task and the bundle: one per folder of results."""
+    """Plan of an experiment, fixed per folder: what results depend on besides the task and the bundle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +33,7 @@ class CloningConfig(BaseModel):
 
 
 class Extent(BaseModel):
-    """How much to run: a folder may be continued with another extent."""
+    """Extent of an experiment; a folder may be continued with another."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -44,8 +44,8 @@ class PolicyConfig(BaseModel):
 class PolicyNetwork(nn.Module):
     """Convolutions and three linear layers.
 
-    All convolutions are normalised: without, training takes three times as long to see the arm, and with the last one
-    left out some seeds die at the start (all its outputs below 0).
+    All convolutions are normalised: without normalisation, training takes three times as long, and without that of the
+    last one some seeds die at the start (all its outputs are negative).
     """
 
     def __init__(self, frames: int, outputs: int) -> None:

@@ -183,7 +183,7 @@ class Layout(Protocol):
 
     @property
     def looks_for(self) -> str:
-        """What `recognise` looks for, in words, for a user whose file is in no known format."""
+        """Describes what `recognise` looks for, for a user whose file is in no known format."""
 
     def recognise(self, path: SourcePath) -> str | None:
         """Return how `path` was recognised as this format, in words; None if it is not.

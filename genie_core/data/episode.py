@@ -200,12 +200,12 @@ class Episode:
 
     @property
     def proprioception(self) -> Proprioception | None:
-        """What the robot feels of itself in each frame, where the file has it in a usual place; read at each use."""
+        """Proprioception of the robot in each frame, if the file has it in a usual place; read at each use."""
         return self.reader.proprioception
 
     @property
     def task(self) -> str | None:
-        """What the robot was to do, in words, where the file says so."""
+        """The task in words; None if the file does not say."""
         return self.reader.task
 
 

@@ -1,4 +1,4 @@
-"""What labels say about the robot's true motion, where the data holds it: probes, their frame of reference, and NMI.
+"""Evaluates labels against the robot's true motion, if the data has it: probes, their frame of reference, and NMI.
 
 A probe is fitted on half of the episodes, and on what else the data set has, and scored on the other half. Labels never
 see the truth; only probes do.
@@ -30,7 +30,7 @@ LEAST_BOUND = 0.05
 """A supervised bound with a smaller R2 bounds nothing."""
 
 Truth = Sequence[Array] | Missing
-"""What probes predict: one (S, K) array an episode."""
+"""Targets of the probes: one (S, K) array per episode."""
 
 Read = Callable[[Film], Array | None]
 """Takes the truth from a film, (S, K)."""
@@ -38,7 +38,7 @@ Read = Callable[[Film], Array | None]
 
 @dataclass(frozen=True)
 class Halves:
-    """Which episodes a probe is fitted on, and which it is scored on."""
+    """Episodes to fit probes on, and episodes to score them on."""
 
     fit: tuple[int, ...]
     score: tuple[int, ...]
@@ -159,7 +159,7 @@ def probe_scores(
 
 
 def _features(take: Take, untrained: Labeller) -> dict[str, Array]:
-    """What else the take's frames say, by name: the baselines, and the same encoder untrained."""
+    """Further features of a take's frames, by name: the baselines, and the same encoder untrained."""
     frames_THWC = take.film.frames_THWC
     before, after = frames_THWC[:-1], frames_THWC[1:]
     found = baseline_features(before, after, optical_flow(before, after))
@@ -180,7 +180,7 @@ def motion_class(displacement_SK: Array, still: float) -> NDArray[np.int64]:
 
 
 def _motion_findings(study: Study, displacement: Truth, rng: np.random.Generator) -> Findings:
-    """How well codes and motion classes agree, and how long a motion lasts (beside ``lam.temporal_stability``)."""
+    """Agreement of codes and motion classes, and how long a motion lasts (compare ``lam.temporal_stability``)."""
     if isinstance(displacement, Missing):
         return Findings({"probe.nmi": displacement, "probe.motion_stability": displacement})
     shape = (study.bundle.config.lam.quantizer.codes, 1 + 2 * displacement[0].shape[1])

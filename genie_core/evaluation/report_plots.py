@@ -23,7 +23,7 @@ def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR
 
 
 def code_share_plot(findings: Findings) -> str:
-    """How often each code occurs, in its colour; SVG text."""
+    """Bar plot of the frequency of each code, in its colour, as SVG text."""
     points = _points(findings.curves.get("lam.code_share", ()))
     colours = code_palette(len(points))
     bars = [(str(i), f"#{colours[i]:06x}", point) for i, point in enumerate(points)]

@@ -91,7 +91,7 @@ class MotionActionModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the networks compute in."""
+        """Data type of the networks' arithmetic."""
         return self.motion_encoder.to_latent.weight.dtype
 
     @torch.no_grad()

@@ -81,7 +81,7 @@ class VideoTokenizer(nn.Module):
         return self.pixels(y_BTND), state
 
     def forward(self, pixels_BTCHW: Tensor, *, quantize: bool = True, noise: float = 0.0) -> TokenizerOutput:
-        """One training pass.
+        """Run one training pass.
 
         Args:
             pixels_BTCHW: (B, T, 3, H, W) in [-0.5, 0.5].

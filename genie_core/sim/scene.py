@@ -213,7 +213,7 @@ class Scene:
         return np.array(self.data.site_xmat[self._grip_site]).reshape(3, 3)
 
     def hand(self) -> Hand:
-        """What a policy may see."""
+        """Observations that a policy may see."""
         w, x, y, z = self.data.xquat[self._cube_body]
         return Hand(
             position=np.array(self.data.site_xpos[self._grip_site]),

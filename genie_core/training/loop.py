@@ -34,7 +34,7 @@ Draw = Callable[[np.random.Generator], NDArray[np.uint8]]
 
 
 class Reporter(Protocol):
-    """Who is told how training goes."""
+    """Receives the progress of training."""
 
     def start(self, stage: str, step: int, steps: int) -> None:
         """A stage begins, or goes on, at `step`."""
@@ -45,7 +45,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of one run share."""
+    """Settings shared by the stages of one run."""
 
     folder: Path
     seed: int

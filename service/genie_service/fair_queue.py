@@ -137,7 +137,7 @@ class FairQueue:
         self._waiting[piece.operation] = self.waiting(piece.operation) + 1
 
     def drop(self, piece: Piece) -> bool:
-        """Remove a piece whose caller has gone; False if it is not waiting here (any more)."""
+        """Remove a piece whose caller has gone; False if it is no longer waiting here."""
         client = self._clients.get(piece.client)
         if client is None or piece not in client.pieces:
             return False

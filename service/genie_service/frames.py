@@ -104,7 +104,7 @@ async def encode_frames(
 
 
 def check_frames(message: frames_pb2.Frames, field: str, limits: FrameLimits) -> None:
-    """Raise RequestError unless a message's header is one of frames within the limits. Payloads are not looked at."""
+    """Raise RequestError unless a message's header is one of frames within the limits. Payloads are not inspected."""
     if message.encoding not in (frames_pb2.FRAME_ENCODING_RAW, *_SIGNATURES):
         came = _enum_name(frames_pb2.FrameEncoding, message.encoding)
         raise RequestError(f"{field}.encoding", f"got {came}, expected FRAME_ENCODING_RAW, _JPEG or _PNG")

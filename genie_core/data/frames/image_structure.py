@@ -1,4 +1,4 @@
-"""What a PNG or JPEG file says of itself, read before any decoder sees it, and the part of it that a decoder needs.
+"""Parses the structure of PNG and JPEG files before any decoder sees them, and keeps the parts that a decoder needs.
 
 A decoder unpacks what it is given: text, colour profiles and pixels that inflate a thousandfold, scans without end.
 So sizes are known first, everything that does not change pixels is left out, and what is left is as large as the
@@ -58,7 +58,7 @@ class ImageSize:
 
 
 def kind_of(data: bytes) -> Literal["png", "jpeg"] | None:
-    """What bytes begin as; None for anything else."""
+    """Image format that the bytes start as; None for anything else."""
     return "png" if data.startswith(_PNG) else "jpeg" if data.startswith(_JPEG) else None
 
 

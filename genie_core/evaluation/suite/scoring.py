@@ -36,7 +36,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        """In tables and files: ``latent_linear``."""
+        """Name of the method in tables and files: ``latent_linear``."""
         return f"{self.features}_{self.probe}"
 
 
