@@ -87,7 +87,7 @@ class BulkRun:
         advance: Callable[[float], None],
         wait: Callable[[Waiting | None], None],
     ) -> None:
-        """`advance` is called with the further episodes done, `wait` with what the run waits for (None: it continues)."""
+        """`advance` is called with the episodes done since, `wait` with what the run waits for (None: it continues)."""
         self.writer = writer
         self.advance = advance
         self._client, self._info, self._alignment = client, info, alignment
