@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo test check check-lower-bounds docs bench kill-trials fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds docs bench kill-trials soak fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -23,6 +23,7 @@ demo: $(STAMP) ## label and simulate the sample robot video; results in demo-out
 
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest -n 2
+	$(BIN)/pytest -m soak tests/reliability/test_soak.py
 
 check: $(STAMP) ## style, types, import contracts, contract lint, stale generated code, Dockerfile, documentation
 	$(BIN)/ruff check .
@@ -46,6 +47,9 @@ bench: $(STAMP) ## measure the published figures (half an hour on an idle machin
 
 kill-trials: $(STAMP) ## SIGKILL to client, server, exports, at random and at every step on the disk (20 minutes); OPTIONS="--random 300"
 	$(BIN)/python -m tests.reliability $(OPTIONS)
+
+soak: $(STAMP) ## four times the work that a server can do, beside clients that misbehave (10 minutes); OPTIONS="--seconds 60"
+	$(BIN)/python -m tests.reliability.soak $(OPTIONS)
 
 $(VENV)/.fuzz-installed: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'

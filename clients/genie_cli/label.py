@@ -82,13 +82,16 @@ def label(
     ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
     patience: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="How long to wait for a server that is busy or gone; 0: not at all.",
+            help=(
+                "How long to wait for a server that is busy or gone, or if given also one that is not there yet; "
+                "0: not at all. [default: 600]"
+            ),
         ),
-    ] = 600,
+    ] = None,
 ) -> None:
     """Label every transition of a dataset with a latent action.
 
@@ -97,6 +100,7 @@ def label(
     from genie_cli.label_in_place import add_to, is_finished, labels_of, restore_folder
     from genie_cli.label_report import print_report, print_steps
     from genie_client.bulk import LabelPlan, label_dataset
+    from genie_client.patience import BULK_PATIENCE_S
     from genie_core.bundles import LABELS
     from genie_core.data import open_dataset, source_path
     from genie_core.data.labelled.output import check_output, default_frames
@@ -132,7 +136,8 @@ def label(
         jobs=jobs,
         keep_frozen=keep_frozen,
         skip_bad=skip_bad,
-        patience_s=patience,
+        patience_s=BULK_PATIENCE_S if patience is None else patience,
+        meeting_patience_s=patience or 0.0,
     )
     with (
         connected(server, models, model) as client,

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, Outcome
+from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, Outcome, meet
 from genie_client.client import Client
 from genie_client.patience import BULK_PATIENCE_S, Waiting
 from genie_client.records import HostedAlignment, ModelInfo, Timing
@@ -63,6 +63,8 @@ class LabelPlan:
         skip_bad: whether to skip episodes that cannot be labelled, and report them, instead of stopping.
         patience_s: seconds to wait for a server that is busy, gone or restarting while no episode advances; 0: do not
             wait.
+        meeting_patience_s: the same for a server that has not answered yet; 0: it must be there, since a wrong address
+            would be waited for too.
 
     """
 
@@ -78,6 +80,7 @@ class LabelPlan:
     keep_frozen: bool = False
     skip_bad: bool = False
     patience_s: float = BULK_PATIENCE_S
+    meeting_patience_s: float = 0.0
 
 
 @dataclass
@@ -102,6 +105,7 @@ class LabelReport:
         seconds: wall time of this run.
         alignment: the alignment that decoded the robot's actions; None: none.
         auto_steps: transition lengths that were found on the data; None: none were looked for.
+        was_complete: whether the output was there, and just what this run would have made.
 
     """
 
@@ -122,6 +126,7 @@ class LabelReport:
     seconds: float = 0.0
     alignment: HostedAlignment | None = None
     auto_steps: AutoSteps | None = None
+    was_complete: bool = False
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -186,7 +191,7 @@ def label_dataset(
     KeyboardInterrupt) with a note on how far the run came: BadEpisodeError for an episode with fewer than two frames or
     a damaged file, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
     """
-    info = client.model(plan.model)
+    info = meet(client, plan.model, plan.meeting_patience_s, wait)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
     model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation)
     chosen = choose_steps(
@@ -231,7 +236,9 @@ def _label_into(
 ) -> LabelReport:
     pending = writer.pending()
     found = len(dataset.episodes) - len(pending)
-    report = LabelReport(info, plan.output, len(dataset.episodes), found, alignment=alignment)
+    report = LabelReport(
+        info, plan.output, len(dataset.episodes), found, alignment=alignment, was_complete=writer.is_complete
+    )
     run = BulkRun(
         client,
         writer,

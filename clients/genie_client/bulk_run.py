@@ -248,6 +248,30 @@ class BulkRun:
             yield frames_THWC
 
 
+def meet(client: Client, model: str | None, patience_s: float, wait: Callable[[Waiting | None], None]) -> ModelInfo:
+    """Ask for the model, for `patience_s` seconds also of a server that has not been started, or not got ready, yet.
+
+    Raises what `Client.model` raises. `wait` is told what is waited for, as by `BulkRun`.
+    """
+    patience, began, failures = Patience(patience_s, _PASSING), time.monotonic(), 0
+    while True:
+        try:
+            info = client.model(model)
+        except ServerError as error:
+            failures += 1
+            wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
+            if wait_s is None:
+                if patience_s and isinstance(error, _PASSING):
+                    error.add_note(f"waited {time.monotonic() - began:.0f} s for it (--patience {patience_s:g})")
+                raise
+            wait(Waiting(error, time.monotonic() - began, patience_s))
+            time.sleep(wait_s)
+            continue
+        if failures:
+            wait(None)
+        return info
+
+
 def _count_frames(episode: Episode) -> int:
     """Number of frames. Raises BadEpisodeError if there are fewer than two, or the file is damaged."""
     try:
@@ -297,4 +321,4 @@ def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) ->
         context.__exit__(None, None, None)
 
 
-__all__ = ["BadEpisodeError", "BulkRun", "Done", "Outcome"]
+__all__ = ["BadEpisodeError", "BulkRun", "Done", "Outcome", "meet"]

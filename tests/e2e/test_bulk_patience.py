@@ -120,6 +120,22 @@ def test_a_restarted_server_is_waited_for_and_gives_the_same_labels(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "at-once.hdf5", "out.hdf5"]
 
 
+def test_a_server_that_is_not_there_yet_is_waited_for_if_so_asked(models: Path, source: Path, tmp_path: Path) -> None:
+    port = free_port()
+    run = Run(f"127.0.0.1:{port}", source, tmp_path / "out.hdf5", meeting_patience_s=60)
+    assert run.wait_until(lambda: bool(run.waited)), run.error
+    with serving(models, port=port):
+        assert run.end().labelled == 12
+    assert run.waited[-1] is None
+
+
+def test_a_server_that_is_not_there_is_not_waited_for_unasked(source: Path, tmp_path: Path) -> None:
+    run = Run(f"127.0.0.1:{free_port()}", source, tmp_path / "out.hdf5")
+    with pytest.raises(ServerUnavailableError, match="no server at"):
+        run.end()
+    assert not run.waited
+
+
 def test_a_server_that_comes_back_with_another_bundle_is_refused(models: Path, source: Path, tmp_path: Path) -> None:
     port = free_port()
     other = tmp_path / "models"

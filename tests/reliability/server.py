@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -64,19 +65,18 @@ def of_the_server(
 ) -> Tally:
     """Kill the server while the command labels, and start it again: the command itself goes on.
 
-    Before it has met the server it fails at once, as with a wrong address; that is not tried here.
+    With `--patience` it waits for a server that it has not met yet too.
     """
+    task = replace(task, words=(*task.words, "--patience", "120"))
     tally, seconds = Tally(), run_time(task, folder)
     for _ in range(trials):
         task.begin(folder)
         tally.trials += 1
         print(f"{task.name}: trial {tally.trials}: its server", file=sys.stderr, flush=True)
-        kill_s, gone_s = rng.uniform(0, seconds / 2), rng.uniform(0, 2)
+        kill_s, gone_s = rng.uniform(0, seconds), rng.uniform(0, 2)
         pid = os.fork()
         if pid == 0:
             os._exit(_label(task, folder))
-        while not (folder / f"{task.output}.parts").exists() and not (folder / task.output).exists():
-            time.sleep(0.005)
         time.sleep(kill_s)
         server.kill()
         tally.kills += 1

@@ -129,6 +129,10 @@ class Journal:
             with failures_named(path):
                 write_bytes(path, manifest.model_dump_json(indent=2).encode())
 
+    def check_held(self) -> None:
+        """Raise DatasetError if another machine has taken the journal over meanwhile."""
+        self._lock.check()
+
     def part(self, episode: str) -> Path:
         """Return the path of an episode's labels, whether or not it exists; valid and short for any episode name."""
         return self.folder / f"{hashlib.sha256(episode.encode()).hexdigest()[:32]}.hdf5"
@@ -151,7 +155,7 @@ class Journal:
     def close(self) -> None:
         """Release the journal, which stays if it holds a finished episode; may be called again."""
         with suppress(OSError):
-            if not any(self.folder.glob("*.hdf5")):
+            if self._lock.is_held and not any(self.folder.glob("*.hdf5")):
                 (self.folder / _MANIFEST).unlink(missing_ok=True)
         self._lock.release()
         with suppress(OSError):

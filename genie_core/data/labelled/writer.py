@@ -54,6 +54,10 @@ class LabelWriter:
                 with writer.episode(episode) as part:
                     part.add_labels(labels)
             writer.finish()
+
+    Attributes:
+        is_complete: whether the output was there, and just what this run would make: nothing is left to do.
+
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class LabelWriter:
         self._frozen: Literal["kept"] | None = "kept" if keep_frozen else None
         self._existing: Existing = existing
         self._may_exist = False
+        self.is_complete = False
         self._frames: FramesMode = frames or default_frames(dataset)
         self._output = output.resolve() if self._frames == "in_place" else output
         check_output(self._output, dataset, self._frames, existing)
@@ -168,6 +173,7 @@ class LabelWriter:
             labels = part.complete_labels()
             if isinstance(episode.source, Path):  # sources behind URLs are checked at the end only
                 self._check_source(episode.source)
+            self._journal.check_held()
             computed = attrs.model_copy(update={"computation": part.computation, "excluded": counted(labels)})
             with atomic.writing() as file:
                 write_labels(file, labels, computed, part.frames_sha256)
@@ -197,7 +203,7 @@ class LabelWriter:
             raise DatasetError(f"{self._output}: {len(missing)} episodes are not labelled yet: {names}")
         for source in self._stamps:
             self._check_source(source)
-        if self._layout or any(stored.path != self._output for stored in self._stored.values()):
+        if not self.is_complete and (self._layout or any(s.path != self._output for s in self._stored.values())):
             self._write_output()
         self._journal.remove()
         return self._output
@@ -207,6 +213,7 @@ class LabelWriter:
             raise DatasetError(f"{source}: the file changed while it was being labelled; label it again")
 
     def _write_output(self) -> None:
+        self._journal.check_held()
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
         self._may_exist = True
         attrs = FileProvenance.of(self._model, self._frames, self._created, __version__, self._layout)
@@ -219,7 +226,8 @@ class LabelWriter:
 
     def _find_finished(self) -> None:
         """Take over the episodes that earlier runs finished."""
-        is_own = self._journal.is_old and self._was_written_from_the_journal()
+        self.is_complete = not self._journal.is_old and self._is_complete()
+        is_own = self.is_complete or (self._journal.is_old and self._was_written_from_the_journal())
         self._may_exist = self._may_exist or is_own
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)
         if self._existing == "resume" or is_own:
@@ -246,6 +254,19 @@ class LabelWriter:
         if not parts:  # nothing is left of the journal but itself
             return self._existing == "refuse" and {episode.name for episode in self._dataset.episodes} <= written.keys()
         return written.items() <= parts.items() or parts.items() <= written.items()
+
+    def _is_complete(self) -> bool:
+        """Whether the output is, intact, what this run would make: one that was killed after all was done made it."""
+        if self._existing != "refuse":
+            return False
+        try:
+            written, wanted = self._written(), {episode.name for episode in self._dataset.episodes}
+            return (
+                written.keys() == wanted == self._find_labelled().keys()
+                and open_labelled(self._output).attrs.codebook_sha256 == self._model.codebook_sha256
+            )
+        except DatasetError:
+            return False
 
     def _written(self) -> dict[str, Provenance]:
         """Provenance of the labels in the output, by the episode's name in the dataset."""

@@ -14,7 +14,6 @@ import platform
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -249,9 +248,19 @@ def _is_dead(path: Path, match: re.Match[str]) -> bool:
         return not _is_running(int(match["pid"]), int(match["start"]))
     try:
         newest = max(entry.stat().st_mtime for entry in [path, *path.rglob("*")])
+        return _now_at(path.parent) - newest > _FORGOTTEN_S
     except OSError:
         return False
-    return time.time() - newest > _FORGOTTEN_S
+
+
+def _now_at(folder: Path) -> float:
+    """Return the time by the clock that dates files in a folder; this machine's may be another, or be set."""
+    probe = _temporary(folder / "clock", "new")
+    try:
+        probe.touch(exist_ok=False)
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _is_running(pid: int, start: int) -> bool:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -151,6 +152,43 @@ def test_resuming_a_finished_output_changes_nothing(tmp_path: Path, source: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "out.hdf5"]
 
 
+@pytest.mark.parametrize("frames", ["link", "in_place"])
+def test_a_run_whose_output_is_complete_finds_nothing_left_to_do(
+    tmp_path: Path, source: Path, frames: FramesMode
+) -> None:
+    """One that was killed in its last instant has made it; the same command again is no mistake."""
+    output = source if frames == "in_place" else tmp_path / "out.hdf5"
+    label(open_writer(source, output, frames=frames)[0], 4)
+    RUNNING.pop(output).finish()
+    before = output.read_bytes()
+    again, _ = open_writer(source, output, frames=frames, created=LATER)
+    assert again.is_complete
+    assert again.pending() == []
+    again.finish()
+    assert output.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == sorted({source, output})
+
+
+@pytest.mark.parametrize("what", ["settings", "model", "source", "bytes", "episodes"])
+def test_an_output_that_is_not_what_the_run_would_make_is_refused(tmp_path: Path, source: Path, what: str) -> None:
+    output = tmp_path / "out.hdf5"
+    label(open_writer(source, output)[0], 4)
+    RUNNING.pop(output).finish()
+    if what == "source":
+        os.utime(source, ns=(0, 0))
+    elif what in ("bytes", "episodes"):
+        with h5py.File(output, "r+") as file:
+            if what == "bytes":
+                file["data/demo_1/latent_actions/code"][3] ^= 1
+            else:
+                del file["data/demo_1"]
+    before = output.read_bytes()
+    changed: dict[str, dict[str, object]] = {"settings": {"step": 2}, "model": {"model": make_label_model(codes=9)}}
+    with pytest.raises(DatasetError, match=r"out\.hdf5: exists already; resume it, or overwrite it"):
+        open_writer(source, output, **changed.get(what, {}))  # type: ignore[arg-type]
+    assert output.read_bytes() == before
+
+
 def test_resuming_a_finished_output_adds_what_is_new(tmp_path: Path) -> None:
     videos, output = tmp_path / "v", tmp_path / "out.hdf5"
     videos.mkdir()
@@ -183,8 +221,9 @@ def test_labelling_in_place_is_atomic_and_resumable(tmp_path: Path, source: Path
     second.finish()
     assert list(tmp_path.iterdir()) == [source]
     with pytest.raises(DatasetError, match="carries labels already"):
-        open_writer(source, source, frames="in_place")
-    assert open_writer(source, source, frames="in_place", existing="resume")[0].pending() == []
+        open_writer(source, source, frames="in_place", step=2)
+    for existing in ("refuse", "resume"):
+        assert open_writer(source, source, frames="in_place", existing=existing)[0].pending() == []
 
 
 def test_labels_in_place_can_be_replaced(tmp_path: Path, source: Path) -> None:
@@ -409,6 +448,22 @@ def test_a_file_that_appears_while_labels_are_made_is_not_replaced(tmp_path: Pat
     output.unlink()
     open_writer(source, output)[0].finish()
     assert len(open_labelled(output).episodes) == 4
+
+
+def test_a_run_whose_output_another_machine_has_taken_over_writes_nothing_more(tmp_path: Path, source: Path) -> None:
+    output = tmp_path / "out.hdf5"
+    writer, _ = open_writer(source, output)
+    label(writer, 2)
+    owner = tmp_path / "out.hdf5.parts" / "owner.json"
+    theirs = owner.read_text().replace('"machine": "', '"machine": "another ')
+    owner.write_text(theirs)
+    for write in (lambda: label(writer, 1), lambda: label(writer, 2)):
+        with pytest.raises(DatasetError, match="no longer held by this process but by process"):
+            write()
+    RUNNING.pop(output).close()
+    assert owner.read_text() == theirs
+    assert len(list(owner.parent.glob("*.hdf5"))) == 2
+    assert not output.exists()
 
 
 def test_two_writers_of_one_output_never_mix_and_the_second_is_told_who_holds_it(tmp_path: Path, source: Path) -> None:

@@ -195,7 +195,7 @@ def test_labels_are_replaced_and_added_as_asked(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "task")
     label(open_aloha(source), source, "in_place")
     with pytest.raises(DatasetError, match="carries labels already; resume them, or overwrite them"):
-        label(open_aloha(source), source, "in_place")
+        label(open_aloha(source), source, "in_place", step=2)
     make_aloha(source / "episode_11.hdf5", seed=11, cameras=("high", "low"))
     assert len(label(open_aloha(source), source, "in_place", existing="resume").episodes) == 4
     labelled = label(open_aloha(source), source, "in_place", existing="overwrite", step=2)

@@ -195,6 +195,7 @@ def test_what_a_living_writer_or_another_machine_writes_is_left_alone(
             file.write_bytes(b"x")
         long_ago = time.time() - 8 * 24 * 3600
         os.utime(forgotten, (long_ago, long_ago))
+        monkeypatch.setattr(time, "time", lambda: long_ago + 99 * 24 * 3600)  # a clock that was set says nothing
         assert set(clear_leftovers(tmp_path)) == {dead, reused, forgotten}
         assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere, users])
 
