@@ -39,6 +39,7 @@ from genie_service.interceptors.error_status import ErrorStatus
 from genie_service.interceptors.transfer import Transfer, TransferLimits
 from genie_service.patience import Waiters
 from genie_service.profiling import Profiler
+from genie_service.rates import FrameRates
 from genie_service.registry import Compute, ModelRegistry, State
 from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.labelling import LabellingServicer
@@ -206,7 +207,8 @@ class GenieServer:
     def _add_services(self) -> None:
         settings, registry, engine = self._settings, self.registry, self.engine
         alignments = Alignments()
-        reading = FrameReading(settings.frame_limits, self._workers)
+        rates = FrameRates(settings.max_frames_per_second)
+        reading = FrameReading(settings.frame_limits, self._workers, rates)
         labelling = LabellingServicer(
             registry, alignments, engine, reading, settings.max_wait_seconds, settings.idle_seconds
         )

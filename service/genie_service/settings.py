@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     max_branches: int = Field(64, ge=1, description="largest number of branches in one request")
     max_calls: int = Field(128, ge=1, description="largest number of calls in progress at once")
     max_play_streams: int = Field(16, ge=1, description="largest number of Play streams at once")
+    max_frames_per_second: float = Field(
+        0.0, ge=0, description="largest number of frames of one client, sent and simulated, per second; 0: no limit"
+    )
     max_wait_seconds: float = Field(
         10.0, gt=0, description="a new call is refused if others would keep it waiting longer than this, seconds"
     )

@@ -61,7 +61,8 @@ def _read_example(data: bytes, folder: Path) -> None:
 
 
 def _first_frames(steps: Steps, camera: StepFeature) -> None:
-    steps.frames(camera, 0, min(2, steps.count(camera)))
+    if steps.count(camera):
+        steps.frames(camera, 0, min(2, steps.count(camera)))
 
 
 def _inferred(data: bytes) -> dict[str, StepFeature]:
