@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import logging
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import commands
 import grpc
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -347,6 +349,13 @@ def test_commands_find_tls_and_token_in_the_environment_or_a_file(
     monkeypatch.delenv("GENIE_CLIENT_TOKEN")
     config.write_text(f'[servers."{address}"]\npassword = "x"\n')
     assert "got password, expected tls" in models()[1]
+
+
+def test_no_command_takes_a_secret_that_the_list_of_processes_would_show() -> None:
+    files = {"--tokens", "--tls-key"}
+    names = {name for command in commands.commands() for parameter in command.parameters for name in parameter.names}
+    assert files <= names
+    assert not [n for n in names - files if re.search("token|secret|password|credential|key$", n)]
 
 
 def test_a_token_never_crosses_a_network_in_clear_text(monkeypatch: pytest.MonkeyPatch) -> None:
