@@ -5,6 +5,7 @@
 FOLDER then holds
 
 - ``labelled.hdf5`` (links to ``lift.hdf5``) and its exports ``robomimic.hdf5`` and ``lerobot``;
+- its export ``rlds``;
 - ``aligned.hdf5``, the same with actions that an alignment decoded, and its exports ``robomimic-aligned.hdf5``,
   ``lerobot-aligned`` (decoded actions beside the robot's) and ``lerobot-decoded`` (in place of them);
 - ``lerobot-in-place``: the export ``lerobot`` without its labels, labelled in place: as ``relabelled.hdf5``;
@@ -43,6 +44,7 @@ def main(folder: Path) -> None:
     genie("label", folder / "lift.hdf5", "--out", folder / "labelled.hdf5")
     genie("export", folder / "labelled.hdf5", folder / "robomimic.hdf5", "--to", "robomimic")
     genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", *TASK)
+    genie("export", folder / "labelled.hdf5", folder / "rlds", "--to", "rlds", *TASK)
     genie("label", folder / "lerobot", "--out", folder / "relabelled.hdf5")
     make_in_place(folder)
     make_aligned(folder)

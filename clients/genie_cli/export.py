@@ -1,4 +1,4 @@
-"""``genie export``: converts labels to a LeRobot dataset, a Parquet file or self-contained robomimic HDF5, and back."""
+"""``genie export``: converts labels to a LeRobot or RLDS dataset, a Parquet file or robomimic HDF5, and back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def export(
     labelled: Annotated[Path, typer.Argument(help="File that `genie label` has written, or an export of one.")],
-    out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot; must not exist.")],
+    out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot and rlds; must not exist.")],
     to: Annotated[
-        ExportFormat, typer.Option(help="LeRobot v3.0 dataset, Parquet file, or self-contained labelled HDF5.")
+        ExportFormat, typer.Option(help="LeRobot v3.0 or RLDS dataset, Parquet file, or self-contained labelled HDF5.")
     ],
     size: Annotated[
         str,

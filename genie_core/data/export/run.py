@@ -1,4 +1,4 @@
-"""Converts labelled sets to LeRobot v3.0, plain Parquet or self-contained robomimic HDF5, and back.
+"""Converts labelled sets to LeRobot v3.0, RLDS, plain Parquet or self-contained robomimic HDF5, and back.
 
 `export.source` reads and each format's module writes; this module decides what goes where and what is refused.
 """
@@ -12,32 +12,26 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
+from genie_core.data.export.lerobot import label_columns, label_values, labels_summary
 from genie_core.data.export.parquet import RobotColumns, write_parquet_labels
 from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, provenance_bytes
+from genie_core.data.export.rlds import METADATA, SHARD_BYTES, camera_feature, jpegs, step_columns, step_values
 from genie_core.data.export.robomimic import write_robomimic
-from genie_core.data.export.source import (
-    DECODED_FEATURE,
-    REASON_FEATURE,
-    ExportSource,
-    Hdf5Labels,
-    Robot,
-    open_export_source,
-)
-from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, Column, FileLimits, camera_key, write_lerobot
+from genie_core.data.export.source import ExportSource, Hdf5Labels, Robot, open_export_source
+from genie_core.data.formats.lerobot.writer import ACTION_OF, Column, FileLimits, camera_key, write_lerobot
+from genie_core.data.formats.rlds.writer import write_rlds
 from genie_core.data.frames.convention import Convention
 from genie_core.data.frames.resize import Frames, resize_frames
 from genie_core.data.frames.timing import check_rate
-from genie_core.data.labelled.labels import Labels
 from genie_core.errors import DatasetError
 
-ExportFormat = Literal["lerobot", "parquet", "robomimic"]
+ExportFormat = Literal["lerobot", "parquet", "rlds", "robomimic"]
 """Format of an export.
 
-``lerobot``: a LeRobot v3.0 folder. ``parquet``: one file, labels without frames. ``robomimic``: one labelled HDF5 file
-that needs no other.
+``lerobot``: a LeRobot v3.0 folder. ``parquet``: one file, labels without frames. ``rlds``: a folder that TensorFlow
+Datasets opens. ``robomimic``: one labelled HDF5 file that needs no other.
 """
 
 ExportFrames = Literal["source", "labelled", "none"] | tuple[int, int]
@@ -132,7 +126,7 @@ def export_labels(
     if not source.provenance.episodes:
         raise DatasetError(f"{labelled}: no episode carries labels")
     _check_actions(source, plan)
-    export = {"lerobot": _to_lerobot, "parquet": _to_parquet, "robomimic": _to_robomimic}[plan.to]
+    export = {"lerobot": _to_lerobot, "parquet": _to_parquet, "rlds": _to_rlds, "robomimic": _to_robomimic}[plan.to]
     size, robot = export(source, output, plan, advance)
     episodes = source.provenance.episodes
     return ExportReport(
@@ -181,6 +175,28 @@ def _to_robomimic(source: ExportSource, output: Path, plan: ExportPlan, advance:
     return (sizes.pop() if len(sizes) == 1 else None), columns
 
 
+def _to_rlds(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
+    if plan.frames == "none":
+        raise DatasetError("frames: got none, expected frames: a step of RLDS has a picture (labels only: parquet)")
+    provenance = source.provenance
+    size, camera = _common_size(source, plan), camera_feature(_common_camera(source))
+    robot_columns, _ = _survey_robot(source, may_miss=False)
+    action, state = (None if each is None else each[1] for each in (robot_columns.action, robot_columns.state))
+    columns = step_columns(provenance, action, state)
+    with write_rlds(output, camera, columns, SHARD_BYTES) as writer:
+        for episode in provenance.episodes:
+            robot = _held(source.robot(episode))
+            state_TS = None if robot.proprioception is None else robot.proprioception.state_TS
+            values = step_values(source.labels(episode), robot.action, state_TS, columns)
+            task = source.task(episode) if plan.task is None else plan.task
+            said = dict(zip(METADATA, (episode.attrs.source_name, str(episode.attrs.source)), strict=True))
+            writer.add(values, jpegs(_chunks(_frames(source, episode, plan), plan)), task or "", said)
+            advance(1)
+        description = f"Latent actions of {provenance.model.bundle_name}, {provenance.model.bundle_id}"
+        writer.finish(description, METADATA, provenance_bytes(provenance, _time(plan)))
+    return size, robot_columns
+
+
 def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
     if plan.frames == "none":
         raise DatasetError(
@@ -224,7 +240,11 @@ def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
     if plan.actions == "robot":
         return
     if plan.to != "lerobot":
-        place = {"parquet": "column `decoded_action`", "robomimic": "`latent_actions/action`"}[plan.to]
+        place = {
+            "parquet": "column `decoded_action`",
+            "rlds": "`latent_action/action`",
+            "robomimic": "`latent_actions/action`",
+        }[plan.to]
         raise DatasetError(
             f"actions: got decoded, expected robot: only lerobot takes decoded, {plan.to} always holds them as {place}"
         )
@@ -247,51 +267,6 @@ def _features(
         numbered = tuple(f"action_{i}" for i in range(robot.action[1]))
         features["action"] = Column("float32", robot.action[1], action_names or numbered)
     return {**features, **label_columns(provenance)}
-
-
-def label_columns(provenance: LabelledSet) -> dict[str, Column]:
-    """Return the features of labels in LeRobot."""
-    decoded = provenance.action_names
-    return {
-        "latent_action": Column("int64", 1, ("code",)),
-        "latent_action.latent": Column("float32", provenance.model.codebook.shape[1]),
-        "latent_action.confidence": Column("float32", 1),
-        "latent_action.valid": Column("bool", 1),
-        **({REASON_FEATURE: Column("int64", 1)} if provenance.leaves_out else {}),
-        **({} if decoded is None else {DECODED_FEATURE: Column("float32", len(decoded), decoded)}),
-    }
-
-
-def label_values(labels: Labels, *, leaves_out: bool) -> dict[str, NDArray[Any]]:
-    """Return the labels of an episode by the names of their features, (T,) or (T, D).
-
-    `leaves_out`: whether the set says of transitions without a label why they have none.
-    """
-    values: dict[str, NDArray[Any]] = {
-        "latent_action": labels.code,
-        "latent_action.latent": labels.latent,
-        "latent_action.confidence": labels.confidence,
-        "latent_action.valid": labels.valid,
-    }
-    if leaves_out:
-        values[REASON_FEATURE] = _reason(labels)
-    if labels.action is not None:
-        values[DECODED_FEATURE] = labels.action
-    return values
-
-
-def labels_summary(provenance: LabelledSet) -> dict[str, Any]:
-    """Return the entry of ``info.json`` about the labels; LeRobot ignores keys that it does not know."""
-    model = provenance.model
-    return {
-        "bundle_id": model.bundle_id,
-        "bundle_name": model.bundle_name,
-        "model_fps": model.model_fps,
-        "codes": len(model.codebook),
-        "created": provenance.created,
-        "tool_version": provenance.tool_version,
-        "provenance": PROVENANCE,
-    }
 
 
 def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns, tuple[str, ...]]:
@@ -323,10 +298,6 @@ def _survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns
         if known and None in widths:
             partial.add({"action": "action", "state": _STATE}[key])
     return RobotColumns(columns["action"], columns["state"], frozenset(partial)), names
-
-
-def _reason(labels: Labels) -> NDArray[np.uint8]:
-    return np.zeros(len(labels), np.uint8) if labels.reason is None else labels.reason
 
 
 def _held(robot: Robot) -> Robot:
@@ -426,7 +397,4 @@ __all__ = [
     "ExportPlan",
     "ExportReport",
     "export_labels",
-    "label_columns",
-    "label_values",
-    "labels_summary",
 ]
