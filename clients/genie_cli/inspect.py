@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genie_cli.reading_options import reads_data, said_words
+from genie_cli.reading_options import each_camera, reads_data, said_words
 from genie_core.data.dataset import ReadOptions
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ def inspect(
     """Describe a dataset, and say whether it can be labelled. Exit code 1 if it cannot."""
     from genie_core.data import inspect_dataset
 
-    report = inspect_dataset(data, options=reading, thorough=thorough)
-    if as_json:
-        typer.echo(report.model_dump_json(indent=2))
-    else:
-        _print_report(report, reading)
-    if not report.can_label:
+    readings = each_camera(data, reading)
+    reports = [inspect_dataset(data, options=options, thorough=thorough) for options in readings]
+    for report, options in zip(reports, readings, strict=True):
+        if as_json:
+            typer.echo(report.model_dump_json(indent=2))
+        else:
+            _print_report(report, options)
+    if not all(report.can_label for report in reports):
         raise typer.Exit(1)
 
 

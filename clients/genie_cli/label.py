@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genie_cli.progress import progress_bar
-from genie_cli.reading_options import reads_data
+from genie_cli.reading_options import EVERY_CAMERA, each_camera, reads_data
 from genie_cli.server import ModelsOption, ServerOption, connected
 from genie_cli.step_option import read_step
 from genie_core.data import Density, ReadOptions, Transport
+from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, camera_label
 
 if TYPE_CHECKING:
+    from genie_client.bulk import LabelPlan
+    from genie_client.client import Client
     from genie_client.patience import Waiting
     from genie_core.data import Dataset, Existing, FramesMode, SourcePath
 
@@ -97,53 +100,75 @@ def label(
 
     Finished episodes are always kept: run the same command again to resume.
     """
-    from genie_cli.label_in_place import add_to, is_finished, labels_of, restore_folder
-    from genie_cli.label_report import print_report, print_steps
-    from genie_client.bulk import LabelPlan, label_dataset
+    from genie_cli.label_in_place import is_finished, labels_of, restore_folder
+    from genie_client.bulk import LabelPlan
     from genie_client.patience import BULK_PATIENCE_S
     from genie_core.bundles import LABELS
-    from genie_core.data import open_dataset, source_path
+    from genie_core.data import source_path
     from genie_core.data.labelled.output import check_output, default_frames
 
     frames_mode = _frames_mode(source_path(data), out, in_place, keep_frames)
     if in_place:
         restore_folder(source_path(data))
-    dataset = open_dataset(data, options=reading, check=not skip_bad)
     existing = _existing(resume, overwrite)
-    adds_features = in_place and dataset.format == "lerobot"
-    if adds_features:
-        if is_finished(dataset, overwrite):
-            print(f"wrote {dataset.path}")
-            return
-        out, frames_mode, existing = labels_of(dataset), "none", "resume"
-    output = _output(dataset, out, frames_mode)
+    if model is None and models is None and server is None:
+        model = LABELS
+    work = []
+    for dataset in _datasets(data, reading, in_place, check=not skip_bad):
+        if in_place and dataset.format == "lerobot":
+            if is_finished(dataset, overwrite):
+                print(f"wrote {dataset.path}")
+                return
+            out, frames_mode, existing = labels_of(dataset), "none", "resume"
+        camera = camera_label(dataset.camera, dataset.cameras) if reading.camera == EVERY_CAMERA else None
+        output = _output(dataset, out, frames_mode, camera)
+        _say_what_is_known(dataset)
+        check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
+        plan = LabelPlan(
+            output=output,
+            model=model,
+            step=read_step(step),
+            density=density,
+            frames=frames_mode,
+            existing=existing,
+            transport=transport,
+            alignment=alignment,
+            jobs=jobs,
+            keep_frozen=keep_frozen,
+            skip_bad=skip_bad,
+            patience_s=BULK_PATIENCE_S if patience is None else patience,
+            meeting_patience_s=patience or 0.0,
+        )
+        work.append((dataset, plan))
+    with connected(server, models, model) as client, _explaining_stops():
+        for dataset, plan in work:
+            _label(client, dataset, plan, in_place=in_place)
+
+
+def _datasets(data: str, reading: ReadOptions, in_place: bool, *, check: bool) -> list[Dataset]:
+    """Open the data, once for each camera if all are asked for."""
+    from genie_core.data import open_dataset
+    from genie_core.errors import GenieError
+
+    if in_place and reading.camera == EVERY_CAMERA:
+        raise GenieError("--in-place: got it with --camera all: there is a place for the labels of one camera")
+    return [open_dataset(data, options=options, check=check) for options in each_camera(data, reading)]
+
+
+def _say_what_is_known(dataset: Dataset) -> None:
     for fact in dataset.facts:
         print(f"note: {fact}", flush=True)
     for warning in dataset.warnings:
         print(f"warning: {warning}", flush=True)
-    if model is None and models is None and server is None:
-        model = LABELS
-    check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
-    plan = LabelPlan(
-        output=output,
-        model=model,
-        step=read_step(step),
-        density=density,
-        frames=frames_mode,
-        existing=existing,
-        transport=transport,
-        alignment=alignment,
-        jobs=jobs,
-        keep_frozen=keep_frozen,
-        skip_bad=skip_bad,
-        patience_s=BULK_PATIENCE_S if patience is None else patience,
-        meeting_patience_s=patience or 0.0,
-    )
-    with (
-        connected(server, models, model) as client,
-        progress_bar("labelling", len(dataset.episodes), "episodes") as bar,
-        _explaining_stops(),
-    ):
+
+
+def _label(client: Client, dataset: Dataset, plan: LabelPlan, *, in_place: bool) -> None:
+    """Label one dataset, with a progress bar, and print the summary."""
+    from genie_cli.label_in_place import add_to
+    from genie_cli.label_report import print_report, print_steps
+    from genie_client.bulk import label_dataset
+
+    with progress_bar("labelling", len(dataset.episodes), "episodes") as bar:
 
         def wait(waiting: Waiting | None) -> None:
             if waiting is None:
@@ -152,7 +177,7 @@ def label(
                 bar.notice("labelling", str(waiting), waiting.error)
 
         report = label_dataset(client, dataset, plan, bar.advance, wait, print_steps)
-    if adds_features:
+    if in_place and dataset.format == "lerobot":
         report.output = add_to(dataset, report.output)
     print_report(report)
 
@@ -174,15 +199,20 @@ def _frames_mode(
     return keep_frames
 
 
-def _output(dataset: Dataset, out: Path | None, frames_mode: FramesMode | None) -> Path:
-    """Return the file or folder to write."""
+def _output(dataset: Dataset, out: Path | None, frames_mode: FramesMode | None, camera: str | None) -> Path:
+    """Return the file or folder to write; `camera`, if given, is part of its name."""
     from genie_core.data import default_output
     from genie_core.data.labelled.output import keeps_layout
 
     if frames_mode == "in_place" and isinstance(dataset.path, Path):
         return dataset.path
     own_layout = frames_mode is not None and keeps_layout(dataset, frames_mode)
-    return out or default_output(dataset.path, own_layout=own_layout)
+    output = out or default_output(dataset.path, own_layout=own_layout)
+    if camera is None:
+        return output
+    ending = next((ending for ending in (LABELLED_SUFFIX, LABELLED_FOLDER) if output.name.endswith(ending)), None)
+    ending = ending or output.suffix
+    return output.with_name(f"{output.name.removesuffix(ending)}.{camera}{ending}")
 
 
 def _existing(resume: bool, overwrite: bool) -> Existing:

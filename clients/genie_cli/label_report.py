@@ -36,9 +36,9 @@ def print_report(report: LabelReport) -> None:
     for name, reason in report.skipped:
         console.print(f"[yellow]left out[/] {escape(f'{name}: {reason}')}")
     for step in _ordered(report):
-        words = None if report.auto_steps else step_warning(report.model, step)
-        if words is not None:
-            console.print(f"[yellow]warning:[/] {words}")
+        mismatch = None if report.auto_steps else step_warning(report.model, step)
+        if mismatch is not None:
+            console.print(f"[yellow]warning:[/] {mismatch}")
     for note in report.notes:
         console.print(f"[cyan]note:[/] {escape(note)}", soft_wrap=True)
     for warning in report.warnings:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import typer
 
 from genie_core.data import Colour, ReadOptions
 from genie_core.data.frames.turning import Rotation
+
+EVERY_CAMERA = "all"
+"""Name of a camera that stands for each."""
 
 _PANEL = "Description of the data, where the files do not give it, or give it wrongly"
 _PARAMETER = "reading"
@@ -49,6 +53,19 @@ def reads_data(*, short: bool) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
+def each_camera(data: str, reading: ReadOptions) -> list[ReadOptions]:
+    """Return `reading`, or if its camera is ``all``, one for each camera of the data, in the order of their names.
+
+    Raises DatasetError if the cameras are not to be known.
+    """
+    if reading.camera != EVERY_CAMERA:
+        return [reading]
+    from genie_core.data.opening import camera_names
+
+    names = camera_names(data, replace(reading, camera=None))
+    return [replace(reading, camera=name) for name in names]
+
+
 def said_words(options: ReadOptions) -> list[str]:
     """Return the command-line words that set `options`, by their long names."""
     words: list[str] = []
@@ -68,7 +85,18 @@ def _option(annotation: tuple[Any, tuple[str, ...], tuple[str, ...], str], short
 
 
 _OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
-    "camera": (str, ("--camera",), (), "Camera to read, if there are several."),
+    "camera": (
+        str,
+        ("--camera",),
+        (),
+        "Camera to read, if there are several: its name, or the end of it. `label` and `inspect` take `all` too.",
+    ),
+    "include": (
+        str,
+        ("--include",),
+        (),
+        "Of a folder, only files whose path or name matches, or a folder around them: `*.hdf5`, `front`, `day1/*`.",
+    ),
     "fps": (float, ("--fps",), (), "Frames a second of the data."),
     "colour": (Colour, ("--colour",), (), "Channel order of the stored pictures."),
     "flip": (bool, ("--flip/--no-flip",), (), "Whether the stored pictures are upside down."),
@@ -88,4 +116,4 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
     "channels": (Literal["first", "last"], ("--channels",), (), "The same: position of the channel axis of arrays."),
 }
 
-__all__ = ["reads_data", "said_words"]
+__all__ = ["EVERY_CAMERA", "each_camera", "reads_data", "said_words"]

@@ -5,6 +5,7 @@ Holds what all formats share. `opening` finds the format of a path; each package
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class ReadOptions:
         colour: order of the channels in the stored pictures (of JPEG and PNG, as their standards decode them).
         flip: whether stored pictures are upside down; reading turns them over.
         rotate: by how many degrees clockwise reading turns pictures, beyond what their files ask for.
+        include: of a folder, only files whose path or name matches, or a folder around them; ``*`` for anything.
         frames_path: where an HDF5 file in an unknown layout has its frames: a path in the file, ``*`` for any name.
         actions_path: where it has its actions; each ``*`` takes the value that it has in `frames_path`. In formats of
             `NAMED_ACTIONS` the name of the array, or of the topic.
@@ -75,6 +77,7 @@ class ReadOptions:
     actions_path: str | None = None
     channels: Literal["first", "last"] | None = None
     rotate: Rotation | None = None
+    include: str | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None:
@@ -141,6 +144,7 @@ class Sources:
         path: file or folder that was asked for.
         files: at least one, sorted by path; the folder itself if it is one dataset as a whole (LeRobot, RLDS).
         why: how the format was recognised, in words.
+        warnings: what else lies there and is left out, a sentence each.
 
     """
 
@@ -148,6 +152,7 @@ class Sources:
     path: SourcePath
     files: tuple[SourcePath, ...]
     why: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,8 @@ class Layout(Protocol):
 def choose_camera(path: SourcePath, cameras: Sequence[str], camera: str | None, default: str | None = None) -> str:
     """Return the camera to use: `camera`, else the only one, else `default` if it is among several.
 
+    `camera` may be the last part of a name (``wrist`` of ``observation.images.wrist``) if no other ends so.
+
     Raises:
         DatasetError: `camera` does not exist, or the choice is ambiguous; the message lists those that exist.
 
@@ -210,10 +217,23 @@ def choose_camera(path: SourcePath, cameras: Sequence[str], camera: str | None, 
         return str(camera)
     exist = ", ".join(cameras) or "none"
     if camera is not None:
-        raise DatasetError(f"{path}: no camera `{camera}`; the cameras are: {exist}")
+        ending = [name for name in cameras if re.split(r"[./]", name)[-1] == camera] or [
+            name for name in cameras if name.endswith((f"_{camera}", f".{camera}", f"/{camera}"))
+        ]
+        if len(ending) == 1:
+            return ending[0]
+        several = f"several cameras end in `{camera}`" if ending else f"no camera `{camera}`"
+        raise DatasetError(f"{path}: {several}; the cameras are: {exist}")
     if cameras:
-        raise DatasetError(f"{path}: several cameras, expected a choice of one: {exist}")
+        raise DatasetError(f"{path}: several cameras, expected a choice of one: {exist} (--camera NAME; --camera all)")
     raise DatasetError(f"{path}: no camera images")
+
+
+def camera_label(camera: str, cameras: Sequence[str]) -> str:
+    """Return a short name of a camera for files: the end of its name if that tells it from the others."""
+    short = re.split(r"[./]", camera)[-1]
+    others = [re.split(r"[./]", name)[-1] for name in cameras if name != camera]
+    return re.sub(r"[^\w-]+", "_", camera if short in others else short)
 
 
 def file_names(sources: Sources) -> list[str]:
@@ -244,6 +264,7 @@ __all__ = [
     "ReadOptions",
     "Sources",
     "Survey",
+    "camera_label",
     "choose_camera",
     "file_names",
 ]

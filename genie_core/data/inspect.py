@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -127,7 +128,16 @@ def inspect_dataset(
         warnings=survey.warnings,
         labelled_by=_labelled_by(sources),
     )
-    return report if survey.dataset is None else _inspect_episodes(report, survey, survey.dataset, thorough)
+    if survey.dataset is not None:
+        return _inspect_episodes(report, survey, survey.dataset, thorough)
+    if options.camera is not None or len(survey.cameras) < 2:
+        return report
+    seen = survey_dataset(sources, replace(options, camera=survey.cameras[0]))  # the episodes are the same by any
+    if seen.dataset is None:
+        return report
+    fact = f"the episodes are shown as {survey.cameras[0]} sees them"
+    shown = report.model_copy(update={"facts": (*seen.facts, fact), "warnings": seen.warnings})
+    return _inspect_episodes(shown, seen, seen.dataset, thorough).model_copy(update={"camera": None})
 
 
 def _labelled_by(sources: Sources) -> tuple[str, ...]:

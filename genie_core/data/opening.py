@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import h5py
@@ -57,7 +58,7 @@ _ROSBAG: Layout = RosbagLayout()
 _IMAGES: Layout = ImagesLayout()
 _ZARR: Layout = ZarrLayout()
 
-HDF5_LAYOUTS: tuple[Layout, ...] = (RobomimicLayout(libero=True), _ROBOMIMIC, AlohaLayout())
+HDF5_LAYOUTS: tuple[Layout, ...] = (RobomimicLayout(libero=True), _ROBOMIMIC, AlohaLayout(), _MAPPED)
 """Layouts of HDF5 files, in the order in which they are tried."""
 
 FOLDER_LAYOUTS: tuple[Layout, ...] = (LeRobotLayout(), RldsLayout(), _ZARR, CalvinLayout(), _MCAP, _ROSBAG)
@@ -73,14 +74,16 @@ _METADATA = frozenset(
 )
 """Names of files that mark such a folder, in it or in its ``meta``."""
 
-LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, _MAPPED, *FOLDER_LAYOUTS, _VIDEO, _IMAGES)
+LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, *FOLDER_LAYOUTS, _VIDEO, _IMAGES)
+
+_PICTURES = "pictures"
 
 _OTHER_KINDS: tuple[tuple[str, frozenset[str], Layout], ...] = (
     ("video", VIDEO_SUFFIXES, _VIDEO),
     ("MCAP", MCAP_SUFFIXES, _MCAP),
     ("bags of ROS", BAG_SUFFIXES, _ROSBAG),
     ("Zarr", frozenset({".zip"}), _ZARR),
-    ("pictures", IMAGE_SUFFIXES, _IMAGES),
+    (_PICTURES, IMAGE_SUFFIXES, _IMAGES),
 )
 """What files other than HDF5 are, in words, the ends of their names, and their format."""
 
@@ -129,7 +132,17 @@ def merged_options(options: ReadOptions | None, camera: str | None, fps: float |
 
 def survey_dataset(sources: Sources, options: ReadOptions) -> Survey:
     """Survey `sources`, whose format is known. Problems are reported, not raised."""
-    return next(layout for layout in LAYOUTS if layout.name == sources.format).survey(sources, options)
+    survey = next(layout for layout in LAYOUTS if layout.name == sources.format).survey(sources, options)
+    return replace(survey, warnings=(*survey.warnings, *sources.warnings))
+
+
+def camera_names(path: str | SourcePath, options: ReadOptions) -> tuple[str, ...]:
+    """Return the names of a dataset's cameras. Raises DatasetError if they are not to be known."""
+    sources = find_sources(path, options)
+    survey = survey_dataset(sources, options)
+    if not survey.cameras:
+        raise DatasetError(survey.obstacles[0] if survey.obstacles else f"{path}: no camera images")
+    return survey.cameras
 
 
 def dataset_around(source: str) -> SourcePath:
@@ -184,24 +197,39 @@ def _find_sources(path: SourcePath, options: ReadOptions) -> Sources:
 
 def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
     below = path.files() if isinstance(path, RemotePath) else files_below(path)
-    files = sorted(file for file in below if _is_source(file, path))
-    _refuse_datasets_below(path, below)
-    hdf5 = tuple(file for file in files if file.suffix.lower() in HDF5_SUFFIXES)
+    files = sorted(file for file in below if _is_source(file, path) and _is_included(file, path, options.include))
+    if options.include is None:
+        _refuse_datasets_below(path, below)
+    hdf5 = [file for file in files if file.suffix.lower() in HDF5_SUFFIXES]
+    if options.frames_path is not None:
+        if not hdf5:
+            raise DatasetError(f"{path}: got a path of frames, but the folder holds no HDF5 file, expected one or more")
+        why = f"{hdf5[0].name}: it is HDF5, and you said where its frames are"
+        return Sources(_MAPPED.name, path, tuple(hdf5), why)
     others = _by_kind(files)
-    if options.frames_path is not None and not hdf5:
-        raise DatasetError(f"{path}: got a path of frames, but the folder holds no HDF5 file, expected one or more")
-    kinds = {"HDF5": hdf5, **others} if hdf5 else others
-    if len(kinds) > 1 and not (hdf5 and options.frames_path is not None):
-        held = " and ".join(f"{kind} ({found[0].name}, ...)" for kind, found in kinds.items())
+    known = _known_hdf5(path, hdf5)
+    if known is not None:
+        layout, why, mine, unknown = known
+        warnings = list(_left_out(unknown, _NO_LAYOUT))
+        for kind, found in others.items():
+            warnings += _left_out(found, f"{kind} files") if kind != _PICTURES else ()
+        return Sources(layout.name, path, tuple(mine), why, tuple(warnings))
+    if len(others) > 1:
+        held = " and ".join(f"{kind} ({found[0].name}, ...)" for kind, found in others.items())
         raise DatasetError(
-            f"{path}: the folder mixes {held}, "
-            "expected one format: give a file, or a folder that holds only one of them"
+            f"{path}: the folder mixes {held}, expected one format: choose with --include PATTERN, or give a file"
         )
-    if not kinds:
-        raise DatasetError(f"{path}: got a folder without robot video, expected files that end in {_suffixes()}")
-    chosen = hdf5 or next(iter(others.values()))
-    layout, why = _layout_of_files(chosen, options)
-    return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}")
+    if not others:
+        if hdf5:
+            _layout_of_file(hdf5[0], options)  # raises, and says what was looked for
+        among = "" if options.include is None else f" among those that match `{options.include}`"
+        raise DatasetError(f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}")
+    ((_, chosen),) = others.items()
+    layout, why = _layout_of_file(chosen[0], options)
+    return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}", _left_out(hdf5, _NO_LAYOUT))
+
+
+_NO_LAYOUT = "HDF5 files of no known layout"
 
 
 def _by_kind(files: Sequence[SourcePath]) -> dict[str, tuple[SourcePath, ...]]:
@@ -211,18 +239,80 @@ def _by_kind(files: Sequence[SourcePath]) -> dict[str, tuple[SourcePath, ...]]:
         found = tuple(file for file in files if file.suffix.lower() in suffixes and layout.recognise(file) is not None)
         if found:
             kinds[kind] = found
-    if len(kinds) > 1 or any(file.suffix.lower() in HDF5_SUFFIXES for file in files):
-        kinds.pop("pictures", None)
+    if len(kinds) > 1:
+        kinds.pop(_PICTURES, None)
     return kinds
 
 
-def _layout_of_files(files: Sequence[SourcePath], options: ReadOptions) -> tuple[Layout, str]:
-    """Return the format of the first file that can be opened; whether the others match shows when they are read."""
+_Known = tuple[Layout, str, list[SourcePath], list[SourcePath]]
+"""A layout, how it was recognised, the files that have it or cannot be opened, and those that have none."""
+
+
+def _known_hdf5(path: SourcePath, files: Sequence[SourcePath]) -> _Known | None:
+    """Find the layout of a folder's HDF5 files; None if none has any, or there is no file.
+
+    Remote files are looked into up to the first that has one, since looking fetches them. Raises DatasetError if files
+    have different layouts.
+    """
+    found: dict[str, tuple[Layout, str, list[SourcePath]]] = {}
+    unknown: list[SourcePath] = []
+    broken: list[SourcePath] = []
+    likely: Layout | None = None
     for file in files:
-        layout, why = _layout_of_file(file, options)
-        if why != _CANNOT_BE_OPENED:
+        if likely is not None and isinstance(file, RemotePath):
+            found[likely.name][2].append(file)
+            continue
+        if not _opens(file):
+            broken.append(file)
+            continue
+        layout, why = _hdf5_layout(file, likely)
+        if layout is None:
+            unknown.append(file)
+        else:
+            likely = layout
+            found.setdefault(layout.name, (layout, f"{file.name}: {why}", []))[2].append(file)
+    if len(found) > 1:
+        kinds = "; ".join(f"{name}: {len(mine)} ({mine[0].name}, ...)" for name, (_, _, mine) in found.items())
+        raise DatasetError(
+            f"{path}: the folder holds HDF5 files of several layouts, expected one: {kinds}: choose with "
+            "--include PATTERN, or give a file"
+        )
+    if not found:
+        return (_ROBOMIMIC, f"{broken[0].name}: {_CANNOT_BE_OPENED}", broken, []) if broken and not unknown else None
+    ((layout, why, mine),) = found.values()
+    return layout, why, sorted([*mine, *broken]), unknown
+
+
+def _opens(file: SourcePath) -> bool:
+    try:
+        with read_hdf5(file):
+            return True
+    except DatasetError:
+        return False
+
+
+def _hdf5_layout(file: SourcePath, likely: Layout | None = None) -> tuple[Layout | None, str]:
+    """Return the layout of a file that opens, None if it has none, and how it was recognised; try `likely` first."""
+    for layout in (*((likely,) if likely else ()), *HDF5_LAYOUTS):
+        why = layout.recognise(file)
+        if why is not None:
             return layout, why
-    return layout, why
+    return None, ""
+
+
+def _left_out(files: Sequence[SourcePath], what: str) -> tuple[str, ...]:
+    if not files:
+        return ()
+    names = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
+    return (f"{len(files)} {what if len(files) > 1 else what.replace('files', 'file')} left out: {names}",)
+
+
+def _is_included(file: SourcePath, folder: SourcePath, pattern: str | None) -> bool:
+    if pattern is None:
+        return True
+    inside = path_within(file, folder)
+    names = [inside.name, *(place.as_posix() for place in (inside, *inside.parents))]
+    return any(fnmatchcase(name, pattern.rstrip("/")) for name in names)
 
 
 def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str]:
@@ -237,15 +327,11 @@ def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str
         raise DatasetError(f"{file}: got a file that ends in `{file.suffix}`, expected {_suffixes()}")
     if options.frames_path is not None:
         return _MAPPED, "it is HDF5, and you said where its frames are"
-    try:
-        with read_hdf5(file):
-            pass
-    except DatasetError:
+    if not _opens(file):
         return _ROBOMIMIC, _CANNOT_BE_OPENED  # its survey reports what is wrong
-    for layout in HDF5_LAYOUTS:
-        why = layout.recognise(file)
-        if why is not None:
-            return layout, why
+    layout, why = _hdf5_layout(file)
+    if layout is not None:
+        return layout, why
     looked = "; ".join(f"{layout.name}: {layout.looks_for}" for layout in HDF5_LAYOUTS)
     raise DatasetError(f"{file}: HDF5 in no known layout (looked for {looked}); {proposals(file)}")
 
@@ -280,4 +366,13 @@ def _suffixes() -> str:
     return ", ".join(sorted(HDF5_SUFFIXES.union(*(suffixes for _, suffixes, _ in _OTHER_KINDS)) - {".zip"}))
 
 
-__all__ = ["LAYOUTS", "dataset_around", "find_sources", "is_shard", "merged_options", "open_dataset", "survey_dataset"]
+__all__ = [
+    "LAYOUTS",
+    "camera_names",
+    "dataset_around",
+    "find_sources",
+    "is_shard",
+    "merged_options",
+    "open_dataset",
+    "survey_dataset",
+]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
 from genie_core.data.export.lerobot import label_columns, label_values, labels_summary

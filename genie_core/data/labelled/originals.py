@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genie_core.data.dataset import ReadOptions
+from genie_core.data.dataset import VIDEO_SUFFIXES, ReadOptions
 from genie_core.data.episode import Episode
 from genie_core.data.labelled.provenance import Provenance
 from genie_core.data.opening import dataset_around, is_shard, open_dataset
@@ -81,6 +81,8 @@ def _options(attrs: Provenance) -> ReadOptions:
 
 
 def _by_name(path: SourcePath, options: ReadOptions) -> dict[str, Episode]:
+    if path.suffix.lower() in VIDEO_SUFFIXES:  # one file is one camera, whatever its folder called it
+        options = replace(options, camera=None)
     dataset = open_dataset(path, options=options, check=False)
     if dataset.format == "video":
         return {"": dataset.episodes[0]}  # its only episode, whatever the labelled folder called it

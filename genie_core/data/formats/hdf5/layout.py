@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import h5py
+import numpy as np
 
 from genie_core.data.dataset import Dataset, Format, ReadOptions, Sources, Survey, choose_camera, file_names
 from genie_core.data.episode import Episode, Unreadable
+from genie_core.data.formats.hdf5.known import EPISODE_ENDS, KNOWN, KnownHdf5, known_layout
 from genie_core.data.formats.hdf5.mapping import Match, match_episodes, natural_key, propose_paths
 from genie_core.data.formats.hdf5.reader import (
     ALOHA_ACTIONS,
@@ -77,43 +80,85 @@ class AlohaLayout:
 
 
 class MappedLayout:
-    """HDF5 files for which the user has given the path of the frames."""
+    """HDF5 files for which the user has given the path of the frames, or of a layout that is known by that path."""
 
     name: Format = "hdf5"
-    looks_for = "the frames where you say they are: a path in the file with `*` for the episodes' names"
+    looks_for = "; ".join(f"{known.title}: `{known.frames.replace('{camera}', '<camera>')}`" for known in KNOWN)
 
     def recognise(self, path: SourcePath) -> str | None:
-        """Return None: it is never recognised by itself."""
+        """Recognise a known layout; of others only the user can say where the frames are."""
+        with suppress(DatasetError), read_hdf5(path) as file:
+            known = known_layout(file)
+            if known is not None:
+                return f"it holds {known.frames.replace('{camera}', '<camera>')}, as {known.title} writes it"
         return None
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
         """Find the episodes in every file."""
-        assert options.frames_path is not None
-        pattern = options.frames_path
-        camera = pattern.rstrip("/").rpartition("/")[2]
         count = len(sources.files)
-        if options.camera not in (None, camera):
-            problem = f"{sources.path}: no camera `{options.camera}`; `{pattern}` is one camera, {camera}"
-            return Survey(None, (camera,), count, obstacles=(problem,))
-        episodes: list[Episode] = []
-        facts: list[str] = []
-        warnings: list[str] = []
-        obstacles: list[str] = []
-        for name, path in zip(file_names(sources), sources.files, strict=True):
-            try:
-                found, fact, ignored = _mapped_episodes(name, path, sources, options, camera)
-                episodes += found
-                warnings += [f"{path}: ignored, no group: {', '.join(ignored)}"] if ignored else []
-                facts += [fact] if fact and fact not in facts else []
-            except DatasetError as error:
-                obstacles.append(str(error))
-                episodes.append(Episode(name, path, camera, Unreadable(str(error))))
-        if len(obstacles) == count:
-            return Survey(None, (camera,), count, obstacles=tuple(obstacles))
-        dataset = Dataset("hdf5", sources.path, (camera,), camera, tuple(episodes), options)
-        return Survey(
-            dataset, dataset.cameras, count, fps_source="attribute fps", facts=tuple(facts), warnings=tuple(warnings)
+        if options.frames_path is not None:
+            camera = options.frames_path.rstrip("/").rpartition("/")[2]
+            if options.camera not in (None, camera):
+                problem = (
+                    f"{sources.path}: no camera `{options.camera}`; `{options.frames_path}` is one camera, {camera}"
+                )
+                return Survey(None, (camera,), count, obstacles=(problem,))
+            return _survey(sources, options, (camera,), camera)
+        known, cameras, actions = _known_of(sources.files)
+        if known is None:
+            return Survey(None, files=count, obstacles=(f"{sources.path}: no file is in a layout that is known",))
+        try:
+            camera = choose_camera(sources.path, cameras, options.camera)
+        except DatasetError as error:
+            return Survey(None, cameras, count, obstacles=(str(error),))
+        said = replace(
+            options,
+            frames_path=known.frames_path(camera),
+            actions_path=actions,
+            colour=options.colour or known.colour,
+            camera=None,
         )
+        survey = _survey(sources, said, cameras, camera)
+        facts = (known.fact,) if known.fact and options.colour is None else ()
+        return replace(survey, facts=(*facts, *(() if facts else survey.facts)))
+
+
+def _known_of(files: Sequence[SourcePath]) -> tuple[KnownHdf5 | None, tuple[str, ...], str | None]:
+    """Return the layout of the first file that has a known one, its cameras and where its actions are, if anywhere."""
+    for path in files:
+        with suppress(DatasetError), read_hdf5(path) as file:
+            known = known_layout(file)
+            if known is not None:
+                return known, known.cameras(file), known.actions_path(file)
+    return None, (), None
+
+
+def _survey(sources: Sources, options: ReadOptions, cameras: tuple[str, ...], camera: str) -> Survey:
+    """Find the episodes in every file, whose frames are at the path in `options`."""
+    episodes: list[Episode] = []
+    facts: list[str] = []
+    warnings: list[str] = []
+    obstacles: list[str] = []
+    for name, path in zip(file_names(sources), sources.files, strict=True):
+        try:
+            found, fact, ignored = _mapped_episodes(name, path, sources, options, camera)
+            episodes += found
+            warnings += [f"{path}: ignored, no group: {', '.join(ignored)}"] if ignored else []
+            facts += [fact] if fact and fact not in facts else []
+        except DatasetError as error:
+            obstacles.append(str(error))
+            episodes.append(Episode(name, path, camera, Unreadable(str(error))))
+    if len(obstacles) == len(sources.files):
+        return Survey(None, cameras, len(sources.files), obstacles=tuple(obstacles))
+    dataset = Dataset("hdf5", sources.path, cameras, camera, tuple(episodes), options)
+    return Survey(
+        dataset,
+        cameras,
+        len(sources.files),
+        fps_source="attribute fps",
+        facts=tuple(facts),
+        warnings=tuple(warnings),
+    )
 
 
 def proposals(path: SourcePath) -> str:
@@ -139,6 +184,7 @@ def _mapped_episodes(
         if not matches or (not matches[0].wild and not isinstance(file.get(matches[0].frames), h5py.Dataset)):
             raise DatasetError(f"{path}: nothing at `{pattern}`; {_proposed(file)}")
         fact = _storage_fact(file, matches, options)
+        ends = _episode_ends(path, file, matches)
     prefix = "" if path == sources.path else f"{name}/"
     convention = options.convention(Convention())
     episodes = []
@@ -148,8 +194,35 @@ def _mapped_episodes(
         actions = None if options.actions_path is None else match.filled(options.actions_path)
         where = f"{path}: {inner}" if inner else str(path)
         reader = Hdf5Reader(path, where, match.group, match.frames, channels=options.channels)
-        episodes.append(Episode(title, path, camera, reader, options.fps, convention, actions))
+        if ends is None:
+            episodes.append(Episode(title, path, camera, reader, options.fps, convention, actions))
+            continue
+        for number, rows in enumerate(pairwise([0, *ends])):
+            part = f"{prefix}episode_{number}"
+            own = replace(reader, where=f"{path}: episode_{number}", rows=rows)
+            episodes.append(Episode(part, path, camera, own, options.fps, convention, actions))
+    if ends is not None:
+        fact = f"{fact or 'frames'}; `{EPISODE_ENDS}` divides them into {len(ends)} episodes"
     return episodes, fact, ignored
+
+
+def _episode_ends(path: SourcePath, file: h5py.File, matches: Sequence[Match]) -> list[int] | None:
+    """Return where the episodes end that lie in the same arrays; None if the file does not say so.
+
+    Raises DatasetError if that does not fit the frames.
+    """
+    held = file.get(EPISODE_ENDS)
+    if not isinstance(held, h5py.Dataset) or matches[0].wild:
+        return None
+    ends, count = np.asarray(held[()]), len(file[matches[0].frames])
+    if ends.ndim != 1 or ends.dtype.kind not in "iu" or not len(ends):
+        raise DatasetError(f"{path}: `{EPISODE_ENDS}` is {ends.shape} {ends.dtype}, expected whole numbers")
+    if (np.diff(ends.astype(np.int64), prepend=0) < 0).any() or ends[-1] != count:
+        raise DatasetError(
+            f"{path}: `{EPISODE_ENDS}` ends at {ends[-1]}, or goes back, expected growing numbers up to {count} frames"
+        )
+    numbers: list[int] = ends.tolist()
+    return numbers
 
 
 def _storage_fact(file: h5py.File, matches: Sequence[Match], options: ReadOptions) -> str | None:

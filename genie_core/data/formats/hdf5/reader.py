@@ -42,6 +42,7 @@ class Hdf5Reader:
         actions_key: path of the robot's actions in the episode's group.
         channels: position of an array's channel axis, if its shape does not tell.
         storage: required storage of the frames, so that a set is uniform; None: any.
+        rows: first row of the episode and the one after its last, where several lie in the same arrays; None: all.
 
     """
 
@@ -52,6 +53,7 @@ class Hdf5Reader:
     actions_key: str = "actions"
     channels: Literal["first", "last"] | None = None
     storage: Storage | None = None
+    rows: tuple[int, int] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -80,18 +82,25 @@ class Hdf5Reader:
                 size = self._decode(dataset[0], 0).shape[:2] if len(dataset) else (0, 0)
             else:
                 size = dataset.shape[1:3] if storage == "last" else dataset.shape[2:4]
-            return len(dataset), (int(size[0]), int(size[1]))
+            start, stop = self._span(dataset)
+            return stop - start, (int(size[0]), int(size[1]))
+
+    def _span(self, dataset: h5py.Dataset) -> tuple[int, int]:
+        """Return the episode's first row and the one after its last."""
+        return (0, len(dataset)) if self.rows is None else self.rows
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8; reads only the HDF5 chunks that hold them."""
         with self._open() as dataset:
-            return self._frames_between(dataset, start, stop)
+            first, _ = self._span(dataset)
+            return self._frames_between(dataset, first + start, first + stop)
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Yield all frames, `size` at a time."""
         with self._open() as dataset:
-            for start in range(0, len(dataset), size):
-                yield self._frames_between(dataset, start, min(start + size, len(dataset)))
+            first, end = self._span(dataset)
+            for start in range(first, end, size):
+                yield self._frames_between(dataset, start, min(start + size, end))
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array `key` in the episode's group, or in the file if `key` starts with ``/``."""
@@ -102,7 +111,11 @@ class Hdf5Reader:
                 require_link(holder, key, self.where)
                 return None
             check_sources(found, self.where)
-            return read_array(found)
+            if self.rows is None or found.shape[:1] != dataset.shape[:1]:
+                return read_array(found)
+            check_stored(found, in_parts=True)
+            values: NDArray[Any] = found[slice(*self._span(dataset))]
+            return values
 
     @property
     def actions(self) -> NDArray[Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import h5py
 
@@ -49,7 +50,7 @@ class RobomimicLayout:
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
         """Survey all files: names and shapes in their first demos, attributes."""
-        files: list[RobomimicFile | str] = [_read(path) for path in sources.files]
+        sources, files, left_out = _with_pictures(sources, [_read(path) for path in sources.files])
         good = [file for file in files if isinstance(file, RobomimicFile)]
         bad = [file for file in files if isinstance(file, str)]
         if not good:
@@ -59,7 +60,8 @@ class RobomimicLayout:
             camera = _choose_camera(sources, good, cameras, options.camera)
         except DatasetError as error:
             return Survey(None, cameras, len(files), obstacles=(*bad, str(error)))
-        warnings = [f"{file.path}: ignored, not a demo: {', '.join(file.ignored)}" for file in good if file.ignored]
+        warnings = [f"{path}: left out, it has no camera images" for path in left_out]
+        warnings += [f"{file.path}: ignored, not a demo: {', '.join(file.ignored)}" for file in good if file.ignored]
         warnings += [f"{file.path}: obs/{key}: {why}" for file in good for key, why in file.refused.items()]
         warnings += [f"{file.path}: {file.rate_problem}" for file in good if file.rate_problem]
         facts = _upside_down_facts(good, options)
@@ -80,6 +82,17 @@ def _read(path: SourcePath) -> RobomimicFile | str:
         return read_robomimic(path)
     except DatasetError as error:
         return str(error)
+
+
+def _with_pictures(
+    sources: Sources, files: list[RobomimicFile | str]
+) -> tuple[Sources, list[RobomimicFile | str], list[SourcePath]]:
+    """Leave out files without any picture, if others have some: robomimic's low-dimensional file lies beside."""
+    poor = [file.path for file in files if isinstance(file, RobomimicFile) and not file.cameras and not file.refused]
+    if not poor or not any(isinstance(file, RobomimicFile) and file.cameras for file in files):
+        return sources, files, []
+    kept = [file for file in files if isinstance(file, str) or file.path not in poor]
+    return replace(sources, files=tuple(path for path in sources.files if path not in poor)), kept, poor
 
 
 def _choose_camera(
@@ -131,16 +144,18 @@ def _dataset(
 
 
 def _convention(file: RobomimicFile) -> Convention:
-    return Convention(upside_down=file.image_convention == "opengl")
+    return Convention(upside_down=file.image_convention == "opengl" or file.is_regenerated)
 
 
 def _upside_down_facts(files: Sequence[RobomimicFile], options: ReadOptions) -> list[str]:
     """Return whether pictures are upside down according to the files, and how they are read; only for LIBERO."""
-    said = {file.image_convention for file in files if file.is_libero}
+    said = {"regenerated" if file.is_regenerated else file.image_convention for file in files if file.is_libero}
     if not said or options.flip is not None:
         return []
     facts = {
         "opengl": "macros_image_convention is opengl: pictures are stored upside down and turned over when read",
+        "regenerated": "LIBERO's cameras without its attributes, as scripts write that play its demos again: pictures "
+        "are taken to be upside down, as its simulator gives them, and turned over when read: say no flip if not",
         "opencv": "macros_image_convention is opencv: pictures are stored the right way up and read as they are",
     }
     unknown = (

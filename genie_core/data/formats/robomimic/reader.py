@@ -30,6 +30,9 @@ _IMAGE_CONVENTION = "macros_image_convention"
 _LIBERO = (_IMAGE_CONVENTION, "bddl_file_name", "problem_info")
 """Attributes of ``data`` that LIBERO writes and robomimic does not."""
 
+_LIBERO_CAMERAS = ("agentview_rgb", "eye_in_hand_rgb")
+"""Names of LIBERO's cameras; robomimic's and robosuite's end in ``_image``."""
+
 PROPRIOCEPTION = (
     ("obs/observation.state",),
     ("obs/robot0_eef_pos", "obs/robot0_eef_quat", "obs/robot0_gripper_qpos"),
@@ -55,7 +58,9 @@ class RobomimicFile:
         fps_source: where `fps` was found, in words.
         masks: names of demos by filter key (``train``, ``valid``).
         rate_problem: description of an invalid frame rate in the file; None if there is none.
-        is_libero: whether it has the attributes that LIBERO adds.
+        is_libero: whether it has the attributes that LIBERO adds, or its cameras.
+        is_regenerated: whether it has only those: OpenVLA's script and others play LIBERO's demos again, and store
+            pictures as its simulator gives them, upside down.
         image_convention: its attribute ``macros_image_convention``: ``opengl`` (upside down) or ``opencv``.
 
     """
@@ -70,6 +75,7 @@ class RobomimicFile:
     masks: Mapping[str, tuple[str, ...]]
     rate_problem: str | None
     is_libero: bool
+    is_regenerated: bool
     image_convention: str | None
 
     def reader(self, demo: str, camera: str) -> RobomimicReader:
@@ -101,6 +107,7 @@ def read_robomimic(path: SourcePath) -> RobomimicFile:
             masks=_read_masks(file),
             rate_problem=rate_problem,
             is_libero=is_libero(data),
+            is_regenerated=is_libero(data) and not has_libero_attributes(data),
             image_convention=_text(data.attrs.get(_IMAGE_CONVENTION)),
         )
 
@@ -122,8 +129,19 @@ def demo_names(file: h5py.File) -> tuple[str, ...]:
 
 
 def is_libero(data: h5py.Group) -> bool:
-    """Return whether the group ``data`` has attributes that only LIBERO writes."""
+    """Return whether the group ``data`` has attributes that only LIBERO writes, or its cameras."""
+    return has_libero_attributes(data) or _has_libero_cameras(data)
+
+
+def has_libero_attributes(data: h5py.Group) -> bool:
+    """Return whether the group ``data`` has attributes that only LIBERO writes; files made anew from it lack them."""
     return any(key in data.attrs for key in _LIBERO)
+
+
+def _has_libero_cameras(data: h5py.Group) -> bool:
+    first = next((data[key] for key in data if _DEMO_NAME.fullmatch(key)), None)
+    observations = first.get("obs") if isinstance(first, h5py.Group) else None
+    return isinstance(observations, h5py.Group) and all(camera in observations for camera in _LIBERO_CAMERAS)
 
 
 @dataclass(frozen=True)

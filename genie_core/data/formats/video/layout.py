@@ -11,12 +11,15 @@ from genie_core.data.dataset import (
     ReadOptions,
     Sources,
     Survey,
+    choose_camera,
     file_names,
 )
 from genie_core.data.episode import Episode
+from genie_core.data.formats.video.cameras import find_cameras
 from genie_core.data.formats.video.reader import VIDEO_CAMERA, VideoReader
 from genie_core.data.frames.convention import Convention
-from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.location import SourcePath, path_within
+from genie_core.errors import DatasetError
 
 _PACKET, _SYNC = 188, b"G"
 """Length of a packet of an MPEG transport stream (ISO/IEC 13818-1), and its first byte."""
@@ -37,16 +40,34 @@ class VideoLayout:
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
         """Return the survey without opening anything: a video has to be decoded in full to learn about it."""
-        if options.camera not in (None, VIDEO_CAMERA):
-            problem = f"{sources.path}: no camera `{options.camera}`; a video has one camera, {VIDEO_CAMERA}"
-            return Survey(None, (VIDEO_CAMERA,), len(sources.files), obstacles=(problem,))
+        cameras, episodes = _episodes(sources)
+        count = len(sources.files)
+        try:
+            camera = choose_camera(sources.path, cameras, options.camera)
+        except DatasetError as error:
+            return Survey(None, cameras, count, obstacles=(str(error),))
         convention = options.convention(Convention())
-        episodes = tuple(
-            Episode(name, file, VIDEO_CAMERA, VideoReader(file), options.fps, convention)
-            for name, file in zip(file_names(sources), sources.files, strict=True)
+        found = tuple(
+            Episode(name, file, camera, VideoReader(file), options.fps, convention)
+            for name, file in episodes[camera].items()
         )
-        dataset = Dataset("video", sources.path, (VIDEO_CAMERA,), VIDEO_CAMERA, episodes, options)
-        return Survey(dataset, dataset.cameras, len(sources.files), fps_source="average rate of the video")
+        dataset = Dataset("video", sources.path, cameras, camera, found, options)
+        facts = () if len(cameras) == 1 else (f"folders or files are cameras, by their names: {', '.join(cameras)}",)
+        return Survey(dataset, cameras, count, fps_source="rate of the video", facts=facts)
+
+
+def _episodes(sources: Sources) -> tuple[tuple[str, ...], dict[str, dict[str, SourcePath]]]:
+    """Return the cameras, and by camera the file of each episode."""
+    if sources.files != (sources.path,):
+        inside = {path_within(file, sources.path): file for file in sources.files}
+        cameras = find_cameras(list(inside))
+        if cameras:
+            by_camera = {
+                camera: {name: inside[path] for name, path in files.items()} for camera, files in cameras.items()
+            }
+            return tuple(sorted(cameras)), by_camera
+    names = file_names(sources)
+    return (VIDEO_CAMERA,), {VIDEO_CAMERA: dict(zip(names, sources.files, strict=True))}
 
 
 def _is_transport_stream(path: SourcePath) -> bool:
