@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,9 @@ from genie_core.data.labelled.schema import is_labelled
 from genie_core.data.opening import find_sources, merged_options, survey_dataset
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
+
+_ALIKE = 3
+"""Problems that differ in numbers alone and are told one by one."""
 
 
 class EpisodeReport(BaseModel):
@@ -154,7 +158,14 @@ def _inspect_episodes(report: DatasetReport, survey: Survey, dataset: Dataset, t
     found: list[tuple[str, Finding]] = []
     episodes = tuple(_inspect_episode(episode, thorough, found) for episode in dataset.episodes)
     if not thorough:
-        found += sample_findings(dataset.episodes)
+        damaged: dict[str, str] = {}
+        found += sample_findings(dataset.episodes, damaged)
+        episodes = tuple(
+            EpisodeReport(name=episode.name, problem=damaged[episode.name])
+            if episode.name in damaged and episode.frames is not None
+            else episode
+            for episode in episodes
+        )
     rates = {episode.fps for episode in episodes if episode.frames is not None}
     fps = next(iter(rates)) if len(rates) == 1 else None
     obstacles = (*report.obstacles, *_obstacles(episodes))
@@ -216,7 +227,7 @@ def _too_short(frames: int) -> str:
 
 
 def _obstacles(episodes: Sequence[EpisodeReport]) -> list[str]:
-    obstacles = [str(episode.problem) for episode in episodes if episode.frames is None]
+    obstacles = _together([str(episode.problem) for episode in episodes if episode.frames is None])
     if all(episode.problem for episode in episodes):
         obstacles.append("no episode has a transition to label")
     unknown = [episode.name for episode in episodes if episode.frames is not None and episode.fps is None]
@@ -226,6 +237,17 @@ def _obstacles(episodes: Sequence[EpisodeReport]) -> list[str]:
             "give the data's frames a second, or the step in frames"
         )
     return obstacles
+
+
+def _together(problems: Sequence[str]) -> list[str]:
+    """Tell problems that differ in numbers alone in one line, if they are many."""
+    kinds: dict[str, list[str]] = {}
+    for problem in dict.fromkeys(problems):
+        kinds.setdefault(re.sub(r"\d+", "0", problem), []).append(problem)
+    said = []
+    for alike in kinds.values():
+        said += alike if len(alike) <= _ALIKE else [f"{alike[0]} (and so {len(alike) - 1} more)"]
+    return said
 
 
 def _warnings(episodes: Sequence[EpisodeReport]) -> list[str]:

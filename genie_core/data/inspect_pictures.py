@@ -38,19 +38,21 @@ def is_small(episodes: Sequence[Episode]) -> bool:
     return True
 
 
-def sample_findings(episodes: Sequence[Episode]) -> Iterator[tuple[str, Finding]]:
-    """Yield what is odd about episodes that can be read, by name; damage is told by who reads them."""
+def sample_findings(episodes: Sequence[Episode], damaged: dict[str, str]) -> Iterator[tuple[str, Finding]]:
+    """Yield what is odd about episodes, by name; why pictures cannot be read is added to `damaged`, by name."""
     whole = is_small(episodes)
     for episode in episodes:
-        with suppress(DatasetError):
+        with suppress(DatasetError):  # who asks for its length is told
             yield from ((episode.name, finding) for finding in time_findings(episode))
     for episode in episodes if whole else sampled(episodes):
-        with suppress(DatasetError):
+        try:
             if episode.num_frames < 2:
                 continue
-            yield from ((episode.name, finding) for finding in action_findings(episode))
-            looked = _all_of(episode) if whole else _some_of(episode)
-            yield from ((episode.name, finding) for finding in looked)
+            looked = [*action_findings(episode), *(_all_of(episode) if whole else _some_of(episode))]
+        except DatasetError as error:
+            damaged[episode.name] = str(error)
+            continue
+        yield from ((episode.name, finding) for finding in looked)
 
 
 def _all_of(episode: Episode) -> list[Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from genie_core.data.dataset import Dataset, Format, ReadOptions, Sources, Survey, choose_camera
-from genie_core.data.episode import Episode
-from genie_core.data.formats.lerobot.meta import INFO, LeRobotMeta, is_lerobot, read_lerobot_meta
-from genie_core.data.formats.lerobot.reader import lerobot_readers
+from genie_core.data.episode import Episode, Unreadable
+from genie_core.data.formats.lerobot.meta import INFO, LeRobotMeta, is_lerobot, overlap_warnings, read_lerobot_meta
+from genie_core.data.formats.lerobot.reader import LeRobotReader, VideoPictures, lerobot_readers
 from genie_core.data.frames.convention import Convention
 from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.missing import missing_files
 from genie_core.errors import DatasetError
 
 
@@ -31,19 +32,37 @@ class LeRobotLayout:
         except DatasetError as error:
             return Survey(None, cameras, len(sources.files), obstacles=(str(error),))
         files = len({episode.source for episode in dataset.episodes})
+        overlaps = overlap_warnings(meta, dataset.camera)
         fps_source = f"fps of {INFO}, {meta.info.codebase_version}"
-        return Survey(dataset, cameras, files, fps_source=fps_source, warnings=meta.warnings)
+        return Survey(dataset, cameras, files, fps_source=fps_source, warnings=(*meta.warnings, *overlaps))
 
 
 def _lerobot_dataset(meta: LeRobotMeta, options: ReadOptions) -> Dataset:
     """Return the dataset that `meta` describes, without opening episodes."""
     camera = _choose_camera(meta, options.camera)
     convention = options.convention(Convention())
-    episodes = tuple(
-        Episode(reader.entry.name, reader.pictures.path, camera, reader, options.fps, convention)
-        for reader in lerobot_readers(meta, camera)
-    )
-    return Dataset("lerobot", meta.path, meta.cameras, camera, episodes, options, meta.masks)
+    found = list(lerobot_readers(meta, camera))
+    problems = [reader for _, reader in found if isinstance(reader, DatasetError)]
+    if len(problems) == len(found):
+        raise problems[0]
+    missing = missing_files(meta.path, [file for _, reader in found for file in _files(reader)])
+    episodes = []
+    for entry, reader in found:
+        if isinstance(reader, DatasetError):
+            episodes.append(Episode(entry.name, meta.path / INFO, camera, Unreadable(str(reader))))
+        elif missing is not None and any(file in missing.files for file in _files(reader)):
+            episodes.append(Episode(entry.name, reader.pictures.path, camera, Unreadable(missing.words)))
+        else:
+            episodes.append(Episode(entry.name, reader.pictures.path, camera, reader, options.fps, convention))
+    return Dataset("lerobot", meta.path, meta.cameras, camera, tuple(episodes), options, meta.masks)
+
+
+def _files(reader: LeRobotReader | DatasetError) -> list[SourcePath]:
+    """Return the files that an episode is in, as listed; of shared rows another may have them."""
+    if isinstance(reader, DatasetError):
+        return []
+    rows = [] if reader.rows.following else [reader.rows.listed.table.path]
+    return [*rows, *([reader.pictures.video.path] if isinstance(reader.pictures, VideoPictures) else [])]
 
 
 def _choose_camera(meta: LeRobotMeta, camera: str | None) -> str:

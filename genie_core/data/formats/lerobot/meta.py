@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.json_text import parse_json
-from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError, problems_of
 
@@ -27,6 +29,9 @@ _LISTS = {"v2.0": "meta/episodes.jsonl", "v2.1": "meta/episodes.jsonl", "v3.0": 
 
 _NEWEST, _LATER = "v3.0", re.compile(r"v3\.[1-9]\d*")
 """The newest version, and later ones of its major version, which LeRobot itself reads as it."""
+
+_VIDEO_PARTS = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+"""What v3.0 lists of an episode's place in the video of each camera."""
 
 _ROWS = 1000
 """Number of rows of a list of episodes held in memory at a time."""
@@ -57,7 +62,10 @@ class Feature(BaseModel):
     def is_depth(self) -> bool:
         """Whether its pictures are depth maps."""
         facts = {**(self.video_info or {}), **(self.info or {})}
-        return bool(facts.get("is_depth_map") or facts.get("video.is_depth_map"))
+        if facts.get("is_depth_map") or facts.get("video.is_depth_map"):
+            return True
+        kind = str(facts.get("video.pix_fmt", facts.get("pix_fmt", "")))
+        return self.dtype == "video" and re.fullmatch(r"gray(9|1\d)(le|be)?", kind) is not None
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -172,9 +180,15 @@ class LeRobotMeta:
         return self._file("data_path", self.info.data_path, entry, chunk_index=chunk, file_index=file)
 
     def video_file(self, entry: Entry, camera: str) -> SourcePath:
-        """Return the video that holds the frames of `entry` seen by `camera`."""
+        """Return the video that holds the frames of `entry` seen by `camera`.
+
+        Raises DatasetError if there is none: v3.0 lists nothing for a camera that was absent.
+        """
         if self.info.video_path is None:
             raise DatasetError(f"{self.path / INFO}: `{camera}` is a video, but there is no video_path")
+        lacks = [part for part in _VIDEO_PARTS if f"videos/{camera}/{part}" not in entry.where]
+        if self.is_shared and lacks:
+            raise DatasetError(f"{self.path}: {entry.name} has no video of `{camera}` (its {lacks[0]} is null)")
         chunk, file = (entry.where.get(f"videos/{camera}/{part}_index") for part in ("chunk", "file"))
         names = {"video_key": camera, "chunk_index": chunk, "file_index": file}
         return self._file("video_path", self.info.video_path, entry, **names)
@@ -195,11 +209,42 @@ class LeRobotMeta:
         chunk = entry.index // self.info.chunks_size
         try:
             name = PurePosixPath(template.format(episode_index=entry.index, episode_chunk=chunk, **numbers))
-        except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-            raise DatasetError(f"{self.path / INFO}: {field} `{template}` cannot be filled in: {error}") from error
+        except (KeyError, IndexError) as error:
+            known = ", ".join(("episode_index", "episode_chunk", *numbers))
+            raise DatasetError(
+                f"{self.path / INFO}: {field} `{template}` has the key {{{error.args[0]}}}, expected only {known}"
+                if isinstance(error, KeyError)
+                else f"{self.path / INFO}: {field} `{template}` has a key without a name, expected only {known}"
+            ) from error
+        except (ValueError, AttributeError, TypeError) as error:
+            raise DatasetError(
+                f"{self.path / INFO}: {field} `{template}` cannot be filled in for {entry.name}: {error}"
+            ) from error
         if name.is_absolute() or ".." in name.parts:
             raise DatasetError(f"{self.path / INFO}: {field} `{template}` leads out of the dataset")
         return self.path / name
+
+
+def overlap_warnings(meta: LeRobotMeta, camera: str) -> tuple[str, ...]:
+    """Describe episodes of a shared video that claim the same frames of it: one of them has the other's pictures."""
+    if not meta.is_shared or meta.info.features[camera].dtype != "video":
+        return ()
+    half_s = 0.5 / meta.info.fps if meta.info.fps else 0.0
+    places: dict[tuple[float, ...], list[tuple[float, float, Entry]]] = {}
+    for entry in meta.entries:
+        at = [entry.where.get(f"videos/{camera}/{part}") for part in _VIDEO_PARTS]
+        if None not in at and entry.length:
+            chunk, file, start, end = (float(value) for value in at if value is not None)
+            places.setdefault((chunk, file), []).append((start, end, entry))
+    odd = []
+    for windows in places.values():
+        for (_, end, earlier), (start, _, later) in pairwise(sorted(windows, key=lambda window: window[:2])):
+            if end - start > half_s:
+                odd.append(
+                    f"{earlier.name} and {later.name} overlap in {meta.video_file(later, camera)}: from {start:g} to "
+                    f"{end:g} s both have the same frames"
+                )
+    return (*odd[:3], *([f"and {len(odd) - 3} more pairs of episodes overlap"] if len(odd) > 3 else []))
 
 
 def is_lerobot(path: SourcePath) -> bool:
@@ -238,19 +283,28 @@ def _read_info(path: SourcePath) -> Info:
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise DatasetError(f"{path}: damaged, no JSON: {error}") from error
+        pointer = lfs_pointer(local_file(path))
+        raise DatasetError(f"{path}: {pointer or f'damaged, no JSON: {error}'}") from error
     version = values.get("codebase_version") if isinstance(values, dict) else None
     if isinstance(version, str) and _LATER.fullmatch(version):
         version = _NEWEST
     if version not in _LISTS:
         raise DatasetError(
-            f"{path}: codebase_version: got {version}, expected one of {', '.join(_LISTS)}; "
-            "LeRobot's own scripts convert older datasets"
+            f"{path}: codebase_version: got {version}, expected one of {', '.join(_LISTS)}; {_about(version)}"
         )
     try:
         return Info.model_validate(values)
     except ValidationError as error:
         raise DatasetError(f"{path}: {problems_of(error)}") from error
+
+
+def _about(version: object) -> str:
+    """Say what to do about a version that is not known."""
+    found = re.fullmatch(r"v(\d+)\.(\d+)", str(version))
+    newest = tuple(int(part) for part in max(_LISTS).removeprefix("v").split("."))
+    if found and (int(found[1]), int(found[2])) > newest:
+        return "it is newer than this version of Genie knows"
+    return "LeRobot's own scripts convert older datasets"
 
 
 def _read_episode_lines(path: SourcePath) -> list[Entry]:
@@ -278,20 +332,23 @@ def _read_episode_lines(path: SourcePath) -> list[Entry]:
 def _read_episode_tables(path: SourcePath, info: Info) -> list[Entry]:
     """Return the entries of ``meta/episodes/chunk-*/file-*.parquet``, without reading the (large) statistics."""
     wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
-    videos = [key for key, feature in info.features.items() if feature.dtype == "video"]
-    for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
-        wanted += [f"videos/{key}/{part}" for key in videos]
+    videos = [key for key, feature in info.features.items() if feature.dtype == "video" and not feature.is_depth]
+    of_videos = [f"videos/{key}/{part}" for part in _VIDEO_PARTS for key in videos]
     folder = path / _LISTS["v3.0"]
     files: list[SourcePath] = sorted(folder.glob("*/*.parquet"), key=str)
     if not files:
-        raise DatasetError(f"{path / _LISTS['v3.0']}: holds no list of episodes, expected chunk-000/file-000.parquet")
+        older = path / _LISTS["v2.1"]
+        hint = f"; there is {older.name}: the dataset is of v2.1, whatever {INFO} says" if older.exists() else ""
+        raise DatasetError(f"{folder}: holds no list of episodes, expected chunk-000/file-000.parquet{hint}")
     entries = []
     for file in files:
         table = ParquetTable(file)
-        columns = [_column(table, key) for key in wanted]
-        for (index, length, *where), tasks in zip(zip(*columns, strict=True), _tasks(table), strict=True):
+        columns = [_column(table, key) for key in wanted] + [_column_with_gaps(table, key) for key in of_videos]
+        for (index, length, *places), tasks in zip(zip(*columns, strict=True), _tasks(table), strict=True):
+            named = zip((*wanted[2:], *of_videos), places, strict=True)
+            where = {key: value for key, value in named if value is not None}
             try:
-                entries.append(_entry(index, length, dict(zip(wanted[2:], where, strict=True)), tasks))
+                entries.append(_entry(_number(index), _number(length), where, tasks))
             except ValueError as error:
                 problem = f"got episode_index {index:g} of length {length:g}, expected whole numbers"
                 raise DatasetError(f"{file}: {problem}") from error
@@ -305,6 +362,21 @@ def _column(table: ParquetTable, key: str) -> list[float]:
         raise DatasetError(f"{table.path}: `{key}`: got {came}, expected a number for every episode")
     numbers: list[float] = values.tolist()
     return numbers
+
+
+def _column_with_gaps(table: ParquetTable, key: str) -> list[float | None]:
+    """Return numbers, None where one is missing. Raises DatasetError if there is no such column, or it holds others."""
+    if key not in table.columns:
+        return list(_column(table, key))
+    values = [value for cells in table.cells(key, range(table.num_rows), _ROWS) for value in cells]
+    if not all(value is None or (isinstance(value, (int, float)) and math.isfinite(value)) for value in values):
+        raise DatasetError(f"{table.path}: `{key}`: got something else, expected a number or none for every episode")
+    return values
+
+
+def _number(value: float | None) -> float:
+    assert value is not None  # of a column without gaps
+    return value
 
 
 def _tasks(table: ParquetTable) -> Iterator[Any]:
@@ -324,4 +396,4 @@ def _entry(index: float, length: float, where: Mapping[str, float], tasks: Any) 
     return Entry(int(index), int(length), where, task if isinstance(task, str) else None)
 
 
-__all__ = ["INFO", "Entry", "Feature", "Info", "LeRobotMeta", "is_lerobot", "read_lerobot_meta"]
+__all__ = ["INFO", "Entry", "Feature", "Info", "LeRobotMeta", "is_lerobot", "overlap_warnings", "read_lerobot_meta"]

@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.formats.lerobot.meta import INFO, Entry, LeRobotMeta
+from genie_core.data.formats.lerobot.rows import DataFile, EpisodeRows
 from genie_core.data.formats.video.reader import VideoReader
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import is_rate, rate_of
 from genie_core.data.robot import Proprioception, first_known
-from genie_core.data.storage.location import SourcePath
+from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError, RequestError
 
@@ -54,76 +55,6 @@ class Pictures(Protocol):
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
         """Yield frames start .. stop - 1, `size` at a time."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A Parquet file of one episode or, if `is_shared`, of several episodes, which share this object too."""
-
-    table: ParquetTable
-    is_shared: bool
-
-    def rows(self, episode: int) -> range:
-        """Return the rows of an episode, empty if there are none. Raises DatasetError if they are not contiguous."""
-        return self._rows_by_episode.get(episode, range(0)) if self.is_shared else range(self.table.num_rows)
-
-    @cached_property
-    def _rows_by_episode(self) -> dict[int, range]:
-        episodes = self.table.array("episode_index")
-        if episodes is None or episodes.ndim != 1:
-            raise DatasetError(f"{self.table.path}: there is no column `episode_index` to find an episode's rows by")
-        bounds = [0, *(np.flatnonzero(np.diff(episodes)) + 1).tolist(), len(episodes)]
-        rows: dict[int, range] = {}
-        for start, stop in pairwise(bounds):
-            if stop > start and rows.setdefault(int(episodes[start]), range(start, stop)).start != start:
-                raise DatasetError(f"{self.table.path}: the rows of episode {episodes[start]} are not in one piece")
-        return rows
-
-
-@dataclass(frozen=True)
-class EpisodeRows:
-    """Rows of one episode.
-
-    Attributes:
-        entry: the episode.
-        listed: file in which the dataset lists it.
-        following: the next file, in which rows missing from `listed` are looked up: early releases of LeRobot's
-            converter from v2.1 list the first episode of a file in the previous one. None if there is none.
-
-    """
-
-    entry: Entry
-    listed: DataFile
-    following: DataFile | None
-
-    @property
-    def table(self) -> ParquetTable:
-        """File that holds them."""
-        return self._file.table
-
-    @cached_property
-    def span(self) -> range:
-        """Range of the rows. Raises DatasetError if they are not as many as listed, or not in order."""
-        path, rows, entry = self.table.path, self._file.rows(self.entry.index), self.entry
-        if len(rows) != entry.length:
-            raise DatasetError(f"{path}: {entry.name} has {len(rows)} rows, its dataset lists {entry.length} frames")
-        numbers = self.table.array("frame_index", rows)
-        if numbers is not None and not np.array_equal(numbers.ravel(), np.arange(len(rows))):
-            raise DatasetError(
-                f"{path}: the rows of {entry.name} are not in order: expected frame_index 0 to {entry.length - 1}"
-            )
-        return rows
-
-    def array(self, key: str) -> NDArray[Any] | None:
-        """Return the numbers of a column, (T,) or (T, D, ...); None if there is no such column."""
-        return self.table.array(key, self.span)
-
-    @cached_property
-    def _file(self) -> DataFile:
-        following, number = self.following, self.entry.index
-        if following and not self.listed.rows(number) and following.table.path.exists() and following.rows(number):
-            return following
-        return self.listed
 
 
 @dataclass(frozen=True)
@@ -189,10 +120,11 @@ class VideoPictures:
 
 @dataclass(frozen=True)
 class ImagePictures:
-    """Frames stored as PNG or JPEG in the Parquet file itself."""
+    """Frames stored as PNG or JPEG in the Parquet file itself, or beside it in the folder `root`, by their paths."""
 
     rows: EpisodeRows
     camera: str
+    root: SourcePath
 
     @property
     def path(self) -> SourcePath:
@@ -241,12 +173,24 @@ class ImagePictures:
 
     def _decode(self, cell: Any, number: int) -> NDArray[np.uint8]:
         image = cell.get("bytes") if isinstance(cell, dict) else cell
+        if image is None and isinstance(cell, dict) and isinstance(cell.get("path"), str):
+            image = self._beside(cell["path"], number)
         if not isinstance(image, bytes):
             raise DatasetError(f"{self._where(number)} is not in the file, expected the bytes of a PNG or JPEG")
         try:
             return decode_image(image)
         except RequestError as error:
             raise DatasetError(f"{self._where(number)}: {error}") from error
+
+    def _beside(self, name: str, number: int) -> bytes:
+        """Return the contents of a file in the dataset's folder; datasets are untrusted, so it must not lie outside."""
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise DatasetError(f"{self._where(number)} is at {name}, which leads out of the dataset")
+        try:
+            return local_file(self.root / path).read_bytes()
+        except OSError as error:
+            raise DatasetError(f"{self._where(number)} is at {self.root / path}: {error.strerror}") from error
 
     def _where(self, number: int) -> str:
         return f"{self.path}: {self.rows.entry.name}: frame {number} of {self.camera}"
@@ -373,10 +317,10 @@ def _spacing(times_s: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return spacing
 
 
-def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
-    """Yield the reader of each of the dataset's entries, without opening files.
+def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[tuple[Entry, LeRobotReader | DatasetError]]:
+    """Yield the reader of each of the dataset's entries, or why it has none, without opening files.
 
-    Episodes in the same file share its cached facts. Raises DatasetError if a file's name cannot be formed.
+    Episodes in the same file share its cached facts. Raises DatasetError if no file's name can be formed.
     """
 
     @cache
@@ -390,10 +334,15 @@ def lerobot_readers(meta: LeRobotMeta, camera: str) -> Iterator[LeRobotReader]:
         rows = EpisodeRows(entry, data_file(meta.data_file(entry)), following)
         pictures: Pictures
         if feature.dtype == "image":
-            pictures = ImagePictures(rows, camera)
+            pictures = ImagePictures(rows, camera, meta.path)
         else:
-            pictures = VideoPictures(video(meta.video_file(entry, camera)), meta.between_s(entry, camera), entry.length)
-        yield LeRobotReader(meta.path / INFO, entry, rows, pictures, meta.info.fps, feature.frame_size)
+            try:
+                file = meta.video_file(entry, camera)
+            except DatasetError as error:
+                yield entry, error
+                continue
+            pictures = VideoPictures(video(file), meta.between_s(entry, camera), entry.length)
+        yield entry, LeRobotReader(meta.path / INFO, entry, rows, pictures, meta.info.fps, feature.frame_size)
 
 
 __all__ = ["LeRobotReader", "lerobot_readers"]
