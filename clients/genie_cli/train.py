@@ -60,7 +60,9 @@ def train(
         typer.Option(help="Train this stage alone and stop, so that two processes can train two stages at once."),
     ] = None,
     half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Print the configuration and parameter counts, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print configuration, parameter counts and what the data hold, and stop.")
+    ] = False,
     *,
     reading: ReadOptions,
 ) -> None:
@@ -75,11 +77,13 @@ def train(
         f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
         f"total {count.total:,} parameters"
     )
+    wanted = [(path, reading) for path in data or ()] + (_listed(sources, reading) if sources is not None else [])
     if dry_run:
         typer.echo(model.model_dump_json(indent=2))
         typer.echo(training.model_dump_json(indent=2))
+        for path, options in [*wanted, *((path, reading) for path in lam_data or ())]:
+            _say_what_would_be_read(path, options)
         return
-    wanted = [(path, reading) for path in data or ()] + (_listed(sources, reading) if sources is not None else [])
     if not wanted or out is None:
         raise DatasetError("training needs DATA (or --sources) and --out BUNDLE (or --dry-run)")
     import torch
@@ -108,6 +112,16 @@ def train(
         info = run_training(job, reporter)
     typer.echo(info.card)
     typer.echo(f"bundle {info.bundle_id[:12]} written to {out}")
+
+
+def _say_what_would_be_read(path: str, options: ReadOptions) -> None:
+    """Open a dataset as training would, and print what it holds. Raises DatasetError if it cannot be trained on."""
+    episodes = open_dataset(path, options=options).episodes
+    lengths = [episode.num_frames for episode in episodes]
+    if max(lengths, default=0) < 2:
+        raise DatasetError(f"{path}: no episode has two frames, expected some")
+    size = f"{episodes[0].height} x {episodes[0].width}"
+    typer.echo(f"{path}: {len(episodes)} episodes, {sum(lengths):,} frames of {size}")
 
 
 def adjusted(

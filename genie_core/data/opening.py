@@ -271,16 +271,19 @@ def _known_hdf5(path: SourcePath, files: Sequence[SourcePath]) -> _Known | None:
         else:
             likely = layout
             found.setdefault(layout.name, (layout, f"{file.name}: {why}", []))[2].append(file)
-    if len(found) > 1:
+    main = max(found, key=lambda name: len(found[name][2]), default="")
+    others = sum(len(mine) for name, (_, _, mine) in found.items() if name != main)
+    if found and others < len(found[main][2]):  # strays are named as episodes that cannot be read
+        layout, why, mine = found[main]
+        strays = [file for name, (_, _, files) in found.items() if name != main for file in files]
+        return layout, why, sorted([*mine, *strays, *broken]), unknown
+    if found:
         kinds = "; ".join(f"{name}: {len(mine)} ({mine[0].name}, ...)" for name, (_, _, mine) in found.items())
         raise DatasetError(
             f"{path}: the folder holds HDF5 files of several layouts, expected one: {kinds}: choose with "
             "--include PATTERN, or give a file"
         )
-    if not found:
-        return (_ROBOMIMIC, f"{broken[0].name}: {_CANNOT_BE_OPENED}", broken, []) if broken and not unknown else None
-    ((layout, why, mine),) = found.values()
-    return layout, why, sorted([*mine, *broken]), unknown
+    return (_ROBOMIMIC, f"{broken[0].name}: {_CANNOT_BE_OPENED}", broken, []) if broken and not unknown else None
 
 
 def _opens(file: SourcePath) -> bool:

@@ -129,3 +129,16 @@ def test_nothing_to_label_is_an_error_even_where_bad_ones_may_be_left_out(
     assert "none of 2 episodes can be labelled; demo_0: " in err
     said = genie.run("inspect", make_robomimic(tmp_path / "short.hdf5", frames=4), "--colour", "bgr", "--flip")
     assert "stored as BGR, upside down, turned over when read" in one_line(said)
+
+
+def test_every_camera_is_labelled_into_a_file_of_its_own(genie: Genie, server: str, tmp_path: Path) -> None:
+    path = make_aloha(tmp_path / "episode_0.hdf5", frames=12, cameras=("cam_high", "cam_low"))
+    words = ("--camera", "all", "--fps", "10")
+    assert one_line(genie.run("inspect", path, *words)).count("can be labelled: genie label") == 2
+    genie.run("label", path, "--server", server, *words)
+    genie.run("label", path, "--server", server, *words, "--out", tmp_path / "mine.hdf5")
+    for name in ("episode_0.{}.labelled.hdf5", "mine.{}.hdf5"):
+        for camera in ("cam_high", "cam_low"):
+            labelled = open_labelled(tmp_path / name.format(camera))
+            assert labelled.labels_attrs(labelled.episodes[0]).camera == camera
+    assert "a place for the labels of one camera" in one_line(genie.fail("label", path, *words, "--in-place"))

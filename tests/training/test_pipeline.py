@@ -203,6 +203,11 @@ def test_the_command_trains_and_dry_runs(data: Path, tmp_path: Path) -> None:
 
     app = typer.Typer()
     app.command()(command)
+    opened = CliRunner().invoke(app, [str(data), "--preset", "nano", "--dry-run"])
+    assert f"{data}: " in opened.output
+    assert " episodes, " in opened.output
+    gone = CliRunner().invoke(app, [str(tmp_path / "gone.hdf5"), "--preset", "nano", "--dry-run"])
+    assert isinstance(gone.exception, DatasetError)
     shown = CliRunner().invoke(app, ["--preset", "robotics", "--dry-run"])
     assert shown.exit_code == 0
     assert "total 2,499,828,080 parameters" in shown.output

@@ -74,8 +74,8 @@ def test_a_camera_is_chosen_by_name(tmp_path: Path, version: str) -> None:
     names = "observation.images.left, observation.images.right"
     with pytest.raises(DatasetError, match=f"several cameras, expected a choice of one: {names}"):
         open_dataset(path)
-    with pytest.raises(DatasetError, match=f"no camera `left`; the cameras are: {names}"):
-        open_dataset(path, camera="left")
+    with pytest.raises(DatasetError, match=f"no camera `top`; the cameras are: {names}"):
+        open_dataset(path, camera="top")
     left, right = (open_dataset(path, camera=name).episodes[1].frames() for name in names.split(", "))
     assert (left != right).any()
     report = inspect_dataset(path)

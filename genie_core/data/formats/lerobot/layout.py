@@ -59,7 +59,7 @@ def _lerobot_dataset(meta: LeRobotMeta, options: ReadOptions) -> Dataset:
 
 def _files(reader: LeRobotReader | DatasetError) -> list[SourcePath]:
     """Return the files that an episode is in, as listed; of shared rows another may have them."""
-    if isinstance(reader, DatasetError):
+    if isinstance(reader, DatasetError) or not reader.entry.length:
         return []
     rows = [] if reader.rows.following else [reader.rows.listed.table.path]
     return [*rows, *([reader.pictures.video.path] if isinstance(reader.pictures, VideoPictures) else [])]

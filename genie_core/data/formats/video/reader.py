@@ -38,6 +38,9 @@ _TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2",
 """Containers that store presentation times. For others (AVI) FFmpeg guesses them, and frames are found by counting."""
 
 
+_TELL_DAMAGE = {"err_detect": "crccheck+explode"}
+"""Options of decoders: by default some fill in what is damaged, and say nothing."""
+
 _RATE_TOLERANCE = 0.05
 """Relative difference from the rate of the usual interval up to which the stated rate is taken."""
 
@@ -310,6 +313,7 @@ class VideoReader:
                 if stream.codec_context is None:
                     raise DatasetError(f"{self.path}: its video is in a codec that cannot be decoded here")
                 stream.thread_type = "AUTO"
+                stream.codec_context.options = _TELL_DAMAGE
                 yield container, stream
         except av.error.FFmpegError as error:
             raise DatasetError(f"{self.path}: {_reason(local_file(self.path), error)}") from error

@@ -1,0 +1,195 @@
+"""Whatever a dataset is called, holds or lacks: it is read as it was made, or refused in words; never a Python error.
+
+Datasets are drawn by layout, names, types of arrays and damage. An episode that is read must be the one that was
+written; one that was damaged, or is of another type than 8-bit RGB, must be refused, or be read to the bit.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from genie_core.data import ReadOptions, encode_image, inspect_dataset, open_dataset
+from genie_core.errors import GenieError
+from tests.factories.data import make_frames, make_video
+from tests.factories.lerobot import make_lerobot_v21, make_lerobot_v30
+
+Frames = NDArray[np.uint8]
+
+_PYTHON = re.compile(r"Traceback|Error\(|\w+Error:|'NoneType'|object at 0x|list index|invalid literal")
+"""What no message for a user holds."""
+
+_SIZE = 16
+_NAMES = st.text("ab7 .-_#%[]{}:é杯", min_size=1, max_size=8).filter(lambda name: name.strip(" .") == name)
+_LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=3)
+_KINDS = st.sampled_from(["uint8", "float32", "uint16", "grey", "rgba", "first", "int8", "empty"])
+_DAMAGE = st.sampled_from(["none", "none", "cut", "empty", "text", "pointer", "gone", "folder", "stray"])
+
+
+@dataclass
+class Made:
+    """A dataset: where it is, how it is to be read, and what each episode must be; `refused`: none may be read."""
+
+    path: Path
+    truth: list[Frames]
+    options: ReadOptions = field(default_factory=lambda: ReadOptions(fps=10))
+    refused: bool = False
+    files: list[Path] = field(default_factory=list)
+
+
+def as_kind(frames: Frames, kind: str) -> NDArray[np.generic]:
+    """The same pictures as an array of another type."""
+    made: dict[str, Callable[[], NDArray[np.generic]]] = {
+        "uint8": lambda: frames,
+        "float32": lambda: (frames / 255).astype(np.float32),
+        "uint16": lambda: frames.astype(np.uint16) * 257,
+        "grey": lambda: frames[..., :1],
+        "rgba": lambda: np.concatenate([frames, frames[..., :1]], axis=-1),
+        "first": lambda: frames.transpose(0, 3, 1, 2),
+        "int8": lambda: frames.astype(np.int8),
+        "empty": lambda: frames[:, :0],
+    }
+    return made[kind]()
+
+
+def pictures(lengths: list[int]) -> list[Frames]:
+    return [make_frames(length, _SIZE, _SIZE, seed=number) for number, length in enumerate(lengths)]
+
+
+def robomimic(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    path, truth = folder / f"{name}.hdf5", pictures(lengths)
+    camera = name.replace("/", "") if name not in (".", "..") else "camera"
+    with h5py.File(path, "w") as file:
+        for number, frames in enumerate(truth):
+            file[f"data/demo_{number * 3}/obs/{camera}"] = as_kind(frames, kind)
+            file[f"data/demo_{number * 3}/actions"] = np.zeros((len(frames), 2))
+    return Made(path, truth, refused=kind != "uint8", files=[path])
+
+
+def aloha(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    place, truth = folder / name, pictures(lengths)
+    place.mkdir()
+    files = []
+    for number, frames in enumerate(truth):
+        files.append(place / f"episode_{number * 4}.hdf5")
+        with h5py.File(files[-1], "w") as file:
+            held = as_kind(frames, kind)
+            if kind == "uint8":  # a PNG a row
+                coded = [encode_image(frame[..., ::-1]) for frame in frames]
+                held = np.array([np.frombuffer(data.ljust(max(map(len, coded)), b"\0"), np.uint8) for data in coded])
+            file["observations/images/top"] = held
+            file["action"] = np.zeros((len(frames), 2))
+    return Made(place, truth, refused=kind != "uint8", files=files)
+
+
+def described(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    path, truth = folder / f"{name}.h5", pictures(lengths)
+    with h5py.File(path, "w") as file:
+        for number, frames in enumerate(truth):
+            file[f"runs/r{number}/rgb"] = as_kind(frames, kind)
+    options = ReadOptions(fps=10, frames_path="runs/*/rgb")
+    return Made(path, truth, options, kind not in ("uint8", "first"), [path])
+
+
+def videos(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    place = folder / name
+    place.mkdir()
+    files = [place / f"{number}.mkv" for number in range(len(lengths))]
+    for number, (file, length) in enumerate(zip(files, lengths, strict=True)):
+        make_video(file, length, _SIZE, codec="ffv1", seed=number)
+    return Made(place, pictures(lengths), files=files)
+
+
+def lerobot(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    make = make_lerobot_v30 if kind in ("float32", "grey", "first") else make_lerobot_v21
+    path = make(folder / name, lengths, size=(_SIZE, _SIZE), dtype="image")
+    truth = [episode.frames() for episode in open_dataset(path).episodes]
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".parquet", ".json", ".jsonl"))
+    return Made(path, truth, files=files)
+
+
+LAYOUTS = {layout.__name__: layout for layout in (robomimic, aloha, described, videos, lerobot)}
+
+
+def damage(made: Made, how: str, which: int) -> None:
+    """Do to one file, or beside it, what happens to files."""
+    file = made.files[which % len(made.files)]
+    data = file.read_bytes()
+    if how == "cut":
+        file.write_bytes(data[: len(data) * 2 // 3])
+    elif how == "empty":
+        file.write_bytes(b"")
+    elif how == "text":
+        file.write_text("<html>404 not found</html>")
+    elif how == "pointer":
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    elif how == "gone":
+        file.unlink()
+    elif how == "folder":
+        file.unlink()
+        file.mkdir()
+    elif how == "stray" and made.path.is_dir():
+        (made.path / "notes.txt").write_text("x")
+        (made.path / "._x.mp4").write_bytes(b"\0\5\x16\7")
+        (made.path / "link").symlink_to(made.path)
+
+
+def check(made: Made, how: str) -> None:
+    """Read the dataset in every way; see the module."""
+    said: list[str] = []
+    try:
+        report = inspect_dataset(made.path, options=made.options)
+        said += [*report.obstacles, *report.warnings, *report.facts]
+        said += [episode.problem or "" for episode in report.episodes]
+        dataset = open_dataset(made.path, options=made.options, check=False)
+    except GenieError as error:
+        if not made.refused and how in ("none", "stray"):
+            raise
+        said.append(str(error))
+        dataset = None
+    whole = how in ("none", "stray") and not made.refused
+    for number, episode in enumerate([] if dataset is None else dataset.episodes):
+        try:
+            frames = episode.frames()
+        except GenieError as error:
+            if whole:
+                raise
+            said.append(str(error))
+            continue
+        assert not made.refused
+        if whole or how in ("cut", "pointer", "text", "empty"):
+            found = [truth for truth in made.truth if np.array_equal(truth, frames)]
+            assert found, f"episode {episode.name} is none of those that were written"
+        if whole:
+            np.testing.assert_array_equal(frames, made.truth[number])
+    if whole:
+        assert dataset is not None
+        assert len(dataset.episodes) == len(made.truth)
+    for text in said:
+        assert not _PYTHON.search(text), text
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=42, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(name=_NAMES, lengths=_LENGTHS, kind=_KINDS, how=_DAMAGE, which=st.integers(0, 20))
+def test_any_dataset_is_read_as_it_was_made_or_refused_in_words(
+    layout: str, name: str, lengths: list[int], kind: str, how: str, which: int
+) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        made = LAYOUTS[layout](folder, name, lengths, kind)
+        damage(made, how, which)
+        check(made, how)
+    finally:
+        shutil.rmtree(folder)
