@@ -92,7 +92,8 @@ def runs(flags: Flags) -> list[tuple[int, int]]:
 
 def _range(frames_THWC: Frames) -> NDArray[np.int64]:
     """Return for each picture the largest difference within a channel, (T,)."""
-    low, high = (limit(axis=(1, 2)).astype(np.int64) for limit in (frames_THWC.min, frames_THWC.max))
+    low = frames_THWC.min(axis=1).min(axis=1).astype(np.int64)  # whole rows at once are much faster than both axes
+    high = frames_THWC.max(axis=1).max(axis=1).astype(np.int64)
     largest: NDArray[np.int64] = (high - low).max(axis=-1)
     return largest
 

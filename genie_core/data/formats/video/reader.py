@@ -270,6 +270,11 @@ class VideoReader:
 
     def _check_length(self, promised_s: float | None, last_s: float, held_s: float, num_frames: int) -> None:
         """Raise DatasetError if the frames end before the header says; the last may be `held_s` seconds long."""
+        if not num_frames and promised_s:
+            raise DatasetError(
+                f"{self.path}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
+                "there is no frame"
+            )
         if promised_s is None or num_frames < 2:
             return
         interval_s = max(held_s, last_s / (num_frames - 1))
