@@ -79,6 +79,10 @@ def label(
         str | None,
         typer.Option(metavar="NAME", help="Also write robot actions, decoded by this alignment of the model."),
     ] = None,
+    feature: Annotated[
+        bool,
+        typer.Option("--feature", help="Also write the wide vectors that latents are made of, if the model gives any."),
+    ] = False,
     keep_frozen: Annotated[
         bool,
         typer.Option("--keep-frozen", help="Label frozen pictures too: simulations may stand still for long."),
@@ -133,6 +137,7 @@ def label(
             existing=existing,
             transport=transport,
             alignment=alignment,
+            feature=feature,
             jobs=jobs,
             keep_frozen=keep_frozen,
             skip_bad=skip_bad,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -100,6 +101,9 @@ def _totals(report: LabelReport) -> Table:
             trained = f"{SHORTEST_S:g} to {LONGEST_S:g} s"
         table.add_row("step", f"{step.step}{rate_words} (model: {trained})")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
+    if report.fine_histogram is not None:
+        used, there = int(np.count_nonzero(report.fine_histogram)), len(report.fine_histogram)
+        table.add_row("fine codes", f"{used} of {there} used")
     if report.alignment is not None:
         numbers = len(report.alignment.action_names)
         table.add_row("actions", f"{numbers} numbers by {report.alignment.name} {report.alignment.alignment_id[:12]}")

@@ -17,6 +17,7 @@ class Labelling(TypedDict, total=False):
         density: ``dense`` (the default) labels every frame, ``strided`` every step-th.
         alignment: name of one of the model's alignments, made by ``genie align`` for labels of this step, which decodes
             the labels into robot actions.
+        feature: whether to return the wide vector that each latent is made of, too (`ModelInfo.feature_dim`).
         model: name of a model on the server; default: the server's default model.
         resize: resize to the model's frames here (the default), which sends far less data and gives the same labels bit
             for bit; otherwise the server resizes.
@@ -34,6 +35,7 @@ class Labelling(TypedDict, total=False):
     step: int | None
     density: Density
     alignment: str | None
+    feature: bool
     model: str | None
     resize: bool
     transport: Transport
@@ -50,6 +52,7 @@ class LabelArguments:
     step: int | None = None
     density: Density = "dense"
     alignment: str | None = None
+    feature: bool = False
     model: str | None = None
     resize: bool = True
     transport: Transport = "raw"

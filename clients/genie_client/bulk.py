@@ -58,6 +58,7 @@ class LabelPlan:
         existing: what to do if the output exists.
         transport: how frames are sent; see `Client.label`.
         alignment: name of the model's alignment whose actions to write beside the labels; None: none.
+        feature: whether to write the wide vector that each latent is made of, too.
         jobs: episodes labelled at the same time, at least 1.
         keep_frozen: whether to label transitions of frozen pictures too; otherwise they are not valid.
         skip_bad: whether to skip episodes that cannot be labelled, and report them, instead of stopping.
@@ -76,6 +77,7 @@ class LabelPlan:
     existing: Existing = "refuse"
     transport: Transport = "raw"
     alignment: str | None = None
+    feature: bool = False
     jobs: int = 16
     keep_frozen: bool = False
     skip_bad: bool = False
@@ -96,6 +98,7 @@ class LabelReport:
         frames: frames labelled by this run.
         transitions: valid labels of this run.
         histogram: (codes,) int64, count of each code in this run.
+        fine_histogram: (fine codes,) int64, count of each fine code in this run; None of a model without any.
         confidence_sum: (codes,) float64, sum of the confidences of each code.
         steps: transition lengths used by this run, with the effective frame rate of each.
         skipped: name and reason of each skipped episode.
@@ -117,6 +120,7 @@ class LabelReport:
     frames: int = 0
     transitions: int = 0
     histogram: NDArray[np.int64] = field(init=False)
+    fine_histogram: NDArray[np.int64] | None = field(init=False, default=None)
     confidence_sum: NDArray[np.float64] = field(init=False)
     steps: set[Step] = field(default_factory=set)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -136,6 +140,8 @@ class LabelReport:
     def __post_init__(self) -> None:
         self.histogram = np.zeros(self.model.num_codes, np.int64)
         self.confidence_sum = np.zeros(self.model.num_codes)
+        if self.model.num_fine_codes:
+            self.fine_histogram = np.zeros(self.model.num_fine_codes, np.int64)
 
     def add(self, labels: Labels, step: Step, timing: Timing) -> None:
         """Count one more episode."""
@@ -146,6 +152,8 @@ class LabelReport:
         self.transitions += int(labels.valid.sum())
         self.histogram += np.bincount(codes, minlength=self.model.num_codes)
         self.confidence_sum += np.bincount(codes, confidence, minlength=self.model.num_codes)
+        if self.fine_histogram is not None and labels.fine_code is not None:
+            self.fine_histogram += np.bincount(labels.fine_code[labels.valid], minlength=len(self.fine_histogram))
         self.steps.add(step)
         if labels.reason is not None:
             self.excluded.update({REASONS[code]: int((labels.reason == code).sum()) for code in REASONS})
@@ -193,7 +201,9 @@ def label_dataset(
     """
     info = meet(client, plan.model, plan.meeting_patience_s, wait)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
-    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation)
+    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation, info.fine_codebook)
+    if plan.feature and info.feature_dim is None:
+        raise ModelError(f"feature: {info.name} gives none, expected a model that reads motion")
     chosen = choose_steps(
         client,
         info,
@@ -217,6 +227,7 @@ def label_dataset(
         transport=plan.transport,
         alignment=_label_alignment(alignment),
         keep_frozen=plan.keep_frozen,
+        feature_dim=info.feature_dim if plan.feature else None,
         existing=plan.existing,
     ) as writer:
         report = _label_into(writer, client, dataset, plan, info, alignment, advance, wait)
@@ -245,6 +256,7 @@ def _label_into(
         info,
         alignment,
         density=plan.density,
+        feature=plan.feature,
         transport=plan.transport,
         keep_frozen=plan.keep_frozen,
         patience_s=plan.patience_s,

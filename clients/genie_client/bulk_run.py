@@ -81,6 +81,7 @@ class BulkRun:
         alignment: HostedAlignment | None,
         *,
         density: Density,
+        feature: bool,
         transport: Transport,
         keep_frozen: bool,
         patience_s: float,
@@ -92,6 +93,7 @@ class BulkRun:
         self.advance = advance
         self._client, self._info, self._alignment = client, info, alignment
         self._density: Density = density
+        self._feature = feature
         self._transport: Transport = transport
         self._keep_frozen = keep_frozen
         self._patience = Patience(patience_s, _PASSING)
@@ -223,6 +225,7 @@ class BulkRun:
             fps=episode.fps,
             step=step,
             density=self._density,
+            feature=self._feature,
             transport=self._transport,
             alignment=self._alignment.name if self._alignment else None,
             patience_s=0,  # ours

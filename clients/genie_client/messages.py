@@ -87,6 +87,9 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         computation=_computation(message),
         alignments=tuple(map(_alignment, message.alignments)),
         usual_norm=message.usual_latent_norm or None,
+        fine_codebook=_rows(message.fine_codebook, max(1, message.latent_dim)) if message.fine_codebook else None,
+        num_fine_codes=message.num_fine_codes,
+        feature_dim=message.feature_dim or None,
     )
 
 
@@ -174,6 +177,7 @@ def label_options(arguments: LabelArguments) -> labelling_pb2.LabelOptions:
         step=step or 0,
         density=_DENSITIES[density],
         alignment=arguments.alignment or "",
+        feature=arguments.feature,
     )
 
 
@@ -278,7 +282,8 @@ class LabelReader:
 
     def whole(self, parts: list[Labels]) -> EpisodeLabels:
         """All that was read, as one."""
-        nothing = Labels.invalid(0, 0, self.provenance.latent_dim)
+        made = self.provenance
+        nothing = Labels.invalid(0, 0, made.latent_dim, fine=bool(made.num_fine_codes), feature_dim=made.feature_dim)
         joined = Labels.concatenate(parts or [nothing])
         return EpisodeLabels(**vars(joined), provenance=self.provenance, summary=self.summary)
 
@@ -303,6 +308,8 @@ def _provenance(message: labelling_pb2.LabelProvenance) -> LabelProvenance:
         density=densities.get(message.density, "dense"),
         computation=_computation(message),
         alignment=_alignment(message.alignment) if message.HasField("alignment") else None,
+        num_fine_codes=message.num_fine_codes,
+        feature_dim=message.feature_dim or None,
     )
 
 
@@ -316,6 +323,8 @@ def _labels(message: labelling_pb2.Labels, provenance: LabelProvenance) -> Label
             confidence=np.array(message.confidence, np.float32),
             valid=np.array(message.valid, np.bool_),
             action=None if alignment is None else _rows(message.action, len(alignment.action_names)),
+            fine_code=np.array(message.fine_code, np.uint16) if provenance.num_fine_codes else None,
+            feature=None if provenance.feature_dim is None else _rows(message.feature, provenance.feature_dim),
         )
     except ValueError as error:
         raise ServerError(f"labels from the server: do not fit together: {error}") from error

@@ -48,6 +48,8 @@ class LabelProvenance:
         density: which transitions are labelled.
         computation: how the networks computed.
         alignment: the alignment that decoded the robot's actions; None: none was asked for.
+        num_fine_codes: number of fine codes; 0 of a model without a second level.
+        feature_dim: size F of a feature; None: none was asked for.
 
     """
 
@@ -61,6 +63,8 @@ class LabelProvenance:
     density: Density
     computation: Computation
     alignment: HostedAlignment | None = None
+    num_fine_codes: int = 0
+    feature_dim: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,10 @@ class ModelInfo:
         is_default: whether it is used when a request names no model.
         computation: how its networks compute on this server.
         alignments: its alignments, ordered by name.
+        fine_codebook: (fine codes, D) float32, the quantized latent of each fine code; None of a model without a second
+            level, and in a listing.
+        num_fine_codes: number of fine codes; 0 of a model without a second level.
+        feature_dim: size F of the feature that latents are made of; None of a model that gives none.
         usual_norm: median length of the latents of its training; None where all have unit length, whatever the motion.
 
     """
@@ -185,6 +193,9 @@ class ModelInfo:
     computation: Computation
     alignments: tuple[HostedAlignment, ...] = ()
     usual_norm: float | None = None
+    fine_codebook: NDArray[np.float32] | None = None
+    num_fine_codes: int = 0
+    feature_dim: int | None = None
 
     @property
     def frame_size(self) -> tuple[int, int]:

@@ -332,9 +332,9 @@ def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str
         return _MAPPED, "it is HDF5, and you said where its frames are"
     if not _opens(file):
         return _ROBOMIMIC, _CANNOT_BE_OPENED  # its survey reports what is wrong
-    layout, why = _hdf5_layout(file)
-    if layout is not None:
-        return layout, why
+    known, why = _hdf5_layout(file)
+    if known is not None:
+        return known, why
     looked = "; ".join(f"{layout.name}: {layout.looks_for}" for layout in HDF5_LAYOUTS)
     raise DatasetError(f"{file}: HDF5 in no known layout (looked for {looked}); {proposals(file)}")
 

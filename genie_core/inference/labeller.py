@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from genie_core.data import Density, Labels, conform_frames, resize_frames
 from genie_core.errors import RequestError
 from genie_core.models.bundle import Bundle
+from genie_core.models.config import label_feature_dim
 from genie_core.models.lam import LatentActionState
+from genie_core.models.motion_lam import MotionActionModel
 
 BLOCK = 16
 """Number of frames at the model's rate that are encoded together."""
@@ -47,6 +49,8 @@ class Encoded:
         code: (BLOCK,) uint16.
         confidence: (BLOCK,) float32.
         state: temporal state after this block.
+        fine_code: (BLOCK,) uint16; None of a model without a second level.
+        feature: (BLOCK, F) float32, what latents are made of; None of a model that gives none.
 
     """
 
@@ -54,6 +58,8 @@ class Encoded:
     code: NDArray[np.uint16]
     confidence: NDArray[np.float32]
     state: LatentActionState
+    fine_code: NDArray[np.uint16] | None = None
+    feature: NDArray[np.float32] | None = None
 
 
 class Labeller:
@@ -63,44 +69,58 @@ class Labeller:
         self.bundle = bundle
         self.height, self.width = bundle.config.height, bundle.config.width
         self.latent_dim = bundle.config.lam.quantizer.dim
+        self.has_fine = bundle.config.lam.fine is not None
+        self.feature_dim = label_feature_dim(bundle.config.lam)
         self.frame_bytes = self.height * self.width * 3
         self.nothing = self.initial_state()
         self.state_bytes = self.nothing.nbytes
 
-    def stream(self, step: int, density: Density = "dense") -> EpisodeStream:
+    def stream(self, step: int, density: Density = "dense", *, feature: bool = False) -> EpisodeStream:
         """Start labelling one episode.
 
         Args:
             step: transition length k in frames, at least 1: the label at t describes x_t -> x_{t+k}.
             density: transitions to label.
+            feature: whether labels have the wide vector that each latent is made of, too.
 
         Raises:
-            RequestError: `step` is below 1, or `density` is unknown.
+            RequestError: `step` is below 1, `density` is unknown, or the model gives no feature.
 
         """
-        return EpisodeStream(self, step, density)
+        return EpisodeStream(self, step, density, feature)
 
-    def stream_bytes(self, step: int, density: Density, frames: int | None = None) -> int:
+    def stream_bytes(self, step: int, density: Density, frames: int | None = None, *, feature: bool = False) -> int:
         """Return the most bytes that a stream holds from its first frames to its last label, with one `feed` at a time.
 
         Args:
             step: transition length in frames.
             density: transitions to label.
             frames: length of the whole episode, if known.
+            feature: whether labels have features.
 
         """
         span = BLOCK * step
+        # As they come from the device, in the labels, and in the message.
+        wide = 3 * 4 * (self.feature_dim or 0) * (span if frames is None else min(span, frames)) if feature else 0
         phases = step if density == "dense" else 1
         if frames is not None and frames <= span:  # one block per phase, and no state before it
-            return 2 * frames * self.frame_bytes + min(phases, frames) * self.state_bytes
-        return 2 * span * self.frame_bytes + 2 * phases * self.state_bytes
+            return 2 * frames * self.frame_bytes + min(phases, frames) * self.state_bytes + wide
+        return 2 * span * self.frame_bytes + 2 * phases * self.state_bytes + wide
 
-    def label(self, frames_THWC: NDArray[np.uint8], step: int, density: Density = "dense") -> Labels:
+    def label(
+        self, frames_THWC: NDArray[np.uint8], step: int, density: Density = "dense", *, feature: bool = False
+    ) -> Labels:
         """Label a whole episode, (T, H, W, 3) uint8 frames of any size; returns T labels."""
-        return self.label_many([frames_THWC], step, density)[0]
+        return self.label_many([frames_THWC], step, density, feature=feature)[0]
 
     def label_many(
-        self, episodes: Sequence[NDArray[np.uint8]], step: int, density: Density = "dense", *, batch: int = 1
+        self,
+        episodes: Sequence[NDArray[np.uint8]],
+        step: int,
+        density: Density = "dense",
+        *,
+        batch: int = 1,
+        feature: bool = False,
     ) -> list[Labels]:
         """Label several episodes, `batch` blocks of frames at a time; each result is the same as that of `label`.
 
@@ -109,10 +129,11 @@ class Labeller:
         thread each.
 
         Raises:
-            RequestError: frames have another shape or dtype, `step` is below 1, or `density` is unknown.
+            RequestError: frames have another shape or dtype, `step` is below 1, `density` is unknown, or the model
+                gives no feature.
 
         """
-        streams = [self.stream(step, density) for _ in episodes]
+        streams = [self.stream(step, density, feature=feature) for _ in episodes]
         for stream, frames_THWC in zip(streams, episodes, strict=True):
             stream.feed(self.resized(frames_THWC))
             stream.end()
@@ -143,12 +164,19 @@ class Labeller:
             frames_THWC[: len(block.frames_THWC)] = block.frames_THWC
         pixels_BTCHW = self.bundle.pixels(frames_BTHWC)
         state = LatentActionState.join([block.state for block in blocks])
-        latent_BTD, state = genie.lam.latents_stream(genie.lam_view(pixels_BTCHW), state)
+        nothing = [None] * len(blocks)
+        feature_BTF: NDArray[np.float32] | list[None] = nothing
+        if isinstance(genie.lam, MotionActionModel):
+            wide_BTF, latent_BTD, state = genie.lam.features_stream(pixels_BTCHW, state)
+            feature_BTF = wide_BTF.cpu().numpy()
+        else:
+            latent_BTD, state = genie.lam.latents_stream(genie.lam_view(pixels_BTCHW), state)
         code_BT = genie.lam.quantizer.nearest(latent_BTD).cpu().numpy().astype(np.uint16)
         confidence_BT = genie.lam.quantizer.confidence(latent_BTD).cpu().numpy()
-        return [
-            Encoded(*row) for row in zip(latent_BTD.cpu().numpy(), code_BT, confidence_BT, state.split(), strict=True)
-        ]
+        fine = genie.lam.fine_quantizer
+        fine_BT = nothing if fine is None else fine.nearest(latent_BTD).cpu().numpy().astype(np.uint16)
+        rows = (latent_BTD.cpu().numpy(), code_BT, confidence_BT, state.split(), fine_BT, feature_BTF)
+        return [Encoded(*row) for row in zip(*rows, strict=True)]
 
 
 class EpisodeStream:
@@ -162,12 +190,15 @@ class EpisodeStream:
         labels = stream.rest()           # after the end
     """
 
-    def __init__(self, labeller: Labeller, step: int, density: Density) -> None:
+    def __init__(self, labeller: Labeller, step: int, density: Density, feature: bool = False) -> None:
         if step < 1:
             raise RequestError("step", f"got {step}, expected at least 1 frame")
         if density not in ("dense", "strided"):
             raise RequestError("density", f"got {density!r}, expected 'dense' or 'strided'")
+        if feature and labeller.feature_dim is None:
+            raise RequestError("feature", f"model {labeller.bundle.name} gives none: it does not read motion")
         self._labeller, self._step = labeller, step
+        self._feature_dim = labeller.feature_dim if feature else None
         # Frames p, p + step, p + 2 step ... are one stream at the model's rate: phase p. It has a state
         # once it has frames.
         self._phases = step if density == "dense" else 1
@@ -191,7 +222,7 @@ class EpisodeStream:
         """
         self.feed(self._labeller.resized(frames_THWC))
         done = self._work_off()
-        return Labels.concatenate(done) if done else Labels.invalid(self._next_label, 0, self._labeller.latent_dim)
+        return Labels.concatenate(done) if done else self._invalid(self._next_label, 0)
 
     def finish(self) -> Labels:
         """Return the remaining labels; the last `step` of the episode are invalid."""
@@ -233,13 +264,17 @@ class EpisodeStream:
         """Return the labels that became final with the blocks last returned by `work`."""
         step, first = self._step, self._taken
         count = min(BLOCK * step, self._pending_count)
-        out = Labels.invalid(first - step, BLOCK * step, self._labeller.latent_dim)
+        out = self._invalid(first - step, BLOCK * step)
         for phase, part in enumerate(encoded):
             self._states[phase] = part.state
             out.code[phase::step] = part.code
             out.latent[phase::step] = part.latent
             out.confidence[phase::step] = part.confidence
             out.valid[phase::step] = True
+            if out.fine_code is not None and part.fine_code is not None:
+                out.fine_code[phase::step] = part.fine_code
+            if out.feature is not None and part.feature is not None:
+                out.feature[phase::step] = part.feature
         self._pending = [self._pending[0][count:]]
         self._pending_count -= count
         self._taken += count
@@ -250,11 +285,17 @@ class EpisodeStream:
             out.latent[unborn:count],
             out.confidence[unborn:count],
             out.valid[unborn:count],
+            fine_code=None if out.fine_code is None else out.fine_code[unborn:count],
+            feature=None if out.feature is None else out.feature[unborn:count],
         )
 
     def rest(self) -> Labels:
         """Return the labels of the last `step` frames, which are invalid; call it after `end`, when no work is left."""
-        return Labels.invalid(self._next_label, self._taken - self._next_label, self._labeller.latent_dim)
+        return self._invalid(self._next_label, self._taken - self._next_label)
+
+    def _invalid(self, start: int, count: int) -> Labels:
+        of = self._labeller
+        return Labels.invalid(start, count, of.latent_dim, fine=of.has_fine, feature_dim=self._feature_dim)
 
     @property
     def _next_label(self) -> int:

@@ -49,6 +49,7 @@ class BundleInfo:
         codebook: (codes, D) float32, the quantized latent of each code.
         parameters: number of trained parameters of all components.
         usual_norm: median length of the latents that the codebook was fitted to; None where all have unit length.
+        fine_codebook: (fine codes, D) float32, the same of the second level; None without one.
 
     """
 
@@ -60,6 +61,7 @@ class BundleInfo:
     codebook: NDArray[np.float32]
     parameters: int
     usual_norm: float | None = None
+    fine_codebook: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,14 @@ def read_bundle_info(path: Path) -> BundleInfo:
         with safe_open(file, framework="pt") as tensors:
             # A copy: safetensors 0.6 and older map the file, which may be overwritten.
             codebook = tensors.get_tensor("quantizer.codebook").to(torch.float32, copy=True)
+            fine = None
+            if config.lam.fine_codes:
+                fine = tensors.get_tensor("fine_quantizer.codebook").to(torch.float32, copy=True)
             keeps_length = config.lam.quantizer.metric == "euclidean"
             usual = usual_norm(float(tensors.get_tensor("quantizer.radius"))) if keeps_length else None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
-    check_finite(file, {"quantizer.codebook": codebook})
+    check_finite(file, {"quantizer.codebook": codebook} | ({} if fine is None else {"fine_quantizer.codebook": fine}))
     card = read_text(path / CARD) if (path / CARD).is_file() else ""
     parameters = sum(_stored_parameters(path / f"{c}.safetensors") for c in config.components)
     return BundleInfo(
@@ -154,6 +159,7 @@ def read_bundle_info(path: Path) -> BundleInfo:
         codebook.numpy(),
         parameters,
         usual,
+        None if fine is None else fine.numpy(),
     )
 
 
@@ -210,6 +216,12 @@ def _in_precision(genie: Genie, precision: Precision) -> Genie:
         for name, buffer in buffers.items():
             setattr(module, name, buffer)
     return genie
+
+
+def stored_half(path: Path) -> bool:
+    """Return whether the latent action model's weights of a bundle are stored as float16."""
+    with safe_open(path / "lam.safetensors", framework="np") as tensors:
+        return any(tensors.get_slice(name).get_dtype() == "F16" for name in tensors.keys())  # noqa: SIM118
 
 
 def torch_device(name: str) -> torch.device:
@@ -274,5 +286,6 @@ __all__ = [
     "meant_as_bundle",
     "read_bundle_info",
     "save_bundle",
+    "stored_half",
     "torch_device",
 ]

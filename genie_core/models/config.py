@@ -90,6 +90,12 @@ class LatentActionConfig(_Frozen):
     )
     stem_width: int = Field(48, gt=0, le=65536, description="channels of the convolutional stem before its last stage")
     pairs: bool = Field(False, description="the encoder sees each frame beside its change from the previous one")
+    fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
+
+    @property
+    def fine(self) -> QuantizerConfig | None:
+        """The second level of codes, of the same metric; None without one."""
+        return _fine(self.quantizer, self.fine_codes)
 
 
 class MotionActionConfig(_Frozen):
@@ -101,6 +107,7 @@ class MotionActionConfig(_Frozen):
     blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
     maps: int = Field(8, gt=0, description="number of attention maps of the encoder; maps * width is the feature")
     decoder_width: int = Field(48, gt=1, description="channels of the decoder")
+    fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
 
     @model_validator(mode="after")
     def _keeps_length(self) -> MotionActionConfig:
@@ -113,9 +120,18 @@ class MotionActionConfig(_Frozen):
         return self
 
     @property
+    def fine(self) -> QuantizerConfig | None:
+        """The second level of codes, of the same metric; None without one."""
+        return _fine(self.quantizer, self.fine_codes)
+
+    @property
     def source(self) -> Literal["pixels"]:
         """Input of the encoder, as in `LatentActionConfig`."""
         return "pixels"
+
+
+def _fine(quantizer: QuantizerConfig, codes: int) -> QuantizerConfig | None:
+    return QuantizerConfig.model_validate({**quantizer.model_dump(), "codes": codes}) if codes else None
 
 
 def _kind(value: Any) -> str:
@@ -128,6 +144,15 @@ ActionConfig = Annotated[
     Discriminator(_kind),
 ]
 """Either latent action model; ``"kind": "motion"`` selects the second, no `kind` the paper's."""
+
+
+WHOLE = 2
+"""Numbers of a motion model's latent and feature, their last, that say how the whole picture moved."""
+
+
+def label_feature_dim(lam: LatentActionConfig | MotionActionConfig) -> int | None:
+    """Return the size of the feature that labels may have; None of a model that gives none."""
+    return lam.maps * lam.width + WHOLE if isinstance(lam, MotionActionConfig) else None
 
 
 class DynamicsConfig(_Frozen):
@@ -209,6 +234,7 @@ class ModelConfig(_Frozen):
 
 
 __all__ = [
+    "WHOLE",
     "ActionConfig",
     "Component",
     "DynamicsConfig",
@@ -218,4 +244,5 @@ __all__ = [
     "QuantizerConfig",
     "TokenizerConfig",
     "TransformerConfig",
+    "label_feature_dim",
 ]

@@ -91,6 +91,7 @@ class LatentActionModel(nn.Module):
         self.to_latent = nn.Linear(c.encoder.dim, c.quantizer.dim)
         self.from_latent = nn.Linear(c.quantizer.dim, c.decoder.dim)
         self.quantizer = VectorQuantizer(c.quantizer)
+        self.fine_quantizer = None if c.fine is None else VectorQuantizer(c.fine)
         if c.residual:  # start from "nothing changes", already a good guess
             nn.init.zeros_(self.decoder_pixels.linear.weight)
             nn.init.zeros_(self.decoder_pixels.linear.bias)

@@ -18,13 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genie_core.models.config import MotionActionConfig
+from genie_core.models.config import WHOLE, MotionActionConfig
 
 GRID = 32
 """Side of the grid on which flow and frames are sampled."""
-
-WHOLE = 2
-"""Components of a latent, its last, that hold the motion of the whole image; the networks compute the others."""
 
 _ODD, _EVEN = 7, 9
 _STILL = 0.3
@@ -159,4 +156,4 @@ def _gate(x: Tensor) -> Tensor:
     return 2 * torch.sigmoid(x)
 
 
-__all__ = ["GRID", "WHOLE", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels"]
+__all__ = ["GRID", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels"]

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genie_core.models.config import MotionActionConfig
+from genie_core.models.config import WHOLE, MotionActionConfig
 from genie_core.models.flow import UNIT, optical_flow, shrink
 from genie_core.models.lam import LatentActionState
-from genie_core.models.motion import GRID, WHOLE, MotionDecoder, MotionEncoder, Pairs
+from genie_core.models.motion import GRID, MotionDecoder, MotionEncoder, Pairs
 from genie_core.models.patches import to_frames
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import TemporalState
@@ -35,6 +35,7 @@ class MotionActionModel(nn.Module):
         self.motion_encoder = MotionEncoder(config)
         self.motion_decoder = MotionDecoder(config)
         self.quantizer = VectorQuantizer(config.quantizer)
+        self.fine_quantizer = None if config.fine is None else VectorQuantizer(config.fine)
 
     def latents(self, x_BTCHW: Tensor) -> Tensor:
         """(B, T, C, H, W) -> (B, T - 1, D); the one at t describes x_t -> x_{t+1}."""
@@ -55,11 +56,16 @@ class MotionActionModel(nn.Module):
 
         The vector of a stream's first frame is zero.
         """
+        _, latent_BTD, state = self.features_stream(x_BTCHW, state)
+        return latent_BTD, state
+
+    def features_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, Tensor, LatentActionState]:
+        """As `latents_stream`, with the feature (B, T, feature_dim) that each latent is made of before it."""
         begun_B = (state.temporal.frames_B > 0)[:, None, None, None]
         last_BCHW = torch.where(begun_B, state.last_BCHW, x_BTCHW[:, 0])
         before_BTCHW = torch.cat((last_BCHW[:, None], x_BTCHW[:, :-1]), dim=1)
         seen = TemporalState((), (), state.temporal.frames_B + x_BTCHW.shape[1])
-        return self._encode(before_BTCHW, x_BTCHW)[1], LatentActionState(seen, x_BTCHW[:, -1].clone())
+        return *self._encode(before_BTCHW, x_BTCHW), LatentActionState(seen, x_BTCHW[:, -1].clone())
 
     def see(self, before_NCHW: Tensor, after_NCHW: Tensor) -> Pairs:
         """Compute the networks' inputs from pairs of frames in [-0.5, 0.5]; the flow is computed on the CPU.
@@ -119,14 +125,23 @@ class MotionActionModel(nn.Module):
         encoder.to_latent.weight.copy_((basis_DK.T / scale).float())
         decoder.mix(mixed_KK)
 
+    def decoded_flow(self, x_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
+        """Flow that latents (N, D) make of frames (N, C, H, W), pixels of a frame of `UNIT` a side: (N, 2, h, w)."""
+        there, _ = self.motion_decoder(self._small(x_NCHW), latent_ND[:, :-WHOLE].to(self.dtype))
+        flow_N2hw: Tensor = there.float() + latent_ND[:, -WHOLE:, None, None].float() / PAN
+        return flow_N2hw
+
+    def _small(self, x_NCHW: Tensor) -> Tensor:
+        """Frames as the decoder reads them."""
+        small = np.stack([shrink(f, GRID) for f in to_frames(x_NCHW[None])[0].cpu().numpy()]).transpose(0, 3, 1, 2)
+        return (torch.from_numpy(small).to(x_NCHW.device).float() / 255 - 0.5).to(self.dtype)
+
     def predict(self, x_BTCHW: Tensor, action_BTD: Tensor) -> Tensor:
         """Predict the next frames (B, T, C, H, W) from frames (B, T, C, H, W) and latents (B, T, D)."""
         B, T, _, H, W = x_BTCHW.shape
         x_NCHW = x_BTCHW.flatten(0, 1)
-        small = np.stack([shrink(f, GRID) for f in to_frames(x_NCHW[None])[0].cpu().numpy()]).transpose(0, 3, 1, 2)
-        frame_NCHW = torch.from_numpy(small).to(x_BTCHW.device).float() / 255 - 0.5
         action_ND = action_BTD.flatten(0, 1).float()
-        _, back = self.motion_decoder(frame_NCHW.to(self.dtype), action_ND[:, :-WHOLE].to(self.dtype))
+        _, back = self.motion_decoder(self._small(x_NCHW), action_ND[:, :-WHOLE].to(self.dtype))
         whole_N211 = action_ND[:, -WHOLE:, None, None] / PAN
         return warp(x_NCHW, back.float() - whole_N211).view(B, T, -1, H, W)
 

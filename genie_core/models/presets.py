@@ -102,7 +102,7 @@ def _base() -> ModelConfig:
 
 def _motion() -> ModelConfig:
     """Labels only, from the motion of frames. Tokenizer and dynamics are those of `tiny`, in case they are trained."""
-    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"))
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), fine_codes=32)
     return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False})
 
 

@@ -165,6 +165,68 @@ class VectorQuantizer(nn.Module):
             self.sum_KD.copy_(centre_KD * share_K[:, None])
             self.idle_K.zero_()
 
+    @torch.no_grad()
+    def split(self, code: int, latent_MD: Tensor) -> None:
+        """Share out the latents of one code among two: another code goes, the one that costs least to merge with one.
+
+        Centres are not moved further, which would undo it. Nothing changes where there are only two codes, or the code
+        has fewer than two latents.
+
+        Args:
+            code: the one to split.
+            latent_MD: (M, dim) latents that the codebook was fitted to.
+
+        """
+        short_MD = self._shorten(latent_MD.float())
+        code_M = self.nearest(latent_MD)
+        own_ND = short_MD[code_M == code]
+        others = [k for k in range(self.config.codes) if k != code]
+        if len(others) < 2 or len(own_ND) < 2:
+            return
+        number_K = torch.bincount(code_M, minlength=self.config.codes).float()
+        centre_KD = self._shorten(self.codebook)
+        kept, gone = self._nearest_pair(others, centre_KD, number_K)
+        both_D = centre_KD[kept] * number_K[kept] + centre_KD[gone] * number_K[gone]
+        weight = number_K[kept] + number_K[gone]
+        if weight > 0:
+            centre_KD[kept] = self._centre(both_D[None], weight[None])[0]
+        first_D, second_D = self._halves(own_ND)
+        centre_KD[code], centre_KD[gone] = first_D, second_D
+        self.codebook.copy_(self._lengthen(centre_KD))
+        self.settle()
+
+    @staticmethod
+    def _nearest_pair(among: list[int], centre_KD: Tensor, number_K: Tensor) -> tuple[int, int]:
+        """The two codes whose latents a common centre is farther from by the least (Ward's criterion)."""
+        pairs = [(a, b) for place, a in enumerate(among) for b in among[place + 1 :]]
+        weight = [float(number_K[a] * number_K[b] / (number_K[a] + number_K[b]).clamp(min=1)) for a, b in pairs]
+        cost = [
+            w * float((centre_KD[a] - centre_KD[b]).square().sum()) for w, (a, b) in zip(weight, pairs, strict=True)
+        ]
+        return pairs[min(range(len(pairs)), key=cost.__getitem__)]
+
+    def _halves(self, short_ND: Tensor, iterations: int = 25) -> tuple[Tensor, Tensor]:
+        """Two centres of the latents, by k-means from the ends of their longest direction."""
+        middle_D = short_ND.mean(0)
+        direction_D = torch.linalg.svd(short_ND - middle_D, full_matrices=False).Vh[0]
+        upper_N = (short_ND - middle_D) @ direction_D > 0
+        for _ in range(iterations):
+            if upper_N.all() or not upper_N.any():
+                break
+            halves = torch.stack((short_ND[~upper_N].sum(0), short_ND[upper_N].sum(0)))
+            number = torch.stack(((~upper_N).sum(), upper_N.sum())).float()
+            centre_2D = self._centre(halves, number)
+            upper_N = self._likeness(short_ND, centre_2D).argmax(1) == 1
+        else:
+            return centre_2D[0], centre_2D[1]
+        return middle_D - 1e-3 * direction_D, middle_D + 1e-3 * direction_D
+
+    @torch.no_grad()
+    def reorder(self, order_K: Tensor) -> None:
+        """Renumber the codes: code k becomes what order_K[k] was; (K,) int64, a permutation."""
+        for buffer in (self.codebook, self.count_K, self.sum_KD, self.idle_K):
+            buffer.copy_(buffer[order_K.to(buffer.device)].clone())
+
     def _clusters(self, short_MD: Tensor, iterations: int) -> tuple[Tensor, Tensor, float]:
         """Run k-means on (M, dim) latents: centres (K, dim), their shares (K,), and the mean squared distance."""
         K, M = self.config.codes, len(short_MD)

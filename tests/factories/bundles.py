@@ -24,12 +24,18 @@ def make_nano_bundle(path: Path, seed: int = 0) -> Path:
 
 
 def make_motion_bundle(path: Path, seed: int = 0, usual_norm: float = 1.0) -> Path:
-    """An untrained bundle that reads motion, small and labelling alone; `usual_norm` is what its training had."""
+    """An untrained bundle that reads motion: small, labels alone, two levels of codes.
+
+    `usual_norm` is the median length of the latents of the training that it did not have.
+    """
     torch.manual_seed(seed)
-    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=6, metric="euclidean"), width=8, maps=2)
+    quantizer = QuantizerConfig(codes=4, dim=6, metric="euclidean")
+    lam = MotionActionConfig(quantizer=quantizer, width=8, maps=2, fine_codes=12)
     config = preset("nano").model_copy(update={"name": "motion", "lam": lam, "simulates": False})
     genie = Genie(config)
-    genie.lam.quantizer.radius.fill_(usual_norm / 4)
+    for level in (genie.lam.quantizer, genie.lam.fine_quantizer):
+        assert level is not None
+        level.radius.fill_(usual_norm / 4)
     save_bundle(path, genie, "# motion\n\nUntrained: random weights, for tests.\n")
     return path
 

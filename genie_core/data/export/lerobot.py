@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.export.provenance import LabelledSet
-from genie_core.data.export.source import DECODED_FEATURE, REASON_FEATURE
+from genie_core.data.export.source import DECODED_FEATURE, FINE_FEATURE, REASON_FEATURE, WIDE_FEATURE
 from genie_core.data.formats.lerobot.writer import PROVENANCE, Column
 from genie_core.data.labelled.labels import Labels
 
@@ -22,6 +22,8 @@ def label_columns(provenance: LabelledSet) -> dict[str, Column]:
         "latent_action.confidence": Column("float32", 1),
         "latent_action.valid": Column("bool", 1),
         **({REASON_FEATURE: Column("int64", 1)} if provenance.leaves_out else {}),
+        **({} if provenance.model.fine_codebook is None else {FINE_FEATURE: Column("int64", 1, ("code",))}),
+        **({} if provenance.feature_dim is None else {WIDE_FEATURE: Column("float32", provenance.feature_dim)}),
         **({} if decoded is None else {DECODED_FEATURE: Column("float32", len(decoded), decoded)}),
     }
 
@@ -41,6 +43,10 @@ def label_values(labels: Labels, *, leaves_out: bool) -> dict[str, NDArray[Any]]
         values[REASON_FEATURE] = np.zeros(len(labels), np.uint8) if labels.reason is None else labels.reason
     if labels.action is not None:
         values[DECODED_FEATURE] = labels.action
+    if labels.fine_code is not None:
+        values[FINE_FEATURE] = labels.fine_code
+    if labels.feature is not None:
+        values[WIDE_FEATURE] = labels.feature
     return values
 
 
@@ -52,6 +58,7 @@ def labels_summary(provenance: LabelledSet) -> dict[str, Any]:
         "bundle_name": model.bundle_name,
         "model_fps": model.model_fps,
         "codes": len(model.codebook),
+        **({} if model.fine_codebook is None else {"fine_codes": len(model.fine_codebook)}),
         "created": provenance.created,
         "tool_version": provenance.tool_version,
         "provenance": PROVENANCE,

@@ -27,6 +27,9 @@ METADATA_KEY = b"genie"
 DECODED = "decoded_action"
 """Column of the actions decoded by an alignment."""
 
+FINE, FEATURE = "fine_code", "feature"
+"""The columns of the second level's codes and of features."""
+
 _MAGIC = b"PAR1"
 
 
@@ -81,6 +84,8 @@ class ParquetLabelWriter:
             "valid": labels.valid,
             "reason": np.zeros(count, np.uint8) if labels.reason is None else labels.reason,
             DECODED: labels.action,
+            FINE: labels.fine_code,
+            FEATURE: labels.feature,
             "action": action,
             "observation.state": state,
         }
@@ -132,7 +137,9 @@ class ParquetLabels:
         decoded = None if self.provenance.action_names is None else self._column(name, DECODED)
         excluded = {episode.name: episode.attrs.excluded for episode in self.provenance.episodes}
         reason = None if excluded[name] is None else self._column(name, "reason")
-        return Labels(0, *columns, action=decoded, reason=reason)
+        fine = None if self.provenance.model.fine_codebook is None else self._column(name, FINE)
+        feature = None if self.provenance.feature_dim is None else self._column(name, FEATURE)
+        return Labels(0, *columns, action=decoded, reason=reason, fine_code=fine, feature=feature)
 
     def array(self, name: str, key: str) -> NDArray[Any] | None:
         """Read a column of an episode, (T,) or (T, D); None where the column is missing or null for this episode."""
@@ -211,6 +218,11 @@ def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
     if action_names is not None:
         numbers = pa.list_(pa.field("item", pa.float32(), nullable=False), len(action_names))
         fields.append(pa.field(DECODED, numbers, nullable=False))
+    if provenance.model.fine_codebook is not None:
+        fields.append(pa.field(FINE, pa.uint16(), nullable=False))
+    if provenance.feature_dim is not None:
+        wide = pa.list_(pa.field("item", pa.float32(), nullable=False), provenance.feature_dim)
+        fields.append(pa.field(FEATURE, wide, nullable=False))
     for key, column in (("action", robot.action), ("observation.state", robot.state)):
         if column is not None:
             dtype, width = column

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from genie_core import __version__
@@ -60,6 +61,11 @@ class LabelledSet:
     masks: Mapping[str, tuple[str, ...]]
 
     @cached_property
+    def feature_dim(self) -> int | None:
+        """Size of the features, the same of all labels; None if there are none."""
+        return next((e.attrs.feature_dim for e in self.episodes if e.attrs.feature_dim is not None), None)
+
+    @cached_property
     def action_names(self) -> tuple[str, ...] | None:
         """Names of the components of decoded actions, the same for all episodes; None if none were decoded."""
         decoded = (episode.attrs.aligned_by for episode in self.episodes)
@@ -88,6 +94,11 @@ def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any
             **model.computation.said(),
             "codebook_sha256": model.codebook_sha256,
             "codebook": model.codebook.tolist(),
+            **(
+                {}
+                if model.fine_codebook is None
+                else {"fine_codebook_sha256": model.fine_codebook_sha256, "fine_codebook": model.fine_codebook.tolist()}
+            ),
         },
         "labels": shared,
         "episodes": [
@@ -129,13 +140,16 @@ def read_provenance(document: bytes, where: str) -> LabelledSet:
 
 def _parse(content: dict[str, Any], where: str) -> LabelledSet:
     described = content["model"]
-    codebook = np.array(described["codebook"], np.float32).reshape(len(described["codebook"]), -1)
+    codebook, fine = _codebook(described, "codebook"), None
+    if "fine_codebook" in described:
+        fine = _codebook(described, "fine_codebook")
     named = {key: described[key] for key in ("bundle_id", "bundle_name", "model_fps")}
-    model = LabelModel(**named, codebook=codebook, computation=Computation.model_validate(described))
-    if model.codebook_sha256 != described["codebook_sha256"]:
-        raise DatasetError(
-            f"{where}: codebook: got SHA-256 {model.codebook_sha256}, expected {described['codebook_sha256']}"
-        )
+    computation = Computation.model_validate(described)
+    model = LabelModel(**named, codebook=codebook, computation=computation, fine_codebook=fine)
+    found = (model.codebook_sha256, model.fine_codebook_sha256)
+    wanted = (described["codebook_sha256"], described.get("fine_codebook_sha256"))
+    if found != wanted:
+        raise DatasetError(f"{where}: codebook: got SHA-256 {found}, expected {wanted}")
     return LabelledSet(
         model=model,
         created=str(content["created"]),
@@ -150,6 +164,10 @@ def _parse(content: dict[str, Any], where: str) -> LabelledSet:
         ),
         masks={str(key): tuple(map(str, names)) for key, names in content["masks"].items()},
     )
+
+
+def _codebook(described: Mapping[str, Any], key: str) -> NDArray[np.float32]:
+    return np.array(described[key], np.float32).reshape(len(described[key]), -1)
 
 
 def _shared(described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -39,6 +39,12 @@ def step_columns(provenance: LabelledSet, action: int | None, state: int | None)
         "latent_action/confidence": StepColumn("float32"),
         "latent_action/valid": StepColumn("bool"),
         **({"latent_action/reason": StepColumn("int64")} if provenance.leaves_out else {}),
+        **({} if provenance.model.fine_codebook is None else {"latent_action/fine_code": StepColumn("int64")}),
+        **(
+            {}
+            if provenance.feature_dim is None
+            else {"latent_action/feature": StepColumn("float32", (provenance.feature_dim,))}
+        ),
         **({} if decoded is None else {"latent_action/action": StepColumn("float32", (len(decoded),))}),
     }
 
@@ -56,6 +62,8 @@ def step_values(
         "latent_action/valid": labels.valid,
         "latent_action/reason": np.zeros(len(labels), np.uint8) if labels.reason is None else labels.reason,
         "latent_action/action": labels.action,
+        "latent_action/fine_code": labels.fine_code,
+        "latent_action/feature": labels.feature,
     }
     return {key: np.asarray(values[key], column.dtype) for key, column in columns.items()}
 

@@ -33,6 +33,9 @@ DECODED_FEATURE = "latent_action.action"
 REASON_FEATURE = "latent_action.reason"
 """The LeRobot feature that says why transitions were left out, where any were."""
 
+FINE_FEATURE, WIDE_FEATURE = "latent_action.fine", "latent_action.feature"
+"""Those of the second level's codes and of the wide vectors that latents are made of."""
+
 _OWN_FRAMES = frozenset({"link", "copy", "in_place"})
 """Frames modes in which a labelled file has the source's frames at full size."""
 
@@ -294,6 +297,9 @@ class LeRobotStore:
         decoded = None if self.provenance.action_names is None else self._feature(name, DECODED_FEATURE)
         excluded = {episode.name: episode.attrs.excluded for episode in self.provenance.episodes}
         reason = None if excluded[name] is None else self._feature(name, REASON_FEATURE).ravel().astype(np.uint8)
+        made = self.provenance
+        fine = None if made.model.fine_codebook is None else self._feature(name, FINE_FEATURE).ravel()
+        wide = None if made.feature_dim is None else self._feature(name, WIDE_FEATURE)
         return Labels(
             0,
             code.astype(np.uint16),
@@ -302,6 +308,8 @@ class LeRobotStore:
             valid.astype(np.bool_),
             action=None if decoded is None else decoded.reshape(len(code), -1).astype(np.float32),
             reason=reason,
+            fine_code=None if fine is None else fine.astype(np.uint16),
+            feature=None if wide is None else wide.reshape(len(code), -1).astype(np.float32),
         )
 
     def episode(self, name: str) -> Episode:
@@ -365,4 +373,13 @@ def _open_lerobot(path: Path) -> LeRobotStore:
     return LeRobotStore(provenance, dict(zip(names, dataset.episodes, strict=True)), robot_actions)
 
 
-__all__ = ["DECODED_FEATURE", "REASON_FEATURE", "ExportSource", "LabelStore", "Robot", "open_export_source"]
+__all__ = [
+    "DECODED_FEATURE",
+    "FINE_FEATURE",
+    "REASON_FEATURE",
+    "WIDE_FEATURE",
+    "ExportSource",
+    "LabelStore",
+    "Robot",
+    "open_export_source",
+]

@@ -68,6 +68,8 @@ def without(labels: Labels, reasons: NDArray[np.uint8]) -> Labels:
         valid=labels.valid & kept,
         action=None if labels.action is None else np.where(kept[:, None], labels.action, 0).astype(np.float32),
         reason=reasons,
+        fine_code=None if labels.fine_code is None else np.where(kept, labels.fine_code, 0).astype(np.uint16),
+        feature=None if labels.feature is None else np.where(kept[:, None], labels.feature, 0).astype(np.float32),
     )
 
 

@@ -38,6 +38,7 @@ class Manifest(BaseModel):
         codebook_sha256: hash of the codebook's values.
         model_fps: frames a second at which the model was trained.
         step: transition length in frames given by the user; None: from each episode's frame rate.
+        feature_dim: size of the features beside the labels; None: there are none.
         auto_steps: frame rates and the transition lengths that were found for them; None: none were looked for.
         fps: frames a second given by the user; None: from the files.
         density: which frames are labelled.
@@ -75,6 +76,7 @@ class Manifest(BaseModel):
     precision: Precision = "float32"
     transport: Literal["jpeg"] | None = None
     alignment_id: str | None = None
+    feature_dim: int | None = None
     auto_steps: tuple[tuple[float | None, int], ...] | None = None
     frozen: Literal["kept"] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class Labels:
         action: (T, A) float32, the robot's action over each transition; None unless an alignment has decoded it.
         reason: (T,) uint8, why a transition that there is got no label; 0: it did, or there is none. None: none was
             left out. See `genie_core.data.labelled.exclusion`.
+        fine_code: (T,) uint16, index into the codebook of the second level; None of a model that has none.
+        feature: (T, F) float32, the wide vector that each latent is made of; None unless it was asked for.
 
     """
 
@@ -41,6 +43,8 @@ class Labels:
     valid: NDArray[np.bool_]
     action: NDArray[np.float32] | None = field(default=None, kw_only=True)
     reason: NDArray[np.uint8] | None = field(default=None, kw_only=True)
+    fine_code: NDArray[np.uint16] | None = field(default=None, kw_only=True)
+    feature: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.code)
@@ -50,37 +54,52 @@ class Labels:
                 f"labels disagree: code {self.code.shape}, latent {self.latent.shape}, "
                 f"confidence {self.confidence.shape}, valid {self.valid.shape}"
             )
-        if self.action is not None and (self.action.ndim, len(self.action)) != (2, n):
-            raise ValueError(f"labels disagree: code {self.code.shape}, action {self.action.shape}")
-        if self.reason is not None and self.reason.shape != (n,):
-            raise ValueError(f"labels disagree: code {self.code.shape}, reason {self.reason.shape}")
+        for name, ndim in _OPTIONAL.items():
+            array = getattr(self, name)
+            if array is not None and (array.ndim, len(array)) != (ndim, n):
+                raise ValueError(f"labels disagree: code {self.code.shape}, {name} {array.shape}")
 
     def __len__(self) -> int:
         return len(self.code)
 
     @staticmethod
-    def invalid(start: int, count: int, latent_dim: int) -> Labels:
-        """Return `count` labels for frames without a transition."""
+    def invalid(
+        start: int, count: int, latent_dim: int, *, fine: bool = False, feature_dim: int | None = None
+    ) -> Labels:
+        """Return `count` labels for frames without a transition, with fine codes and features as asked."""
         return Labels(
             start,
             np.zeros(count, np.uint16),
             np.zeros((count, latent_dim), np.float32),
             np.zeros(count, np.float32),
             np.zeros(count, np.bool_),
+            fine_code=np.zeros(count, np.uint16) if fine else None,
+            feature=None if feature_dim is None else np.zeros((count, feature_dim), np.float32),
+        )
+
+    def part(self, start: int, stop: int) -> Labels:
+        """Return the labels of rows start .. stop - 1, those of frames from `self.start` + `start` on."""
+        rows = slice(start, stop)
+        optional = {name: getattr(self, name) for name in _OPTIONAL}
+        return Labels(
+            self.start + start,
+            self.code[rows],
+            self.latent[rows],
+            self.confidence[rows],
+            self.valid[rows],
+            **{name: None if array is None else array[rows] for name, array in optional.items()},
         )
 
     @staticmethod
     def concatenate(parts: list[Labels]) -> Labels:
         """Join consecutive parts (at least one).
 
-        Raises ValueError if one does not start where the previous one ends, or only some have actions.
+        Raises ValueError if one does not start where the previous one ends, or only some have actions, fine codes or
+        features.
         """
         for before, after in pairwise(parts):
             if after.start != before.start + len(before):
                 raise ValueError(f"labels start at {after.start}, expected {before.start + len(before)}")
-        actions = [p.action for p in parts if p.action is not None]
-        if actions and len(actions) != len(parts):
-            raise ValueError(f"{len(actions)} of {len(parts)} parts have actions, expected all or none")
         reasons = [np.zeros(len(p), np.uint8) if p.reason is None else p.reason for p in parts]
         return Labels(
             parts[0].start,
@@ -88,9 +107,20 @@ class Labels:
             np.concatenate([p.latent for p in parts]),
             np.concatenate([p.confidence for p in parts]),
             np.concatenate([p.valid for p in parts]),
-            action=np.concatenate(actions) if actions else None,
             reason=np.concatenate(reasons) if any(p.reason is not None for p in parts) else None,
+            **{name: _joined(name, parts) for name in _OPTIONAL if name != "reason"},
         )
+
+
+_OPTIONAL = {"action": 2, "reason": 1, "fine_code": 1, "feature": 2}
+"""Arrays that not all labels have, and their dimensions."""
+
+
+def _joined(name: str, parts: list[Labels]) -> Any:
+    arrays = [array for array in (getattr(p, name) for p in parts) if array is not None]
+    if arrays and len(arrays) != len(parts):
+        raise ValueError(f"{len(arrays)} of {len(parts)} parts have {name}, expected all or none")
+    return np.concatenate(arrays) if arrays else None
 
 
 def check_code(code: int, num_codes: int, field: str) -> None:

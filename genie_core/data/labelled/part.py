@@ -25,11 +25,13 @@ class EpisodePart:
         model: LabelModel,
         alignment: LabelAlignment | None,
         *,
+        feature_dim: int | None = None,
         keep_frames: bool,
     ) -> None:
         """Write frames to ``obs/<camera>`` of `output` if `keep_frames`; otherwise none are accepted.
 
-        Labels must have actions if there is an `alignment`, and none otherwise.
+        Labels must have actions if there is an `alignment`, and none otherwise; features so if there is a
+        `feature_dim`, and fine codes if the model has a second level.
         """
         self._output = output
         self._episode = episode
@@ -37,6 +39,7 @@ class EpisodePart:
         self._latent_dim = model.codebook.shape[1]
         self._computation = model.computation
         self._action_dim = None if alignment is None else len(alignment.action_names)
+        self._feature_dim = feature_dim
         self._keep_frames = keep_frames
         self._size: tuple[int, ...] | None = None
         self._kept = 0
@@ -64,7 +67,24 @@ class EpisodePart:
             raise DatasetError(
                 f"{self._episode.name}: got labels with {_actions(action_dim)}, expected {_actions(self._action_dim)}"
             )
+        self._check_wide(labels)
         self._labels.append(labels)
+
+    def _check_wide(self, labels: Labels) -> None:
+        """Raise DatasetError unless fine codes and features are those that were asked for."""
+        fine = self._model.fine_codebook
+        if (labels.fine_code is None) != (fine is None):
+            came = "no fine codes" if labels.fine_code is None else "fine codes"
+            raise DatasetError(f"{self._episode.name}: got labels with {came}, unlike the model")
+        if fine is not None and labels.fine_code is not None and labels.fine_code.max(initial=0) >= len(fine):
+            raise DatasetError(
+                f"{self._episode.name}: got fine codes up to {labels.fine_code.max()}, expected at most {len(fine) - 1}"
+            )
+        feature_dim = None if labels.feature is None else labels.feature.shape[1]
+        if feature_dim != self._feature_dim:
+            raise DatasetError(
+                f"{self._episode.name}: got labels with features of {feature_dim}, expected {self._feature_dim}"
+            )
 
     @property
     def computation(self) -> Computation:
@@ -116,7 +136,9 @@ class EpisodePart:
 
     def complete_labels(self) -> Labels:
         """Return the labels of the whole episode. Raises DatasetError if labels or frames are missing."""
-        labels = Labels.concatenate(self._labels) if self._labels else Labels.invalid(0, 0, self._latent_dim)
+        fine = self._model.fine_codebook is not None
+        nothing = Labels.invalid(0, 0, self._latent_dim, fine=fine, feature_dim=self._feature_dim)
+        labels = Labels.concatenate(self._labels or [nothing])
         wanted = self._episode.num_frames
         if len(labels) != wanted:
             raise DatasetError(

@@ -126,6 +126,7 @@ class LabelModel:
         model_fps: frame rate at which the model was trained, Hz.
         codebook: (codes, D) float32; ``codebook[code]`` is the quantized latent.
         computation: how its networks compute.
+        fine_codebook: (fine codes, D) float32, the same of the second level; None of a model without one.
 
     """
 
@@ -134,11 +135,17 @@ class LabelModel:
     model_fps: float
     codebook: NDArray[np.float32]
     computation: Computation = _UNKNOWN
+    fine_codebook: NDArray[np.float32] | None = None
 
     @property
     def codebook_sha256(self) -> str:
         """SHA-256 of the codebook as little-endian, row-major float32."""
-        return hashlib.sha256(np.ascontiguousarray(self.codebook, "<f4").tobytes()).hexdigest()
+        return _sha256(self.codebook)
+
+    @property
+    def fine_codebook_sha256(self) -> str | None:
+        """The same of the second level; None without one."""
+        return None if self.fine_codebook is None else _sha256(self.fine_codebook)
 
     def said(self) -> dict[str, Any]:
         """The model's fields in the provenance of labels and files, except for `computation`."""
@@ -191,6 +198,7 @@ class Provenance(_Attributes):
         excluded: how many transitions got no label for what their pictures or times show, by reason, a JSON object;
             None: all of them did.
         frozen: ``kept`` if transitions of frozen pictures were to be labelled all the same; None: they were not.
+        feature_dim: size F of the features beside the labels; None: there are none.
         created: when labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
         source: file that held the frames, as an absolute path or a URL.
@@ -221,6 +229,7 @@ class Provenance(_Attributes):
     action_names: str | None = None
     excluded: str | None = None
     frozen: Literal["kept"] | None = None
+    feature_dim: int | None = None
     created: str
     tool_version: str
     source: str
@@ -272,6 +281,7 @@ class Provenance(_Attributes):
 _OF_THE_LABELS = (
     "bundle_id",
     "alignment_id",
+    "feature_dim",
     "step",
     "density",
     "camera",
@@ -295,6 +305,7 @@ class FileProvenance(_Attributes):
         model_fps: frame rate at which the model was trained, Hz.
         computation: how the networks computed in the run that completed the file.
         codebook_sha256: SHA-256 of the codebook as little-endian, row-major float32.
+        fine_codebook_sha256: the same of the second level; None without one.
         frames: where the frames are.
         created: when labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
@@ -308,6 +319,7 @@ class FileProvenance(_Attributes):
     model_fps: float
     computation: Computation = Computation()
     codebook_sha256: str
+    fine_codebook_sha256: str | None = None
     frames: FramesMode
     created: str
     tool_version: str
@@ -328,15 +340,20 @@ class FileProvenance(_Attributes):
             **model.said(),
             computation=model.computation,
             codebook_sha256=model.codebook_sha256,
+            fine_codebook_sha256=model.fine_codebook_sha256,
             frames=frames,
             created=created,
             tool_version=tool_version,
             layout=layout,
         )
 
-    def model(self, codebook: NDArray[np.float32]) -> LabelModel:
-        """The model, given the codebook stored beside these attributes."""
-        return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation)
+    def model(self, codebook: NDArray[np.float32], fine_codebook: NDArray[np.float32] | None) -> LabelModel:
+        """The model, with the codebooks that lie beside these attributes."""
+        return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation, fine_codebook)
+
+
+def _sha256(codebook: NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(codebook, "<f4").tobytes()).hexdigest()
 
 
 def _names_in(text: str) -> tuple[str, ...]:

@@ -3,7 +3,10 @@
     <demo>/latent_actions/{code (T,), latent (T, D), confidence (T,), valid (T,)}    attributes: `Provenance`
     <demo>/latent_actions/action (T, A)                  if an alignment decoded the robot's actions
     <demo>/latent_actions/reason (T,)                    if transitions were left out
+    <demo>/latent_actions/fine_code (T,)                 of a model with a second level of codes
+    <demo>/latent_actions/feature (T, F)                 if features were asked for
     /latent_action_model/codebook (codes, D)                                        attributes: `FileProvenance`
+    /latent_action_model/fine_codebook (fine codes, D)   of a model with a second level
 
 The model's group is at the root because robomimic takes every key of ``data`` for a demo.
 """
@@ -39,6 +42,10 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
         group["action"] = labels.action.astype(np.float32, copy=False)
     if labels.reason is not None:
         group["reason"] = labels.reason.astype(np.uint8, copy=False)
+    if labels.fine_code is not None:
+        group["fine_code"] = labels.fine_code.astype(np.uint16, copy=False)
+    if labels.feature is not None:
+        group["feature"] = labels.feature.astype(np.float32, copy=False)
     if frames_sha256 is not None:
         group.attrs[FRAMES_CHECKSUM] = frames_sha256
     seal(group)
@@ -50,9 +57,14 @@ def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
     group = demo[LABEL_GROUP]
     try:
         arrays = (read_array(group[key]) for key in ("code", "latent", "confidence", "valid"))
-        action = None if attrs.alignment_id is None else read_array(group["action"])
-        reason = None if attrs.excluded is None else read_array(group["reason"])
-        labels = Labels(0, *arrays, action=action, reason=reason)
+        labels = Labels(
+            0,
+            *arrays,
+            action=None if attrs.alignment_id is None else read_array(group["action"]),
+            reason=None if attrs.excluded is None else read_array(group["reason"]),
+            fine_code=read_array(group["fine_code"]) if "fine_code" in group else None,
+            feature=None if attrs.feature_dim is None else read_array(group["feature"]),
+        )
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{group.file.filename}: {group.name}: not the labels that Genie writes: {error}") from error
     return labels, attrs
@@ -79,6 +91,8 @@ def write_model(file: h5py.File, model: LabelModel, attrs: FileProvenance) -> No
     group = file.create_group(MODEL_GROUP)
     attrs.write(group)
     group["codebook"] = model.codebook.astype(np.float32, copy=False)
+    if model.fine_codebook is not None:
+        group["fine_codebook"] = model.fine_codebook.astype(np.float32, copy=False)
 
 
 def read_model(file: h5py.File) -> tuple[LabelModel, FileProvenance]:
@@ -87,7 +101,8 @@ def read_model(file: h5py.File) -> tuple[LabelModel, FileProvenance]:
     if not isinstance(group, h5py.Group) or "codebook" not in group:
         raise DatasetError(f"{file.filename}: carries no latent actions, expected a file labelled by Genie")
     attrs = FileProvenance.read(group)
-    return attrs.model(read_array(group["codebook"])), attrs
+    fine = read_array(group["fine_codebook"]) if "fine_codebook" in group else None
+    return attrs.model(read_array(group["codebook"]), fine), attrs
 
 
 __all__ = [

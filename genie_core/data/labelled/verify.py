@@ -131,6 +131,10 @@ def _check_model(labelled: LabelledFile, find_bundle: Callable[[str], str | None
                 mend=_RELABEL,
             )
         )
+    if labelled.model.fine_codebook_sha256 != attrs.fine_codebook_sha256:
+        found.problems.append(
+            Finding(where=where, problem="the codebook of fine codes is not what was written", mend=_RELABEL)
+        )
     found.bundle = find_bundle(attrs.bundle_id)
     if found.bundle is None:
         found.notes.append(f"bundle {attrs.bundle_name} {attrs.bundle_id[:12]} is not at hand, so it was not compared")
@@ -180,6 +184,11 @@ def _misfits(labelled: LabelledFile, labels: Labels, attrs: Provenance) -> Itera
             f"labels: got latents of {labels.latent.shape[1]} numbers and codes up to {labels.code.max(initial=0)}, "
             f"expected {dim} and codes below {codes}, as in the codebook"
         )
+    fine = labelled.model.fine_codebook
+    if (fine is None) != (labels.fine_code is None):
+        yield "has fine codes and no codebook of them, or the other way round"
+    elif fine is not None and labels.fine_code is not None and labels.fine_code.max(initial=0) >= len(fine):
+        yield f"has fine codes up to {labels.fine_code.max()}, their codebook has {len(fine)}"
     if labels.valid[max(0, len(labels) - attrs.step) :].any():
         yield f"labels: got valid ones in the last {attrs.step} frames, expected none: no transition starts there"
 

@@ -73,6 +73,7 @@ class LabelWriter:
         transport: Transport = "raw",
         alignment: LabelAlignment | None = None,
         keep_frozen: bool = False,
+        feature_dim: int | None = None,
         existing: Existing = "refuse",
         created: datetime | None = None,
     ) -> None:
@@ -89,6 +90,7 @@ class LabelWriter:
             transport: how frames are sent to the model.
             alignment: alignment that decodes the robot's actions; None: none.
             keep_frozen: whether transitions of frozen pictures are labelled too; recorded with the labels.
+            feature_dim: size of the features that come with the labels; None: none come.
             existing: what to do if the output already exists (in place: carries labels).
             created: creation time to record; None: now.
 
@@ -105,6 +107,7 @@ class LabelWriter:
         self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
         self._alignment = alignment
         self._frozen: Literal["kept"] | None = "kept" if keep_frozen else None
+        self._feature_dim = feature_dim
         self._existing: Existing = existing
         self._may_exist = False
         self.is_complete = False
@@ -168,7 +171,9 @@ class LabelWriter:
         path = self._journal.part(episode.name)
         with write_hdf5(path) as atomic:
             keep_frames = self._frames == "model"
-            part = EpisodePart(atomic, episode, self._model, self._alignment, keep_frames=keep_frames)
+            part = EpisodePart(
+                atomic, episode, self._model, self._alignment, feature_dim=self._feature_dim, keep_frames=keep_frames
+            )
             yield part
             labels = part.complete_labels()
             if isinstance(episode.source, Path):  # sources behind URLs are checked at the end only
@@ -343,6 +348,7 @@ class LabelWriter:
             transport=self._transport,
             alignment_id=self._alignment and self._alignment.alignment_id,
             frozen=self._frozen,
+            feature_dim=self._feature_dim,
             source=str(absolute(self._dataset.path)),
         )
 
@@ -364,6 +370,7 @@ class LabelWriter:
             density=self._density,
             transport=self._transport,
             **({} if self._alignment is None else self._alignment.said()),
+            feature_dim=self._feature_dim,
             camera=episode.camera,
             fps=episode.fps,
             colour=None if episode.convention.colour == "rgb" else episode.convention.colour,

@@ -26,31 +26,31 @@ from genie_api.v1 import frames_pb2 as genie__api_dot_v1_dot_frames__pb2
 from genie_api.v1 import models_pb2 as genie__api_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgenie_api/v1/labelling.proto\x12\x0cgenie_api.v1\x1a\x19genie_api/v1/frames.proto\x1a\x19genie_api/v1/models.proto\"x\n\x0cLabelOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0b\n\x03\x66ps\x18\x02 \x01(\x01\x12\x0c\n\x04step\x18\x03 \x01(\r\x12+\n\x07\x64\x65nsity\x18\x04 \x01(\x0e\x32\x1a.genie_api.v1.LabelDensity\x12\x11\n\talignment\x18\x05 \x01(\t\"\xa8\x02\n\x0fLabelProvenance\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\x11\n\tmodel_fps\x18\x03 \x01(\x01\x12\x0c\n\x04step\x18\x04 \x01(\r\x12\x15\n\reffective_fps\x18\x05 \x01(\x01\x12\x12\n\nlatent_dim\x18\x06 \x01(\r\x12\x11\n\tnum_codes\x18\x07 \x01(\r\x12+\n\x07\x64\x65nsity\x18\x08 \x01(\x0e\x32\x1a.genie_api.v1.LabelDensity\x12\x11\n\tprecision\x18\t \x01(\t\x12*\n\talignment\x18\n \x01(\x0b\x32\x17.genie_api.v1.Alignment\x12\x11\n\tprocessor\x18\x0b \x01(\t\x12\x15\n\rtorch_version\x18\x0c \x01(\t\"n\n\x06Labels\x12\x13\n\x0bstart_index\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x03(\r\x12\x0e\n\x06latent\x18\x03 \x01(\x0c\x12\x12\n\nconfidence\x18\x04 \x03(\x02\x12\r\n\x05valid\x18\x05 \x03(\x08\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\x0c\"s\n\x13LabelEpisodeRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.genie_api.v1.LabelOptionsH\x00\x12&\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.FramesH\x00\x42\x06\n\x04part\"\xa6\x01\n\x14LabelEpisodeResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.LabelProvenanceH\x00\x12&\n\x06labels\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.LabelsH\x00\x12-\n\x07summary\x18\x03 \x01(\x0b\x32\x1a.genie_api.v1.LabelSummaryH\x00\x42\x06\n\x04part\"Y\n\x0cLabelSummary\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x04\x12\x13\n\x0btransitions\x18\x02 \x01(\x04\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\"e\n\x10LabelClipRequest\x12+\n\x07options\x18\x01 \x01(\x0b\x32\x1a.genie_api.v1.LabelOptions\x12$\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\"\x92\x01\n\x11LabelClipResponse\x12\x31\n\nprovenance\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.LabelProvenance\x12$\n\x06labels\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Labels\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing*a\n\x0cLabelDensity\x12\x1d\n\x19LABEL_DENSITY_UNSPECIFIED\x10\x00\x12\x17\n\x13LABEL_DENSITY_DENSE\x10\x01\x12\x19\n\x15LABEL_DENSITY_STRIDED\x10\x02\x32\xbb\x01\n\x10LabellingService\x12Y\n\x0cLabelEpisode\x12!.genie_api.v1.LabelEpisodeRequest\x1a\".genie_api.v1.LabelEpisodeResponse(\x01\x30\x01\x12L\n\tLabelClip\x12\x1e.genie_api.v1.LabelClipRequest\x1a\x1f.genie_api.v1.LabelClipResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgenie_api/v1/labelling.proto\x12\x0cgenie_api.v1\x1a\x19genie_api/v1/frames.proto\x1a\x19genie_api/v1/models.proto\"\x89\x01\n\x0cLabelOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0b\n\x03\x66ps\x18\x02 \x01(\x01\x12\x0c\n\x04step\x18\x03 \x01(\r\x12+\n\x07\x64\x65nsity\x18\x04 \x01(\x0e\x32\x1a.genie_api.v1.LabelDensity\x12\x11\n\talignment\x18\x05 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x06 \x01(\x08\"\xd5\x02\n\x0fLabelProvenance\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\x11\n\tmodel_fps\x18\x03 \x01(\x01\x12\x0c\n\x04step\x18\x04 \x01(\r\x12\x15\n\reffective_fps\x18\x05 \x01(\x01\x12\x12\n\nlatent_dim\x18\x06 \x01(\r\x12\x11\n\tnum_codes\x18\x07 \x01(\r\x12+\n\x07\x64\x65nsity\x18\x08 \x01(\x0e\x32\x1a.genie_api.v1.LabelDensity\x12\x11\n\tprecision\x18\t \x01(\t\x12*\n\talignment\x18\n \x01(\x0b\x32\x17.genie_api.v1.Alignment\x12\x11\n\tprocessor\x18\x0b \x01(\t\x12\x15\n\rtorch_version\x18\x0c \x01(\t\x12\x16\n\x0enum_fine_codes\x18\r \x01(\r\x12\x13\n\x0b\x66\x65\x61ture_dim\x18\x0e \x01(\r\"\x92\x01\n\x06Labels\x12\x13\n\x0bstart_index\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x03(\r\x12\x0e\n\x06latent\x18\x03 \x01(\x0c\x12\x12\n\nconfidence\x18\x04 \x03(\x02\x12\r\n\x05valid\x18\x05 \x03(\x08\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\x0c\x12\x11\n\tfine_code\x18\x07 \x03(\r\x12\x0f\n\x07\x66\x65\x61ture\x18\x08 \x01(\x0c\"s\n\x13LabelEpisodeRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.genie_api.v1.LabelOptionsH\x00\x12&\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.FramesH\x00\x42\x06\n\x04part\"\xa6\x01\n\x14LabelEpisodeResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.LabelProvenanceH\x00\x12&\n\x06labels\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.LabelsH\x00\x12-\n\x07summary\x18\x03 \x01(\x0b\x32\x1a.genie_api.v1.LabelSummaryH\x00\x42\x06\n\x04part\"Y\n\x0cLabelSummary\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x04\x12\x13\n\x0btransitions\x18\x02 \x01(\x04\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\"e\n\x10LabelClipRequest\x12+\n\x07options\x18\x01 \x01(\x0b\x32\x1a.genie_api.v1.LabelOptions\x12$\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\"\x92\x01\n\x11LabelClipResponse\x12\x31\n\nprovenance\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.LabelProvenance\x12$\n\x06labels\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Labels\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing*a\n\x0cLabelDensity\x12\x1d\n\x19LABEL_DENSITY_UNSPECIFIED\x10\x00\x12\x17\n\x13LABEL_DENSITY_DENSE\x10\x01\x12\x19\n\x15LABEL_DENSITY_STRIDED\x10\x02\x32\xbb\x01\n\x10LabellingService\x12Y\n\x0cLabelEpisode\x12!.genie_api.v1.LabelEpisodeRequest\x1a\".genie_api.v1.LabelEpisodeResponse(\x01\x30\x01\x12L\n\tLabelClip\x12\x1e.genie_api.v1.LabelClipRequest\x1a\x1f.genie_api.v1.LabelClipResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'genie_api.v1.labelling_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LABELDENSITY']._serialized_start=1262
-  _globals['_LABELDENSITY']._serialized_end=1359
-  _globals['_LABELOPTIONS']._serialized_start=100
-  _globals['_LABELOPTIONS']._serialized_end=220
-  _globals['_LABELPROVENANCE']._serialized_start=223
-  _globals['_LABELPROVENANCE']._serialized_end=519
-  _globals['_LABELS']._serialized_start=521
-  _globals['_LABELS']._serialized_end=631
-  _globals['_LABELEPISODEREQUEST']._serialized_start=633
-  _globals['_LABELEPISODEREQUEST']._serialized_end=748
-  _globals['_LABELEPISODERESPONSE']._serialized_start=751
-  _globals['_LABELEPISODERESPONSE']._serialized_end=917
-  _globals['_LABELSUMMARY']._serialized_start=919
-  _globals['_LABELSUMMARY']._serialized_end=1008
-  _globals['_LABELCLIPREQUEST']._serialized_start=1010
-  _globals['_LABELCLIPREQUEST']._serialized_end=1111
-  _globals['_LABELCLIPRESPONSE']._serialized_start=1114
-  _globals['_LABELCLIPRESPONSE']._serialized_end=1260
-  _globals['_LABELLINGSERVICE']._serialized_start=1362
-  _globals['_LABELLINGSERVICE']._serialized_end=1549
+  _globals['_LABELDENSITY']._serialized_start=1362
+  _globals['_LABELDENSITY']._serialized_end=1459
+  _globals['_LABELOPTIONS']._serialized_start=101
+  _globals['_LABELOPTIONS']._serialized_end=238
+  _globals['_LABELPROVENANCE']._serialized_start=241
+  _globals['_LABELPROVENANCE']._serialized_end=582
+  _globals['_LABELS']._serialized_start=585
+  _globals['_LABELS']._serialized_end=731
+  _globals['_LABELEPISODEREQUEST']._serialized_start=733
+  _globals['_LABELEPISODEREQUEST']._serialized_end=848
+  _globals['_LABELEPISODERESPONSE']._serialized_start=851
+  _globals['_LABELEPISODERESPONSE']._serialized_end=1017
+  _globals['_LABELSUMMARY']._serialized_start=1019
+  _globals['_LABELSUMMARY']._serialized_end=1108
+  _globals['_LABELCLIPREQUEST']._serialized_start=1110
+  _globals['_LABELCLIPREQUEST']._serialized_end=1211
+  _globals['_LABELCLIPRESPONSE']._serialized_start=1214
+  _globals['_LABELCLIPRESPONSE']._serialized_end=1360
+  _globals['_LABELLINGSERVICE']._serialized_start=1462
+  _globals['_LABELLINGSERVICE']._serialized_end=1649
 # @@protoc_insertion_point(module_scope)

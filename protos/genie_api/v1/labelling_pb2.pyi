@@ -56,6 +56,7 @@ class LabelOptions(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     DENSITY_FIELD_NUMBER: _builtins.int
     ALIGNMENT_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`; empty for the server's default model."""
     fps: _builtins.float
@@ -68,6 +69,8 @@ class LabelOptions(_message.Message):
     """Transitions to label."""
     alignment: _builtins.str
     """Name of one of the model's alignments, which decodes the labels into robot actions. Empty: none."""
+    feature: _builtins.bool
+    """Whether to return `Labels.feature` too; refused if the model gives none (`Model.feature_dim`)."""
     def __init__(
         self,
         *,
@@ -76,10 +79,11 @@ class LabelOptions(_message.Message):
         step: _builtins.int = ...,
         density: Global___LabelDensity.ValueType = ...,
         alignment: _builtins.str = ...,
+        feature: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "density", b"density", "fps", b"fps", "model", b"model", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "density", b"density", "feature", b"feature", "fps", b"fps", "model", b"model", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -103,6 +107,8 @@ class LabelProvenance(_message.Message):
     ALIGNMENT_FIELD_NUMBER: _builtins.int
     PROCESSOR_FIELD_NUMBER: _builtins.int
     TORCH_VERSION_FIELD_NUMBER: _builtins.int
+    NUM_FINE_CODES_FIELD_NUMBER: _builtins.int
+    FEATURE_DIM_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`."""
     bundle_id: _builtins.str
@@ -125,6 +131,10 @@ class LabelProvenance(_message.Message):
     """Name of the GPU, or of the CPU with the vector instructions in use; empty if the server does not report it."""
     torch_version: _builtins.str
     """Version of PyTorch on the server; empty if the server does not report it."""
+    num_fine_codes: _builtins.int
+    """Number of fine codes; 0 if the model has no second level."""
+    feature_dim: _builtins.int
+    """Size F of a feature; 0 if none was requested."""
     @_builtins.property
     def alignment(self) -> _models_pb2.Alignment:
         """Alignment that decoded `Labels.action`; unset if none was requested."""
@@ -144,10 +154,12 @@ class LabelProvenance(_message.Message):
         alignment: _models_pb2.Alignment | None = ...,
         processor: _builtins.str = ...,
         torch_version: _builtins.str = ...,
+        num_fine_codes: _builtins.int = ...,
+        feature_dim: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "precision", b"precision", "processor", b"processor", "step", b"step", "torch_version", b"torch_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "bundle_id", b"bundle_id", "density", b"density", "effective_fps", b"effective_fps", "feature_dim", b"feature_dim", "latent_dim", b"latent_dim", "model", b"model", "model_fps", b"model_fps", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "precision", b"precision", "processor", b"processor", "step", b"step", "torch_version", b"torch_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,6 +177,8 @@ class Labels(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     VALID_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
+    FINE_CODE_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
     """Index in the episode of the first labelled frame."""
     latent: _builtins.bytes
@@ -174,6 +188,10 @@ class Labels(_message.Message):
     action: _builtins.bytes
     """n * A float32, little-endian, row-major (n, A): the robot's action over each transition, in the units of the data
     that the alignment was fitted on; zeros where not valid. Empty if no alignment was requested.
+    """
+    feature: _builtins.bytes
+    """n * feature_dim float32, little-endian, row-major (n, feature_dim): the wide vector that each latent is made of;
+    zeros where not valid. Empty if none was requested.
     """
     @_builtins.property
     def code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -187,6 +205,10 @@ class Labels(_message.Message):
     def valid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
         """n flags: false where no labelled transition starts (the last k frames; with STRIDED also those in between)."""
 
+    @_builtins.property
+    def fine_code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """n fine codes, 0 to num_fine_codes - 1; 0 where not valid. Empty if the model has no second level."""
+
     def __init__(
         self,
         *,
@@ -196,10 +218,12 @@ class Labels(_message.Message):
         confidence: _abc.Iterable[_builtins.float] | None = ...,
         valid: _abc.Iterable[_builtins.bool] | None = ...,
         action: _builtins.bytes = ...,
+        fine_code: _abc.Iterable[_builtins.int] | None = ...,
+        feature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "code", b"code", "confidence", b"confidence", "latent", b"latent", "start_index", b"start_index", "valid", b"valid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "code", b"code", "confidence", b"confidence", "feature", b"feature", "fine_code", b"fine_code", "latent", b"latent", "start_index", b"start_index", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

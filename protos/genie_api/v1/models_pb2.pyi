@@ -79,6 +79,9 @@ class Model(_message.Message):
     PROCESSOR_FIELD_NUMBER: _builtins.int
     TORCH_VERSION_FIELD_NUMBER: _builtins.int
     USUAL_LATENT_NORM_FIELD_NUMBER: _builtins.int
+    NUM_FINE_CODES_FIELD_NUMBER: _builtins.int
+    FINE_CODEBOOK_FIELD_NUMBER: _builtins.int
+    FEATURE_DIM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -119,6 +122,12 @@ class Model(_message.Message):
     """Version of PyTorch on the server; empty if the server does not report it."""
     usual_latent_norm: _builtins.float
     """Median length of the latents of the model's training; 0 if latents have unit length, whatever the motion."""
+    num_fine_codes: _builtins.int
+    """Number of fine codes, the second level; 0 if the model has none."""
+    fine_codebook: _builtins.bytes
+    """num_fine_codes * latent_dim float32, little-endian, row-major: the quantized latent of each fine code."""
+    feature_dim: _builtins.int
+    """Number F of components of the feature that latents are made of; 0 if the model gives none."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Colour of each code, 0xRRGGBB, the same in every view of this model."""
@@ -152,10 +161,13 @@ class Model(_message.Message):
         processor: _builtins.str = ...,
         torch_version: _builtins.str = ...,
         usual_latent_norm: _builtins.float = ...,
+        num_fine_codes: _builtins.int = ...,
+        fine_codebook: _builtins.bytes = ...,
+        feature_dim: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

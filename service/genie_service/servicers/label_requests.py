@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from genie_service.servicers.names import resource_name
 MAX_STEP = 1024
 """Longest transition in the contract, frames."""
 
+_MESSAGE_BYTES = 1024 * 1024
+
 _DENSITIES: dict[int, Density] = {
     labelling_pb2.LABEL_DENSITY_UNSPECIFIED: "dense",
     labelling_pb2.LABEL_DENSITY_DENSE: "dense",
@@ -33,11 +36,14 @@ _DENSITY_MESSAGES: dict[Density, labelling_pb2.LabelDensity.ValueType] = {
 
 @dataclass(frozen=True)
 class LabelRun:
-    """How to label an episode: transition length in frames, the resulting rate for the model, which transitions."""
+    """How to label an episode: transition length in frames, the resulting rate for the model, which transitions, and
+    whether with features.
+    """
 
     step: int
     effective_fps: float | None
     density: Density
+    feature: bool = False
 
     def first_pieces(self, frames: int | None = None) -> int:
         """Return the pieces of work in the first frames, or in all of an episode whose number of frames is known."""
@@ -58,7 +64,13 @@ def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: st
     if resolved.step > MAX_STEP:
         came = f"{options.fps:g} frames a second is {resolved.step} frames a step of this model"
         raise RequestError(f"{field}.fps", f"{came} ({model_fps:g} frames a second), expected at most {MAX_STEP}")
-    return LabelRun(resolved.step, resolved.effective_fps, _DENSITIES[options.density])
+    return LabelRun(resolved.step, resolved.effective_fps, _DENSITIES[options.density], options.feature)
+
+
+def check_feature(plan: LabelRun, model: LoadedModel, field: str) -> None:
+    """Raise RequestError if features are wanted of a model that gives none."""
+    if plan.feature and model.labeller.feature_dim is None:
+        raise RequestError(f"{field}.feature", f"model {model.name} gives none: it does not read motion")
 
 
 def _checked_fps(options: labelling_pb2.LabelOptions, field: str) -> float | None:
@@ -84,6 +96,8 @@ def provenance_message(
         num_codes=quantizer.codes,
         density=_DENSITY_MESSAGES[plan.density],
         **model.bundle.computation.said(),
+        num_fine_codes=model.bundle.config.lam.fine_codes,
+        feature_dim=(model.labeller.feature_dim or 0) if plan.feature else 0,
         alignment=None
         if aligned is None
         else alignment_message(aligned.name, aligned.alignment_id, aligned.alignment.info),
@@ -99,7 +113,17 @@ def labels_message(labels: Labels) -> labelling_pb2.Labels:
         confidence=labels.confidence.tolist(),
         valid=labels.valid.tolist(),
         action=b"" if labels.action is None else labels.action.astype("<f4", copy=False).tobytes(),
+        fine_code=[] if labels.fine_code is None else labels.fine_code.tolist(),
+        feature=b"" if labels.feature is None else labels.feature.astype("<f4", copy=False).tobytes(),
     )
+
+
+def label_messages(labels: Labels) -> Iterator[labelling_pb2.Labels]:
+    """Yield labels as messages of at most about `_MESSAGE_BYTES`: features are wide."""
+    widths = (array.shape[1] for array in (labels.latent, labels.action, labels.feature) if array is not None)
+    at_once = max(1, _MESSAGE_BYTES // (4 * sum(widths)))
+    for start in range(0, len(labels), at_once):
+        yield labels_message(labels.part(start, start + at_once))
 
 
 def count_transitions(labels: Labels) -> int:
@@ -110,7 +134,9 @@ def count_transitions(labels: Labels) -> int:
 __all__ = [
     "MAX_STEP",
     "LabelRun",
+    "check_feature",
     "count_transitions",
+    "label_messages",
     "labels_message",
     "plan_labels",
     "provenance_message",

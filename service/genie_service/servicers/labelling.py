@@ -27,7 +27,9 @@ from genie_service.registry import ModelRegistry
 from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.label_requests import (
     LabelRun,
+    check_feature,
     count_transitions,
+    label_messages,
     labels_message,
     plan_labels,
     provenance_message,
@@ -72,6 +74,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         """Label one clip."""
         async with self._registry.lease(model_name(request.options.model, "options.model")) as model:
             plan = plan_labels(request.options, model.bundle.config.fps, "options")
+            check_feature(plan, model, "options")
             aligned = await self._alignment(request.options, model, plan, "options")
             if request.frames.count < LEAST_FRAMES:
                 raise RequestError("frames.count", f"got {request.frames.count}, expected at least 2 frames in a clip")
@@ -81,7 +84,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             job = call.ending.enter_context(closing(self._engine.job(call.client)))
             work = {model.encode: plan.first_pieces(count)}
             job.announce(Announcement(work, remaining_s=call.remaining_s), refusable=True)
-            stream_bytes = labeller.stream_bytes(plan.step, plan.density, count)
+            stream_bytes = labeller.stream_bytes(plan.step, plan.density, count, feature=plan.feature)
             with call.waiting(self._max_wait_s) as may_s:
                 await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes, may_s)
             frames = await self._reading.read(request.frames, "frames", (labeller.height, labeller.width))
@@ -107,6 +110,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         options = await self._read_header(request_iterator)
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
             plan = plan_labels(options, model.bundle.config.fps, "header")
+            check_feature(plan, model, "header")
             aligned = await self._alignment(options, model, plan, "header")
             call, transitions = current_call(), 0
             job = call.ending.enter_context(closing(self._engine.job(call.client)))
@@ -117,8 +121,8 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             async with aclosing(self._label(chunks, episode)) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
-                    if len(labels):
-                        yield labelling_pb2.LabelEpisodeResponse(labels=labels_message(labels))
+                    for message in label_messages(labels):
+                        yield labelling_pb2.LabelEpisodeResponse(labels=message)
             summary = labelling_pb2.LabelSummary(frames=call.frames, transitions=transitions, timing=Clock(job).lap())
             yield labelling_pb2.LabelEpisodeResponse(summary=summary)
 
@@ -179,7 +183,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
                 raise _size_changed(size, came)
             size = came
             self._reading.check(request.frames, "frames")
-            await memory.room_to_work(labeller.stream_bytes(plan.step, plan.density))
+            await memory.room_to_work(labeller.stream_bytes(plan.step, plan.density, feature=plan.feature))
             held = memory.scratch(request.frames.count * labeller.frame_bytes)
             yield await self._reading.read(request.frames, "frames", (labeller.height, labeller.width)), held
 
@@ -199,7 +203,7 @@ class _Episode:
         self._model = model
         self._job = job
         self._run = partial(workers.run, current_call().client)
-        self._stream = model.labeller.stream(plan.step, plan.density)
+        self._stream = model.labeller.stream(plan.step, plan.density, feature=plan.feature)
         self._actions = None if aligned is None else ActionStream(aligned.alignment)
 
     def feed(self, frames: Chunk) -> None:

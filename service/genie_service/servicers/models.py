@@ -6,6 +6,7 @@ from genie_api.v1 import models_pb2, models_pb2_grpc
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import ModelError, RequestError
 from genie_core.models.bundle import BundleInfo
+from genie_core.models.config import label_feature_dim
 from genie_service.alignments import Alignments, FoundAlignment
 from genie_service.audit import audited
 from genie_service.calls import current_call
@@ -131,9 +132,13 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
         parameters=info.parameters,
         palette=code_palette(config.lam.quantizer.codes),
         usual_latent_norm=info.usual_norm or 0.0,
+        num_fine_codes=config.lam.fine_codes,
+        feature_dim=label_feature_dim(config.lam) or 0,
     )
     if not brief:
         message.codebook = info.codebook.astype("<f4", copy=False).tobytes()
+        if info.fine_codebook is not None:
+            message.fine_codebook = info.fine_codebook.astype("<f4", copy=False).tobytes()
         message.card = info.card
     return message
 
