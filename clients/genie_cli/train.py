@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from genie_cli.reading_options import reads_data
-from genie_core.data import Episode, ReadOptions, hold_out_episodes, open_dataset
+from genie_cli.sources import split_episodes
+from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def train(
         f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
         f"total {count.total:,} parameters"
     )
-    wanted = [(path, reading) for path in data or ()] + (_listed(sources, reading) if sources is not None else [])
+    wanted = [(path, reading) for path in data or ()] + (
+        listed_sources(sources, reading) if sources is not None else []
+    )
     if dry_run:
         typer.echo(model.model_dump_json(indent=2))
         typer.echo(training.model_dump_json(indent=2))
@@ -97,8 +99,8 @@ def train(
     job = TrainingJob(
         model,
         training,
-        data=TrainingSplit(*_split(wanted, hold_out, seed)),
-        lam_data=TrainingSplit(*_split([(path, reading) for path in lam_data or ()], hold_out, seed)),
+        data=TrainingSplit(*split_episodes(wanted, hold_out, seed)),
+        lam_data=TrainingSplit(*split_episodes([(path, reading) for path in lam_data or ()], hold_out, seed)),
         out=out,
         device=device,
         half=half,
@@ -164,47 +166,6 @@ def _merge(values: dict[str, object], changes: dict[str, object]) -> None:
             _merge(inner, change)
         else:
             values[key] = change
-
-
-class _Source(BaseModel):
-    """One entry of `--sources`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: str
-    camera: str | None = None
-    fps: float | None = None
-
-
-def _listed(file: Path, reading: ReadOptions) -> list[tuple[str, ReadOptions]]:
-    """Read a JSON list of datasets and their reading options; its paths are relative to its folder.
-
-    Raises:
-        DatasetError: the file cannot be read, or is not such a list.
-
-    """
-    try:
-        listed = TypeAdapter(list[_Source]).validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DatasetError(f"--sources {file}: expected a JSON list of objects with a `path`: {error}") from error
-    return [
-        (
-            source.path if "://" in source.path else str(file.parent / source.path),
-            replace(reading, camera=source.camera or reading.camera, fps=source.fps or reading.fps),
-        )
-        for source in listed
-    ]
-
-
-def _split(data: list[tuple[str, ReadOptions]], hold_out: float, seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Split each dataset, by the seed, into episodes to train on and held-out ones; drops those that are too short."""
-    training: list[Episode] = []
-    held_out: list[Episode] = []
-    for path, reading in data:
-        kept, apart = hold_out_episodes(open_dataset(path, options=reading).episodes, hold_out, seed)
-        training += kept
-        held_out += apart
-    return training, held_out
 
 
 __all__ = ["adjusted", "train"]

@@ -319,8 +319,8 @@ def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingCo
     genie.lam.quantizer.fit(torch.cat(found))
 
 
-def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
-    """Train on pairs of frames without codes, then project features to latents and find codes by k-means."""
+def train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the latent action model that reads motion on pairs of frames; codes are left as they are."""
     special, batch = training.motion_training, training.lam.batch
 
     def loss(pixels_B2CHW: Tensor, _step: int) -> tuple[Tensor, Metrics]:
@@ -332,15 +332,24 @@ def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: 
 
     train_stage(run, "lam", lam, loss, store, training.lam, depends_on=[lam.config, special], draw=draw)
     lam.eval()
+
+
+def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+    """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
+    train_motion(run, lam, store, training)
     torch.manual_seed(training.seed)
     found = []
     with torch.no_grad():
         for i in range(_CODEBOOK_BATCHES):
-            pairs = torch.from_numpy(draw(np.random.default_rng([training.seed, 1, i])))
+            rng = np.random.default_rng([training.seed, 1, i])
+            pairs = torch.from_numpy(store.sample_pairs(rng, training.lam.batch, training.motion_training.gap_s))
             found.append(lam.features(turned(to_pixels(pairs.to(run.device)))).flatten(0, 2))
         feature_NF = torch.cat(found)
         lam.condense(feature_NF)
-        lam.quantizer.fit(lam.latents_of(feature_NF), restarts=8)
+        latent_ND = lam.latents_of(feature_NF)
+        for level in (lam.quantizer, lam.fine_quantizer):
+            if level is not None:
+                level.fit(latent_ND, restarts=8)
 
 
 def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
@@ -382,4 +391,4 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
     both.eval()
 
 
-__all__ = ["Alone", "TrainingJob", "TrainingSplit", "train", "train_alone"]
+__all__ = ["Alone", "TrainingJob", "TrainingSplit", "train", "train_alone", "train_motion"]

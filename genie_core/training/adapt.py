@@ -1,0 +1,358 @@
+"""Adaptation of a bundle to somebody's own video, without labels: codes are fitted anew, the encoder tuned if asked.
+
+The derived bundle says whose child it is. It is written only if its labels tell more of what moves in video held out
+than those of the parent, and of the bundle that it would replace.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genie_core.data import AutoSteps, Frames, find_steps
+from genie_core.data.storage.atomic import write_text
+from genie_core.errors import DatasetError, ModelError
+from genie_core.inference import Labeller
+from genie_core.models.bundle import Bundle, BundleInfo, is_bundle, load_bundle, save_bundle, stored_half
+from genie_core.models.config import ModelConfig
+from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.patches import to_pixels
+from genie_core.models.quantizer import VectorQuantizer
+from genie_core.statistics.metrics import Array
+from genie_core.training.adapt_card import adapted_card
+from genie_core.training.adapt_data import AdaptVideo, Transitions, adapt_video
+from genie_core.training.codebook import Renumbering, fit_codes, meanings, renumber
+from genie_core.training.config import StageConfig, TrainingConfig, training_preset
+from genie_core.training.loop import Reporter, Run
+from genie_core.training.motion import motion_loss, turned
+from genie_core.training.pipeline import TrainingSplit, train_motion
+from genie_core.training.score import Read, scores, top_share
+
+_PER_CODE, _MOVING_PER_CODE = 10, 3
+"""Least transitions a code to fit codes to, and of these, ones in which something moves."""
+_MEANING_FRAMES = 24
+"""Frames on which codes of two codebooks are compared."""
+_BATCH = 32
+_TIMED = 3
+"""Steps that are timed, after one to warm up, to find how many fit into the minutes given."""
+
+
+@dataclass(frozen=True)
+class AdaptJob:
+    """What is adapted, to what, and where it goes.
+
+    Attributes:
+        parent: folder of the bundle.
+        data: episodes to adapt to, and those held out for the scores; where none are, the end of each is held out.
+        out: folder of the derived bundle.
+        minutes: how long to tune the encoder; 0: not at all.
+        steps: how many steps to tune it, in place of `minutes`, for the same weights on any machine.
+        seed: of everything that is drawn; the same job gives the same bundle.
+        fine_codes: number of fine codes; None: as many as the parent has.
+        keep_codes: leave the parent's codes as they are, and fit fine ones alone.
+        force: write it even if it is not better.
+        device: torch device.
+        command: how the job was asked for, for the card.
+
+    """
+
+    parent: Path
+    data: TrainingSplit
+    out: Path
+    minutes: float = 0.0
+    steps: int | None = None
+    seed: int = 0
+    fine_codes: int | None = None
+    keep_codes: bool = False
+    force: bool = False
+    device: str = "cpu"
+    command: str = ""
+
+    @property
+    def tunes(self) -> bool:
+        """Whether the encoder is tuned."""
+        return bool(self.steps or self.minutes)
+
+
+@dataclass(frozen=True)
+class AdaptReport:
+    """What was found.
+
+    Attributes:
+        info: the derived bundle.
+        before: share of the held-out flow that the parent's labels tell, by kind of label.
+        after: the same of the derived bundle.
+        top_before: share of the most frequent code of the parent among transitions in which something moves.
+        top_after: the same of the derived bundle.
+        renumbered: by level: how its codes were numbered as the parent's.
+        auto_steps: transition lengths that the codes were fitted at; None: those of the frame rates.
+        transitions: how many codes were fitted to, and how many were held out.
+        tuned_steps: how many steps the encoder was tuned.
+
+    """
+
+    info: BundleInfo
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    top_before: float
+    top_after: float
+    renumbered: Mapping[str, Renumbering]
+    auto_steps: AutoSteps | None
+    transitions: tuple[int, int]
+    tuned_steps: int
+
+
+def adapt(job: AdaptJob, reporter: Reporter) -> AdaptReport:
+    """Derive a bundle from another one and somebody's own video, and write it if it is better.
+
+    The run's folder `<out>.run` holds frames and checkpoints, and may be deleted afterwards; a run with the same
+    arguments goes on from there.
+
+    Raises:
+        DatasetError: the video is too short, still, or cannot be read.
+        ModelError: the parent is no bundle or cannot be tuned, the derived one is not better (and `force` was not
+            given), or the run's folder belongs to another job.
+
+    """
+    parent = load_bundle(job.parent, job.device)
+    config = _derived_config(job, parent)
+    steps = _find_steps(job, parent, reporter)
+    folder = job.out.with_name(job.out.name + ".run")
+    video = adapt_video(
+        job.data, folder, parent.config, steps, _clip_frames(parent), job.seed, reporter, tunes=job.tunes
+    )
+    _check_enough(video, config, job)
+    before = {"train": read(parent, video.train), "held_out": read(parent, video.held_out)}
+
+    genie = _derived(config, parent)
+    tuned = _tune(job, genie, parent.bundle_id, video, folder, reporter) if job.tunes else 0
+    train_latents = before["train"].latent_ND if not tuned else _latents(genie, video.train)
+    renumbered = _fit(job, genie, parent, torch.from_numpy(train_latents).float(), video)
+    half = stored_half(job.parent)
+    save_bundle(folder / "bundle", genie, "", half=half)
+    child = load_bundle(folder / "bundle", job.device)  # scores are those of the weights as stored
+
+    known = None if tuned else before
+    after = {
+        part: read(child, getattr(video, part), None if known is None else known[part].latent_ND) for part in before
+    }
+    was, now = _scores(video, before), _scores(video, after)
+    if not job.force:
+        _refuse_worse(job, was, now, video)
+    report = AdaptReport(
+        child.info,
+        was,
+        now,
+        top_share(before["held_out"].codes["code"], video.held_out.motion.moving_N),
+        top_share(after["held_out"].codes["code"], video.held_out.motion.moving_N),
+        renumbered,
+        steps,
+        (len(video.train), len(video.held_out)),
+        tuned,
+    )
+    card = adapted_card(
+        job.command,
+        parent.info,
+        config,
+        video.lines,
+        (was, now),
+        (report.top_before, report.top_after),
+        {name: r.same_K for name, r in renumbered.items()},
+        steps,
+        tuned,
+        job.seed,
+    )
+    return _with_info(report, save_bundle(job.out, genie, card, half=half))
+
+
+def _with_info(report: AdaptReport, info: BundleInfo) -> AdaptReport:
+    return AdaptReport(**{**vars(report), "info": info})
+
+
+def _derived_config(job: AdaptJob, parent: Bundle) -> ModelConfig:
+    lam = parent.config.lam
+    if job.tunes and not isinstance(parent.genie.lam, MotionActionModel):
+        raise ModelError(
+            f"{job.parent}: got a bundle that does not read motion, whose encoder `genie adapt` does not tune; leave "
+            "--train out to fit its codes, or use genie train --init"
+        )
+    if parent.config.lam.source != "pixels":
+        raise ModelError(f"{job.parent}: got a latent action model that reads tokens, expected one that reads pixels")
+    fine = lam.fine_codes if job.fine_codes is None else job.fine_codes
+    if job.keep_codes and not fine:
+        raise ModelError("--keep-codes: there are no fine codes to fit; give --fine-codes, or leave it out")
+    if parent.config.simulates and not job.keep_codes:
+        # The dynamics model was trained with the parent's codes: others would mean nothing to it.
+        return parent.config.model_copy(
+            update={"name": job.out.name, "simulates": False, "lam": lam.model_copy(update={"fine_codes": fine})}
+        )
+    return parent.config.model_copy(update={"name": job.out.name, "lam": lam.model_copy(update={"fine_codes": fine})})
+
+
+def _derived(config: ModelConfig, parent: Bundle) -> Genie:
+    genie = Genie(config)
+    for component in config.components:
+        state = getattr(parent.genie, component).state_dict()
+        if component == "lam" and config.lam.fine_codes != parent.config.lam.fine_codes:
+            state = {key: value for key, value in state.items() if not key.startswith("fine_quantizer.")}
+        getattr(genie, component).load_state_dict(state, strict=False)
+    return genie.to(parent.device).eval()
+
+
+def _clip_frames(parent: Bundle) -> int:
+    """Frames of the clips that transitions are taken from: two where the encoder sees no more."""
+    return 2 if isinstance(parent.genie.lam, MotionActionModel) else 6
+
+
+def _find_steps(job: AdaptJob, parent: Bundle, reporter: Reporter) -> AutoSteps | None:
+    if parent.info.usual_norm is None:
+        return None
+    reporter.start("step", 0, 1)
+    labeller = Labeller(parent)
+    size = (labeller.height, labeller.width)
+    return find_steps(job.data.train, lambda pairs: labeller.label(pairs, 1).latent[:-1], parent.info.usual_norm, size)
+
+
+def _check_enough(video: AdaptVideo, config: ModelConfig, job: AdaptJob) -> None:
+    lam = config.lam
+    codes = max(lam.fine_codes, 0 if job.keep_codes else lam.quantizer.codes)
+    there, moving = len(video.train), int(video.train.motion.moving_N.sum())
+    if there < _PER_CODE * codes:
+        fewer = " or give fewer --fine-codes," if lam.fine_codes == codes else ""
+        raise DatasetError(
+            f"too little video: got {there} transitions to fit {codes} codes to, expected {_PER_CODE * codes} or more;"
+            f" add video,{fewer} or hold out less"
+        )
+    if moving < _MOVING_PER_CODE * codes:
+        raise DatasetError(
+            f"too little moves: got {moving} of {there} transitions in which anything moves by half a pixel of 64, "
+            f"expected {_MOVING_PER_CODE * codes} or more; add video in which the robot moves, or choose another camera"
+        )
+
+
+def _tune(job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder: Path, reporter: Reporter) -> int:
+    """Train the encoder on the video; returns the number of steps."""
+    lam = genie.lam
+    assert isinstance(lam, MotionActionModel)
+    training = training_preset("motion")
+    run = Run(
+        folder,
+        job.seed,
+        next(lam.parameters()).device,
+        training.precision == "bf16",
+        reporter,
+        init=parent_id,
+    )
+    steps = job.steps or _steps_within(job.minutes, lam, video, training, folder)
+    stage = StageConfig(steps=steps, batch=_BATCH, clip_frames=2, lr=5e-4, warmup=min(20, steps), weight_decay=0.02)
+    train_motion(run, lam, video.store, training.model_copy(update={"lam": stage, "seed": job.seed}))
+    return steps
+
+
+def _steps_within(
+    minutes: float, lam: MotionActionModel, video: AdaptVideo, training: TrainingConfig, folder: Path
+) -> int:
+    """How many steps take so long here, as was found when the run began: it goes on with as many."""
+    kept = folder / "tuning.json"
+    if kept.exists():
+        found = json.loads(kept.read_text())
+        if found["minutes"] == minutes:
+            return int(found["steps"])
+    trial, rng = copy.deepcopy(lam).train(), np.random.default_rng(0)
+    began = time.monotonic()
+    for step in range(_TIMED + 1):
+        if step == 1:
+            began = time.monotonic()
+        pairs = torch.from_numpy(video.store.sample_pairs(rng, _BATCH, training.motion_training.gap_s))
+        pair_B2CHW = turned(to_pixels(pairs.to(next(trial.parameters()).device)))
+        with torch.autocast(pair_B2CHW.device.type, torch.bfloat16):
+            loss, _ = motion_loss(trial, trial.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), training.motion_training)
+        loss.backward()  # type: ignore[no-untyped-call]
+    steps = max(1, round(60 * minutes * _TIMED / (time.monotonic() - began)))
+    write_text(kept, json.dumps({"minutes": minutes, "steps": steps}))
+    return steps
+
+
+def _fit(job: AdaptJob, genie: Genie, parent: Bundle, latent_MD: Tensor, video: AdaptVideo) -> dict[str, Renumbering]:
+    """Fit the codes of every level, and number them as the parent's where it has as many."""
+    moving_M = torch.from_numpy(video.train.motion.moving_N)
+    some = video.train.before_NHWC[:: -(-len(video.train) // _MEANING_FRAMES)]
+    frames_NCHW = to_pixels(torch.from_numpy(np.ascontiguousarray(some))[None])[0]
+    levels: dict[str, tuple[VectorQuantizer, VectorQuantizer | None]] = {}
+    if not job.keep_codes:
+        levels["code"] = (genie.lam.quantizer, parent.genie.lam.quantizer)
+    if genie.lam.fine_quantizer is not None:
+        levels["fine_code"] = (genie.lam.fine_quantizer, parent.genie.lam.fine_quantizer)
+    renumbered = {}
+    for name, (quantizer, wanted) in levels.items():
+        fit_codes(quantizer, latent_MD.to(quantizer.codebook.device), moving_M, job.seed)
+        if wanted is not None and wanted.config.codes == quantizer.config.codes:
+            meaning_KX = meanings(genie, quantizer.codebook, frames_NCHW)
+            wanted_KX = meanings(parent.genie, wanted.codebook, frames_NCHW)
+            renumbered[name] = renumber(quantizer, meaning_KX.cpu(), wanted_KX.cpu())
+    return renumbered
+
+
+def read(bundle: Bundle, transitions: Transitions, latent_ND: Array | None = None) -> Read:
+    """Return what a bundle says of transitions; `latent_ND` are its latents of them where they are known already."""
+    latent_ND = _latents(bundle.genie, transitions) if latent_ND is None else latent_ND
+    latent = torch.from_numpy(latent_ND).float().to(bundle.device)
+    levels: dict[str, VectorQuantizer | None] = {
+        "code": bundle.genie.lam.quantizer,
+        "fine_code": bundle.genie.lam.fine_quantizer,
+    }
+    codes = {name: q.nearest(latent).cpu().numpy() for name, q in levels.items() if q is not None}
+    return Read(latent_ND, codes)
+
+
+@torch.inference_mode()
+def _latents(genie: Genie, transitions: Transitions) -> Array:
+    found = [_encoded(genie, clips_BTHWC) for clips_BTHWC in transitions.clips()]
+    latent_ND: Array = np.concatenate(found).astype(np.float64)
+    return latent_ND
+
+
+def _encoded(genie: Genie, clips_BTHWC: Frames) -> NDArray[np.float32]:
+    device = genie.lam.quantizer.codebook.device
+    view = genie.lam_view(to_pixels(torch.from_numpy(np.ascontiguousarray(clips_BTHWC)).to(device)))
+    latent: NDArray[np.float32] = genie.lam.latents(view).flatten(0, 1).float().cpu().numpy()
+    return latent
+
+
+def _scores(video: AdaptVideo, of: Mapping[str, Read]) -> dict[str, float]:
+    return scores(video.train.motion, of["train"], video.held_out.motion, of["held_out"])
+
+
+def _refuse_worse(job: AdaptJob, was: Mapping[str, float], now: Mapping[str, float], video: AdaptVideo) -> None:
+    """Raise ModelError if the parent, or the bundle at `out`, tells more of what moves."""
+    _compare(job, "the parent", was, now)
+    if not is_bundle(job.out):
+        return
+    there = load_bundle(job.out, job.device)
+    if (there.config.height, there.config.width) == video.train.before_NHWC.shape[1:3]:
+        reads = {part: read(there, getattr(video, part)) for part in ("train", "held_out")}
+        _compare(job, f"the bundle that is at {job.out}", _scores(video, reads), now)
+
+
+def _compare(job: AdaptJob, whose: str, was: Mapping[str, float], now: Mapping[str, float]) -> None:
+    shared = [name for name in now if name in was]
+    before, after = (float(np.mean([of[name] for name in shared])) for of in (was, now))
+    if after < before:
+        each = ", ".join(f"{name} {was[name]:.3f} to {now[name]:.3f}" for name in shared)
+        raise ModelError(
+            f"not better: of what moves in the held-out video the labels tell {after:.3f}, those of {whose} "
+            f"{before:.3f} ({each}); nothing was written. More video helps; --force writes it anyway"
+        )
+
+
+__all__ = ["AdaptJob", "AdaptReport", "adapt"]

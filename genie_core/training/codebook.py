@@ -1,0 +1,116 @@
+"""Codebooks of a trained encoder: k-means on its latents, no code too common, and numbered as another bundle's are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.quantizer import VectorQuantizer
+from genie_core.statistics.assignment import assign
+
+MOST_COMMON = 0.6
+"""Largest share of the moving transitions that one code may have."""
+
+_RESTARTS = 8
+_SAME = 0.5
+"""Two codes mean the same where the squared difference of what they do is less than this share of what both do."""
+_STILL = 0.05
+"""Added to what both do, a share of what a code does usually: two codes that do next to nothing mean the same."""
+
+
+@dataclass(frozen=True)
+class Renumbering:
+    """How codes were numbered as those of another codebook.
+
+    Attributes:
+        order_K: (K,) code k is now what k-means called order_K[k].
+        same_K: (K,) bool, whether it means what code k of the other codebook does.
+
+    """
+
+    order_K: NDArray[np.int64]
+    same_K: NDArray[np.bool_]
+
+
+@torch.no_grad()
+def fit_codes(quantizer: VectorQuantizer, latent_MD: Tensor, moving_M: Tensor, seed: int) -> None:
+    """Fit a codebook by k-means, then split codes that more than `MOST_COMMON` of what moves would get.
+
+    Args:
+        quantizer: its codebook is replaced.
+        latent_MD: (M, D) latents, at least as many as codes.
+        moving_M: (M,) bool, whether something moves in each transition.
+        seed: of the first centres; the same arguments give the same codes.
+
+    """
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        quantizer.fit(latent_MD, restarts=_RESTARTS)
+        for _ in range(quantizer.config.codes):
+            code_M = quantizer.nearest(latent_MD)
+            count_K = torch.bincount(code_M[moving_M], minlength=quantizer.config.codes)
+            if count_K.sum() == 0 or count_K.max() <= MOST_COMMON * count_K.sum():
+                break
+            quantizer.split(int(count_K.argmax()), latent_MD)
+    finally:
+        torch.set_rng_state(state)
+
+
+@torch.no_grad()
+def renumber(quantizer: VectorQuantizer, meaning_KX: Tensor, wanted_KX: Tensor) -> Renumbering:
+    """Number the codes of `quantizer` as those of another codebook of as many: so that together they mean most alike.
+
+    Args:
+        quantizer: its codes change places.
+        meaning_KX: (K, X) what each of its codes does, see `meanings`.
+        wanted_KX: the same of the other codebook, of the same frames.
+
+    """
+    cost_KK = _unlike(wanted_KX, meaning_KX)
+    order_K = assign(cost_KK)
+    quantizer.reorder(torch.from_numpy(order_K))
+    return Renumbering(order_K, cost_KK[np.arange(len(order_K)), order_K] < _SAME)
+
+
+def _unlike(a_KX: Tensor, b_KX: Tensor) -> NDArray[np.float64]:
+    """(K, K): 0 where two codes do the same, about 1 where they do nothing alike, 2 where they do the opposite."""
+    a, b = a_KX.double(), b_KX.double()
+    a_size, b_size = a.square().sum(1), b.square().sum(1)
+    both = a_size[:, None] + b_size[None]
+    apart = (both - 2 * a @ b.T).clamp(min=0)
+    usual = torch.cat((a_size, b_size)).median()
+    unlike: NDArray[np.float64] = ((apart) / (both + _STILL * usual + 1e-12)).numpy()
+    return unlike
+
+
+@torch.no_grad()
+def meanings(genie: Genie, codebook_KD: Tensor, frames_NCHW: Tensor) -> Tensor:
+    """Return what each code does: (K, X), the flow that it makes of frames; of models without flow, the code itself.
+
+    Args:
+        genie: the networks of the codebook.
+        codebook_KD: (K, D).
+        frames_NCHW: frames of the data, the networks' input.
+
+    """
+    lam = genie.lam
+    if not isinstance(lam, MotionActionModel):
+        return codebook_KD
+    flows = [lam.decoded_flow(frames_NCHW, code_D.expand(len(frames_NCHW), -1)).flatten() for code_D in codebook_KD]
+    return torch.stack(flows)
+
+
+def matched(renumberings: Sequence[Renumbering]) -> str:
+    """Say in words how many codes kept their meaning."""
+    return ", ".join(f"{int(r.same_K.sum())} of {len(r.same_K)}" for r in renumberings)
+
+
+__all__ = ["MOST_COMMON", "Renumbering", "fit_codes", "matched", "meanings", "renumber"]

@@ -1,0 +1,172 @@
+"""Adaptation on video whose motion is known: codes tell more of it, keep their numbers, and nothing gets worse."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from genie_core.data import hold_out_episodes, open_dataset
+from genie_core.errors import DatasetError, ModelError
+from genie_core.inference import Labeller
+from genie_core.models.bundle import load_bundle
+from genie_core.models.config import QuantizerConfig
+from genie_core.models.quantizer import VectorQuantizer
+from genie_core.training.adapt import AdaptJob, AdaptReport, adapt
+from genie_core.training.codebook import MOST_COMMON, fit_codes, renumber
+from genie_core.training.pipeline import TrainingSplit
+from tests.factories.bundles import make_motion_bundle, make_nano_bundle
+from tests.factories.data import make_robomimic
+from tests.factories.squares import make_squares
+
+
+class Silent:
+    def start(self, stage: str, step: int, steps: int) -> None:
+        pass
+
+    def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> TrainingSplit:
+    path = make_squares(tmp_path_factory.mktemp("squares") / "squares.hdf5", episodes=15, frames=24)
+    return TrainingSplit(*hold_out_episodes(open_dataset(path).episodes, 0.3, 0))
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_motion_bundle(tmp_path_factory.mktemp("parent") / "motion", usual_norm=0.1)
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory, parent: Path, video: TrainingSplit) -> AdaptReport:
+    return adapt(AdaptJob(parent, video, tmp_path_factory.mktemp("mine") / "mine", command="genie adapt ..."), Silent())
+
+
+def test_codes_tell_more_of_the_motion_and_latents_stay_as_they_are(
+    adapted: AdaptReport, parent: Path, video: TrainingSplit
+) -> None:
+    assert adapted.after["code"] > adapted.before["code"]
+    assert adapted.after["fine_code"] > adapted.after["code"]
+    assert adapted.after["latent"] == adapted.before["latent"]
+    assert adapted.top_after <= MOST_COMMON
+    episode = video.held_out[0]
+    before, after = (Labeller(load_bundle(p)).label(episode.frames(), 1) for p in (parent, adapted.info.path))
+    np.testing.assert_array_equal(after.latent, before.latent)
+    assert adapted.info.name == "mine"
+    for words in (load_bundle(parent).bundle_id, "Adapted from `motion`", "Untrained: random weights", "genie adapt"):
+        assert words in adapted.info.card
+
+
+def test_the_same_job_gives_the_same_bundle(
+    adapted: AdaptReport, parent: Path, video: TrainingSplit, tmp_path: Path
+) -> None:
+    again = adapt(AdaptJob(parent, video, tmp_path / "mine"), Silent())
+    assert again.info.bundle_id == adapted.info.bundle_id
+    other = adapt(AdaptJob(parent, video, tmp_path / "other", seed=1, force=True), Silent())
+    assert other.info.bundle_id != adapted.info.bundle_id
+
+
+def test_codes_keep_their_numbers_where_they_mean_the_same(
+    adapted: AdaptReport, video: TrainingSplit, tmp_path: Path
+) -> None:
+    again = adapt(AdaptJob(adapted.info.path, video, tmp_path / "again", force=True), Silent())
+    assert again.renumbered["code"].same_K.all()
+    codes = [
+        Labeller(load_bundle(p)).label(video.held_out[0].frames(), 1).code for p in (adapted.info.path, again.info.path)
+    ]
+    assert (codes[0] == codes[1]).mean() > 0.9
+
+
+def test_a_bundle_that_is_no_better_is_not_written_unless_forced(
+    adapted: AdaptReport, parent: Path, video: TrainingSplit, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    shutil.copytree(adapted.info.path, out)
+    worse = AdaptJob(parent, video, out, keep_codes=True)  # better than the parent by its fine codes alone
+    with pytest.raises(ModelError, match=r"not better: .* those of the bundle that is at .*mine"):
+        adapt(worse, Silent())
+    assert load_bundle(out).bundle_id == adapted.info.bundle_id
+    forced = adapt(replace(worse, force=True), Silent())
+    assert load_bundle(out).bundle_id == forced.info.bundle_id != adapted.info.bundle_id
+    with pytest.raises(ModelError, match="those of the parent"):
+        adapt(AdaptJob(adapted.info.path, video, tmp_path / "child", fine_codes=2, keep_codes=True), Silent())
+    assert not (tmp_path / "child").exists()
+
+
+def test_fine_codes_alone_are_fitted_where_codes_are_kept(parent: Path, video: TrainingSplit, tmp_path: Path) -> None:
+    report = adapt(AdaptJob(parent, video, tmp_path / "fine", fine_codes=7, keep_codes=True), Silent())
+    np.testing.assert_array_equal(report.info.codebook, load_bundle(parent).codebook)
+    assert report.info.fine_codebook is not None
+    assert report.info.fine_codebook.shape == (7, 6)
+
+
+def test_the_encoder_is_tuned_for_the_steps_given_and_the_same_again(
+    parent: Path, video: TrainingSplit, tmp_path: Path
+) -> None:
+    a, b = (adapt(AdaptJob(parent, video, tmp_path / n, steps=2, force=True), Silent()) for n in ("a", "b"))
+    # The name is part of the configuration, so that only the weights can be the same.
+    weights = [load_bundle(r.info.path).genie.lam.motion_encoder.to_latent.weight for r in (a, b)]
+    assert torch.equal(*weights)
+    assert not torch.equal(weights[0], load_bundle(parent).genie.lam.motion_encoder.to_latent.weight)
+    assert a.tuned_steps == 2
+    timed = adapt(AdaptJob(parent, video, tmp_path / "timed", minutes=1e-4, force=True), Silent())
+    assert timed.tuned_steps >= 1
+
+
+def test_codes_of_a_bundle_that_reads_no_motion_are_fitted_too_and_its_rollouts_left_out(
+    video: TrainingSplit, tmp_path: Path
+) -> None:
+    nano = make_nano_bundle(tmp_path / "nano")
+    report = adapt(AdaptJob(nano, video, tmp_path / "mine", force=True), Silent())
+    assert not report.info.config.simulates
+    assert report.info.codebook.shape == (8, 8)
+    with pytest.raises(ModelError, match="does not read motion"):
+        adapt(AdaptJob(nano, video, tmp_path / "tuned", minutes=1), Silent())
+
+
+def test_too_little_video_and_still_video_are_refused(parent: Path, tmp_path: Path) -> None:
+    short = open_dataset(make_robomimic(tmp_path / "short.hdf5", episodes=2, frames=12, size=32)).episodes
+    with pytest.raises(DatasetError, match=r"too little video: got .* transitions to fit 12 codes to, expected 120"):
+        adapt(AdaptJob(parent, TrainingSplit(short), tmp_path / "a"), Silent())
+    still = make_robomimic(tmp_path / "still.hdf5", episodes=3, frames=80, size=32)
+    with h5py.File(still, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/agentview_image"][...] = demo["obs/agentview_image"][0]
+    with pytest.raises(DatasetError, match=r"too little moves: got 0 of .* transitions"):
+        adapt(AdaptJob(parent, TrainingSplit(open_dataset(still).episodes), tmp_path / "b"), Silent())
+
+
+def test_no_code_gets_more_than_its_share_of_what_moves() -> None:
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(QuantizerConfig(codes=5, dim=2, metric="euclidean"))
+    crowd, few = torch.randn(900, 2) * 0.2 + 3, torch.randn(40, 2) * 0.05
+    corners = torch.tensor([[-9.0, 9.0], [9.0, -9.0], [-9.0, -9.0]]).repeat_interleave(20, 0) + 0.1 * torch.randn(60, 2)
+    latents = torch.cat((crowd, few, corners))
+    moving = torch.ones(1000, dtype=torch.bool)
+    quantizer.fit(latents, restarts=8)
+    plain = torch.bincount(quantizer.nearest(latents), minlength=5)
+    fit_codes(quantizer, latents, moving, seed=0)
+    count = torch.bincount(quantizer.nearest(latents), minlength=5)
+    assert plain.max() > 600
+    assert count.max() <= 600
+    assert (count > 0).all()
+
+
+def test_codes_are_renumbered_by_what_they_do() -> None:
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(QuantizerConfig(codes=6, dim=3, metric="euclidean"))
+    wanted, order = quantizer.codebook.clone(), torch.tensor([3, 0, 5, 1, 4, 2])
+    quantizer.reorder(order)
+    found = renumber(quantizer, quantizer.codebook.clone(), wanted)
+    torch.testing.assert_close(quantizer.codebook, wanted)
+    assert found.same_K.all()
+    moved = wanted.clone()
+    moved[2] = -moved[2]
+    assert renumber(quantizer, quantizer.codebook.clone(), moved).same_K.sum() <= 5
