@@ -11,11 +11,13 @@ from rich.table import Table
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.step_option import read_step
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, GenieError
 from genie_core.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
+    from genie_core.data import Dataset
     from genie_core.evaluation.report import EvaluationReport
 
 DEFAULTS = EvaluationOptions()
@@ -72,7 +74,13 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Weights of I3D, i3d_torchscript.pt; without them no FVD.")
     ] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Image to prompt with (Fig. 10); may be repeated.")] = None,
-    step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, instead of --fps.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FRAMES|auto|rates",
+            help="Transition length: in frames, auto as of genie label, or from the frame rates. [default: rates]",
+        ),
+    ] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; default: the bundle's.")] = None,
     maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps per frame; default: 25.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -89,12 +97,14 @@ def evaluate(
         return
     assert data is not None
     dataset = open_dataset(data, options=reading)
+    wanted = read_step(step)
+    chosen_step = _found_step(bundle, dataset, device) if wanted == "auto" else None if wanted == "rates" else wanted
     options = EvaluationOptions(
         episodes=DEFAULTS.episodes if episodes is None else episodes,
         frames=frames,
         subset=subset,
         hold_out=hold_out,
-        step=step,
+        step=chosen_step,
         position=position,
         still=still,
         supervised_steps=supervised_steps,
@@ -122,6 +132,19 @@ def evaluate(
     report.write(folder)
     print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
+
+
+def _found_step(bundle: Path, dataset: Dataset, device: str) -> int | None:
+    """Return the step that genie label --step auto would take; None: too little moves, so that of the frame rates."""
+    from genie_cli.label_report import print_steps
+    from genie_core.inference.auto_step import find_steps_with
+    from genie_core.models.bundle import load_bundle
+
+    steps = find_steps_with(load_bundle(bundle, device), dataset.episodes)
+    print_steps(steps)
+    if len(steps.found) > 1:
+        raise DatasetError(f"step: got auto for data of {len(steps.found)} frame rates, expected one; give frames")
+    return steps.found[0].step if steps.found else None
 
 
 def _write_videos(path: Path, report: EvaluationReport) -> None:

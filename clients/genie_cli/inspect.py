@@ -28,6 +28,10 @@ def inspect(
     ],
     reading: ReadOptions,
     thorough: Annotated[bool, typer.Option("--thorough", help="Read every frame, to find damaged ones.")] = False,
+    find_step: Annotated[
+        bool,
+        typer.Option("--step", help="Find the transition length that genie label --step auto would; needs extra core."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Describe a dataset, and say whether it can be labelled. Exit code 1 if it cannot."""
@@ -38,8 +42,10 @@ def inspect(
     for report, options in zip(reports, readings, strict=True):
         if as_json:
             typer.echo(report.model_dump_json(indent=2))
-        else:
-            _print_report(report, options)
+            continue
+        _print_report(report, options)
+        if find_step and report.episodes:
+            _print_step(data, options)
     if not all(report.can_label for report in reports):
         raise typer.Exit(1)
 
@@ -81,6 +87,17 @@ def _print_report(report: DatasetReport, reading: ReadOptions) -> None:
     for obstacle in report.obstacles:
         console.print(f"[red]in the way:[/] {escape(obstacle)}")
     console.print(_verdict(report, reading), soft_wrap=True, markup=False)
+
+
+def _print_step(data: str, reading: ReadOptions) -> None:
+    from genie_cli.label_report import print_steps
+    from genie_core.bundles import LABELS, shipped
+    from genie_core.data import open_dataset
+    from genie_core.inference.auto_step import find_steps_with
+    from genie_core.models.bundle import load_bundle
+
+    episodes = open_dataset(data, options=reading, check=False).episodes
+    print_steps(find_steps_with(load_bundle(shipped(LABELS)), episodes))
 
 
 def _pictures(report: DatasetReport) -> str:

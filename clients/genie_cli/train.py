@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from genie_cli.reading_options import reads_data
-from genie_cli.sources import split_episodes
+from genie_cli.sources import listed_sources, split_episodes
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, ModelError
 

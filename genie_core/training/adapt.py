@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_core.data import AutoSteps, Frames, find_steps
+from genie_core.data import AutoSteps, Frames
 from genie_core.data.storage.atomic import write_text
 from genie_core.errors import DatasetError, ModelError
-from genie_core.inference import Labeller
+from genie_core.inference.auto_step import find_steps_with
 from genie_core.models.bundle import Bundle, BundleInfo, is_bundle, load_bundle, save_bundle, stored_half
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
@@ -218,9 +218,7 @@ def _find_steps(job: AdaptJob, parent: Bundle, reporter: Reporter) -> AutoSteps 
     if parent.info.usual_norm is None:
         return None
     reporter.start("step", 0, 1)
-    labeller = Labeller(parent)
-    size = (labeller.height, labeller.width)
-    return find_steps(job.data.train, lambda pairs: labeller.label(pairs, 1).latent[:-1], parent.info.usual_norm, size)
+    return find_steps_with(parent, job.data.train)
 
 
 def _check_enough(video: AdaptVideo, config: ModelConfig, job: AdaptJob) -> None:

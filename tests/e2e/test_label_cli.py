@@ -215,6 +215,10 @@ def test_the_step_is_found_on_the_data_stated_stored_and_kept(genie: Genie, moti
     assert [labelled.labels_attrs(name).step for name in labelled.episodes] == [3, 3, 3]
 
 
+def test_inspect_says_which_step_would_be_found(genie: Genie, data: Path) -> None:
+    assert "step: 1 frames of 10 frames/s, 0.1 s" in genie.run("inspect", data, "--step")
+
+
 def test_a_step_of_one_s_own_is_given_or_from_the_rates(genie: Genie, server: str, data: Path) -> None:
     genie.run("label", data, "--server", server, "--step", "rates")
     assert open_labelled(data.with_name("lift.labelled.hdf5")).labels_attrs("demo_0").step_policy == "rates"

@@ -89,6 +89,8 @@ class SuiteSet(_Model):
         density: ``dense``: a transition from every frame; ``strided``: only those that do not overlap.
         episodes: most episodes to read, drawn by the seed.
         frames: most frames of an episode, from its start.
+        hold_out: share of the episodes to take: those that `genie adapt --hold-out` keeps out with the same seed; 0:
+            all.
         target: what probes predict; None: there is no ground truth, and only labels are counted.
         slices: additional tables, by name.
         lary: None: LARY's probe is left out.
@@ -114,6 +116,7 @@ class SuiteSet(_Model):
     density: Literal["dense", "strided"] = "dense"
     episodes: int | None = Field(None, ge=1)
     frames: int = Field(2000, ge=2)
+    hold_out: float = Field(0.0, ge=0, lt=1)
     target: Target | None = None
     slices: Mapping[str, Slices] = {}
     lary: Lary | None = None
@@ -155,6 +158,8 @@ class Suite(_Model):
         description: in words.
         sets: at least one, with distinct names.
         means: names of sets by the name of the mean over them; ``all`` always exists.
+        probes: ``labels``: only linear probes of labels and of optical flow, which take a tenth of the time: no other
+            baselines, no networks, no disturbances.
 
     """
 
@@ -163,6 +168,7 @@ class Suite(_Model):
     description: str = ""
     sets: tuple[SuiteSet, ...] = Field(min_length=1)
     means: Mapping[str, tuple[str, ...]] = {}
+    probes: Literal["all", "labels"] = "all"
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

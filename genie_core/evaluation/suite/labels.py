@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from genie_core.data import Frames
 from genie_core.evaluation.metrics import Measured, estimate, mean_of, ratio
-from genie_core.evaluation.suite.disturbances import CELLS, DISTURBANCES
+from genie_core.evaluation.suite.disturbances import CELLS, DISTURBANCES, Disturbance
 from genie_core.evaluation.suite.rows import EpisodeTransitions
 from genie_core.inference import Labeller
 from genie_core.statistics.metrics import Array, perplexity
@@ -75,7 +75,10 @@ def _top_share(count_RK: Array) -> Array:
 
 
 def disturbance_metrics(
-    labeller: Labeller, films: Sequence[Frames], rng: np.random.Generator
+    labeller: Labeller,
+    films: Sequence[Frames],
+    rng: np.random.Generator,
+    disturbances: Mapping[str, Disturbance] = DISTURBANCES,
 ) -> tuple[dict[str, Measured], Frozen]:
     """Share of codes that each disturbance leaves unchanged, and the labels of frozen frames.
 
@@ -83,11 +86,12 @@ def disturbance_metrics(
         labeller: the bundle's labeller.
         films: the first frames of some episodes, at the model's size and rate; at least two.
         rng: draws disturbances and resamples.
+        disturbances: by name; none: frozen frames alone.
 
     """
     plain = [_read(labeller, film) for film in films]
     metrics: dict[str, Measured] = {}
-    for name, disturb in DISTURBANCES.items():
+    for name, disturb in disturbances.items():
         same = [_read(labeller, disturb(f, rng))[0] == code_S for f, (code_S, _) in zip(films, plain, strict=True)]
         metrics[f"unchanged_{name}"] = mean_of(same, rng)
     codes = labeller.bundle.config.lam.quantizer.codes

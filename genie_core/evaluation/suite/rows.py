@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_core.data import Episode, Frames, open_dataset, resize_frames, resolve_step
+from genie_core.data import Episode, Frames, Labels, hold_out_episodes, open_dataset, resize_frames, resolve_step
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
-from genie_core.evaluation.baselines import baseline_features, random_encoder
+from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
 from genie_core.evaluation.flow import FlowField, cell_means, optical_flow
 from genie_core.evaluation.suite.config import Lary, Slices, SuiteSet, Target
 from genie_core.inference import Labeller
@@ -34,7 +34,8 @@ class EpisodeTransitions:
     Attributes:
         name: the episode's name.
         code_S: (S,) int64.
-        features: (S, F) by name: ``latent``, ``feature`` if the model has one, ``random_encoder``, and `BASELINES`.
+        features: (S, F) by name: ``latent``, ``fine_code`` (one-hot) and ``feature`` if the model has them,
+            ``random_encoder``, and `BASELINES`; of a suite that probes labels alone, no baseline but flow.
         picture_SCHW: (S, 8, 16, 16) float16: first frame, change and flow, for supervised inverse dynamics.
         truth_SK: target of the probes; None if the set has none.
         slices: slice of each transition, (S,) of strings, by the slices' name; "" for none.
@@ -59,13 +60,17 @@ class Reading:
     """Encoders shared by one run of a suite: the bundle's, and the same one untrained."""
 
     labeller: Labeller
-    untrained: Labeller
+    untrained: Labeller | None
     seed: int
 
     @staticmethod
-    def of(bundle: Bundle, seed: int) -> Reading:
-        """Build them from a bundle; `seed` determines the untrained weights and which episodes are drawn."""
-        return Reading(Labeller(bundle), Labeller(random_encoder(bundle, seed)), seed)
+    def of(bundle: Bundle, seed: int, *, labels_alone: bool = False) -> Reading:
+        """Build them from a bundle; `seed` determines the untrained weights and which episodes are drawn.
+
+        With `labels_alone` there is no untrained reader.
+        """
+        untrained = None if labels_alone else Labeller(random_encoder(bundle, seed))
+        return Reading(Labeller(bundle), untrained, seed)
 
 
 def choose_episodes(entry: SuiteSet, where: SourcePath, seed: int, most: int | None) -> list[Episode]:
@@ -86,7 +91,8 @@ def choose_episodes(entry: SuiteSet, where: SourcePath, seed: int, most: int | N
         there = ", ".join(sorted(dataset.masks)) or "none"
         raise DatasetError(f"{entry.name}: {where}: got the subset {entry.subset}, expected one of: {there}")
     wanted = None if entry.subset is None else set(dataset.masks[entry.subset])
-    candidates = [e for e in dataset.episodes if wanted is None or e.name in wanted]
+    episodes = hold_out_episodes(dataset.episodes, entry.hold_out, seed)[1] if entry.hold_out else dataset.episodes
+    candidates = [e for e in episodes if wanted is None or e.name in wanted]
     usable = [e for e in candidates if e.num_frames > step_of(entry, e)]
     if not usable:
         raise DatasetError(f"{entry.name}: {where}: no episode is longer than one transition")
@@ -142,14 +148,13 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
     start_S = np.arange(len(frames_THWC) - apart) * (1 if entry.density == "dense" else step)
     before_SHWC, after_SHWC = frames_THWC[:-apart], frames_THWC[apart:]
     flow_SHW2 = optical_flow(before_SHWC, after_SHWC)
-    labels = reading.labeller.label(frames_THWC, apart)
-    untrained = reading.untrained.label(frames_THWC, apart)
-    features = {
-        "latent": labels.latent[labels.valid].astype(np.float64),
-        "feature": pooled_features(reading.labeller.bundle, frames_THWC, apart),
-        "random_encoder": untrained.latent[untrained.valid].astype(np.float64),
-        **baseline_features(before_SHWC, after_SHWC, flow_SHW2),
-    }
+    labels, features = _label_features(reading.labeller, frames_THWC, apart)
+    baselines = baseline_features(before_SHWC, after_SHWC, flow_SHW2)
+    if reading.untrained is None:
+        features |= {name: values for name, values in baselines.items() if name in FLOWS}
+    else:
+        untrained = reading.untrained.label(frames_THWC, apart)
+        features |= {"random_encoder": untrained.latent[untrained.valid].astype(np.float64), **baselines}
     target = None if entry.target is None else _target(entry.target, episode, start_S, step)
     return EpisodeTransitions(
         episode.name,
@@ -160,6 +165,20 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
         {name: _slice_names(slices, episode, start_S) for name, slices in entry.slices.items()},
         None if entry.lary is None else _chunks(entry.lary, episode, start_S, step),
     )
+
+
+def _label_features(labeller: Labeller, frames_THWC: Frames, apart: int) -> tuple[Labels, dict[str, Array]]:
+    """Labels of all frames, and what probes read of the valid ones."""
+    gives = labeller.feature_dim is not None
+    labels = labeller.label(frames_THWC, apart, feature=gives)
+    features = {"latent": labels.latent[labels.valid].astype(np.float64)}
+    if labels.fine_code is not None and labeller.bundle.config.lam.fine is not None:
+        features["fine_code"] = np.eye(labeller.bundle.config.lam.fine.codes)[labels.fine_code[labels.valid]]
+    if labels.feature is not None:
+        features["feature"] = labels.feature[labels.valid].astype(np.float64)
+    else:
+        features["feature"] = pooled_features(labeller.bundle, frames_THWC, apart)
+    return labels, features
 
 
 @torch.inference_mode()

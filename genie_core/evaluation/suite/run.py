@@ -15,6 +15,7 @@ from genie_core.data import Episode, Frames
 from genie_core.data.storage.location import SourcePath, source_path
 from genie_core.evaluation.metrics import Measured, Missing, estimate, ratio
 from genie_core.evaluation.suite.config import Suite, SuiteSet
+from genie_core.evaluation.suite.disturbances import DISTURBANCES
 from genie_core.evaluation.suite.labels import (
     DISTURBED_EPISODES,
     DISTURBED_FRAMES,
@@ -34,7 +35,9 @@ from genie_core.evaluation.suite.rows import (
 )
 from genie_core.evaluation.suite.scoring import (
     LEAST_EPISODES,
+    LINEAR,
     SUPERVISED,
+    WAYS,
     Scores,
     lary_scores,
     score,
@@ -131,7 +134,8 @@ def run_suite(
     began = time.monotonic()
     root = source_path(data_root)
     chosen = [(entry, choose_episodes(entry, root / entry.path, seed, episodes)) for entry in suite.sets]
-    reading = Reading.of(bundle, seed)
+    labels_alone = suite.probes == "labels"
+    reading = Reading.of(bundle, seed, labels_alone=labels_alone)
     sets = []
     for place, (entry, some) in enumerate(chosen):
         sets.append(run_set(reading, entry, some, f"{entry.name} ({place + 1} of {len(chosen)})", progress))
@@ -169,22 +173,22 @@ def run_set(
     rows = read_rows(reading, entry, episodes, lambda done, total: progress(f"{name}: labels", done, total))
     films = _films(reading, entry, episodes[:DISTURBED_EPISODES])
     progress(f"{name}: disturbances", 0, 1)
-    disturbed, frozen = disturbance_metrics(reading.labeller, films, rng)
+    labels_alone = reading.untrained is None
+    disturbances = {} if labels_alone else DISTURBANCES
+    disturbed, frozen = disturbance_metrics(reading.labeller, films, rng, disturbances)
     metrics: dict[str, Measured] = {**code_metrics(rows, codes, width, rng), **disturbed}
     parts: dict[str, dict[str, dict[str, Measured]]] = {}
     errors: dict[str, Array] = {}
     if entry.target is not None and len(rows) >= LEAST_EPISODES:
-        scores = score(rows, codes, seed, lambda done, total: progress(f"{name}: probes", done, total))
-        progress(f"{name}: supervised", 0, 1)
-        bound = supervised_predictions(rows, seed)
-        if bound is None:
-            metrics[SUPERVISED] = Missing("no claim of a bound: its held-out error was still falling, or few episodes")
-        else:
-            scores = Scores({**scores.predicted, SUPERVISED: bound}, scores.truth)
+        ways = LINEAR if labels_alone else WAYS
+        scores = score(rows, codes, seed, lambda done, total: progress(f"{name}: probes", done, total), ways)
+        if not labels_alone:
+            scores = _with_bound(scores, rows, seed, metrics, lambda: progress(f"{name}: supervised", 0, 1))
         errors = {way: scores.errors_E2(way) for way in scores.predicted}
         metrics |= error_metrics(errors, rng)
         parts = _parts(entry, rows, scores, rng)
-    metrics |= {key: _error(errors_E2, rng) for key, errors_E2 in lary_scores(rows, seed).items()}
+    if not labels_alone:
+        metrics |= {key: _error(errors_E2, rng) for key, errors_E2 in lary_scores(rows, seed).items()}
     rates = {e.fps for e in episodes if e.fps is not None}
     return SetResult(
         entry,
@@ -197,6 +201,22 @@ def run_set(
         errors,
         frozen,
     )
+
+
+def _with_bound(
+    scores: Scores,
+    rows: Sequence[EpisodeTransitions],
+    seed: int,
+    metrics: dict[str, Measured],
+    begin: Callable[[], None],
+) -> Scores:
+    """Add supervised inverse dynamics to the scores, or say in `metrics` why there is none."""
+    begin()
+    bound = supervised_predictions(rows, seed)
+    if bound is None:
+        metrics[SUPERVISED] = Missing("no claim of a bound: its held-out error was still falling, or few episodes")
+        return scores
+    return Scores({**scores.predicted, SUPERVISED: bound}, scores.truth)
 
 
 def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> list[Frames]:

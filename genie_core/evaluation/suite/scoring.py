@@ -40,7 +40,7 @@ class Way:
         return f"{self.features}_{self.probe}"
 
 
-LINEAR = tuple(Way(f, "linear") for f in ("code", "latent", "feature", *BASELINES, "random_encoder"))
+LINEAR = tuple(Way(f, "linear") for f in ("code", "fine_code", "latent", "feature", *BASELINES, "random_encoder"))
 NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "flow_8x8"))
 SHUFFLED = Way("latent", "shuffled")
 WAYS = (*LINEAR, *NETWORKS, SHUFFLED)
@@ -215,6 +215,7 @@ def _fit(probe: str, seed: int) -> Fit:
 __all__ = [
     "FOLDS",
     "LEAST_EPISODES",
+    "LINEAR",
     "SUPERVISED",
     "WAYS",
     "Scores",

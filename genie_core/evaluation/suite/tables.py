@@ -11,6 +11,7 @@ from genie_core.evaluation.suite.run import ONE, RIVALS, SetResult, SuiteResult
 
 WAYS = {
     "code_linear": "code",
+    "fine_code_linear": "fine code",
     "latent_linear": "latent",
     "latent_mlp": "latent, MLP",
     "feature_linear": "feature",
@@ -163,7 +164,7 @@ def _labels(result: SuiteResult) -> Table:
             _share(s.metrics["moving_share"]),
             _share(s.metrics["top_code_share_moving"]),
             number(s.metrics["code_perplexity_moving"], 1),
-            *(_share(s.metrics[f"unchanged_{name}"]) for name in DISTURBANCES),
+            *(_share(s.metrics.get(f"unchanged_{name}")) for name in DISTURBANCES),
             _share(s.metrics["code_chance_agreement"]),
             TableCell(f"{frozen['frozen_still_share']:.0%}"),
             TableCell(f"{frozen['frozen_norm']:.2f}"),
