@@ -12,13 +12,15 @@ import typer
 from typer.testing import CliRunner
 
 from genie_cli.evaluate import evaluate as command
+from genie_core.data import hold_out_episodes, open_dataset
 from genie_core.data.storage.location import source_path
 from genie_core.errors import DatasetError
 from genie_core.evaluation.suite.config import Suite, SuiteSet
 from genie_core.evaluation.suite.rows import Reading, choose_episodes, read_rows, step_of
+from genie_core.evaluation.suite.report import to_markdown
 from genie_core.evaluation.suite.run import run_suite
 from genie_core.models.bundle import load_bundle
-from tests.factories.bundles import make_nano_bundle
+from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.factories.data import make_video
 from tests.factories.squares import make_squares
 
@@ -177,3 +179,19 @@ def test_data_or_a_suite_is_given(bundle: Path, words: list[str]) -> None:
     app.command()(command)
     with pytest.raises(DatasetError, match="both or neither of DATA and --suite"):
         CliRunner().invoke(app, [str(bundle), *words], catch_exceptions=False, standalone_mode=False)
+
+
+def test_labels_alone_are_probed_on_the_episodes_held_out_where_a_suite_says_so(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    motion = load_bundle(make_motion_bundle(tmp_path_factory.mktemp("bundles") / "motion"))
+    suite = Suite(name="half", sets=(entry("squares", target=TARGET, hold_out=0.5),), probes="labels")
+    found = run_suite(motion, suite, str(root))
+    (only,) = found.sets
+    assert only.episodes == 3
+    ways = {"code_linear", "fine_code_linear", "latent_linear", "feature_linear", "flow_8x8_linear", "flow_4x4_linear"}
+    assert ways < set(only.figures)
+    assert not {"unchanged_shake", "frame_linear", "random_encoder_linear", "supervised"} & set(only.figures)
+    assert "fine code" in to_markdown(found)
+    held_out = {e.name for e in hold_out_episodes(open_dataset(root / "squares.hdf5").episodes, 0.5, 0)[1]}
+    assert {e.name for e in choose_episodes(suite.sets[0], root / "squares.hdf5", 0, None)} == held_out
