@@ -16,8 +16,8 @@ from genie_core.data import hold_out_episodes, open_dataset
 from genie_core.data.storage.location import source_path
 from genie_core.errors import DatasetError
 from genie_core.evaluation.suite.config import Suite, SuiteSet
-from genie_core.evaluation.suite.rows import Reading, choose_episodes, read_rows, step_of
 from genie_core.evaluation.suite.report import to_markdown
+from genie_core.evaluation.suite.rows import Reading, choose_episodes, read_rows, step_of
 from genie_core.evaluation.suite.run import run_suite
 from genie_core.models.bundle import load_bundle
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
