@@ -154,8 +154,8 @@ def test_a_run_repeats_itself(root: Path, bundle: Path) -> None:
     [
         ({"path": "nowhere.hdf5"}, "no such file or folder"),
         ({"subset": "test"}, "got the subset test, expected one of: train|got the subset test, expected one of: valid"),
-        ({"path": "unclocked.hdf5"}, "states no frame rate, expected `fps` or `step`"),
-        ({"target": {"array": "obs/joints"}}, "has no `obs/joints`"),
+        ({"path": "unclocked.hdf5"}, "got no frame rate, expected `fps` or `step`"),
+        ({"target": {"array": "obs/joints"}}, "got no `obs/joints`"),
         ({"target": {"array": "obs/square", "columns": [5]}}, "got column 5, expected 0 to 1"),
         ({"seconds": None, "step": 24}, "no episode is longer than one transition"),
     ],
@@ -190,8 +190,8 @@ def test_labels_alone_are_probed_on_the_episodes_held_out_where_a_suite_says_so(
     (only,) = found.sets
     assert only.episodes == 3
     ways = {"code_linear", "fine_code_linear", "latent_linear", "feature_linear", "flow_8x8_linear", "flow_4x4_linear"}
-    assert ways < set(only.figures)
-    assert not {"unchanged_shake", "frame_linear", "random_encoder_linear", "supervised"} & set(only.figures)
+    assert ways < set(only.metrics)
+    assert not {"unchanged_shake", "frame_linear", "random_encoder_linear", "supervised"} & set(only.metrics)
     assert "fine code" in to_markdown(found)
     held_out = {e.name for e in hold_out_episodes(open_dataset(root / "squares.hdf5").episodes, 0.5, 0)[1]}
     assert {e.name for e in choose_episodes(suite.sets[0], root / "squares.hdf5", 0, None)} == held_out
