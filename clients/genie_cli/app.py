@@ -20,10 +20,12 @@ from genie_cli.label import label
 from genie_cli.models import models
 from genie_cli.play import play
 from genie_cli.simulate import simulate
+from genie_cli.status import status
 from genie_cli.verify import verify
 from genie_cli.view import view
 from genie_core import __version__
 from genie_core.errors import GenieError
+from genie_core.tracing import start_tracing
 
 DISTRIBUTION = "genie-latent"
 ENTRY_POINTS = "genie.commands"
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit; `arguments` are the words after ``genie``, the process's own if None."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        start_tracing("genie")
         build_app()(args=words, prog_name="genie")
     except GenieError as error:
         _fail("\n".join([str(error), *getattr(error, "__notes__", ())]))
@@ -69,7 +72,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
-    for command in (demo, inspect, label, verify, export, view, simulate, play, models, health):
+    for command in (demo, inspect, label, verify, export, view, simulate, play, models, health, status):
         app.command()(command)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         _add_entry_point(app, point)

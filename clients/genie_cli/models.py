@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genie_cli.server import ModelsOption, ServerOption, connected
+from genie_core.errors import GenieError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,11 +21,30 @@ def models(
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Also show statistics of the server's device.")
     ] = False,
+    load: Annotated[
+        str | None,
+        typer.Option(
+            "--load",
+            metavar="NAME",
+            help="First load this model, or replace it if its files have changed: calls in progress end with the old "
+            "one, and none fails.",
+        ),
+    ] = None,
+    unload: Annotated[
+        str | None,
+        typer.Option("--unload", metavar="NAME", help="First unload this model, once calls that use it have ended."),
+    ] = None,
 ) -> None:
     """List the models of a server, with frame size and rate, codes, parameters, state and alignments."""
     from rich.console import Console
 
+    if server is None and (load or unload):
+        raise GenieError("--load and --unload: got no --server, expected the address of a running one")
     with connected(server, models) as client:
+        if load is not None:
+            client.load_model(load)
+        if unload is not None:
+            client.unload_model(unload)
         found_models = client.models()
         Console().print(_table(found_models))
         if any(info.alignments for info in found_models):

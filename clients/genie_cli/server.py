@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +16,11 @@ ServerOption = Annotated[
     typer.Option("--server", metavar="HOST:PORT", help="Address of a running server. [default: an embedded one]"),
 ]
 ModelsOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--models", metavar="DIR", help="Folder of bundles for the embedded server. [default: those shipped with Genie]"
+        "--models",
+        metavar="DIR",
+        help="Folder of bundles for the embedded server, or a URL. [default: those shipped with Genie]",
     ),
 ]
 ModelOption = Annotated[
@@ -28,7 +29,7 @@ ModelOption = Annotated[
 
 
 @contextmanager
-def connected(server: str | None, models: Path | None, model: str | None = None) -> Iterator[Client]:
+def connected(server: str | None, models: str | None, model: str | None = None) -> Iterator[Client]:
     """Yield a client of `server`, or of an embedded server that hosts `models` and stops with the block.
 
     `model` is the one that the embedded server loads; None: its default one.
@@ -50,7 +51,7 @@ def connected(server: str | None, models: Path | None, model: str | None = None)
 
 
 @contextmanager
-def server_address(server: str | None, models: Path | None, model: str | None = None) -> Iterator[tuple[str, bool]]:
+def server_address(server: str | None, models: str | None, model: str | None = None) -> Iterator[tuple[str, bool]]:
     """Yield the address of `server`, or of an embedded one as `connected` starts it, and whether it is our own."""
     from rich.console import Console
 
@@ -69,7 +70,7 @@ def server_address(server: str | None, models: Path | None, model: str | None = 
         yield address, True
 
 
-def _refuse_both(models: Path | None) -> None:
+def _refuse_both(models: str | None) -> None:
     from genie_core.errors import GenieError
 
     if models is not None:

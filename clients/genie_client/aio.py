@@ -149,10 +149,10 @@ class AsyncClient:
         """Start an interactive simulation: ``async with await client.play(prompt) as s: frame = await s.step(3)``."""
         arguments = SimulationArguments(**simulating)
         make = simulations.play_maker(prompt, arguments)
-        info, start = await self._run(self._conversation.request_of(arguments.model, make))
+        info, start = await self._run(self._conversation.request_of(arguments.model, make, again=True))
         call = self._stubs.simulation.Play(timeout=arguments.timeout_s, wait_for_ready=self._wait)
         try:
-            with self._peer.explaining("playing"):
+            with self._peer.explaining("playing", call):
                 await call.write(start)
         except BaseException:
             call.cancel()  # a write that is cancelled early leaves its call open
@@ -168,8 +168,9 @@ class AsyncClient:
             except StopIteration as done:
                 result: _T = done.value
                 return result
-            with self._peer.explaining(ask.doing):
-                answer = await ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
+            call = ask.method(self._stubs)(ask.request, timeout=ask.timeout_s, wait_for_ready=self._wait)
+            with self._peer.explaining(ask.doing, call):
+                answer = await call
 
     async def _patiently(self, patience_s: float | None, begin: Callable[[], Awaitable[_T]]) -> _T:
         """Return the result of `begin`, retried for as long as the server has no room or is unavailable."""
@@ -214,7 +215,7 @@ class AsyncClient:
             reader = simulations.StepReader(info, branches)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
-                with self._peer.explaining("simulating"):
+                with self._peer.explaining("simulating", call):
                     async for answer in call:
                         yield reader.read(answer)
                 return
@@ -254,8 +255,11 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
 
     async def __anext__(self) -> Labels:
         """Return the next labels, which follow the previous ones."""
-        labels = None if self._ended else self._labels(await self._receive())
+        if self._ended:
+            raise StopAsyncIteration
+        labels = self._labels(await self._receive())
         if labels is None:
+            await self._receive()  # its status: a call that is closed without reading it counts as cancelled
             raise StopAsyncIteration
         return labels
 
@@ -270,7 +274,7 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
 
     async def _receive(self) -> object:
         try:
-            with self._peer.explaining(self._doing):
+            with self._peer.explaining(self._doing, self._call):
                 return await self._call.read()
         except (asyncio.CancelledError, Exception):
             if self._feed is not None and self._feed.error is not None:
@@ -296,7 +300,7 @@ class AsyncPlaySession(PlayState):
 
     async def send(self, code: int) -> None:
         """Take one latent action without waiting for its frame; `receive` returns the frames in order."""
-        with self._peer.explaining("playing"):
+        with self._peer.explaining("playing", self._call):
             try:
                 await self._call.write(simulations.action_request(self._info, code))
             except asyncio.InvalidStateError:  # the call has ended, for a reason that reading gives
@@ -305,7 +309,7 @@ class AsyncPlaySession(PlayState):
 
     async def receive(self) -> Frames:
         """Return the (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""
-        with self._peer.explaining("playing"):
+        with self._peer.explaining("playing", self._call):
             answer = await self._call.read()
         return self._frame(answer)
 

@@ -174,7 +174,7 @@ class Client:
         """Start an interactive simulation: ``with client.play(prompt) as session: frame = session.step(3)``."""
         arguments = SimulationArguments(**simulating)
         make = simulations.play_maker(prompt, arguments)
-        info, start = self._run(self._conversation.request_of(arguments.model, make))
+        info, start = self._run(self._conversation.request_of(arguments.model, make, again=True))
         outbox: SimpleQueue[simulation_pb2.PlayRequest | None] = SimpleQueue()
         outbox.put(start)
         call = self._stubs.simulation.Play(

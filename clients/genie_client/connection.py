@@ -6,7 +6,6 @@ command, since everybody on the machine can read the list of processes.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import os
 import stat
@@ -20,6 +19,7 @@ import grpc
 from grpc import aio
 
 from genie_client.channel import channel_options, check_address
+from genie_client.outgoing import OutgoingChannel
 from genie_core.errors import GenieError
 
 PREFIX = "GENIE_CLIENT_"
@@ -93,7 +93,7 @@ def open_channel(address: str, security: Security) -> grpc.Channel:
         channel = grpc.insecure_channel(address, options=channel_options(address))
     else:
         channel = grpc.secure_channel(address, _credentials(security.tls), options=channel_options(address))
-    return _WithToken(channel, security.token) if security.token else channel  # type: ignore[return-value]
+    return OutgoingChannel(channel, security.token)  # type: ignore[return-value]
 
 
 def open_aio_channel(address: str, security: Security) -> aio.Channel:
@@ -102,23 +102,7 @@ def open_aio_channel(address: str, security: Security) -> aio.Channel:
         channel = aio.insecure_channel(address, options=channel_options(address))
     else:
         channel = aio.secure_channel(address, _credentials(security.tls), options=channel_options(address))
-    return _WithToken(channel, security.token) if security.token else channel  # type: ignore[return-value]
-
-
-class _WithToken:
-    """A channel, blocking or asyncio, that sends the token with every call."""
-
-    def __init__(self, channel: Any, token: str) -> None:
-        self._channel = channel
-        self._metadata = (("authorization", f"Bearer {token}"),)
-        self.close = channel.close
-
-    def _method(self, kind: str, *arguments: Any, **more: Any) -> Any:
-        return functools.partial(getattr(self._channel, kind)(*arguments, **more), metadata=self._metadata)
-
-    def __getattr__(self, kind: str) -> Any:
-        """Return ``unary_unary`` and the like for the stubs."""
-        return functools.partial(self._method, kind)
+    return OutgoingChannel(channel, security.token)  # type: ignore[return-value]
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:

@@ -38,7 +38,7 @@ sets."""
 
 @contextmanager
 def embedded_server(
-    models: Path | None = None,
+    models: Path | str | None = None,
     *,
     model: str | None = None,
     device: str = "cpu",
@@ -47,7 +47,7 @@ def embedded_server(
     """Start a server, yield its address once its models are warm, and stop it at the end of the block.
 
     Args:
-        models: folder of bundles, or one bundle; None: the bundles that ship with Genie.
+        models: folder of bundles, or one bundle, or a URL of either; None: the bundles that ship with Genie.
         model: the server's default model, which it loads; None: the one that the folder names.
         device: torch device for the models.
         start_within_s: time limit for loading and warming up, seconds.
@@ -59,7 +59,7 @@ def embedded_server(
 
 
 @contextmanager
-def embedded_client(models: Path | None = None, model: str | None = None) -> Iterator[Client]:
+def embedded_client(models: Path | str | None = None, model: str | None = None) -> Iterator[Client]:
     """Yield a client of its own `embedded_server`; if the server ended, errors include its last output.
 
     `model` is the default model to load; None: the folder's only or default one.
@@ -73,7 +73,7 @@ def embedded_client(models: Path | None = None, model: str | None = None) -> Ite
 
 @contextmanager
 def _running(
-    models: Path | None, device: str, start_within_s: float, model: str | None = None
+    models: Path | str | None, device: str, start_within_s: float, model: str | None = None
 ) -> Iterator[tuple[str, Callable[[], str | None]]]:
     """Start a server; yields its address and a function that returns its last output once it has ended."""
     _check_installed()
@@ -101,7 +101,7 @@ def _check_installed() -> None:
         )
 
 
-def _start(models: Path, device: str, model: str | None, log: IO[str]) -> subprocess.Popen[str]:
+def _start(models: Path | str, device: str, model: str | None, log: IO[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "genie_service", "--models", str(models), "--host", "127.0.0.1", "--port", "0"]
     command += ["--device", device, "--exit-with-stdin", *_ALONE]
     command += [] if model is None else ["--default-model", model]

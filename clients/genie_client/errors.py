@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from genie_client.outgoing import request_id_of
 from genie_core.errors import GenieError, ModelError, RequestError
 
 _LOST_STATUS = "Internal error from Core"
@@ -29,11 +30,13 @@ class ServerError(GenieError):
     Attributes:
         reason: the cause in a few words, for a status line.
         retry_after_s: seconds after which the server asks to be retried; None: not stated.
+        request_id: names the call in the server's log; empty if there was none.
 
     """
 
     reason = "it failed"
     retry_after_s: float | None = None
+    request_id = ""
 
 
 class ServerUnavailableError(ServerError):
@@ -86,19 +89,25 @@ class Peer:
     ended: Callable[[], str | None] = lambda: None
 
     @contextmanager
-    def explaining(self, doing: str) -> Iterator[None]:
-        """Turn a gRPC error in the block into a `GenieError`; `doing` completes "while ...", e.g. "labelling"."""
+    def explaining(self, doing: str, call: object = None) -> Iterator[None]:
+        """Turn a gRPC error in the block into a `GenieError`; `doing` completes "while ...", e.g. "labelling".
+
+        `call` is what failed, where the error is not the call itself (asyncio); it knows the request's id.
+        """
         try:
             yield
         except grpc.RpcError as error:
-            raise self.explain(error, doing) from error
+            raise self.explain(error, doing, call) from error
         self.met = True
 
-    def explain(self, error: grpc.RpcError, doing: str) -> GenieError:
-        """Return the user's error for a gRPC error, with the server's hint when to retry."""
+    def explain(self, error: grpc.RpcError, doing: str, call: object = None) -> GenieError:
+        """Return the user's error for a gRPC error, with the server's hint when to retry and the request's id."""
         explained = self._explain(error, doing)
+        request_id = request_id_of(error, call)
         if isinstance(explained, ServerError):
-            explained.retry_after_s = _hint_s(error)
+            explained.retry_after_s, explained.request_id = _hint_s(error), request_id
+            if request_id and self.met:  # else the server, if there is one, knows of no such request
+                explained.add_note(f"request {request_id}")
         return explained
 
     def _explain(self, error: grpc.RpcError, doing: str) -> GenieError:

@@ -105,13 +105,19 @@ class Conversation:
         return messages.server_statistics(answer)
 
     def frame_size(self, arguments: LabelArguments, bundle_id: str | None) -> Flow[messages.FrameSize | None]:
-        """Return the size to resize frames to; None: the server resizes. `bundle_id`: bundle that labels, if known."""
+        """Return the size to resize frames to; None: the server resizes. `bundle_id`: bundle that labels, if known.
+
+        A call that began just before its model was replaced is still labelled by the old bundle, whose size nobody says
+        any more: then the server resizes, which changes no bit. Raises ModelError where it would, for JPEG.
+        """
         if not arguments.resize:
             return None
         info = yield from self._model(arguments.model)
         if bundle_id is not None and info.bundle_id != bundle_id:
             info = yield from self.get_model(arguments.model)
         if bundle_id is not None and info.bundle_id != bundle_id:
+            if arguments.transport != "jpeg":
+                return None
             raise ModelError(f"{info.name}: the server has replaced the model in the middle of the call; call again")
         return info.frame_size
 

@@ -117,7 +117,7 @@ def read_timing(message: frames_pb2.Timing) -> Timing:
 
 
 def server_statistics(message: models_pb2.GetStatisticsResponse) -> ServerStatistics:
-    """Read the statistics of a server's device."""
+    """Read the statistics of a server and its device."""
     return ServerStatistics(
         lanes=message.lanes,
         busy_lanes=message.busy_lanes,
@@ -126,6 +126,16 @@ def server_statistics(message: models_pb2.GetStatisticsResponse) -> ServerStatis
         refused=message.refused,
         uptime_s=message.uptime_s,
         operations={o.name: OperationStatistics(o.pieces, o.batches, o.device_s) for o in message.operations},
+        version=message.version,
+        draining=message.draining,
+        calls=message.calls,
+        waiting_calls=message.waiting_calls,
+        max_calls=message.max_calls,
+        play_streams=message.play_streams,
+        max_play_streams=message.max_play_streams,
+        memory_bytes=message.memory_bytes,
+        memory_budget_bytes=message.memory_budget_bytes,
+        refusals={r.cause: r.calls for r in message.refusals},
     )
 
 

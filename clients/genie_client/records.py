@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -118,7 +118,7 @@ class OperationStatistics:
 
 @dataclass(frozen=True)
 class ServerStatistics:
-    """Statistics of a server's device since the server started.
+    """Statistics of a server and its device since the server started; what an older server does not say is 0, or empty.
 
     Attributes:
         lanes: number of batches that can run at once.
@@ -129,6 +129,16 @@ class ServerStatistics:
         uptime_s: time since the server started, seconds.
         operations: totals by operation: ``tiny/encode`` labels a block of frames, ``tiny/start`` begins a simulation,
             ``tiny/draw-25`` draws a simulated frame in 25 MaskGIT steps.
+        version: of the server.
+        draining: True once it takes no more calls.
+        calls: in progress.
+        waiting_calls: calls that wait for a place.
+        max_calls: most calls in progress.
+        play_streams: interactive simulations in progress.
+        max_play_streams: most of these.
+        memory_bytes: bytes that requests take.
+        memory_budget_bytes: bytes that they may take.
+        refusals: number of calls refused, by cause: the setting that limits, or why the server could not serve.
 
     """
 
@@ -139,6 +149,16 @@ class ServerStatistics:
     refused: int
     uptime_s: float
     operations: dict[str, OperationStatistics]
+    version: str = ""
+    draining: bool = False
+    calls: int = 0
+    waiting_calls: int = 0
+    max_calls: int = 0
+    play_streams: int = 0
+    max_play_streams: int = 0
+    memory_bytes: int = 0
+    memory_budget_bytes: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

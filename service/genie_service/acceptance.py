@@ -87,6 +87,7 @@ class Acceptance:
                 f"the device has {wait_s:.1f} s of others' work to do first; the server's limit is {limit_s:g} s "
                 f"{'in a standing queue ' if limit_s < self.max_wait_s else ''}(max_wait_seconds {self.max_wait_s:g})",
                 retry_after_s=max(_LEAST_RETRY_S, wait_s - limit_s),
+                cause="max_wait_seconds",
             )
         if call.remaining_s is not None:
             total_s = _seconds(queue, call.total or call.first)
@@ -99,6 +100,7 @@ class Acceptance:
                     f"the call's deadline is in {call.remaining_s:.1f} s, and the device has {ahead_s:.1f} s of work "
                     f"to do before {total_s / self.lanes:.1f} s for the call",
                     retry_after_s=max(_LEAST_RETRY_S, min(late_s, ahead_s)),
+                    cause="deadline",
                 )
 
     def seconds(self, queue: FairQueue, work: Work) -> float:

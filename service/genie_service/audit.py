@@ -42,7 +42,16 @@ def audit_refusal(call: Call, reason: str) -> None:
 def _note(level: int, call: Call, action: str, subject: str, outcome: str) -> None:
     who = _quoted(call.identity.name) if call.identity.proven else "anybody"
     text = "%s by=%s peer=%s id=%s subject=%s outcome=%s"
-    _log.log(level, text, action, who, call.peer, call.id, _quoted(subject), _quoted(outcome))
+    values = (action, who, call.peer, call.id, _quoted(subject), _quoted(outcome))
+    by = call.identity.name if call.identity.proven else ""
+    facts = {
+        "action": action,
+        "by": by,
+        "peer": call.peer,
+        "subject": subject[:_LONGEST],
+        "outcome": outcome[:_LONGEST],
+    }
+    _log.log(level, text, *values, extra=facts)
 
 
 def _quoted(text: str) -> str:

@@ -60,6 +60,11 @@ class Budget:
         _log.info("requests may take %d MiB, of which messages %d MiB", rest // MIB, messages // MIB)
 
     @property
+    def limit(self) -> int:
+        """Memory limit of the server, bytes."""
+        return self._memory
+
+    @property
     def total(self) -> int:
         """Bytes that requests may take."""
         return self.messages.total + self.work.total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from genie_service.budget import CallMemory
 from genie_service.patience import Silence
 from genie_service.tokens import ANYBODY, Identity
 
+REQUEST_ID = "x-request-id"
+"""Metadata with the id that a client gives its call, which is also returned."""
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
 
 @dataclass(eq=False)
 class Call:
@@ -21,7 +27,7 @@ class Call:
     Attributes:
         method: full name of the method.
         peer: address of the client.
-        id: identifies the call in logs and errors.
+        id: identifies the call in logs and errors; the client's, if it has given one.
         started: time of `time.perf_counter`, seconds.
         frames: number of video frames received or made.
         identity: the caller, once `interceptors.authentication` has identified it.
@@ -30,6 +36,8 @@ class Call:
             the machine's clock, which may be set meanwhile.
         memory: memory that it holds, from admission on.
         ending: what is released when it ends.
+        admitted: whether it has a place on the server.
+        refusal: why it was refused, as the metrics have it; empty if it was not.
 
     """
 
@@ -41,6 +49,8 @@ class Call:
     identity: Identity = ANYBODY
     silence: Silence = field(default_factory=Silence)
     deadline: float | None = None
+    admitted: bool = False
+    refusal: str = ""
     memory: CallMemory = field(init=False)
     ending: ExitStack = field(default_factory=ExitStack)
     _waited_s: float = 0.0
@@ -76,9 +86,19 @@ class Call:
 _current: ContextVar[Call] = ContextVar("genie_call")
 
 
-def begin_call(method: str, peer: str, remaining_s: float | None = None) -> Call:
-    """Make a new call the current one, in this task and the tasks that it starts; `remaining_s`: its deadline."""
+def begin_call(method: str, peer: str, remaining_s: float | None = None, request_id: str = "") -> Call:
+    """Make a new call the current one, in this task and the tasks that it starts.
+
+    Args:
+        method: full name of the method.
+        peer: address of the client.
+        remaining_s: seconds until its deadline; None: it has none.
+        request_id: what the client calls it; one that is not printable or too long is replaced by one of ours.
+
+    """
     call = Call(method, peer, deadline=None if remaining_s is None else time.monotonic() + remaining_s)
+    if _ID.fullmatch(request_id):
+        call.id = request_id
     _current.set(call)
     return call
 
@@ -88,4 +108,4 @@ def current_call() -> Call:
     return _current.get()
 
 
-__all__ = ["Call", "begin_call", "current_call"]
+__all__ = ["REQUEST_ID", "Call", "begin_call", "current_call"]

@@ -71,9 +71,17 @@ def _function(fields: dict[str, FieldInfo]) -> Callable[..., None]:
 
 def _serve(flags: dict[str, Any]) -> None:
     """Serve with the command line's values, by field of `Settings`, until told to stop."""
-    from genie_service.settings import load_settings
+    from genie_core.errors import GenieError
+    from genie_service.settings import SettingsError, load_settings
 
-    settings = load_settings(flags)  # before the slow imports, so that a wrong flag is reported at once
+    try:
+        settings = load_settings(flags)  # before the slow imports, so that a wrong flag is reported at once
+    except SettingsError as error:
+        if error.rest is None:
+            raise
+        from genie_service.startup import startup_problems
+
+        raise GenieError("\n".join([str(error), *startup_problems(error.rest)])) from None
     # Read once, when torch is imported: threads that wait by spinning take cores from those that have work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Written past our log straight to standard error, where whoever connects could fill up a pipe that nobody reads.

@@ -40,10 +40,11 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class OperationStatistics:
-    """Totals of one operation since the server started: pieces, batches, and seconds of lane time."""
+    """Totals of one operation since the server started: pieces, batches, what these had room for, seconds of lanes."""
 
     pieces: int = 0
     batches: int = 0
+    slots: int = 0
     device_s: float = 0.0
 
 
@@ -141,6 +142,11 @@ class Engine:
                 uptime_s=time.perf_counter() - self._began,
                 operations=dict(self._done),
             )
+
+    def waiting_by_client(self) -> dict[str, int]:
+        """Return the number of waiting pieces of each client that has any."""
+        with self._changed:
+            return self._queue.by_client()
 
     def job(self, client: str = "") -> Job:
         """Return a call's access to the device."""
@@ -319,7 +325,7 @@ class Engine:
             self._refused += 1
             waited_s = time.perf_counter() - piece.submitted
             text = f"the device had no time for it within {waited_s:.1f} s, and later it would miss the call's deadline"
-            piece.deliver(piece, None, BusyError(text, _LATE_RETRY_S))
+            piece.deliver(piece, None, BusyError(text, _LATE_RETRY_S, cause="deadline"))
         self._acceptance.note(len(self._queue), time.perf_counter())
 
     def _threads_for(self, operation: Operation) -> int:
@@ -356,7 +362,11 @@ class Engine:
         name = pieces[0].operation.name
         past = self._done.get(name, OperationStatistics())
         self._done[name] = replace(
-            past, pieces=past.pieces + len(pieces), batches=past.batches + 1, device_s=past.device_s + seconds
+            past,
+            pieces=past.pieces + len(pieces),
+            batches=past.batches + 1,
+            slots=past.slots + pieces[0].operation.shapes.sizes[-1],
+            device_s=past.device_s + seconds,
         )
 
 

@@ -14,10 +14,16 @@ class ModelLoadingError(ModelError):
 
 
 class BusyError(GenieError):
-    """The server has no room for more work. `retry_after_s` estimates when it will have some."""
+    """The server has no room for more work.
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        self.retry_after_s = retry_after_s
+    Attributes:
+        retry_after_s: estimate of when it will have some, seconds.
+        cause: the setting that limits, for the metrics.
+
+    """
+
+    def __init__(self, message: str, retry_after_s: float, cause: str = "busy") -> None:
+        self.retry_after_s, self.cause = retry_after_s, cause
         super().__init__(message)
 
 

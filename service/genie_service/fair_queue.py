@@ -125,6 +125,10 @@ class FairQueue:
         """Return the number of pieces that wait for `operation`."""
         return self._waiting.get(operation, 0)
 
+    def by_client(self) -> dict[str, int]:
+        """Return the number of waiting pieces of each client that has any."""
+        return {name: len(client.pieces) for name, client in self._clients.items() if client.pieces}
+
     def put(self, piece: Piece) -> None:
         """Queue a piece."""
         client = self._clients.setdefault(piece.client, _Client(self._now_s))

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from genie_core.tracing import collecting, note_span
 from genie_service.acceptance import Announcement
-from genie_service.fair_queue import Operation
+from genie_service.fair_queue import Operation, Piece
 
 if TYPE_CHECKING:
     from genie_service.engine import Engine
@@ -87,7 +88,17 @@ class Job:
         self.queue_ms += (last.picked - last.submitted) * 1000
         self.batch_ms += (last.started - last.picked) * 1000
         self.device_ms += (last.ended - last.started) * 1000
+        if collecting():
+            _note_spans(last, len(payloads))
         return results
+
+
+def _note_spans(last: Piece, pieces: int) -> None:
+    """Make spans of the phases of the piece that finished last, one of `pieces` that were asked for together."""
+    facts = {"genie.operation": last.operation.name, "genie.pieces": pieces, "genie.batch": last.batch}
+    note_span("queue", last.submitted, last.picked, facts)
+    note_span("batch", last.picked, last.started, facts)
+    note_span("device", last.started, last.ended, facts)
 
 
 __all__ = ["Job"]

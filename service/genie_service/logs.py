@@ -1,5 +1,7 @@
 """Logging to standard error without blocking: neither the event loop nor a lane waits for a slow reader.
 
+Lines are text for people, or JSON for machines, which has the request's id on every line that belongs to one.
+
 Lines go through a bounded queue to a writer thread. If nobody reads, lines are dropped and counted, and the count is
 written as soon as somebody reads again.
 """
@@ -11,9 +13,16 @@ import os
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
+
+from pythonjsonlogger.json import JsonFormatter
 
 from genie_core.errors import GenieError
+from genie_service.calls import current_call
+
+LogFormat = Literal["text", "json"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _LAST_WORDS_S = 1.0
@@ -84,17 +93,17 @@ class QueueingHandler(logging.Handler):
             return self._lines.popleft()
 
 
-def log_to_stderr(level: str) -> QueueingHandler:
+def log_to_stderr(level: str, form: LogFormat = "text") -> QueueingHandler:
     """Log records from `level` on, including warnings and exceptions that end threads, to standard error."""
     handler = QueueingHandler(sys.stderr.fileno())
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    _set_format(handler, form)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     threading.excepthook = _log_death
     return handler
 
 
-def log_to_file(file: Path, name: str) -> QueueingHandler:
+def log_to_file(file: Path, name: str, form: LogFormat = "text") -> QueueingHandler:
     """Also append records of the log `name` to a file that only its owner can read.
 
     Raises GenieError if it cannot be written.
@@ -104,11 +113,27 @@ def log_to_file(file: Path, name: str) -> QueueingHandler:
     except OSError as error:
         raise GenieError(f"{file} cannot be written: {error.strerror}") from None
     handler = QueueingHandler(descriptor)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    _set_format(handler, form)
     log = logging.getLogger(name)
     log.addHandler(handler)
     log.setLevel(logging.INFO)  # independent of the level of the rest
     return handler
+
+
+def _set_format(handler: logging.Handler, form: LogFormat) -> None:
+    if form == "text":
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        return
+    renamed = {"levelname": "level", "name": "logger"}
+    names = " ".join(f"%({name})s" for name in (*renamed, "message"))
+    handler.setFormatter(JsonFormatter(names, rename_fields=renamed, timestamp="time"))
+    handler.addFilter(_with_request_id)
+
+
+def _with_request_id(record: logging.LogRecord) -> bool:
+    with suppress(LookupError):  # not within a call
+        record.request_id = current_call().id
+    return True
 
 
 def _log_death(died: threading.ExceptHookArgs) -> None:
@@ -117,4 +142,4 @@ def _log_death(died: threading.ExceptHookArgs) -> None:
         logging.getLogger(__name__).critical("%s died", name, exc_info=died.exc_value)
 
 
-__all__ = ["QueueingHandler", "log_to_file", "log_to_stderr"]
+__all__ = ["LogFormat", "QueueingHandler", "log_to_file", "log_to_stderr"]

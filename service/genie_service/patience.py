@@ -59,7 +59,9 @@ class Silence:
                     raise IdleError(f"{what} for {limit_s:g} s, the server's limit ({setting})")
                 await asyncio.wait({pending, dismissed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if dismissed.done() and not pending.done():
-                    raise BusyError(f"{what} for {self.seconds:.0f} s, {dismissed.result()}", _RETRY_S)
+                    raise BusyError(
+                        f"{what} for {self.seconds:.0f} s, {dismissed.result()}", _RETRY_S, "pressure_seconds"
+                    )
             return pending.result()
         finally:
             self._waiting_since = self._dismissed = None

@@ -10,12 +10,16 @@ from collections.abc import Callable
 
 import torch
 
+from genie_core.tracing import start_tracing
 from genie_service.audit import AUDIT
 from genie_service.logs import log_to_file, log_to_stderr
 from genie_service.server import GenieServer
 from genie_service.settings import Settings
 
 _INTERRUPTED = 130
+
+_CUT = 75
+"""EX_TEMPFAIL of sysexits.h: calls were cut off, whose clients have to make them again."""
 
 _BROKEN = 70
 """EX_SOFTWARE of sysexits.h: tells whatever started the server to restart it."""
@@ -24,13 +28,15 @@ _BROKEN = 70
 def run(settings: Settings) -> int:
     """Serve until told to stop; returns the process's exit code.
 
-    0 after SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input), once calls in progress have had
-    their time; 130 if a second signal cut that short; 70 if the device's lanes have failed and nothing can be computed
-    any more. Raises GenieError if the server cannot be started.
+    0 after SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input), once calls in progress have
+    finished; 75 if some took longer than `drain_seconds` and were cut off; 130 if a second signal cut that short; 70 if
+    the device's lanes have failed and nothing can be computed any more. Raises GenieError if the server cannot be
+    started.
     """
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format)
     if settings.audit_log is not None:
-        log_to_file(settings.audit_log, AUDIT)
+        log_to_file(settings.audit_log, AUDIT, settings.log_format)
+    start_tracing("genie-server")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     return asyncio.run(_serve(settings))
@@ -55,7 +61,9 @@ async def _serve(settings: Settings) -> int:
             await server.drain(0)
     if hurry.is_set():
         return _INTERRUPTED
-    return _BROKEN if server.broken.is_set() else 0
+    if server.broken.is_set():
+        return _BROKEN
+    return _CUT if drain.result() else 0
 
 
 async def _first_of(*events: asyncio.Event) -> None:

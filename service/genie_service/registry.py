@@ -1,7 +1,8 @@
 """Registry of the hosted models: lists, loads, lends and unloads them.
 
 A model is a bundle folder; its name is the folder's. The models folder is read again whenever models are listed or a
-name is unknown, so that a bundle copied in later can be loaded without a restart.
+name is unknown, so that a bundle copied in later can be loaded without a restart. A bundle whose files were replaced is
+loaded beside the old one, which the calls that use it keep until they end.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from genie_core.models.bundle import (
     ALIGNMENTS,
     CARD,
     CONFIG,
+    Bundle,
     BundleInfo,
     load_bundle,
-    meant_as_bundle,
     read_bundle_info,
 )
 from genie_core.models.computation import computation_on
+from genie_service.bundle_folders import Stamp, bundle_folders, can_be_named, no_bundle, stamp_of
 from genie_service.engine import Engine
 from genie_service.errors import ModelLoadingError, UnknownModelError
 from genie_service.fair_queue import Operation
@@ -110,6 +112,10 @@ class ModelRegistry:
         await self._scan()
         return [self._status(entry) for _, entry in sorted(self._entries.items())]
 
+    def known(self) -> list[ModelStatus]:
+        """Return the status of every model as last seen, in no order, without reading the folder; from any thread."""
+        return [self._status(entry) for entry in list(self._entries.values())]
+
     async def status(self, name: str) -> ModelStatus:
         """Return the status of one model; "" is the default. Raises UnknownModelError."""
         return self._status(await self._find(name))
@@ -133,15 +139,22 @@ class ModelRegistry:
             yield model
 
     async def load(self, name: str) -> ModelStatus:
-        """Load a model and warm it up; returns at once if loaded. Raises UnknownModelError, ModelError on failure."""
+        """Load a model and warm it up; returns at once if it is loaded and its files are as they were.
+
+        If they are not, the new bundle takes the old one's place once it is ready, and no call notices: those in
+        progress end with the old one. Raises UnknownModelError; ModelError on failure, and then an old one stays.
+        """
         entry = await self._find(name)
-        if entry.loaded is None:
-            if entry.loading is None:
-                entry.loading = asyncio.create_task(self._load(entry))
+        if entry.loading is None and (entry.loaded is None or await asyncio.to_thread(entry.files_changed)):
+            entry.loading = entry.loading or asyncio.create_task(self._load(entry))
+        problem = ""
+        if entry.loading is not None:
             # Loading continues if this caller gives up: others may wait for it.
-            await asyncio.shield(entry.loading)
+            problem = await asyncio.shield(entry.loading)
         if entry.loaded is None:
             raise _not_ready(entry)
+        if problem:
+            raise ModelError(f"model {entry.name!r} stays as it was, its new files cannot be used: {problem}")
         return self._status(entry)
 
     async def unload(self, name: str) -> ModelStatus:
@@ -158,25 +171,50 @@ class ModelRegistry:
         await entry.retired()
         return self._status(entry)
 
-    async def _load(self, entry: _Entry) -> None:
-        """Load a model, or record why it cannot be loaded."""
-        await self._set_state(entry, State.LOADING)
+    async def _load(self, entry: _Entry) -> str:
+        """Load a model, or record and return why it cannot be loaded. One that is loaded serves until then."""
+        if entry.loaded is None:
+            await self._set_state(entry, State.LOADING)
         try:
-            await entry.retired()  # never two copies of a model in memory
-            await asyncio.to_thread(self._check_links, entry.path)
-            bundle = await asyncio.to_thread(load_bundle, entry.path, self._compute.device, self._compute.precision)
-            model = LoadedModel(entry.name, bundle)
-            await self._prepare(model)
+            await entry.retired()  # never a third copy in memory, nor a second one where nobody waits for the first
+            stamp, bundle = await asyncio.to_thread(self._read_bundle, entry.path, entry.bundle_id)
+            model = None if bundle is None else LoadedModel(entry.name, bundle)
+            if model is not None:
+                await self._prepare(model)
         except Exception as error:
             known = isinstance(error, GenieError)
             if not known:
                 _log.exception("unexpected error while loading model %s", entry.name)
             entry.loading = None
-            text = str(error) if known else _unexpected(error)
-            await self._set_state(entry, State.FAILED, without_path(text, entry.path))
-        else:
-            entry.loaded, entry.info, entry.loading = model, bundle.info, None
-            await self._set_state(entry, State.READY)
+            text = without_path(str(error) if known else _unexpected(error), entry.path)
+            await self._set_state(entry, State.FAILED if entry.loaded is None else State.READY, text)
+            return text
+        if model is not None and bundle is not None:
+            if entry.loaded is not None:
+                _log.info("model %s: bundle %.12s replaces %.12s", entry.name, bundle.bundle_id, entry.bundle_id)
+            entry.retire()
+            entry.loaded, entry.info = model, bundle.info
+        entry.stamp, entry.loading = stamp, None
+        await self._set_state(entry, State.READY)
+        return ""
+
+    def _read_bundle(self, path: Path, loaded_id: str) -> tuple[Stamp, Bundle | None]:
+        """Return a bundle and the stamp of its files; no bundle if it is the one that is loaded.
+
+        Raises ModelError if it cannot be used, or its files change meanwhile: parts of two bundles would mix.
+        """
+        self._check_links(path)
+        try:
+            stamp = stamp_of(path)
+            if loaded_id and read_bundle_info(path).bundle_id == loaded_id:
+                return stamp, None
+            bundle = load_bundle(path, self._compute.device, self._compute.precision)
+            changed = stamp_of(path) != stamp
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+        if changed:
+            raise ModelError(f"{path} changed while it was read: load it again when it is complete")
+        return stamp, bundle
 
     async def _prepare(self, model: LoadedModel) -> None:
         def prepare(_: list[None]) -> list[None]:
@@ -215,7 +253,7 @@ class ModelRegistry:
     async def _scan(self) -> None:
         """Update the entries from folders that are new, changed or gone; loaded models are left alone."""
         async with self._scanning:
-            found = await asyncio.to_thread(_bundle_folders, self._folder)
+            found = await asyncio.to_thread(bundle_folders, self._folder)
             self._note_nameless(found)
             for name in [n for n, e in self._entries.items() if n not in found and not e.in_memory]:
                 del self._entries[name]
@@ -249,9 +287,9 @@ class ModelRegistry:
             if part.is_symlink():
                 raise ModelError(f"{part} is a link, which may lead anywhere: copy what it leads to, or --follow-links")
 
-    def _note_nameless(self, found: dict[str, tuple[Path, _Stamp]]) -> None:
+    def _note_nameless(self, found: dict[str, tuple[Path, Stamp]]) -> None:
         """Skip names that no message can carry, with one warning each."""
-        for name in [name for name in found if not _can_be_named(name)]:
+        for name in [name for name in found if not can_be_named(name)]:
             del found[name]
             if name not in self._nameless:
                 _log.warning("bundle %r is left out: its folder's name is not printable UTF-8", name)
@@ -259,7 +297,7 @@ class ModelRegistry:
 
     def _choose_default(self, named: str | None) -> str:
         if not self._entries:
-            raise ModelError(f"{self._folder} holds no bundle (a folder with config.json and weights), nor is it one")
+            raise ModelError(no_bundle(self._folder))
         if named is None and len(self._entries) == 1:
             return next(iter(self._entries))
         if named is None and self._folder == models_dir():
@@ -282,11 +320,11 @@ class _Entry:
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self.path = path
-        self.stamp: _Stamp | None = None
+        self.stamp: Stamp | None = None
         self.state = State.UNLOADED
         self.message = ""
         self.info: BundleInfo | None = None
-        self.loading: asyncio.Task[None] | None = None
+        self.loading: asyncio.Task[str] | None = None
         self.loaded: LoadedModel | None = None
         self._retiring: asyncio.Task[None] | None = None
 
@@ -295,7 +333,19 @@ class _Entry:
         """Whether the model is loaded or being loaded."""
         return self.loaded is not None or self.loading is not None
 
-    def describe(self, stamp: _Stamp, info: BundleInfo | None, problem: str) -> None:
+    @property
+    def bundle_id(self) -> str:
+        """Identity of the loaded bundle; empty if none is."""
+        return "" if self.loaded is None else self.loaded.bundle.bundle_id
+
+    def files_changed(self) -> bool:
+        """Return whether the files are others than those that were loaded; False if they are gone."""
+        try:
+            return stamp_of(self.path) != self.stamp
+        except OSError:
+            return False
+
+    def describe(self, stamp: Stamp, info: BundleInfo | None, problem: str) -> None:
         """Update the description, unless the model has been loaded meanwhile."""
         if not self.in_memory:
             self.stamp, self.info, self.message = stamp, info, problem
@@ -311,40 +361,6 @@ class _Entry:
         """Return when a model that was taken out of use has been freed."""
         if self._retiring is not None:
             await asyncio.shield(self._retiring)
-
-
-_Stamp = tuple[tuple[str, int, int], ...]
-
-
-def _bundle_folders(folder: Path) -> dict[str, tuple[Path, _Stamp]]:
-    """Map name to path and stamp (name, size and time of each file) for every bundle in `folder`, or `folder` itself.
-
-    Bundles that disappear meanwhile are left out.
-    """
-    try:
-        paths = [folder] if meant_as_bundle(folder) else list(folder.iterdir())
-    except OSError as error:
-        _log.warning("the models folder cannot be read: %s", error)
-        return {}
-    found = {}
-    for path in paths:
-        with suppress(OSError):
-            if path == folder or (not path.name.startswith(".") and meant_as_bundle(path)):
-                found[path.name] = (path, _stamp(path))
-    return found
-
-
-def _can_be_named(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # bytes that are not UTF-8
-        return False
-    return name.isprintable()
-
-
-def _stamp(path: Path) -> _Stamp:
-    stats = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def _unexpected(error: Exception) -> str:

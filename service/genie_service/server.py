@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,27 +26,32 @@ from genie_api.v1 import (
     simulation_pb2_grpc,
 )
 from genie_core.errors import GenieError
+from genie_core.models.fetch import local_models
 from genie_service.alignments import Alignments
 from genie_service.budget import Budget
 from genie_service.certificates import server_credentials
 from genie_service.engine import Engine
+from genie_service.exposition import Exposition
 from genie_service.health import Health
 from genie_service.interceptors.access_log import AccessLog
 from genie_service.interceptors.admission import MAX_OTHER_CALLS, Admission
 from genie_service.interceptors.authentication import Authentication
 from genie_service.interceptors.error_status import ErrorStatus
+from genie_service.interceptors.tracing import Tracing
 from genie_service.interceptors.transfer import Transfer, TransferLimits
+from genie_service.metrics import Metrics
 from genie_service.patience import Waiters
 from genie_service.profiling import Profiler
 from genie_service.rates import FrameRates
 from genie_service.registry import Compute, ModelRegistry, State
 from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.labelling import LabellingServicer
-from genie_service.servicers.models import ModelServicer
+from genie_service.servicers.models import ModelServicer, Room
 from genie_service.servicers.simulation import SimulationServicer
 from genie_service.servicers.simulation_requests import SimulationLimits
 from genie_service.settings import MIB, Settings
 from genie_service.shares import Shares, Unit
+from genie_service.startup import is_loopback, startup_problems
 from genie_service.tokens import TokenFile
 from genie_service.workers import Workers
 
@@ -88,14 +92,20 @@ class GenieServer:
         self.registry = registry
         self._workers, self._unpackers = Workers(_worker_threads(settings)), Workers(1)
         self._waiters, self._players = Waiters(settings.pressure_seconds), Waiters(settings.pressure_seconds)
+        unit = Unit("Play streams are open", "max_play_streams")
+        self._plays = Shares(settings.max_play_streams, unit, make_room=self._players.make_room)
         self.budget = Budget(settings.memory_bytes, settings.max_message_mib * MIB, settings.pressure_seconds)
         self._admission = Admission(settings.max_calls, settings.max_wait_seconds, self._waiters)
+        self.metrics = Metrics()
+        self.metrics.watch(engine, registry, self.budget, self._admission, self._plays)
+        self._exposition: Exposition | None = None
         self.broken = asyncio.Event()
         self._telling: asyncio.Future[None] | None = None
         self._health = Health((LABELLING, SIMULATION), (MODELS,), self._can_serve)
         self._server = aio.server(
             interceptors=(
-                AccessLog(),
+                AccessLog(self.metrics.counts.calls),
+                Tracing(),
                 ErrorStatus(),
                 Authentication(tokens),
                 self._admission,
@@ -110,21 +120,18 @@ class GenieServer:
     async def start(cls, settings: Settings) -> GenieServer:
         """Read the models folder, then listen. No model is loaded yet, which health reports.
 
-        Raises ModelError if the models folder is unusable; GenieError if it cannot or must not listen on the address,
-        or the files of TLS or tokens are unusable.
+        Raises GenieError with all that is wrong, one problem a line: of the models folder, addresses, the device, and
+        the files of TLS and tokens.
         """
-        _check_exposure(settings)
-        credentials = None if settings.tls is None else server_credentials(settings.tls)
-        tokens = None if settings.tokens is None else TokenFile(settings.tokens)
+        problems = await asyncio.to_thread(startup_problems, settings)
         engine = _engine(settings)
-        compute = Compute(settings.device, settings.precision, settings.largest_batch)
         try:
-            registry = await ModelRegistry.open(
-                settings.models, settings.default_model, compute, engine, follow_links=settings.follow_links
-            )
+            registry = await _registry(settings, engine, problems)
         except BaseException:
             engine.close()
             raise
+        credentials = None if settings.tls is None else server_credentials(settings.tls)
+        tokens = None if settings.tokens is None else TokenFile(settings.tokens)
         server = cls(settings, engine, registry, tokens)
         loop = asyncio.get_running_loop()
         engine.on_broken(lambda: _soon(loop, server._break))
@@ -137,6 +144,11 @@ class GenieServer:
             server._workers.close()
             raise
         return server
+
+    @property
+    def metrics_address(self) -> str:
+        """Address of the metrics, ``host:port``; empty if they are not exposed."""
+        return "" if self._exposition is None else self._exposition.address
 
     @property
     def calls_under_way(self) -> int:
@@ -157,7 +169,10 @@ class GenieServer:
         return [status.name for status in await self.registry.statuses() if status.state is State.READY]
 
     async def drain(self, seconds: float) -> int:
-        """Refuse new calls, let those under way finish within `seconds`, and stop; returns the number cut off."""
+        """Take no new calls, let those under way finish for at most `seconds`, and stop; number of calls cut off.
+
+        Calls that come too late, wait for a place, or are cut off end with UNAVAILABLE: they may be tried elsewhere.
+        """
         self._admission.close()
         await self._health.close()
         try:
@@ -165,8 +180,13 @@ class GenieServer:
                 await self._admission.idle()
         except TimeoutError:
             _log.warning("%d calls under way did not finish within %g s", self._admission.under_way, seconds)
-        cut = self._admission.under_way
-        await self._server.stop(None if cut else _CLOSING_S)
+        cut = self._admission.cut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_S):
+                await self._admission.idle()
+        await self._server.stop(_CLOSING_S)
+        if self._exposition is not None:
+            await asyncio.to_thread(self._exposition.close)
         await asyncio.to_thread(self.engine.close)
         for workers in (self._workers, self._unpackers):
             await asyncio.to_thread(workers.close)
@@ -196,9 +216,15 @@ class GenieServer:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise GenieError(f"cannot listen on {host}:{settings.port}: is the port in use?") from None
+        if settings.metrics is not None:
+            self._exposition = await asyncio.to_thread(Exposition, self.metrics.registry, *settings.metrics)
         await self._server.start()
         self.address = f"{host}:{port}"
-        if not _is_loopback(settings.host):
+        if self._exposition is not None:
+            _log.info("metrics: http://%s/metrics", self.metrics_address)
+            if not is_loopback(str(settings.metrics and settings.metrics[0])):
+                _log.warning("metrics on %s: whoever reaches it can read them", self.metrics_address)
+        if not is_loopback(settings.host):
             if credentials is None:
                 _log.warning("listening on %s without TLS: all that is sent can be read on the way", self.address)
             if settings.tokens is None and settings.tls_client_ca is None:
@@ -209,23 +235,26 @@ class GenieServer:
         alignments = Alignments()
         rates = FrameRates(settings.max_frames_per_second)
         reading = FrameReading(settings.frame_limits, self._workers, rates)
+        counts = self.metrics.counts
         labelling = LabellingServicer(
-            registry, alignments, engine, reading, settings.max_wait_seconds, settings.idle_seconds
+            registry, alignments, engine, reading, settings.max_wait_seconds, settings.idle_seconds, counts
         )
-        unit = Unit("Play streams are open", "max_play_streams")
         simulation = SimulationServicer(
             registry,
             engine,
             reading,
             SimulationLimits(settings.max_actions, settings.max_branches),
-            Shares(settings.max_play_streams, unit, make_room=self._players.make_room),
+            self._plays,
             self._players,
             settings.max_wait_seconds,
             settings.idle_seconds,
+            counts.calls,
         )
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
         simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulation, self._server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(registry, alignments, engine), self._server)
+        room = Room(self._admission, self._plays, self.budget, counts.calls)
+        hosting = ModelServicer(registry, alignments, engine, room)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(hosting, self._server)
         self._health.add_to(self._server)
         names = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -244,7 +273,10 @@ def _engine(settings: Settings) -> Engine:
 
 def _channel_options(settings: Settings) -> list[tuple[str, int]]:
     largest = settings.max_message_mib * MIB
+    # Without a time limit, a connection that is being replaced ends with its last call. gRPC varies the age by a tenth.
+    age_ms = round(settings.max_connection_age_seconds * 1000)
     return [
+        *([("grpc.max_connection_age_ms", max(1, age_ms))] if age_ms else []),
         ("grpc.max_receive_message_length", largest),
         ("grpc.max_send_message_length", largest),
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent partner
@@ -283,19 +315,21 @@ def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None
         loop.call_soon_threadsafe(callback)
 
 
-def _check_exposure(settings: Settings) -> None:
-    if settings.tls is None and not settings.insecure and not _is_loopback(settings.host):
-        raise GenieError(
-            f"refusing to listen on {settings.host} without TLS: give --tls-certificate and --tls-key, or --insecure "
-            "where the network is trusted or something in front encrypts"
-        )
-
-
-def _is_loopback(host: str) -> bool:
+async def _registry(settings: Settings, engine: Engine, problems: list[str]) -> ModelRegistry:
+    """Open the registry. Raises GenieError with `problems`, and what is wrong with the models folder too."""
+    compute = Compute(settings.device, settings.precision, settings.largest_batch)
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        if problems and isinstance(settings.models, str):
+            raise GenieError("\n".join(problems))  # do not fetch what cannot be served
+        folder = await asyncio.to_thread(local_models, settings.models)
+        registry = await ModelRegistry.open(
+            folder, settings.default_model, compute, engine, follow_links=settings.follow_links
+        )
+    except GenieError as error:
+        raise GenieError("\n".join(dict.fromkeys([*problems, *str(error).split("\n")]))) from None
+    if problems:
+        raise GenieError("\n".join(problems))
+    return registry
 
 
 __all__ = ["LABELLING", "MODELS", "SIMULATION", "GenieServer"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from genie_core.bundles import models_dir
@@ -34,9 +34,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GENIE_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     config: Path | None = Field(None, description="TOML file with a [serve] table; genie.toml if there is one")
-    models: Path = Field(
+    models: Path | str = Field(
         default_factory=models_dir,
-        description="folder of bundle folders, or one bundle folder; default: the shipped ones",
+        description="folder of bundle folders, or one bundle folder, or a URL of either (hf://OWNER/NAME@REVISION, "
+        "s3://BUCKET/PATH#BUNDLE_ID, gs://...); default: the shipped ones",
     )
     default_model: str | None = Field(
         None, description="model used when a request names none; optional if there is only one"
@@ -104,9 +105,32 @@ class Settings(BaseSettings):
     pressure_seconds: float = Field(
         10.0, gt=0, description="a call whose client is silent for this long is ended if others wait for room"
     )
+    max_connection_age_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="age at which a connection is replaced by a new one, which may lead to another server; calls in "
+        "progress are not cut; 0: never",
+    )
     drain_seconds: float = Field(30.0, ge=0, description="time for calls in progress to finish after SIGTERM")
+    metrics_address: str | None = Field(
+        None, description="HOST:PORT for Prometheus metrics over HTTP, or a PORT of loopback; default: none"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_format: Literal["text", "json"] = Field("text", description="how log lines are written, the audit log's too")
     exit_with_stdin: bool = Field(False, description="stop when standard input is closed (the parent has gone)")
+
+    @field_validator("models")
+    @classmethod
+    def _is_path_or_url(cls, models: Path | str) -> Path | str:
+        return models if "://" in str(models) else Path(models)
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_address(cls, address: str | None) -> str | None:
+        if address is not None:
+            split_address(address)
+        return address
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Settings:
@@ -122,6 +146,11 @@ class Settings(BaseSettings):
         if self.tls_certificate is None or self.tls_key is None:
             return None
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def metrics(self) -> tuple[str, int] | None:
+        """Host and port of the metrics; None: they are not exposed."""
+        return None if self.metrics_address is None else split_address(self.metrics_address)
 
     @property
     def on_cpu(self) -> bool:
@@ -157,15 +186,59 @@ class Settings(BaseSettings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(named))
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``, ``[IPV6]:PORT`` or ``PORT``, which is on loopback. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError("expected HOST:PORT, or PORT")
+    return host, int(port)
+
+
 def load_settings(flags: Mapping[str, Any]) -> Settings:
     """Return settings from `flags` (only those that the user gave, by field name), the environment and the file.
 
-    Raises GenieError, naming the setting and where to set it, if a value is wrong or the file cannot be read.
+    Raises GenieError if the file cannot be read; SettingsError if values are wrong, naming each setting and where to
+    set it.
     """
+    made = _attempt(flags)
+    if isinstance(made, Settings):
+        return made
+    values, texts = dict(flags), list[str]()
+    for _ in range(2):  # settings that must go together are looked at once each is right by itself
+        texts += [_explain(dict(problem)) for problem in made.errors()]
+        values |= _defaults_of_wrong(made)
+        rest = _attempt(values)
+        if isinstance(rest, Settings):
+            raise SettingsError("\n".join(texts), rest)
+        made = rest
+    raise SettingsError("\n".join(dict.fromkeys(texts)), None)
+
+
+def _attempt(values: Mapping[str, Any]) -> Settings | ValidationError:
     try:
-        return Settings(**flags)
+        return Settings(**values)
     except ValidationError as error:
-        raise GenieError("\n".join(_explain(dict(problem)) for problem in error.errors())) from None
+        return error
+
+
+class SettingsError(GenieError):
+    """Values of settings are wrong. `rest`: the settings with defaults in their place; None if there is no such."""
+
+    def __init__(self, message: str, rest: Settings | None) -> None:
+        self.rest = rest
+        super().__init__(message)
+
+
+def _defaults_of_wrong(error: ValidationError) -> dict[str, Any]:
+    wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+    if any(not problem["loc"] for problem in error.errors()):  # of those that go together
+        wrong |= {"tls_certificate", "tls_key", "tls_client_ca"}
+    fields = Settings.model_fields
+    defaults = {name: fields[name].get_default(call_default_factory=True) for name in wrong if name in fields}
+    if "port" in defaults:
+        defaults["port"] = 0  # nobody asked for the default one, which may be in use
+    return defaults
 
 
 def _read_file(named: Any) -> dict[str, Any]:
@@ -189,7 +262,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"setting {name}: there is no such setting"
     places = f"--{name.replace('_', '-')}, GENIE_{name.upper()} or `{name}` in the file"
-    return f"setting {name} ({places}): {problem['msg'].lower()}, got {problem['input']!r}"
+    wrong = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"].lower()
+    return f"setting {name} ({places}): {wrong}, got {problem['input']!r}"
 
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "SettingsError", "load_settings", "split_address"]

@@ -139,6 +139,7 @@ class Shares:
                 raise BusyError(
                     f"{self._used} {self._unit.words}, of {self._total} that the server has ({self._unit.setting})",
                     self._unit.retry_s,
+                    self._unit.setting,
                 )
             self._make_room(client)
             await asyncio.wait({waiter.granted}, timeout=left)

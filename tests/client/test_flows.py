@@ -101,8 +101,9 @@ def test_a_stream_is_sent_at_the_size_of_the_model_that_accepted_it(server: Serv
     assert server.run(conversation.frame_size(LabelArguments(), "a" * 64)) == (32, 32)
     server.bundle, server.side = "b" * 64, 16
     assert server.run(conversation.frame_size(LabelArguments(), "b" * 64)) == (16, 16)
+    assert server.run(conversation.frame_size(LabelArguments(), "c" * 64)) is None  # the server resizes
     with pytest.raises(ModelError, match="replaced the model"):
-        server.run(conversation.frame_size(LabelArguments(), "c" * 64))
+        server.run(conversation.frame_size(LabelArguments(transport="jpeg"), "c" * 64))
 
 
 def test_what_a_known_model_cannot_do_is_asked_of_the_one_there_is_now(

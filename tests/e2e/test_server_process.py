@@ -162,6 +162,42 @@ def test_a_second_signal_does_not_wait(servers: list[Server], bundle: Path) -> N
         hold.set()
 
 
+def test_calls_that_are_cut_or_too_late_are_told_to_try_elsewhere_and_the_exit_code_says_so(
+    servers: list[Server], bundle: Path
+) -> None:
+    server = Server("--models", str(bundle), "--port", "0", "--drain-seconds", "1", "--max-calls", "1")
+    servers.append(server)
+    address = server.address
+    server.ready()
+    alone = [("grpc.use_local_subchannel_pool", 1)]
+    hold = threading.Event()
+
+    def requests() -> Iterator[labelling_pb2.LabelEpisodeRequest]:
+        yield _header()
+        hold.wait(WITHIN_S)
+
+    with grpc.insecure_channel(address, alone) as one, grpc.insecure_channel(address, alone) as other:
+        held = labelling_pb2_grpc.LabellingServiceStub(one).LabelEpisode(requests())
+        next(held)
+        waits = labelling_pb2_grpc.LabellingServiceStub(other).LabelEpisode(iter([_header(), _frames(9)]))
+        health, probe = health_pb2_grpc.HealthStub(other), health_pb2.HealthCheckRequest()
+        assert health.Check(probe).status == SERVING  # behind the call that waits
+        server.process.send_signal(signal.SIGTERM)
+        while health.Check(probe).status == SERVING:
+            pass
+        late = labelling_pb2_grpc.LabellingServiceStub(one).LabelEpisode(iter([_header(), _frames(9)]))
+        for call, words in ((waits, "takes no new calls"), (late, "takes no new calls"), (held, "has ended the call")):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert words in caught.value.details()
+        hold.set()
+    assert server.wait() == 75
+    log = server.log()
+    assert log.count("LabelEpisode code=UNAVAILABLE") == 3
+    assert "Traceback" not in log
+
+
 def test_it_stops_when_its_parent_has_gone(servers: list[Server], bundle: Path) -> None:
     server = Server("--models", str(bundle), "--port", "0", "--exit-with-stdin", stdin=subprocess.PIPE)
     servers.append(server)
@@ -176,7 +212,8 @@ def test_it_stops_when_its_parent_has_gone(servers: list[Server], bundle: Path) 
     ("flags", "words"),
     [
         (["--port", "70000"], "error: setting port (--port, GENIE_PORT"),
-        (["--models", "/absent"], "error: /absent holds no bundle"),
+        (["--models", "/absent"], "/absent holds no bundle"),
+        (["--port", "70000", "--models", "/absent"], "/absent holds no bundle"),
     ],
 )
 def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(

@@ -439,6 +439,16 @@ class GetStatisticsResponse(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     UPTIME_S_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    WAITING_CALLS_FIELD_NUMBER: _builtins.int
+    MAX_CALLS_FIELD_NUMBER: _builtins.int
+    PLAY_STREAMS_FIELD_NUMBER: _builtins.int
+    MAX_PLAY_STREAMS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
     lanes: _builtins.int
     """Number of batches that can run at the same time."""
     busy_lanes: _builtins.int
@@ -451,9 +461,31 @@ class GetStatisticsResponse(_message.Message):
     """Number of calls refused because too many pieces were waiting."""
     uptime_s: _builtins.float
     """Time since the server started, seconds."""
+    version: _builtins.str
+    """Version of the server."""
+    draining: _builtins.bool
+    """True once the server takes no more calls."""
+    calls: _builtins.int
+    """Number of calls in progress."""
+    waiting_calls: _builtins.int
+    """Number of calls that wait for a place."""
+    max_calls: _builtins.int
+    """Largest number of calls in progress."""
+    play_streams: _builtins.int
+    """Number of interactive simulations in progress."""
+    max_play_streams: _builtins.int
+    """Largest number of these."""
+    memory_bytes: _builtins.int
+    """Bytes that requests take now."""
+    memory_budget_bytes: _builtins.int
+    """Bytes that requests may take."""
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationStatistics]:
         """One entry per kind of work done so far."""
+
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalStatistics]:
+        """Calls refused since the server started, by cause."""
 
     def __init__(
         self,
@@ -465,14 +497,50 @@ class GetStatisticsResponse(_message.Message):
         refused: _builtins.int = ...,
         uptime_s: _builtins.float = ...,
         operations: _abc.Iterable[Global___OperationStatistics] | None = ...,
+        version: _builtins.str = ...,
+        draining: _builtins.bool = ...,
+        calls: _builtins.int = ...,
+        waiting_calls: _builtins.int = ...,
+        max_calls: _builtins.int = ...,
+        play_streams: _builtins.int = ...,
+        max_play_streams: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        memory_budget_bytes: _builtins.int = ...,
+        refusals: _abc.Iterable[Global___RefusalStatistics] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_lanes", b"busy_lanes", "dropped", b"dropped", "lanes", b"lanes", "operations", b"operations", "refused", b"refused", "uptime_s", b"uptime_s", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_lanes", b"busy_lanes", "calls", b"calls", "draining", b"draining", "dropped", b"dropped", "lanes", b"lanes", "max_calls", b"max_calls", "max_play_streams", b"max_play_streams", "memory_budget_bytes", b"memory_budget_bytes", "memory_bytes", b"memory_bytes", "operations", b"operations", "play_streams", b"play_streams", "refusals", b"refusals", "refused", b"refused", "uptime_s", b"uptime_s", "version", b"version", "waiting", b"waiting", "waiting_calls", b"waiting_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class RefusalStatistics(_message.Message):
+    """Calls refused for one reason, since the server started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    cause: _builtins.str
+    """The setting that limits, such as `max_calls`, or why the server could not serve, such as `draining`."""
+    calls: _builtins.int
+    """Number of calls."""
+    def __init__(
+        self,
+        *,
+        cause: _builtins.str = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "cause", b"cause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalStatistics: _TypeAlias = RefusalStatistics  # noqa: Y015
 
 @_typing.final
 class OperationStatistics(_message.Message):

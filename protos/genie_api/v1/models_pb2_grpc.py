@@ -81,7 +81,8 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect.
+        """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect unless its files have
+        changed: then the new bundle takes its place once it is ready, and calls in progress end with the old one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

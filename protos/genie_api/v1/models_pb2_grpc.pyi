@@ -38,7 +38,9 @@ class ModelServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
     """Returns everything that a client needs to use one model."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]
-    """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect."""
+    """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect unless its files have
+    changed: then the new bundle takes its place once it is ready, and calls in progress end with the old one.
+    """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
     """Unloads a model once requests in progress have finished."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]
@@ -54,7 +56,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
     """Returns everything that a client needs to use one model."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect."""
+    """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect unless its files have
+    changed: then the new bundle takes its place once it is ready, and calls in progress end with the old one.
+    """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Unloads a model once requests in progress have finished."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.LoadModelResponse, _abc.Awaitable[_models_pb2.LoadModelResponse]]:
-        """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect."""
+        """Loads a bundle and warms it up; returns when it is ready. Loading a loaded model has no effect unless its files have
+        changed: then the new bundle takes its place once it is ready, and calls in progress end with the old one.
+        """
 
     @_abc_1.abstractmethod
     def UnloadModel(

@@ -1,4 +1,4 @@
-"""Access log: one line per call with method, status code, milliseconds, frames and caller."""
+"""Access log: one line per call with method, status code, milliseconds, frames and caller; and its counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from genie_service.calls import begin_call
+from genie_service.calls import REQUEST_ID, begin_call
+from genie_service.counting import CallCounts
 from genie_service.interceptors.wrapping import AroundCall, Context
 
 _log = logging.getLogger("genie_service.access")
@@ -20,10 +21,17 @@ _OURS = "/genie_api."
 class AccessLog(AroundCall):
     """Makes each call the current one (`calls.current_call`) and logs it; health checks and the like only at DEBUG."""
 
+    def __init__(self, counts: CallCounts | None = None) -> None:
+        """`counts` is told of every call, when it begins and when it is done; None: nobody is."""
+        self._counts = counts
+
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
         """Log the call when it is done, however it ends."""
-        call = begin_call(method, context.peer(), context.time_remaining())
+        call = begin_call(method, context.peer(), context.time_remaining(), _request_id(context))
+        context.set_trailing_metadata(((REQUEST_ID, call.id),))
+        if self._counts is not None:
+            self._counts.began(method)
         code = grpc.StatusCode.OK
         try:
             yield
@@ -36,10 +44,19 @@ class AccessLog(AroundCall):
             code = _code_of(context) or grpc.StatusCode.UNKNOWN  # gRPC's own default
             raise
         finally:
+            if self._counts is not None:
+                self._counts.ended(method, code.name, call.elapsed_ms / 1000, call.frames, call.refusal)
             level = logging.INFO if method.startswith(_OURS) else logging.DEBUG
             text = "%s code=%s ms=%.1f frames=%d peer=%s id=%s%s"
             by = f" by={call.identity.name!r}" if call.identity.proven else ""
-            _log.log(level, text, method, code.name, call.elapsed_ms, call.frames, call.peer, call.id, by)
+            facts = {"method": method, "code": code.name, "ms": round(call.elapsed_ms, 1), "frames": call.frames}
+            who = {"peer": call.peer, "by": call.identity.name if call.identity.proven else ""}
+            values = (method, code.name, call.elapsed_ms, call.frames, call.peer, call.id, by)
+            _log.log(level, text, *values, extra={**facts, **who})
+
+
+def _request_id(context: Context) -> str:
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
 
 
 def _code_of(context: Context) -> grpc.StatusCode | None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from genie_service.calls import current_call
+from genie_service.calls import Call, current_call
 from genie_service.errors import DrainingError
 from genie_service.interceptors.wrapping import AroundCall, Context
 from genie_service.patience import Waiters
@@ -32,8 +32,22 @@ class Admission(AroundCall):
         self._ours = Shares(max_calls, unit, make_room=waiters.make_room)
         self._others = Shares(MAX_OTHER_CALLS, unit, make_room=waiters.make_room)
         self._closed = False
+        self._tasks: dict[Call, asyncio.Task[object]] = {}
+        """Of calls to our own services, waiting or under way."""
+        self._ended: set[Call] = set()
+        """Calls that we have cancelled, which are told so."""
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def places(self) -> Shares:
+        """Places for calls to Genie's own services."""
+        return self._ours
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more calls are admitted."""
+        return self._closed
 
     @property
     def under_way(self) -> int:
@@ -46,8 +60,18 @@ class Admission(AroundCall):
         return self._ours.refused
 
     def close(self) -> None:
-        """Admit no more calls; those in progress continue."""
+        """Admit no more calls, refuse those that wait for a place; those in progress continue."""
         self._closed = True
+        for call, task in self._tasks.items():
+            if not call.admitted:
+                self._end(call, task)
+
+    def cut(self) -> int:
+        """End the calls in progress, whose clients are told that the server stops; number of these."""
+        cut = [(call, task) for call, task in self._tasks.items() if call.admitted and call not in self._ended]
+        for call, task in cut:
+            self._end(call, task)
+        return len(cut)
 
     async def idle(self) -> None:
         """Return when no call is in progress."""
@@ -59,16 +83,42 @@ class Admission(AroundCall):
         call, ours = current_call(), method.startswith(_OURS)
         places = self._ours if ours else self._others
         self._check(ours)
-        with call.waiting(self._max_wait_s) as may_s:
-            place = await places.take(call.client, 1, 0.0 if places.is_greedy(call.client) else may_s)
+        async with self._endable(call, ours):
+            with call.waiting(self._max_wait_s) as may_s:
+                place = await places.take(call.client, 1, 0.0 if places.is_greedy(call.client) else may_s)
+            try:
+                self._check(ours)
+                call.admitted = True
+                self._note()
+                with self._waiters.watching(call.silence, call.client):
+                    yield
+            finally:
+                place.release()
+                self._note()
+
+    @asynccontextmanager
+    async def _endable(self, call: Call, ours: bool) -> AsyncIterator[None]:
+        """Let us end the call while the block lasts. Raises DrainingError if we do, so that its client is told why."""
+        task = asyncio.current_task()
+        if not ours or task is None:
+            yield
+            return
+        self._tasks[call] = task
         try:
-            self._check(ours)
-            self._note()
-            with self._waiters.watching(call.silence, call.client):
-                yield
+            yield
+        except asyncio.CancelledError:
+            if call not in self._ended:
+                raise
+            task.uncancel()
+            did = "has ended the call" if call.admitted else "takes no new calls"
+            raise DrainingError(f"the server is shutting down and {did}") from None
         finally:
-            place.release()
-            self._note()
+            del self._tasks[call]
+            self._ended.discard(call)
+
+    def _end(self, call: Call, task: asyncio.Task[object]) -> None:
+        self._ended.add(call)
+        task.cancel()
 
     def _note(self) -> None:
         if self._ours.used:

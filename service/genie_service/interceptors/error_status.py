@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from genie_core.errors import DatasetError, GenieError, ModelError, RequestError
-from genie_service.calls import current_call
+from genie_service.calls import REQUEST_ID, current_call
 from genie_service.errors import (
     BusyError,
     DrainingError,
@@ -53,6 +53,16 @@ _CODES: tuple[tuple[type[GenieError], grpc.StatusCode], ...] = (
 """Status of each class of error; the first class that matches decides."""
 
 
+_REFUSALS: Sequence[tuple[type[GenieError], str]] = (
+    (ModelLoadingError, "model_loading"),
+    (IdleError, "idle_seconds"),
+    (DrainingError, "draining"),
+    (UnknownCallerError, "unauthenticated"),
+    (ForbiddenError, "forbidden"),
+)
+"""Why a call was refused, apart from a lack of room."""
+
+
 class ErrorStatus(AroundCall):
     """Ends a call whose handler raised with a status. Unforeseen errors become INTERNAL: logged in full, told by id.
 
@@ -68,6 +78,7 @@ class ErrorStatus(AroundCall):
         except aio.BaseError:  # gRPC's own: the call was aborted, or its client has gone
             raise
         except GenieError as error:
+            current_call().refusal = refusal_of(error)
             _end(context, code_of(error), _text(error), _hints(error), _metadata(error))
         except Exception:
             call_id = current_call().id
@@ -79,6 +90,13 @@ class ErrorStatus(AroundCall):
 def code_of(error: GenieError) -> grpc.StatusCode:
     """Return the status code of an error."""
     return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+def refusal_of(error: GenieError) -> str:
+    """Return why a call was refused, by the name of a setting or in one word; empty for the caller's mistakes."""
+    if isinstance(error, BusyError):
+        return error.cause
+    return next((cause for kind, cause in _REFUSALS if isinstance(error, kind)), "")
 
 
 def _hints(error: GenieError) -> Sequence[Message]:
@@ -114,7 +132,8 @@ def _end(
         status.details.add().Pack(detail)
     context.set_code(code)
     context.set_details(text)
-    context.set_trailing_metadata((*metadata, (DETAILS_KEY, status.SerializeToString())))
+    request_id = (REQUEST_ID, current_call().id)
+    context.set_trailing_metadata((*metadata, request_id, (DETAILS_KEY, status.SerializeToString())))
 
 
-__all__ = ["DETAILS_KEY", "PUSHBACK_KEY", "ErrorStatus", "code_of"]
+__all__ = ["DETAILS_KEY", "PUSHBACK_KEY", "ErrorStatus", "code_of", "refusal_of"]

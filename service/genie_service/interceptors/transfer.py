@@ -20,7 +20,7 @@ from grpc import aio
 
 from genie_core.errors import RequestError
 from genie_service.budget import Budget, CallMemory
-from genie_service.calls import Call, current_call
+from genie_service.calls import REQUEST_ID, Call, current_call
 from genie_service.interceptors.wrapping import Context, Continuation, Handler, behaviour_of, is_generator
 from genie_service.wire import check_counts
 from genie_service.workers import Workers
@@ -165,7 +165,7 @@ class _Headers:
         """Send it, once."""
         if not self._sent:
             self._sent = True
-            await self._context.send_initial_metadata(())
+            await self._context.send_initial_metadata(((REQUEST_ID, current_call().id),))
 
 
 class _Unpack:

@@ -19,6 +19,7 @@ from genie_core.inference.labeller import Encoded
 from genie_service.acceptance import Announcement
 from genie_service.alignments import Alignments, LoadedAlignment
 from genie_service.calls import current_call
+from genie_service.counting import Counts
 from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
 from genie_service.job import Job
@@ -60,6 +61,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         reading: FrameReading,
         max_wait_s: float,
         idle_seconds: float,
+        counts: Counts,
     ) -> None:
         self._registry = registry
         self._alignments = alignments
@@ -67,6 +69,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         self._reading = reading
         self._max_wait_s = max_wait_s
         self._idle_seconds = idle_seconds
+        self._counts = counts
 
     async def LabelClip(
         self, request: labelling_pb2.LabelClipRequest, context: Context
@@ -93,10 +96,12 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             episode.feed(frames)
             episode.end()
             parts = [part async for part in episode.final()]
+            labels = Labels.concatenate([*parts, await episode.rest()])
+            self._count(model, labels)
             return labelling_pb2.LabelClipResponse(
                 provenance=provenance_message(model, plan, aligned),
-                labels=labels_message(Labels.concatenate([*parts, await episode.rest()])),
-                timing=Clock(job).lap(),
+                labels=labels_message(labels),
+                timing=Clock(job, self._counts.calls).lap(),
             )
 
     async def LabelEpisode(
@@ -121,10 +126,16 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             async with aclosing(self._label(chunks, episode)) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
+                    if len(labels):
+                        self._count(model, labels)
                     for message in label_messages(labels):
                         yield labelling_pb2.LabelEpisodeResponse(labels=message)
-            summary = labelling_pb2.LabelSummary(frames=call.frames, transitions=transitions, timing=Clock(job).lap())
+            timing = Clock(job, self._counts.calls).lap()
+            summary = labelling_pb2.LabelSummary(frames=call.frames, transitions=transitions, timing=timing)
             yield labelling_pb2.LabelEpisodeResponse(summary=summary)
+
+    def _count(self, model: LoadedModel, labels: Labels) -> None:
+        self._counts.labels.add(model.name, model.bundle.config.lam.quantizer.codes, labels)
 
     async def _read_header(
         self, requests: AsyncIterator[labelling_pb2.LabelEpisodeRequest]

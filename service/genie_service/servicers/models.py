@@ -1,20 +1,27 @@
-"""ModelService: lists, loads and unloads models, and returns statistics of the device."""
+"""ModelService: lists, loads and unloads models, and returns statistics of the server and its device."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from genie_api.v1 import models_pb2, models_pb2_grpc
+from genie_core import __version__
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import ModelError, RequestError
 from genie_core.models.bundle import BundleInfo
 from genie_core.models.config import label_feature_dim
 from genie_service.alignments import Alignments, FoundAlignment
 from genie_service.audit import audited
+from genie_service.budget import Budget
 from genie_service.calls import current_call
+from genie_service.counting import CallCounts
 from genie_service.engine import Engine
+from genie_service.interceptors.admission import Admission
 from genie_service.interceptors.wrapping import Context
 from genie_service.registry import ModelRegistry, ModelStatus, State
 from genie_service.servicers.alignment_messages import alignment_message
 from genie_service.servicers.names import model_name, resource_name
+from genie_service.shares import Shares
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -27,13 +34,24 @@ _STATES = {
 }
 
 
+@dataclass(frozen=True)
+class Room:
+    """What there is room for on the server, and which calls it had none for."""
+
+    admission: Admission
+    plays: Shares
+    budget: Budget
+    calls: CallCounts
+
+
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Serves the registry."""
 
-    def __init__(self, registry: ModelRegistry, alignments: Alignments, engine: Engine) -> None:
+    def __init__(self, registry: ModelRegistry, alignments: Alignments, engine: Engine, room: Room) -> None:
         self._registry = registry
         self._alignments = alignments
         self._engine = engine
+        self._room = room
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
@@ -83,8 +101,9 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def GetStatistics(
         self, request: models_pb2.GetStatisticsRequest, context: Context
     ) -> models_pb2.GetStatisticsResponse:
-        """Return the device's current state and totals."""
-        found = self._engine.statistics()
+        """Return the server's and its device's current state and totals."""
+        found, room = self._engine.statistics(), self._room
+        places = room.admission.places
         return models_pb2.GetStatisticsResponse(
             lanes=found.lanes,
             busy_lanes=found.busy_lanes,
@@ -95,6 +114,19 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             operations=[
                 models_pb2.OperationStatistics(name=name, pieces=o.pieces, batches=o.batches, device_s=o.device_s)
                 for name, o in sorted(found.operations.items())
+            ],
+            version=__version__,
+            draining=room.admission.closed,
+            calls=places.used,
+            waiting_calls=places.waiting,
+            max_calls=places.total,
+            play_streams=room.plays.used,
+            max_play_streams=room.plays.total,
+            memory_bytes=room.budget.used,
+            memory_budget_bytes=room.budget.total,
+            refusals=[
+                models_pb2.RefusalStatistics(cause=cause, calls=number)
+                for cause, number in sorted(room.calls.refused.items())
             ],
         )
 

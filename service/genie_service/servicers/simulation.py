@@ -13,6 +13,7 @@ from genie_core.errors import RequestError
 from genie_core.inference import Rollout
 from genie_service.acceptance import Announcement
 from genie_service.calls import Call, current_call
+from genie_service.counting import CallCounts
 from genie_service.engine import Engine
 from genie_service.interceptors.wrapping import Context
 from genie_service.job import Job
@@ -47,6 +48,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         players: Waiters,
         max_wait_s: float,
         idle_seconds: float,
+        counts: CallCounts,
     ) -> None:
         self._registry = registry
         self._engine = engine
@@ -56,6 +58,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         self._players = players
         self._max_wait_s = max_wait_s
         self._idle_seconds = idle_seconds
+        self._counts = counts
 
     async def Rollout(
         self, request: simulation_pb2.RolloutRequest, context: Context
@@ -98,7 +101,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
                 index = 0
                 async with aclosing(read_ahead(codes, call.silence, self._idle_seconds)) as actions:
                     async for code in actions:
-                        simulation.lap()  # waiting for the player is not part of the frame's time
+                        simulation.skip()  # waiting for the player is not part of the frame's time
                         frame = await simulation.step([code])
                         yield simulation_pb2.PlayResponse(
                             index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
@@ -122,7 +125,8 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
             await call.memory.room_to_work(model.simulator.rollout_bytes(branches), may_s)
         prompt = await self._reading.read(start.prompt, "start.prompt", (config.height, config.width))
         rollout = await job.run(model.start, (prompt, branches, sampling))
-        return Simulation(rollout, model, rollout.maskgit_steps, job, encoding, self._reading)
+        clock = Clock(job, self._counts)
+        return Simulation(rollout, model, rollout.maskgit_steps, job, encoding, self._reading, clock)
 
     async def _read_start(self, requests: AsyncIterator[simulation_pb2.PlayRequest]) -> simulation_pb2.SimulationStart:
         first = await next_or_none(requests, current_call().silence, self._idle_seconds)
@@ -149,6 +153,7 @@ class Simulation:
         job: Job,
         encoding: frames_pb2.FrameEncoding.ValueType,
         reading: FrameReading,
+        clock: Clock,
     ) -> None:
         self._rollout = rollout
         self._bundle_id = model.bundle.info.bundle_id
@@ -156,7 +161,7 @@ class Simulation:
         self._job = job
         self._encoding = encoding
         self._reading = reading
-        self.lap = Clock(job).lap
+        self.lap, self.skip = clock.lap, clock.skip
 
     def bundle_id(self, index: int) -> str:
         """Return the bundle's identity for the response of that index: once per call, to detect a replaced model."""

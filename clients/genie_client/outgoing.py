@@ -1,0 +1,88 @@
+"""What goes with every call of a client: the token, an id that names it in the server's log, and its trace."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import secrets
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from genie_core.tracing import CallSpan, begin_call
+
+REQUEST_ID = "x-request-id"
+"""Metadata that names a call: sent by the client, returned by the server, and in the logs and errors of both."""
+
+
+class OutgoingChannel:
+    """A channel, blocking or asyncio, whose calls carry these. A call that is under way has its `request_id`."""
+
+    def __init__(self, channel: Any, token: str) -> None:
+        self._channel = channel
+        self._credentials = (("authorization", f"Bearer {token}"),) if token else ()
+        self.close = channel.close
+
+    def __getattr__(self, kind: str) -> Any:
+        """Return ``unary_unary`` and the like for the stubs."""
+        return functools.partial(self._method, kind)
+
+    def _method(self, kind: str, path: str, *arguments: Any, **more: Any) -> Any:
+        return functools.partial(self._call, getattr(self._channel, kind)(path, *arguments, **more), path)
+
+    def _call(self, method: Any, path: str, *requests: Any, **more: Any) -> Any:
+        request_id = secrets.token_hex(8)
+        span = begin_call(path, {"genie.request_id": request_id})
+        metadata = ((REQUEST_ID, request_id), *self._credentials, *(span.headers if span is not None else ()))
+        try:
+            call = method(*requests, metadata=metadata, **more)
+        except grpc.RpcError as error:  # a blocking call of one answer raises itself
+            error.request_id = request_id  # type: ignore[attr-defined]
+            _end(span, error.code())
+            raise
+        if isinstance(call, aio.Call | grpc.Call):
+            call.request_id = request_id  # type: ignore[union-attr]
+            _end_later(span, call)
+        else:
+            _end(span, grpc.StatusCode.OK)
+        return call
+
+
+def request_id_of(error: grpc.RpcError, call: object = None) -> str:
+    """Return the id of a call that failed with `error`, as the server returned it or as it was sent; "" if unknown."""
+    for key, value in error.trailing_metadata() or ():
+        if key == REQUEST_ID:
+            return str(value)
+    return str(getattr(error, "request_id", "") or getattr(call, "request_id", ""))
+
+
+def _end(span: CallSpan | None, code: grpc.StatusCode | None) -> None:
+    if span is not None:
+        span.end(code.name if code is not None else "UNKNOWN")
+
+
+def _end_later(span: CallSpan | None, call: Any) -> None:
+    """End the span when the call ends."""
+    if span is None:
+        return
+    if isinstance(call, aio.Call):
+        call.add_done_callback(lambda _: _end_soon(span, call))
+    elif not call.add_callback(lambda: span.end(call.code().name)):  # it has ended already
+        span.end(call.code().name)
+
+
+def _end_soon(span: CallSpan, call: aio.Call) -> None:
+    async def end() -> None:
+        _end(span, await call.code())
+
+    task = asyncio.ensure_future(end())
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+
+
+_ending: set[asyncio.Future[None]] = set()
+"""Keeps the event loop's tasks from being collected before they are done."""
+
+
+__all__ = ["REQUEST_ID", "OutgoingChannel", "request_id_of"]
