@@ -28,8 +28,8 @@ def print_report(report: LabelReport) -> None:
     """Print the summary of a finished run."""
     console = Console(highlight=False)
     if report.was_complete:
-        words = f"{report.output} is complete: it holds these labels of all {report.episodes} episodes"
-        console.print(f"{words}; --overwrite makes them again", soft_wrap=True, markup=False)
+        there = f"{report.output} is complete: it holds these labels of all {report.episodes} episodes"
+        console.print(f"{there}; --overwrite makes them again", soft_wrap=True, markup=False)
         return
     console.print(_totals(report))
     if report.transitions:

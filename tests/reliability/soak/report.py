@@ -110,11 +110,26 @@ class Report:
 
     def broken_promises(self) -> list[str]:
         """What the server promises and has not kept, in words."""
+        return [*self.broken_whatever_the_machine(), *self.broken_in_time()]
+
+    def broken_whatever_the_machine(self) -> list[str]:
+        """Promises that hold on a machine that has no time for the server, too."""
         f, broken = self.figures(), []
         if f["peak_mib"] > self.memory_mib:
             broken.append(f"memory: {f['peak_mib']} MiB, the bound is {self.memory_mib} MiB")
         if f["refused_with_hint"] < f["refused"]:
             broken.append(f"hints: {f['refused'] - f['refused_with_hint']} of {f['refused']} refusals had none")
+        if strange := set(f["codes"]) - {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}:
+            broken.append(f"statuses: {', '.join(sorted(strange))}")
+        if f["unwell"]:
+            broken.append(f"health: {f['unwell']} answers were not SERVING, or never came")
+        if self.exit_code:
+            broken.append(f"the server ended with {self.exit_code}")
+        return broken
+
+    def broken_in_time(self) -> list[str]:
+        """Promises about time, for a machine that has nothing else to do."""
+        f, broken = self.figures(), []
         for name, least in (("deadlines_met", DEADLINES_MET), ("deadlines_met_by_clips", DEADLINES_MET_BY_CLIPS)):
             if f[name] < least:
                 broken.append(f"{name}: {f[name]:.1%}, the target is {least:.0%}")
@@ -122,12 +137,6 @@ class Report:
             broken.append(f"health: p99 {f['health_s']['p99']} s, the target is {HEALTH_S} s")
         if self.full_speed_after_s is None or self.full_speed_after_s > FULL_SPEED_WITHIN_S:
             broken.append(f"speed: {f['speed_after']:.0%} of that before, {FULL_SPEED_WITHIN_S:g} s after the load")
-        if strange := set(f["codes"]) - {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}:
-            broken.append(f"statuses: {', '.join(sorted(strange))}")
-        if f["unwell"]:
-            broken.append(f"health: {f['unwell']} answers were not SERVING, or never came")
-        if self.exit_code:
-            broken.append(f"the server ended with {self.exit_code}")
         return broken
 
     def text(self) -> str:
