@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -131,7 +131,9 @@ async def _giant(address: str, tally: Tally) -> None:
     """One client that sends the largest of everything, two of each at a time, over and over."""
     channel = _channel(address)
     simulate = simulation_pb2_grpc.SimulationServiceStub(channel)
-    label = channel.unary_unary("/genie_api.v1.LabellingService/LabelClip")  # of bytes, which are made once
+    label: Callable[..., Awaitable[object]] = channel.unary_unary(
+        "/genie_api.v1.LabellingService/LabelClip"
+    )  # of bytes, which are made once
     clips = {"clip": _large_clip(), "images": _large_images(), "step 1024": _long_step()}
     branches = _branches()
 
@@ -156,7 +158,7 @@ async def _giant(address: str, tally: Tally) -> None:
         await channel.close()
 
 
-async def _last(answers: AsyncIterator[object]) -> None:
+async def _last(answers: AsyncIterable[object]) -> None:
     async for _ in answers:
         pass
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import numpy as np
@@ -122,6 +123,7 @@ async def _stream(stub: labelling_pb2_grpc.LabellingServiceAsyncStub, frames: in
             await stream.write(labelling_pb2.LabelEpisodeRequest(frames=part))
         await stream.done_writing()
         queue_ms = 0.0
+        answer: Any
         while (answer := await stream.read()) is not aio.EOF:
             queue_ms = answer.summary.timing.queue_ms
         return queue_ms / 1000

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -36,7 +37,7 @@ def watch(address: str, pid: int, told: Connection) -> None:
     """Look until something is sent down `told`; then send back all looks."""
     looks = []
     with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         while not told.poll():
             began = time.monotonic()
             try:
