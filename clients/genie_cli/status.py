@@ -98,7 +98,7 @@ def _models(models: list[ModelInfo]) -> Table:
 def duration(seconds: float) -> str:
     """Return a length of time in its two largest units: ``3 h 5 min``."""
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    left, parts = int(seconds), []
+    left, parts = int(seconds), list[str]()
     for name, size in units:
         count, left = divmod(left, size)
         if count or parts:

@@ -51,7 +51,8 @@ class OutgoingChannel:
 
 def request_id_of(error: grpc.RpcError, call: object = None) -> str:
     """Return the id of a call that failed with `error`, as the server returned it or as it was sent; "" if unknown."""
-    for key, value in error.trailing_metadata() or ():
+    pairs: Any = error.trailing_metadata() or ()  # whose type differs between grpc and grpc.aio
+    for key, value in pairs:
         if key == REQUEST_ID:
             return str(value)
     return str(getattr(error, "request_id", "") or getattr(call, "request_id", ""))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from genie_core.tracing import collecting, note_span
+from genie_core.tracing import Attributes, collecting, note_span
 from genie_service.acceptance import Announcement
 from genie_service.fair_queue import Operation, Piece
 
@@ -95,7 +95,7 @@ class Job:
 
 def _note_spans(last: Piece, pieces: int) -> None:
     """Make spans of the phases of the piece that finished last, one of `pieces` that were asked for together."""
-    facts = {"genie.operation": last.operation.name, "genie.pieces": pieces, "genie.batch": last.batch}
+    facts: Attributes = {"genie.operation": last.operation.name, "genie.pieces": pieces, "genie.batch": last.batch}
     note_span("queue", last.submitted, last.picked, facts)
     note_span("batch", last.picked, last.started, facts)
     note_span("device", last.started, last.ended, facts)

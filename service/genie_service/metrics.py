@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -23,6 +24,9 @@ from genie_service.engine import Engine, EngineStatistics
 from genie_service.interceptors.admission import Admission
 from genie_service.registry import ModelRegistry, State
 from genie_service.shares import Shares
+
+_Values = Mapping[Any, float]
+"""Value by tuple of the labels' values."""
 
 CLIENT_CLASSES = 8
 """Number of classes that clients are hashed into."""
@@ -158,14 +162,14 @@ def client_class(client: str) -> str:
     return str(hashlib.sha256(client.encode(errors="replace")).digest()[0] % CLIENT_CLASSES)
 
 
-def _gauge(name: str, text: str, labels: list[str], values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
+def _gauge(name: str, text: str, labels: list[str], values: _Values) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(list(key), value)
     return family
 
 
-def _counter(name: str, text: str, labels: list[str], values: dict[tuple[str, ...], float]) -> CounterMetricFamily:
+def _counter(name: str, text: str, labels: list[str], values: _Values) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(list(key), value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
@@ -26,7 +27,8 @@ class Tracing(AroundCall):
         headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         with answering(method, headers, {"genie.request_id": current_call().id}) as code:
             yield
-            code.append((context.code() or grpc.StatusCode.OK).name)
+            status: Any = context.code()  # the number 0 before it is set
+            code.append((status or grpc.StatusCode.OK).name)
 
 
 __all__ = ["Tracing"]
