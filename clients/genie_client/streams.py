@@ -191,8 +191,11 @@ class LabelStream(LabelStreamState, Iterator[Labels]):
 
     def __next__(self) -> Labels:
         """Return the next labels, consecutive to the previous ones."""
-        labels = None if self._ended else self._labels(self._receive())
+        if self._ended:
+            raise StopIteration
+        labels = self._labels(self._receive())
         if labels is None:
+            self._receive()  # its status: a call that is closed without reading it may count as cancelled
             raise StopIteration
         return labels
 

@@ -147,7 +147,7 @@ def test_a_run_of_the_old_bundle_is_refused_and_not_mixed(running: Running, mode
                 put(models)
                 client.load_model("nano")
 
-        with pytest.raises(ModelError, match=r"replaced the model during this run: its bundle is"):
+        with pytest.raises(ModelError, match=r"replaced the model during this run: bundle: got"):
             label_dataset(client, dataset, plan, swap_after_the_first)
         with pytest.raises(GenieError, match="bundle"):
             label_dataset(client, dataset, plan)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -86,6 +87,9 @@ def test_streams_and_failures_are_traced_by_both_clients(running: Running, spans
     asyncio.run(label())
     with Client(running.server.address) as client, client.label_stream([FRAMES], fps=10) as labels:
         labels.read_all()
+    until = time.monotonic() + 10  # gRPC tells of the end of a call in threads of its own
+    while len([s for s in spans.get_finished_spans() if s.name == LABEL_EPISODE]) < 4 and time.monotonic() < until:
+        time.sleep(0.01)
     found = [(s.kind.name, s.name, s.status.status_code.name) for s in spans.get_finished_spans()]
     for kind in ("CLIENT", "SERVER"):
         assert found.count((kind, LABEL_EPISODE, "UNSET")) == 2
