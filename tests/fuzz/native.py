@@ -9,6 +9,7 @@ from pathlib import Path
 
 KNOWN = {
     "h5py/_hl/attrs.py": "HDF5 2.0 reads a damaged global heap without end (H5HG__cache_heap_deserialize)",
+    "h5py/_hl/dataset.py": "HDF5 2.0 works through lengths of rows that it has not checked (H5T__conv_vlen)",
 }
 """Defects of libraries, by the file of the innermost line of Python."""
 

@@ -19,7 +19,6 @@ def _read(data: bytes, folder: Path) -> None:
     _ = reader.frame_size
     for ask in (
         lambda: reader.fps,
-        lambda: reader.is_uneven,
         lambda: reader.read(0, 1),
         lambda: reader.read(2, 3),
         lambda: [len(chunk) for chunk in reader.chunks(2)],
