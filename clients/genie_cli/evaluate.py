@@ -11,7 +11,7 @@ from rich.table import Table
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
-from genie_cli.step_option import read_step
+from genie_cli.step_option import checked_step, read_step
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, GenieError
 from genie_core.evaluation.options import EvaluationOptions
@@ -77,6 +77,7 @@ def evaluate(
     step: Annotated[
         str | None,
         typer.Option(
+            callback=checked_step,
             metavar="FRAMES|auto|rates",
             help="Transition length: in frames, auto as of genie label, or from the frame rates. [default: rates]",
         ),

@@ -13,7 +13,7 @@ import typer
 from genie_cli.progress import progress_bar
 from genie_cli.reading_options import EVERY_CAMERA, each_camera, reads_data
 from genie_cli.server import ModelsOption, ServerOption, connected
-from genie_cli.step_option import read_step
+from genie_cli.step_option import checked_step, read_step
 from genie_core.data import Density, ReadOptions, Transport
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, camera_label
 
@@ -51,6 +51,7 @@ def label(
     step: Annotated[
         str | None,
         typer.Option(
+            callback=checked_step,
             metavar="FRAMES|auto|rates",
             help="Transition length: in frames; auto: the shortest at which motion is as large as in the model's "
             "training; rates: from the frame rates of data and model. [default: auto, with a model whose latents tell; "

@@ -16,8 +16,14 @@ def read_step(words: str | None) -> int | Literal["auto", "rates"] | None:
     if words == "rates":
         return "rates"
     if not words.isdecimal() or int(words) < 1:
-        raise typer.BadParameter(f"got {words!r}, expected 1 or more frames, auto or rates", param_hint="--step")
+        raise typer.BadParameter(f"got {words!r}, expected a step of 1 or more frames, auto or rates", param_hint="--step")
     return int(words)
 
 
-__all__ = ["read_step"]
+def checked_step(words: str | None) -> str | None:
+    """Check what was given to ``--step`` where the command line is parsed."""
+    read_step(words)
+    return words
+
+
+__all__ = ["checked_step", "read_step"]

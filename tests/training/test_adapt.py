@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from genie_core.data import hold_out_episodes, open_dataset
 from genie_core.errors import DatasetError, ModelError
@@ -41,7 +42,13 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> TrainingSplit:
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_motion_bundle(tmp_path_factory.mktemp("parent") / "motion", usual_norm=0.1)
+    """Its codes are of other robots: here nearly all that moves is one of them."""
+    folder = make_motion_bundle(tmp_path_factory.mktemp("parent") / "motion", usual_norm=0.1)
+    tensors = load_file(folder / "lam.safetensors")
+    codebook = tensors["quantizer.codebook"]
+    tensors["quantizer.codebook"] = codebook[:1] + 0.01 * codebook
+    save_file(tensors, folder / "lam.safetensors")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +59,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory, parent: Path, video: Train
 def test_codes_tell_more_of_the_motion_and_latents_stay_as_they_are(
     adapted: AdaptReport, parent: Path, video: TrainingSplit
 ) -> None:
-    assert adapted.after["code"] > adapted.before["code"]
+    assert adapted.after["code"] > adapted.before["code"] + 0.05
     assert adapted.after["fine_code"] > adapted.after["code"]
     assert adapted.after["latent"] == adapted.before["latent"]
     assert adapted.top_after <= MOST_COMMON
