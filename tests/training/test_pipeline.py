@@ -227,10 +227,10 @@ def test_the_command_trains_and_dry_runs(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[1]", "holds a list, expected an object"),
+        ("[1]", "got a list, expected an object"),
         ("{", "cannot be read"),
-        ('{"lam": {"speed": 3}}', "does not fit"),
-        ('{"model": {"lam": {"quantizer": {"codes": 0}}}}', "does not fit"),
+        ('{"lam": {"speed": 3}}', "lam.speed"),
+        ('{"model": {"lam": {"quantizer": {"codes": 0}}}}', "quantizer.codes"),
         ('{"model": 3}', "--recipe .*: `model`: got a int"),
     ],
 )
