@@ -15,7 +15,7 @@ from genie_core.data.frames.content import Flags, Pictures, runs
 from genie_core.data.frames.timing import uneven_words
 from genie_core.errors import DatasetError
 
-_MANY_REPEATS = 0.2
+_MANY_REPEATS = 0.1
 """Share of repeated pictures from which on they are told."""
 
 _NAMED = 3

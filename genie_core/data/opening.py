@@ -321,9 +321,9 @@ def _is_included(file: SourcePath, folder: SourcePath, pattern: str | None) -> b
 def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str]:
     """Return the format of a file and how it was recognised. Raises DatasetError if it has none."""
     for _, suffixes, layout in _OTHER_KINDS:
-        why = layout.recognise(file) if file.suffix.lower() in suffixes else None
-        if why is not None:
-            return layout, why
+        reason = layout.recognise(file) if file.suffix.lower() in suffixes else None
+        if reason is not None:
+            return layout, reason
     if is_shard(file):
         raise DatasetError(f"{file}: got one shard of an RLDS dataset, expected the folder that holds all of it")
     if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):

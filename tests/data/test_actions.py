@@ -82,7 +82,4 @@ def test_labels_are_exported_when_their_source_is_gone_and_it_is_said(tmp_path: 
     report = export_labels(labelled.path, out, ExportPlan(to, frames="none"))
     assert (report.episodes, report.action_dim) == (2, None)
     assert report.missing is not None
-    assert (
-        "`obs` is a link to a.hdf5, where /data/demo_0/obs cannot be opened (and so of 1 more episodes)"
-        in report.missing
-    )
+    assert "`obs` is a link to a.hdf5, where /data/demo_0/obs cannot be opened (and 1 more episodes)" in report.missing

@@ -209,12 +209,10 @@ class LeRobotMeta:
         chunk = entry.index // self.info.chunks_size
         try:
             name = PurePosixPath(template.format(episode_index=entry.index, episode_chunk=chunk, **numbers))
-        except (KeyError, IndexError) as error:
+        except KeyError as error:
             known = ", ".join(("episode_index", "episode_chunk", *numbers))
             raise DatasetError(
                 f"{self.path / INFO}: {field} `{template}` has the key {{{error.args[0]}}}, expected only {known}"
-                if isinstance(error, KeyError)
-                else f"{self.path / INFO}: {field} `{template}` has a key without a name, expected only {known}"
             ) from error
         except (ValueError, AttributeError, TypeError) as error:
             raise DatasetError(
