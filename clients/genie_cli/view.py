@@ -76,7 +76,11 @@ def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None
     from genie_view.views import labelled_view, labels_recording
 
     originals = Originals()
-    recordings = [labels_recording(labelled_view(labelled, name, originals)) for name in names]
+    views = [labelled_view(labelled, name, originals) for name in names]
+    for view in views:
+        if view.missing is not None:
+            typer.echo(f"warning: {view.name} is shown without frames: {view.missing}", err=True)
+    recordings = [labels_recording(view) for view in views]
     if path is not None:
         write_recordings(path, recordings)
         typer.echo(f"wrote {path}; look at it with: rerun {path}")

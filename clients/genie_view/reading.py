@@ -7,16 +7,13 @@ from genie_core.data.labelled.originals import Originals
 from genie_core.errors import DatasetError
 
 
-def frames_of(labelled: LabelledFile, name: str, originals: Originals) -> Episode | None:
-    """Return the frames of a labelled episode, from the file or else its source; None if neither has them."""
-    episode = labelled.episode(name)
-    if episode is not None:
-        return episode
-    _, attrs = labelled.labels(name)
+def frames_of(labelled: LabelledFile, name: str, originals: Originals) -> Episode | str:
+    """Return the frames of a labelled episode, from the file or else its source; or why neither has them, in words."""
     try:
-        return originals.episode(attrs, name)
-    except DatasetError:
-        return None
+        episode = labelled.episode(name)
+        return episode or originals.episode(labelled.labels_attrs(name), name)
+    except DatasetError as error:
+        return str(error)
 
 
 __all__ = ["frames_of"]

@@ -96,7 +96,9 @@ def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int
     for name in names:
         labels, attrs = labelled.labels(name)
         episode, valid = frames_of(labelled, name, originals), np.flatnonzero(labels.valid)
-        if episode is None or not len(valid):
+        if isinstance(episode, str):
+            raise DatasetError(f"{labelled.path}: {name}: its frames cannot be shown: {episode}")
+        if not len(valid):
             raise DatasetError(f"{labelled.path}: {name}: got no labelled frames, expected some to show")
         shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]
         frames_THWC = np.concatenate([episode.frames(index, index + 1) for index in shown.tolist()])

@@ -33,6 +33,7 @@ class LabelledView:
         palette: one colour per code, 0xRRGGBB.
         fps: frames a second; None if unknown, in which case there is no timeline in seconds.
         provenance: provenance of the labels, by name.
+        missing: why there are no frames, in words; None if there are.
 
     """
 
@@ -42,6 +43,7 @@ class LabelledView:
     palette: Sequence[int]
     fps: float | None
     provenance: Mapping[str, Any]
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,12 @@ def labelled_view(labelled: LabelledFile, name: str, originals: Originals | None
     episode = frames_of(labelled, name, originals or Originals())
     return LabelledView(
         name=name,
-        chunks=None if episode is None else episode.chunks,
+        chunks=None if isinstance(episode, str) else episode.chunks,
         labels=labels,
         palette=code_palette(len(labelled.model.codebook)),
         fps=attrs.fps,
         provenance=attrs.model_dump(exclude_none=True),
+        missing=episode if isinstance(episode, str) else None,
     )
 
 

@@ -27,7 +27,7 @@ _INLINE = re.compile(r"`(?:[A-Z_]+=\S+ )*(genie [^`]+)`")
 _ENDS = re.compile(r"\s#|\s2?>|&&|;|\s\|\s|\s&$")
 
 
-WRONG = ("genie lable x.hdf5", "genie label x.hdf5 --ouput y", "genie label x.hdf5 --step many", "genie simulate")
+WRONG = ("genie lable x.hdf5", "genie label x.hdf5 --ouput y", "genie label x.hdf5 --jobs many", "genie simulate")
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def test_labels_kept_without_frames_show_those_of_the_source_while_it_is_there(t
     source.unlink()
     view = labelled_view(labelled, "demo_1")
     assert view.chunks is None
+    assert "no longer exists" in str(view.missing)
     write_recordings(tmp_path / "x.rrd", [labels_recording(view)])
     assert not column(tmp_path / "x.rrd", "/camera", "EncodedImage:blob")
 

@@ -52,8 +52,10 @@ class VideoLayout:
             for name, file in episodes[camera].items()
         )
         dataset = Dataset("video", sources.path, cameras, camera, found, options)
-        facts = () if len(cameras) == 1 else (f"folders or files are cameras, by their names: {', '.join(cameras)}",)
-        return Survey(dataset, cameras, count, fps_source="rate of the video", facts=facts)
+        facts = [] if len(cameras) == 1 else [f"folders or files are cameras, by their names: {', '.join(cameras)}"]
+        if camera.endswith("-stereo"):
+            facts.append(f"{camera}: by its name, the pictures of both eyes side by side: {camera[:-7]} is one of them")
+        return Survey(dataset, cameras, count, fps_source="rate of the video", facts=tuple(facts))
 
 
 def _episodes(sources: Sources) -> tuple[tuple[str, ...], dict[str, dict[str, SourcePath]]]:
