@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
-from genie_core.data import open_dataset
+from genie_core.data import ReadOptions, open_dataset
 from genie_core.data.export.run import ExportPlan, export_labels
 from genie_core.data.export.source import open_export_source
 from genie_core.data.storage.location import absolute, files_below
-from tests.factories.data import make_robomimic, make_video
+from genie_core.errors import DatasetError
+from tests.factories.data import make_frames, make_robomimic, make_video
 from tests.factories.labelled import label_file
 from tests.factories.lerobot import make_lerobot_v21
 
@@ -81,3 +83,30 @@ def test_the_hub_s_cache_keeps_its_actions_and_tasks(tmp_path: Path, kind: str) 
     report = export_labels(labelled.path, tmp_path / "out.parquet", ExportPlan("parquet"))
     assert report.action_dim is not None
     assert report.missing is None
+
+
+def make_broken(path: Path, at: str) -> Path:
+    """HDF5 in which `at` is a link to a file that is gone, beside what is there."""
+    with h5py.File(path, "w") as file:
+        file["runs/r1/rgb"] = make_frames(3, 16, 16)
+        file[at] = h5py.ExternalLink("gone.h5", "/x")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("at", "options"),
+    [
+        ("runs/r0", ReadOptions(fps=10, frames_path="runs/*/rgb")),
+        ("runs/r0/rgb", ReadOptions(fps=10, frames_path="runs/*/rgb")),
+        ("data/demo_0", ReadOptions(fps=10)),
+        ("data", ReadOptions(fps=10)),
+        ("observations", ReadOptions(fps=10)),
+        ("observations/images/top", ReadOptions(fps=10)),
+    ],
+)
+def test_a_broken_link_in_a_file_is_named_and_loses_no_episode(tmp_path: Path, at: str, options: ReadOptions) -> None:
+    path = make_broken(tmp_path / "a.hdf5", at)
+    with pytest.raises(DatasetError, match=r"is a link to gone\.h5"):
+        open_dataset(path, options=options).episodes[0].frames()
+    if options.frames_path:
+        assert [episode.name for episode in open_dataset(path, options=options).episodes] == ["r0", "r1"]

@@ -99,7 +99,7 @@ def rate_of(times_s: NDArray[np.float64]) -> float | None:
     usual_s = float(np.median(np.diff(times_s)))
     if usual_s <= 0 or abs(average * usual_s - 1) <= _ROUNDING:
         return average
-    return 1 / usual_s
+    return round(1 / usual_s, 6)
 
 
 def is_rate(fps: float) -> bool:

@@ -22,6 +22,7 @@ from genie_core.data.formats.hdf5.reader import (
     aloha_frames,
     storage_of,
 )
+from genie_core.data.formats.robomimic.reader import require_link
 from genie_core.data.frames.convention import Convention
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
@@ -165,6 +166,12 @@ def proposals(path: SourcePath) -> str:
     """Describe how to specify a file in no known layout."""
     with read_hdf5(path) as file:
         paths = propose_paths(file)
+        for parts in (file, *(inner for inner in map(file.get, file) if isinstance(inner, h5py.Group))):
+            for name in parts:
+                try:
+                    require_link(parts, name, str(path))
+                except DatasetError as error:
+                    return str(error).removeprefix(f"{path}: ")
     if not paths:
         return "it holds nothing that looks like frames, (T, H, W, 3) or (T, 3, H, W) uint8 or images as bytes"
     shown = ", ".join(f"--frames '{found}'" for found in paths[:4])
@@ -285,6 +292,7 @@ def _read_aloha(path: SourcePath) -> _AlohaFile:
             try:
                 dataset = images.get(key)
                 if not isinstance(dataset, h5py.Dataset):
+                    require_link(images, key, str(path))
                     raise DatasetError("got a group, or a link that leads nowhere, expected an array or images")
                 storages[key] = storage_of(dataset, "last")
             except DatasetError as error:

@@ -60,7 +60,8 @@ def match_episodes(file: h5py.File, pattern: str) -> tuple[list[Match], list[str
     matches: list[Match] = []
     ignored: list[str] = []
     for path in _walk(file, parts[: wild_at[-1] + 1]):
-        if rest and not isinstance(file["/".join(path)], h5py.Group):
+        held = file.get("/".join(path))  # None: a link that leads nowhere, which reading tells
+        if rest and held is not None and not isinstance(held, h5py.Group):
             ignored.append("/".join(path))
             continue
         wild = tuple(path[number] for number in wild_at)
@@ -118,7 +119,7 @@ def _walk(group: h5py.Group, parts: list[str], path: tuple[str, ...] = ()) -> It
     names = [name for name in group if fnmatchcase(name, parts[0])] if _WILD.search(parts[0]) else [parts[0]]
     for name in names:
         item = group.get(name)
-        if len(parts) == 1 and item is not None:
+        if len(parts) == 1 and (item is not None or _WILD.search(parts[0])):  # listed, though it may lead nowhere
             yield (*path, name)
         elif isinstance(item, h5py.Group):
             yield from _walk(item, parts[1:], (*path, name))

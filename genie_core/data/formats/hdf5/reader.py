@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.formats.robomimic.reader import PROPRIOCEPTION, require_link
+from genie_core.data.formats.robomimic.reader import PROPRIOCEPTION, require_link, require_path
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames, frames_problem
 from genie_core.data.frames.timing import is_rate
@@ -137,10 +137,9 @@ class Hdf5Reader:
         with read_hdf5(self.path) as file:
             dataset = file.get(self.frames)
             if not isinstance(dataset, h5py.Dataset):
-                holder, _, name = self.frames.rpartition("/")
+                holder = self.frames.rpartition("/")[0]
                 group = file.get(holder or "/")
-                if isinstance(group, h5py.Group):
-                    require_link(group, name, self.where)
+                require_path(file, self.frames, self.where)
                 beside = (
                     f"`{holder or '/'}` holds {', '.join(group) or 'nothing'}" if group else f"no `{holder}` either"
                 )

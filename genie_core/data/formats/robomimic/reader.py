@@ -241,6 +241,7 @@ class RobomimicReader:
         with read_hdf5(self.path) as file:
             demo = file.get(f"data/{self.demo}")
             if not isinstance(demo, h5py.Group):
+                require_path(file, f"data/{self.demo}", self._where)
                 raise DatasetError(f"{self._where} is not there, or no group")
             yield demo
 
@@ -279,6 +280,17 @@ def require_link(group: h5py.Group, key: str, where: str) -> None:
         raise SourceGoneError(f"{where}: `{key}` is a link to {link.filename}, where {link.path} cannot be opened")
     if isinstance(link, h5py.SoftLink) and group.get(key) is None:
         raise SourceGoneError(f"{where}: `{key}` is a link to {link.path}, which is not there")
+
+
+def require_path(file: h5py.Group, path: str, where: str) -> None:
+    """Raise SourceGoneError if a part of `path` is a broken link."""
+    group = file
+    for part in filter(None, path.split("/")):
+        require_link(group, part, where)
+        inner = group.get(part)
+        if not isinstance(inner, h5py.Group):
+            return
+        group = inner
 
 
 def _find_cameras(path: SourcePath, data: h5py.Group, demos: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -361,4 +373,5 @@ __all__ = [
     "read_demo",
     "read_robomimic",
     "require_link",
+    "require_path",
 ]
