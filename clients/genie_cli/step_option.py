@@ -16,7 +16,9 @@ def read_step(words: str | None) -> int | Literal["auto", "rates"] | None:
     if words == "rates":
         return "rates"
     if not words.isdecimal() or int(words) < 1:
-        raise typer.BadParameter(f"got {words!r}, expected a step of 1 or more frames, auto or rates", param_hint="--step")
+        raise typer.BadParameter(
+            f"got {words!r}, expected a step of 1 or more frames, auto or rates", param_hint="--step"
+        )
     return int(words)
 
 
