@@ -85,5 +85,5 @@ def test_other_options_never_mix_with_labels_that_are_there(tmp_path: Path) -> N
     writer.add(first.episodes[0], make_labels(8, 2))
     writer.close()
     again = open_dataset(path, options=ReadOptions(flip=False))
-    with pytest.raises(Exception, match="flip: there is None, expected False"):
+    with pytest.raises(Exception, match="flip: got None, expected False"):
         LabelWriter(tmp_path / "out.hdf5", again, make_label_model())

@@ -131,12 +131,19 @@ def test_a_record_that_is_no_example_is_named(tmp_path: Path, data: bytes, why: 
     assert refusal(tmp_path).startswith(f"{shard}: record 1: {why}")
 
 
-def test_a_file_that_is_no_tfrecord_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("<html><head><title>404 Not Found</title></head>", "record 0, at byte 0 of 47: not a TFRecord, or damaged"),
+        ("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
+    ],
+)
+def test_a_file_that_is_no_tfrecord_is_named(tmp_path: Path, content: str, why: str) -> None:
     shard = shard_path(make_rlds(tmp_path, ONE_SHARD))
-    shard.write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert "record 0, at byte 0 of 43: not a TFRecord, or damaged" in refusal(tmp_path, 0, others=())
+    shard.write_text(content)
+    assert why in refusal(tmp_path, 0, others=())
     (tmp_path / "features.json").unlink()
-    with pytest.raises(DatasetError, match="not a TFRecord, or damaged"):
+    with pytest.raises(DatasetError, match="not a TFRecord, or damaged|Git LFS pointer"):
         read_rlds_meta(tmp_path)
 
 
