@@ -46,7 +46,7 @@ def test_an_output_in_no_folder_is_refused(tmp_path: Path, labelled: LabelledFil
 
 
 def test_an_unknown_format_is_refused(labelled: LabelledFile) -> None:
-    refused(labelled.path, ExportPlan("zarr"), "got zarr, expected one of lerobot, parquet, robomimic")  # type: ignore[arg-type]
+    refused(labelled.path, ExportPlan("zarr"), "got zarr, expected one of lerobot, parquet, rlds, robomimic")  # type: ignore[arg-type]
 
 
 def test_data_without_labels_are_refused(tmp_path: Path, labelled: LabelledFile) -> None:
@@ -127,7 +127,7 @@ def test_actions_of_several_widths_or_lengths_are_refused(tmp_path: Path) -> Non
     with h5py.File(source, "a") as file:
         del file["data/demo_1/actions"]
         file["data/demo_1/actions"] = np.zeros((4, 7))
-    refused(labelled.path, ExportPlan("parquet"), r"demo_1: `actions`: got \(4, 7\) float64, .* each of 6 frames")
+    refused(labelled.path, ExportPlan("parquet"), r"demo_1: got actions of shape \(4, 7\) for 6 frames")
 
 
 @pytest.mark.parametrize("to", FORMATS)

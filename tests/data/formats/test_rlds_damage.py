@@ -143,7 +143,7 @@ def test_a_file_that_is_no_tfrecord_is_named(tmp_path: Path, content: str, why: 
     shard.write_text(content)
     assert why in refusal(tmp_path, 0, others=())
     (tmp_path / "features.json").unlink()
-    with pytest.raises(DatasetError, match="not a TFRecord, or damaged|Git LFS pointer"):
+    with pytest.raises(DatasetError, match=r"not a TFRecord, or damaged|Git LFS pointer"):
         read_rlds_meta(tmp_path)
 
 

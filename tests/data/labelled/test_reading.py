@@ -187,7 +187,7 @@ def test_labels_of_two_alignments_never_mix(tmp_path: Path) -> None:
             writer.add(first, wrong)
     writer.add(first, replace(labels, action=labels.latent[:, :2]))
     writer.close()
-    with pytest.raises(DatasetError, match=r"alignment_id: there is aaa.*, expected None"):
+    with pytest.raises(DatasetError, match=r"alignment_id: got aaa.*, expected None"):
         LabelWriter(tmp_path / "half.hdf5", dataset, MODEL)
     assert len(LabelWriter(tmp_path / "half.hdf5", dataset, MODEL, alignment=ALIGNMENT).pending()) == 1
 
