@@ -11,15 +11,31 @@ import typer
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from genie_client.arguments import Simulating
     from genie_client.client import Client
+    from genie_client.prompt import Moment
     from genie_client.records import ModelInfo
+    from genie_client.replay import Replay
     from genie_core.data import Frames
 
 
 def simulate(
     prompt: Annotated[Path, typer.Option(metavar="IMG|VIDEO|HDF5", help="Start: a PNG, JPEG, video or HDF5.")],
-    actions: Annotated[str, typer.Option(metavar="3,3,3,1", help="Latent action codes, one per simulated frame.")],
     out: Annotated[Path, typer.Option(metavar="X.mp4", help="Video to write: the prompt, then the simulated frames.")],
+    actions: Annotated[
+        str | None, typer.Option(metavar="3,3,3,1", help="Latent action codes, one per simulated frame.")
+    ] = None,
+    latents: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NPY|LABELLED",
+            help="Instead of codes: latents, (frames, size) in a NumPy file, or those that a labelled file has for the "
+            "episode, from --frame on: a replay.",
+        ),
+    ] = None,
+    length: Annotated[int | None, typer.Option(min=1, help="Most frames to simulate of --latents.")] = None,
     server: ServerOption = None,
     models: ModelsOption = None,
     model: ModelOption = None,
@@ -37,23 +53,41 @@ def simulate(
 
     from genie_client.prompt import Moment, read_prompt
     from genie_core.data import resize_frames, write_video
+    from genie_core.errors import RequestError
     from genie_view.rerun_version import require_rerun
 
-    codes = _parse_actions(actions)
+    moment = Moment(episode, frame, camera)
+    told = _what_is_done(actions, latents, moment, length)
+    codes = told if isinstance(told, list) else told.codes
     if not overwrite:
         _refuse_existing(out, save)
     if save is not None:
+        if codes is None:
+            raise RequestError("save", "a recording shows codes, which a NumPy file of latents has not")
         require_rerun()
     with connected(server, models, model) as client:
         info = client.model(model)
-        prompt_PHWC = resize_frames(read_prompt(prompt, info, Moment(episode, frame, camera)), *info.frame_size)
+        prompt_PHWC = resize_frames(read_prompt(prompt, info, moment), *info.frame_size)
         began = time.monotonic()
-        frames_THWC = _simulate(client, info, prompt_PHWC, codes, seed, temperature, steps)
+        frames_THWC = _simulate(client, info, prompt_PHWC, told, seed, temperature, steps)
         seconds = time.monotonic() - began
     write_video(out, np.concatenate([prompt_PHWC, frames_THWC]), info.fps)
-    typer.echo(f"{len(codes)} frames in {seconds:.1f} s ({len(codes) / seconds:.1f} frames/s), wrote {out}")
-    if save is not None:
+    count = len(frames_THWC)
+    typer.echo(f"{count} frames in {seconds:.1f} s ({count / seconds:.1f} frames/s), wrote {out}")
+    if save is not None and codes is not None:
         _record(save, info, prompt_PHWC, frames_THWC, codes)
+
+
+def _what_is_done(actions: str | None, latents: Path | None, moment: Moment, length: int | None) -> list[int] | Replay:
+    """Codes or latents, whichever is given."""
+    from genie_client.replay import read_replay
+    from genie_core.errors import RequestError
+
+    if (actions is None) == (latents is None):
+        raise RequestError("actions", "expected either --actions or --latents")
+    if latents is not None:
+        return read_replay(latents, moment, length)
+    return _parse_actions(actions or "")
 
 
 def _parse_actions(text: str) -> list[int]:
@@ -77,7 +111,7 @@ def _simulate(
     client: Client,
     info: ModelInfo,
     prompt_PHWC: Frames,
-    codes: list[int],
+    told: list[int] | Replay,
     seed: int,
     temperature: float | None,
     steps: int | None,
@@ -87,17 +121,23 @@ def _simulate(
     from rich.console import Console
     from rich.progress import track
 
-    stream = client.rollout_stream(
-        prompt_PHWC, codes, model=info.name, seed=seed, temperature=temperature, maskgit_steps=steps
-    )
+    options: Simulating = {
+        "model": info.name,
+        "seed": seed,
+        "temperature": temperature,
+        "maskgit_steps": steps,
+    }
+    if isinstance(told, list):
+        stream, count = client.rollout_stream(prompt_PHWC, told, **options), len(told)
+    else:
+        stream = client.rollout_stream(prompt_PHWC, latents=told.latent_TD, **options)
+        count = len(told.latent_TD)
     console = Console(stderr=True)
-    shown = track(
-        stream, "simulating", total=len(codes), console=console, transient=True, disable=not console.is_terminal
-    )
+    shown = track(stream, "simulating", total=count, console=console, transient=True, disable=not console.is_terminal)
     return np.stack(list(shown))
 
 
-def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: list[int]) -> None:
+def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: Sequence[int]) -> None:
     from genie_view.recording import Clock, write_recordings
     from genie_view.views import SimulationView, Track, simulation_recording
 

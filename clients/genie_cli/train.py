@@ -75,7 +75,7 @@ def train(
     count = count_parameters(model)
     typer.echo(
         f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
-        f"total {count.total:,} parameters"
+        f"mover {count.mover:,}  total {count.total:,} parameters"
     )
     wanted = [(path, reading) for path in data or ()] + (
         listed_sources(sources, reading) if sources is not None else []
@@ -148,7 +148,7 @@ def adjusted(
             raise ModelError(f"--recipe {recipe}: `model`: got a {type(of_networks).__name__}, expected an object")
         _merge(networks, of_networks)
         _merge(values, changes)
-    for stage in ("tokenizer", "lam", "dynamics"):
+    for stage in ("tokenizer", "lam", "dynamics", "mover"):
         values[stage]["steps"] = round(values[stage]["steps"] * scale)
     for part in ("tokenizer_training", "lam_training"):
         values[part]["continuous_steps"] = round(values[part]["continuous_steps"] * scale)

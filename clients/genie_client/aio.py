@@ -22,6 +22,7 @@ from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
+from genie_client.simulation_messages import Actions, Latents
 from genie_client.streams import LabelStreamState, PlayState
 from genie_core.data import Frames, Labels, Transport
 
@@ -116,28 +117,39 @@ class AsyncClient:
             raise
         return stream
 
-    async def rollout(self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]) -> Frames:
+    async def rollout(
+        self,
+        prompt: Frames,
+        actions: Sequence[int] | None = None,
+        *,
+        latents: Latents | None = None,
+        **simulating: Unpack[Simulating],
+    ) -> Frames:
         """Return the frames that `actions` would produce from `prompt`, (T, h, w, 3) uint8; see `Client.rollout`."""
-        return np.stack([frame async for frame in self.rollout_stream(prompt, actions, **simulating)])
+        stream = self.rollout_stream(prompt, actions, latents=latents, **simulating)
+        return np.stack([frame async for frame in stream])
 
     async def rollout_stream(
-        self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]
+        self,
+        prompt: Frames,
+        actions: Sequence[int] | None = None,
+        *,
+        latents: Latents | None = None,
+        **simulating: Unpack[Simulating],
     ) -> AsyncIterator[Frames]:
         """Like `rollout`, but yields each (h, w, 3) frame as it is made."""
         arguments = SimulationArguments(**simulating)
-        make = simulations.rollout_maker(prompt, actions, arguments)
+        make = simulations.rollout_maker(prompt, simulations.chosen_actions(actions, latents), arguments)
         async for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
             yield frames_NHWC.squeeze(0)
 
-    async def branch(
-        self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
-    ) -> Frames:
+    async def branch(self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]) -> Frames:
         """Return what each of N action sequences of the same length T would have produced: (N, T, h, w, 3) uint8."""
         frames = self.branch_stream(prompt, branches, **simulating)
         return np.stack([frames_NHWC async for frames_NHWC in frames], axis=1)
 
     async def branch_stream(
-        self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
+        self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]
     ) -> AsyncIterator[Frames]:
         """Like `branch`, but yields each step's (N, h, w, 3) frames as they are made."""
         arguments = SimulationArguments(**simulating)
@@ -298,7 +310,7 @@ class AsyncPlaySession(PlayState):
     ) -> None:
         await self.close()
 
-    async def send(self, code: int) -> None:
+    async def send(self, code: int | Latents) -> None:
         """Take one latent action without waiting for its frame; `receive` returns the frames in order."""
         with self._peer.explaining("playing", self._call):
             try:
@@ -313,7 +325,7 @@ class AsyncPlaySession(PlayState):
             answer = await self._call.read()
         return self._frame(answer)
 
-    async def step(self, code: int) -> Frames:
+    async def step(self, code: int | Latents) -> Frames:
         """Take one latent action; return the (h, w, 3) uint8 frame that it leads to."""
         await self.send(code)
         return await self.receive()

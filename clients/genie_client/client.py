@@ -21,6 +21,7 @@ from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
+from genie_client.simulation_messages import Actions, Latents
 from genie_client.streams import Feed, Gate, LabelStream, PlaySession
 from genie_core.data import Frames
 
@@ -135,27 +136,40 @@ class Client:
             raise
         return stream
 
-    def rollout(self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]) -> Frames:
+    def rollout(
+        self,
+        prompt: Frames,
+        actions: Sequence[int] | None = None,
+        *,
+        latents: Latents | None = None,
+        **simulating: Unpack[Simulating],
+    ) -> Frames:
         """Return the frames that `actions` would have produced from `prompt`: (T, h, w, 3) uint8, T = len(actions).
 
         Args:
             prompt: (H, W, 3) or (P, H, W, 3) uint8 RGB frames at the model's frame rate; P up to its context.
             actions: latent action codes, one per frame.
+            latents: instead of them, latents as labels hold them, (T, D): they replay a motion more closely.
             simulating: ``seed``, ``temperature``, ``model`` and others, see `Simulating`.
 
         """
-        return np.stack(list(self.rollout_stream(prompt, actions, **simulating)))
+        return np.stack(list(self.rollout_stream(prompt, actions, latents=latents, **simulating)))
 
     def rollout_stream(
-        self, prompt: Frames, actions: Sequence[int], **simulating: Unpack[Simulating]
+        self,
+        prompt: Frames,
+        actions: Sequence[int] | None = None,
+        *,
+        latents: Latents | None = None,
+        **simulating: Unpack[Simulating],
     ) -> Iterator[Frames]:
         """Like `rollout`, but yields each (h, w, 3) frame as it is made."""
         arguments = SimulationArguments(**simulating)
-        make = simulations.rollout_maker(prompt, actions, arguments)
+        make = simulations.rollout_maker(prompt, simulations.chosen_actions(actions, latents), arguments)
         for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
             yield frames_NHWC.squeeze(0)
 
-    def branch(self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]) -> Frames:
+    def branch(self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]) -> Frames:
         """Return what each of N action sequences of the same length T would have produced: (N, T, h, w, 3) uint8.
 
         The branches are computed together; each is the same as its own `rollout`. Arguments as for `rollout`.
@@ -163,7 +177,7 @@ class Client:
         return np.stack(list(self.branch_stream(prompt, branches, **simulating)), axis=1)
 
     def branch_stream(
-        self, prompt: Frames, branches: Sequence[Sequence[int]], **simulating: Unpack[Simulating]
+        self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]
     ) -> Iterator[Frames]:
         """Like `branch`, but yields each step's (N, h, w, 3) frames as they are made."""
         arguments = SimulationArguments(**simulating)

@@ -15,6 +15,23 @@ from genie_client.records import ModelInfo
 from genie_core.data import Frames, check_code, conform_frames, resize_frames
 from genie_core.errors import ModelError, RequestError
 
+Latents = NDArray[np.floating]
+"""(T, D), one latent a frame, or (D,), one."""
+
+Actions = Sequence[int] | Latents
+"""What is done: a code a frame, or a latent a frame, (T, D)."""
+
+
+def chosen_actions(actions: Sequence[int] | None, latents: Latents | None) -> Actions:
+    """Return whichever of the two is given. Raises RequestError unless it is one."""
+    if actions is None:
+        if latents is None:
+            raise RequestError("actions", "got neither codes nor latents, expected either")
+        return np.asarray(latents, np.float32)
+    if latents is not None:
+        raise RequestError("latents", "got codes and latents, expected either")
+    return actions
+
 
 def simulation_start(
     info: ModelInfo, prompt: NDArray[np.generic], arguments: SimulationArguments
@@ -35,7 +52,7 @@ def simulation_start(
 
 
 def rollout_maker(
-    prompt: NDArray[np.generic], actions: Sequence[int], arguments: SimulationArguments
+    prompt: NDArray[np.generic], actions: Actions, arguments: SimulationArguments
 ) -> Callable[[ModelInfo], simulation_pb2.RolloutRequest]:
     """Return a function that makes the request for one prompt and one action sequence, given the model."""
     return lambda info: simulation_pb2.RolloutRequest(
@@ -44,7 +61,7 @@ def rollout_maker(
 
 
 def branch_maker(
-    prompt: NDArray[np.generic], branches: Sequence[Sequence[int]], arguments: SimulationArguments
+    prompt: NDArray[np.generic], branches: Sequence[Actions], arguments: SimulationArguments
 ) -> Callable[[ModelInfo], simulation_pb2.BranchRequest]:
     """The same for N action sequences. Raises RequestError if there are none or their lengths differ."""
     lengths = sorted({len(codes) for codes in branches})
@@ -63,9 +80,11 @@ def play_maker(
     return lambda info: simulation_pb2.PlayRequest(start=simulation_start(info, prompt, arguments))
 
 
-def action_request(info: ModelInfo, code: int) -> simulation_pb2.PlayRequest:
+def action_request(info: ModelInfo, action: int | Latents) -> simulation_pb2.PlayRequest:
     """Return a further request of an interactive simulation."""
-    return simulation_pb2.PlayRequest(action=check_action(code, info))
+    if isinstance(action, np.ndarray):
+        return simulation_pb2.PlayRequest(latent=_latent_bytes(info, action[None], "action"))
+    return simulation_pb2.PlayRequest(action=check_action(action, info))
 
 
 def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
@@ -74,10 +93,22 @@ def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
     return code
 
 
-def _action_sequence(info: ModelInfo, codes: Sequence[int], field: str) -> simulation_pb2.ActionSequence:
-    if not len(codes):
+def _action_sequence(info: ModelInfo, actions: Actions, field: str) -> simulation_pb2.ActionSequence:
+    if not len(actions):
         raise RequestError(field, "got none, expected at least one latent action")
-    return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in codes])
+    if isinstance(actions, np.ndarray) and np.issubdtype(actions.dtype, np.floating):
+        return simulation_pb2.ActionSequence(latents=_latent_bytes(info, actions, field))
+    return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in actions])
+
+
+def _latent_bytes(info: ModelInfo, latent_TD: Latents, field: str) -> bytes:
+    if latent_TD.ndim != 2 or latent_TD.shape[1] != info.latent_dim or not np.isfinite(latent_TD).all():
+        raise RequestError(
+            field,
+            f"got latents of shape {latent_TD.shape}{'' if np.isfinite(latent_TD).all() else ', some not finite'}; "
+            f"expected finite ones of {info.latent_dim} numbers each, as {info.name} makes them",
+        )
+    return latent_TD.astype("<f4").tobytes()
 
 
 StepAnswer = simulation_pb2.RolloutResponse | simulation_pb2.BranchResponse | simulation_pb2.PlayResponse
@@ -117,11 +148,14 @@ class StepReader:
 
 
 __all__ = [
+    "Actions",
+    "Latents",
     "ModelReplacedError",
     "StepReader",
     "action_request",
     "branch_maker",
     "check_action",
+    "chosen_actions",
     "play_maker",
     "rollout_maker",
     "simulation_start",

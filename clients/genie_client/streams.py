@@ -264,8 +264,8 @@ class PlaySession(PlayState):
     ) -> None:
         self.close()
 
-    def step(self, code: int) -> Frames:
-        """Take one latent action; returns the frame that it leads to, (h, w, 3) uint8."""
+    def step(self, code: int | simulations.Latents) -> Frames:
+        """Take one latent action, a code or a latent (D,); returns the frame that it leads to, (h, w, 3) uint8."""
         self._outbox.put(simulations.action_request(self._info, code))
         with self._peer.explaining("playing"):
             answer = next(self._call, None)

@@ -1,10 +1,11 @@
 """Labelling and simulation without a server: `Labeller` and `Simulator`."""
 
 from genie_core.inference.labeller import BLOCK, Block, Encoded, EpisodeStream, Labeller
-from genie_core.inference.simulator import Rollout, Sampling, SimulatedStream, Simulator, draw_together
+from genie_core.inference.simulator import Action, Rollout, Sampling, SimulatedStream, Simulator, draw_together
 
 __all__ = [
     "BLOCK",
+    "Action",
     "Block",
     "Encoded",
     "EpisodeStream",

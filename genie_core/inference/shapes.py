@@ -93,7 +93,7 @@ def label_shapes(labeller: Labeller, *, largest: int, threads: int, within_s: fl
 
 def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactShapes:
     """Return how to batch simulated streams: singly, unless a small model would leave most of a GPU idle."""
-    if not simulator.bundle.config.simulates:
+    if not simulator.bundle.config.context_frames:
         return ExactShapes((1,), in_threads=False)
     if simulator.bundle.device.type != "cpu":
         small = simulator.bundle.parameters <= _SMALL_PARAMETERS
@@ -148,10 +148,13 @@ def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
 
 
 def _same_streams(a: SimulatedStream, b: SimulatedStream) -> bool:
+    one, other = a.past, b.past
+    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
+        return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and torch.equal(one, other)
     return (
-        torch.equal(a.past.token_BN, b.past.token_BN)
-        and _same_states(a.past.dynamics, b.past.dynamics)
-        and _same_states(a.past.decoder, b.past.decoder)
+        torch.equal(one.token_BN, other.token_BN)
+        and _same_states(one.dynamics, other.dynamics)
+        and _same_states(one.decoder, other.decoder)
     )
 
 

@@ -2,6 +2,9 @@
 
 The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
+A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing.
+
+An action is a code or a latent, a vector as labels hold it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,12 @@ from genie_core.models.patches import to_frames
 from genie_core.models.transformer import TemporalState
 
 DEFAULT_MASKGIT_STEPS = 25
+
+Latent = NDArray[np.float32]
+"""(D,), as in labels."""
+
+Action = int | Latent
+"""What is done between two frames."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,8 @@ class Simulator:
         self.bundle = bundle
         self.context_frames = bundle.config.context_frames
         self.num_codes = bundle.config.lam.quantizer.codes
-        genie = bundle.genie
-        self.state_bytes = genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
+        self.latent_dim = bundle.config.lam.quantizer.dim
+        self.state_bytes = _state_bytes(bundle)
 
     def rollout_bytes(self, branches: int) -> int:
         """Return the most bytes that a rollout holds: its state, and what it prepares for the next frames."""
@@ -94,19 +103,26 @@ class Simulator:
         return Rollout(self.bundle, prompt, branches, self._checked(sampling or Sampling()))
 
     def rollout(
-        self, prompt_PHWC: NDArray[np.uint8], actions: Sequence[int], sampling: Sampling | None = None
+        self, prompt_PHWC: NDArray[np.uint8], actions: Sequence[Action], sampling: Sampling | None = None
     ) -> NDArray[np.uint8]:
-        """Run one whole rollout; returns the frame after each action, (T, h, w, 3) uint8 at the model's size."""
+        """Run one whole rollout; returns the frame after each action, (T, h, w, 3) uint8 at the model's size.
+
+        Args:
+            prompt_PHWC: as of `start`.
+            actions: codes, or latents: the rows of (T, D).
+            sampling: None: the defaults.
+
+        """
         self.check_actions(actions)
         rollout = self.start(prompt_PHWC, 1, sampling)
         return np.concatenate([rollout.step([a]) for a in actions])
 
-    def check_actions(self, actions: Sequence[int], field: str = "actions") -> None:
-        """Raise RequestError unless there is at least one action and each is a valid code."""
+    def check_actions(self, actions: Sequence[Action], field: str = "actions") -> None:
+        """Raise RequestError unless there is at least one action and each is a valid code or latent."""
         if len(actions) == 0:
             raise RequestError(field, "got none, expected at least 1 latent action")
         for a in actions:
-            check_code(a, self.num_codes, field)
+            check_action(a, self.bundle.config, field)
 
     def _checked(self, sampling: Sampling) -> _Checked:
         tokens, steps = self.bundle.config.tokens_per_frame, self.maskgit_steps(sampling)
@@ -122,12 +138,34 @@ class Simulator:
 
 def check_simulates(config: ModelConfig, field: str = "model") -> None:
     """Raise RequestError about `field` if a model only labels."""
-    if not config.simulates:
+    if not config.context_frames:
         raise RequestError(
             field,
-            f"got {config.name!r}, which labels video and has no tokenizer and dynamics model; expected a model that "
-            "simulates: `genie models` and ListModels show one by its context frames, which are 0 here",
+            f"got {config.name!r}, which labels video and has neither a dynamics model nor a mover; expected a model "
+            "that simulates: `genie models` and ListModels show one by its context frames, which are 0 here",
         )
+
+
+def check_action(action: Action, config: ModelConfig, field: str) -> None:
+    """Raise RequestError about `field` unless an action is one of the model's codes, or a latent of its size."""
+    quantizer = config.lam.quantizer
+    if not isinstance(action, np.ndarray):
+        check_code(action, quantizer.codes, field)
+    elif action.shape != (quantizer.dim,) or not np.isfinite(action).all():
+        raise RequestError(field, f"got {_described(action)}, expected a latent of {quantizer.dim} finite numbers")
+
+
+def _described(latent: NDArray[np.generic]) -> str:
+    shape = " x ".join(map(str, latent.shape))
+    return f"{shape} numbers" if np.isfinite(latent).all() else f"{shape} numbers, some not finite"
+
+
+def _state_bytes(bundle: Bundle) -> int:
+    """What one simulated stream remembers."""
+    if bundle.genie.mover is not None:
+        return 4 * 3 * bundle.config.height * bundle.config.width
+    genie = bundle.genie
+    return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
 
 
 class Rollout:
@@ -144,13 +182,17 @@ class Rollout:
         self._bundle, self.maskgit_steps = bundle, sampling.maskgit_steps
         config, genie = bundle.config, bundle.genie
         pixels_1TCHW = bundle.pixels(resize_frames(prompt_PHWC, config.height, config.width)[None])
+        past: _Past | Tensor = pixels_1TCHW[:, -1] if genie.mover is not None else self._past(pixels_1TCHW)
+        self.branches = [SimulatedStream(bundle, past, sampling) for _ in range(branches)]
+
+    def _past(self, pixels_1TCHW: Tensor) -> _Past:
+        genie = self._bundle.genie
         token_1TN = genie.tokenizer.encode(pixels_1TCHW)
         action_1TD = F.pad(self._read_actions(pixels_1TCHW), (0, 0, 1, 0))
         past_1TN = previous_tokens(token_1TN, genie.dynamics.mask_token)
         _, dynamics = genie.dynamics.stream(token_1TN, past_1TN, action_1TD, genie.dynamics.initial_state(1))
         _, decoder = genie.tokenizer.decode_stream(token_1TN, genie.tokenizer.decoder_state(1))
-        past = _Past(token_1TN[:, -1], dynamics, decoder)
-        self.branches = [SimulatedStream(bundle, past, sampling) for _ in range(branches)]
+        return _Past(token_1TN[:, -1], dynamics, decoder)
 
     def _read_actions(self, pixels_1TCHW: Tensor) -> Tensor:
         lam = self._bundle.genie.lam
@@ -158,25 +200,24 @@ class Rollout:
             return lam.quantizer.codebook.new_zeros(1, 0, self._bundle.config.lam.quantizer.dim)
         return lam.quantizer.lookup(lam.quantizer.nearest(lam.latents(self._bundle.genie.lam_view(pixels_1TCHW))))
 
-    def check(self, codes: Sequence[int]) -> None:
-        """Raise RequestError unless there is one valid code per branch."""
-        if len(codes) != len(self.branches):
+    def check(self, actions: Sequence[Action]) -> None:
+        """Raise RequestError unless there is one valid code or latent per branch."""
+        if len(actions) != len(self.branches):
             raise RequestError(
-                "actions", f"got {len(codes)} latent actions, expected {len(self.branches)}, one per branch"
+                "actions", f"got {len(actions)} latent actions, expected {len(self.branches)}, one per branch"
             )
-        count = self._bundle.config.lam.quantizer.codes
-        for code in codes:
-            check_code(code, count, "actions")
+        for action in actions:
+            check_action(action, self._bundle.config, "actions")
 
-    def step(self, codes: Sequence[int]) -> NDArray[np.uint8]:
-        """Take one action in each branch: N codes -> the next frames, (N, h, w, 3) uint8 at the model's size.
+    def step(self, actions: Sequence[Action]) -> NDArray[np.uint8]:
+        """Take one action in each branch: N codes or latents -> the next frames, (N, h, w, 3) uint8.
 
         Raises:
-            RequestError: there is not one code per branch, or a code is out of range.
+            RequestError: there is not one action per branch, or one is no code or latent of the model.
 
         """
-        self.check(codes)
-        return np.stack([draw_together([move])[0] for move in zip(self.branches, codes, strict=True)])
+        self.check(actions)
+        return np.stack([draw_together([move])[0] for move in zip(self.branches, actions, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -201,9 +242,12 @@ class _Past:
 
 
 class SimulatedStream:
-    """One simulation in progress: its state, and the number of frames drawn. Advanced by `draw_together`."""
+    """One simulation in progress: its state, and the number of frames drawn. Advanced by `draw_together`.
 
-    def __init__(self, bundle: Bundle, past: _Past, sampling: _Checked) -> None:
+    The state of a bundle with a mover is the last frame, (1, 3, h, w).
+    """
+
+    def __init__(self, bundle: Bundle, past: _Past | Tensor, sampling: _Checked) -> None:
         self.bundle = bundle
         self.sampling = sampling
         self.past = past
@@ -217,7 +261,7 @@ class SimulatedStream:
 
 
 @torch.inference_mode()
-def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[np.uint8]]:
+def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArray[np.uint8]]:
     """Take one valid action in each of several streams of the same bundle that agree in MaskGIT steps.
 
     Returns:
@@ -225,9 +269,35 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[
 
     """
     streams = [stream for stream, _ in moves]
-    genie, device = streams[0].bundle.genie, streams[0].bundle.device
-    past = _Past.join([stream.past for stream in streams])
-    action_BD = genie.lam.quantizer.lookup(torch.tensor([code for _, code in moves], device=device))
+    bundle = streams[0].bundle
+    action_BD = torch.stack([_vector(bundle, action) for _, action in moves])
+    mover, pasts = bundle.genie.mover, [stream.past for stream in streams]
+    after: list[_Past] | list[Tensor]
+    if mover is not None:
+        pixels_BCHW = mover.move(torch.cat([past for past in pasts if isinstance(past, Tensor)]), action_BD)
+        after = list(torch.split(pixels_BCHW, 1))
+    else:
+        tokens = _Past.join([past for past in pasts if isinstance(past, _Past)])
+        pixels_BCHW, after = _draw(bundle, streams, tokens, action_BD)
+    drawn_BHWC: NDArray[np.uint8] = to_frames(pixels_BCHW[None])[0].cpu().numpy()
+    for i, stream in enumerate(streams):
+        stream.past = after[i]
+        stream.frames += 1
+    return list(drawn_BHWC)
+
+
+def _vector(bundle: Bundle, action: Action) -> Tensor:
+    """What the networks take an action as, (D,): the code's latent, or a latent as the model would have read it."""
+    quantizer = bundle.genie.lam.quantizer
+    if isinstance(action, np.ndarray):
+        latent_D = torch.from_numpy(action.astype(np.float32)).to(bundle.device)
+        return F.normalize(latent_D, dim=-1) if quantizer.round else latent_D
+    return quantizer.lookup(torch.tensor(action, device=bundle.device))
+
+
+def _draw(bundle: Bundle, streams: list[SimulatedStream], past: _Past, action_BD: Tensor) -> tuple[Tensor, list[_Past]]:
+    """Draw the next frames, (B, 3, h, w), by the dynamics model; and the states after."""
+    genie, device = bundle.genie, bundle.device
     frame = genie.dynamics.next_frame(past.token_BN, action_BD, past.dynamics)
     token_BN = sample_frame(
         lambda token_BN, at_BM: genie.dynamics.reveal(frame, token_BN, at_BM),
@@ -238,11 +308,7 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, int]]) -> list[NDArray[
     # Once more with every token visible, for the state that later frames use.
     dynamics = genie.dynamics.remember(frame, token_BN)
     pixels_B1CHW, decoder = genie.tokenizer.decode_stream(token_BN[:, None], past.decoder)
-    drawn_BHWC: NDArray[np.uint8] = to_frames(pixels_B1CHW)[:, 0].cpu().numpy()
-    for stream, after in zip(streams, _Past(token_BN, dynamics, decoder).split(), strict=True):
-        stream.past = after
-        stream.frames += 1
-    return list(drawn_BHWC)
+    return pixels_B1CHW[:, 0], _Past(token_BN, dynamics, decoder).split()
 
 
 def _frame_generator(seed: int, frame: int) -> torch.Generator:
@@ -251,4 +317,13 @@ def _frame_generator(seed: int, frame: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 
 
-__all__ = ["Rollout", "Sampling", "SimulatedStream", "Simulator", "check_simulates", "draw_together"]
+__all__ = [
+    "Action",
+    "Rollout",
+    "Sampling",
+    "SimulatedStream",
+    "Simulator",
+    "check_action",
+    "check_simulates",
+    "draw_together",
+]

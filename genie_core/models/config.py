@@ -174,7 +174,14 @@ class DynamicsConfig(_Frozen):
     )
 
 
-Component = Literal["tokenizer", "lam", "dynamics"]
+class MoverConfig(_Frozen):
+    """The network that simulates by moving the last frame (beyond the paper); of a model that reads motion."""
+
+    width: int = Field(48, gt=0, le=4096, description="channels at half of the grid's size; half as many at the grid's")
+    blocks: int = Field(4, ge=0, le=64, description="residual blocks that the action scales and shifts")
+
+
+Component = Literal["tokenizer", "lam", "dynamics", "mover"]
 """A network of a model, and its file in a bundle."""
 
 
@@ -190,8 +197,17 @@ class ModelConfig(_Frozen):
     dynamics: DynamicsConfig
     temperature: float = Field(1.0, gt=0, le=1000, description="default sampling temperature of rollouts")
     simulates: bool = Field(
-        True, description="false: labels only; tokenizer and dynamics are neither trained nor stored"
+        True, description="false: no tokenizer and dynamics model; they are neither trained nor stored"
     )
+    mover: MoverConfig | None = Field(
+        None, description="simulates by moving the last frame, where there is no tokenizer and dynamics model"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_simulate(self) -> ModelConfig:
+        if self.mover is not None and (self.simulates or not isinstance(self.lam, MotionActionConfig)):
+            raise ValueError("mover: expected none but of a model that reads motion and has `simulates` false")
+        return self
 
     @model_validator(mode="after")
     def _patches_tile(self) -> ModelConfig:
@@ -224,12 +240,16 @@ class ModelConfig(_Frozen):
 
     @property
     def context_frames(self) -> int:
-        """Most prompt frames of a simulation: the dynamics model's temporal window; 0 without a dynamics model."""
+        """Most prompt frames of a simulation: the dynamics model's temporal window, 1 of a mover, 0 without either."""
+        if self.mover is not None:
+            return 1
         return self.dynamics.transformer.window if self.simulates else 0
 
     @property
     def components(self) -> tuple[Component, ...]:
         """Networks in a bundle of this configuration."""
+        if self.mover is not None:
+            return ("lam", "mover")
         return ("tokenizer", "lam", "dynamics") if self.simulates else ("lam",)
 
 
@@ -241,6 +261,7 @@ __all__ = [
     "LatentActionConfig",
     "ModelConfig",
     "MotionActionConfig",
+    "MoverConfig",
     "QuantizerConfig",
     "TokenizerConfig",
     "TransformerConfig",

@@ -1,4 +1,4 @@
-"""The three networks of a Genie model, built from one configuration."""
+"""The networks of a Genie model, built from one configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from genie_core.models.config import ModelConfig, MotionActionConfig
 from genie_core.models.dynamics import DynamicsModel
 from genie_core.models.lam import LatentActionModel
 from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.mover import FrameMover
 from genie_core.models.tokenizer import VideoTokenizer
 
 
 class Genie(nn.Module):
-    """Video tokenizer, latent action model and dynamics model of one `ModelConfig`."""
+    """Video tokenizer, latent action model, dynamics model and, if configured, mover of one `ModelConfig`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -30,6 +31,7 @@ class Genie(nn.Module):
         else:  # the token grid is a small picture whose channels are the code's components
             patch = max(1, c.lam.patch // c.tokenizer.patch)
             self.lam = LatentActionModel(c.lam, *c.token_grid, channels=c.tokenizer.quantizer.dim, patch=patch)
+        self.mover = None if c.mover is None else FrameMover(c.mover, c.lam.quantizer.dim)
         self.dynamics = DynamicsModel(c.dynamics, c.token_grid, c.tokenizer.quantizer.codes, c.lam.quantizer.dim)
 
     def lam_view(self, pixels_BTCHW: Tensor) -> Tensor:
@@ -48,11 +50,12 @@ class ParameterCount:
     tokenizer: int
     lam: int
     dynamics: int
+    mover: int = 0
 
     @property
     def total(self) -> int:
-        """Sum over the three components."""
-        return self.tokenizer + self.lam + self.dynamics
+        """Sum over all components."""
+        return self.tokenizer + self.lam + self.dynamics + self.mover
 
 
 def count_parameters(config: ModelConfig) -> ParameterCount:
@@ -60,7 +63,7 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     with torch.device("meta"):
         genie = Genie(config)
     counts = {name: sum(p.numel() for p in getattr(genie, name).parameters()) for name in config.components}
-    return ParameterCount(counts.get("tokenizer", 0), counts["lam"], counts.get("dynamics", 0))
+    return ParameterCount(counts.get("tokenizer", 0), counts["lam"], counts.get("dynamics", 0), counts.get("mover", 0))
 
 
 __all__ = ["Genie", "ParameterCount", "count_parameters"]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.models.config import WHOLE, MotionActionConfig
-from genie_core.models.flow import UNIT, optical_flow, shrink
+from genie_core.models.flow import optical_flow, shrink
 from genie_core.models.lam import LatentActionState
 from genie_core.models.motion import GRID, MotionDecoder, MotionEncoder, Pairs
+from genie_core.models.mover import warp
 from genie_core.models.patches import to_frames
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import TemporalState
@@ -84,11 +84,14 @@ class MotionActionModel(nn.Module):
 
     def _encode(self, before_BTCHW: Tensor, after_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
         B, T = before_BTCHW.shape[:2]
-        pairs = self.see(before_BTCHW.flatten(0, 1), after_BTCHW.flatten(0, 1))
+        feature_NF = self.features_of(self.see(before_BTCHW.flatten(0, 1), after_BTCHW.flatten(0, 1)))
+        return feature_NF.view(B, T, -1), self.latents_of(feature_NF).view(B, T, -1)
+
+    def features_of(self, pairs: Pairs) -> Tensor:
+        """Pairs as `see` gives them -> (N, feature_dim), what latents are made of."""
         feature_ND, _ = self.motion_encoder(*(x.to(self.dtype) for x in pairs.inputs()))
         whole_N2 = feature_ND.new_zeros(len(feature_ND), WHOLE) if pairs.whole_N2 is None else pairs.whole_N2
-        wide_NF = torch.cat((feature_ND.float(), whole_N2.float()), dim=1)
-        return wide_NF.view(B, T, -1), self.latents_of(wide_NF).view(B, T, -1)
+        return torch.cat((feature_ND.float(), whole_N2.float()), dim=1)
 
     def latents_of(self, feature_NF: Tensor) -> Tensor:
         """Project features (N, feature_dim) to latents (N, D)."""
@@ -105,24 +108,29 @@ class MotionActionModel(nn.Module):
         """Replace the latent by the principal components of the feature, and adapt the decoder as far as possible.
 
         Training passes latents through noise, so that the feature comes to represent what moves; a linear probe then
-        reads more from the feature's components than from the latent that was trained through the noise.
+        reads more from the feature's components than from the latent that was trained through the noise. Components are
+        scaled half way to equal variance and mixed evenly into the latent's numbers: a probe that standardises numbers
+        and is fitted with a penalty then relies on the largest components first, which suits few episodes.
 
         Args:
             feature_NF: (N, feature_dim) features of pairs, more pairs than components of a latent.
 
         """
-        feature_ND = feature_NF[:, :-WHOLE]
+        feature_ND = feature_NF[:, :-WHOLE].double()
         encoder, decoder = self.motion_encoder, self.motion_decoder
         size_N1 = feature_ND.square().mean(1, keepdim=True).sqrt()
-        alike_ND = (feature_ND / (size_N1 + 0.05 * size_N1.median())).double()
-        _, vectors = torch.linalg.eigh(alike_ND.T @ alike_ND)
-        basis_DK = vectors.flip(1)[:, : encoder.to_latent.out_features]
-        basis_DK = basis_DK * torch.where(basis_DK.sum(0) < 0, -1.0, 1.0)  # an eigenvector's sign is arbitrary
-        scale = (feature_ND.double() @ basis_DK).square().mean(1).sqrt().median().clamp(min=1e-9)
+        alike_ND = feature_ND / (size_N1 + 0.05 * size_N1.median())
+        values, vectors = torch.linalg.eigh(alike_ND.T @ alike_ND)
+        value_K, basis_DK = (x.flip(-1)[..., : encoder.to_latent.out_features] for x in (values, vectors))
+        basis_DK = basis_DK * torch.where(basis_DK.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+        size_K = value_K.clamp(min=1e-9 * float(value_K[0])).pow(0.25)
+        even_KK = _cosines(len(value_K)).to(basis_DK)
+        reading_DK = basis_DK / size_K @ even_KK
+        scale = (feature_ND @ reading_DK).square().mean(1).sqrt().median().clamp(min=1e-9)
         before_KD = encoder.to_latent.weight.double()
-        # The decoder is linear in the latent: what it decoded from W f it now decodes from W V (V^T f).
-        mixed_KK = (before_KD @ basis_DK * scale).float()
-        encoder.to_latent.weight.copy_((basis_DK.T / scale).float())
+        # What was decoded from W f is now decoded from W V (V^T f): the decoder is linear in the latent.
+        mixed_KK = (before_KD @ basis_DK * size_K @ even_KK * scale).float()
+        encoder.to_latent.weight.copy_((reading_DK.T / scale).float())
         decoder.mix(mixed_KK)
 
     def decoded_flow(self, x_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
@@ -146,20 +154,13 @@ class MotionActionModel(nn.Module):
         return warp(x_NCHW, back.float() - whole_N211).view(B, T, -1, H, W)
 
 
-def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:
-    """Warp images: the pixel at p is sampled bicubically at p + back(p); samples from outside repeat the edge.
-
-    Args:
-        x_NCHW: images.
-        back_N2hw: flow from the warped image back to `x_NCHW`, on any grid, in pixels of an image of side `UNIT`.
-
-    """
-    H, W = x_NCHW.shape[-2:]
-    back_N2HW = F.interpolate(back_N2hw, (H, W), mode="bilinear", align_corners=False)
-    y = (torch.arange(H, device=x_NCHW.device) + 0.5) * 2 / H - 1
-    x = (torch.arange(W, device=x_NCHW.device) + 0.5) * 2 / W - 1
-    at_NHW2 = torch.stack((x.expand(H, W), y[:, None].expand(H, W)), -1) + back_N2HW.permute(0, 2, 3, 1) * (2 / UNIT)
-    return F.grid_sample(x_NCHW, at_NHW2, mode="bicubic", padding_mode="border", align_corners=False)
+def _cosines(size: int) -> Tensor:
+    """The discrete cosine transform (size, size): orthogonal, and each of its columns has something of every row."""
+    at_K = torch.arange(size, dtype=torch.float64)
+    waves_KK = torch.cos(torch.pi / size * at_K[:, None] * (at_K + 0.5)) * (2 / size) ** 0.5
+    waves_KK[0] *= 0.5**0.5
+    columns_KK: Tensor = waves_KK
+    return columns_KK
 
 
-__all__ = ["MotionActionModel", "warp"]
+__all__ = ["MotionActionModel"]

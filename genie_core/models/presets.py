@@ -14,6 +14,7 @@ from genie_core.models.config import (
     LatentActionConfig,
     ModelConfig,
     MotionActionConfig,
+    MoverConfig,
     QuantizerConfig,
     TokenizerConfig,
     TransformerConfig,
@@ -101,9 +102,9 @@ def _base() -> ModelConfig:
 
 
 def _motion() -> ModelConfig:
-    """Labels only, from the motion of frames. Tokenizer and dynamics are those of `tiny`, in case they are trained."""
+    """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), fine_codes=32)
-    return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False})
+    return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False, "mover": MoverConfig()})
 
 
 def _coinrun() -> ModelConfig:

@@ -67,7 +67,8 @@ def write_card(
         "",
         f"Seed {training.seed}, {training.precision}, {device.type} ({platform.machine()}, "
         f"{torch.get_num_threads()} threads), torch {torch.__version__}, genie {__version__}. "
-        f"Parameters: tokenizer {count.tokenizer:,}, latent action model {count.lam:,}, dynamics {count.dynamics:,}.",
+        f"Parameters: tokenizer {count.tokenizer:,}, latent action model {count.lam:,}, dynamics {count.dynamics:,}, "
+        f"mover {count.mover:,}.",
         "",
         "```json",
         training.model_dump_json(indent=2),

@@ -65,7 +65,7 @@ class MotionTraining(_Frozen):
 
     gap_s: tuple[float, float] = Field((0.1, 0.7), description="range of time between the frames of a pair, seconds")
     noise: float = Field(
-        0.4,
+        0.3,
         ge=0,
         description="noise on latents relative to their length: more of it leaves room for the main motion only",
     )
@@ -77,6 +77,21 @@ class MotionTraining(_Frozen):
     flicker: float = Field(0.04, ge=0, description="largest brightness shift of the later frame, of a range of 1")
     pixel_noise: float = Field(0.01, ge=0, description="standard deviation of pixel noise, of a range of 1")
     flow_noise: float = Field(0.03, ge=0, description="standard deviation of noise on the flow, pixels")
+
+
+class MoverTraining(_Frozen):
+    """What is special in training the network that moves frames; `gap_s` of `MotionTraining` holds for it too."""
+
+    coded_share: float = Field(0.5, ge=0, le=1, description="share of pairs that are told by their code alone")
+    picture_weight: float = Field(
+        1.0, ge=0, description="of the moved frame's squared error, over that of the frame as it was"
+    )
+    still: float = Field(0.02, gt=0, description="mean squared flow below which an error counts for less")
+    unchanged: float = Field(
+        1e-3,
+        gt=0,
+        description="mean squared change of a picture, of a range of 1, below which an error counts for less",
+    )
 
 
 class DynamicsTraining(_Frozen):
@@ -92,9 +107,11 @@ class TrainingConfig(_Frozen):
     tokenizer: StageConfig
     lam: StageConfig
     dynamics: StageConfig
+    mover: StageConfig = StageConfig(steps=2000, batch=32, clip_frames=2, lr=1.5e-3, warmup=50)
     tokenizer_training: TokenizerTraining = TokenizerTraining()
     lam_training: LatentActionTraining = LatentActionTraining()
     motion_training: MotionTraining = MotionTraining()
+    mover_training: MoverTraining = MoverTraining()
     dynamics_training: DynamicsTraining = DynamicsTraining()
     seed: int = 0
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -141,9 +158,9 @@ def _base() -> TrainingConfig:
 
 
 def _motion() -> TrainingConfig:
-    """Recipe for labels from motion alone: no tokenizer, no dynamics model."""
+    """Recipe for labels from motion and for moving frames by them: no tokenizer, no dynamics model."""
     tiny = _tiny()
-    return tiny.model_copy(update={"lam": StageConfig(steps=3000, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
+    return tiny.model_copy(update={"lam": StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
 
 
 def _paper(tokenizer_batch: int, batch: int, steps: int, dynamics_lr: float, final_lr: float) -> TrainingConfig:
@@ -183,6 +200,7 @@ __all__ = [
     "DynamicsTraining",
     "LatentActionTraining",
     "MotionTraining",
+    "MoverTraining",
     "StageConfig",
     "TokenizerTraining",
     "TrainingConfig",

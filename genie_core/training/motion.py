@@ -1,4 +1,4 @@
-"""Loss of the motion encoder: predict optical flow from a frame and a latent, for pairs of frames some time apart."""
+"""Losses of the motion encoder and the mover: optical flow and moved frames, for pairs of frames some time apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.training.config import MotionTraining
+from genie_core.models.mover import FrameMover, warp
+from genie_core.training.config import MotionTraining, MoverTraining
 from genie_core.training.losses import Metrics
 
 
@@ -36,6 +37,30 @@ def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) 
     return loss, {"loss": loss.detach(), "flow_error": there_error.detach(), "back_error": back_error.detach()}
 
 
+def mover_loss(
+    mover: FrameMover, lam: MotionActionModel, pair_B2CHW: Tensor, training: MoverTraining
+) -> tuple[Tensor, Metrics]:
+    """Squared error of the flow back over the pair's own motion, and of the moved frame over the pair's own change.
+
+    Latents are those of the finished latent action model; some pairs are told by their code alone.
+    """
+    before_NCHW, after_NCHW = pair_B2CHW.unbind(1)
+    with torch.no_grad(), torch.autocast(before_NCHW.device.type, enabled=False):
+        pairs = lam.see(before_NCHW, after_NCHW)
+        latent_ND = lam.latents_of(lam.features_of(pairs))
+        code_ND = lam.quantizer.lookup(lam.quantizer.nearest(latent_ND))
+        coded_N1 = torch.rand(len(latent_ND), 1, device=latent_ND.device) < training.coded_share
+        whole_N2 = pairs.back_NCHW.new_zeros(len(latent_ND), 2) if pairs.whole_N2 is None else pairs.whole_N2
+        target_NCHW = pairs.back_NCHW - whole_N2[:, :, None, None]
+    back = mover(before_NCHW, torch.where(coded_N1, code_ND, latent_ND))
+    flow_error = _relative_error(back, target_NCHW, training.still)
+    moved_NCHW = warp(before_NCHW, back)
+    change_N = (after_NCHW - before_NCHW).square().flatten(1).mean(1)
+    picture_error = ((moved_NCHW - after_NCHW).square().flatten(1).mean(1) / (change_N + training.unchanged)).mean()
+    loss = flow_error + training.picture_weight * picture_error
+    return loss, {"loss": loss.detach(), "flow_error": flow_error.detach(), "picture_error": picture_error.detach()}
+
+
 def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
     """Disturb pairs for the encoder: light, colours, flicker, noise."""
     before, after, there, back = pairs.before_NCHW, pairs.after_NCHW, pairs.there_NCHW, pairs.back_NCHW
@@ -57,4 +82,4 @@ def _relative_error(flow_N2hw: Tensor, target_N2HW: Tensor, still: float) -> Ten
     return ((flow_N2hw.float() - target_N2hw).square().flatten(1).mean(1) / own_N).mean()
 
 
-__all__ = ["disturbed", "motion_loss", "turned"]
+__all__ = ["disturbed", "motion_loss", "mover_loss", "turned"]

@@ -37,7 +37,7 @@ from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
-from genie_core.training.motion import motion_loss, turned
+from genie_core.training.motion import motion_loss, mover_loss, turned
 
 Alone = Literal["tokenizer", "lam"]
 """Stages that need no other."""
@@ -131,6 +131,7 @@ def train(
 def _train_all(run: Run, genie: Genie, stores: _Stores, training: TrainingConfig) -> None:
     if not genie.config.simulates:
         _train_lam(run, genie, stores.everything, training)
+        _train_mover(run, genie, stores.everything, training)
         return
     _train_tokenizer(run, genie, stores.data, training)
     if training.lam_training.lead:
@@ -350,6 +351,24 @@ def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: 
         for level in (lam.quantizer, lam.fine_quantizer):
             if level is not None:
                 level.fit(latent_ND, restarts=8)
+
+
+def _train_mover(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    mover, lam = genie.mover, genie.lam
+    if mover is None or not isinstance(lam, MotionActionModel):
+        return
+    special, stage, gap_s = training.mover_training, training.mover, training.motion_training.gap_s
+    train_stage(
+        run,
+        "mover",
+        mover,
+        lambda pixels_B2CHW, _step: mover_loss(mover, lam, turned(pixels_B2CHW), special),
+        store,
+        stage,
+        depends_on=[genie.config, training.lam, training.motion_training, special],
+        draw=lambda rng: store.sample_pairs(rng, stage.batch, gap_s),
+    )
+    mover.eval()
 
 
 def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from genie_core.inference import BLOCK, Block, Labeller, SimulatedStream, Simulator, draw_together
+from genie_core.inference import BLOCK, Action, Block, Labeller, SimulatedStream, Simulator, draw_together
 from genie_core.inference.shapes import ExactShapes, draw_shapes, label_shapes
 from genie_core.models.bundle import Bundle
 from genie_service.fair_queue import ONE_BY_ONE, Operation
@@ -58,7 +58,7 @@ class LoadedModel:
         return {"encode": self.encode.shapes, "draw": self._draw_shapes}
 
     def draw(self, maskgit_steps: int) -> Operation:
-        """Return the operation that advances simulations in that many steps: (`SimulatedStream`, code) -> (h, w, 3)."""
+        """Return the operation that advances simulations in that many steps: (`SimulatedStream`, action) -> (h, w, 3)."""
         if maskgit_steps not in self._draws:
             name = f"{self.name}/draw-{maskgit_steps}"
             self._draws[maskgit_steps] = Operation(name, draw_together, self._draw_shapes, _another_stream)
@@ -81,9 +81,9 @@ class LoadedModel:
         await self._unused.wait()
 
 
-def _another_stream(move: tuple[SimulatedStream, int]) -> tuple[SimulatedStream, int]:
-    stream, code = move
-    return SimulatedStream(stream.bundle, stream.past, stream.sampling), code
+def _another_stream(move: tuple[SimulatedStream, Action]) -> tuple[SimulatedStream, Action]:
+    stream, action = move
+    return SimulatedStream(stream.bundle, stream.past, stream.sampling), action
 
 
 __all__ = ["LoadedModel"]

@@ -222,6 +222,7 @@ def test_simulations_that_cannot_be_are_refused(info: ModelInfo) -> None:
         "seed": lambda: start(info, frame, seed=-1),
         "maskgit_steps": lambda: start(info, frame, maskgit_steps=0),
         "actions": lambda: simulations.rollout_maker(frame, [], SimulationArguments())(info),
+        "latents": lambda: simulations.chosen_actions([1], np.zeros((1, info.latent_dim))),
         "branches": lambda: simulations.branch_maker(frame, [], SimulationArguments()),
         "branches[1]": lambda: simulations.branch_maker(frame, [[0], [8]], SimulationArguments())(info),
         "action": lambda: simulations.check_action(-1, info),
@@ -230,6 +231,18 @@ def test_simulations_that_cannot_be_are_refused(info: ModelInfo) -> None:
         with pytest.raises(RequestError) as error:
             build()
         assert error.value.field == field
+
+
+def test_latents_go_as_the_contract_says_and_wrong_ones_are_refused(info: ModelInfo) -> None:
+    frame, latent_TD = make_frames(1, 32, 32)[0], np.arange(2 * info.latent_dim, dtype=np.float64).reshape(2, -1)
+    made = simulations.rollout_maker(frame, simulations.chosen_actions(None, latent_TD), SimulationArguments())(info)
+    np.testing.assert_array_equal(np.frombuffer(made.actions.latents, "<f4").reshape(2, -1), latent_TD)
+    assert simulations.action_request(info, latent_TD[1]).latent == latent_TD[1].astype("<f4").tobytes()
+    for wrong in (latent_TD[0], latent_TD[:, 1:], np.full_like(latent_TD, np.inf)):
+        with pytest.raises(RequestError, match="expected finite ones of"):
+            simulations.rollout_maker(frame, wrong, SimulationArguments())(info)
+    with pytest.raises(RequestError, match="neither codes nor latents"):
+        simulations.chosen_actions(None, None)
 
 
 def test_simulated_frames_must_come_in_order_and_complete(info: ModelInfo) -> None:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from genie_core.data import encode_image, open_dataset
+from genie_core.data import encode_image, open_dataset, open_labelled
 from tests.factories.data import make_frames, make_robomimic, make_video
 from tests.support.processes import Genie
 
@@ -55,6 +55,24 @@ def test_a_moment_of_a_dataset_is_a_prompt_with_its_past(genie: Genie, server: s
     assert len(video_frames(genie.folder / "x.mp4")) == 4 + 1
     genie.run("simulate", "--prompt", clip, "--frame", "2", *words)
     assert len(video_frames(genie.folder / "x.mp4")) == 2 + 1
+
+
+def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, server: str, tmp_path: Path) -> None:
+    data = make_robomimic(tmp_path / "lift.hdf5", frames=9)
+    genie.run("label", data, "--server", server)
+    labels, _ = open_labelled(tmp_path / "lift.labelled.hdf5").labels("demo_1")
+    np.save(tmp_path / "own.npy", labels.latent[3:7])
+    start = ("--prompt", data, "--episode", "demo_1", "--frame", "3", "--server", server)
+    genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--length", "4", "--out", "a.mp4")
+    genie.run("simulate", *start, "--latents", "own.npy", "--out", "b.mp4")
+    replayed = video_frames(genie.folder / "a.mp4")
+    assert len(replayed) == 4 + 4
+    np.testing.assert_array_equal(replayed, video_frames(genie.folder / "b.mp4"))
+    genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--out", "c.mp4")
+    assert len(video_frames(genie.folder / "c.mp4")) == 4 + 5  # up to the last transition
+    assert "expected either --actions or --latents" in genie.fail("simulate", *start, "--out", "d.mp4")
+    np.save(tmp_path / "flat.npy", labels.latent[0])
+    assert "expected latents" in genie.fail("simulate", *start, "--latents", "flat.npy", "--out", "d.mp4")
 
 
 def test_what_cannot_be_simulated_is_said_in_one_line(genie: Genie, server: str, picture: Path) -> None:

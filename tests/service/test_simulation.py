@@ -38,6 +38,15 @@ def _play(*codes: int, **start: Any) -> list[PlayRequest]:
     return [PlayRequest(start=_start(**start)), *(PlayRequest(action=code) for code in codes)]
 
 
+def _latents(count: int, dim: int = 8, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, dim)).astype("<f4")
+
+
+def _by_latents(latents: np.ndarray, **fields: Any) -> simulation_pb2.RolloutRequest:
+    actions = simulation_pb2.ActionSequence(latents=latents.tobytes(), **fields)
+    return simulation_pb2.RolloutRequest(start=_start(), actions=actions)
+
+
 def _branches(*branches: list[int], **start: Any) -> simulation_pb2.BranchRequest:
     sequences = [simulation_pb2.ActionSequence(codes=codes) for codes in branches]
     return simulation_pb2.BranchRequest(start=_start(**start), branches=sequences)
@@ -92,6 +101,22 @@ def test_play_answers_each_action_with_its_frame(genie: Running, simulator: Simu
     np.testing.assert_array_equal(np.concatenate(frames), wanted)
 
 
+def test_latents_simulate_as_codes_do(genie: Running, simulator: Simulator) -> None:
+    latents, sampling = _latents(3), Sampling(maskgit_steps=4, seed=7)
+    wanted = simulator.rollout(video(2), list(latents), sampling)
+    rolled = list(genie.simulation.Rollout(_by_latents(latents)))
+    np.testing.assert_array_equal(np.concatenate([pixels(r.frame) for r in rolled]), wanted)
+    played = list(genie.simulation.Play(iter([*_play(), *(PlayRequest(latent=row.tobytes()) for row in latents)])))
+    np.testing.assert_array_equal(np.concatenate([pixels(r.frame) for r in played]), wanted)
+    codes = [5, 1, 2]
+    coded = list(genie.simulation.Rollout(_by_latents(simulator.bundle.codebook[codes])))
+    plain = simulator.rollout(video(2), codes, sampling)
+    np.testing.assert_array_equal(np.concatenate([pixels(r.frame) for r in coded]), plain)
+    both = [simulation_pb2.ActionSequence(codes=codes), simulation_pb2.ActionSequence(latents=latents.tobytes())]
+    branched = list(genie.simulation.Branch(simulation_pb2.BranchRequest(start=_start(), branches=both)))
+    np.testing.assert_array_equal(np.stack([pixels(r.frames) for r in branched], 1), np.stack([plain, wanted]))
+
+
 def test_frames_can_come_and_go_as_png(genie: Running) -> None:
     prompt = video(2)
     plain = list(genie.simulation.Rollout(rollout(prompt, [1], sampling=SAMPLING)))
@@ -111,6 +136,10 @@ def test_frames_can_come_and_go_as_png(genie: Running) -> None:
         (rollout(video(2), []), "actions.codes", ["got 0", "1 to 1024"]),
         (rollout(video(2), [0] * 1025), "actions.codes", ["got 1025"]),
         (rollout(video(2), [0, 1, 9]), "actions.codes[2]", ["latent action 9 is out of range", "0 to 7"]),
+        (_by_latents(_latents(1, 7)), "actions.latents", ["28 bytes", "latents of 32 bytes"]),
+        (_by_latents(np.full((1, 8), np.nan, "<f4")), "actions.latents[0]", ["not finite", "8 finite numbers"]),
+        (_by_latents(_latents(1025)), "actions.latents", ["1 to 1024"]),
+        (_by_latents(_latents(1), codes=[1]), "actions", ["codes and latents"]),
         (rollout(video(2), [0], prompt=None), "start.prompt", ["missing", "1 to 4"]),
         (rollout(video(5), [0]), "start.prompt.count", ["got 5", "1 to 4"]),
         (rollout(video(2), [0], prompt=raw(video(2), count=0)), "start.prompt.count", ["got 0"]),
@@ -157,6 +186,7 @@ def test_wrong_branches_are_refused_by_field(
         ([PlayRequest()], "start", ["nothing"]),
         ([*_play(1), PlayRequest(start=_start())], "action", ["`start`"]),
         (_play(1, 8), "action", ["latent action 8", "0 to 7"]),
+        ([*_play(1), PlayRequest(latent=b"12345")], "latent", ["8 finite numbers"]),
         (_play(1, prompt=video(5)), "start.prompt.count", ["got 5"]),
     ],
 )

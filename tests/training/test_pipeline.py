@@ -17,12 +17,13 @@ from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import load_bundle
-from genie_core.models.config import MotionActionConfig, QuantizerConfig
+from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, TrainingJob, TrainingSplit, train, train_alone
 from tests.factories.data import make_robomimic
+from tests.factories.squares import make_squares
 
 
 class Recorder:
@@ -241,33 +242,66 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, text: str, compla
         adjusted(preset("nano"), training_preset("nano"), 1.0, 0, recipe)
 
 
-def motion_job(data: Path, out: Path, steps: int = 60) -> TrainingJob:
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_squares(tmp_path_factory.mktemp("squares") / "robot.hdf5", episodes=3, frames=14, size=32)
+
+
+def motion_job(data: Path, out: Path, steps: int = 60, mover: MoverConfig | None = None) -> TrainingJob:
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=8, metric="euclidean"), width=8, decoder_width=8)
-    model = preset("nano").model_copy(update={"lam": lam, "simulates": False})
+    model = preset("nano").model_copy(update={"lam": lam, "simulates": False, "mover": mover})
     stage = StageConfig(steps=steps, batch=8, clip_frames=2, lr=1e-2, warmup=5)
-    training = short().model_copy(update={"lam": stage})
+    training = short().model_copy(update={"lam": stage, "mover": stage})
     episodes = list(open_dataset(data).episodes)
     return TrainingJob(model, training, TrainingSplit(episodes[:2], episodes[2:]), out)
 
 
-def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_labels(data: Path, tmp_path: Path) -> None:
-    whole = Recorder()
-    info = train(motion_job(data, tmp_path / "whole"), whole, report_every=1)
-    losses = [loss for (stage, _), loss in whole.losses.items() if stage == "lam"]
-    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
-    with pytest.raises(KeyboardInterrupt):
-        train(motion_job(data, tmp_path / "cut"), Recorder(("lam", 30)), checkpoint_seconds=0, report_every=1)
-    assert train(motion_job(data, tmp_path / "cut"), Recorder(), report_every=1).bundle_id == info.bundle_id
-    assert sorted(p.name for p in info.path.glob("*.safetensors")) == ["lam.safetensors"]
+def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: Path, tmp_path: Path) -> None:
+    whole, mover = Recorder(), MoverConfig(width=8, blocks=1)
+    info = train(motion_job(squares, tmp_path / "whole", mover=mover), whole, report_every=1)
+    for stage in ("lam", "mover"):
+        losses = [loss for (of, _), loss in whole.losses.items() if of == stage]
+        assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:5])
+    for stop in (("lam", 30), ("mover", 20)):
+        with pytest.raises(KeyboardInterrupt):
+            job = motion_job(squares, tmp_path / "cut", mover=mover)
+            train(job, Recorder(stop), checkpoint_seconds=0, report_every=1)
+    resumed = train(motion_job(squares, tmp_path / "cut", mover=mover), Recorder(), report_every=1)
+    assert resumed.bundle_id == info.bundle_id
+    assert sorted(p.name for p in info.path.glob("*.safetensors")) == ["lam.safetensors", "mover.safetensors"]
 
 
-def test_a_bundle_of_labels_alone_labels_and_says_that_it_does_not_simulate(data: Path, tmp_path: Path) -> None:
-    info = train(motion_job(data, tmp_path / "labels", steps=1), Recorder())
+def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=MoverConfig(width=8)), Recorder()).path)
+    episode = next(iter(open_dataset(squares).episodes))
+    labels, simulator = Labeller(bundle).label(episode.frames(), 1), Simulator(bundle)
+    assert simulator.context_frames == 1
+    replayed = simulator.rollout(episode.frames(0, 1), list(labels.latent[:4]))
+    assert replayed.shape == (4, 32, 32, 3)
+    again = np.concatenate(
+        [
+            simulator.rollout(episode.frames(0, 1), list(labels.latent[:2])),
+            simulator.rollout(replayed[1:2], list(labels.latent[2:4])),
+        ]
+    )
+    np.testing.assert_array_equal(again, replayed)
+    coded = simulator.rollout(episode.frames(0, 1), [int(code) for code in labels.code[:4]])
+    np.testing.assert_array_equal(
+        coded, simulator.rollout(episode.frames(0, 1), list(bundle.codebook[labels.code[:4]]))
+    )
+    with pytest.raises(RequestError, match="expected a latent of 8 finite numbers"):
+        simulator.rollout(episode.frames(0, 1), [np.zeros(7, np.float32)])
+    with pytest.raises(RequestError, match="some not finite"):
+        simulator.rollout(episode.frames(0, 1), [np.full(8, np.nan, np.float32)])
+
+
+def test_a_bundle_of_labels_alone_labels_and_says_that_it_does_not_simulate(squares: Path, tmp_path: Path) -> None:
+    info = train(motion_job(squares, tmp_path / "labels", steps=1), Recorder())
     bundle = load_bundle(info.path)
-    episode = next(iter(open_dataset(data).episodes))
+    episode = next(iter(open_dataset(squares).episodes))
     labels = Labeller(bundle).label(episode.frames(), 1)
     assert labels.valid.sum() == episode.num_frames - 1
-    with pytest.raises(RequestError, match="labels video and has no tokenizer"):
+    with pytest.raises(RequestError, match="labels video and has neither"):
         Simulator(bundle).start(episode.frames(0, 1))
     assert (bundle.config.context_frames, bundle.config.components) == (0, ("lam",))
 
@@ -282,11 +316,13 @@ def test_pairs_come_from_every_source_and_lie_within_the_gap() -> None:
     assert small.mean() == pytest.approx(10**0.5 / (10**0.5 + 10), abs=0.08)  # 0.24, not 0.09
 
 
-def test_training_goes_on_from_a_bundle_and_refuses_one_of_other_networks(data: Path, tmp_path: Path) -> None:
-    first = train(motion_job(data, tmp_path / "first"), Recorder())
-    more = replace(motion_job(data, tmp_path / "more", steps=1), init=first.path)
+def test_training_goes_on_from_a_bundle_and_refuses_one_of_other_networks(
+    data: Path, squares: Path, tmp_path: Path
+) -> None:
+    first = train(motion_job(squares, tmp_path / "first"), Recorder())
+    more = replace(motion_job(squares, tmp_path / "more", steps=1), init=first.path)
     fresh, resumed = Recorder(), Recorder()
-    train(motion_job(data, tmp_path / "fresh", steps=1), fresh, report_every=1)
+    train(motion_job(squares, tmp_path / "fresh", steps=1), fresh, report_every=1)
     train(more, resumed, report_every=1)
     assert resumed.losses["lam", 1] < fresh.losses["lam", 1]
     with pytest.raises(ModelError, match=r"lam: got .*, expected "):
@@ -309,7 +345,7 @@ def test_sources_are_read_each_in_its_own_way(data: Path, tmp_path: Path) -> Non
     options = ["--preset", "motion", "--sources", str(listed), "--scale", "0.0004", "--recipe", str(recipe)]
     result = CliRunner().invoke(app, [*options, "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert load_bundle(out).config.components == ("lam",)
+    assert load_bundle(out).config.components == ("lam", "mover")
     listed.write_text('[{"file": "x"}]')
     with pytest.raises(DatasetError, match="expected a JSON list of objects with a `path`"):
         CliRunner().invoke(app, [*options, "--out", str(out)], catch_exceptions=False)

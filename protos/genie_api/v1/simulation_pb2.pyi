@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SamplingOptions(_message.Message):
-    """Options of the sampling of frames."""
+    """Options of the sampling of frames. A model that moves the last frame (`tokens_per_frame` 0) draws nothing, and ignores
+    them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -91,11 +93,16 @@ Global___SimulationStart: _TypeAlias = SimulationStart  # noqa: Y015
 
 @_typing.final
 class ActionSequence(_message.Message):
-    """One action sequence."""
+    """One action sequence, as codes or as latents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODES_FIELD_NUMBER: _builtins.int
+    LATENTS_FIELD_NUMBER: _builtins.int
+    latents: _builtins.bytes
+    """Instead of codes: T * latent_dim float32, little-endian, row-major (T, latent_dim), finite: latents as labels hold
+    them, one per frame. They say more of a motion than codes do, how large it is for one.
+    """
     @_builtins.property
     def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Latent action codes, each 0 to num_codes - 1, one per frame; 1 code up to the server's limit."""
@@ -104,10 +111,11 @@ class ActionSequence(_message.Message):
         self,
         *,
         codes: _abc.Iterable[_builtins.int] | None = ...,
+        latents: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "latents", b"latents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,8 +265,11 @@ class PlayRequest(_message.Message):
 
     START_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
+    LATENT_FIELD_NUMBER: _builtins.int
     action: _builtins.int
-    """Every further message: the next latent action code, 0 to num_codes - 1."""
+    """Every further message: the next latent action code, 0 to num_codes - 1,"""
+    latent: _builtins.bytes
+    """or the next latent: latent_dim float32, little-endian, finite."""
     @_builtins.property
     def start(self) -> Global___SimulationStart:
         """First message of the stream, once."""
@@ -268,12 +279,13 @@ class PlayRequest(_message.Message):
         *,
         start: Global___SimulationStart | None = ...,
         action: _builtins.int = ...,
+        latent: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "part", b"part", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "latent", b"latent", "part", b"part", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "part", b"part", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "latent", b"latent", "part", b"part", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "action"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "action", "latent"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 

@@ -8,9 +8,9 @@ from contextlib import aclosing, closing
 import numpy as np
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
-from genie_core.data import check_code
 from genie_core.errors import RequestError
-from genie_core.inference import Rollout
+from genie_core.inference import Action, Rollout
+from genie_core.models.config import ModelConfig
 from genie_service.acceptance import Announcement
 from genie_service.calls import Call, current_call
 from genie_service.counting import CallCounts
@@ -24,9 +24,10 @@ from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.names import model_name
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
-    check_actions,
-    check_branches,
     check_start,
+    read_action,
+    read_actions,
+    read_branches,
     response_encoding,
     sampling_of,
 )
@@ -65,10 +66,10 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     ) -> AsyncIterator[simulation_pb2.RolloutResponse]:
         """Stream the frames of one action sequence."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
-            check_actions(request.actions.codes, model.simulator.num_codes, self._limits, "actions.codes")
-            simulation = await self._start(request.start, model, len(request.actions.codes))
-            for index, code in enumerate(request.actions.codes):
-                frame = await simulation.step([code])
+            actions = read_actions(request.actions, model.bundle.config, self._limits, "actions")
+            simulation = await self._start(request.start, model, len(actions))
+            for index, action in enumerate(actions):
+                frame = await simulation.step([action])
                 yield simulation_pb2.RolloutResponse(
                     index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
                 )
@@ -78,12 +79,10 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     ) -> AsyncIterator[simulation_pb2.BranchResponse]:
         """Stream the frames of N action sequences from one prompt, step by step."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
-            check_branches(request.branches, model.simulator.num_codes, self._limits)
-            simulation = await self._start(
-                request.start, model, len(request.branches[0].codes), branches=len(request.branches)
-            )
-            for index, codes in enumerate(zip(*(branch.codes for branch in request.branches), strict=True)):
-                frames = await simulation.step(codes)
+            branches = read_branches(request.branches, model.bundle.config, self._limits)
+            simulation = await self._start(request.start, model, len(branches[0]), branches=len(branches))
+            for index, actions in enumerate(zip(*branches, strict=True)):
+                frames = await simulation.step(actions)
                 yield simulation_pb2.BranchResponse(
                     index=index, frames=frames, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
                 )
@@ -97,12 +96,12 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
             start = await self._read_start(request_iterator)
             async with self._registry.lease(model_name(start.model, "start.model")) as model:
                 simulation = await self._start(start, model, 1)
-                codes = _actions(request_iterator, model.simulator.num_codes)
                 index = 0
-                async with aclosing(read_ahead(codes, call.silence, self._idle_seconds)) as actions:
-                    async for code in actions:
+                wanted = _actions(request_iterator, model.bundle.config)
+                async with aclosing(read_ahead(wanted, call.silence, self._idle_seconds)) as actions:
+                    async for action in actions:
                         simulation.skip()  # waiting for the player is not part of the frame's time
-                        frame = await simulation.step([code])
+                        frame = await simulation.step([action])
                         yield simulation_pb2.PlayResponse(
                             index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
                         )
@@ -167,21 +166,18 @@ class Simulation:
         """Return the bundle's identity for the response of that index: once per call, to detect a replaced model."""
         return "" if index else self._bundle_id
 
-    async def step(self, codes: Sequence[int]) -> frames_pb2.Frames:
-        """Take one action in each branch: N codes -> N frames."""
-        self._rollout.check(codes)
-        moves = list(zip(self._rollout.branches, codes, strict=True))
+    async def step(self, actions: Sequence[Action]) -> frames_pb2.Frames:
+        """Take one action in each branch: N codes or latents -> N frames."""
+        self._rollout.check(actions)
+        moves = list(zip(self._rollout.branches, actions, strict=True))
         frames_NHWC = np.stack(await self._job.run_all(self._draw, moves))
         current_call().frames += len(frames_NHWC)
         return await self._reading.message(frames_NHWC, self._encoding)
 
 
-async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], num_codes: int) -> AsyncGenerator[int]:
+async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], config: ModelConfig) -> AsyncGenerator[Action]:
     async for request in requests:
-        if not request.HasField("action"):
-            raise RequestError("action", f"a message after the first holds {part_of(request)}, expected an action")
-        check_code(request.action, num_codes, "action")
-        yield request.action
+        yield read_action(request, config)
 
 
 __all__ = ["SimulationServicer"]

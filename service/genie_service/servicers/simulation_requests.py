@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from genie_api.v1 import frames_pb2, simulation_pb2
 from genie_core.data import check_code
 from genie_core.errors import RequestError
-from genie_core.inference import Sampling
-from genie_core.inference.simulator import check_simulates
+from genie_core.inference import Action, Sampling
+from genie_core.inference.simulator import check_action, check_simulates
 from genie_core.models.config import ModelConfig
+from genie_service.streams import part_of
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,68 @@ def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, fi
     return Sampling(steps, temperature, options.seed)
 
 
-def check_actions(codes: Sequence[int], num_codes: int, limits: SimulationLimits, field: str) -> None:
-    """Raise RequestError unless `codes`, sent as `field`, is a sequence of latent actions within the limits."""
+def read_actions(
+    sequence: simulation_pb2.ActionSequence, config: ModelConfig, limits: SimulationLimits, field: str
+) -> list[Action]:
+    """Return the codes or latents of `sequence`, sent as `field`. Raises RequestError unless all are within limits."""
+    if sequence.latents:
+        if sequence.codes:
+            raise RequestError(field, "got codes and latents, expected either")
+        return _read_latents(sequence.latents, config, limits, f"{field}.latents")
+    codes = sequence.codes
     if not 1 <= len(codes) <= limits.max_actions:
-        raise RequestError(field, f"got {len(codes)} latent actions, expected 1 to {limits.max_actions}")
+        raise RequestError(f"{field}.codes", f"got {len(codes)} latent actions, expected 1 to {limits.max_actions}")
     for i, code in enumerate(codes):
-        check_code(code, num_codes, f"{field}[{i}]")
+        check_code(code, config.lam.quantizer.codes, f"{field}.codes[{i}]")
+    return list(codes)
 
 
-def check_branches(branches: Sequence[simulation_pb2.ActionSequence], num_codes: int, limits: SimulationLimits) -> None:
-    """Raise RequestError unless there are branches within the limits, all of the same length."""
+def _read_latents(data: bytes, config: ModelConfig, limits: SimulationLimits, field: str) -> list[Action]:
+    size = 4 * config.lam.quantizer.dim
+    if len(data) % size or not len(data) // size <= limits.max_actions:
+        raise RequestError(
+            field, f"got {len(data)} bytes, expected 1 to {limits.max_actions} latents of {size} bytes (float32)"
+        )
+    latents = np.frombuffer(data, "<f4").reshape(-1, config.lam.quantizer.dim)
+    for i, latent in enumerate(latents):
+        check_action(latent, config, f"{field}[{i}]")
+    return list(latents)
+
+
+def read_action(request: simulation_pb2.PlayRequest, config: ModelConfig) -> Action:
+    """Return the code or the latent of a further message of an interactive simulation. Raises RequestError."""
+    if request.HasField("latent"):
+        action: Action = np.frombuffer(request.latent, "<f4") if len(request.latent) % 4 == 0 else np.zeros(0, "<f4")
+        check_action(action, config, "latent")
+        return action
+    if not request.HasField("action"):
+        raise RequestError("action", f"a message after the first holds {part_of(request)}, expected an action")
+    check_action(request.action, config, "action")
+    return request.action
+
+
+def read_branches(
+    branches: Sequence[simulation_pb2.ActionSequence], config: ModelConfig, limits: SimulationLimits
+) -> list[list[Action]]:
+    """Return the actions of each branch. Raises RequestError unless branches are within limits, all of one length."""
     if not 1 <= len(branches) <= limits.max_branches:
         raise RequestError("branches", f"got {len(branches)}, expected 1 to {limits.max_branches}")
-    length = len(branches[0].codes)
-    for i, branch in enumerate(branches):
-        field = f"branches[{i}].codes"
-        check_actions(branch.codes, num_codes, limits, field)
-        if len(branch.codes) != length:
-            raise RequestError(field, f"got {len(branch.codes)} latent actions, expected {length} as in branches[0]")
+    read = [read_actions(branch, config, limits, f"branches[{i}]") for i, branch in enumerate(branches)]
+    for i, actions in enumerate(read):
+        if len(actions) != len(read[0]):
+            raise RequestError(
+                f"branches[{i}].{'latents' if branches[i].latents else 'codes'}",
+                f"got {len(actions)} latent actions, expected {len(read[0])} as in branches[0]",
+            )
+    return read
 
 
 __all__ = [
     "SimulationLimits",
-    "check_actions",
-    "check_branches",
     "check_start",
+    "read_action",
+    "read_actions",
+    "read_branches",
     "response_encoding",
     "sampling_of",
 ]

@@ -1,0 +1,63 @@
+"""Latents to simulate with: those of a labelled episode, or an array of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_client.prompt import Moment
+from genie_core.data import open_labelled, source_path
+from genie_core.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Latents (T, D) float32, and their codes where they come from labels."""
+
+    latent_TD: NDArray[np.float32]
+    codes: Sequence[int] | None
+
+
+def read_replay(path: Path, moment: Moment, most: int | None = None) -> Replay:
+    """Read latents from a NumPy file (T, D), or from the labels of an episode, from the moment's frame on.
+
+    Of labels every step-th is read, so that each goes on where the one before ends, up to the first that is not valid.
+
+    Args:
+        path: ``.npy``, or a labelled file or folder.
+        moment: episode of a labelled file, None for its first, and frame. Neither matters for a NumPy file.
+        most: largest number of latents to read; None: all.
+
+    Raises:
+        DatasetError: `path` cannot be read, holds something else, or has no labels there.
+
+    """
+    if path.suffix.lower() == ".npy":
+        return Replay(_read_array(path)[:most], None)
+    labelled = open_labelled(source_path(str(path)))
+    episode = labelled.episodes[0] if moment.episode is None and labelled.episodes else moment.episode or ""
+    labels, provenance = labelled.labels(episode)
+    at = np.arange(moment.frame, len(labels.code), provenance.step)
+    ends = np.flatnonzero(~labels.valid[at])
+    at = at[: int(ends[0]) if len(ends) else len(at)][:most]
+    if not len(at):
+        raise DatasetError(f"{path}: {episode} has no transition from frame {moment.frame} on")
+    return Replay(labels.latent[at].astype(np.float32), [int(code) for code in labels.code[at]])
+
+
+def _read_array(path: Path) -> NDArray[np.float32]:
+    try:
+        held = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    if not isinstance(held, np.ndarray) or held.ndim != 2 or held.dtype.kind not in "fiu" or not len(held):
+        found = f"{held.dtype} of shape {held.shape}" if isinstance(held, np.ndarray) else "several arrays"
+        raise DatasetError(f"{path}: got {found}, expected latents: numbers of shape (frames, size of a latent)")
+    return held.astype(np.float32)
+
+
+__all__ = ["Replay", "read_replay"]
