@@ -44,10 +44,14 @@ class Applied:
 def consistency_findings(study: Study, rng: np.random.Generator) -> Findings:
     """Return metrics ``consistency.*`` and the image ``fig13``."""
     codes, starts, found = _apply_all(study, None, rng)
+    drawn = {}
+    round_trip = _round_trip(starts, codes, found, rng)
+    if study.bundle.config.simulates:
+        drawn["consistency.round_trip_tokenizer"] = _tokenizer_round_trip(study, rng)
     return Findings.merge(
         [
-            _round_trip(starts, codes, found, rng),
-            Findings({"consistency.round_trip_tokenizer": _tokenizer_round_trip(study, rng)}),
+            round_trip,
+            Findings(drawn),
             _direction(study, starts, codes, found, rng),
             Findings(images=[_image(study, codes, starts[:PICTURED], found[:PICTURED])]),
         ]

@@ -47,6 +47,9 @@ PARTS: tuple[Part, ...] = (
 _PARTS_OF_LABELS: tuple[Part, ...] = (latent_action_findings, ground_truth_findings)
 """Parts that apply to a model that only labels."""
 
+_PARTS_OF_TOKENS: tuple[Part, ...] = (tokenizer_findings,)
+"""What takes a model that draws frames of tokens, and not one that moves the last."""
+
 
 def evaluate(
     bundle: Bundle, dataset: Dataset, options: EvaluationOptions | None = None, progress: Progress = silent
@@ -121,8 +124,10 @@ def measure(
         progress: receives progress.
 
     """
-    if not bundle.config.simulates:
+    if not bundle.config.context_frames:
         parts = [part for part in parts if part in _PARTS_OF_LABELS]
+    elif not bundle.config.simulates:
+        parts = [part for part in parts if part not in _PARTS_OF_TOKENS]
     study = make_study(bundle, films, options, others=others, prompts=prompts, progress=progress)
     return Findings.merge([part(study, part_rng(part, options.seed)) for part in parts])
 
@@ -159,7 +164,7 @@ def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
         steps if options.maskgit_steps is None else options.maskgit_steps,
         config.temperature if options.temperature is None else options.temperature,
     )
-    if config.simulates:
+    if config.context_frames:
         Simulator(bundle).start(np.zeros((1, config.height, config.width, 3), np.uint8), 1, sampling)  # checks them
     return sampling
 

@@ -9,8 +9,14 @@ from genie_core.evaluation.metrics import Findings, Measured, Metric
 from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot
 from genie_core.evaluation.rollouts import VIDEOS
 
-_COLOURS = dict(zip(VIDEOS, ("#4e79a7", "#e15759", "#888888", "#59a14f"), strict=True))
-_NAMES = {"inferred": "rollout", "random": "random codes", "copy": "copying", "tokenizer": "tokenizer"}
+_COLOURS = dict(zip(VIDEOS, ("#4e79a7", "#b07aa1", "#e15759", "#888888", "#59a14f"), strict=True))
+_NAMES = {
+    "inferred": "rollout",
+    "latents": "with latents",
+    "random": "random codes",
+    "copy": "copying",
+    "tokenizer": "tokenizer",
+}
 
 
 def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR, dB") -> str:
@@ -18,6 +24,8 @@ def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR
     lines = []
     for video in VIDEOS:
         curve = findings.curves.get(f"dynamics.{video}_{metric}_by_horizon", ())
+        if not curve:
+            continue
         lines.append(Line(_NAMES[video], _COLOURS[video], _points(curve)))
     return line_plot(lines, "frames after the start", label)
 

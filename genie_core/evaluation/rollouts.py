@@ -28,16 +28,19 @@ LENGTH = 16
 DELTA_T = 4
 """The t of the paper's delta-t PSNR."""
 
-VIDEOS = ("inferred", "random", "copy", "tokenizer")
-"""Videos compared with the real one: rollouts with the labels' codes and with random codes, the start frame repeated,
-and the real frames encoded and decoded by the tokenizer (the best that a rollout can be)."""
+VIDEOS = ("inferred", "latents", "random", "copy", "tokenizer")
+"""What is compared with the real frames: rollouts with the labels' codes, with their latents, and with codes drawn at
+random, the start frame repeated, and the real frames as the tokenizer draws them (no rollout can be better than that).
+A model without a tokenizer, which moves the last frame, has not the last of these."""
 
 PICTURED = 4
 """Number of starts whose videos are kept to view."""
 
 _METRICS = ("psnr_db", "ssim")
 _TOKENS = ("dynamics.next_token_accuracy", "dynamics.next_token_accuracy_copy")
-_KEYS = ("dynamics.delta_t_psnr_4", "dynamics.psnr_4_db", "dynamics.worst_psnr_over_copy_db")
+_WORST = {"inferred": "dynamics.worst_psnr_over_copy_db", "latents": "dynamics.worst_psnr_over_copy_latents_db"}
+_DELTA = {"inferred": "dynamics.delta_t_psnr_4", "latents": "dynamics.delta_t_psnr_4_latents"}
+_KEYS = ("dynamics.psnr_4_db", *_DELTA.values(), *_WORST.values())
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class Comparison:
     """Comparison at one start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H, the number of simulated frames.
 
     `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right, `token_copies` the share
-    unchanged from the previous frame.
+    unchanged from the previous frame; both None without a tokenizer.
     """
 
     mse_VH: Array
     ssim_VH: Array
-    token_accuracy: float
-    token_copies: float
+    token_accuracy: float | None
+    token_copies: float | None
 
 
 def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
@@ -59,10 +62,11 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
     starts = draw_starts(study.takes, study.options.rollouts, HORIZON, rng, wanted=LENGTH)
     if not starts:
         reason = Missing(f"no episode has {HORIZON + 1} frames at the model's rate")
-        return Findings(dict.fromkeys((*_KEYS, *_TOKENS, *DISTANCES), reason))
+        drawn = (*_TOKENS, *DISTANCES) if study.bundle.config.simulates else ()
+        return Findings(dict.fromkeys((*_KEYS, *drawn), reason))
     simulator = Simulator(study.bundle)
     frames = [_frames_after(study, start) for start in starts]
-    reader = clip_reader(study, frames)
+    reader = clip_reader(study, frames) if study.bundle.config.simulates else None
     found: list[Comparison] = []
     clips: list[dict[str, Array]] = []
     videos: list[Video] = []
@@ -71,19 +75,21 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
         study.progress("rollouts", done, len(starts))
         comparison, video, codes = compare(study, simulator, start, rng)
         found.append(comparison)
-        if frames[done] >= reader.frames:
+        if reader is not None and frames[done] >= reader.frames:
             clips.append(reader.read(video.tracks))
         if done < PICTURED:
             videos.append(video)
-            rows += [_row(video.tracks[track], codes.get(track)) for track in ("real", "inferred", "random")]
+            rows += [_row(video.tracks[track], codes.get(track)) for track in ("real", "inferred", "latents", "random")]
     caption = (
-        "Three rows each: what happened, the rollout with the codes read off it, and one with random codes, both from "
-        "the first frame on. A frame stands under the colour of the code that led there."
+        "Four rows each: what happened, the rollouts with the codes and with the latents read off it, and one with "
+        "random codes, all from the first frame on. A frame stands under the colour of the code that led there."
     )
     image = ReportImage("rollouts", "Rollouts beside real video", caption, report_grid(rows))
-    long_enough = [start for start, length in zip(starts, frames, strict=True) if length >= reader.frames]
-    distances = distance_findings(reader, long_enough, clips, rng)
-    return Findings.merge([summarise(starts, found, rng), distances, Findings(images=[image], videos=videos)])
+    parts = [summarise(starts, found, rng), Findings(images=[image], videos=videos)]
+    if reader is not None:
+        long_enough = [start for start, length in zip(starts, frames, strict=True) if length >= reader.frames]
+        parts.insert(1, distance_findings(reader, long_enough, clips, rng))
+    return Findings.merge(parts)
 
 
 def _frames_after(study: Study, start: Start) -> int:
@@ -110,23 +116,29 @@ def compare(
     stop = start.frame + length
     real_THWC = take.film.frames_THWC[start.frame : stop + 1]
     codes_2H = np.stack((take.code_S[start.frame : stop], rng.integers(simulator.num_codes, size=length)))
-    rollout = simulator.start(real_THWC[:1], 2, study.draw_sampling(rng))
-    drawn_H2HWC = np.stack([rollout.step(codes_2.tolist()) for codes_2 in codes_2H.T])
-    redrawn_THWC, token_TN = redraw(study.bundle, real_THWC)
+    rollout = simulator.start(real_THWC[:1], 3, study.draw_sampling(rng))
+    moves = zip(codes_2H[0].tolist(), codes_2H[1].tolist(), take.latent_SD[start.frame : stop], strict=True)
+    drawn_H3HWC = np.stack([rollout.step(move) for move in moves])
     tracks = {
-        "inferred": np.concatenate((real_THWC[:1], drawn_H2HWC[:, 0])),
-        "random": np.concatenate((real_THWC[:1], drawn_H2HWC[:, 1])),
+        "inferred": np.concatenate((real_THWC[:1], drawn_H3HWC[:, 0])),
+        "latents": np.concatenate((real_THWC[:1], drawn_H3HWC[:, 2])),
+        "random": np.concatenate((real_THWC[:1], drawn_H3HWC[:, 1])),
         "copy": np.repeat(real_THWC[:1], length + 1, axis=0),
-        "tokenizer": redrawn_THWC,
     }
+    accuracy, copies = None, None
+    if study.bundle.config.simulates:
+        tracks["tokenizer"], token_TN = redraw(study.bundle, real_THWC)
+        accuracy = token_accuracy(study.bundle, token_TN[: HORIZON + 1], codes_2H[0, :HORIZON])
+        copies = float((token_TN[1 : HORIZON + 1] == token_TN[:HORIZON]).mean())
     comparison = Comparison(
-        np.stack([frame_mse(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
-        np.stack([ssim(tracks[v][1:], real_THWC[1:]) for v in VIDEOS]),
-        token_accuracy(study.bundle, token_TN[: HORIZON + 1], codes_2H[0, :HORIZON]),
-        float((token_TN[1 : HORIZON + 1] == token_TN[:HORIZON]).mean()),
+        np.stack([frame_mse(track[1:], real_THWC[1:]) for track in tracks.values()]),
+        np.stack([ssim(track[1:], real_THWC[1:]) for track in tracks.values()]),
+        accuracy,
+        copies,
     )
     video = Video(f"{take.film.name} frame {start.frame}", {"real": real_THWC, **tracks})
-    return comparison, video, {"inferred": codes_2H[0].tolist(), "random": codes_2H[1].tolist()}
+    inferred = codes_2H[0].tolist()
+    return comparison, video, {"inferred": inferred, "latents": inferred, "random": codes_2H[1].tolist()}
 
 
 @torch.inference_mode()
@@ -152,31 +164,30 @@ def token_accuracy(bundle: Bundle, token_TN: NDArray[np.int64], code_S: NDArray[
 def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator) -> Findings:
     """Metrics of horizons 1 to `HORIZON`, and curves as long as the longest rollout."""
     mse = by_take(starts, [c.mse_VH[:, :HORIZON] for c in found])
-    accuracy = by_take(starts, [np.array(c.token_accuracy) for c in found])
-    copies = by_take(starts, [np.array(c.token_copies) for c in found])
-    return Findings(
-        {
-            "dynamics.delta_t_psnr_4": mean_of([delta_t_psnr(group) for group in mse], rng),
-            "dynamics.psnr_4_db": of_means(mse, _psnr_at("inferred", DELTA_T - 1), rng),
-            "dynamics.worst_psnr_over_copy_db": of_means(mse, _worst_over_copy, rng),
-            "dynamics.next_token_accuracy": mean_of(accuracy, rng),
-            "dynamics.next_token_accuracy_copy": mean_of(copies, rng),
-        },
-        _curves(starts, found, rng),
-    )
+    metrics: dict[str, Measured] = {"dynamics.psnr_4_db": of_means(mse, _psnr_at("inferred", DELTA_T - 1), rng)}
+    for video in _WORST:
+        metrics[_DELTA[video]] = mean_of([delta_t_psnr(group, video) for group in mse], rng)
+        metrics[_WORST[video]] = of_means(mse, _worst_over_copy(video), rng)
+    right, same = [c.token_accuracy for c in found], [c.token_copies for c in found]
+    for name, shares in zip(_TOKENS, (right, same), strict=True):
+        drawn = [np.array(share) for share in shares if share is not None]
+        if drawn:
+            metrics[name] = mean_of(by_take(starts, drawn), rng)
+    return Findings(metrics, _curves(starts, found, rng))
 
 
 def _curves(
     starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator
 ) -> dict[str, list[Measured]]:
-    """PSNR and SSIM by horizon; long horizons average the rollouts that reach them."""
-    curves: dict[str, list[Measured]] = {f"dynamics.{v}_{m}_by_horizon": [] for v in VIDEOS for m in _METRICS}
+    """PSNR and SSIM by horizon; far horizons are of those rollouts that get there."""
+    videos = VIDEOS[: len(found[0].mse_VH)]
+    curves: dict[str, list[Measured]] = {f"dynamics.{v}_{m}_by_horizon": [] for v in videos for m in _METRICS}
     for horizon in range(max(c.mse_VH.shape[1] for c in found)):
         there = [i for i, c in enumerate(found) if c.mse_VH.shape[1] > horizon]
         where = [starts[i] for i in there]
         mse = by_take(where, [found[i].mse_VH[:, horizon] for i in there])
         similarity = by_take(where, [found[i].ssim_VH[:, horizon] for i in there])
-        for v, video in enumerate(VIDEOS):
+        for v, video in enumerate(videos):
             curves[f"dynamics.{video}_psnr_db_by_horizon"].append(of_means([g[:, v] for g in mse], psnr_db, rng))
             curves[f"dynamics.{video}_ssim_by_horizon"].append(mean_of([g[:, v] for g in similarity], rng))
     return curves
@@ -190,17 +201,21 @@ def _psnr_at(video: str, horizon: int) -> Statistic:
     return lambda mse_RVH: psnr_db(_at(video, horizon)(mse_RVH))
 
 
-def _worst_over_copy(mse_RVH: Array) -> Array:
-    """Smallest gain over copying among all horizons."""
-    inferred_RH, copy_RH = (psnr_db(mse_RVH[:, VIDEOS.index(video)]) for video in ("inferred", "copy"))
-    worst: Array = (inferred_RH - copy_RH).min(axis=1)
+def _worst_over_copy(video: str) -> Statistic:
+    """Least gain over copying of all horizons."""
+
+    def worst(mse_RVH: Array) -> Array:
+        drawn_RH, copy_RH = (psnr_db(mse_RVH[:, VIDEOS.index(v)]) for v in (video, "copy"))
+        least: Array = (drawn_RH - copy_RH).min(axis=1)
+        return least
+
     return worst
 
 
-def delta_t_psnr(mse_GVH: Array) -> Array:
-    """The paper's delta-t PSNR at t = 4 of each start: PSNR with inferred codes minus that with random codes."""
+def delta_t_psnr(mse_GVH: Array, video: str = "inferred") -> Array:
+    """The paper's delta-t PSNR at t = 4 of each start: PSNR with what was inferred less that with random codes."""
     at_t_GV = psnr_db(mse_GVH[:, :, DELTA_T - 1])
-    delta: Array = at_t_GV[:, VIDEOS.index("inferred")] - at_t_GV[:, VIDEOS.index("random")]
+    delta: Array = at_t_GV[:, VIDEOS.index(video)] - at_t_GV[:, VIDEOS.index("random")]
     return delta
 
 

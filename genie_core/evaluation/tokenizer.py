@@ -40,7 +40,12 @@ def tokenizer_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 @torch.inference_mode()
 def redraw(bundle: Bundle, frames_THWC: Frames) -> tuple[Frames, NDArray[np.int64]]:
-    """Return frames of the model's size as the tokenizer reconstructs them, and their tokens (T, N)."""
+    """Return frames of the model's size as the tokenizer reconstructs them, and their tokens (T, N).
+
+    A model without one moves frames as they are: they come back unchanged, with no tokens.
+    """
+    if not bundle.config.simulates:
+        return frames_THWC, np.zeros((len(frames_THWC), 0), np.int64)
     tokenizer = bundle.genie.tokenizer
     pixels_1TCHW = to_pixels(torch.from_numpy(frames_THWC).to(bundle.device)[None])
     token_1TN = tokenizer.encode(pixels_1TCHW)

@@ -58,7 +58,7 @@ class LoadedModel:
         return {"encode": self.encode.shapes, "draw": self._draw_shapes}
 
     def draw(self, maskgit_steps: int) -> Operation:
-        """Return the operation that advances simulations in that many steps: (`SimulatedStream`, action) -> (h, w, 3)."""
+        """Return the operation that advances simulations in that many steps: (stream, action) -> (h, w, 3)."""
         if maskgit_steps not in self._draws:
             name = f"{self.name}/draw-{maskgit_steps}"
             self._draws[maskgit_steps] = Operation(name, draw_together, self._draw_shapes, _another_stream)

@@ -263,12 +263,14 @@ def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: P
         losses = [loss for (of, _), loss in whole.losses.items() if of == stage]
         assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:5])
     for stop in (("lam", 30), ("mover", 20)):
+        job = motion_job(squares, tmp_path / "cut", mover=mover)
         with pytest.raises(KeyboardInterrupt):
-            job = motion_job(squares, tmp_path / "cut", mover=mover)
             train(job, Recorder(stop), checkpoint_seconds=0, report_every=1)
     resumed = train(motion_job(squares, tmp_path / "cut", mover=mover), Recorder(), report_every=1)
     assert resumed.bundle_id == info.bundle_id
     assert sorted(p.name for p in info.path.glob("*.safetensors")) == ["lam.safetensors", "mover.safetensors"]
+    assert "| the same of the rollout with inferred latents: a replay |" in info.card
+    assert "next frame predicted right" not in info.card  # it has no tokens
 
 
 def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: Path, tmp_path: Path) -> None:
