@@ -210,7 +210,9 @@ def print_report(report: EvaluationReport, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     missing = {}
     for entry in ENTRIES:
-        metric = report.findings.metrics[entry.key]
+        metric = report.findings.metrics.get(entry.key)
+        if metric is None:  # not what this kind of model has
+            continue
         if isinstance(metric, Missing):
             missing[entry.title] = metric.reason
             continue
