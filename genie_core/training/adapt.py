@@ -196,7 +196,10 @@ def _derived_config(job: AdaptJob, parent: Bundle) -> ModelConfig:
         return parent.config.model_copy(
             update={"name": job.out.name, "simulates": False, "lam": lam.model_copy(update={"fine_codes": fine})}
         )
-    return parent.config.model_copy(update={"name": job.out.name, "lam": lam.model_copy(update={"fine_codes": fine})})
+    # The mover was trained with the parent's latents; a tuned encoder makes others.
+    mover = None if job.tunes else parent.config.mover
+    fitted = lam.model_copy(update={"fine_codes": fine})
+    return parent.config.model_copy(update={"name": job.out.name, "lam": fitted, "mover": mover})
 
 
 def _derived(config: ModelConfig, parent: Bundle) -> Genie:

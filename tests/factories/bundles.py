@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from genie_core.models.bundle import save_bundle
-from genie_core.models.config import MotionActionConfig, QuantizerConfig
+from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig
 from genie_core.models.genie import Genie
 from genie_core.models.presets import preset
 
@@ -23,15 +23,15 @@ def make_nano_bundle(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def make_motion_bundle(path: Path, seed: int = 0, usual_norm: float = 1.0) -> Path:
-    """An untrained bundle that reads motion: small, labels alone, two levels of codes.
+def make_motion_bundle(path: Path, seed: int = 0, usual_norm: float = 1.0, mover: MoverConfig | None = None) -> Path:
+    """An untrained bundle that reads motion: small, two levels of codes, labels alone if there is no `mover`.
 
     `usual_norm` is the median length of the latents of the training that it did not have.
     """
     torch.manual_seed(seed)
     quantizer = QuantizerConfig(codes=4, dim=6, metric="euclidean")
     lam = MotionActionConfig(quantizer=quantizer, width=8, maps=2, fine_codes=12)
-    config = preset("nano").model_copy(update={"name": "motion", "lam": lam, "simulates": False})
+    config = preset("nano").model_copy(update={"name": "motion", "lam": lam, "simulates": False, "mover": mover})
     genie = Genie(config)
     for level in (genie.lam.quantizer, genie.lam.fine_quantizer):
         assert level is not None

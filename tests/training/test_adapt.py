@@ -16,7 +16,7 @@ from genie_core.data import hold_out_episodes, open_dataset
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
-from genie_core.models.config import QuantizerConfig
+from genie_core.models.config import MoverConfig, QuantizerConfig
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.training.adapt import AdaptJob, AdaptReport, adapt
 from genie_core.training.codebook import MOST_COMMON, fit_codes, renumber
@@ -125,6 +125,16 @@ def test_the_encoder_is_tuned_for_the_steps_given_and_the_same_again(
     assert a.tuned_steps == 2
     timed = adapt(AdaptJob(parent, video, tmp_path / "timed", minutes=1e-4, force=True), Silent())
     assert timed.tuned_steps >= 1
+
+
+def test_a_mover_stays_with_fitted_codes_and_not_with_a_tuned_encoder(video: TrainingSplit, tmp_path: Path) -> None:
+    moving = make_motion_bundle(tmp_path / "moving", usual_norm=0.1, mover=MoverConfig(width=8, blocks=1))
+    fitted = adapt(AdaptJob(moving, video, tmp_path / "fitted", force=True), Silent()).info
+    assert fitted.config.components == ("lam", "mover")
+    assert (fitted.path / "mover.safetensors").read_bytes() == (moving / "mover.safetensors").read_bytes()
+    assert fitted.config.context_frames == 1
+    tuned = adapt(AdaptJob(moving, video, tmp_path / "tuned", steps=1, force=True), Silent()).info
+    assert (tuned.config.components, tuned.config.context_frames) == (("lam",), 0)
 
 
 def test_codes_of_a_bundle_that_reads_no_motion_are_fitted_too_and_its_rollouts_left_out(
