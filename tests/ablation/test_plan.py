@@ -120,5 +120,5 @@ def test_rows_that_cannot_be_brought_to_one_size_are_refused() -> None:
     base = small_base()
     layerless = base.model.lam.encoder.model_copy(update={"layers": 0})  # no feed-forward to make wider
     lam = base.model.lam.model_copy(update={"encoder": layerless, "decoder": layerless})
-    with pytest.raises(ModelError, match=r"recipe_plain: [\d,]+ parameters of the lam where"):
+    with pytest.raises(ModelError, match=r"recipe_plain: parameters of the lam: got [\d,]+, expected [\d,]+"):
         make_plan(replace(base, model=base.model.model_copy(update={"lam": lam})), ["recipe"])

@@ -154,7 +154,7 @@ def test_video_without_ground_truth_is_measured_as_far_as_it_goes(bundle: Path, 
         (["--image", "/nowhere.png"], DatasetError, "/nowhere.png"),
         (["--i3d", "/nowhere.pt"], ModelError, "/nowhere.pt: no such file"),
         (["--device", "quantum"], ModelError, "device 'quantum' cannot be used"),
-        (["--out", __file__], DatasetError, "it is a file"),
+        (["--out", __file__], DatasetError, "got a file, expected a folder"),
     ],
 )
 def test_bad_input_is_named(bundle: Path, data: Path, words: list[str], error: type[Exception], message: str) -> None:

@@ -138,7 +138,7 @@ def test_a_models_alignments_are_read_with_it() -> None:
         HostedAlignment("old", "", (), 0, "belongs to another bundle"),
     )
     message.alignments[0].action_dim = 3
-    with pytest.raises(ServerError, match="2 names of 3 numbers"):
+    with pytest.raises(ServerError, match="action names: got 2 from the server, expected 3"):
         messages.model_info(message)
 
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_decoded_is_refused_before_anything_is_written(
     assert "nano has no alignment can; there are: lift" in genie.fail(*ask, "--alignment", "can")
     refusal = genie.fail(*ask, "--alignment", "lift", "--step", "2")
     assert "demo_0: step: got 2 frames" in refusal
-    assert "lift decodes 1" in refusal
+    assert "expected 1, as alignment lift decodes" in refusal
     aligned.with_name("cut.safetensors").write_bytes(aligned.read_bytes()[:100])
     assert "alignment cut cannot be used" in genie.fail(*ask, "--alignment", "cut")
     assert not out.exists()

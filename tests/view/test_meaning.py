@@ -79,7 +79,7 @@ def test_a_moment_is_a_prompt_of_the_frames_before_it_at_the_models_rate(
 
 def test_a_moment_that_is_not_there_is_refused(tmp_path: Path, info: ModelInfo) -> None:
     data = make_robomimic(tmp_path / "lift.hdf5", episodes=1, frames=12)
-    with pytest.raises(DatasetError, match="got episode `demo_7`"):
+    with pytest.raises(DatasetError, match="no episode `demo_7`"):
         read_prompt(data, info, Moment("demo_7"))
     with pytest.raises(DatasetError, match="no frame 12, only 0 to 11"):
         read_prompt(data, info, Moment(None, 12))

@@ -73,7 +73,7 @@ def test_an_export_says_that_the_source_is_gone_and_what_it_lacks_for_it(tmp_pat
         build_app(), ["export", str(labelled), str(tmp_path / "b.parquet"), "--to", "parquet"], catch_exceptions=False
     )
     assert done.exit_code == 0
-    assert "note: actions, proprioception and task could not be read" in done.stderr
+    assert "warning: actions, proprioception and task could not be read" in done.stderr
 
 
 def test_actions_that_are_there_and_cannot_be_read_are_no_actions_that_are_not_there(tmp_path: Path) -> None:

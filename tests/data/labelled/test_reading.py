@@ -37,14 +37,16 @@ def label(
     alignment: LabelAlignment | None = None,
 ) -> dict[str, Labels]:
     """Label a whole dataset; what was written, by the episode's name."""
-    writer = LabelWriter(output, dataset, MODEL, frames=frames, alignment=alignment, existing=existing, created=NOON)
     written = {}
-    for seed, episode in enumerate(writer.pending()):
-        made = make_labels(episode.num_frames, writer.step(episode).step, seed=seed)
-        written[episode.name] = made if alignment is None else replace(made, action=made.latent[:, :2])
-        chunks = (resize_frames(chunk, 16, 24) for chunk in episode.chunks(5))
-        writer.add(episode, written[episode.name], chunks)
-    writer.finish()
+    with LabelWriter(
+        output, dataset, MODEL, frames=frames, alignment=alignment, existing=existing, created=NOON
+    ) as writer:
+        for seed, episode in enumerate(writer.pending()):
+            made = make_labels(episode.num_frames, writer.step(episode).step, seed=seed)
+            written[episode.name] = made if alignment is None else replace(made, action=made.latent[:, :2])
+            chunks = (resize_frames(chunk, 16, 24) for chunk in episode.chunks(5))
+            writer.add(episode, written[episode.name], chunks)
+        writer.finish()
     return written
 
 

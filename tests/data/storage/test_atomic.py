@@ -101,10 +101,12 @@ def test_whichever_step_fails_the_old_file_or_the_new_one_is_there_and_nothing_e
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("number", range(8))
-@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize(("replace", "exchange"), [(False, False), (True, False), (True, True)])
 def test_whichever_step_fails_the_old_folder_or_the_new_one_is_there_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int, replace: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int, replace: bool, exchange: bool
 ) -> None:
+    if not exchange:
+        monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
     path = tmp_path / "a"
     if replace:
         path.mkdir()
@@ -120,7 +122,7 @@ def test_whichever_step_fails_the_old_folder_or_the_new_one_is_there_and_nothing
     texts = set(content(path).values()) if path.exists() else set()
     assert texts in ([{"old"} if replace else set(), {"new"}] if failed else [{"new"}])
     # What could not be removed once it was replaced is cleared away by the next process that writes there.
-    replaced = ".genie-old-" if texts == {"new"} else "nothing"
+    replaced = (".genie-new-" if exchange else ".genie-old-") if texts == {"new"} else "nothing"
     assert [file for file in tmp_path.iterdir() if file != path and replaced not in file.name] == []
 
 
@@ -159,6 +161,8 @@ def call(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args, **kwargs)
 setattr(os, step, call)
+if step == "rename":
+    atomic._exchange = lambda one, other: False  # as on systems that cannot
 with atomic.new_folder(path, replace=True) as folder:
     (folder / "a").write_text("new")
 atomic.write_bytes(path.with_name("file"), b"new")

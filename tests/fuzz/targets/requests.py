@@ -20,9 +20,9 @@ from genie_service.servicers.label_requests import plan_labels
 from genie_service.servicers.names import model_name
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
-    check_actions,
-    check_branches,
     check_start,
+    read_actions,
+    read_branches,
     sampling_of,
 )
 from genie_service.settings import Settings, load_settings
@@ -84,12 +84,12 @@ def _limits() -> SimulationLimits:
 
 
 def _rollout(message: simulation_pb2.RolloutRequest) -> None:
-    check_actions(message.actions.codes, 8, _limits(), "actions.codes")
+    read_actions(message.actions, _config(), _limits(), "actions")
     _start(message.start)
 
 
 def _branch(message: simulation_pb2.BranchRequest) -> None:
-    check_branches(message.branches, 8, _limits())
+    read_branches(message.branches, _config(), _limits())
     _start(message.start)
 
 
