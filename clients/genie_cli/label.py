@@ -67,6 +67,16 @@ def label(
         bool,
         typer.Option("--in-place", help="Add the labels to the data itself: the HDF5 file, or the LeRobot dataset."),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Label only part I of N, in a process or on a machine of its own; then --merge. See docs/scale.md.",
+        ),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write the output from its N shards, when all are finished; needs no model.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Number of episodes labelled at the same time.")] = 16,
@@ -106,12 +116,34 @@ def label(
     Finished episodes are always kept: run the same command again to resume.
     """
     from genie_cli.label_in_place import is_finished, labels_of, restore_folder
+    from genie_cli.label_shards import check_alone, merge_shards, parse_shard, place_of
     from genie_client.bulk import LabelPlan
     from genie_client.patience import BULK_PATIENCE_S
     from genie_core.bundles import LABELS
     from genie_core.data import source_path
     from genie_core.data.labelled.output import check_output, default_frames
 
+    if merge:
+        check_alone(
+            shard=shard,
+            server=server,
+            models=models,
+            model=model,
+            step=step,
+            density=None if density == "dense" else density,
+            keep_frames=keep_frames,
+            in_place=in_place,
+            resume=resume,
+            alignment=alignment,
+            feature=feature,
+            keep_frozen=keep_frozen,
+            transport=None if transport == "raw" else transport,
+            patience=patience,
+        )
+        for dataset in _datasets(data, reading, in_place, check=not skip_bad):
+            merge_shards(dataset, _output(dataset, out, None, _camera(dataset, reading)), overwrite=overwrite)
+        return
+    part = None if shard is None else parse_shard(shard, in_place=in_place)
     frames_mode = _frames_mode(source_path(data), out, in_place, keep_frames)
     if in_place:
         restore_folder(source_path(data))
@@ -125,12 +157,16 @@ def label(
                 print(f"wrote {dataset.path}")
                 return
             out, frames_mode, existing = labels_of(dataset), "none", "resume"
-        camera = camera_label(dataset.camera, dataset.cameras) if reading.camera == EVERY_CAMERA else None
-        output = _output(dataset, out, frames_mode, camera)
+        output = _output(dataset, out, frames_mode, _camera(dataset, reading))
         _say_what_is_known(dataset)
-        check_output(output, dataset, frames_mode or default_frames(dataset), existing)  # before a server is started
+        frames = frames_mode or default_frames(dataset)
+        if part is None:
+            check_output(output, dataset, frames, existing)  # before a server is started
+        else:
+            check_output(place_of(part, output, dataset, frames), dataset, frames, "resume")
         plan = LabelPlan(
             output=output,
+            shard=part,
             model=model,
             step=read_step(step),
             density=density,
@@ -149,6 +185,11 @@ def label(
     with connected(server, models, model) as client, _explaining_stops():
         for dataset, plan in work:
             _label(client, dataset, plan, in_place=in_place)
+
+
+def _camera(dataset: Dataset, reading: ReadOptions) -> str | None:
+    """Return what the output's name says of the camera; None: nothing, as there is one output."""
+    return camera_label(dataset.camera, dataset.cameras) if reading.camera == EVERY_CAMERA else None
 
 
 def _datasets(data: str, reading: ReadOptions, in_place: bool, *, check: bool) -> list[Dataset]:

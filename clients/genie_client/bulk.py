@@ -34,6 +34,7 @@ from genie_core.data import (
 )
 from genie_core.data.findings import Finding, told
 from genie_core.data.labelled.exclusion import REASONS
+from genie_core.data.labelled.shards import OtherStepsError, Shard, begin_shards, join, record
 from genie_core.errors import DatasetError, GenieError, ModelError
 
 _NEARLY_ALL = 0.9
@@ -49,6 +50,7 @@ class LabelPlan:
 
     Attributes:
         output: file to write; the dataset's own path with ``frames="in_place"``.
+        shard: label only this part, for `output` to be merged of it and others; None: all.
         model: name of a model on the server; None: its default model.
         step: transition length in frames; ``rates``: from each episode's frame rate and the model's; ``auto``: the
             shortest at which motion is as large as in the model's training; None: the alignment's, else ``auto`` with a
@@ -70,6 +72,7 @@ class LabelPlan:
     """
 
     output: Path
+    shard: Shard | None = None
     model: str | None = None
     step: StepChoice = None
     density: Density = "dense"
@@ -83,6 +86,16 @@ class LabelPlan:
     skip_bad: bool = False
     patience_s: float = BULK_PATIENCE_S
     meeting_patience_s: float = 0.0
+
+    @property
+    def place(self) -> Path:
+        """The file that the run writes itself."""
+        return self.output if self.shard is None else self.shard.file(self.output)
+
+    @property
+    def found_there(self) -> Existing:
+        """What to do if `place` exists: a shard's file that is there is its own, and gone on from."""
+        return "resume" if self.shard is not None and self.existing == "refuse" else self.existing
 
 
 @dataclass
@@ -198,12 +211,34 @@ def label_dataset(
     Finished episodes survive whatever stops a run, and the same call continues from there. Raises a `GenieError` (or
     KeyboardInterrupt) with a note on how far the run came: BadEpisodeError for an episode with fewer than two frames or
     a damaged file, unless ``skip_bad``; otherwise what `Client.label_stream` and `LabelWriter` raise.
+
+    A shard labels its part into a file of its own, and writes its entry when all is done; `genie_core.data.labelled`'s
+    `merge` makes one file of all.
     """
     info = meet(client, plan.model, plan.meeting_patience_s, wait)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
-    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation, info.fine_codebook)
     if plan.feature and info.feature_dim is None:
         raise ModelError(f"feature: {info.name} gives none, expected a model that reads motion")
+    if plan.shard is None:
+        return _label(client, dataset, plan, info, alignment, advance, wait, found)
+    begin_shards(plan.output)
+    try:
+        return _label(client, dataset, plan, info, alignment, advance, wait, found)
+    except OtherStepsError:  # shards began together; one machine's last bits may differ from another's
+        return _label(client, dataset, plan, info, alignment, advance, wait, found)
+
+
+def _label(
+    client: Client,
+    dataset: Dataset,
+    plan: LabelPlan,
+    info: ModelInfo,
+    alignment: HostedAlignment | None,
+    advance: Callable[[float], None],
+    wait: Callable[[Waiting | None], None],
+    found: Callable[[AutoSteps], None],
+) -> LabelReport:
+    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation, info.fine_codebook)
     chosen = choose_steps(
         client,
         info,
@@ -212,13 +247,15 @@ def label_dataset(
         alignment,
         output=plan.output,
         existing=plan.existing,
+        shard=plan.shard,
         patience_s=plan.patience_s,
     )
     if chosen.auto is not None:
         found(chosen.auto)
+    part = dataset if plan.shard is None else plan.shard.part(dataset)
     with LabelWriter(
-        plan.output,
-        dataset,
+        plan.place,
+        part,
         model,
         step=chosen.step,
         auto_steps=chosen.auto,
@@ -228,9 +265,12 @@ def label_dataset(
         alignment=_label_alignment(alignment),
         keep_frozen=plan.keep_frozen,
         feature_dim=info.feature_dim if plan.feature else None,
-        existing=plan.existing,
+        existing=plan.found_there,
     ) as writer:
-        report = _label_into(writer, client, dataset, plan, info, alignment, advance, wait)
+        agreed = None if plan.shard is None else join(plan.output, plan.shard, dataset.episodes, writer.settings)
+        report = _label_into(writer, client, part, plan, info, alignment, advance, wait)
+        if plan.shard is not None and agreed is not None:
+            record(plan.output, plan.shard, agreed, info.name, report.skipped)
         report.auto_steps = chosen.auto
         return report
 
@@ -248,7 +288,7 @@ def _label_into(
     pending = writer.pending()
     found = len(dataset.episodes) - len(pending)
     report = LabelReport(
-        info, plan.output, len(dataset.episodes), found, alignment=alignment, was_complete=writer.is_complete
+        info, plan.place, len(dataset.episodes), found, alignment=alignment, was_complete=writer.is_complete
     )
     run = BulkRun(
         client,
@@ -267,8 +307,12 @@ def _label_into(
     began = time.monotonic()
     try:
         _label_all(run, plan, pending, report)
-        _refuse_nothing(report)
-        writer.finish(allow_missing=plan.skip_bad)
+        if plan.shard is None:
+            _refuse_nothing(report)
+        if plan.shard is None or report.found or report.labelled:
+            writer.finish(allow_missing=plan.skip_bad)
+        else:
+            plan.place.unlink(missing_ok=True)  # of an earlier run, and none of it is to be kept
     except (GenieError, KeyboardInterrupt) as error:
         done = report.episodes - len(writer.pending())
         error.add_note(f"{done} of {report.episodes} episodes are finished; the same command goes on from there")

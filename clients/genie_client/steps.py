@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from genie_client.client import Client
 from genie_client.records import HostedAlignment, ModelInfo
 from genie_core.data import AutoSteps, Episode, Existing, Frames, find_steps, kept_steps
+from genie_core.data.labelled.shards import Shard, agreed_steps
 from genie_core.errors import ModelError
 
 StepChoice = int | Literal["auto", "rates"] | None
@@ -36,6 +37,7 @@ def choose_steps(
     *,
     output: Path,
     existing: Existing,
+    shard: Shard | None = None,
     patience_s: float,
 ) -> ChosenSteps:
     """Choose the transition lengths of a run; those of an earlier run that this one goes on from are kept.
@@ -43,11 +45,12 @@ def choose_steps(
     Args:
         client: of the server that labels.
         info: the model.
-        episodes: to label.
+        episodes: all of the dataset, of which a shard labels some.
         wanted: None: the alignment's, else ``auto`` with a model whose latents tell how large motion is.
         alignment: what decodes the robot's actions.
         output: file that is written.
         existing: what to do with it.
+        shard: the part of `output` that this run makes; None: all. Shards take the step that they have agreed on.
         patience_s: how long to wait for a server that is busy.
 
     Raises:
@@ -65,7 +68,7 @@ def choose_steps(
             f"step: got auto, but latents of {info.name} have unit length and do not tell how large motion is; "
             "give a number of frames, or rates"
         )
-    kept = kept_steps(output, info.bundle_id, existing)
+    kept = kept_steps(output, info.bundle_id, existing) if shard is None else agreed_steps(output, info.bundle_id)
     if kept is not None:
         return ChosenSteps(auto=kept)
 

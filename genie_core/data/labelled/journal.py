@@ -9,16 +9,17 @@ import hashlib
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from genie_core.data.dataset import Format
+from genie_core.data.dataset import Dataset, Format
 from genie_core.data.frames.convention import Colour
 from genie_core.data.frames.turning import Rotation
 from genie_core.data.labelled.labels import Density
-from genie_core.data.labelled.provenance import FramesMode, Precision
+from genie_core.data.labelled.provenance import FramesMode, LabelModel, Precision
 from genie_core.data.storage.atomic import clear_leftovers, failures_named, write_bytes
+from genie_core.data.storage.location import absolute
 from genie_core.data.storage.lock import FolderLock
 from genie_core.errors import DatasetError
 
@@ -79,6 +80,26 @@ class Manifest(BaseModel):
     feature_dim: int | None = None
     auto_steps: tuple[tuple[float | None, int], ...] | None = None
     frozen: Literal["kept"] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, model: LabelModel, **settings: Any) -> Self:
+        """Return the manifest of labels of `dataset` by `model`; `settings`: the fields that neither of them says."""
+        options = dataset.options
+        return cls(
+            bundle_id=model.bundle_id,
+            codebook_sha256=model.codebook_sha256,
+            model_fps=model.model_fps,
+            precision=model.computation.precision,
+            fps=dataset.fps_override,
+            camera=dataset.camera,
+            format=dataset.format,
+            source=str(absolute(dataset.path)),
+            colour=options.colour,
+            flip=options.flip,
+            rotate=options.rotate,
+            frames_path=options.frames_path,
+            **settings,
+        )
 
     def difference(self, wanted: Self) -> str | None:
         """Describe the first field in which this manifest differs from `wanted`; None if they agree."""

@@ -5,7 +5,7 @@ Each finished episode goes to the journal at once; `LabelWriter.finish` makes th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,7 @@ class LabelWriter:
 
     Attributes:
         is_complete: whether the output was there, and just what this run would make: nothing is left to do.
+        settings: what all labels of the output have in common.
 
     """
 
@@ -122,7 +123,19 @@ class LabelWriter:
             source: size_and_time(source) for source in sources if isinstance(source, Path) and source.exists()
         }
         self._hashes: dict[SourcePath, str | None] = {}
-        self._journal = Journal(self._output, self._manifest(), start_over=existing == "overwrite")
+        self.settings = Manifest.of(
+            dataset,
+            model,
+            step=step,
+            auto_steps=None if self._auto_steps is None else self._auto_steps.pairs,
+            density=density,
+            frames=self._frames,
+            transport=self._transport,
+            alignment_id=alignment and alignment.alignment_id,
+            frozen=self._frozen,
+            feature_dim=feature_dim,
+        )
+        self._journal = Journal(self._output, self.settings, start_over=existing == "overwrite")
         self._stored: dict[str, StoredLabels] = {}
         self._may_exist = existing != "refuse"
         try:
@@ -190,6 +203,21 @@ class LabelWriter:
             for chunk_THWC in frames_THWC:
                 part.add_frames(chunk_THWC)
             part.add_labels(labels)
+
+    def take_over(self, stored: Mapping[str, StoredLabels]) -> None:
+        """Take finished episodes, by name, from other labelled files instead of labelling them.
+
+        Raises:
+            DatasetError: labels are not what this run would make: of another model, setting or state of the source.
+
+        """
+        for episode in self._dataset.episodes:
+            if episode.name in stored:
+                place = stored[episode.name]
+                with read_hdf5(place.path) as file:
+                    attrs = read_attrs_of(file[place.group])
+                self._may_take_over(place.path, episode, attrs, same_source=True, must=True)
+                self._stored[episode.name] = place
 
     def finish(self, *, allow_missing: bool = False) -> Path:
         """Write the output from the finished episodes, in the dataset's order, and remove the journal.
@@ -318,39 +346,17 @@ class LabelWriter:
                 found[episode.name] = labelled.places[demo]
         return found
 
-    def _may_take_over(self, path: Path, episode: Episode, there: Provenance, *, same_source: bool) -> bool:
+    def _may_take_over(
+        self, path: SourcePath, episode: Episode, there: Provenance, *, same_source: bool, must: bool = False
+    ) -> bool:
         """Whether labels of an earlier run are what this run would make. Raises DatasetError if they are not."""
         difference = there.difference(self._attrs(episode), same_source=same_source)
-        if difference and self._existing != "overwrite":
+        if difference and (must or self._existing != "overwrite"):
             raise DatasetError(
                 f"{path}: labels of {episode.name}: got {difference}; "
                 "use the same settings and source, or overwrite them"
             )
         return difference is None
-
-    def _manifest(self) -> Manifest:
-        return Manifest(
-            bundle_id=self._model.bundle_id,
-            codebook_sha256=self._model.codebook_sha256,
-            model_fps=self._model.model_fps,
-            step=self._step,
-            auto_steps=None if self._auto_steps is None else self._auto_steps.pairs,
-            fps=self._dataset.fps_override,
-            density=self._density,
-            camera=self._dataset.camera,
-            frames=self._frames,
-            format=self._dataset.format,
-            colour=self._dataset.options.colour,
-            flip=self._dataset.options.flip,
-            rotate=self._dataset.options.rotate,
-            frames_path=self._dataset.options.frames_path,
-            precision=self._model.computation.precision,
-            transport=self._transport,
-            alignment_id=self._alignment and self._alignment.alignment_id,
-            frozen=self._frozen,
-            feature_dim=self._feature_dim,
-            source=str(absolute(self._dataset.path)),
-        )
 
     def _sha256(self, source: SourcePath) -> str | None:
         """SHA-256 of a source if it is cheap to compute; computed once for all its episodes."""

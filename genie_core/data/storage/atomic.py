@@ -121,6 +121,33 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_once(path: Path, data: bytes) -> bytes:
+    """Write a small file whole unless it exists, and return what it holds then: of several writers the first one's.
+
+    Holds between machines too where the file system has hard links (NFS, Lustre and local ones have).
+
+    Raises:
+        OSError: it cannot be written, or what is there cannot be read.
+
+    """
+    _clear_once(path.parent)
+    temporary = _temporary(path, "new")
+    try:
+        temporary.write_bytes(data)
+        _flush(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # no hard links there
+            if not path.exists():
+                os.replace(temporary, path)
+        _flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path.read_bytes()
+
+
 def clear_leftovers(folder: Path, *, held: bool = False) -> list[Path]:
     """Remove the temporary files and folders in `folder` that dead processes left behind, and return their paths.
 
@@ -305,5 +332,6 @@ __all__ = [
     "scratch_folder",
     "write_bytes",
     "write_error",
+    "write_once",
     "write_text",
 ]
