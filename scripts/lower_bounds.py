@@ -25,7 +25,16 @@ EXTRAS = ("core", "service", "view", "play", "mcap", "rosbag", "zarr", "otel")
 AS_TESTED = {"torch"}
 """Taken from constraints.txt."""
 
-TEST_TOOLS = {"aiohttp", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "promql-parser", "selenium", "trustme"}
+TEST_TOOLS = {
+    "aiohttp",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "hypothesis",
+    "promql-parser",
+    "selenium",
+    "trustme",
+}
 TESTS = (
     "tests/data",
     "tests/client",
