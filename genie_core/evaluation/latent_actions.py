@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genie_core.data import Frames, resize_frames
-from genie_core.evaluation.material import Study, Take, read_codes
+from genie_core.evaluation.material import Study, read_codes
 from genie_core.evaluation.metrics import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
@@ -27,6 +28,8 @@ SHIFT = 2
 CROP = 2
 """Pixels cropped from each side before resizing to the old size."""
 
+Codes = NDArray[np.int64]
+
 Disturbance = Callable[[Frames, np.random.Generator], Frames]
 """Applies the same small change to all frames (T, H, W, 3) of an episode."""
 
@@ -38,7 +41,9 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
     errors = []
     for done, take in enumerate(takes):
         study.progress("latent actions", done, len(takes))
-        errors.append(_prediction_errors(bundle, take, rng))
+        random_S = rng.integers(codes, size=len(take.code_S))
+        every_S = np.arange(len(take.code_S))
+        errors.append(prediction_errors(bundle, take.film.frames_THWC, every_S, take.code_S, random_S))
     count_EK = np.stack([np.bincount(t.code_S, minlength=codes).astype(np.float64) for t in takes])
     transitions = int(count_EK.sum())
 
@@ -63,21 +68,30 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 
 @torch.inference_mode()
-def _prediction_errors(bundle: Bundle, take: Take, rng: np.random.Generator) -> Array:
-    """Sum of squared errors and count of transitions, for the label, copying, and random codes, (3, 2)."""
-    lam = bundle.genie.lam
-    frames = torch.from_numpy(take.film.frames_THWC).to(bundle.device)[None]
-    view_1TCHW = bundle.genie.lam_view(to_pixels(frames))
-    before_1SCHW, after_1SCHW = view_1TCHW[:, :-1], view_1TCHW[:, 1:]
-    random_S = rng.integers(bundle.config.lam.quantizer.codes, size=len(take.code_S))
+def prediction_errors(bundle: Bundle, frames_THWC: Frames, start_S: Codes, code_S: Codes, other_S: Codes) -> Array:
+    """Sum of squared errors and count of transitions, for their codes, copying, and the other codes, (3, 2).
 
-    def predict(code_S: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+    Args:
+        bundle: whose latent action model predicts.
+        frames_THWC: (T, H, W, 3) uint8 at the model's size, a transition apart.
+        start_S: (S,) the frame at which each transition starts; S at least 1.
+        code_S: (S,) their codes.
+        other_S: (S,) codes to compare with.
+
+    """
+    lam = bundle.genie.lam
+    frames = torch.from_numpy(np.ascontiguousarray(frames_THWC)).to(bundle.device)[None]
+    view_1TCHW = bundle.genie.lam_view(to_pixels(frames))
+    at_S = torch.from_numpy(start_S).to(bundle.device)
+    before_1SCHW, after_1SCHW = view_1TCHW[:, at_S], view_1TCHW[:, at_S + 1]
+
+    def predict(code_S: Codes) -> Tensor:
         predicted = lam.predict(before_1SCHW, lam.quantizer.lookup(torch.from_numpy(code_S).to(bundle.device)[None]))
         return predicted.clamp(-0.5, 0.5) if lam.from_pixels else predicted
 
-    predictions = (predict(take.code_S), before_1SCHW, predict(random_S))
+    predictions = (predict(code_S), before_1SCHW, predict(other_S))
     means = [float((p - after_1SCHW).double().square().mean()) for p in predictions]
-    return np.array([(mean * len(take.code_S), len(take.code_S)) for mean in means])
+    return np.array([(mean * len(code_S), len(code_S)) for mean in means])
 
 
 def _psnr_of(row: int) -> Statistic:
@@ -128,4 +142,13 @@ def _rounded(values: Array) -> Frames:
     return values.round().clip(0, 255).astype(np.uint8)
 
 
-__all__ = ["DISTURBANCES", "Disturbance", "add_noise", "brighten", "crop", "latent_action_findings", "shift"]
+__all__ = [
+    "DISTURBANCES",
+    "Disturbance",
+    "add_noise",
+    "brighten",
+    "crop",
+    "latent_action_findings",
+    "prediction_errors",
+    "shift",
+]

@@ -1,0 +1,47 @@
+"""`genie check` as users run it: what it says, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from genie_cli import main
+from tests.factories.data import make_robomimic
+from tests.factories.labelled import label_file
+
+
+def check(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", *map(str, words)])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out + said.err
+
+
+def test_a_file_of_one_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=2, size=8, frames=30), code=3).path
+    rows = tmp_path / "rows.parquet"
+    code, said = check(capsys, path, "--parquet", rows)
+    assert code == 1
+    assert "verdict: do not use" in said
+    assert "not measured: pictures: the bundle is not at hand: give it with --bundle" in said
+    assert "next: " in said
+    table = pq.read_table(rows).to_pylist()
+    assert [(row["episode"], row["top_code"], row["labelled"]) for row in table] == [
+        ("demo_0", 3, 29),
+        ("demo_1", 3, 29),
+    ]
+    code, said = check(capsys, path, "--json", "--labels-only")
+    assert code == 1
+    assert json.loads(said)["verdict"] == "do not use"
+    code, said = check(capsys, path, "--parquet", rows)
+    assert code == 2
+    assert "exists: choose another name for --parquet" in said
+
+
+def test_what_is_no_labelled_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = check(capsys, make_robomimic(tmp_path / "a.hdf5", episodes=1, size=8))
+    assert code == 2
+    assert "carries no latent actions, expected a file labelled by Genie" in said
