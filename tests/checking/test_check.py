@@ -19,6 +19,7 @@ from genie_core.models.bundle import load_bundle
 from genie_core.progress import silent
 from tests.factories.bundles import make_motion_bundle
 from tests.factories.data import make_robomimic
+from tests.factories.lerobot import make_lerobot_v30
 from tests.factories.squares import make_squares
 
 CODES, DIM, EPISODES, FRAMES = 4, 6, 6, 60
@@ -62,10 +63,18 @@ def one_code(latent_TD: NDArray[np.float32], _rng: np.random.Generator) -> NDArr
     return np.ones(len(latent_TD), np.int64)
 
 
+def still_at_one(index: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Motion, but for the second episode."""
+    return turning(index, rng) * np.float32(index != 1)
+
+
 def checked(
-    folder: Path, latents: Latents, codes: Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.int64]]
+    folder: Path,
+    latents: Latents,
+    codes: Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.int64]],
+    source: Path | None = None,
 ) -> CheckReport:
-    dataset = open_dataset(make_robomimic(folder / "a.hdf5", episodes=EPISODES, frames=FRAMES, size=8))
+    dataset = open_dataset(source or make_robomimic(folder / "a.hdf5", episodes=EPISODES, frames=FRAMES, size=8))
     model = LabelModel("ab" * 32, "fake", 10.0, CODEBOOK)
     writer = LabelWriter(folder / "a.labelled.hdf5", dataset, model, step=1)
     for index, episode in enumerate(writer.pending()):
@@ -173,6 +182,17 @@ def test_another_bundle_is_refused(tmp_path: Path) -> None:
     other = make_motion_bundle(tmp_path / "other", seed=1)
     with pytest.raises(ModelError, match=r"expected .* which made the labels"):
         check_labelled(path, CheckPlan(other), silent)
+
+
+def test_a_lerobot_dataset_gets_the_line_that_deletes_its_bad_episodes(tmp_path: Path) -> None:
+    source = make_lerobot_v30(tmp_path / "pick", lengths=(FRAMES,) * 3)
+    report = checked(tmp_path, still_at_one, nearest, source)
+    assert [(row.source_name, row.delete) for row in report.episodes] == [
+        ("episode_000000", False),
+        ("episode_000001", True),
+        ("episode_000002", False),
+    ]
+    assert report.delete_command == delete_command(source, ["episode_000001"])
 
 
 def test_an_episode_in_which_little_moves_is_better_deleted() -> None:
