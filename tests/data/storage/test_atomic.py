@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from genie_core.data.storage import atomic
-from genie_core.data.storage.atomic import clear_leftovers, new_file, new_folder, write_bytes
+from genie_core.data.storage.atomic import clear_leftovers, new_file, new_folder, write_bytes, write_once
 
 STEPS = ("open", "fsync", "replace", "rename", "mkdir")
 """The calls of `os` that writing makes; pathlib calls the same."""
@@ -207,3 +207,25 @@ def test_what_a_living_writer_or_another_machine_writes_is_left_alone(
 def test_any_name_that_the_disk_takes_can_be_written(tmp_path: Path) -> None:
     write_bytes(tmp_path / ("é" * 120), b"x")
     write_bytes(tmp_path / ("a" * 255), b"x")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_several_that_write_a_file_once_the_first_is_believed_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", failing("link", 0))
+    assert write_once(tmp_path / "plan", b"first") == b"first"
+    assert write_once(tmp_path / "plan", b"second") == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["plan"]
+
+
+def test_one_that_comes_between_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.link
+
+    def link(source: Path, target: Path) -> None:
+        target.write_bytes(b"theirs")  # by another process, just now
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    assert write_once(tmp_path / "plan", b"ours") == b"theirs"
