@@ -73,9 +73,13 @@ def make_lerobot_v30(
     cameras: Sequence[str] = (TOP,),
     dtype: str = "video",
     per_video: int = 2,
+    clips: Path | None = None,
     **info: Any,
 ) -> Path:
-    """Write all rows to one Parquet file and `per_video` episodes to a video, encoded apart and joined."""
+    """Write all rows to one Parquet file and `per_video` episodes to a video, encoded apart and joined.
+
+    The encoded episodes stay in the folder `clips`, ``0.mp4`` and so on, of the last camera; None: they do not.
+    """
     rows: dict[str, list[Any]] = {"episode_index": list(range(len(lengths))), "length": list(lengths)}
     rows |= {"tasks": [["Lift."] for _ in lengths], "stats/action/mean": [[0.0] * ACTION for _ in lengths]}
     for key in ("data/chunk_index", "data/file_index"):
@@ -90,7 +94,7 @@ def make_lerobot_v30(
         for table in tables:
             writer.write_table(table)
     for number, camera in enumerate(cameras if dtype == "video" else ()):
-        rows |= _write_shared_videos(path, camera, number, lengths, fps, size, per_video)
+        rows |= _write_shared_videos(path, camera, number, lengths, fps, size, per_video, clips)
     (path / "meta/episodes/chunk-000").mkdir(parents=True)
     pq.write_table(pa.table(rows), path / "meta/episodes/chunk-000/file-000.parquet")
     pq.write_table(pa.table({"task_index": [0], "task": ["Lift."]}), path / "meta/tasks.parquet")
@@ -150,29 +154,40 @@ def _lists(values: NDArray[np.float32]) -> pa.Array:
 
 
 def _write_shared_videos(
-    path: Path, camera: str, number: int, lengths: Sequence[int], fps: float, size: tuple[int, int], per_video: int
+    path: Path,
+    camera: str,
+    number: int,
+    lengths: Sequence[int],
+    fps: float,
+    size: tuple[int, int],
+    per_video: int,
+    kept: Path | None,
 ) -> dict[str, list[Any]]:
     """The columns of meta/episodes that say where in which video each episode is."""
     folder = path / f"videos/{camera}/chunk-000"
     folder.mkdir(parents=True)
+    if kept is not None:
+        kept.mkdir(exist_ok=True)
     rows: dict[str, list[Any]] = {part: [] for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
     for first in range(0, len(lengths), per_video):
         clips, time_s = [], 0.0
         for episode in range(first, min(first + per_video, len(lengths))):
             length = lengths[episode]
             if length:
-                clip = folder / f"clip_{episode}.mp4"
+                clip = (kept or folder) / f"{episode}.mp4"
                 clips.append(make_video(clip, length, size, fps, options={"g": "4"}, seed=10 * number + episode))
             values = (0, first // per_video, time_s, time_s + length / fps)
             for part, value in zip(rows, values, strict=True):
                 rows[part].append(value)
             time_s += length / fps
         _join(clips, folder / f"file-{first // per_video:03d}.mp4")
+        for clip in clips if kept is None else ():
+            clip.unlink()
     return {f"videos/{camera}/{part}": values for part, values in rows.items()}
 
 
 def _join(clips: Sequence[Path], path: Path) -> None:
-    """Join videos without encoding them again, and remove them."""
+    """Join videos without encoding them again."""
     with av.open(str(path), "w") as target:
         stream, offset = None, 0
         for clip in clips:
@@ -185,7 +200,6 @@ def _join(clips: Sequence[Path], path: Path) -> None:
                         packet.stream = stream
                         target.mux(packet)
                 offset += video.duration
-            clip.unlink()
 
 
 def _write_info(
