@@ -26,6 +26,12 @@ def video_frames(path: Path) -> np.ndarray:
     return episode.frames()
 
 
+def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Of 8-bit pixels. x264 gives other bytes for the same pictures now and then: those are within 1 on average."""
+    assert one.shape == other.shape
+    return float(np.abs(one.astype(int) - other).mean())
+
+
 def test_a_picture_and_actions_make_a_video_and_a_recording(genie: Genie, server: str, picture: Path) -> None:
     said = genie.run(
         "simulate", "--prompt", picture, "--actions", "3,3,3,1", "--out", "x.mp4", "--save", "x.rrd", "--server", server
@@ -43,8 +49,7 @@ def test_the_same_seed_gives_the_same_video(genie: Genie, server: str, picture: 
             "simulate", "--prompt", picture, "--actions", "0,1", "--out", name, "--seed", seed, "--server", server
         )
     same, again, other = (video_frames(genie.folder / name) for name in ("a.mp4", "b.mp4", "c.mp4"))
-    np.testing.assert_array_equal(same, again)
-    assert not np.array_equal(same, other)
+    assert mean_difference(same, again) < 2 < mean_difference(same, other)
 
 
 def test_a_moment_of_a_dataset_is_a_prompt_with_its_past(genie: Genie, server: str, tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, server: st
     genie.run("simulate", *start, "--latents", "own.npy", "--out", "b.mp4")
     replayed = video_frames(genie.folder / "a.mp4")
     assert len(replayed) == 4 + 4
-    np.testing.assert_array_equal(replayed, video_frames(genie.folder / "b.mp4"))
+    assert mean_difference(replayed, video_frames(genie.folder / "b.mp4")) < 2
     genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--out", "c.mp4")
     assert len(video_frames(genie.folder / "c.mp4")) == 4 + 5  # up to the last transition
     assert "expected either --actions or --latents" in genie.fail("simulate", *start, "--out", "d.mp4")

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data import Computation, LabelModel, Labels, encode_image
+from genie_core.data.frames.rgb import picture_of
 
 PIXEL_FORMATS = {"gif": "rgb8", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
 
@@ -77,11 +78,11 @@ def make_video(
         stream.height, stream.width = height, width
         stream.pix_fmt = PIXEL_FORMATS.get(codec, "yuv420p")
         stream.options = options or {}
-        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes once in some thousand times
+        stream.codec_context.thread_count = 1  # in several, x264 gives other bytes now and then
         if times_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for index, frame_HWC in enumerate(make_frames(frames, height, width, seed=seed)):
-            frame = VideoFrame.from_ndarray(frame_HWC, format="rgb24")
+            frame = picture_of(frame_HWC, stream.pix_fmt or "yuv420p")
             if times_ms is not None:
                 frame.pts, frame.time_base = times_ms[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))

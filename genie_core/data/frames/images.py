@@ -22,7 +22,7 @@ from genie_core.data.frames.image_structure import (
     size_of,
 )
 from genie_core.data.frames.resize import Frames, conform_frames
-from genie_core.data.frames.rgb import RgbConverter
+from genie_core.data.frames.rgb import RgbConverter, picture_of
 from genie_core.data.frames.turning import UPRIGHT, turn_of_orientation
 from genie_core.errors import DatasetError, RequestError
 
@@ -114,8 +114,7 @@ def encode_image(frame_HWC: ArrayLike, image_format: ImageFormat = "png") -> byt
     context.time_base = Fraction(1)
     # Paeth prediction is the default of newer versions of FFmpeg; older ones predict nothing and barely compress.
     context.options = {"pred": "paeth"} if image_format == "png" else {"qmin": "2", "qmax": "2"}
-    picture = VideoFrame.from_ndarray(np.ascontiguousarray(frames_1HWC[0]), format="rgb24")
-    picture = picture.reformat(format=pixel_format)
+    picture = picture_of(frames_1HWC[0], pixel_format)
     return b"".join(bytes(packet) for packet in [*context.encode(picture), *context.encode(None)])
 
 

@@ -96,6 +96,20 @@ class RgbConverter:
         return kind in shared and width % 2 == 0
 
 
+def picture_of(frame_HWC: NDArray[np.uint8], pixel_format: str) -> VideoFrame:
+    """Return one frame, (H, W, 3) uint8, as a picture to encode.
+
+    As when reading, without FFmpeg's shortcuts, which depend on the processor and on where in memory a frame lies, and
+    in one thread: several are slower for frames of this size.
+    """
+    picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+    if pixel_format == "rgb24":
+        return picture
+    if _KNOWS_COLOURS:
+        return picture.reformat(format=pixel_format, interpolation=_SAME_EVERYWHERE, threads=1)
+    return picture.reformat(format=pixel_format, interpolation=_SAME_EVERYWHERE)
+
+
 class _Siting:
     """Gives every row of a picture colours of its own, from where they lie: what an older PyAV leaves out."""
 
@@ -132,4 +146,4 @@ def _kind(picture: VideoFrame) -> tuple[object, ...]:
     return picture.width, picture.height, picture.format.name, picture.colorspace, picture.color_range
 
 
-__all__ = ["COLOURS_AT_THE_LEFT", "RgbConverter"]
+__all__ = ["COLOURS_AT_THE_LEFT", "RgbConverter", "picture_of"]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import ArrayLike
 
 from genie_core.data.frames.resize import Frames, conform_frames
+from genie_core.data.frames.rgb import picture_of
 from genie_core.data.frames.timing import is_rate
 from genie_core.data.storage.atomic import new_file
 from genie_core.errors import DatasetError
@@ -50,8 +50,7 @@ def _encode(path: Path, frames_THWC: Frames, fps: float) -> None:
         stream.options = {"crf": _QUALITY}
         stream.codec_context.thread_count = 1  # with several, x264 writes different bytes about once in a thousand runs
         for frame_HWC in frames_THWC:
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(picture_of(frame_HWC, "yuv420p")))
         container.mux(stream.encode(None))
 
 

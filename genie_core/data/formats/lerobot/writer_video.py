@@ -15,10 +15,10 @@ from typing import Any
 import av
 import numpy as np
 from av.container.output import OutputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from genie_core.data.frames.resize import Frames
+from genie_core.data.frames.rgb import picture_of
 
 _OPTIONS = {"crf": "18", "g": "2", "bf": "0"}
 """Visually lossless; every second frame is a key frame, so that a random frame costs two to decode, as in LeRobot's own
@@ -107,7 +107,7 @@ class SharedVideos:
         assert self._container is not None
         assert self._stream is not None
         for frame_HWC in frames_THWC:
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            frame = picture_of(frame_HWC, "yuv420p")
             frame.pts, frame.time_base = self._frames, 1 / self._rate
             self._frames += 1
             packets = self._stream.encode(frame)
