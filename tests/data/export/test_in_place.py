@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ VERSIONS = {"v2.1": make_lerobot_v21, "v3.0": make_lerobot_v30}
 def label(folder: Path, seed: int = 0, alignment: LabelAlignment | None = None) -> Path:
     dataset = open_dataset(folder)
     model = make_label_model()
-    with LabelWriter(labels_beside(folder), dataset, model, frames="none", alignment=alignment) as writer:
+    created = datetime(2026, 1, 1, second=seed, tzinfo=UTC)  # labels of one second count as made by one run
+    with LabelWriter(
+        labels_beside(folder), dataset, model, frames="none", alignment=alignment, created=created
+    ) as writer:
         for number, episode in enumerate(writer.pending()):
             labels = make_labels(episode.num_frames, seed=seed + number)
             if alignment is not None:
