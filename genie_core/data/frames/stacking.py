@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,15 @@ def stack_frames(
         yield chunk_THWC[:filled]
 
 
+def read_stacked(
+    frame: Callable[[int], NDArray[np.uint8]], start: int, stop: int, frame_size: tuple[int, int], where: str
+) -> Frames:
+    """Return pictures start .. stop - 1 that `frame` makes, (n, H, W, 3) uint8; raises what `stack_frames` does."""
+    if start >= stop:
+        return np.empty((0, *frame_size, 3), np.uint8)
+    return next(stack_frames(map(frame, range(start, stop)), stop - start, frame_size, where, start))
+
+
 def rate_of(times_s: NDArray[np.float64] | None) -> float | None:
     """Return the average rate, frames a second, of frames at `times_s`, (T,); None if unknown or fewer than 2.
 
@@ -52,4 +61,4 @@ def rate_of(times_s: NDArray[np.float64] | None) -> float | None:
     return round(float((len(times_s) - 1) / (times_s[-1] - times_s[0])), 6)
 
 
-__all__ = ["rate_of", "stack_frames"]
+__all__ = ["rate_of", "read_stacked", "stack_frames"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames, frames_problem
-from genie_core.data.frames.stacking import stack_frames
+from genie_core.data.frames.stacking import read_stacked, stack_frames
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath
 from genie_core.data.storage.npy import open_npz
@@ -55,11 +55,7 @@ class CalvinReader:
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
-        if start >= stop:
-            return np.empty((0, *self.frame_size, 3), np.uint8)
-        return next(
-            stack_frames(map(self._frame, range(start, stop)), stop - start, self.frame_size, self._where, start)
-        )
+        return read_stacked(self._frame, start, stop, self.frame_size, self._where)
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Yield all frames, `size` at a time."""

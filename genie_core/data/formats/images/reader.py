@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genie_core.data.frames.clock import parse_times, seconds_of
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames
-from genie_core.data.frames.stacking import rate_of, stack_frames
+from genie_core.data.frames.stacking import rate_of, read_stacked, stack_frames
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.data.storage.npy import read_npy
@@ -89,11 +89,7 @@ class ImagesReader:
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
-        if start >= stop:
-            return np.empty((0, *self.frame_size, 3), np.uint8)
-        return next(
-            stack_frames(map(self._decode, range(start, stop)), stop - start, self.frame_size, self._where, start)
-        )
+        return read_stacked(self._decode, start, stop, self.frame_size, self._where)
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Yield all frames, `size` at a time."""

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from genie_core.data.formats.ros.messages import COMPRESSED, DEFINITIONS, modern_name
-from genie_core.data.formats.ros.recording import MAX_CHUNK_BYTES, Received, Topic
+from genie_core.data.formats.ros.recording import MAX_CHUNK_BYTES, Received, Topic, damage_reported
 from genie_core.data.frames.images import is_image
 from genie_core.data.storage.extras import library
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
 EXTRA = "mcap"
+_KIND = "an MCAP file"
 _CHUNK_RECORD = 1 + 8
 """Bytes of a record before its content: operation code and length."""
 
@@ -101,7 +102,7 @@ class _File:
         from mcap.records import Chunk, Message
         from mcap.stream_reader import breakup_chunk
 
-        with _reported(self._path):
+        with damage_reported(self._path, _KIND):
             if max(index.uncompressed_size, index.chunk_length) > MAX_CHUNK_BYTES:
                 size = max(index.uncompressed_size, index.chunk_length)
                 raise DatasetError(f"{self._path}: got a chunk of {size} bytes, expected {MAX_CHUNK_BYTES} or fewer")
@@ -119,7 +120,7 @@ def _open_file(path: SourcePath) -> Iterator[_File]:
     from mcap.reader import SeekingReader
 
     with ExitStack() as stack:
-        with _reported(path):
+        with damage_reported(path, _KIND):
             stream = stack.enter_context(local_file(path).open("rb"))
             summary = SeekingReader(stream, record_size_limit=MAX_CHUNK_BYTES).get_summary()
         if summary is None or (not summary.chunk_indexes and summary.channels):
@@ -169,19 +170,6 @@ def _decode(decoder: Any, kind: str, data: bytes) -> Any:
         return decoder(data)
     except Exception as error:  # of every kind, by where the data end
         raise DatasetError(f"{len(data)} bytes that are no {kind}: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _reported(path: SourcePath) -> Iterator[None]:
-    try:
-        yield
-    except DatasetError:
-        raise
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # libraries of MCAP and its compressions have their own
-        text = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise DatasetError(f"{path}: not an MCAP file, or truncated or damaged: {text}") from error
 
 
 __all__ = ["EXTRA", "McapRecording"]

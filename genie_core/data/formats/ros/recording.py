@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from genie_core.data.storage.location import SourcePath
+from genie_core.errors import DatasetError
 
 MAX_CHUNK_BYTES = 512 * 1024 * 1024
 """Largest piece of a recording that is unpacked at a time. Recorders write pieces of about 1 MB."""
@@ -62,4 +63,21 @@ class Recording(Protocol):
         """Open it. Raises DatasetError if it cannot be."""
 
 
-__all__ = ["MAX_CHUNK_BYTES", "OpenRecording", "Received", "Recording", "Topic"]
+@contextmanager
+def damage_reported(path: SourcePath, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises in the block into a DatasetError that names `path`, which is not `kind` then.
+
+    Each library, and each compression and store that it uses, has exceptions of its own.
+    """
+    try:
+        yield
+    except DatasetError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise DatasetError(f"{path}: not {kind}, or truncated or damaged: {text}") from error
+
+
+__all__ = ["MAX_CHUNK_BYTES", "OpenRecording", "Received", "Recording", "Topic", "damage_reported"]

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from genie_core.data.formats.ros.messages import DEFINITIONS, modern_name
-from genie_core.data.formats.ros.recording import MAX_CHUNK_BYTES, Received, Topic
+from genie_core.data.formats.ros.recording import MAX_CHUNK_BYTES, Received, Topic, damage_reported
 from genie_core.data.storage.extras import library
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
 
 EXTRA = "rosbag"
+_KIND = "a bag"
 METADATA = "metadata.yaml"
 """Name of the file by which a folder is a bag of ROS 2."""
 
@@ -42,7 +43,7 @@ class BagRecording:
         if not isinstance(self.path, Path) and self.path.suffix != ".bag":
             raise DatasetError(f"{self.path}: a bag that is a folder behind a URL is not read: copy it here first")
         with ExitStack() as stack:
-            with _reported(self.path):
+            with damage_reported(self.path, _KIND):
                 reader = stack.enter_context(_reader(local_file(self.path)))
             yield _Open(self.path, reader)
 
@@ -67,7 +68,7 @@ class _Open:
         assert topic.kind in DEFINITIONS
         found = self._reader.messages(connections, start=start_ns, stop=stop_ns)
         while True:
-            with _reported(self._path):
+            with damage_reported(self._path, _KIND):
                 connection, log_ns, data = next(found, (None, 0, b""))
                 if connection is None:
                     return
@@ -128,19 +129,6 @@ class _Bounded:
         if not unpack.eof:
             raise ValueError(f"a chunk that unpacks to more than {MAX_CHUNK_BYTES} bytes, or is cut off")
         return plain
-
-
-@contextmanager
-def _reported(path: SourcePath) -> Iterator[None]:
-    try:
-        yield
-    except DatasetError:
-        raise
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # the library lets through those of every store
-        text = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise DatasetError(f"{path}: not a bag, or truncated or damaged: {text}") from error
 
 
 __all__ = ["EXTRA", "METADATA", "BagRecording"]
