@@ -13,6 +13,7 @@ from grpc import aio
 
 from genie_api.v1 import frames_pb2, labelling_pb2, labelling_pb2_grpc, simulation_pb2, simulation_pb2_grpc
 from genie_core.data.frames.images import encode_image
+from tests.reliability.soak.offered import status_of
 from tests.support.service_messages import raw
 from tests.support.tcp_proxy import TcpProxy
 
@@ -87,7 +88,7 @@ async def _player(channel: aio.Channel, tally: Tally) -> None:
                 await call.read()  # in vain: it says nothing more
         except (aio.AioRpcError, asyncio.InvalidStateError):
             pass
-        tally[f"players {(await call.code()).name}"] += 1
+        tally[f"players {status_of(await call.code(), await call.details())}"] += 1
         await asyncio.sleep(2)
 
 

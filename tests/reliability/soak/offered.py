@@ -29,6 +29,11 @@ _CLIENTS = 16
 _STREAMED = 0.25
 """Share of the calls that are streams."""
 
+LOST = "LOST"
+
+_DROPPED = "Internal error from Core"
+"""grpc.aio's own INTERNAL for a call that the server ends while a message is being written: the status is lost."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -40,7 +45,7 @@ class Outcome:
         began: when it was sent.
         seconds: until it had ended.
         queue_s: of these waiting for the device, as the server says; 0 unless it is OK.
-        code: its status.
+        code: its status, or LOST: the server ended it with one, which grpc.aio has dropped.
         hint_ms: the server's hint when to come back; None: there was none.
 
     """
@@ -138,10 +143,17 @@ async def _outcome(is_stream: bool, frames: int, call: Awaitable[float]) -> Outc
     except aio.AioRpcError as error:
         hints = [value for key, value in error.trailing_metadata() or () if key == "grpc-retry-pushback-ms"]
         hint_ms = int(hints[0]) if hints else None
-        return Outcome(is_stream, frames, began, time.monotonic() - began, 0.0, error.code().name, hint_ms)
+        return Outcome(
+            is_stream, frames, began, time.monotonic() - began, 0.0, status_of(error.code(), error.details()), hint_ms
+        )
     return Outcome(is_stream, frames, began, time.monotonic() - began, queue_s, grpc.StatusCode.OK.name, None)
+
+
+def status_of(code: grpc.StatusCode, details: str | None) -> str:
+    """The status that the server has sent, or that it was lost on the way."""
+    return LOST if code is grpc.StatusCode.INTERNAL and details == _DROPPED else code.name
 
 
 _VIDEO = np.random.default_rng(0).integers(0, 256, (max(LENGTHS), _SIDE, _SIDE, 3), np.uint8)
 
-__all__ = ["LENGTHS", "Outcome", "offer", "saturate"]
+__all__ = ["LENGTHS", "LOST", "Outcome", "offer", "saturate", "status_of"]

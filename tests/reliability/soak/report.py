@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.reliability.soak.offered import Outcome
+from tests.reliability.soak.offered import LOST, Outcome
 from tests.reliability.soak.watch import Look
 
 MIB = 1 << 20
@@ -119,7 +119,7 @@ class Report:
             broken.append(f"memory: {f['peak_mib']} MiB, the bound is {self.memory_mib} MiB")
         if f["refused_with_hint"] < f["refused"]:
             broken.append(f"hints: {f['refused'] - f['refused_with_hint']} of {f['refused']} refusals had none")
-        if strange := set(f["codes"]) - {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}:
+        if strange := set(f["codes"]) - {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", LOST}:
             broken.append(f"statuses: {', '.join(sorted(strange))}")
         if f["unwell"]:
             broken.append(f"health: {f['unwell']} answers were not SERVING, or never came")
