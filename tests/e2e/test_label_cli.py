@@ -119,7 +119,7 @@ def test_a_server_that_is_killed_and_started_again_half_way_costs_nothing(
         wait_for(lambda: finished_episodes(output) >= 3)
         process.kill()
     with server_process(models_folder, port):
-        out, err = labelling.communicate(timeout=60)
+        out, err = labelling.communicate(timeout=300)
     assert labelling.returncode == 0, err
     assert "20 of 20 labelled" in out
     assert f"waiting for the server: it is gone (1 of 600 s): the server at {address} went away while labelling" in err
@@ -137,7 +137,7 @@ def test_an_embedded_server_that_dies_is_not_waited_for(
     wait_for(lambda: finished_episodes(output) >= 2)
     child = int(Path(f"/proc/{labelling.pid}/task/{labelling.pid}/children").read_text().split()[0])
     os.kill(child, signal.SIGKILL)
-    _, err = labelling.communicate(timeout=60)
+    _, err = labelling.communicate(timeout=300)
     assert labelling.returncode == 2
     assert "error: the embedded server has ended, exit code -9" in err
     assert "of 20 episodes are finished; the same command goes on from there" in err
@@ -148,7 +148,7 @@ def test_ctrl_c_keeps_what_is_finished(genie_process: Genie, server: str, long_d
     labelling = genie_process.start("label", long_data, "--server", server, "--jobs", "2")
     wait_for(lambda: finished_episodes(output) >= 2)
     labelling.send_signal(signal.SIGINT)
-    _, err = labelling.communicate(timeout=60)
+    _, err = labelling.communicate(timeout=300)
     assert labelling.returncode == 130
     assert f"stopped: {finished_episodes(output)} of 20 episodes are finished" in err
     assert "Traceback" not in err

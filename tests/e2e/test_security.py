@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import commands
 import grpc
 import pytest
+import typer
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from genie_cli import app
@@ -353,7 +353,9 @@ def test_commands_find_tls_and_token_in_the_environment_or_a_file(
 
 def test_no_command_takes_a_secret_that_the_list_of_processes_would_show() -> None:
     files = {"--tokens", "--tls-key"}
-    names = {name for command in commands.commands() for parameter in command.parameters for name in parameter.names}
+    group: Any = typer.main.get_command(app.build_app())
+    commands = [(command, typer.Context(command)) for command in group.commands.values()]
+    names = {name for command, context in commands for option in command.get_params(context) for name in option.opts}
     assert files <= names
     assert not [n for n in names - files if re.search("token|secret|password|credential|key$", n)]
 
