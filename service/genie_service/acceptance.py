@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from genie_service.errors import BusyError
+from genie_service.estimates import Estimate
 from genie_service.fair_queue import FairQueue, Operation
 
 Work = Mapping[Operation, int]
@@ -24,6 +25,16 @@ _LEAST_RETRY_S = 0.1
 _STANDING_SHARE = 0.25
 """Of the longest wait: what newcomers may wait while there is a standing queue."""
 
+
+_FIRST_DELIVERY_S = 0.01
+"""Assumed until a result has been handed over."""
+
+_LEAST_DELIVERY_S = 0.05
+
+_MOST_OF_DEADLINE = 0.25
+
+_WAYS = 2
+"""A request is on its way for as long as its answer: its deadline began before the server heard of it."""
 
 _MARGIN = 1.5
 """What a call is expected to take is multiplied by it before it is held against its deadline: more may come."""
@@ -37,12 +48,14 @@ class Announcement:
         first: before its first result.
         total: until its end, as far as that is known; None: the same.
         remaining_s: until its deadline; None: it has none.
+        rounds: how many batches of it must come one after another, whatever else is free.
 
     """
 
     first: Work
     total: Work | None = None
     remaining_s: float | None = None
+    rounds: int = 1
 
 
 @dataclass
@@ -58,6 +71,7 @@ class Acceptance:
     max_wait_s: float
     lanes: int
     _promised: dict[str, Counter[Operation]] = field(default_factory=dict)
+    _delivery: Estimate = field(default_factory=lambda: Estimate(_FIRST_DELIVERY_S))
     _waiting_since: float | None = None
 
     def note(self, waiting: int, now: float) -> None:
@@ -90,22 +104,39 @@ class Acceptance:
                 cause="max_wait_seconds",
             )
         if call.remaining_s is not None:
-            total_s = _seconds(queue, call.total or call.first)
+            total = call.total or call.first
+            total_s = _seconds(queue, total)
+            alone_s = max(total_s / self.lanes, *(self._rounds_s(queue, each, call.rounds, 1) for each in total))
             if self.is_standing(now):  # whoever has work now will have more by then
                 others_s = [math.inf for other_s in others_s if other_s]
             ahead_s = (own_s + sum(min(other_s, own_s + total_s) for other_s in others_s)) / self.lanes
-            late_s = _MARGIN * (ahead_s + total_s / self.lanes) - call.remaining_s
+            late_s = _MARGIN * (ahead_s + alone_s) + self.delivery_s(call.remaining_s) - call.remaining_s
             if ahead_s and late_s > 0:
                 raise BusyError(
                     f"the call's deadline is in {call.remaining_s:.1f} s, and the device has {ahead_s:.1f} s of work "
-                    f"to do before {total_s / self.lanes:.1f} s for the call",
+                    f"to do before {alone_s:.1f} s for the call",
                     retry_after_s=max(_LEAST_RETRY_S, min(late_s, ahead_s)),
                     cause="deadline",
                 )
 
-    def seconds(self, queue: FairQueue, work: Work) -> float:
-        """Return the least time in which so many pieces can be done together."""
-        return sum(math.ceil(pieces / self.lanes) * queue.cost_s(operation) for operation, pieces in work.items())
+    def delivered(self, seconds: float) -> None:
+        """Note how long a result was on its way from the device to whoever waited for it."""
+        self._delivery.note(seconds)
+
+    def delivery_s(self, remaining_s: float) -> float:
+        """Return how long before its deadline a call's last result must be there, for its answer to be in time.
+
+        Of a deadline that was `remaining_s` away when the call began at most a quarter.
+        """
+        return min(max(_LEAST_DELIVERY_S, _WAYS * self._delivery.most_s()), _MOST_OF_DEADLINE * remaining_s)
+
+    def needed_s(self, queue: FairQueue, operation: Operation, pieces: int, rounds: int) -> float:
+        """Return the time that `rounds` of so many pieces, one after another, will hardly ever exceed.
+
+        Nobody else's work is in it: a call that has less time left will be late.
+        """
+        at_once = self.lanes * operation.shapes.sizes[-1]
+        return self._rounds_s(queue, operation, rounds, math.ceil(pieces / at_once))
 
     def promise(self, client: str, work: Work) -> None:
         """Remember that a client will submit so many pieces more."""
@@ -119,6 +150,10 @@ class Acceptance:
             self._promised[client] = left = +promised
             if not left:
                 del self._promised[client]
+
+    def _rounds_s(self, queue: FairQueue, operation: Operation, rounds: int, batches: int) -> float:
+        """Return the time that rounds of so many batches will hardly ever exceed; each waits for the one before."""
+        return queue.most_s(operation, rounds * batches) + (rounds - 1) * self._delivery.mean_s
 
     def _limit_s(self, first_s: float, now: float) -> float:
         """Return the longest wait; in a standing queue at least as long as the call itself takes, if that is more:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from genie_service.budget import CallMemory
+from genie_service.errors import BusyError
 from genie_service.patience import Silence
 from genie_service.tokens import ANYBODY, Identity
 
 REQUEST_ID = "x-request-id"
 """Metadata with the id that a client gives its call, which is also returned."""
 
+_LATE_RETRY_S = 1.0
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -76,6 +79,24 @@ class Call:
             yield left_s if self.remaining_s is None else min(left_s, self.remaining_s)
         finally:
             self._waited_s += time.monotonic() - began
+
+    @asynccontextmanager
+    async def in_time(self, answer_s: Callable[[float], float]) -> AsyncIterator[None]:
+        """Raise BusyError, with a hint, if the block lasts until it is too late for an answer to be there in time.
+
+        Whatever a call waits for, its client is told so before its deadline rather than nothing at it. `answer_s` says
+        how long before a deadline so many seconds away an answer must be there.
+        """
+        left_s = self.remaining_s
+        timer = asyncio.timeout(None if left_s is None else left_s - answer_s(left_s))
+        try:
+            async with timer:
+                yield
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            text = f"there is no answer after {self.elapsed_ms / 1000:.1f} s, and now it would miss the call's deadline"
+            raise BusyError(text, _LATE_RETRY_S, cause="deadline") from None
 
     @property
     def elapsed_ms(self) -> float:

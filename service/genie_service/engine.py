@@ -165,10 +165,15 @@ class Engine:
                 raise
             self._acceptance.promise(client, call.total or call.first)
 
-    def seconds(self, work: Work) -> float:
-        """Return the least time in which so many pieces can be done together, as far as known."""
+    def needed_s(self, operation: Operation, pieces: int, rounds: int) -> float:
+        """Return how long `rounds` of so many pieces will take at most; see `Acceptance.needed_s`."""
         with self._changed:
-            return self._acceptance.seconds(self._queue, work)
+            return self._acceptance.needed_s(self._queue, operation, pieces, rounds)
+
+    def delivery_s(self, remaining_s: float) -> float:
+        """Return how long before a deadline, now so far away, a call's last result must be there."""
+        with self._changed:
+            return self._acceptance.delivery_s(remaining_s)
 
     def presume(self, client: str, work: Work) -> None:
         """Count work that a call has not announced and will probably submit, until `forget`."""
@@ -193,7 +198,8 @@ class Engine:
         """Return the results of `operation` for each payload, in order, and the piece that finished last.
 
         `promised` of them were announced. Those that no lane has begun by `start_by`, a time of `time.perf_counter`,
-        are refused: BusyError. Of one client's pieces those with the earliest `deadline` go first.
+        are refused at that time, unless the device is idle when they come: BusyError. Of one client's pieces those with
+        the earliest `deadline` go first.
 
         If the caller is cancelled (its client has gone or its deadline has passed), its waiting pieces are dropped and
         never run. Raises what the operation raises, and LaneError for a defect outside of it.
@@ -201,6 +207,9 @@ class Engine:
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in payloads]
         now = time.perf_counter()
+        with self._changed:
+            if not len(self._queue) and len(self._computing) < self.lanes:
+                start_by = math.inf  # estimates may be wrong, and nobody else loses by trying
         pieces = [
             Piece(
                 operation, payload, client, delivery(loop, future), submitted=now, start_by=start_by, deadline=deadline
@@ -221,13 +230,19 @@ class Engine:
             self._acceptance.note(len(self._queue), now)
             self._changed.notify_all()
         self._pending += len(pieces)
+        # Lanes may all be busy with long work then, so that none would look.
+        looking = None if start_by == math.inf else loop.call_later(max(0.0, start_by - now), self._refuse_late)
         try:
             results = await asyncio.gather(*futures)
         finally:
+            if looking is not None:
+                looking.cancel()
             self._pending -= len(pieces)
             self._drop(pieces)
             futures.clear()  # they hold what was raised, which holds this frame: the call would never be freed
         last = max(pieces, key=lambda piece: piece.ended)
+        with self._changed:
+            self._acceptance.delivered(time.perf_counter() - last.ended)
         return results, last
 
     def close(self) -> None:
@@ -321,12 +336,13 @@ class Engine:
 
     def _refuse_late(self) -> None:
         """Tell those for whom it has become too late to begin: what others do meanwhile cannot be known beforehand."""
-        for piece in self._queue.take_late(time.perf_counter()):
-            self._refused += 1
-            waited_s = time.perf_counter() - piece.submitted
-            text = f"the device had no time for it within {waited_s:.1f} s, and later it would miss the call's deadline"
-            piece.deliver(piece, None, BusyError(text, _LATE_RETRY_S, cause="deadline"))
-        self._acceptance.note(len(self._queue), time.perf_counter())
+        with self._changed:
+            for piece in self._queue.take_late(time.perf_counter()):
+                self._refused += 1
+                waited_s = time.perf_counter() - piece.submitted
+                text = f"the device had no time for it within {waited_s:.1f} s, and now it would miss its deadline"
+                piece.deliver(piece, None, BusyError(text, _LATE_RETRY_S, cause="deadline"))
+            self._acceptance.note(len(self._queue), time.perf_counter())
 
     def _threads_for(self, operation: Operation) -> int:
         """Return one thread or all: no other number has been checked to change no bit."""

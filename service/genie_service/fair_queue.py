@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genie_core.inference.shapes import ExactShapes
+from genie_service.estimates import Estimate
 
 _FIRST_ESTIMATE_S = 0.01
 """Assumed cost of a piece before one has been done."""
-
-_NEWEST_SHARE = 0.25
-"""Weight of the newest batch in the estimated cost of a piece: one that was slow by chance turns nobody away."""
 
 _DUE_S = 10.0
 """After submission, a piece whose caller has no deadline goes before those whose deadline is later."""
@@ -116,7 +114,10 @@ class FairQueue:
         self._clients: dict[str, _Client] = {}
         self._now_s = 0.0
         self._waiting: dict[Operation, int] = {}
-        self._cost_s: dict[str, float] = {}
+        self._costs: dict[str, Estimate] = {}
+        self._batches: dict[str, Estimate] = {}
+        self._timed: dict[Piece, None] = {}
+        """Waiting pieces that may become too late to start."""
 
     def __len__(self) -> int:
         return sum(self._waiting.values())
@@ -138,6 +139,8 @@ class FairQueue:
         client.pieces[piece] = None
         client.hurried += piece.deadline < math.inf
         client.waiting_s += piece.expected_s
+        if piece.start_by < math.inf:
+            self._timed[piece] = None
         self._waiting[piece.operation] = self.waiting(piece.operation) + 1
 
     def drop(self, piece: Piece) -> bool:
@@ -166,15 +169,18 @@ class FairQueue:
 
     def cost_s(self, operation: Operation) -> float:
         """Return the estimated device time of a piece, from those done before."""
-        return self._cost_s.get(operation.name, _FIRST_ESTIMATE_S)
+        cost = self._costs.get(operation.name)
+        return _FIRST_ESTIMATE_S if cost is None else cost.mean_s
+
+    def most_s(self, operation: Operation, batches: int) -> float:
+        """Return the time that so many batches, one after another, will hardly ever exceed once they have begun."""
+        return self._batches.get(operation.name, Estimate(_FIRST_ESTIMATE_S)).most_s(batches)
 
     def take_late(self, now: float) -> list[Piece]:
-        """Remove and return pieces whose turn would come, but too late for their calls."""
-        late = []
-        for client in list(self._clients.values()):
-            while client.pieces and client.first.start_by < now:
-                late.append(client.first)
-                self._taken(client, client.first)
+        """Remove and return pieces that it is too late to start."""
+        late = [piece for piece in self._timed if piece.start_by <= now]
+        for piece in late:
+            self._taken(self._clients[piece.client], piece)
         if late:
             self._forget_idle()
         return late
@@ -207,8 +213,8 @@ class FairQueue:
             client.running_s = client.running_s - piece.estimate_s if client.running else 0.0
             client.clock_s += each_s - piece.estimate_s
         name = pieces[0].operation.name
-        before_s = self._cost_s.get(name, each_s)
-        self._cost_s[name] = before_s + _NEWEST_SHARE * (each_s - before_s)
+        self._costs.setdefault(name, Estimate(each_s)).note(each_s)
+        self._batches.setdefault(name, Estimate(seconds)).note(seconds)
         self._forget_idle()
 
     def clear(self) -> list[Piece]:
@@ -230,6 +236,7 @@ class FairQueue:
 
     def _taken(self, client: _Client, piece: Piece) -> None:
         del client.pieces[piece]
+        self._timed.pop(piece, None)
         client.hurried -= piece.deadline < math.inf
         client.waiting_s = client.waiting_s - piece.expected_s if client.pieces else 0.0
         left = self._waiting[piece.operation] - 1

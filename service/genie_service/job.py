@@ -37,7 +37,7 @@ class Job:
         self._client = client
         self._promised: Counter[Operation] = Counter()
         self._done = 0
-        self._deadline, self._refusable = math.inf, False
+        self._deadline, self._delivery_s, self._refusable = math.inf, 0.0, False
         self.queue_ms = self.batch_ms = self.device_ms = 0.0
 
     def announce(self, call: Announcement, *, refusable: bool = False) -> None:
@@ -49,6 +49,7 @@ class Job:
         self._promised.update(call.total or call.first)
         if call.remaining_s is not None:
             self._deadline = time.perf_counter() + call.remaining_s
+            self._delivery_s = self._engine.delivery_s(call.remaining_s)
         self._refusable = refusable
 
     @contextmanager
@@ -75,13 +76,13 @@ class Job:
         rounds = math.ceil(self._promised[operation] / len(payloads)) if payloads else 0  # one after the other
         promised = min(len(payloads), self._promised[operation])
         self._promised[operation] -= promised
-        least_s = max(1, rounds) * self._engine.seconds({operation: len(payloads)})
+        needed_s = self._engine.needed_s(operation, len(payloads), max(1, rounds)) + self._delivery_s
         results, last = await self._engine.run(
             operation,
             payloads,
             self._client,
             promised=promised,
-            start_by=self._deadline - least_s if self._refusable else math.inf,
+            start_by=self._deadline - needed_s if self._refusable else math.inf,
             deadline=self._deadline,
         )
         self._done += len(payloads)

@@ -109,7 +109,7 @@ class GenieServer:
                 ErrorStatus(),
                 Authentication(tokens),
                 self._admission,
-                Transfer(_transfer_limits(settings), self.budget, self._unpackers),
+                Transfer(_transfer_limits(settings), self.budget, self._unpackers, self.engine.delivery_s),
             ),
             options=_channel_options(settings),
             maximum_concurrent_rpcs=settings.max_calls + MAX_OTHER_CALLS + _SPARE_CALLS,

@@ -269,6 +269,43 @@ def test_a_call_that_turns_out_to_be_late_is_refused_before_it_is_computed_in_va
     assert asyncio.run(main()) == ["teaches", "begun"]  # one that has sent something goes on until its deadline
 
 
+def test_a_call_that_will_be_late_is_told_so_while_the_device_is_busy_with_something_long() -> None:
+    """Before, only a lane that had become free looked, which may be after the deadline."""
+
+    async def main() -> None:
+        engine, blocker = Engine(max_wait_s=10), Blocker()
+        sleep = each(time.sleep)
+        await engine.job("b").run(sleep, 0.001)
+        busy = asyncio.create_task(engine.job("a").run(blocker.operation, None))
+        await until(lambda: engine.statistics().busy_lanes == 1)
+        with closing(engine.job("b")) as late:
+            late.announce(Announcement({sleep: 1}, remaining_s=0.2), refusable=True)
+            with pytest.raises(BusyError, match="now it would miss its deadline"):
+                await late.run(sleep, 0.0)
+        assert engine.statistics().waiting == 0
+        blocker.release.set()
+        await busy
+        engine.close()
+
+    asyncio.run(main())
+
+
+def test_an_idle_device_tries_what_is_estimated_to_be_late() -> None:
+    """Else one batch that was slow by chance would keep out for ever all whose deadlines are shorter."""
+
+    async def main() -> None:
+        engine = Engine(max_wait_s=10)
+        sleep = each(time.sleep)
+        await engine.job("a").run(sleep, 0.3)
+        for _ in range(2):
+            with closing(engine.job("a")) as job:
+                job.announce(Announcement({sleep: 1}, remaining_s=0.2), refusable=True)
+                await job.run(sleep, 0.0)
+        engine.close()
+
+    asyncio.run(main())
+
+
 def test_in_a_standing_queue_newcomers_wait_for_less() -> None:
     async def main() -> None:
         engine, sleep = Engine(max_wait_s=0.4), each(time.sleep)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,8 +59,15 @@ class TransferLimits:
 class Transfer(aio.ServerInterceptor):
     """Innermost: turns bytes into messages for the servicer's methods, and their answers into bytes."""
 
-    def __init__(self, limits: TransferLimits, budget: Budget, unpackers: Workers) -> None:
-        self._limits, self._budget, self._unpackers = limits, budget, unpackers
+    def __init__(
+        self,
+        limits: TransferLimits,
+        budget: Budget,
+        unpackers: Workers,
+        answer_s: Callable[[float], float] = lambda _: 0.0,
+    ) -> None:
+        """`answer_s` says how long before a deadline, so many seconds away, a large call's answer must be there."""
+        self._limits, self._budget, self._unpackers, self._answer_s = limits, budget, unpackers, answer_s
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -94,15 +101,17 @@ class Transfer(aio.ServerInterceptor):
         call, behaviour = current_call(), behaviour_of(handler)
         headers = _Headers(context)
         async with aclosing(self._messages(context, decode, call)) as messages:
-            request = messages if handler.request_streaming else await self._only(messages, method, call)
             if is_generator(behaviour):
+                request = messages if handler.request_streaming else await self._only(messages, method, call)
                 # Closed here, so that a cancelled call gives back what it holds at once.
                 async with aclosing(behaviour(request, context)) as responses:
                     async for response in responses:
                         await headers.send()
                         await self._write(response, context, call)
             else:
-                response = await behaviour(request, context)
+                async with call.in_time(self._answer_s) if method in self._limits.large else nullcontext():
+                    request = messages if handler.request_streaming else await self._only(messages, method, call)
+                    response = await behaviour(request, context)
                 await headers.send()
                 await self._write(response, context, call)
 

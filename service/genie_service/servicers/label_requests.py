@@ -50,7 +50,11 @@ class LabelRun:
         phases = self.step if self.density == "dense" else 1
         if frames is None:
             return phases
-        return min(phases, frames) * -(-frames // (BLOCK * self.step))
+        return min(phases, frames) * self.rounds(frames)
+
+    def rounds(self, frames: int) -> int:
+        """Return how many pieces of one phase come one after another in an episode of so many frames."""
+        return -(-frames // (BLOCK * self.step))
 
 
 def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelRun:

@@ -86,7 +86,8 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             count, labeller = request.frames.count, model.labeller
             job = call.ending.enter_context(closing(self._engine.job(call.client)))
             work = {model.encode: plan.first_pieces(count)}
-            job.announce(Announcement(work, remaining_s=call.remaining_s), refusable=True)
+            rounds = plan.rounds(count)
+            job.announce(Announcement(work, remaining_s=call.remaining_s, rounds=rounds), refusable=True)
             stream_bytes = labeller.stream_bytes(plan.step, plan.density, count, feature=plan.feature)
             with call.waiting(self._max_wait_s) as may_s:
                 await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes, may_s)

@@ -119,7 +119,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         job = call.ending.enter_context(closing(self._engine.job(call.client)))
         draw = model.draw(model.simulator.maskgit_steps(sampling))
         first, total = {model.start: 1, draw: branches}, {model.start: 1, draw: branches * frames}
-        job.announce(Announcement(first, total, call.remaining_s))
+        job.announce(Announcement(first, total, call.remaining_s, rounds=frames))
         with call.waiting(self._max_wait_s) as may_s:
             await call.memory.room_to_work(model.simulator.rollout_bytes(branches), may_s)
         prompt = await self._reading.read(start.prompt, "start.prompt", (config.height, config.width))
