@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def export(
     labelled: Annotated[Path, typer.Argument(help="File that `genie label` has written, or an export of one.")],
-    out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot and rlds; must not exist.")],
+    out: Annotated[Path, typer.Argument(help="File to write, or folder for lerobot and rlds; must be new.")],
     to: Annotated[
         ExportFormat, typer.Option(help="LeRobot v3.0 or RLDS dataset, Parquet file, or self-contained labelled HDF5.")
     ],
@@ -64,6 +64,12 @@ def _frames(size: str, labels_only: bool) -> ExportFrames:
 
 
 def _print(report: ExportReport) -> None:
+    if report.was_complete:
+        typer.echo(
+            f"{report.path} is complete: it holds this export of all {report.episodes} episodes; "
+            "remove it to make it again"
+        )
+        return
     frames = "no frames" if report.size is None else f"frames {report.size[0]}x{report.size[1]}"
     known = [
         f"{what} ({width})"

@@ -28,14 +28,15 @@ def print_report(report: LabelReport) -> None:
     """Print the summary of a finished run."""
     console = Console(highlight=False)
     if report.was_complete:
-        there = f"{report.output} is complete: it holds these labels of all {report.episodes} episodes"
+        number = f"{report.found} of {report.episodes}" if report.skipped else f"all {report.episodes}"
+        there = f"{report.output} is complete: it holds these labels of {number} episodes"
         console.print(f"{there}; --overwrite makes them again", soft_wrap=True, markup=False)
+        _print_skipped(console, report)
         return
     console.print(_totals(report))
     if report.transitions:
         console.print(_histogram(report))
-    for name, reason in report.skipped:
-        console.print(f"[yellow]left out[/] {escape(f'{name}: {reason}')}")
+    _print_skipped(console, report)
     for step in _ordered(report):
         mismatch = None if report.auto_steps else step_warning(report.model, step)
         if mismatch is not None:
@@ -45,6 +46,11 @@ def print_report(report: LabelReport) -> None:
     for warning in report.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     console.print(f"wrote {report.output}", soft_wrap=True, markup=False)
+
+
+def _print_skipped(console: Console, report: LabelReport) -> None:
+    for name, reason in report.skipped:
+        console.print(f"[yellow]left out[/] {escape(f'{name}: {reason}')}")
 
 
 def print_steps(steps: AutoSteps) -> None:

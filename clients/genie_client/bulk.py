@@ -121,7 +121,7 @@ class LabelReport:
         seconds: wall time of this run.
         alignment: the alignment that decoded the robot's actions; None: none.
         auto_steps: transition lengths that were found on the data; None: none were looked for.
-        was_complete: whether the output was there, and just what this run would have made.
+        was_complete: whether the output was there, and just what this run would have made; `skipped` are not in it.
 
     """
 
@@ -266,6 +266,7 @@ def _label(
         keep_frozen=plan.keep_frozen,
         feature_dim=info.feature_dim if plan.feature else None,
         existing=plan.found_there,
+        may_miss=plan.skip_bad,
     ) as writer:
         agreed = None if plan.shard is None else join(plan.output, plan.shard, dataset.episodes, writer.settings)
         report = _label_into(writer, client, part, plan, info, alignment, advance, wait)
@@ -349,6 +350,11 @@ def _label_all(run: BulkRun, plan: LabelPlan, pending: list[Episode], report: La
 
 
 def _count(run: BulkRun, plan: LabelPlan, report: LabelReport, episode: Episode, outcome: Done | Exception) -> None:
+    if isinstance(outcome, Done) and report.was_complete:
+        raise DatasetError(
+            f"{report.output}: exists already, without {episode.name}, which can be labelled; "
+            "resume it, or overwrite it"
+        )
     if isinstance(outcome, Done):
         report.add(outcome.labels, run.writer.step(episode), outcome.timing)
         report.findings += [(episode.name, finding) for finding in outcome.findings]

@@ -167,6 +167,10 @@ def test_bad_episodes_stop_the_run_or_are_left_out_and_named(genie: Genie, serve
     said = genie.run("label", data, "--server", server, "--skip-bad")
     assert "2 of 3 labelled" in said
     assert "left out demo_1" in said
+    again = " ".join(genie.run("label", data, "--server", server, "--skip-bad").split())
+    assert "is complete: it holds these labels of 2 of 3 episodes" in again
+    assert "left out demo_1: demo_1: got 1 frame" in again
+    assert "exists already" in genie.fail("label", data, "--server", server)
 
 
 def test_a_damaged_video_is_left_out_and_named(genie: Genie, server: str, tmp_path: Path) -> None:

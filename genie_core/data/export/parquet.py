@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, provenance_bytes, read_provenance
+from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, read_provenance
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.storage.atomic import failures_named, new_file
 from genie_core.data.storage.parquet import ParquetTable
@@ -52,11 +52,11 @@ class RobotColumns:
 class ParquetLabelWriter:
     """Appends episodes to a Parquet file; made by `write_parquet_labels`."""
 
-    def __init__(self, path: Path, provenance: LabelledSet, exported: str, robot: RobotColumns) -> None:
+    def __init__(self, path: Path, provenance: LabelledSet, document: bytes, robot: RobotColumns) -> None:
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
 
-        metadata = {METADATA_KEY: provenance_bytes(provenance, exported)}
+        metadata = {METADATA_KEY: document}
         self._schema = pa.schema(_fields(provenance, robot), metadata)
         self._writer = ParquetWriter(path, self._schema, compression="zstd")
         self._count = 0
@@ -100,16 +100,18 @@ class ParquetLabelWriter:
 
 @contextmanager
 def write_parquet_labels(
-    path: Path, provenance: LabelledSet, exported: str, robot: RobotColumns
+    path: Path, provenance: LabelledSet, document: bytes, robot: RobotColumns
 ) -> Iterator[ParquetLabelWriter]:
     """Write `path` whole or not at all; the block must add every episode of `provenance`, in that order.
+
+    `document` is that provenance as the file keeps it (`provenance_bytes`).
 
     Raises:
         DatasetError: the disk is full or not writable; `path` does not exist then.
 
     """
     with failures_named(path), new_file(path, replace=False) as temporary:
-        writer = ParquetLabelWriter(temporary, provenance, exported, robot)
+        writer = ParquetLabelWriter(temporary, provenance, document, robot)
         try:
             yield writer
         except BaseException:
@@ -187,6 +189,11 @@ def is_parquet(path: Path) -> bool:
 
 def open_parquet_labels(path: Path) -> ParquetLabels:
     """Open a Parquet file of labels. Raises DatasetError if it is damaged or was not written by Genie."""
+    return ParquetLabels(path, read_provenance(read_document(path), str(path)))
+
+
+def read_document(path: Path) -> bytes:
+    """Return the provenance document of a Parquet file. Raises DatasetError if it is damaged or has none."""
     import pyarrow as pa
     from pyarrow.parquet import read_metadata
 
@@ -196,7 +203,8 @@ def open_parquet_labels(path: Path) -> ParquetLabels:
         raise DatasetError(f"{path}: not a Parquet file, or damaged: {error}") from error
     if METADATA_KEY not in metadata:
         raise DatasetError(f"{path}: carries no latent actions, expected a Parquet file that `genie export` wrote")
-    return ParquetLabels(path, read_provenance(metadata[METADATA_KEY], str(path)))
+    document: bytes = metadata[METADATA_KEY]
+    return document
 
 
 def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
@@ -248,4 +256,12 @@ def _array(values: Any, kind: Any, count: int) -> Any:
     return pa.array(values, kind) if isinstance(values, np.ndarray) else values
 
 
-__all__ = ["METADATA_KEY", "ParquetLabels", "RobotColumns", "is_parquet", "open_parquet_labels", "write_parquet_labels"]
+__all__ = [
+    "METADATA_KEY",
+    "ParquetLabels",
+    "RobotColumns",
+    "is_parquet",
+    "open_parquet_labels",
+    "read_document",
+    "write_parquet_labels",
+]

@@ -77,8 +77,15 @@ class LabelledSet:
         return any(episode.attrs.excluded is not None for episode in self.episodes)
 
 
-def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any]:
-    """Build the document of JSON types; `exported` is the time of the export, ISO 8601, UTC."""
+def provenance_document(provenance: LabelledSet, exported: str, request: str | None = None) -> dict[str, Any]:
+    """Build the document of JSON types.
+
+    Args:
+        provenance: of the labels.
+        exported: time of the export, ISO 8601, UTC.
+        request: SHA-256 of what was asked for; see `request_in`.
+
+    """
     model = provenance.model
     described = [episode.attrs.model_dump(exclude_none=True) for episode in provenance.episodes]
     shared = _shared(described)
@@ -87,6 +94,7 @@ def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any
         "version": DOCUMENT_VERSION,
         "exported": exported,
         "exported_by": __version__,
+        **({} if request is None else {"request": request}),
         "created": provenance.created,
         "tool_version": provenance.tool_version,
         "model": {
@@ -113,9 +121,18 @@ def provenance_document(provenance: LabelledSet, exported: str) -> dict[str, Any
     }
 
 
-def provenance_bytes(provenance: LabelledSet, exported: str) -> bytes:
+def provenance_bytes(provenance: LabelledSet, exported: str, request: str | None = None) -> bytes:
     """Return the document as UTF-8."""
-    return json.dumps(provenance_document(provenance, exported), ensure_ascii=False).encode()
+    return json.dumps(provenance_document(provenance, exported, request), ensure_ascii=False).encode()
+
+
+def request_in(document: bytes) -> str | None:
+    """Return what was asked for, as a document says it; None if it does not, or cannot be read."""
+    try:
+        request = parse_json(document)["request"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return request if isinstance(request, str) else None
 
 
 def read_provenance(document: bytes, where: str) -> LabelledSet:
@@ -185,4 +202,5 @@ __all__ = [
     "provenance_bytes",
     "provenance_document",
     "read_provenance",
+    "request_in",
 ]

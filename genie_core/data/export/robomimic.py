@@ -71,10 +71,11 @@ class RobomimicWriter:
                 frames[start:] = frames_THWC
             start += len(frames_THWC)
 
-    def finish(self, frames: FramesMode) -> None:
-        """Write what is said once a file: the model, the environment, the filter keys."""
+    def finish(self, frames: FramesMode, request: str) -> None:
+        """Write what is said once a file: the model, the environment, the filter keys, and what was asked for."""
         provenance = self._provenance
         attrs = FileProvenance.of(provenance.model, frames, provenance.created, provenance.tool_version)
+        attrs = attrs.model_copy(update={"export_request": request})
         with self._output.writing() as file:
             complete_file(file, provenance.model, attrs, provenance.masks, self._original)
 

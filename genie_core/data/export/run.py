@@ -6,99 +6,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
 from genie_core.data.export.lerobot import label_columns, label_values, labels_summary
+from genie_core.data.export.made import holds_export
 from genie_core.data.export.parquet import RobotColumns, write_parquet_labels
-from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, provenance_bytes
+from genie_core.data.export.plan import ExportActions, ExportFormat, ExportFrames, ExportPlan, ExportReport
+from genie_core.data.export.provenance import LabelledEpisode, LabelledSet
 from genie_core.data.export.rlds import METADATA, SHARD_BYTES, camera_feature, jpegs, step_columns, step_values
 from genie_core.data.export.robomimic import write_robomimic
 from genie_core.data.export.source import ExportSource, Hdf5Labels, Robot, open_export_source
-from genie_core.data.formats.lerobot.writer import ACTION_OF, Column, FileLimits, camera_key, write_lerobot
+from genie_core.data.formats.lerobot.writer import ACTION_OF, Column, camera_key, write_lerobot
 from genie_core.data.formats.rlds.writer import write_rlds
 from genie_core.data.frames.convention import Convention
 from genie_core.data.frames.resize import Frames, resize_frames
 from genie_core.data.frames.timing import check_rate
 from genie_core.errors import DatasetError
 
-ExportFormat = Literal["lerobot", "parquet", "rlds", "robomimic"]
-"""Format of an export.
-
-``lerobot``: a LeRobot v3.0 folder. ``parquet``: one file, labels without frames. ``rlds``: a folder that TensorFlow
-Datasets opens. ``robomimic``: one labelled HDF5 file that needs no other.
-"""
-
-ExportFrames = Literal["source", "labelled", "none"] | tuple[int, int]
-"""Frames of an export.
-
-``source``: as recorded. ``labelled``: those in the labelled file. ``none``: labels only. A height and width: the
-source's, resized.
-"""
-
-ExportActions = Literal["robot", "decoded"]
-"""What LeRobot's ``action`` holds: the robot's own actions, or those that an alignment decoded from latent actions."""
-
 _CHUNK_FRAMES = 32
 _STATE = "observation.state"
-
-
-@dataclass(frozen=True)
-class ExportPlan:
-    """How to export.
-
-    Attributes:
-        to: format to write.
-        frames: which frames to write; Parquet never holds any.
-        fps: frame rate in Hz of a LeRobot export; None: that of the labels.
-        task: the task in words, for LeRobot; None: the source's, if it has one (LeRobot, RLDS), else empty.
-        actions: which actions LeRobot's ``action`` holds.
-        limits: sizes at which LeRobot's files are split.
-        exported: time of the export to record; None: now.
-
-    """
-
-    to: ExportFormat
-    frames: ExportFrames = "source"
-    fps: float | None = None
-    task: str | None = None
-    actions: ExportActions = "robot"
-    limits: FileLimits = field(default_factory=FileLimits)
-    exported: datetime | None = None
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was written.
-
-    Attributes:
-        path: file or folder written.
-        to: its format.
-        episodes: number of episodes.
-        frames: number of frames in all.
-        size: height and width of the frames; None if there are none, or they differ.
-        action_dim: dimension of the robot's actions; None if unknown.
-        state_dim: dimension of proprioception; None if unknown.
-        held_actions: episodes whose last frame has no action, and was given the one before it.
-        missing: which sources are gone, in words, if actions, state or task may be unknown only for that reason.
-
-    """
-
-    path: Path
-    to: ExportFormat
-    episodes: int
-    frames: int
-    size: tuple[int, int] | None
-    action_dim: int | None
-    state_dim: int | None
-    held_actions: int = 0
-    missing: str | None = None
 
 
 def export_labels(
@@ -106,9 +38,12 @@ def export_labels(
 ) -> ExportReport:
     """Write the labelled set at `labelled` to `output` in another format, whole or not at all.
 
+    An output that is there, whole, and of the same labels and plan stays as it is: a run that was killed in its last
+    instant has made it.
+
     Args:
         labelled: a labelled HDF5 file, or an earlier export.
-        output: file or folder to write; must not exist.
+        output: file or folder to write; must not exist, unless it is this export.
         plan: what to write, and how.
         advance: called with 1 after each episode.
 
@@ -119,11 +54,17 @@ def export_labels(
     """
     if plan.to not in get_args(ExportFormat):
         raise DatasetError(f"format: got {plan.to}, expected one of {', '.join(get_args(ExportFormat))}")
-    if output.exists():
-        raise DatasetError(f"{output}: exists already; choose another name, or remove it")
     if not output.parent.is_dir():
         raise DatasetError(f"{output}: cannot be written: {output.parent} is not a folder")
-    source = open_export_source(labelled)
+    is_there = output.exists()
+    try:
+        source = open_export_source(labelled)
+    except DatasetError:
+        if is_there:
+            raise _exists(output) from None
+        raise
+    if is_there:
+        return _made(source, output, plan)
     if not source.provenance.episodes:
         raise DatasetError(f"{labelled}: no episode carries labels")
     _check_actions(source, plan)
@@ -143,12 +84,25 @@ def export_labels(
     )
 
 
+def _made(source: ExportSource, output: Path, plan: ExportPlan) -> ExportReport:
+    """Return what is said of an export that is there. Raises DatasetError if it is another, or not whole."""
+    if not holds_export(output, source.provenance, plan):
+        raise _exists(output)
+    episodes = source.provenance.episodes
+    frames = sum(episode.num_frames for episode in episodes)
+    return ExportReport(output, plan.to, len(episodes), frames, None, None, None, was_complete=True)
+
+
+def _exists(output: Path) -> DatasetError:
+    return DatasetError(f"{output}: exists already; choose another name, or remove it")
+
+
 _Outcome = tuple[tuple[int, int] | None, RobotColumns]
 
 
 def _to_parquet(source: ExportSource, output: Path, plan: ExportPlan, advance: Callable[[float], None]) -> _Outcome:
     columns, _ = _survey_robot(source, may_miss=True)
-    with write_parquet_labels(output, source.provenance, _time(plan), columns) as writer:
+    with write_parquet_labels(output, source.provenance, plan.document(source.provenance), columns) as writer:
         for episode in source.provenance.episodes:
             robot = source.robot(episode)
             state = None if robot.proprioception is None else robot.proprioception.state_TS
@@ -172,7 +126,7 @@ def _to_robomimic(source: ExportSource, output: Path, plan: ExportPlan, advance:
             if frames is not None and not are_copied:
                 writer.add_frames(episode, _chunks(frames, plan))
             advance(1)
-        writer.finish("none" if plan.frames == "none" else "copy")
+        writer.finish("none" if plan.frames == "none" else "copy", plan.request(provenance))
     return (sizes.pop() if len(sizes) == 1 else None), columns
 
 
@@ -194,7 +148,7 @@ def _to_rlds(source: ExportSource, output: Path, plan: ExportPlan, advance: Call
             writer.add(values, jpegs(_chunks(_frames(source, episode, plan), plan)), task or "", said)
             advance(1)
         description = f"Latent actions of {provenance.model.bundle_name}, {provenance.model.bundle_id}"
-        writer.finish(description, METADATA, provenance_bytes(provenance, _time(plan)))
+        writer.finish(description, METADATA, plan.document(provenance))
     return size, robot_columns
 
 
@@ -215,7 +169,7 @@ def _to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: C
         size=size,
         fps=fps,
         columns=_features(provenance, robot_columns, state_names, action_names),
-        document=provenance_bytes(provenance, _time(plan)),
+        document=plan.document(provenance),
         summary={**labels_summary(provenance), ACTION_OF: plan.actions},
         robot_type=None,
         limits=plan.limits,
@@ -385,10 +339,6 @@ def _original(source: ExportSource, plan: ExportPlan) -> Path | None:
     copied = source.store.has_original_frames and not isinstance(plan.frames, tuple)
     plain = all(episode.attrs.convention == Convention() for episode in source.provenance.episodes)
     return source.path if copied or plain else None
-
-
-def _time(plan: ExportPlan) -> str:
-    return (plan.exported or datetime.now(UTC)).isoformat(timespec="seconds")
 
 
 __all__ = [

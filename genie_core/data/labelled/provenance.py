@@ -310,6 +310,7 @@ class FileProvenance(_Attributes):
         created: when labelling began, ISO 8601, UTC.
         tool_version: version of Genie.
         layout: format whose layout the file has; None: robomimic's.
+        export_request: SHA-256 of what `genie export` was asked for, where it has written the file.
         schema_version: version of this schema.
 
     """
@@ -324,6 +325,7 @@ class FileProvenance(_Attributes):
     created: str
     tool_version: str
     layout: Literal["aloha", "hdf5"] | None = None
+    export_request: str | None = None
     schema_version: Literal[1] = SCHEMA_VERSION
 
     @classmethod

@@ -76,6 +76,7 @@ class LabelWriter:
         keep_frozen: bool = False,
         feature_dim: int | None = None,
         existing: Existing = "refuse",
+        may_miss: bool = False,
         created: datetime | None = None,
     ) -> None:
         """Prepare to write, and find the episodes that an earlier run finished.
@@ -93,6 +94,7 @@ class LabelWriter:
             keep_frozen: whether transitions of frozen pictures are labelled too; recorded with the labels.
             feature_dim: size of the features that come with the labels; None: none come.
             existing: what to do if the output already exists (in place: carries labels).
+            may_miss: whether an output that lacks episodes may be complete: those that cannot be labelled.
             created: creation time to record; None: now.
 
         Raises:
@@ -110,7 +112,7 @@ class LabelWriter:
         self._frozen: Literal["kept"] | None = "kept" if keep_frozen else None
         self._feature_dim = feature_dim
         self._existing: Existing = existing
-        self._may_exist = False
+        self._may_exist, self._may_miss = False, may_miss
         self.is_complete = False
         self._frames: FramesMode = frames or default_frames(dataset)
         self._output = output.resolve() if self._frames == "in_place" else output
@@ -295,7 +297,9 @@ class LabelWriter:
         try:
             written, wanted = self._written(), {episode.name for episode in self._dataset.episodes}
             return (
-                written.keys() == wanted == self._find_labelled().keys()
+                bool(written)
+                and (written.keys() == wanted or (self._may_miss and written.keys() < wanted))
+                and written.keys() == self._find_labelled().keys()
                 and open_labelled(self._output).attrs.codebook_sha256 == self._model.codebook_sha256
             )
         except DatasetError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -44,12 +45,14 @@ def open_writer(
     step: int | None = None,
     fps: float | None = None,
     created: datetime = NOON,
+    may_miss: bool = False,
 ) -> tuple[LabelWriter, Dataset]:
     """A run; that of the same output before it in this test has stopped."""
     dataset = open_dataset(source, fps=fps)
     if output in RUNNING:
         RUNNING.pop(output).close()
-    RUNNING[output] = LabelWriter(output, dataset, model, existing=existing, frames=frames, step=step, created=created)
+    how: dict[str, Any] = {"existing": existing, "frames": frames, "step": step, "created": created}
+    RUNNING[output] = LabelWriter(output, dataset, model, may_miss=may_miss, **how)
     return RUNNING[output], dataset
 
 
@@ -165,6 +168,24 @@ def test_a_run_whose_output_is_complete_finds_nothing_left_to_do(
     assert again.is_complete
     assert again.pending() == []
     again.finish()
+    assert output.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == sorted({source, output})
+
+
+@pytest.mark.parametrize("frames", ["link", "in_place"])
+def test_a_run_that_may_leave_episodes_out_finds_its_output_complete_without_them(
+    tmp_path: Path, source: Path, frames: FramesMode
+) -> None:
+    output = source if frames == "in_place" else tmp_path / "out.hdf5"
+    label(open_writer(source, output, frames=frames)[0], 3)
+    RUNNING.pop(output).finish(allow_missing=True)
+    before = output.read_bytes()
+    with pytest.raises(DatasetError, match=r"exists already|carries labels already"):
+        open_writer(source, output, frames=frames)
+    again, _ = open_writer(source, output, frames=frames, may_miss=True, created=LATER)
+    assert again.is_complete
+    assert pending(again) == ["demo_3"]  # whether it can be labelled now is for the caller to find out
+    again.finish(allow_missing=True)
     assert output.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == sorted({source, output})
 
