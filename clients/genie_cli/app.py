@@ -25,6 +25,7 @@ from genie_cli.verify import verify
 from genie_cli.view import view
 from genie_core import __version__
 from genie_core.errors import GenieError
+from genie_core.hang import watch_for_hangs
 from genie_core.tracing import start_tracing
 
 DISTRIBUTION = "genie-latent"
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         start_tracing("genie")
+        watch_for_hangs()
         build_app()(args=words, prog_name="genie")
     except GenieError as error:
         _fail("\n".join([str(error), *getattr(error, "__notes__", ())]))

@@ -22,6 +22,7 @@ from genie_core.data.storage.atomic import failures_named, new_file, write_error
 from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
+from genie_core.hang import reading
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -44,7 +45,8 @@ def read_hdf5(path: SourcePath) -> Iterator[h5py.File]:
     """
     _load_filters()
     try:
-        with h5py.File(local_file(path), "r") as file:
+        local = local_file(path)
+        with reading(path), h5py.File(local, "r") as file:
             yield file
     except OSError as error:
         raise DatasetError(f"{path}: {_reason(local_file(path), error)}") from error
