@@ -152,7 +152,7 @@ class Episode:
         Without `size`, a chunk is about 8 MiB, at most 256 frames.
         """
         if size is None:
-            size = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // (self.height * self.width * 3)))
+            size = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // max(1, self.height * self.width * 3)))
         if size < 1:
             raise ValueError(f"chunk size: got {size}, expected 1 or more frames")
         return map(self.convention.undone, self.reader.chunks(size))

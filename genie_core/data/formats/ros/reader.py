@@ -195,7 +195,7 @@ class RosReader:
         if last is None:
             raise DatasetError(f"{self._where}: {topic.name}: holds no message")
         rows += [last[0]] * (len(wanted_ns) - len(rows))
-        return np.array(rows).reshape(len(wanted_ns), -1), names
+        return np.array(rows).reshape(len(wanted_ns), last[0].size), names
 
     def _received(self, messages: Iterator[Received]) -> Iterator[Received]:
         """Name the recording in errors of its messages."""
