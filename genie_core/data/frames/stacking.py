@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,38 @@ def read_stacked(
     return next(stack_frames(map(frame, range(start, stop)), stop - start, frame_size, where, start))
 
 
+@dataclass(frozen=True)
+class StackedFrames:
+    """The frames of an episode that lie apart, one a file.
+
+    Attributes:
+        count: how many there are.
+        frame: makes the frame of a number, (H, W, 3) uint8.
+        where: name of the episode in errors.
+
+    """
+
+    count: int
+    frame: Callable[[int], NDArray[np.uint8]]
+    where: str
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the first in pixels; (0, 0) of none."""
+        if not self.count:
+            return 0, 0
+        height, width, _ = self.frame(0).shape
+        return height, width
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Return frames start .. stop - 1, (n, H, W, 3); raises what `stack_frames` does."""
+        return read_stacked(self.frame, start, stop, self.size, self.where)
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """Yield all frames, `size` at a time; raises what `stack_frames` does."""
+        return stack_frames(map(self.frame, range(self.count)), size, self.size, self.where)
+
+
 def rate_of(times_s: NDArray[np.float64] | None) -> float | None:
     """Return the average rate, frames a second, of frames at `times_s`, (T,); None if unknown or fewer than 2.
 
@@ -61,4 +95,4 @@ def rate_of(times_s: NDArray[np.float64] | None) -> float | None:
     return round(float((len(times_s) - 1) / (times_s[-1] - times_s[0])), 6)
 
 
-__all__ = ["rate_of", "read_stacked", "stack_frames"]
+__all__ = ["StackedFrames", "rate_of", "read_stacked", "stack_frames"]

@@ -130,6 +130,13 @@ def test_arrays_beside_the_pictures(tmp_path: Path) -> None:
     np.testing.assert_array_equal(episode.actions, np.arange(12.0).reshape(6, 2))
     assert episode.proprioception is not None
     assert episode.proprioception.names == ("state_0", "state_1", "state_2")
+    np.save(tmp_path / "ep/actions.npy", np.arange(10.0).reshape(5, 2))  # the last frame has none
+    (episode,) = open_dataset(tmp_path, fps=5).episodes
+    assert episode.lacks_last_action
+    np.testing.assert_array_equal(episode.actions[:5], np.arange(10.0).reshape(5, 2))  # type: ignore[index]
+    np.save(tmp_path / "ep/actions.npy", np.zeros((3, 2)))
+    with pytest.raises(DatasetError, match="expected one for each frame, or for each but the last"):
+        _ = open_dataset(tmp_path, fps=5).episodes[0].actions
     (episode,) = open_dataset(tmp_path, options=ReadOptions(fps=5, actions_path="other")).episodes
     np.testing.assert_array_equal(episode.actions, np.zeros((6, 1)))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames, frames_problem
-from genie_core.data.frames.stacking import read_stacked, stack_frames
+from genie_core.data.frames.stacking import StackedFrames
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath
 from genie_core.data.storage.npy import open_npz
@@ -41,13 +41,10 @@ class CalvinReader:
         """Number of steps."""
         return len(self.names)
 
-    @cached_property
+    @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width of the first picture in pixels."""
-        if not self.names:
-            return 0, 0
-        height, width, _ = self._frame(0).shape
-        return height, width
+        return self._frames.size
 
     @property
     def fps(self) -> None:
@@ -55,11 +52,11 @@ class CalvinReader:
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
-        return read_stacked(self._frame, start, stop, self.frame_size, self._where)
+        return self._frames.read(start, stop)
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Yield all frames, `size` at a time."""
-        return stack_frames(map(self._frame, range(self.num_frames)), size, self.frame_size, self._where)
+        return self._frames.chunks(size)
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array `key` of all steps, (T, D, ...); None if the first has none."""
@@ -92,6 +89,10 @@ class CalvinReader:
     @property
     def group(self) -> None:
         """None."""
+
+    @cached_property
+    def _frames(self) -> StackedFrames:
+        return StackedFrames(self.num_frames, self._frame, self._where)
 
     def _frame(self, number: int) -> NDArray[np.uint8]:
         path = self.folder / self.names[number]

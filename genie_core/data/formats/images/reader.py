@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genie_core.data.frames.clock import parse_times, seconds_of
 from genie_core.data.frames.images import decode_image
 from genie_core.data.frames.resize import Frames
-from genie_core.data.frames.stacking import rate_of, read_stacked, stack_frames
+from genie_core.data.frames.stacking import StackedFrames, rate_of
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.data.storage.npy import read_npy
@@ -55,13 +55,10 @@ class ImagesReader:
         """Number of pictures."""
         return len(self.names)
 
-    @cached_property
+    @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width of the first picture in pixels."""
-        if not self.names:
-            return 0, 0
-        height, width, _ = self._decode(0).shape
-        return height, width
+        return self._frames.size
 
     @property
     def fps(self) -> float | None:
@@ -89,11 +86,11 @@ class ImagesReader:
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
-        return read_stacked(self._decode, start, stop, self.frame_size, self._where)
+        return self._frames.read(start, stop)
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Yield all frames, `size` at a time."""
-        return stack_frames(map(self._decode, range(self.num_frames)), size, self.frame_size, self._where)
+        return self._frames.chunks(size)
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array of the file ``KEY.npy`` in the episode's folder; None if there is none."""
@@ -105,14 +102,8 @@ class ImagesReader:
 
     @property
     def actions(self) -> NDArray[Any] | None:
-        """``actions.npy`` or ``action.npy``. Raises DatasetError unless there is one action per frame."""
-        for key in _ACTIONS:
-            found = self.array(key)
-            if found is not None and found.shape[:1] != (self.num_frames,):
-                raise DatasetError(f"{self._where}: got actions of shape {found.shape} for {self.num_frames} frames")
-            if found is not None:
-                return found
-        return None
+        """``actions.npy`` or ``action.npy``: the first that exists."""
+        return next((found for found in map(self.array, _ACTIONS) if found is not None), None)
 
     @property
     def proprioception(self) -> Proprioception | None:
@@ -173,6 +164,10 @@ class ImagesReader:
             raise DatasetError(f"{path}: got no list of times: {error}") from error
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
+
+    @cached_property
+    def _frames(self) -> StackedFrames:
+        return StackedFrames(self.num_frames, self._decode, self._where)
 
     def _decode(self, number: int) -> NDArray[np.uint8]:
         path = self.folder / self.names[number]
