@@ -37,6 +37,7 @@ from genie_core.data.formats.rlds.layout import RldsLayout
 from genie_core.data.formats.robomimic.layout import RobomimicLayout
 from genie_core.data.formats.ros.layout import McapLayout, RosbagLayout
 from genie_core.data.formats.video.layout import VideoLayout
+from genie_core.data.formats.video.recordings import robot_file
 from genie_core.data.formats.zarr.layout import ZarrLayout
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import (
@@ -226,7 +227,9 @@ def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
         raise DatasetError(f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}")
     ((_, chosen),) = others.items()
     layout, why = _layout_of_file(chosen[0], options)
-    return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}", _left_out(hdf5, _NO_LAYOUT))
+    taken = {robot_file(file) for file in chosen} if hdf5 else set()
+    stray = [file for file in hdf5 if file not in taken]
+    return Sources(layout.name, path, chosen, f"{chosen[0].name}: {why}", _left_out(stray, _NO_LAYOUT))
 
 
 _NO_LAYOUT = "HDF5 files of no known layout"

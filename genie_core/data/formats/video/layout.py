@@ -17,6 +17,7 @@ from genie_core.data.dataset import (
 from genie_core.data.episode import Episode
 from genie_core.data.formats.video.cameras import find_cameras
 from genie_core.data.formats.video.reader import VIDEO_CAMERA, VideoReader
+from genie_core.data.formats.video.recordings import RecordedReader, robot_file
 from genie_core.data.frames.convention import Convention
 from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
@@ -48,13 +49,18 @@ class VideoLayout:
             return Survey(None, cameras, count, obstacles=(str(error),))
         convention = options.convention(Convention())
         found = tuple(
-            Episode(name, file, camera, VideoReader(file), options.fps, convention)
+            Episode(name, file, camera, _reader(file), options.fps, convention)
             for name, file in episodes[camera].items()
         )
+        recorded = [episode.reader.robot for episode in found if isinstance(episode.reader, RecordedReader)]
         dataset = Dataset("video", sources.path, cameras, camera, found, options)
         facts = [] if len(cameras) == 1 else [f"folders or files are cameras, by their names: {', '.join(cameras)}"]
         if camera.endswith("-stereo"):
             facts.append(f"{camera}: by its name, the pictures of both eyes side by side: {camera[:-7]} is one of them")
+        if recorded:
+            facts.append(
+                f"actions and proprioception of {len(recorded)} episodes: {recorded[0].name}, row i is frame i's"
+            )
         return Survey(dataset, cameras, count, fps_source="rate of the video", facts=tuple(facts))
 
 
@@ -70,6 +76,11 @@ def _episodes(sources: Sources) -> tuple[tuple[str, ...], dict[str, dict[str, So
             return tuple(sorted(cameras)), by_camera
     names = file_names(sources)
     return (VIDEO_CAMERA,), {VIDEO_CAMERA: dict(zip(names, sources.files, strict=True))}
+
+
+def _reader(file: SourcePath) -> VideoReader | RecordedReader:
+    robot = robot_file(file)
+    return VideoReader(file) if robot is None else RecordedReader(VideoReader(file), robot)
 
 
 def _is_transport_stream(path: SourcePath) -> bool:

@@ -1,0 +1,133 @@
+"""Videos whose robot is in an HDF5 file elsewhere in the recording: DROID's raw folders and AgiBot World's.
+
+Row i of the arrays belongs to frame i: both projects' own loaders count so. A row beyond the last frame is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_core.data.formats.video.reader import VideoReader
+from genie_core.data.frames.resize import Frames
+from genie_core.data.robot import Proprioception, first_known
+from genie_core.data.storage.hdf5 import check_sources, read_array, read_hdf5
+from genie_core.data.storage.location import SourcePath
+
+_DROID = ("recordings", "MP4")
+_AGIBOT, _AGIBOT_ROBOT, _AGIBOT_VIDEOS = "observations", "proprio_stats", "videos"
+
+_ACTIONS = (
+    ("action/cartesian_velocity", "action/gripper_position"),
+    ("action/cartesian_position", "action/gripper_position"),
+    ("action/cartesian_velocity",),
+    ("action/cartesian_position",),
+    ("action/joint/position", "action/effector/position"),
+    ("action/joint/position",),
+)
+"""Arrays side by side that are an action: of DROID, then of AgiBot World; the first that are all there count."""
+
+_PROPRIOCEPTION = (
+    ("observation/robot_state/cartesian_position", "observation/robot_state/gripper_position"),
+    ("observation/robot_state/joint_positions", "observation/robot_state/gripper_position"),
+    ("observation/robot_state/cartesian_position",),
+    ("observation/robot_state/joint_positions",),
+    ("state/joint/position", "state/effector/position"),
+    ("state/joint/position",),
+)
+
+
+@dataclass(frozen=True)
+class RecordedReader:
+    """Reads one episode: frames of a video, and the robot's arrays of an HDF5 file; a `FrameReader`.
+
+    Attributes:
+        video: the frames.
+        robot: the HDF5 file.
+
+    """
+
+    video: VideoReader
+    robot: SourcePath
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames of the video."""
+        return self.video.num_frames
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.video.frame_size
+
+    @property
+    def fps(self) -> float | None:
+        """The video's rate."""
+        return self.video.fps
+
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """The video's times."""
+        return self.video.times_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the video says that reading acts on."""
+        return self.video.notes
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Return frames start .. stop - 1."""
+        return self.video.read(start, stop)
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """Yield all frames, `size` at a time."""
+        return self.video.chunks(size)
+
+    def array(self, key: str) -> NDArray[Any] | None:
+        """Return the array at the path `key` of the HDF5 file; None if there is none."""
+        with read_hdf5(self.robot) as file:
+            found = file.get(f"/{key.strip('/')}")
+            if not isinstance(found, h5py.Dataset):
+                return None
+            check_sources(found, str(self.robot))
+            values: NDArray[Any] = read_array(found)
+        return values[: self.num_frames] if len(values) == self.num_frames + 1 else values
+
+    @property
+    def actions(self) -> NDArray[Any] | None:
+        """Pose (of DROID its velocity) or joints, and gripper."""
+        found = first_known(self.array, _ACTIONS, "", str(self.robot))
+        return None if found is None else found.state_TS
+
+    @property
+    def proprioception(self) -> Proprioception | None:
+        """Pose or joints, and gripper."""
+        return first_known(self.array, _PROPRIOCEPTION, "", str(self.robot))
+
+    @property
+    def task(self) -> None:
+        """None."""
+
+    @property
+    def group(self) -> None:
+        """None: the frames are in no HDF5 file."""
+
+
+def robot_file(video: SourcePath) -> SourcePath | None:
+    """Return where the robot's arrays of a video are, by the names of folders, if the file is there."""
+    parts = video.parts
+    found: SourcePath | None = None
+    if parts[-3:-1] == _DROID:
+        found = video.parents[2] / "trajectory.h5"
+    elif len(parts) > 5 and (parts[-5], parts[-2]) == (_AGIBOT, _AGIBOT_VIDEOS):
+        task, episode = parts[-4:-2]
+        found = video.parents[4] / _AGIBOT_ROBOT / task / episode / "proprio_stats.h5"
+    return found if found is not None and found.is_file() else None
+
+
+__all__ = ["RecordedReader", "robot_file"]
