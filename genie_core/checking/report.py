@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from genie_core.checking.codes import CheckedEpisode
 from genie_core.checking.rules import Judged, Verdict
+from genie_core.data.frames.content import runs
 from genie_core.data.storage.atomic import new_file
 from genie_core.errors import DatasetError
 from genie_core.evaluation.metrics import Metric
@@ -39,6 +40,8 @@ class EpisodeRow(BaseModel):
         code_entropy_bits: entropy of the codes of moving transitions.
         confidence_median: median confidence of its labels; None without labels.
         latent_length_median: median length of its moving latents; None: nothing moves.
+        longest_static: transitions in its longest row in which nothing moves.
+        cuts: cuts of its video; None: its pictures were not looked at.
         delete: whether it is better deleted.
         why: why; empty otherwise.
 
@@ -61,6 +64,8 @@ class EpisodeRow(BaseModel):
     code_entropy_bits: float
     confidence_median: float | None
     latent_length_median: float | None
+    longest_static: int
+    cuts: int | None
     delete: bool
     why: str
 
@@ -69,7 +74,7 @@ class CheckReport(BaseModel):
     """The result of `genie check`; its JSON has the same names.
 
     Attributes:
-        path: the labelled file.
+        path: the labelled file, or the data of which a sample was labelled.
         bundle: name of the bundle that made the labels.
         bundle_id: SHA-256 of the bundle.
         verdict: *fit*, *fit with care* or *do not use*.
@@ -99,8 +104,10 @@ class CheckReport(BaseModel):
     delete_command: str | None
 
 
-def episode_row(episode: CheckedEpisode, source: str, source_name: str, codes: int) -> EpisodeRow:
-    """Summarise one episode."""
+def episode_row(
+    episode: CheckedEpisode, source: str, source_name: str, codes: int, cuts: int | None = None
+) -> EpisodeRow:
+    """Summarise one episode; `cuts`: how often its video is cut, None if nobody looked."""
     count_K = np.bincount(episode.code_S[episode.moving_S], minlength=codes).astype(np.float64)
     moving, labelled = int(count_K.sum()), len(episode.code_S)
     every = labelled + episode.excluded_total
@@ -123,6 +130,8 @@ def episode_row(episode: CheckedEpisode, source: str, source_name: str, codes: i
         code_entropy_bits=float(entropy(count_K) / np.log(2)),
         confidence_median=float(np.median(episode.confidence_S)) if labelled else None,
         latent_length_median=float(np.median(length)) if moving else None,
+        longest_static=max((stop - start for start, stop in runs(~episode.moving_S)), default=0),
+        cuts=cuts,
         delete=delete,
         why=why,
     )
@@ -146,7 +155,12 @@ def write_episodes(path: Path, rows: Sequence[EpisodeRow]) -> None:
     import pyarrow as pa
     from pyarrow.parquet import write_table
 
-    types: dict[object, pa.DataType] = {bool: pa.bool_(), int: pa.int64(), str: pa.string()}
+    types: dict[object, pa.DataType] = {
+        bool: pa.bool_(),
+        int: pa.int64(),
+        int | None: pa.int64(),
+        str: pa.string(),
+    }
     fields = EpisodeRow.model_fields.items()
     schema = pa.schema([(name, types.get(field.annotation, pa.float64())) for name, field in fields])
     table = pa.Table.from_pylist([row.model_dump() for row in rows], schema=schema)

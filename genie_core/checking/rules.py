@@ -135,6 +135,14 @@ RULES: Final[Mapping[str, Rule]] = {
         stops=False,
         best=0,
     ),
+    "cut_share": Rule(
+        "share of transitions that lead across a cut of the video",
+        0.01,
+        0.2,
+        "split the video at its cuts, or train on `latent_actions_keep` (--mask) alone",
+        stops=False,
+        best=0,
+    ),
     "scene_told_by_latent": Rule(
         "how well the episode is told from the latent, trained on its first half and asked of its second: "
         "0 chance, 1 always",

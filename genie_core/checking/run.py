@@ -1,25 +1,30 @@
-"""Checks a labelled file: reads it, its frames and its bundle where they are at hand, measures, and judges."""
+"""Checks a labelled file, or data of which it labels a sample: reads, measures, and judges."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_core.checking.actions import EPISODES, action_metrics
 from genie_core.checking.codes import CheckedEpisode, label_metrics
+from genie_core.checking.cuts import MOST_FRAMES, find_cuts, read_likeness
+from genie_core.checking.mask import check_maskable, kept_transitions, write_mask
 from genie_core.checking.pictures import FILMS, picture_metrics, read_film, unusual_motion
 from genie_core.checking.report import CheckReport, EpisodeRow, delete_command, episode_row
 from genie_core.checking.rules import judge, verdict_of
+from genie_core.checking.sample import Sampling, label_sample
 from genie_core.checking.scene import scene_metrics
-from genie_core.data import Episode, LabelledFile, Provenance, open_labelled
+from genie_core.data import Dataset, Episode, LabelledFile, Provenance, open_labelled
 from genie_core.data.formats.lerobot.meta import is_lerobot, read_lerobot_meta
 from genie_core.data.labelled.originals import Originals
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError, ModelError
-from genie_core.evaluation.metrics import Measured, Metric, Missing
+from genie_core.evaluation.metrics import Measured, Metric, Missing, mean_of
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle, read_bundle_info
 from genie_core.progress import Progress
@@ -35,6 +40,7 @@ class CheckPlan:
         actions_from: dataset with the robot's actions; None: where they lie with the labels or their source.
         device: torch's name of the device.
         seed: seed of every draw.
+        mask: whether to write which episodes and transitions to keep into the labelled file.
 
     """
 
@@ -43,6 +49,24 @@ class CheckPlan:
     actions_from: SourcePath | None = None
     device: str = "cpu"
     seed: int = 0
+    mask: bool = False
+
+
+def check_data(dataset: Dataset, bundle: Path, plan: CheckPlan, sampling: Sampling, progress: Progress) -> CheckReport:
+    """Label part of a dataset with a bundle and check these labels; the labels are not kept.
+
+    Raises:
+        DatasetError: no episode can be read or labelled, or a mask is wanted, for which there is no file.
+        ModelError: the bundle cannot be used.
+
+    """
+    if plan.mask:
+        raise DatasetError(f"{dataset.path}: got --mask, which is for a labelled file: label the data first")
+    with TemporaryDirectory(prefix="genie-check-") as folder:
+        path = label_sample(load_bundle(bundle, plan.device), dataset, sampling, Path(folder), progress)
+        report = check_labelled(path, replace(plan, bundle=bundle), progress)
+    missing = {name: why.replace(str(path), str(dataset.path)) for name, why in report.missing.items()}
+    return report.model_copy(update={"path": str(dataset.path), "missing": missing})
 
 
 def check_labelled(path: SourcePath, plan: CheckPlan, progress: Progress) -> CheckReport:
@@ -58,6 +82,8 @@ def check_labelled(path: SourcePath, plan: CheckPlan, progress: Progress) -> Che
         raise DatasetError(f"{path}: no episode carries labels")
     if plan.bundle is not None:
         _check_bundle(labelled, plan.bundle)
+    if plan.mask:
+        check_maskable(labelled)
     codebook, codes = labelled.model.codebook, len(labelled.model.codebook)
     episodes: list[CheckedEpisode] = []
     attrs: dict[str, Provenance] = {}
@@ -70,9 +96,31 @@ def check_labelled(path: SourcePath, plan: CheckPlan, progress: Progress) -> Che
     rng = np.random.default_rng(plan.seed)
     measured = {**label_metrics(episodes, codebook, rng), **scene_metrics(episodes, codes, rng)}
     measured |= _with_pictures(labelled, episodes, attrs, plan, rng, progress)
+    cuts: Mapping[str, NDArray[np.int64]] = {}
+    if plan.pictures:
+        cuts, measured["cut_share"] = _cuts(labelled, episodes, attrs, plan.seed, progress)
     judged = judge(measured)
     verdict, decided_by = verdict_of(judged)
-    rows = tuple(episode_row(e, attrs[e.name].source, attrs[e.name].source_name, codes) for e in episodes)
+    rows = tuple(
+        episode_row(
+            e,
+            attrs[e.name].source,
+            attrs[e.name].source_name,
+            codes,
+            len(cuts[e.name]) if e.name in cuts else None,
+        )
+        for e in episodes
+    )
+    if plan.mask:
+        uncut = np.zeros(0, np.int64)
+        write_mask(
+            labelled,
+            rows,
+            {
+                e.name: kept_transitions(e, cuts.get(e.name, uncut), row.delete)
+                for e, row in zip(episodes, rows, strict=True)
+            },
+        )
     count_K = np.bincount(np.concatenate([e.code_S for e in episodes]), minlength=codes)
     return CheckReport(
         path=str(path),
@@ -150,6 +198,43 @@ def _frames(
     return found, why
 
 
+def _cuts(
+    labelled: LabelledFile,
+    episodes: Sequence[CheckedEpisode],
+    attrs: Mapping[str, Provenance],
+    seed: int,
+    progress: Progress,
+) -> tuple[dict[str, NDArray[np.int64]], Measured]:
+    """Where video is cut, of whole episodes drawn at random; and the share of their transitions that cross a cut."""
+    originals, found, across, left = (
+        Originals(),
+        dict[str, NDArray[np.int64]](),
+        list[NDArray[np.float64]](),
+        MOST_FRAMES,
+    )
+    why = "no episode is short enough"
+    rng = np.random.default_rng([seed, 3])
+    for done, place in enumerate(rng.permutation(len(episodes)).tolist()):
+        of = episodes[place]
+        if of.frames > left:
+            continue
+        progress("cuts of the video", done, len(episodes))
+        try:
+            likeness_S = read_likeness(labelled.episode(of.name) or originals.episode(attrs[of.name], of.name))
+            if len(likeness_S) != of.frames - 1:
+                raise DatasetError(f"{of.name}: got {len(likeness_S) + 1} frames, expected {of.frames}")
+        except DatasetError as error:
+            why = str(error)
+            continue
+        left -= of.frames
+        found[of.name] = find_cuts(likeness_S)
+        crossing = np.zeros(of.frames + 1)
+        for cut in found[of.name].tolist():
+            crossing[max(0, cut - of.step) : cut] = 1
+        across.append(crossing[of.frame_S])
+    return found, mean_of([share for share in across if len(share)], rng) if found else Missing(f"no frames: {why}")
+
+
 def _delete_command(rows: Sequence[EpisodeRow]) -> str | None:
     """The command for the LeRobot dataset that all episodes are from; None: nothing to delete, or no such dataset."""
     doomed = [row for row in rows if row.delete]
@@ -166,4 +251,4 @@ def _delete_command(rows: Sequence[EpisodeRow]) -> str | None:
     return delete_command(folder, [row.source_name for row in doomed])
 
 
-__all__ = ["CheckPlan", "check_labelled"]
+__all__ = ["CheckPlan", "check_data", "check_labelled"]

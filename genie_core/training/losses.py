@@ -57,7 +57,15 @@ def lam_loss(
         "psnr_db": psnr(error.detach().mean()),
         "over_copy_db": psnr(error.detach().mean()) - psnr(copy.mean()),
         "perplexity": perplexity(out.code_BT, lam.quantizer.config.codes),
+        "spread": spread(out.latent_BTD.detach().flatten(0, 1)),
     }
+
+
+def spread(latent_ND: Tensor) -> float:
+    """Share of the latents' energy that is not their mean's: 0 if all are the same, 1 if they are about 0."""
+    latent_ND = latent_ND.float()
+    mean = latent_ND.mean(0).square().sum()
+    return float(1 - mean / latent_ND.square().sum(1).mean().clamp_min(1e-12))
 
 
 def augment(x_BTCHW: Tensor, config: AugmentConfig) -> Tensor:
@@ -111,4 +119,4 @@ def mask(token_BTN: Tensor, training: DynamicsTraining) -> Tensor:
     return hidden
 
 
-__all__ = ["augment", "dynamics_loss", "lam_loss", "mask", "psnr", "tokenizer_loss"]
+__all__ = ["augment", "dynamics_loss", "lam_loss", "mask", "psnr", "spread", "tokenizer_loss"]

@@ -10,7 +10,7 @@ from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.mover import FrameMover, warp
 from genie_core.training.config import MotionTraining, MoverTraining
-from genie_core.training.losses import Metrics
+from genie_core.training.losses import Metrics, spread
 
 
 def turned(pair_B2CHW: Tensor) -> Tensor:
@@ -34,7 +34,12 @@ def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) 
     there_error = _relative_error(there, pairs.there_NCHW, training.still)
     back_error = _relative_error(back, pairs.back_NCHW, training.still)
     loss = there_error + training.back_weight * back_error
-    return loss, {"loss": loss.detach(), "flow_error": there_error.detach(), "back_error": back_error.detach()}
+    return loss, {
+        "loss": loss.detach(),
+        "flow_error": there_error.detach(),
+        "back_error": back_error.detach(),
+        "spread": spread(latent_ND.detach()),
+    }
 
 
 def mover_loss(

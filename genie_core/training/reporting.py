@@ -1,4 +1,4 @@
-"""Reporters of training: a progress bar in the terminal, and TensorBoard's log."""
+"""Reporters of training: a progress bar in the terminal, TensorBoard's log, and a warning where latents collapse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
+
+from genie_core.training.collapse import collapse, is_time
 
 _LOG_EVERY = 500
 
@@ -31,6 +33,7 @@ class TerminalReporter:
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._judged = 0  # step of the stage's last report
 
     def __enter__(self) -> TerminalReporter:
         self._progress.start()
@@ -46,6 +49,7 @@ class TerminalReporter:
     def start(self, stage: str, step: int, steps: int) -> None:
         """Show that a stage starts, or resumes, at `step`."""
         self._task = self._progress.add_task(stage, total=steps, completed=step, metrics="")
+        self._judged = step
         if not self._console.is_terminal:
             self._console.print(f"{stage}: from {step} to {steps}")
 
@@ -58,6 +62,10 @@ class TerminalReporter:
             self._scalars(stage, step, metrics)
             if not self._console.is_terminal and step % _LOG_EVERY <= 1:
                 self._console.print(f"{stage} {step}: {text}")
+            found = collapse(stage, step, metrics) if is_time(self._judged, step) else None
+            self._judged = step
+            if found is not None:
+                self._console.print(f"warning: {stage}, step {step}: {found}", style="yellow", markup=False)
 
     def _scalars(self, stage: str, step: int, metrics: dict[str, float]) -> None:
         if self._writer is None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from genie_core.checking.codes import CheckedEpisode
+from genie_core.checking.mask import FILTER_KEY, KEEP
 from genie_core.checking.report import CheckReport, delete_command, episode_row
-from genie_core.checking.run import CheckPlan, check_labelled
-from genie_core.data import LabelModel, Labels, LabelWriter, open_dataset
-from genie_core.errors import ModelError
+from genie_core.checking.run import CheckPlan, check_data, check_labelled
+from genie_core.checking.sample import Sampling
+from genie_core.data import LabelModel, Labels, LabelWriter, open_dataset, open_labelled
+from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
 from genie_core.progress import silent
@@ -208,3 +211,43 @@ def test_an_episode_in_which_little_moves_is_better_deleted() -> None:
         "HF_LEROBOT_HOME='/data/my sets' lerobot-edit-dataset --repo_id pick --new_repo_id pick_checked "
         '--operation.type delete_episodes --operation.episode_indices "[3, 12]"'
     )
+
+
+def test_data_are_checked_by_labelling_a_sample_of_them(tmp_path: Path) -> None:
+    source, bundle = make_squares(tmp_path / "sq.hdf5", episodes=3, frames=24), make_motion_bundle(tmp_path / "motion")
+    before = sorted(tmp_path.iterdir())
+    report = check_data(open_dataset(source), bundle, CheckPlan(None), Sampling(step=1), silent)
+    assert report.path == str(source)
+    assert [row.episode for row in report.episodes] == ["demo_0", "demo_1", "demo_2"]
+    assert report.metrics["relabelled_same"].value == 1
+    assert report.metrics["probe_flow"].value < 0.8  # its actions are found, beside the frames
+    assert report.metrics["cut_share"].value < 0.1
+    assert sorted(tmp_path.iterdir()) == before
+    fewer = check_data(open_dataset(source), bundle, CheckPlan(None), Sampling(step=1, episodes=2), silent)
+    assert len(fewer.episodes) == 2
+    with pytest.raises(DatasetError, match="label the data first"):
+        check_data(open_dataset(source), bundle, CheckPlan(None, mask=True), Sampling(step=1), silent)
+
+
+def test_a_mask_leaves_out_still_episodes_cuts_and_what_has_no_label(tmp_path: Path) -> None:
+    path, bundle = labelled_squares(tmp_path, spoil=False)
+    source = tmp_path / "sq.hdf5"
+    with h5py.File(source, "a") as file:
+        frames = file["data/demo_1/obs/agentview_image"]
+        frames[12:] = np.rot90(frames[12:], 2, axes=(1, 2))  # from there on another scene
+        frames[:, :4] = np.where(np.arange(24)[:, None, None, None] < 12, 255, 0)
+    report = check_labelled(path, CheckPlan(bundle, mask=True), silent)
+    cuts = {row.episode: row.cuts for row in report.episodes}
+    assert cuts == {"demo_0": 0, "demo_1": 1, "demo_2": 0}
+    assert report.metrics["cut_share"].value == pytest.approx(1 / 69)
+    labelled = open_labelled(path)
+    for name in ("demo_0", "demo_1"):
+        valid = labelled.labels(name)[0].valid
+        with h5py.File(path) as file:
+            kept = file[f"data/{name}/{KEEP}"][:]
+            names = [one.decode() for one in file[f"mask/{FILTER_KEY}"]]
+        assert (kept == (valid & ((name != "demo_1") | (np.arange(24) != 11)))).all()
+        assert labelled.is_intact(name)
+    assert names == ["demo_0", "demo_1", "demo_2"]
+    assert open_dataset(path).masks[FILTER_KEY] == tuple(names)
+    check_labelled(path, CheckPlan(bundle, mask=True), silent)  # replaces the first

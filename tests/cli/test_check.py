@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from genie_cli import main
+from tests.factories.bundles import make_motion_bundle
 from tests.factories.data import make_robomimic
 from tests.factories.labelled import label_file
+from tests.factories.squares import make_squares
 
 
 def check(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str]:
@@ -41,7 +43,35 @@ def test_a_file_of_one_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "exists: choose another name for --parquet" in said
 
 
-def test_what_is_no_labelled_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = check(capsys, make_robomimic(tmp_path / "a.hdf5", episodes=1, size=8))
+def test_data_without_labels_are_labelled_first_with_the_bundle_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, bundle = make_squares(tmp_path / "a.hdf5", episodes=2), make_motion_bundle(tmp_path / "mine")
+    code, said = check(capsys, bundle, data, "--step", "1", "--json")
+    found = json.loads(said)
+    assert code == (1 if found["verdict"] == "do not use" else 0)
+    assert (found["path"], found["bundle"], len(found["episodes"])) == (str(data), "motion", 2)
+    assert found["metrics"]["relabelled_same"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--labels-only"], "DATA is to be labelled: leave it out"),
+        (["--mask"], "label the data first"),
+        (["--camera", "nose"], "nose"),
+    ],
+)
+def test_what_does_not_go_with_data_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    code, output = check(capsys, make_robomimic(tmp_path / "a.hdf5", episodes=1, size=8), *words)
     assert code == 2
-    assert "carries no latent actions, expected a file labelled by Genie" in said
+    assert said in output
+
+
+def test_options_of_data_are_refused_for_a_file_with_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=1, size=8, frames=30), code=3).path
+    code, said = check(capsys, path, "--fps", "10")
+    assert code == 2
+    assert "carries labels already" in said
