@@ -135,8 +135,11 @@ def print_report(report: AlignmentReport, console: Console) -> None:
         table.add_row("" if labels == before else labels, way, error, interval, style=style)
         before = labels
     console.print(table)
+    for labels, way, error, interval in report.rows_back():
+        console.print(f"{labels:>6} labels, {way}: {error} ({interval})")
     console.print(
-        "error: squared error over variance on held-out episodes, mean over the action's components; 1 is the mean"
+        "error: squared error over variance on held-out episodes, mean over the action's components (of the way back, "
+        "over the latent's); 1 is the mean"
     )
 
 

@@ -19,6 +19,7 @@ from genie_core.evaluation.options import EvaluationOptions
 if TYPE_CHECKING:
     from genie_core.data import Dataset
     from genie_core.evaluation.report import EvaluationReport
+    from genie_core.models.bundle import BundleInfo
 
 DEFAULTS = EvaluationOptions()
 TABLE_WIDTH = 100
@@ -84,6 +85,13 @@ def evaluate(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; default: the bundle's.")] = None,
     maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps per frame; default: 25.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Write the calibration of rollouts' confidence into the bundle's folder; its identity stays.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
@@ -94,6 +102,8 @@ def evaluate(
     if (data is None) == (suite is None):
         raise DatasetError("got both or neither of DATA and --suite, expected one of them")
     if suite is not None:
+        if calibrate:
+            raise DatasetError("--calibrate: got --suite, which looks at labels alone, expected DATA")
         _evaluate_suite(bundle, suite, data_root, out, episodes, device, threads, seed)
         return
     assert data is not None
@@ -133,6 +143,19 @@ def evaluate(
     report.write(folder)
     print_report(report, Console(highlight=False, width=max(Console().width, TABLE_WIDTH)))
     typer.echo(f"wrote {folder / 'report.json'} and {folder / 'index.html'}")
+    if calibrate:
+        _calibrate(loaded.info, report)
+
+
+def _calibrate(info: BundleInfo, report: EvaluationReport) -> None:
+    from genie_core.errors import ModelError
+    from genie_core.inference.confidence import write_calibration
+
+    found = report.findings.calibration
+    if found is None:
+        raise ModelError(f"{info.path}: was not calibrated: it does not simulate, or no episode is long enough")
+    write_calibration(info, found)
+    typer.echo(f"wrote {info.path / 'confidence.json'}, fitted to {found.rollouts} rollouts of {found.data}")
 
 
 def _found_step(bundle: Path, dataset: Dataset, device: str) -> int | None:

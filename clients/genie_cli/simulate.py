@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from genie_client.arguments import Simulating
     from genie_client.client import Client
     from genie_client.prompt import Moment
-    from genie_client.records import ModelInfo
+    from genie_client.records import ModelInfo, SimulatedFrame
     from genie_client.replay import Replay
+    from genie_client.simulation_messages import RobotActions
     from genie_core.data import Frames
+
+    Told: TypeAlias = list[int] | Replay | RobotActions
 
 
 def simulate(
@@ -35,7 +39,24 @@ def simulate(
             "episode, from --frame on: a replay.",
         ),
     ] = None,
-    length: Annotated[int | None, typer.Option(min=1, help="Most frames to simulate of --latents.")] = None,
+    robot_actions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NPY|CSV|DATA",
+            help="Instead of codes: the robot's own actions, a row a simulated frame in a NumPy file or table, or "
+            "those of an episode of a dataset, from --frame on; --alignment encodes them.",
+        ),
+    ] = None,
+    alignment: Annotated[
+        str | None,
+        typer.Option(help="Alignment that encodes --robot-actions. [default: the model's only one that does]"),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Most frames to simulate of --latents or --robot-actions.")
+    ] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Say to which frame the simulation can be trusted, and write it down.")
+    ] = False,
     server: ServerOption = None,
     models: ModelsOption = None,
     model: ModelOption = None,
@@ -48,32 +69,59 @@ def simulate(
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
-    """Simulate what a sequence of latent actions would have done."""
+    """Simulate what a sequence of latent actions, or of the robot's own, would have done."""
     import numpy as np
 
     from genie_client.prompt import Moment, read_prompt
+    from genie_client.simulation_messages import RobotActions
     from genie_core.data import resize_frames, write_video
     from genie_core.errors import RequestError
     from genie_view.rerun_version import require_rerun
 
     moment = Moment(episode, frame, camera)
-    told = _what_is_done(actions, latents, moment, length)
-    codes = told if isinstance(told, list) else told.codes
+    told: Told | None = None
+    if robot_actions is None:
+        if alignment is not None:
+            raise RequestError("alignment", "is for --robot-actions: leave it out")
+        told = _what_is_done(actions, latents, moment, length)
+    elif actions is not None or latents is not None:
+        raise RequestError("actions", "expected one of --actions, --latents and --robot-actions")
+    codes = told if isinstance(told, list) else None if told is None else told.codes
+    notes = _notes_path(out)
     if not overwrite:
-        _refuse_existing(out, save)
+        _refuse_existing(out, save, notes if confidence or robot_actions is not None else None)
     if save is not None:
         if codes is None:
-            raise RequestError("save", "a recording shows codes, which a NumPy file of latents has not")
+            raise RequestError("save", "a recording shows codes, which neither robot actions nor a NumPy file has")
         require_rerun()
     with connected(server, models, model) as client:
         info = client.model(model)
+        name = None
+        if robot_actions is not None:
+            from genie_client.robot_actions import encoding_alignment, read_robot_actions
+
+            encoder = encoding_alignment(info, alignment)
+            name = encoder.name
+            told = RobotActions(read_robot_actions(robot_actions, encoder, moment, length))
+        assert told is not None
         prompt_PHWC = resize_frames(read_prompt(prompt, info, moment), *info.frame_size)
+        options: Simulating = {
+            "model": info.name,
+            "seed": seed,
+            "temperature": temperature,
+            "maskgit_steps": steps,
+            "alignment": name,
+            "confidence": confidence,
+        }
         began = time.monotonic()
-        frames_THWC = _simulate(client, info, prompt_PHWC, told, seed, temperature, steps)
+        simulated = _simulate(client, prompt_PHWC, told, options)
         seconds = time.monotonic() - began
+    frames_THWC = np.stack([step.frame_HWC for step in simulated])
     write_video(out, np.concatenate([prompt_PHWC, frames_THWC]), info.fps)
     count = len(frames_THWC)
     typer.echo(f"{count} frames in {seconds:.1f} s ({count / seconds:.1f} frames/s), wrote {out}")
+    if confidence or name is not None:
+        _tell(simulated, () if name is None else encoder.action_names, notes, confidence)
     if save is not None and codes is not None:
         _record(save, info, prompt_PHWC, frames_THWC, codes)
 
@@ -84,7 +132,7 @@ def _what_is_done(actions: str | None, latents: Path | None, moment: Moment, len
     from genie_core.errors import RequestError
 
     if (actions is None) == (latents is None):
-        raise RequestError("actions", "expected either --actions or --latents")
+        raise RequestError("actions", "expected one of --actions, --latents and --robot-actions")
     if latents is not None:
         return read_replay(latents, moment, length)
     return _parse_actions(actions or "")
@@ -107,34 +155,59 @@ def _refuse_existing(*paths: Path | None) -> None:
             raise GenieError(f"{path} exists; replace it with --overwrite, or choose another name")
 
 
-def _simulate(
-    client: Client,
-    info: ModelInfo,
-    prompt_PHWC: Frames,
-    told: list[int] | Replay,
-    seed: int,
-    temperature: float | None,
-    steps: int | None,
-) -> Frames:
+def _simulate(client: Client, prompt_PHWC: Frames, told: Told, options: Simulating) -> list[SimulatedFrame]:
     """Return the simulated frames, showing progress on stderr."""
-    import numpy as np
+    import warnings
+
     from rich.console import Console
     from rich.progress import track
 
-    options: Simulating = {
-        "model": info.name,
-        "seed": seed,
-        "temperature": temperature,
-        "maskgit_steps": steps,
-    }
+    from genie_client.records import OutOfRangeWarning
+    from genie_client.simulation_messages import RobotActions
+
     if isinstance(told, list):
-        stream, count = client.rollout_stream(prompt_PHWC, told, **options), len(told)
+        stream = client.rollout_steps(prompt_PHWC, told, **options)
+    elif isinstance(told, RobotActions):
+        stream = client.rollout_steps(prompt_PHWC, robot_actions=told.values_TA, **options)
     else:
-        stream = client.rollout_stream(prompt_PHWC, latents=told.latent_TD, **options)
-        count = len(told.latent_TD)
+        stream = client.rollout_steps(prompt_PHWC, latents=told.latent_TD, **options)
     console = Console(stderr=True)
-    shown = track(stream, "simulating", total=count, console=console, transient=True, disable=not console.is_terminal)
-    return np.stack(list(shown))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)  # `_tell` says it of every frame
+        shown = track(
+            stream, "simulating", total=len(told), console=console, transient=True, disable=not console.is_terminal
+        )
+        return list(shown)
+
+
+def _notes_path(out: Path) -> Path:
+    return out.with_name(out.name + ".json")
+
+
+def _tell(simulated: Sequence[SimulatedFrame], names: Sequence[str], notes: Path, confidence: bool) -> None:
+    """Say which actions leave the alignment's range and how far frames can be trusted; write it beside the video."""
+    from genie_client.records import trusted_frames
+    from genie_core.data.storage.atomic import write_text
+
+    beyond = [(i, [names[a] for a in step.out_of_range]) for i, step in enumerate(simulated) if step.out_of_range]
+    frames = [
+        {"frame": i + 1, "confidence": step.confidence, "out_of_range": [names[a] for a in step.out_of_range]}
+        for i, step in enumerate(simulated)
+    ]
+    content: dict[str, object] = {"frames": frames}
+    if beyond:
+        first, which = beyond[0]
+        typer.echo(
+            f"warning: {len(beyond)} of {len(simulated)} robot actions lie beyond the alignment's range, the first "
+            f"({', '.join(which)}) before frame {first + 1}: they were taken as they are, "
+            "and what comes of them is a guess",
+            err=True,
+        )
+    if confidence:
+        content["trusted_frames"] = trusted = trusted_frames([step.confidence for step in simulated])
+        typer.echo(f"trust the first {trusted} of {len(simulated)} frames")
+    write_text(notes, json.dumps(content, indent=2) + "\n")
+    typer.echo(f"wrote {notes}")
 
 
 def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: Sequence[int]) -> None:

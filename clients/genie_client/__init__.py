@@ -20,8 +20,11 @@ from genie_client.records import (
     LabelSummary,
     ModelInfo,
     OperationStatistics,
+    OutOfRangeWarning,
     ServerStatistics,
+    SimulatedFrame,
     Timing,
+    trusted_frames,
 )
 from genie_client.streams import LabelStream, PlaySession
 from genie_core.data import Labels
@@ -43,6 +46,7 @@ __all__ = [
     "ModelError",
     "ModelInfo",
     "OperationStatistics",
+    "OutOfRangeWarning",
     "PlaySession",
     "RequestError",
     "ServerAccessError",
@@ -51,6 +55,8 @@ __all__ = [
     "ServerStatistics",
     "ServerTimeoutError",
     "ServerUnavailableError",
+    "SimulatedFrame",
     "Timing",
     "Tls",
+    "trusted_frames",
 ]

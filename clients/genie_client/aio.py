@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, Unpack
 import numpy as np
 from google.protobuf.message import Message
 from grpc import aio
+from numpy.typing import ArrayLike
 
 from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
@@ -21,7 +22,7 @@ from genie_client.connection import Tls, open_aio_channel, security_for
 from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience
-from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
+from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
 from genie_client.streams import LabelStreamState, PlayState
 from genie_core.data import Frames, Labels, Transport
@@ -123,10 +124,11 @@ class AsyncClient:
         actions: Sequence[int] | None = None,
         *,
         latents: Latents | None = None,
+        robot_actions: ArrayLike | None = None,
         **simulating: Unpack[Simulating],
     ) -> Frames:
         """Return the frames that `actions` would produce from `prompt`, (T, h, w, 3) uint8; see `Client.rollout`."""
-        stream = self.rollout_stream(prompt, actions, latents=latents, **simulating)
+        stream = self.rollout_stream(prompt, actions, latents=latents, robot_actions=robot_actions, **simulating)
         return np.stack([frame async for frame in stream])
 
     async def rollout_stream(
@@ -135,27 +137,56 @@ class AsyncClient:
         actions: Sequence[int] | None = None,
         *,
         latents: Latents | None = None,
+        robot_actions: ArrayLike | None = None,
         **simulating: Unpack[Simulating],
     ) -> AsyncIterator[Frames]:
         """Like `rollout`, but yields each (h, w, 3) frame as it is made."""
-        arguments = SimulationArguments(**simulating)
-        make = simulations.rollout_maker(prompt, simulations.chosen_actions(actions, latents), arguments)
-        async for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
-            yield frames_NHWC.squeeze(0)
+        steps = self.rollout_steps(prompt, actions, latents=latents, robot_actions=robot_actions, **simulating)
+        async for step in steps:
+            yield step.frame_HWC
 
-    async def branch(self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]) -> Frames:
+    async def rollout_steps(
+        self,
+        prompt: Frames,
+        actions: Sequence[int] | None = None,
+        *,
+        latents: Latents | None = None,
+        robot_actions: ArrayLike | None = None,
+        **simulating: Unpack[Simulating],
+    ) -> AsyncIterator[SimulatedFrame]:
+        """Like `rollout_stream`, with what is known of each frame; see `Client.rollout_steps`."""
+        arguments = SimulationArguments(**simulating)
+        chosen = simulations.chosen_actions(actions, latents, robot_actions)
+        make = simulations.rollout_maker(prompt, chosen, arguments)
+        async for step in self._simulate(self._stubs.simulation.Rollout, make, arguments):
+            yield step.simulated
+
+    async def branch(
+        self,
+        prompt: Frames,
+        branches: Sequence[Actions] | None = None,
+        *,
+        robot_actions: Sequence[ArrayLike] | None = None,
+        **simulating: Unpack[Simulating],
+    ) -> Frames:
         """Return what each of N action sequences of the same length T would have produced: (N, T, h, w, 3) uint8."""
-        frames = self.branch_stream(prompt, branches, **simulating)
+        frames = self.branch_stream(prompt, branches, robot_actions=robot_actions, **simulating)
         return np.stack([frames_NHWC async for frames_NHWC in frames], axis=1)
 
     async def branch_stream(
-        self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]
+        self,
+        prompt: Frames,
+        branches: Sequence[Actions] | None = None,
+        *,
+        robot_actions: Sequence[ArrayLike] | None = None,
+        **simulating: Unpack[Simulating],
     ) -> AsyncIterator[Frames]:
         """Like `branch`, but yields each step's (N, h, w, 3) frames as they are made."""
         arguments = SimulationArguments(**simulating)
-        make = simulations.branch_maker(prompt, branches, arguments)
-        async for frames_NHWC in self._simulate(self._stubs.simulation.Branch, make, arguments, len(branches)):
-            yield frames_NHWC
+        chosen = simulations.chosen_branches(branches, robot_actions)
+        make = simulations.branch_maker(prompt, chosen, arguments)
+        async for step in self._simulate(self._stubs.simulation.Branch, make, arguments, len(chosen)):
+            yield step.frames_NHWC
 
     async def play(self, prompt: Frames, **simulating: Unpack[Simulating]) -> AsyncPlaySession:
         """Start an interactive simulation: ``async with await client.play(prompt) as s: frame = await s.step(3)``."""
@@ -169,7 +200,7 @@ class AsyncClient:
         except BaseException:
             call.cancel()  # a write that is cancelled early leaves its call open
             raise
-        return AsyncPlaySession(call, info, self._peer)
+        return AsyncPlaySession(call, info, self._peer, arguments.alignment)
 
     async def _run(self, flow: Flow[_T]) -> _T:
         """Make the calls of a flow and return its result."""
@@ -220,11 +251,11 @@ class AsyncClient:
         make: Callable[[ModelInfo], Message],
         arguments: SimulationArguments,
         branches: int = 1,
-    ) -> AsyncIterator[Frames]:
-        """Yield the (N, h, w, 3) frames of each step; the call is cancelled if the reader stops."""
+    ) -> AsyncIterator[simulations.Step]:
+        """Yield each step; the call is cancelled if the reader stops."""
         for again in (False, True):
             info, request = await self._run(self._conversation.request_of(arguments.model, make, again=again))
-            reader = simulations.StepReader(info, branches)
+            reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
                 with self._peer.explaining("simulating", call):
@@ -297,8 +328,8 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
 class AsyncPlaySession(PlayState):
     """An interactive simulation whose state is on the server; an async context manager. For one task only."""
 
-    def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer) -> None:
-        super().__init__(info)
+    def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer, alignment: str | None = None) -> None:
+        super().__init__(info, alignment)
         self._call = call
         self._peer = peer
 
@@ -310,11 +341,12 @@ class AsyncPlaySession(PlayState):
     ) -> None:
         await self.close()
 
-    async def send(self, code: int | Latents) -> None:
-        """Take one latent action without waiting for its frame; `receive` returns the frames in order."""
+    async def send(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> None:
+        """Take one action without waiting for its frame; `receive` returns the frames in order."""
+        request = self._request(code, robot_action)
         with self._peer.explaining("playing", self._call):
             try:
-                await self._call.write(simulations.action_request(self._info, code))
+                await self._call.write(request)
             except asyncio.InvalidStateError:  # the call has ended, for a reason that reading gives
                 await self._call.read()
                 raise ServerError("the server ended the session") from None
@@ -325,9 +357,9 @@ class AsyncPlaySession(PlayState):
             answer = await self._call.read()
         return self._frame(answer)
 
-    async def step(self, code: int | Latents) -> Frames:
-        """Take one latent action; return the (h, w, 3) uint8 frame that it leads to."""
-        await self.send(code)
+    async def step(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> Frames:
+        """Take one action; return the (h, w, 3) uint8 frame that it leads to. See `PlaySession.step`."""
+        await self.send(code, robot_action=robot_action)
         return await self.receive()
 
     async def close(self) -> None:

@@ -70,6 +70,9 @@ class Simulating(TypedDict, total=False):
         maskgit_steps: MaskGIT steps per frame, 1 to the model's tokens per frame; default: 25, or all if there are
             fewer.
         model: name of a model on the server; default: the server's default model.
+        alignment: name of one of the model's alignments, made by ``genie align``, which encodes the robot's own actions
+            as latent ones; needed with robot actions only.
+        confidence: whether to ask how far each frame can be trusted (`SimulatedFrame.confidence`); default: no.
         timeout_s: longest time for the whole simulation, seconds; unlimited by default.
 
     """
@@ -78,6 +81,8 @@ class Simulating(TypedDict, total=False):
     temperature: float | None
     maskgit_steps: int | None
     model: str | None
+    alignment: str | None
+    confidence: bool
     timeout_s: float | None
 
 
@@ -89,6 +94,8 @@ class SimulationArguments:
     temperature: float | None = None
     maskgit_steps: int | None = None
     model: str | None = None
+    alignment: str | None = None
+    confidence: bool = False
     timeout_s: float | None = None
 
 

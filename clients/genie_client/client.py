@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import numpy as np
 from google.protobuf.message import Message
+from numpy.typing import ArrayLike
 
 from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
@@ -20,7 +21,7 @@ from genie_client.connection import Tls, open_channel, security_for
 from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience
-from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics
+from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
 from genie_client.streams import Feed, Gate, LabelStream, PlaySession
 from genie_core.data import Frames
@@ -142,6 +143,7 @@ class Client:
         actions: Sequence[int] | None = None,
         *,
         latents: Latents | None = None,
+        robot_actions: ArrayLike | None = None,
         **simulating: Unpack[Simulating],
     ) -> Frames:
         """Return the frames that `actions` would have produced from `prompt`: (T, h, w, 3) uint8, T = len(actions).
@@ -150,10 +152,14 @@ class Client:
             prompt: (H, W, 3) or (P, H, W, 3) uint8 RGB frames at the model's frame rate; P up to its context.
             actions: latent action codes, one per frame.
             latents: instead of them, latents as labels hold them, (T, D): they replay a motion more closely.
+            robot_actions: instead of both, the robot's own actions, (T, A), with ``alignment=NAME``; each is what the
+                robot does over one transition, as `HostedAlignment.reduce` and `step` say. `OutOfRangeWarning` where
+                they leave the alignment's range; `rollout_steps` says where.
             simulating: ``seed``, ``temperature``, ``model`` and others, see `Simulating`.
 
         """
-        return np.stack(list(self.rollout_stream(prompt, actions, latents=latents, **simulating)))
+        frames = self.rollout_stream(prompt, actions, latents=latents, robot_actions=robot_actions, **simulating)
+        return np.stack(list(frames))
 
     def rollout_stream(
         self,
@@ -161,28 +167,59 @@ class Client:
         actions: Sequence[int] | None = None,
         *,
         latents: Latents | None = None,
+        robot_actions: ArrayLike | None = None,
         **simulating: Unpack[Simulating],
     ) -> Iterator[Frames]:
         """Like `rollout`, but yields each (h, w, 3) frame as it is made."""
-        arguments = SimulationArguments(**simulating)
-        make = simulations.rollout_maker(prompt, simulations.chosen_actions(actions, latents), arguments)
-        for frames_NHWC in self._simulate(self._stubs.simulation.Rollout, make, arguments):
-            yield frames_NHWC.squeeze(0)
+        steps = self.rollout_steps(prompt, actions, latents=latents, robot_actions=robot_actions, **simulating)
+        for step in steps:
+            yield step.frame_HWC
 
-    def branch(self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]) -> Frames:
+    def rollout_steps(
+        self,
+        prompt: Frames,
+        actions: Sequence[int] | None = None,
+        *,
+        latents: Latents | None = None,
+        robot_actions: ArrayLike | None = None,
+        **simulating: Unpack[Simulating],
+    ) -> Iterator[SimulatedFrame]:
+        """Like `rollout_stream`, with what is known of each frame: range of its action, confidence, times."""
+        arguments = SimulationArguments(**simulating)
+        chosen = simulations.chosen_actions(actions, latents, robot_actions)
+        make = simulations.rollout_maker(prompt, chosen, arguments)
+        for step in self._simulate(self._stubs.simulation.Rollout, make, arguments):
+            yield step.simulated
+
+    def branch(
+        self,
+        prompt: Frames,
+        branches: Sequence[Actions] | None = None,
+        *,
+        robot_actions: Sequence[ArrayLike] | None = None,
+        **simulating: Unpack[Simulating],
+    ) -> Frames:
         """Return what each of N action sequences of the same length T would have produced: (N, T, h, w, 3) uint8.
 
         The branches are computed together; each is the same as its own `rollout`. Arguments as for `rollout`.
         """
-        return np.stack(list(self.branch_stream(prompt, branches, **simulating)), axis=1)
+        frames = self.branch_stream(prompt, branches, robot_actions=robot_actions, **simulating)
+        return np.stack(list(frames), axis=1)
 
     def branch_stream(
-        self, prompt: Frames, branches: Sequence[Actions], **simulating: Unpack[Simulating]
+        self,
+        prompt: Frames,
+        branches: Sequence[Actions] | None = None,
+        *,
+        robot_actions: Sequence[ArrayLike] | None = None,
+        **simulating: Unpack[Simulating],
     ) -> Iterator[Frames]:
         """Like `branch`, but yields each step's (N, h, w, 3) frames as they are made."""
         arguments = SimulationArguments(**simulating)
-        make = simulations.branch_maker(prompt, branches, arguments)
-        yield from self._simulate(self._stubs.simulation.Branch, make, arguments, len(branches))
+        chosen = simulations.chosen_branches(branches, robot_actions)
+        make = simulations.branch_maker(prompt, chosen, arguments)
+        for step in self._simulate(self._stubs.simulation.Branch, make, arguments, len(chosen)):
+            yield step.frames_NHWC
 
     def play(self, prompt: Frames, **simulating: Unpack[Simulating]) -> PlaySession:
         """Start an interactive simulation: ``with client.play(prompt) as session: frame = session.step(3)``."""
@@ -194,7 +231,7 @@ class Client:
         call = self._stubs.simulation.Play(
             iter(outbox.get, None), timeout=arguments.timeout_s, wait_for_ready=self._wait
         )
-        return PlaySession(call, outbox, info, self._peer)
+        return PlaySession(call, outbox, info, self._peer, arguments.alignment)
 
     def _run(self, flow: Flow[_T]) -> _T:
         """Make the calls of a flow and return its result."""
@@ -236,11 +273,11 @@ class Client:
         make: Callable[[ModelInfo], Message],
         arguments: SimulationArguments,
         branches: int = 1,
-    ) -> Iterator[Frames]:
-        """Yield the (N, h, w, 3) frames of each step; the call is cancelled if the reader stops."""
+    ) -> Iterator[simulations.Step]:
+        """Yield each step; the call is cancelled if the reader stops."""
         for again in (False, True):
             info, request = self._run(self._conversation.request_of(arguments.model, make, again=again))
-            reader = simulations.StepReader(info, branches)
+            reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
                 with self._peer.explaining("simulating"):

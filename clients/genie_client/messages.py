@@ -90,6 +90,7 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         fine_codebook=_rows(message.fine_codebook, max(1, message.latent_dim)) if message.fine_codebook else None,
         num_fine_codes=message.num_fine_codes,
         feature_dim=message.feature_dim or None,
+        calibrated=message.calibrated,
     )
 
 
@@ -99,7 +100,17 @@ def _alignment(message: models_pb2.Alignment) -> HostedAlignment:
         raise ServerError(
             f"alignment {message.name}: action names: got {len(names)} from the server, expected {message.action_dim}"
         )
-    return HostedAlignment(message.name, message.alignment_id, names, message.step, message.problem)
+    return HostedAlignment(
+        message.name,
+        message.alignment_id,
+        names,
+        message.step,
+        message.problem,
+        message.reduce,
+        message.encodes,
+        tuple(message.action_low),
+        tuple(message.action_high),
+    )
 
 
 def _computation(message: models_pb2.Model | labelling_pb2.LabelProvenance) -> Computation:

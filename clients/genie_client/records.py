@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Literal
 
@@ -23,6 +24,11 @@ class HostedAlignment:
         action_names: names of the A components of an action.
         step: transition length, in frames, of the labels that it decodes.
         problem: why it cannot be used, in which case only `name` is known; empty if it can.
+        reduce: how the actions of the frames of a transition became one: ``mean``, ``first``, ``last``, ``change``;
+            empty if the server does not say.
+        encodes: whether it also encodes robot actions, for simulations.
+        action_low, action_high: smallest and largest of each component among the actions that it was fitted on; empty
+            if it does not encode.
 
     """
 
@@ -31,6 +37,10 @@ class HostedAlignment:
     action_names: tuple[str, ...]
     step: int
     problem: str = ""
+    reduce: str = ""
+    encodes: bool = False
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,36 @@ class Timing:
 
     def __add__(self, other: Timing) -> Timing:
         return Timing(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+class OutOfRangeWarning(UserWarning):
+    """A robot action lies beyond the range of those that the alignment was fitted on."""
+
+
+@dataclass(frozen=True)
+class SimulatedFrame:
+    """One simulated frame, and what is known of it.
+
+    Attributes:
+        frame_HWC: (h, w, 3) uint8 at the model's size.
+        out_of_range: components of the robot action that led here which lie beyond the alignment's range: it was taken
+            as it is, not clipped, and what comes of it is a guess.
+        confidence: probability that the frame is nearer to what would have happened than the start frame is, as
+            calibrated on real futures; None unless asked for.
+        timing: the server's times.
+
+    """
+
+    frame_HWC: NDArray[np.uint8]
+    out_of_range: tuple[int, ...] = ()
+    confidence: float | None = None
+    timing: Timing = field(default_factory=Timing)
+
+
+def trusted_frames(confidences: Sequence[float | None], least: float = 0.8) -> int:
+    """Return how many frames of a rollout can be trusted: those before the first whose confidence is below `least`."""
+    below = (i for i, confidence in enumerate(confidences) if confidence is None or confidence < least)
+    return next(below, len(confidences))
 
 
 @dataclass(frozen=True)
@@ -189,6 +229,7 @@ class ModelInfo:
             level, and in a listing.
         num_fine_codes: number of fine codes; 0 of a model without a second level.
         feature_dim: size F of the feature that latents are made of; None of a model that gives none.
+        calibrated: whether the confidence of simulated frames was calibrated on real futures.
         usual_norm: median length of the latents of its training; None where all have unit length, whatever the motion.
 
     """
@@ -216,6 +257,7 @@ class ModelInfo:
     fine_codebook: NDArray[np.float32] | None = None
     num_fine_codes: int = 0
     feature_dim: int | None = None
+    calibrated: bool = False
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -231,6 +273,9 @@ __all__ = [
     "ModelInfo",
     "ModelState",
     "OperationStatistics",
+    "OutOfRangeWarning",
     "ServerStatistics",
+    "SimulatedFrame",
     "Timing",
+    "trusted_frames",
 ]

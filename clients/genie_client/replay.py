@@ -21,6 +21,9 @@ class Replay:
     latent_TD: NDArray[np.float32]
     codes: Sequence[int] | None
 
+    def __len__(self) -> int:
+        return len(self.latent_TD)
+
 
 def read_replay(path: Path, moment: Moment, most: int | None = None) -> Replay:
     """Read latents from a NumPy file (T, D), or from the labels of an episode, from the moment's frame on.

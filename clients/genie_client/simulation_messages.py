@@ -2,35 +2,74 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from genie_api.v1 import frames_pb2, simulation_pb2
 from genie_client.arguments import SimulationArguments
 from genie_client.errors import ServerError
-from genie_client.messages import frames_message, read_frames, resource_name
-from genie_client.records import ModelInfo
+from genie_client.messages import frames_message, read_frames, read_timing, resource_name
+from genie_client.records import ModelInfo, OutOfRangeWarning, SimulatedFrame, Timing
 from genie_core.data import Frames, check_code, conform_frames, resize_frames
 from genie_core.errors import ModelError, RequestError
 
 Latents = NDArray[np.floating]
 """(T, D), one latent a frame, or (D,), one."""
 
-Actions = Sequence[int] | Latents
-"""What is done: a code a frame, or a latent a frame, (T, D)."""
+
+@dataclass(frozen=True)
+class RobotActions:
+    """The robot's own actions, (T, A), one a frame, in the units and of the components of the alignment."""
+
+    values_TA: NDArray[np.floating]
+
+    @staticmethod
+    def of(values: ArrayLike, dimensions: int = 2) -> RobotActions:
+        """Take actions of (T, A), or one of (A,). Raises RequestError for anything else, or what is not finite."""
+        try:
+            array = np.asarray(values, np.float32)
+        except (TypeError, ValueError) as error:
+            raise RequestError("robot_actions", f"expected numbers: {error}") from error
+        if array.ndim != dimensions or not array.size or not np.isfinite(array).all():
+            wanted = "(T, A)" if dimensions == 2 else "(A,)"
+            raise RequestError(
+                "robot_actions",
+                f"got numbers of shape {array.shape}{'' if np.isfinite(array).all() else ', some not finite'}, "
+                f"expected finite ones of shape {wanted}",
+            )
+        return RobotActions(array.reshape(-1, array.shape[-1]))
+
+    def __len__(self) -> int:
+        return len(self.values_TA)
 
 
-def chosen_actions(actions: Sequence[int] | None, latents: Latents | None) -> Actions:
-    """Return whichever of the two is given. Raises RequestError unless it is one."""
-    if actions is None:
-        if latents is None:
-            raise RequestError("actions", "got neither codes nor latents, expected either")
-        return np.asarray(latents, np.float32)
-    if latents is not None:
-        raise RequestError("latents", "got codes and latents, expected either")
-    return actions
+Actions = Sequence[int] | Latents | RobotActions
+"""What is done: a code a frame, or a latent a frame, (T, D), or an action of the robot a frame."""
+
+
+def chosen_actions(
+    actions: Sequence[int] | None, latents: Latents | None, robot_actions: ArrayLike | None = None
+) -> Actions:
+    """Return whichever of the three is given. Raises RequestError unless it is one."""
+    given = {"codes": actions, "latents": latents, "robot actions": robot_actions}
+    names = [name for name, of in given.items() if of is not None]
+    if len(names) != 1:
+        field = names[-1].replace(" ", "_") if names else "actions"
+        raise RequestError(field, f"got {' and '.join(names) or 'none'}, expected codes, latents or robot actions")
+    if robot_actions is not None:
+        return RobotActions.of(robot_actions)
+    return np.asarray(latents, np.float32) if actions is None else actions
+
+
+def chosen_branches(branches: Sequence[Actions] | None, robot_actions: Sequence[ArrayLike] | None) -> Sequence[Actions]:
+    """Return the branches, whichever is given. Raises RequestError unless it is one."""
+    if (branches is None) == (robot_actions is None):
+        raise RequestError("branches", "expected either codes and latents, or robot actions")
+    return branches if branches is not None else [RobotActions.of(of) for of in robot_actions or ()]
 
 
 def simulation_start(
@@ -48,7 +87,31 @@ def simulation_start(
         prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
         sampling=simulation_pb2.SamplingOptions(maskgit_steps=steps or 0, temperature=arguments.temperature, seed=seed),
         response_encoding=frames_pb2.FRAME_ENCODING_RAW,
+        alignment=_alignment(info, arguments),
+        confidence=_confidence(info, arguments),
     )
+
+
+def _alignment(info: ModelInfo, arguments: SimulationArguments) -> str:
+    """The name of the alignment. Raises RequestError if the model has one of that name that cannot encode."""
+    name = arguments.alignment or ""
+    known = next((of for of in info.alignments if of.name == name), None)
+    if known is not None and not known.problem and not known.encodes:
+        raise RequestError(
+            "alignment",
+            f"got {name!r}, which decodes latents but does not encode robot actions: it was made by an earlier "
+            "version; run `genie align` again",
+        )
+    return name
+
+
+def _confidence(info: ModelInfo, arguments: SimulationArguments) -> bool:
+    if arguments.confidence and not info.calibrated:
+        raise RequestError(
+            "confidence",
+            f"model {info.name} was not calibrated on real futures: `genie evaluate BUNDLE DATA --calibrate` does that",
+        )
+    return arguments.confidence
 
 
 def rollout_maker(
@@ -80,8 +143,10 @@ def play_maker(
     return lambda info: simulation_pb2.PlayRequest(start=simulation_start(info, prompt, arguments))
 
 
-def action_request(info: ModelInfo, action: int | Latents) -> simulation_pb2.PlayRequest:
+def action_request(info: ModelInfo, action: int | Latents | RobotActions) -> simulation_pb2.PlayRequest:
     """Return a further request of an interactive simulation."""
+    if isinstance(action, RobotActions):
+        return simulation_pb2.PlayRequest(robot_action=action.values_TA.astype("<f4").tobytes())
     if isinstance(action, np.ndarray):
         return simulation_pb2.PlayRequest(latent=_latent_bytes(info, action[None], "action"))
     return simulation_pb2.PlayRequest(action=check_action(action, info))
@@ -96,6 +161,8 @@ def check_action(code: int, info: ModelInfo, field: str = "action") -> int:
 def _action_sequence(info: ModelInfo, actions: Actions, field: str) -> simulation_pb2.ActionSequence:
     if not len(actions):
         raise RequestError(field, "got none, expected at least one latent action")
+    if isinstance(actions, RobotActions):
+        return simulation_pb2.ActionSequence(robot_actions=actions.values_TA.astype("<f4").tobytes())
     if isinstance(actions, np.ndarray) and np.issubdtype(actions.dtype, np.floating):
         return simulation_pb2.ActionSequence(latents=_latent_bytes(info, actions, field))
     return simulation_pb2.ActionSequence(codes=[check_action(int(code), info, field) for code in actions])
@@ -118,17 +185,51 @@ class ModelReplacedError(ModelError):
     """The server has replaced a model since it was requested."""
 
 
-class StepReader:
-    """Reads simulated frames in order and checks that the server keeps to the contract."""
+@dataclass(frozen=True)
+class Step:
+    """The next frame of each of N branches.
 
-    def __init__(self, info: ModelInfo, branches: int = 1) -> None:
-        """Prepare for the frames of N branches drawn by `info`."""
+    Attributes:
+        index: 0 for the frames after the first actions.
+        frames_NHWC: the frames.
+        out_of_range: of one branch, components of its robot action beyond the alignment's range; of several, the
+            branches whose action is.
+        confidence: of each branch; empty unless asked for.
+        timing: the server's times.
+
+    """
+
+    index: int
+    frames_NHWC: Frames
+    out_of_range: tuple[int, ...]
+    confidence: tuple[float, ...]
+    timing: Timing
+
+    @property
+    def simulated(self) -> SimulatedFrame:
+        """The frame of a single branch."""
+        confidence = self.confidence[0] if self.confidence else None
+        return SimulatedFrame(self.frames_NHWC.squeeze(0), self.out_of_range, confidence, self.timing)
+
+
+class StepReader:
+    """Reads simulated frames in order and checks that the server keeps to the contract.
+
+    Attributes:
+        warns: whether to warn, once, of robot actions beyond the alignment's range; each step tells of its own.
+
+    """
+
+    def __init__(self, info: ModelInfo, branches: int = 1, alignment: str | None = None) -> None:
+        """Prepare for the frames of N branches drawn by `info`, from robot actions of an alignment if one is named."""
         self._info = info
         self._branches = branches
         self._next_index = 0
+        self._names = next((of.action_names for of in info.alignments if of.name == alignment), ())
+        self.warns = True
 
-    def read(self, answer: StepAnswer) -> Frames:
-        """Return the (N, h, w, 3) frames of the next step, one per branch.
+    def read(self, answer: StepAnswer) -> Step:
+        """Return the next step; warns once (`OutOfRangeWarning`) of robot actions beyond the alignment's range.
 
         Raises:
             ModelReplacedError: another bundle draws than the one that the request was made for.
@@ -137,6 +238,7 @@ class StepReader:
         """
         if answer.bundle_id not in ("", self._info.bundle_id):
             raise ModelReplacedError(f"{self._info.name}: the server has replaced the model; call again")
+        several = isinstance(answer, simulation_pb2.BranchResponse)
         frames_NHWC = read_frames(answer.frames if isinstance(answer, simulation_pb2.BranchResponse) else answer.frame)
         if (answer.index, len(frames_NHWC)) != (self._next_index, self._branches):
             raise ServerError(
@@ -144,18 +246,42 @@ class StepReader:
                 f"expected {self._branches} of step {self._next_index}"
             )
         self._next_index += 1
-        return frames_NHWC
+        outside = tuple(answer.out_of_range)
+        if outside and self.warns:
+            self.warns = False
+            warnings.warn(self._beyond(answer.index, outside, several), OutOfRangeWarning, stacklevel=2)
+        return Step(answer.index, frames_NHWC, outside, _confidences(answer), read_timing(answer.timing))
+
+    def _beyond(self, index: int, outside: tuple[int, ...], several: bool) -> str:
+        if several:
+            what = f"those of branches {', '.join(map(str, outside))} lie"
+        else:
+            named = [self._names[a] if a < len(self._names) else str(a) for a in outside]
+            what = f"{', '.join(named)} of it lie{'s' if len(named) == 1 else ''}"
+        return (
+            f"robot action {index}: {what} beyond the range that the alignment was fitted on; it is taken as it is, "
+            "and what comes of it is a guess"
+        )
+
+
+def _confidences(answer: StepAnswer) -> tuple[float, ...]:
+    if isinstance(answer, simulation_pb2.BranchResponse):
+        return tuple(answer.confidence)
+    return (answer.confidence,) if answer.HasField("confidence") else ()
 
 
 __all__ = [
     "Actions",
     "Latents",
     "ModelReplacedError",
+    "RobotActions",
+    "Step",
     "StepReader",
     "action_request",
     "branch_maker",
     "check_action",
     "chosen_actions",
+    "chosen_branches",
     "play_maker",
     "rollout_maker",
     "simulation_start",

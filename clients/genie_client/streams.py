@@ -10,12 +10,15 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
+from numpy.typing import ArrayLike
+
 from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.errors import Peer, ServerError
-from genie_client.records import EpisodeLabels, LabelProvenance, LabelSummary, ModelInfo, Timing
+from genie_client.records import EpisodeLabels, LabelProvenance, LabelSummary, ModelInfo, SimulatedFrame, Timing
 from genie_core.data import Frames, Labels
+from genie_core.errors import RequestError
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response", covariant=True)
@@ -225,20 +228,38 @@ class PlayState:
 
     Attributes:
         timing: the server's times for the newest frame.
+        newest: the newest frame with what is known of it; None before the first.
 
     """
 
-    def __init__(self, info: ModelInfo) -> None:
+    def __init__(self, info: ModelInfo, alignment: str | None = None) -> None:
         self._info = info
-        self._reader = simulations.StepReader(info)
+        self._reader = simulations.StepReader(info, alignment=alignment)
         self.timing = Timing()
+        self.newest: SimulatedFrame | None = None
+
+    def do_not_warn(self) -> None:
+        """Leave it to `newest` to tell of robot actions beyond the alignment's range."""
+        self._reader.warns = False
+
+    def _request(
+        self, code: int | simulations.Latents | None, robot_action: ArrayLike | None
+    ) -> simulation_pb2.PlayRequest:
+        """The request of one action, whichever is given. Raises RequestError unless it is one."""
+        if (code is None) == (robot_action is None):
+            raise RequestError("action", "expected either a code or latent, or a robot_action")
+        if robot_action is not None:
+            return simulations.action_request(self._info, simulations.RobotActions.of(robot_action, dimensions=1))
+        assert code is not None
+        return simulations.action_request(self._info, code)
 
     def _frame(self, answer: object) -> Frames:
         """The (h, w, 3) uint8 frame of an answer."""
         if not isinstance(answer, simulation_pb2.PlayResponse):
             raise ServerError("the server ended the session")
-        self.timing = messages.read_timing(answer.timing)
-        return self._reader.read(answer).squeeze(0)
+        self.newest = self._reader.read(answer).simulated
+        self.timing = self.newest.timing
+        return self.newest.frame_HWC
 
 
 class PlaySession(PlayState):
@@ -250,8 +271,9 @@ class PlaySession(PlayState):
         outbox: SimpleQueue[simulation_pb2.PlayRequest | None],
         info: ModelInfo,
         peer: Peer,
+        alignment: str | None = None,
     ) -> None:
-        super().__init__(info)
+        super().__init__(info, alignment)
         self._call = call
         self._outbox = outbox
         self._peer = peer
@@ -264,9 +286,12 @@ class PlaySession(PlayState):
     ) -> None:
         self.close()
 
-    def step(self, code: int | simulations.Latents) -> Frames:
-        """Take one latent action, a code or a latent (D,); returns the frame that it leads to, (h, w, 3) uint8."""
-        self._outbox.put(simulations.action_request(self._info, code))
+    def step(self, code: int | simulations.Latents | None = None, *, robot_action: ArrayLike | None = None) -> Frames:
+        """Take one action: a code, a latent (D,), or an action of the robot (A,) if the session has an alignment.
+
+        Returns the frame that it leads to, (h, w, 3) uint8; `newest` has what is known of it.
+        """
+        self._outbox.put(self._request(code, robot_action))
         with self._peer.explaining("playing"):
             answer = next(self._call, None)
         return self._frame(answer)

@@ -1,4 +1,4 @@
-"""An alignment: decodes a bundle's labels into one robot's actions. For storage, see `store`."""
+"""An alignment: decodes a bundle's labels into one robot's actions, and encodes actions. For storage, see `store`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
 from genie_core.alignment.regressor import Inputs, Kernel, Regressor
 from genie_core.alignment.transitions import Reduce
+from genie_core.alignment.way_back import WayBack
 from genie_core.data import Computation, Frames, Precision, conform_frames
-from genie_core.errors import RequestError
+from genie_core.errors import ModelError, RequestError
 
 How = Literal["regressor", "dictionary", "draw"]
 """``regressor``: the small regressor. ``dictionary``: the mean of D[code]. ``draw``: a random member of D[code], as in
@@ -68,22 +69,77 @@ class AlignmentInfo(BaseModel):
     dataset: str = Field(description="name of the dataset with the actions")
     created: str = Field(description="ISO 8601, UTC")
     tool_version: str
-    held_out: dict[str, HeldOut] = Field(default_factory=dict, description="by ``regressor``, ``dictionary``, ``draw``")
+    held_out: dict[str, HeldOut] = Field(
+        default_factory=dict, description="by ``regressor``, ``dictionary``, ``draw``, and ``way_back`` (of latents)"
+    )
+    back_kernels: tuple[Kernel, ...] = Field(
+        (), description="of the way back, whose latent is the action; none in files of earlier versions"
+    )
+    back_low: tuple[float, ...] = Field((), description="smallest of each component among the actions it was fitted on")
+    back_high: tuple[float, ...] = Field((), description="the largest")
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """A dictionary and a regressor, fitted on the same labelled transitions."""
+    """A dictionary, a regressor and a way back, fitted on the same labelled transitions."""
 
     info: AlignmentInfo
     dictionary: Dictionary
     regressor: Regressor
     observation: Observation | None
+    way_back: WayBack | None = None
 
     @property
     def needs_frames(self) -> bool:
         """Whether the regressor also reads the frame x_t; the dictionary never does."""
         return self.regressor.needs_observation
+
+    def encode(
+        self, action_TA: ArrayLike, frames_THWC: Frames | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Encode the robot's own actions as latents that a simulation takes.
+
+        Actions beyond the range of those that it was fitted on are not clipped: what comes of them is a guess.
+
+        Args:
+            action_TA: (T, A) one action a transition, reduced as `info.reduce` says, in the units of the data.
+            frames_THWC: (T, H, W, 3) uint8, the frame in which each action begins; needed if `back_needs_frames`.
+
+        Returns:
+            Latents (T, D) float32, and (T, A) which components lie beyond the range.
+
+        Raises:
+            ModelError: the file is of an earlier version, without a way back.
+            RequestError: naming the argument: a wrong shape, a number that is not finite, or missing frames.
+
+        """
+        back = self._way_back()
+        action = np.asarray(action_TA)
+        numbers = len(self.info.actions)
+        if action.ndim != 2 or action.shape[1] != numbers or action.dtype.kind not in "fiu":
+            raise RequestError(
+                "robot_actions",
+                f"got {action.dtype} of shape {action.shape}, expected numbers of shape (T, {numbers}): "
+                + ", ".join(self.info.actions),
+            )
+        action = action.astype(np.float64)
+        if not np.isfinite(action).all():
+            raise RequestError("robot_actions", "got numbers that are not finite, expected finite ones")
+        seen = self._observe(frames_THWC, len(action)) if back.needs_frames else None
+        return back.predict(action, seen).astype(np.float32), back.scale.outside(action)
+
+    @property
+    def back_needs_frames(self) -> bool:
+        """Whether `encode` also reads frames. Raises ModelError without a way back."""
+        return self._way_back().needs_frames
+
+    def _way_back(self) -> WayBack:
+        if self.way_back is None:
+            raise ModelError(
+                "this alignment has no way back from robot actions to latent ones: `genie align` of this version "
+                "fits one, from the same transitions"
+            )
+        return self.way_back
 
     def decode(
         self,
@@ -145,13 +201,16 @@ class Alignment:
     def _see(self, inputs: Inputs, frames_THWC: Frames | None) -> Inputs:
         if not self.needs_frames:
             return inputs
+        return Inputs(inputs.code_N, inputs.latent_ND, self._observe(frames_THWC, len(inputs)))
+
+    def _observe(self, frames_THWC: Frames | None, count: int) -> NDArray[np.float64]:
         assert self.observation is not None
         if frames_THWC is None:
             raise RequestError("frames", "got none, expected the frame of each label: this alignment reads them")
         frames = conform_frames(frames_THWC)
-        if len(frames) != len(inputs):
-            raise RequestError("frames", f"got {len(frames)} for {len(inputs)} labels, expected one for each")
-        return Inputs(inputs.code_N, inputs.latent_ND, self.observation.of(frames))
+        if len(frames) != count:
+            raise RequestError("frames", f"got {len(frames)} for {count} labels, expected one for each")
+        return self.observation.of(frames)
 
 
 __all__ = ["Alignment", "AlignmentInfo", "HeldOut", "How"]

@@ -18,12 +18,16 @@ from genie_core.alignment.study import (
     Score,
     StudyOptions,
     draw_rows,
+    fit_back,
     fit_both,
     score,
+    score_back,
     split_episodes,
     sweep,
+    sweep_back,
 )
 from genie_core.alignment.transitions import AlignedSet, Wanted, read_material
+from genie_core.alignment.way_back import WayBack
 from genie_core.data import LabelledFile
 from genie_core.errors import ModelError
 from genie_core.models.bundle import Bundle, BundleInfo
@@ -78,23 +82,24 @@ def align(
     budget = len(everything.inputs) if plan.budget is None else plan.budget
     progress(f"fitting on {budget} labelled transitions", 0, 1)
     sample = everything.take(draw_rows(everything, budget, study.draw, study.seed))
-    fitted = fit_both(split, sample, study.seed)
-    info = _info(bundle.info, material, sample, study, fitted)
-    alignment = Alignment(info, *fitted, split.observation)
+    fitted, back = fit_both(split, sample, study.seed), fit_back(sample, study.seed)
+    info = _info(bundle.info, material, sample, study, fitted, back)
+    alignment = Alignment(info, *fitted, split.observation, back)
     if not split.held_out:
         return alignment, None
     own = own_scores(split, alignment)
-    stated = {way: held_out(found) for way, found in own.items()}
-    alignment = Alignment(info.model_copy(update={"held_out": stated}), *fitted, split.observation)
-    scores = sweep(split, study, progress)
+    own_back = Score(score_back(split, back)[None])
+    stated = {way: held_out(found) for way, found in {**own, "way_back": own_back}.items()}
+    alignment = Alignment(info.model_copy(update={"held_out": stated}), *fitted, split.observation, back)
+    scores, scores_back = sweep(split, study, progress), sweep_back(split, study)
     if budget not in scores:
-        scores[budget] = own
+        scores[budget], scores_back[budget] = own, {"regressor": own_back}
     bound = None
     if plan.supervised_steps:
         bound = supervised_score(bundle, split, material.provenance.step, plan.supervised_steps, study.seed, progress)
     names = [episode.name for episode in split.held_out]
     facts = _facts(alignment.info, material, split, everything, plan)
-    return alignment, AlignmentReport(facts, info.actions, scores, bound, names, study.seed)
+    return alignment, AlignmentReport(facts, info.actions, scores, bound, names, study.seed, scores_back)
 
 
 def own_scores(split: HeldOutSplit, alignment: Alignment) -> dict[str, Score]:
@@ -108,7 +113,12 @@ def own_scores(split: HeldOutSplit, alignment: Alignment) -> dict[str, Score]:
 
 
 def _info(
-    bundle: BundleInfo, material: AlignedSet, sample: Sample, study: StudyOptions, fitted: tuple[Dictionary, Regressor]
+    bundle: BundleInfo,
+    material: AlignedSet,
+    sample: Sample,
+    study: StudyOptions,
+    fitted: tuple[Dictionary, Regressor],
+    back: WayBack,
 ) -> AlignmentInfo:
     return AlignmentInfo(
         bundle_id=bundle.bundle_id,
@@ -125,6 +135,9 @@ def _info(
         height=bundle.config.height,
         width=bundle.config.width,
         kernels=fitted[1].kernels,
+        back_kernels=back.regressor.kernels,
+        back_low=tuple(back.scale.low_A.tolist()),
+        back_high=tuple(back.scale.high_A.tolist()),
         budget=len(sample.inputs),
         draw=study.draw,
         seed=study.seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ WAYS = {
     "mlp": "network on latent and observation",
     "regressor": "regressor (saved)",
 }
+BACK = {"linear": "way back, linear in the action", "regressor": "way back (saved)"}
 SUPERVISED = "supervised inverse dynamics, all labels"
 
 TableRow = tuple[str, str, str, str]
@@ -41,6 +42,7 @@ class AlignmentReport:
         supervised: the bound; None if it was left out.
         held_out: names of the episodes scored on.
         seed: seed of the bootstrap.
+        way_back: of latents from actions, by budget and by method.
 
     """
 
@@ -50,6 +52,7 @@ class AlignmentReport:
     supervised: Score | None
     held_out: Sequence[str]
     seed: int
+    way_back: Scores = field(default_factory=dict)
 
     def rows(self) -> list[TableRow]:
         """Rows of the main table: the error by budget and by method, then the bound."""
@@ -60,6 +63,14 @@ class AlignmentReport:
         ]
         return rows + ([] if self.supervised is None else [("all", SUPERVISED, *self._words(self.supervised))])
 
+    def rows_back(self) -> list[TableRow]:
+        """Rows of the table of the way back: the error of latents by budget and by method."""
+        return [
+            (f"{budget:,}", BACK[way], *self._words(score))
+            for budget, ways in self.way_back.items()
+            for way, score in ways.items()
+        ]
+
     def content(self) -> dict[str, Any]:
         """Contents of report.json. Undefined numbers are null."""
         budgets = [
@@ -67,7 +78,17 @@ class AlignmentReport:
             for budget, ways in self.scores.items()
         ]
         bound = None if self.supervised is None else self._details(self.supervised)
-        return {**self.facts, "held_out": list(self.held_out), "budgets": budgets, "supervised": bound}
+        back = [
+            {"budget": budget, "ways": {way: self._told(score) for way, score in ways.items()}}
+            for budget, ways in self.way_back.items()
+        ]
+        return {
+            **self.facts,
+            "held_out": list(self.held_out),
+            "budgets": budgets,
+            "supervised": bound,
+            "way_back": back,
+        }
 
     def markdown(self) -> str:
         """The Markdown page: the main table, then each component of the action at the largest budget."""
@@ -81,6 +102,9 @@ class AlignmentReport:
         ]
         if self.scores:
             lines += ["", *_table(*self._by_number())]
+        if self.way_back:
+            lines += ["", "The way back, from the robot's action to the latent; the error is that of the latent.", ""]
+            lines += _table(("labels", "way", "error", "95% interval"), self.rows_back(), "rlrr")
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path) -> None:
@@ -114,11 +138,15 @@ class AlignmentReport:
         return f"{found:.3f}", "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
     def _details(self, score: Score) -> dict[str, Any]:
-        found, interval = held_out(score), nmse_interval(score, np.random.default_rng(self.seed))
+        found = held_out(score)
         numbers = [{"name": name, "r2": found.r2[a], "rmse": found.rmse[a]} for a, name in enumerate(self.actions)]
+        return {**self._told(score), "actions": numbers}
+
+    def _told(self, score: Score) -> dict[str, Any]:
+        interval = nmse_interval(score, np.random.default_rng(self.seed))
         by_seed = [_number(float(n)) for n in error_over_variance(score.sums_SE4A.sum(axis=1))]
         finite = interval is not None and all(map(math.isfinite, interval))
-        return {"nmse": found.nmse, "ci95": interval if finite else None, "by_draw": by_seed, "actions": numbers}
+        return {"nmse": held_out(score).nmse, "ci95": interval if finite else None, "by_draw": by_seed}
 
 
 def held_out(score: Score) -> HeldOut:

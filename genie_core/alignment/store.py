@@ -7,7 +7,7 @@ weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from safetensors.numpy import save
 from genie_core.alignment.alignment import Alignment, AlignmentInfo
 from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
-from genie_core.alignment.regressor import Inputs, Regressor
+from genie_core.alignment.regressor import Inputs, Kernel, Regressor
+from genie_core.alignment.way_back import Scale, WayBack
 from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import ModelError, problems_of
 
@@ -133,12 +134,24 @@ def _tensors(alignment: Alignment) -> dict[str, NDArray[Any]]:
         "action.mean": regressor.mean_A,
         "action.deviation": regressor.deviation_A,
     }
-    if alignment.needs_frames and alignment.observation is not None and seen is not None:
+    if alignment.needs_frames and seen is not None:
+        tensors["regressor.observation"] = seen
+    back = alignment.way_back
+    if back is not None:
+        centres = back.regressor.centres
         tensors |= {
-            "regressor.observation": seen,
-            "observation.mean": alignment.observation.mean_F,
-            "observation.axes": alignment.observation.axes_FP,
+            "back.action": centres.latent_ND,
+            "back.weights": back.regressor.weights_CMA,
+            "back.latent_mean": back.regressor.mean_A,
+            "back.latent_deviation": back.regressor.deviation_A,
+            "back.mean": back.scale.mean_A,
+            "back.deviation": back.scale.deviation_A,
         }
+        if back.needs_frames and centres.observation_NP is not None:
+            tensors["back.observation"] = centres.observation_NP
+    observation = alignment.observation
+    if observation is not None and any(key.endswith(".observation") for key in tensors):
+        tensors |= {"observation.mean": observation.mean_F, "observation.axes": observation.axes_FP}
     return {key: np.ascontiguousarray(value) for key, value in tensors.items()}
 
 
@@ -148,7 +161,7 @@ def _alignment(info: AlignmentInfo, tensors: Tensors) -> Alignment:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{key} holds numbers that are not finite")
     numbers, centres = len(info.actions), len(tensors["regressor.code"])
-    seeing = any(kernel.observation_scale is not None for kernel in info.kernels)
+    seeing = _sees(info.kernels)
     _check_shapes(
         tensors,
         {
@@ -164,13 +177,12 @@ def _alignment(info: AlignmentInfo, tensors: Tensors) -> Alignment:
     if start_K[0] != 0 or start_K[-1] != info.budget or (np.diff(start_K) < 0).any():
         raise ValueError("dictionary.start does not divide dictionary.action")
     observation = None
-    if seeing:
-        seen, mean_F = tensors["regressor.observation"], tensors["observation.mean"]
-        axes_FP = tensors["observation.axes"]
-        _check_shapes(
-            tensors,
-            {"regressor.observation": (centres, seen.shape[-1]), "observation.axes": (len(mean_F), seen.shape[-1])},
-        )
+    if seeing or _sees(info.back_kernels):
+        mean_F, axes_FP = tensors["observation.mean"], tensors["observation.axes"]
+        seen = tensors["regressor.observation" if seeing else "back.observation"]
+        _check_shapes(tensors, {"observation.axes": (len(mean_F), seen.shape[-1])})
+        if seeing:
+            _check_shapes(tensors, {"regressor.observation": (centres, seen.shape[-1])})
         observation = Observation(info.height, info.width, mean_F, axes_FP)
     return Alignment(
         info,
@@ -183,7 +195,42 @@ def _alignment(info: AlignmentInfo, tensors: Tensors) -> Alignment:
             tensors["action.deviation"],
         ),
         observation,
+        _way_back(info, tensors, observation) if info.back_kernels else None,
     )
+
+
+def _sees(kernels: Sequence[Kernel]) -> bool:
+    return any(kernel.observation_scale is not None for kernel in kernels)
+
+
+def _way_back(info: AlignmentInfo, tensors: Tensors, observation: Observation | None) -> WayBack:
+    """Build the way back. Raises KeyError or ValueError if its parts do not fit."""
+    numbers, centres, kernels = len(info.actions), len(tensors["back.action"]), info.back_kernels
+    _check_shapes(
+        tensors,
+        {
+            "back.action": (centres, numbers),
+            "back.weights": (len(kernels), centres, info.latent_dim),
+            "back.latent_mean": (info.latent_dim,),
+            "back.latent_deviation": (info.latent_dim,),
+            "back.mean": (numbers,),
+            "back.deviation": (numbers,),
+        },
+    )
+    if not len(info.back_low) == len(info.back_high) == numbers:
+        raise ValueError(f"back_low and back_high: expected {numbers} numbers each")
+    seen = None
+    if _sees(kernels):
+        assert observation is not None
+        seen = tensors["back.observation"]
+        _check_shapes(tensors, {"back.observation": (centres, observation.axes_FP.shape[1])})
+    low_A, high_A = np.array(info.back_low), np.array(info.back_high)
+    scale = Scale(tensors["back.mean"], tensors["back.deviation"], low_A, high_A)
+    inputs = Inputs(np.zeros(centres, np.int64), tensors["back.action"], seen)
+    regressor = Regressor(
+        kernels, inputs, tensors["back.weights"], tensors["back.latent_mean"], tensors["back.latent_deviation"]
+    )
+    return WayBack(scale, regressor)
 
 
 def _check_shapes(tensors: Tensors, wanted: Mapping[str, tuple[int, ...]]) -> None:

@@ -28,6 +28,7 @@ from genie_core.alignment.regressor import (
     fit_regressor,
 )
 from genie_core.alignment.transitions import AlignedEpisode, AlignedSet
+from genie_core.alignment.way_back import WayBack, fit_way_back
 from genie_core.errors import DatasetError
 from genie_core.progress import Progress
 from genie_core.statistics.intervals import percentile_interval, resample
@@ -156,6 +157,35 @@ def fit_both(split: HeldOutSplit, sample: Sample, seed: int) -> tuple[Dictionary
     return dictionary, fit_regressor(sample.inputs, sample.action_NA, sample.episode_N, kernels, seed)
 
 
+def fit_back(sample: Sample, seed: int, kernels: Sequence[Kernel] | None = None) -> WayBack:
+    """Fit the way back on all of `sample`; `kernels`: to choose from, None: all."""
+    inputs = sample.inputs
+    return fit_way_back(sample.action_NA, inputs.observation_NP, inputs.latent_ND, sample.episode_N, seed, kernels)
+
+
+def score_back(split: HeldOutSplit, back: WayBack) -> Array:
+    """`residual_sums` (E, 4, D) of the latents of the held-out episodes, given their actions."""
+    sums = []
+    for episode in split.held_out:
+        seen = inputs_of(episode, split.observation).observation_NP
+        sums.append(residual_sums(episode.latent_SD, back.predict(episode.action_SA, seen)))
+    return np.stack(sums)
+
+
+def sweep_back(split: HeldOutSplit, options: StudyOptions) -> dict[int, dict[str, Score]]:
+    """Scores of the way back by budget, on the same draws as `sweep`: linear in the action, and as it is saved."""
+    everything, ways = split.sample(), {"linear": (LINEAR,), "regressor": None}
+    scores: dict[int, dict[str, Score]] = {}
+    for budget in sorted({b for b in options.budgets if b <= len(everything.inputs)}):
+        sums: dict[str, list[Array]] = {name: [] for name in ways}
+        for seed in range(options.seed, options.seed + options.seeds):
+            sample = everything.take(draw_rows(everything, budget, options.draw, seed))
+            for name, kernels in ways.items():
+                sums[name].append(score_back(split, fit_back(sample, seed, kernels)))
+        scores[budget] = {name: Score(np.stack(of)) for name, of in sums.items()}
+    return scores
+
+
 def methods(split: HeldOutSplit, mlp: bool) -> dict[str, Method]:
     """Every way that is compared, by name."""
 
@@ -233,11 +263,14 @@ __all__ = [
     "Scores",
     "StudyOptions",
     "draw_rows",
+    "fit_back",
     "fit_both",
     "inputs_of",
     "methods",
     "nmse_interval",
     "score",
+    "score_back",
     "split_episodes",
     "sweep",
+    "sweep_back",
 ]

@@ -239,6 +239,23 @@ _DYNAMICS = (
         (Target(0),),
     ),
     Entry(
+        "dynamics.confidence_calibration_error",
+        "calibration of confidence",
+        "how far the confidence of a frame is from the share that is right (nearer to the real one than the start "
+        "frame is), mean over ten bins, on episodes that it was not fitted on: lower is better",
+    ),
+    Entry(
+        "dynamics.confidence_brier_skill",
+        "skill of confidence",
+        "by how much its squared error is less than that of the share that is right; 0 says nothing of a frame",
+    ),
+    Entry(
+        "dynamics.trusted_frames",
+        "frames that can be trusted",
+        "mean number of frames up to the first whose confidence is below 0.8",
+    ),
+    Entry("dynamics.trusted_right", "... of which are right", "share of those frames that are right", "share"),
+    Entry(
         "dynamics.next_token_accuracy",
         "next-token accuracy",
         "tokens of a wholly hidden next frame predicted right",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,9 @@ def evaluate(
         seconds=time.monotonic() - began,
         device=str(bundle.device),
     )
+    if findings.calibration is not None:
+        named = findings.calibration.model_copy(update={"data": dataset.path.name})
+        findings = replace(findings, calibration=named)
     return EvaluationReport(provenance, findings)
 
 

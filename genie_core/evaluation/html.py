@@ -8,7 +8,7 @@ from html import escape
 
 from genie_core.evaluation.catalogue import SECTIONS, Entry
 from genie_core.evaluation.metrics import Findings, Measured, Metric, Missing
-from genie_core.evaluation.report_plots import code_share_plot, horizon_plot
+from genie_core.evaluation.report_plots import code_share_plot, horizon_plot, trust_plot
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
@@ -85,7 +85,7 @@ def _row(entry: Entry, metric: Measured, codes: int) -> str:
 def _plots(section: str, findings: Findings) -> str:
     plots = ""
     if section == "Dynamics":
-        plots = horizon_plot(findings) + horizon_plot(findings, "ssim", "SSIM")
+        plots = horizon_plot(findings) + horizon_plot(findings, "ssim", "SSIM") + trust_plot(findings)
     if section == "Latent action model":
         plots = code_share_plot(findings)
     return f'<div class="plots">{plots}</div>' if plots else ""

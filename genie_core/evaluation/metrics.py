@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from genie_core.data import Frames
 from genie_core.statistics.intervals import percentile_interval, resample
 from genie_core.statistics.metrics import Array
+
+if TYPE_CHECKING:
+    from genie_core.inference.confidence import Calibration
 
 Statistic = Callable[[Array], Array]
 """Maps sums with a leading axis of resamples, (R, ...), to metrics (R,)."""
@@ -64,6 +68,7 @@ class Findings:
         curves: series of numbers: one per code, per horizon or per dimension.
         images: for the report.
         videos: likewise.
+        calibration: of the confidence of simulated frames; None without rollouts.
 
     """
 
@@ -71,6 +76,7 @@ class Findings:
     curves: Mapping[str, Sequence[Measured]] = field(default_factory=dict)
     images: Sequence[ReportImage] = ()
     videos: Sequence[Video] = ()
+    calibration: Calibration | None = None
 
     @staticmethod
     def merge(parts: Sequence[Findings]) -> Findings:
@@ -78,7 +84,9 @@ class Findings:
         metrics = {name: metric for part in parts for name, metric in part.metrics.items()}
         curves = {name: curve for part in parts for name, curve in part.curves.items()}
         images = [image for part in parts for image in part.images]
-        return Findings(metrics, curves, images, [video for part in parts for video in part.videos])
+        videos = [video for part in parts for video in part.videos]
+        calibration = next((part.calibration for part in parts if part.calibration is not None), None)
+        return Findings(metrics, curves, images, videos, calibration)
 
 
 def estimate(sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generator) -> Measured:

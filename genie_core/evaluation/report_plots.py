@@ -8,6 +8,7 @@ from genie_core.data.frames.palette import code_palette
 from genie_core.evaluation.metrics import Findings, Measured, Metric
 from genie_core.evaluation.plots import Line, Point, bar_plot, line_plot
 from genie_core.evaluation.rollouts import VIDEOS
+from genie_core.evaluation.trust import CURVES
 
 _COLOURS = dict(zip(VIDEOS, ("#4e79a7", "#b07aa1", "#e15759", "#888888", "#59a14f"), strict=True))
 _NAMES = {
@@ -30,6 +31,17 @@ def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR
     return line_plot(lines, "frames after the start", label)
 
 
+def trust_plot(findings: Findings) -> str:
+    """Confidence of simulated frames beside the share that is right, by horizon; SVG text."""
+    names = dict(zip(CURVES, (("confidence", "#4e79a7"), ("right", "#59a14f")), strict=True))
+    lines = [
+        Line(name, colour, _points(findings.curves[key]))
+        for key, (name, colour) in names.items()
+        if findings.curves.get(key)
+    ]
+    return line_plot(lines, "frames after the start", "share")
+
+
 def code_share_plot(findings: Findings) -> str:
     """Bar plot of the frequency of each code, in its colour, as SVG text."""
     points = _points(findings.curves.get("lam.code_share", ()))
@@ -48,4 +60,4 @@ def _points(curve: Sequence[Measured]) -> list[Point]:
     return points
 
 
-__all__ = ["code_share_plot", "horizon_plot"]
+__all__ = ["code_share_plot", "horizon_plot", "trust_plot"]

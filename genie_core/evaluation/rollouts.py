@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from genie_core.data.frames.grid import CodedFrame, report_grid
 from genie_core.evaluation.material import Start, Study, by_take, draw_starts
 from genie_core.evaluation.metrics import Findings, Measured, Missing, ReportImage, Statistic, Video, mean_of, of_means
 from genie_core.evaluation.tokenizer import redraw
+from genie_core.evaluation.trust import Trial, calibrate, trust_findings
 from genie_core.evaluation.video_distance import KEYS as DISTANCES
 from genie_core.evaluation.video_distance import clip_reader, distance_findings
 from genie_core.inference import Simulator
+from genie_core.inference.confidence import ReadBack
 from genie_core.models.bundle import Bundle
 from genie_core.models.dynamics import previous_tokens
 from genie_core.statistics.metrics import Array, frame_mse, psnr_db, ssim
@@ -47,6 +49,8 @@ _KEYS = ("dynamics.psnr_4_db", *_DELTA.values(), *_WORST.values())
 class Comparison:
     """Comparison at one start: mse_VH and ssim_VH of `VIDEOS` by horizon 1 .. H, the number of simulated frames.
 
+    `agreement` says by track how far what was read back from its frames agrees with what was asked for, (H,).
+
     `token_accuracy` is the share of tokens of the first `HORIZON` frames predicted right, `token_copies` the share
     unchanged from the previous frame; both None without a tokenizer.
     """
@@ -55,6 +59,7 @@ class Comparison:
     ssim_VH: Array
     token_accuracy: float | None
     token_copies: float | None
+    agreement: Mapping[str, Array] = field(default_factory=dict)
 
 
 def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
@@ -85,11 +90,23 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
         "random codes, all from the first frame on. A frame stands under the colour of the code that led there."
     )
     image = ReportImage("rollouts", "Rollouts beside real video", caption, report_grid(rows))
-    parts = [summarise(starts, found, rng), Findings(images=[image], videos=videos)]
+    trials = [trial for start, comparison in zip(starts, found, strict=True) for trial in _trials(start, comparison)]
+    calibration = calibrate(trials, study.bundle.bundle_id)
+    parts = [summarise(starts, found, rng), Findings(images=[image], videos=videos, calibration=calibration)]
+    parts.append(trust_findings(trials, rng))
     if reader is not None:
         long_enough = [start for start, length in zip(starts, frames, strict=True) if length >= reader.frames]
         parts.insert(1, distance_findings(reader, long_enough, clips, rng))
     return Findings.merge(parts)
+
+
+def _trials(start: Start, comparison: Comparison) -> list[Trial]:
+    """The rollouts with codes and with latents, each frame right if it is nearer to the real one than the start is."""
+    copy_H = comparison.mse_VH[VIDEOS.index("copy")]
+    return [
+        Trial(start.take, agreement_H, comparison.mse_VH[VIDEOS.index(video)] < copy_H)
+        for video, agreement_H in comparison.agreement.items()
+    ]
 
 
 def _frames_after(study: Study, start: Start) -> int:
@@ -118,7 +135,15 @@ def compare(
     codes_2H = np.stack((take.code_S[start.frame : stop], rng.integers(simulator.num_codes, size=length)))
     rollout = simulator.start(real_THWC[:1], 3, study.draw_sampling(rng))
     moves = zip(codes_2H[0].tolist(), codes_2H[1].tolist(), take.latent_SD[start.frame : stop], strict=True)
-    drawn_H3HWC = np.stack([rollout.step(move) for move in moves])
+    read_back = {v: ReadBack.of(study.labeller, real_THWC[0]) for v in _WORST}  # branches 0 and 2
+    drawn = []
+    for move in moves:
+        drawn.append(rollout.step(move))
+        shown = list(zip(read_back.values(), drawn[-1][::2], move[::2], strict=True))
+        encoded = study.labeller.encode([reader.block(frame_HWC) for reader, frame_HWC, _ in shown])
+        for (reader, frame_HWC, action), of in zip(shown, encoded, strict=True):
+            reader.take(frame_HWC, action, of)
+    drawn_H3HWC = np.stack(drawn)
     tracks = {
         "inferred": np.concatenate((real_THWC[:1], drawn_H3HWC[:, 0])),
         "latents": np.concatenate((real_THWC[:1], drawn_H3HWC[:, 2])),
@@ -135,6 +160,7 @@ def compare(
         np.stack([ssim(track[1:], real_THWC[1:]) for track in tracks.values()]),
         accuracy,
         copies,
+        {v: np.array(reader.agreements) for v, reader in read_back.items()},
     )
     video = Video(f"{take.film.name} frame {start.frame}", {"real": real_THWC, **tracks})
     inferred = codes_2H[0].tolist()

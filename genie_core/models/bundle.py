@@ -34,6 +34,8 @@ from genie_core.models.transformer import RotaryTime
 CONFIG, CARD = "config.json", "card.md"
 ALIGNMENTS = "alignments"
 """Folder of the alignments (`genie_core.alignment`) beside a bundle's files; not part of its identity."""
+CONFIDENCE = "confidence.json"
+"""Calibration of the confidence of simulated frames (`genie_core.inference.confidence`); likewise."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +239,8 @@ def torch_device(name: str) -> torch.device:
 def save_bundle(path: Path, genie: Genie, card: str, *, half: bool = False) -> BundleInfo:
     """Write a bundle atomically: a complete new folder replaces an older bundle of that name, if any.
 
-    Alignments beside the older one are kept if configuration and weights are the same; otherwise they are removed with
-    it, since they belong to another bundle.
+    Alignments and the calibration beside the older one are kept if configuration and weights are the same; otherwise
+    they are removed with it, since they belong to another bundle.
 
     Args:
         path: folder of the bundle; its parent is created.
@@ -262,7 +264,11 @@ def _fill(staging: Path, path: Path, genie: Genie, card: str, half: bool) -> Non
     for component in genie.config.components:
         state = getattr(genie, component).state_dict()
         save_file(_stored(state, half), staging / f"{component}.safetensors")
-    if is_bundle(path) and bundle_id(path) == bundle_id(staging) and (path / ALIGNMENTS).is_dir():
+    if not is_bundle(path) or bundle_id(path) != bundle_id(staging):
+        return
+    if (path / CONFIDENCE).is_file():
+        shutil.copyfile(path / CONFIDENCE, staging / CONFIDENCE)
+    if (path / ALIGNMENTS).is_dir():
         unfinished = shutil.ignore_patterns(".*")
         shutil.copytree(path / ALIGNMENTS, staging / ALIGNMENTS, ignore=unfinished, copy_function=shutil.copyfile)
 
@@ -277,6 +283,7 @@ def _stored(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
 __all__ = [
     "ALIGNMENTS",
     "CARD",
+    "CONFIDENCE",
     "CONFIG",
     "Bundle",
     "BundleInfo",

@@ -68,8 +68,8 @@ class Alignments:
         """Return every alignment beside the bundle, ordered by name."""
         return await asyncio.to_thread(self._find, bundle)
 
-    async def load(self, bundle: BundleInfo, name: str, step: int, field: str) -> LoadedAlignment:
-        """Return the alignment that a request names in `field`, for transitions of `step` frames.
+    async def load(self, bundle: BundleInfo, name: str, step: int | None, field: str) -> LoadedAlignment:
+        """Return the alignment that a request names in `field`, for transitions of `step` frames; None: of any length.
 
         Raises:
             RequestError: there is none of that name, or it is for another transition length.
@@ -84,7 +84,7 @@ class Alignments:
             raise ModelError(f"alignment {name!r} cannot be used: {entry.problem}")
         loaded = await asyncio.to_thread(self._load, bundle, entry)
         fitted = loaded.alignment.info.step
-        if fitted != step:
+        if step is not None and fitted != step:
             raise RequestError(
                 field, f"got {name!r}, which decodes transitions of step {fitted}, expected one for step {step}"
             )

@@ -241,6 +241,7 @@ class GenieServer:
         )
         simulation = SimulationServicer(
             registry,
+            alignments,
             engine,
             reading,
             SimulationLimits(settings.max_actions, settings.max_branches),

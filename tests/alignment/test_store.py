@@ -62,9 +62,35 @@ def test_an_alignment_of_an_earlier_version_is_read(bundle: BundleInfo, tmp_path
     with safe_open(path, "np") as file:
         header = json.loads(file.metadata()["genie_alignment"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
-    del header["precision"]  # which was not written then
+    for name in ("precision", "back_kernels", "back_low", "back_high"):
+        del header[name]  # was not written then
+    tensors = {key: of for key, of in tensors.items() if not key.startswith("back.")}
     save_file(tensors, path, {"genie_alignment": json.dumps(header)})
-    assert load_alignment(path, bundle).info.precision is None
+    old = load_alignment(path, bundle)
+    assert old.info.precision is None
+    with pytest.raises(ModelError, match=r"no way back .* `genie align` of this version"):
+        old.encode(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("observe", [True, False])
+def test_the_way_back_is_kept_and_tells_what_lies_beyond_its_range(bundle: BundleInfo, observe: bool) -> None:
+    alignment = make_alignment(bundle, observe=observe)
+    path = alignment_path(bundle.path, "arm-60")
+    save_alignment(path, alignment)
+    loaded = load_alignment(path, bundle)
+    assert loaded.back_needs_frames == observe
+    frames = make_frames(3, 32, 32)
+    actions = np.array([[5.0, 5.0], [4.5, 1e6], [5.5, 5.0]])
+    latent, outside = loaded.encode(actions, frames if observe else None)
+    assert latent.shape == (3, loaded.info.latent_dim)
+    assert outside.tolist() == [[False, False], [False, True], [False, False]]
+    np.testing.assert_array_equal(latent, alignment.encode(actions, frames)[0])
+    if not observe:  # linear: what lies beyond is not clipped
+        assert abs(latent[1, 1]) > 1000
+        np.testing.assert_allclose(latent[[0, 2], 0], [0, 0.5], atol=0.1)
+    for wrong in (np.zeros((1, 3)), np.array([[np.nan, 0]]), np.array([["a", "b"]])):
+        with pytest.raises(RequestError, match="robot_actions"):
+            loaded.encode(wrong)
 
 
 def test_chunks_decode_as_the_whole(bundle: BundleInfo) -> None:
@@ -117,6 +143,9 @@ def test_an_alignment_of_another_bundle_is_refused(bundle: BundleInfo, tmp_path:
         ("dictionary.start", lambda a: a[::-1].copy(), "does not divide"),
         ("observation.axes", lambda a: a[:, :-1], "observation.axes is of shape"),
         ("action.mean", None, "action.mean"),
+        ("back.weights", lambda a: a[:, :-1], "back.weights is of shape"),
+        ("back.observation", lambda a: a[:-1], "back.observation is of shape"),
+        ("back.deviation", None, "back.deviation"),
     ],
 )
 def test_a_damaged_alignment_is_refused(bundle: BundleInfo, tmp_path: Path, key, change, complaint: str) -> None:

@@ -62,6 +62,13 @@ def test_an_alignment_is_fitted_measured_saved_and_served(bundle: BundleInfo, la
             assert way["ci95"][0] <= way["nmse"] <= way["ci95"][1] or len(way["by_draw"]) < 3
     for text in (output, Path("rep/report.md").read_text()):
         assert "supervised inverse dynamics, all labels" in text
+        assert "way back (saved)" in text
+    # Two numbers of the latent are known from the action; the others are not, and less is told of the whole.
+    assert [b["budget"] for b in report["way_back"]] == [10, 40, 60]
+    back = {b["budget"]: b["ways"]["regressor"]["nmse"] for b in report["way_back"]}
+    assert 0.6 < back[60] < 0.9
+    assert back[60] <= back[10]
+    assert back[60] == pytest.approx(info.held_out["way_back"].nmse)
 
 
 def test_the_precision_of_the_labels_is_kept(bundle: BundleInfo, labelled: Path) -> None:

@@ -241,14 +241,14 @@ def test_latents_go_as_the_contract_says_and_wrong_ones_are_refused(info: ModelI
     for wrong in (latent_TD[0], latent_TD[:, 1:], np.full_like(latent_TD, np.inf)):
         with pytest.raises(RequestError, match="expected finite ones of"):
             simulations.rollout_maker(frame, wrong, SimulationArguments())(info)
-    with pytest.raises(RequestError, match="neither codes nor latents"):
+    with pytest.raises(RequestError, match="got none, expected codes, latents or robot actions"):
         simulations.chosen_actions(None, None)
 
 
 def test_simulated_frames_must_come_in_order_and_complete(info: ModelInfo) -> None:
     answer = simulation_pb2.BranchResponse(index=0, frames=messages.frames_message(make_frames(2, 32, 32)))
     reader = simulations.StepReader(info, 2)
-    assert reader.read(answer).shape == (2, 32, 32, 3)
+    assert reader.read(answer).frames_NHWC.shape == (2, 32, 32, 3)
     with pytest.raises(ServerError, match="of step 0, expected 2 of step 1"):
         reader.read(answer)
     with pytest.raises(ServerError, match="sent 2 frames of step 0, expected 3"):
@@ -259,7 +259,7 @@ def test_frames_that_another_bundle_drew_are_not_taken_for_this_ones(info: Model
     frame = messages.frames_message(make_frames(1, 32, 32))
     own = simulation_pb2.RolloutResponse(index=0, frame=frame, bundle_id=info.bundle_id)
     other = simulation_pb2.RolloutResponse(index=0, frame=frame, bundle_id="f" * 64)
-    assert simulations.StepReader(info).read(own).shape == (1, 32, 32, 3)
+    assert simulations.StepReader(info).read(own).frames_NHWC.shape == (1, 32, 32, 3)
     with pytest.raises(simulations.ModelReplacedError, match="replaced"):
         simulations.StepReader(info).read(other)
 

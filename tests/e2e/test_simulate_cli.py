@@ -88,7 +88,7 @@ def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, motion_ser
     assert mean_difference(replayed[1:], own) < 2 < mean_difference(replayed[1:], other)
     genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--out", "c.mp4")
     assert len(video_frames(genie.folder / "c.mp4")) == 1 + 5  # up to the last transition
-    assert "expected either --actions or --latents" in genie.fail("simulate", *start, "--out", "d.mp4")
+    assert "expected one of --actions, --latents and" in genie.fail("simulate", *start, "--out", "d.mp4")
     np.save(tmp_path / "flat.npy", labels.latent[0])
     assert "expected latents" in genie.fail("simulate", *start, "--latents", "flat.npy", "--out", "d.mp4")
 

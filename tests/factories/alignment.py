@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from genie_core.alignment import Alignment, AlignmentInfo
 from genie_core.alignment.dictionary import Dictionary
 from genie_core.alignment.observation import Observation
-from genie_core.alignment.regressor import Inputs, Kernel, fit_regressor
+from genie_core.alignment.regressor import LINEAR, Inputs, Kernel, fit_regressor
+from genie_core.alignment.way_back import fit_way_back
 from genie_core.data import Density, FramesMode, LabelModel, Labels, LabelWriter, open_dataset
 from genie_core.models.bundle import BundleInfo
 from tests.factories.data import make_robomimic
@@ -91,6 +92,9 @@ def make_alignment(info: BundleInfo, *, observe: bool, budget: int = 60) -> Alig
     kernel = Kernel(kind="smooth", observation_scale=1.0 if observe else None)
     action_NA = latent_ND[:, :2] + 5
     regressor = fit_regressor(inputs, action_NA, np.arange(budget), [kernel], seed=0)
+    back_kernel = Kernel(kind="smooth", observation_scale=1.0) if observe else LINEAR
+    seen = inputs.observation_NP if observe else None
+    back = fit_way_back(action_NA, seen, latent_ND, np.arange(budget), 0, [back_kernel])
     alignment_info = AlignmentInfo(
         bundle_id=info.bundle_id,
         bundle_name=info.name,
@@ -104,6 +108,9 @@ def make_alignment(info: BundleInfo, *, observe: bool, budget: int = 60) -> Alig
         height=height,
         width=width,
         kernels=regressor.kernels,
+        back_kernels=back.regressor.kernels,
+        back_low=tuple(back.scale.low_A.tolist()),
+        back_high=tuple(back.scale.high_A.tolist()),
         budget=budget,
         draw="transitions",
         seed=0,
@@ -113,4 +120,4 @@ def make_alignment(info: BundleInfo, *, observe: bool, budget: int = 60) -> Alig
         tool_version="1",
     )
     dictionary = Dictionary.fill(code_N, action_NA, len(info.codebook))
-    return Alignment(alignment_info, dictionary, regressor, observation)
+    return Alignment(alignment_info, dictionary, regressor, observation, back)

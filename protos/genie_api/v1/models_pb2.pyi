@@ -82,6 +82,7 @@ class Model(_message.Message):
     NUM_FINE_CODES_FIELD_NUMBER: _builtins.int
     FINE_CODEBOOK_FIELD_NUMBER: _builtins.int
     FEATURE_DIM_FIELD_NUMBER: _builtins.int
+    CALIBRATED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -128,6 +129,8 @@ class Model(_message.Message):
     """num_fine_codes * latent_dim float32, little-endian, row-major: the quantized latent of each fine code."""
     feature_dim: _builtins.int
     """Number F of components of the feature that latents are made of; 0 if the model gives none."""
+    calibrated: _builtins.bool
+    """Whether the confidence of simulated frames was calibrated on real futures (`SimulationStart.confidence`)."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Colour of each code, 0xRRGGBB, the same in every view of this model."""
@@ -164,10 +167,11 @@ class Model(_message.Message):
         num_fine_codes: _builtins.int = ...,
         fine_codebook: _builtins.bytes = ...,
         feature_dim: _builtins.int = ...,
+        calibrated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,8 +189,12 @@ class Alignment(_message.Message):
     ACTION_NAMES_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    REDUCE_FIELD_NUMBER: _builtins.int
+    ENCODES_FIELD_NUMBER: _builtins.int
+    ACTION_LOW_FIELD_NUMBER: _builtins.int
+    ACTION_HIGH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name to pass in `LabelOptions.alignment`."""
+    """Name to pass in `LabelOptions.alignment` and `SimulationStart.alignment`."""
     alignment_id: _builtins.str
     """SHA-256 of its file, 64 hexadecimal digits."""
     action_dim: _builtins.int
@@ -195,9 +203,21 @@ class Alignment(_message.Message):
     """Transition length in frames of the labels that it decodes; others are rejected."""
     problem: _builtins.str
     """Why it cannot be used, in which case only `name` is set besides; empty otherwise."""
+    reduce: _builtins.str
+    """How the actions of the frames of a transition became one: `mean`, `first`, `last` or `change`."""
+    encodes: _builtins.bool
+    """Whether it also encodes robot actions as latents (`ActionSequence.robot_actions`)."""
     @_builtins.property
     def action_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the A components, from the dataset that it was fitted on."""
+
+    @_builtins.property
+    def action_low(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Smallest value of each of the A components among the actions that it was fitted on; empty if it does not encode."""
+
+    @_builtins.property
+    def action_high(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The largest; actions beyond are taken as they are, and told (`RolloutResponse.out_of_range`)."""
 
     def __init__(
         self,
@@ -208,10 +228,14 @@ class Alignment(_message.Message):
         action_names: _abc.Iterable[_builtins.str] | None = ...,
         step: _builtins.int = ...,
         problem: _builtins.str = ...,
+        reduce: _builtins.str = ...,
+        encodes: _builtins.bool = ...,
+        action_low: _abc.Iterable[_builtins.float] | None = ...,
+        action_high: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_dim", b"action_dim", "action_names", b"action_names", "alignment_id", b"alignment_id", "name", b"name", "problem", b"problem", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_dim", b"action_dim", "action_high", b"action_high", "action_low", b"action_low", "action_names", b"action_names", "alignment_id", b"alignment_id", "encodes", b"encodes", "name", b"name", "problem", b"problem", "reduce", b"reduce", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

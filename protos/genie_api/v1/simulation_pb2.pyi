@@ -63,10 +63,18 @@ class SimulationStart(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESPONSE_ENCODING_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`; empty for the server's default model."""
     response_encoding: _frames_pb2.FrameEncoding.ValueType
     """Encoding of the returned frames: RAW or PNG; unspecified: RAW."""
+    alignment: _builtins.str
+    """Name of one of the model's alignments, which encodes robot actions as latents; needed if actions are such."""
+    confidence: _builtins.bool
+    """Whether responses say how far each frame can be trusted, where the model was calibrated (`Model.calibrated`); costs a
+    look at each frame by the latent action model.
+    """
     @_builtins.property
     def prompt(self) -> _frames_pb2.Frames:
         """1 to `context_frames` frames at the model's frame rate, any size; resized to the model's."""
@@ -82,10 +90,12 @@ class SimulationStart(_message.Message):
         prompt: _frames_pb2.Frames | None = ...,
         sampling: Global___SamplingOptions | None = ...,
         response_encoding: _frames_pb2.FrameEncoding.ValueType = ...,
+        alignment: _builtins.str = ...,
+        confidence: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt", b"prompt", "response_encoding", b"response_encoding", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "confidence", b"confidence", "model", b"model", "prompt", b"prompt", "response_encoding", b"response_encoding", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -93,15 +103,20 @@ Global___SimulationStart: _TypeAlias = SimulationStart  # noqa: Y015
 
 @_typing.final
 class ActionSequence(_message.Message):
-    """One action sequence, as codes or as latents."""
+    """One action sequence, as codes, as latents, or as the robot's own actions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODES_FIELD_NUMBER: _builtins.int
     LATENTS_FIELD_NUMBER: _builtins.int
+    ROBOT_ACTIONS_FIELD_NUMBER: _builtins.int
     latents: _builtins.bytes
     """Instead of codes: T * latent_dim float32, little-endian, row-major (T, latent_dim), finite: latents as labels hold
     them, one per frame. They say more of a motion than codes do, how large it is for one.
+    """
+    robot_actions: _builtins.bytes
+    """Instead of both: T * A float32, little-endian, row-major (T, A), finite: the robot's own actions, one per frame, in
+    the units and of the components of `SimulationStart.alignment`, each reduced over a transition as that says.
     """
     @_builtins.property
     def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -112,10 +127,11 @@ class ActionSequence(_message.Message):
         *,
         codes: _abc.Iterable[_builtins.int] | None = ...,
         latents: _builtins.bytes = ...,
+        robot_actions: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "latents", b"latents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "latents", b"latents", "robot_actions", b"robot_actions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,10 +177,16 @@ class RolloutResponse(_message.Message):
     FRAME_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     BUNDLE_ID_FIELD_NUMBER: _builtins.int
+    OUT_OF_RANGE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0 for the frame after the first action."""
     bundle_id: _builtins.str
     """SHA-256 of the bundle's contents, 64 hexadecimal digits; only in the first response of a call."""
+    confidence: _builtins.float
+    """Probability that this frame is nearer to what would have happened than the start frame is, 0 to 1, as calibrated on
+    real futures; unset unless asked for.
+    """
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
         """One frame at the model's size."""
@@ -173,6 +195,12 @@ class RolloutResponse(_message.Message):
     def timing(self) -> _frames_pb2.Timing:
         """Breakdown of the time for this frame."""
 
+    @_builtins.property
+    def out_of_range(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Components of the robot action that led here which lie beyond the alignment's range: the action was taken as it is,
+        but what comes of it is a guess.
+        """
+
     def __init__(
         self,
         *,
@@ -180,12 +208,16 @@ class RolloutResponse(_message.Message):
         frame: _frames_pb2.Frames | None = ...,
         timing: _frames_pb2.Timing | None = ...,
         bundle_id: _builtins.str = ...,
+        out_of_range: _abc.Iterable[_builtins.int] | None = ...,
+        confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "frame", b"frame", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "frame", b"frame", "index", b"index", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "bundle_id", b"bundle_id", "confidence", b"confidence", "frame", b"frame", "index", b"index", "out_of_range", b"out_of_range", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___RolloutResponse: _TypeAlias = RolloutResponse  # noqa: Y015
 
@@ -229,6 +261,8 @@ class BranchResponse(_message.Message):
     FRAMES_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     BUNDLE_ID_FIELD_NUMBER: _builtins.int
+    OUT_OF_RANGE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0 for the frames after each branch's first action."""
     bundle_id: _builtins.str
@@ -241,6 +275,14 @@ class BranchResponse(_message.Message):
     def timing(self) -> _frames_pb2.Timing:
         """Breakdown of the time for these frames."""
 
+    @_builtins.property
+    def out_of_range(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Branches whose robot action lies beyond the alignment's range in some component; see `RolloutResponse`."""
+
+    @_builtins.property
+    def confidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Of each branch; empty unless asked for. See `RolloutResponse`."""
+
     def __init__(
         self,
         *,
@@ -248,10 +290,12 @@ class BranchResponse(_message.Message):
         frames: _frames_pb2.Frames | None = ...,
         timing: _frames_pb2.Timing | None = ...,
         bundle_id: _builtins.str = ...,
+        out_of_range: _abc.Iterable[_builtins.int] | None = ...,
+        confidence: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "frames", b"frames", "index", b"index", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "confidence", b"confidence", "frames", b"frames", "index", b"index", "out_of_range", b"out_of_range", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,10 +310,13 @@ class PlayRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     LATENT_FIELD_NUMBER: _builtins.int
+    ROBOT_ACTION_FIELD_NUMBER: _builtins.int
     action: _builtins.int
     """Every further message: the next latent action code, 0 to num_codes - 1,"""
     latent: _builtins.bytes
-    """or the next latent: latent_dim float32, little-endian, finite."""
+    """or the next latent: latent_dim float32, little-endian, finite,"""
+    robot_action: _builtins.bytes
+    """or the robot's next action: A float32, little-endian, finite; see `ActionSequence`."""
     @_builtins.property
     def start(self) -> Global___SimulationStart:
         """First message of the stream, once."""
@@ -280,12 +327,13 @@ class PlayRequest(_message.Message):
         start: Global___SimulationStart | None = ...,
         action: _builtins.int = ...,
         latent: _builtins.bytes = ...,
+        robot_action: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "latent", b"latent", "part", b"part", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "latent", b"latent", "part", b"part", "robot_action", b"robot_action", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "latent", b"latent", "part", b"part", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "latent", b"latent", "part", b"part", "robot_action", b"robot_action", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "action", "latent"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "action", "latent", "robot_action"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -301,10 +349,16 @@ class PlayResponse(_message.Message):
     FRAME_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     BUNDLE_ID_FIELD_NUMBER: _builtins.int
+    OUT_OF_RANGE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0 for the frame after the first action."""
     bundle_id: _builtins.str
     """SHA-256 of the bundle's contents, 64 hexadecimal digits; only in the first response of a call."""
+    confidence: _builtins.float
+    """Probability that this frame is nearer to what would have happened than the start frame is, 0 to 1, as calibrated on
+    real futures; unset unless asked for.
+    """
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
         """One frame at the model's size."""
@@ -313,6 +367,12 @@ class PlayResponse(_message.Message):
     def timing(self) -> _frames_pb2.Timing:
         """Breakdown of the time for this frame."""
 
+    @_builtins.property
+    def out_of_range(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Components of the robot action that led here which lie beyond the alignment's range: the action was taken as it is,
+        but what comes of it is a guess.
+        """
+
     def __init__(
         self,
         *,
@@ -320,11 +380,15 @@ class PlayResponse(_message.Message):
         frame: _frames_pb2.Frames | None = ...,
         timing: _frames_pb2.Timing | None = ...,
         bundle_id: _builtins.str = ...,
+        out_of_range: _abc.Iterable[_builtins.int] | None = ...,
+        confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "frame", b"frame", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "frame", b"frame", "index", b"index", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "bundle_id", b"bundle_id", "confidence", b"confidence", "frame", b"frame", "index", b"index", "out_of_range", b"out_of_range", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___PlayResponse: _TypeAlias = PlayResponse  # noqa: Y015

@@ -15,6 +15,10 @@ def alignment_message(
         message.alignment_id, message.step = alignment_id, info.step
         message.action_dim = len(info.actions)
         message.action_names.extend(info.actions)
+        message.reduce = info.reduce
+        message.encodes = bool(info.back_kernels)
+        message.action_low.extend(info.back_low)
+        message.action_high.extend(info.back_high)
     return message
 
 

@@ -8,6 +8,7 @@ from genie_api.v1 import models_pb2, models_pb2_grpc
 from genie_core import __version__
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import ModelError, RequestError
+from genie_core.inference.confidence import read_calibration
 from genie_core.models.bundle import BundleInfo
 from genie_core.models.config import label_feature_dim
 from genie_service.alignments import Alignments, FoundAlignment
@@ -149,6 +150,13 @@ def _model_message(status: ModelStatus, found: list[FoundAlignment], brief: bool
     return message
 
 
+def _is_calibrated(info: BundleInfo) -> bool:
+    try:
+        return read_calibration(info) is not None
+    except ModelError:  # a simulation that asks for it is told what is wrong
+        return False
+
+
 def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
     config = info.config
     message = models_pb2.Model(
@@ -166,6 +174,7 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
         usual_latent_norm=info.usual_norm or 0.0,
         num_fine_codes=config.lam.fine_codes,
         feature_dim=label_feature_dim(config.lam) or 0,
+        calibrated=_is_calibrated(info),
     )
     if not brief:
         message.codebook = info.codebook.astype("<f4", copy=False).tobytes()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, closing
 
 import numpy as np
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
+from genie_core.data import Frames
 from genie_core.errors import RequestError
 from genie_core.inference import Action, Rollout
+from genie_core.inference.confidence import Calibration, ReadBack, read_calibration
 from genie_core.models.config import ModelConfig
 from genie_service.acceptance import Announcement
+from genie_service.alignments import Alignments
 from genie_service.calls import Call, current_call
 from genie_service.counting import CallCounts
 from genie_service.engine import Engine
@@ -22,6 +27,7 @@ from genie_service.patience import Waiters
 from genie_service.registry import ModelRegistry
 from genie_service.servicers.frame_reading import FrameReading
 from genie_service.servicers.names import model_name
+from genie_service.servicers.robot_actions import RobotActions, Wanted
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
     check_start,
@@ -42,6 +48,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     def __init__(
         self,
         registry: ModelRegistry,
+        alignments: Alignments,
         engine: Engine,
         reading: FrameReading,
         limits: SimulationLimits,
@@ -52,6 +59,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         counts: CallCounts,
     ) -> None:
         self._registry = registry
+        self._alignments = alignments
         self._engine = engine
         self._reading = reading
         self._limits = limits
@@ -66,12 +74,18 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     ) -> AsyncIterator[simulation_pb2.RolloutResponse]:
         """Stream the frames of one action sequence."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
-            actions = read_actions(request.actions, model.bundle.config, self._limits, "actions")
-            simulation = await self._start(request.start, model, len(actions))
+            encoder = await self._encoder(request.start, model)
+            actions = read_actions(request.actions, model.bundle.config, encoder, self._limits, "actions")
+            simulation = await self._start(request.start, model, encoder, len(actions))
             for index, action in enumerate(actions):
-                frame = await simulation.step([action])
+                frame, outside = await simulation.step([action])
                 yield simulation_pb2.RolloutResponse(
-                    index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
+                    index=index,
+                    frame=frame,
+                    timing=simulation.lap(),
+                    bundle_id=simulation.bundle_id(index),
+                    out_of_range=outside[0],
+                    confidence=next(iter(simulation.confidence), None),
                 )
 
     async def Branch(
@@ -79,12 +93,18 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     ) -> AsyncIterator[simulation_pb2.BranchResponse]:
         """Stream the frames of N action sequences from one prompt, step by step."""
         async with self._registry.lease(model_name(request.start.model, "start.model")) as model:
-            branches = read_branches(request.branches, model.bundle.config, self._limits)
-            simulation = await self._start(request.start, model, len(branches[0]), branches=len(branches))
+            encoder = await self._encoder(request.start, model)
+            branches = read_branches(request.branches, model.bundle.config, encoder, self._limits)
+            simulation = await self._start(request.start, model, encoder, len(branches[0]), branches=len(branches))
             for index, actions in enumerate(zip(*branches, strict=True)):
-                frames = await simulation.step(actions)
+                frames, outside = await simulation.step(actions)
                 yield simulation_pb2.BranchResponse(
-                    index=index, frames=frames, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
+                    index=index,
+                    frames=frames,
+                    timing=simulation.lap(),
+                    bundle_id=simulation.bundle_id(index),
+                    out_of_range=[branch for branch, components in enumerate(outside) if components],
+                    confidence=simulation.confidence,
                 )
 
     async def Play(
@@ -95,20 +115,38 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         with await self._play(call), self._players.watching(call.silence, call.client):
             start = await self._read_start(request_iterator)
             async with self._registry.lease(model_name(start.model, "start.model")) as model:
-                simulation = await self._start(start, model, 1)
+                encoder = await self._encoder(start, model)
+                simulation = await self._start(start, model, encoder, 1)
                 index = 0
-                wanted = _actions(request_iterator, model.bundle.config)
+                wanted = _actions(request_iterator, model.bundle.config, encoder)
                 async with aclosing(read_ahead(wanted, call.silence, self._idle_seconds)) as actions:
                     async for action in actions:
                         simulation.skip()  # waiting for the player is not part of the frame's time
-                        frame = await simulation.step([action])
+                        frame, outside = await simulation.step([action])
                         yield simulation_pb2.PlayResponse(
-                            index=index, frame=frame, timing=simulation.lap(), bundle_id=simulation.bundle_id(index)
+                            index=index,
+                            frame=frame,
+                            timing=simulation.lap(),
+                            bundle_id=simulation.bundle_id(index),
+                            out_of_range=outside[0],
+                            confidence=next(iter(simulation.confidence), None),
                         )
                         index += 1
 
+    async def _encoder(self, start: simulation_pb2.SimulationStart, model: LoadedModel) -> RobotActions:
+        """Return what encodes robot actions, with the alignment that the start names."""
+        if not start.alignment:
+            return RobotActions(None)
+        return RobotActions(await self._alignments.load(model.bundle.info, start.alignment, None, "start.alignment"))
+
     async def _start(
-        self, start: simulation_pb2.SimulationStart, model: LoadedModel, frames: int, *, branches: int = 1
+        self,
+        start: simulation_pb2.SimulationStart,
+        model: LoadedModel,
+        encoder: RobotActions,
+        frames: int,
+        *,
+        branches: int = 1,
     ) -> Simulation:
         """Start a simulation of which so many frames of each branch will be asked for, as far as that is known."""
         call, config = current_call(), model.bundle.config
@@ -118,14 +156,32 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         encoding = response_encoding(start, "start")
         job = call.ending.enter_context(closing(self._engine.job(call.client)))
         draw = model.draw(model.simulator.maskgit_steps(sampling))
-        first, total = {model.start: 1, draw: branches}, {model.start: 1, draw: branches * frames}
+        first, total = Counter({model.start: 1, draw: branches}), Counter({model.start: 1, draw: branches * frames})
+        calibration = await self._calibration(model) if start.confidence else None
+        if calibration is not None:
+            first[model.encode] += branches
+            total[model.encode] += branches * frames
         job.announce(Announcement(first, total, call.remaining_s, rounds=frames))
         with call.waiting(self._max_wait_s) as may_s:
             await call.memory.room_to_work(model.simulator.rollout_bytes(branches), may_s)
         prompt = await self._reading.read(start.prompt, "start.prompt", (config.height, config.width))
         rollout = await job.run(model.start, (prompt, branches, sampling))
         clock = Clock(job, self._counts)
-        return Simulation(rollout, model, rollout.maskgit_steps, job, encoding, self._reading, clock)
+        last = [prompt[-1]] * branches
+        trust = None if calibration is None else Trust(model, calibration, last)
+        return Simulation(
+            rollout, model, rollout.maskgit_steps, job, encoding, self._reading, clock, encoder, last, trust
+        )
+
+    async def _calibration(self, model: LoadedModel) -> Calibration:
+        """Return the calibration beside the model's bundle, as it is now. Raises RequestError if there is none."""
+        found = await asyncio.to_thread(read_calibration, model.bundle.info)
+        if found is None:
+            raise RequestError(
+                "start.confidence",
+                f"model {model.name} was not calibrated: `genie evaluate BUNDLE DATA --calibrate` does that",
+            )
+        return found
 
     async def _read_start(self, requests: AsyncIterator[simulation_pb2.PlayRequest]) -> simulation_pb2.SimulationStart:
         first = await next_or_none(requests, current_call().silence, self._idle_seconds)
@@ -153,8 +209,14 @@ class Simulation:
         encoding: frames_pb2.FrameEncoding.ValueType,
         reading: FrameReading,
         clock: Clock,
+        encoder: RobotActions,
+        last: Sequence[Frames],
+        trust: Trust | None,
     ) -> None:
         self._rollout = rollout
+        self._trust = trust
+        self._encoder = encoder
+        self._last = last
         self._bundle_id = model.bundle.info.bundle_id
         self._draw = model.draw(steps)
         self._job = job
@@ -166,18 +228,53 @@ class Simulation:
         """Return the bundle's identity for the response of that index: once per call, to detect a replaced model."""
         return "" if index else self._bundle_id
 
-    async def step(self, actions: Sequence[Action]) -> frames_pb2.Frames:
-        """Take one action in each branch: N codes or latents -> N frames."""
+    async def step(self, wanted: Sequence[Wanted]) -> tuple[frames_pb2.Frames, list[list[int]]]:
+        """Take one action in each branch: N -> N frames, and the components beyond the alignment's range of each."""
+        encoded = [self._encoder.encode(of, frame) for of, frame in zip(wanted, self._last, strict=True)]
+        actions = [action for action, _ in encoded]
         self._rollout.check(actions)
         moves = list(zip(self._rollout.branches, actions, strict=True))
-        frames_NHWC = np.stack(await self._job.run_all(self._draw, moves))
+        self._last = await self._job.run_all(self._draw, moves)
+        if self._trust is not None:
+            await self._trust.look(self._job, self._last, actions)
+        frames_NHWC = np.stack(self._last)
         current_call().frames += len(frames_NHWC)
-        return await self._reading.message(frames_NHWC, self._encoding)
+        return await self._reading.message(frames_NHWC, self._encoding), [outside for _, outside in encoded]
+
+    @property
+    def confidence(self) -> list[float]:
+        """Of the newest frames, by branch; empty unless asked for."""
+        return [] if self._trust is None else self._trust.confidence
 
 
-async def _actions(requests: AsyncIterator[simulation_pb2.PlayRequest], config: ModelConfig) -> AsyncGenerator[Action]:
+class Trust:
+    """Looks at drawn frames with the model that labels, to say how far they can be trusted.
+
+    Attributes:
+        confidence: of the newest frames, by branch.
+
+    """
+
+    def __init__(self, model: LoadedModel, calibration: Calibration, start: Sequence[Frames]) -> None:
+        self._encode = model.encode
+        self._calibration = calibration
+        self._branches = [ReadBack.of(model.labeller, frame_HWC) for frame_HWC in start]
+        self.confidence: list[float] = []
+
+    async def look(self, job: Job, frames: Sequence[Frames], actions: Sequence[Action]) -> None:
+        """Take the next frame of each branch, and the action that led to it."""
+        blocks = [branch.block(frame_HWC) for branch, frame_HWC in zip(self._branches, frames, strict=True)]
+        encoded = await job.run_all(self._encode, blocks)
+        for branch, frame_HWC, action, found in zip(self._branches, frames, actions, encoded, strict=True):
+            branch.take(frame_HWC, action, found)
+        self.confidence = [branch.probability(self._calibration) for branch in self._branches]
+
+
+async def _actions(
+    requests: AsyncIterator[simulation_pb2.PlayRequest], config: ModelConfig, encoder: RobotActions
+) -> AsyncGenerator[Wanted]:
     async for request in requests:
-        yield read_action(request, config)
+        yield read_action(request, config, encoder)
 
 
 __all__ = ["SimulationServicer"]

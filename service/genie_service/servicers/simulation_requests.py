@@ -14,6 +14,7 @@ from genie_core.errors import RequestError
 from genie_core.inference import Action, Sampling
 from genie_core.inference.simulator import check_action, check_simulates
 from genie_core.models.config import ModelConfig
+from genie_service.servicers.robot_actions import RobotActions, Wanted
 from genie_service.streams import part_of
 
 
@@ -58,13 +59,20 @@ def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, fi
 
 
 def read_actions(
-    sequence: simulation_pb2.ActionSequence, config: ModelConfig, limits: SimulationLimits, field: str
-) -> list[Action]:
-    """Return the codes or latents of `sequence`, sent as `field`. Raises RequestError unless all are within limits."""
+    sequence: simulation_pb2.ActionSequence,
+    config: ModelConfig,
+    encoder: RobotActions,
+    limits: SimulationLimits,
+    field: str,
+) -> list[Wanted]:
+    """Return the actions of `sequence`, sent as `field`. Raises RequestError unless all are within limits."""
+    given = [name for name in ("codes", "latents", "robot_actions") if getattr(sequence, name)]
+    if len(given) > 1:
+        raise RequestError(field, f"got {' and '.join(given).replace('_', ' ')}, expected either")
     if sequence.latents:
-        if sequence.codes:
-            raise RequestError(field, "got codes and latents, expected either")
         return _read_latents(sequence.latents, config, limits, f"{field}.latents")
+    if sequence.robot_actions:
+        return list(encoder.read(sequence.robot_actions, limits.max_actions, f"{field}.robot_actions"))
     codes = sequence.codes
     if not 1 <= len(codes) <= limits.max_actions:
         raise RequestError(f"{field}.codes", f"got {len(codes)} latent actions, expected 1 to {limits.max_actions}")
@@ -73,7 +81,7 @@ def read_actions(
     return list(codes)
 
 
-def _read_latents(data: bytes, config: ModelConfig, limits: SimulationLimits, field: str) -> list[Action]:
+def _read_latents(data: bytes, config: ModelConfig, limits: SimulationLimits, field: str) -> list[Wanted]:
     size = 4 * config.lam.quantizer.dim
     if len(data) % size or not len(data) // size <= limits.max_actions:
         raise RequestError(
@@ -85,8 +93,10 @@ def _read_latents(data: bytes, config: ModelConfig, limits: SimulationLimits, fi
     return list(latents)
 
 
-def read_action(request: simulation_pb2.PlayRequest, config: ModelConfig) -> Action:
-    """Return the code or the latent of a further message of an interactive simulation. Raises RequestError."""
+def read_action(request: simulation_pb2.PlayRequest, config: ModelConfig, encoder: RobotActions) -> Wanted:
+    """Return the action of a further message of an interactive simulation. Raises RequestError."""
+    if request.HasField("robot_action"):
+        return encoder.read(request.robot_action, 1, "robot_action")[0]
     if request.HasField("latent"):
         action: Action = np.frombuffer(request.latent, "<f4") if len(request.latent) % 4 == 0 else np.zeros(0, "<f4")
         check_action(action, config, "latent")
@@ -98,19 +108,26 @@ def read_action(request: simulation_pb2.PlayRequest, config: ModelConfig) -> Act
 
 
 def read_branches(
-    branches: Sequence[simulation_pb2.ActionSequence], config: ModelConfig, limits: SimulationLimits
-) -> list[list[Action]]:
+    branches: Sequence[simulation_pb2.ActionSequence],
+    config: ModelConfig,
+    encoder: RobotActions,
+    limits: SimulationLimits,
+) -> list[list[Wanted]]:
     """Return the actions of each branch. Raises RequestError unless branches are within limits, all of one length."""
     if not 1 <= len(branches) <= limits.max_branches:
         raise RequestError("branches", f"got {len(branches)}, expected 1 to {limits.max_branches}")
-    read = [read_actions(branch, config, limits, f"branches[{i}]") for i, branch in enumerate(branches)]
+    read = [read_actions(branch, config, encoder, limits, f"branches[{i}]") for i, branch in enumerate(branches)]
     for i, actions in enumerate(read):
         if len(actions) != len(read[0]):
             raise RequestError(
-                f"branches[{i}].{'latents' if branches[i].latents else 'codes'}",
+                f"branches[{i}].{_part(branches[i])}",
                 f"got {len(actions)} latent actions, expected {len(read[0])} as in branches[0]",
             )
     return read
+
+
+def _part(sequence: simulation_pb2.ActionSequence) -> str:
+    return next((name for name in ("latents", "robot_actions") if getattr(sequence, name)), "codes")
 
 
 __all__ = [

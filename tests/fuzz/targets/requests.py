@@ -18,6 +18,7 @@ from genie_service.interceptors.transfer import _Unpack
 from genie_service.server import _transfer_limits
 from genie_service.servicers.label_requests import plan_labels
 from genie_service.servicers.names import model_name
+from genie_service.servicers.robot_actions import RobotActions
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
     check_start,
@@ -84,12 +85,12 @@ def _limits() -> SimulationLimits:
 
 
 def _rollout(message: simulation_pb2.RolloutRequest) -> None:
-    read_actions(message.actions, _config(), _limits(), "actions")
+    read_actions(message.actions, _config(), RobotActions(None), _limits(), "actions")
     _start(message.start)
 
 
 def _branch(message: simulation_pb2.BranchRequest) -> None:
-    read_branches(message.branches, _config(), _limits())
+    read_branches(message.branches, _config(), RobotActions(None), _limits())
     _start(message.start)
 
 
