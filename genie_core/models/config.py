@@ -105,7 +105,14 @@ class MotionActionConfig(_Frozen):
     quantizer: QuantizerConfig
     width: int = Field(48, gt=0, description="channels of the encoder")
     blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
-    maps: int = Field(8, gt=0, description="number of attention maps of the encoder; maps * width is the feature")
+    maps: int = Field(8, gt=0, description="number of attention maps of the encoder, which finds maps * width numbers")
+    places: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="the feature has, beside what the encoder finds, the mean flow of places x places parts of the "
+        "picture, which tell two arms apart",
+    )
     decoder_width: int = Field(48, gt=1, description="channels of the decoder")
     fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
 
@@ -118,6 +125,16 @@ class MotionActionConfig(_Frozen):
                 f"quantizer.dim: got {self.quantizer.dim}, expected 3 or more: 2 tell of the whole picture"
             )
         return self
+
+    @property
+    def places_dim(self) -> int:
+        """Numbers of the flow by places."""
+        return 2 * self.places**2
+
+    @property
+    def feature_dim(self) -> int:
+        """Numbers of the feature: what the encoder finds, the flow by places, and the motion of the whole picture."""
+        return self.maps * self.width + self.places_dim + WHOLE
 
     @property
     def fine(self) -> QuantizerConfig | None:
@@ -152,7 +169,7 @@ WHOLE = 2
 
 def label_feature_dim(lam: LatentActionConfig | MotionActionConfig) -> int | None:
     """Return the size of the feature that labels may have; None of a model that gives none."""
-    return lam.maps * lam.width + WHOLE if isinstance(lam, MotionActionConfig) else None
+    return lam.feature_dim if isinstance(lam, MotionActionConfig) else None
 
 
 class DynamicsConfig(_Frozen):

@@ -64,6 +64,13 @@ class Pairs:
         there, back = self.there_NCHW - whole_N211, self.back_NCHW + whole_N211
         return Pairs(self.before_NCHW, self.after_NCHW, there, back, whole_N2)
 
+    def flow_by_places(self, places: int) -> Tensor:
+        """Average the flow over places x places parts of the picture: (N, 2 * places^2), pixels."""
+        flow_N2GG = (self.there_NCHW - self.back_NCHW) / 2
+        if not places:
+            return flow_N2GG.new_zeros(len(flow_N2GG), 0)
+        return F.adaptive_avg_pool2d(flow_N2GG, places).flatten(1)
+
     def inputs(self) -> tuple[Tensor, Tensor]:
         """Inputs of the encoder: channels that change sign when the frames are swapped, and those that do not."""
         flow = (self.there_NCHW - self.back_NCHW) / 2

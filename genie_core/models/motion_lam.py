@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.models.config import WHOLE, MotionActionConfig
@@ -18,6 +19,9 @@ from genie_core.models.patches import to_frames
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import TemporalState
 
+_PLACES_SHARE = 0.3
+"""Size of the flow by places in a latent, relative to that of what the encoder finds."""
+
 PAN = 0.1
 """Weight of the motion of the whole image in a latent, per pixel: it hardly affects which code is nearest."""
 
@@ -26,13 +30,17 @@ class MotionActionModel(nn.Module):
     """Infers latent actions from pairs of frames. Latents keep the magnitude of the motion: equal frames give zero."""
 
     from_pixels = True
+    of_places_DP: Tensor | None
 
     def __init__(self, config: MotionActionConfig, height: int, width: int) -> None:
         super().__init__()
         self.config = config
         self.view_shape = (3, height, width)
-        self.feature_dim = config.maps * config.width + WHOLE
+        self.feature_dim = config.feature_dim
         self.motion_encoder = MotionEncoder(config)
+        # Chosen by `condense`, not trained.
+        of_places_DP = torch.zeros(config.quantizer.dim - WHOLE, config.places_dim) if config.places else None
+        self.register_buffer("of_places_DP", of_places_DP)
         self.motion_decoder = MotionDecoder(config)
         self.quantizer = VectorQuantizer(config.quantizer)
         self.fine_quantizer = None if config.fine is None else VectorQuantizer(config.fine)
@@ -91,12 +99,17 @@ class MotionActionModel(nn.Module):
         """Pairs as `see` gives them -> (N, feature_dim), what latents are made of."""
         feature_ND, _ = self.motion_encoder(*(x.to(self.dtype) for x in pairs.inputs()))
         whole_N2 = feature_ND.new_zeros(len(feature_ND), WHOLE) if pairs.whole_N2 is None else pairs.whole_N2
-        return torch.cat((feature_ND.float(), whole_N2.float()), dim=1)
+        parts = (feature_ND, pairs.flow_by_places(self.config.places), whole_N2)
+        return torch.cat([part.float() for part in parts], dim=1)
 
     def latents_of(self, feature_NF: Tensor) -> Tensor:
         """Project features (N, feature_dim) to latents (N, D)."""
-        made = self.motion_encoder.to_latent(feature_NF[:, :-WHOLE].to(self.dtype)).float()
-        return torch.cat((made, PAN * feature_NF[:, -WHOLE:]), dim=1)
+        sizes = [self.motion_encoder.to_latent.in_features, self.config.places_dim, WHOLE]
+        found_ND, places_NP, whole_N2 = torch.split(feature_NF, sizes, dim=1)
+        made_ND = self.motion_encoder.to_latent(found_ND.to(self.dtype))
+        if self.of_places_DP is not None:
+            made_ND = made_ND + F.linear(places_NP.to(self.dtype), self.of_places_DP)
+        return torch.cat((made_ND.float(), PAN * whole_N2), dim=1)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -108,29 +121,36 @@ class MotionActionModel(nn.Module):
         """Replace the latent by the principal components of the feature, and adapt the decoder as far as possible.
 
         Training passes latents through noise, so that the feature comes to represent what moves; a linear probe then
-        reads more from the feature's components than from the latent that was trained through the noise. Components are
-        scaled half way to equal variance and mixed evenly into the latent's numbers: a probe that standardises numbers
-        and is fitted with a penalty then relies on the largest components first, which suits few episodes.
+        reads more from the feature's components than from the latent that was trained through the noise. Components
+        keep their size, so that large motions tell latents apart, and are mixed evenly into the latent's numbers: a
+        probe that standardises numbers and is fitted with a penalty then relies on the largest components first, which
+        suits few episodes. Flow by places counts for a little: it tells two arms apart that the encoder sees as one.
 
         Args:
             feature_NF: (N, feature_dim) features of pairs, more pairs than components of a latent.
 
         """
-        feature_ND = feature_NF[:, :-WHOLE].double()
         encoder, decoder = self.motion_encoder, self.motion_decoder
-        size_N1 = feature_ND.square().mean(1, keepdim=True).sqrt()
+        found = encoder.to_latent.in_features
+        feature_ND = feature_NF[:, :-WHOLE].double()
+        weight_D = torch.ones_like(feature_ND[0])
+        if self.of_places_DP is not None:
+            of_found, of_places = (float(x.norm(dim=1).mean()) for x in feature_ND.tensor_split([found], dim=1))
+            weight_D[found:] = _PLACES_SHARE * of_found / of_places if of_places else 0.0
+        feature_ND = feature_ND * weight_D
+        size_N1 = feature_ND[:, :found].square().mean(1, keepdim=True).sqrt()
         alike_ND = feature_ND / (size_N1 + 0.05 * size_N1.median())
-        values, vectors = torch.linalg.eigh(alike_ND.T @ alike_ND)
-        value_K, basis_DK = (x.flip(-1)[..., : encoder.to_latent.out_features] for x in (values, vectors))
+        _, vectors_DD = torch.linalg.eigh(alike_ND.T @ alike_ND)
+        basis_DK = vectors_DD.flip(-1)[:, : encoder.to_latent.out_features]
         basis_DK = basis_DK * torch.where(basis_DK.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
-        size_K = value_K.clamp(min=1e-9 * float(value_K[0])).pow(0.25)
-        even_KK = _cosines(len(value_K)).to(basis_DK)
-        reading_DK = basis_DK / size_K @ even_KK
+        reading_DK = basis_DK @ _cosines(basis_DK.shape[1]).to(basis_DK)
         scale = (feature_ND @ reading_DK).square().mean(1).sqrt().median().clamp(min=1e-9)
-        before_KD = encoder.to_latent.weight.double()
         # What was decoded from W f is now decoded from W V (V^T f): the decoder is linear in the latent.
-        mixed_KK = (before_KD @ basis_DK * size_K @ even_KK * scale).float()
-        encoder.to_latent.weight.copy_((reading_DK.T / scale).float())
+        mixed_KK = (encoder.to_latent.weight.double() @ reading_DK[:found] * scale).float()
+        weights_KD = (reading_DK * weight_D[:, None]).T / scale
+        encoder.to_latent.weight.copy_(weights_KD[:, :found].float())
+        if self.of_places_DP is not None:
+            self.of_places_DP.copy_(weights_KD[:, found:].float())
         decoder.mix(mixed_KK)
 
     def decoded_flow(self, x_NCHW: Tensor, latent_ND: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _base() -> ModelConfig:
 
 def _motion() -> ModelConfig:
     """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
-    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), fine_codes=32)
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), places=8, fine_codes=32)
     return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False, "mover": MoverConfig()})
 
 

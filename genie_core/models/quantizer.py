@@ -20,6 +20,8 @@ from genie_core.models.config import QuantizerConfig
 
 _RADII = 4
 """Median length of the latents of the fit, in radii of the metric ``euclidean``."""
+_AS_GOOD = 0.01
+"""Runs of k-means whose mean squared distance is within this share of the best count as equally good."""
 _FIRST_WEIGHT = 0.1
 """Weight of the random initial codes, against 1 for each latent seen since: they are soon forgotten."""
 
@@ -151,7 +153,9 @@ class VectorQuantizer(nn.Module):
     def fit(self, latent_MD: Tensor, iterations: int = 25, restarts: int = 1) -> None:
         """Initialise the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents.
 
-        The best of `restarts` runs is kept, by mean squared distance.
+        The best of `restarts` runs is kept, by mean squared distance. Latents of the metric ``euclidean`` change their
+        sign with time: of the runs that are about as good as the best, the one whose codes are most nearly pairs of
+        opposites is kept.
         """
         with torch.autocast(latent_MD.device.type, enabled=False):
             latent_MD = latent_MD.float()
@@ -159,7 +163,11 @@ class VectorQuantizer(nn.Module):
                 self.radius.copy_((latent_MD.norm(dim=-1).median() / _RADII).clamp(min=1e-6))
             short_MD = self._shorten(latent_MD)
             found = [self._clusters(short_MD, iterations) for _ in range(restarts)]
-            centre_KD, share_K, _ = min(found, key=lambda clusters: clusters[2])
+            best = min(found, key=lambda clusters: clusters[2])
+            if not self.round:
+                as_good = [clusters for clusters in found if clusters[2] <= (1 + _AS_GOOD) * best[2]]
+                best = min(as_good, key=lambda clusters: _unpaired(clusters[0]))
+            centre_KD, share_K, _ = best
             self.codebook.copy_(self._lengthen(centre_KD))
             self.count_K.copy_(share_K)
             self.sum_KD.copy_(centre_KD * share_K[:, None])
@@ -244,6 +252,12 @@ class VectorQuantizer(nn.Module):
             centres = torch.where(number_K[:, None] == 0, centres, self._centre(sums, number_K))
         spread = float((short_MD - centres[code_M]).square().sum(-1).mean())
         return centres, (number_K / M).clamp(min=1e-3 / K), spread
+
+
+def _unpaired(centre_KD: Tensor) -> float:
+    """0 where each centre's opposite is one, too; 1 about where none is."""
+    apart_KK = (centre_KD[:, None] + centre_KD[None]).square().sum(-1)
+    return float(apart_KK.amin(1).mean() / centre_KD.square().sum(-1).mean().clamp(min=1e-12))
 
 
 def usual_norm(radius: float) -> float:

@@ -35,7 +35,7 @@ from genie_core.training.codebook import Renumbering, fit_codes, meanings, renum
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.loop import Reporter, Run
 from genie_core.training.motion import motion_loss, turned
-from genie_core.training.pipeline import TrainingSplit, train_motion
+from genie_core.training.pipeline import TrainingSplit, condense, train_motion
 from genie_core.training.score import Read, scores, top_share
 
 _PER_CODE, _MOVING_PER_CODE = 10, 3
@@ -256,7 +256,9 @@ def _tune(job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder
     )
     steps = job.steps or _steps_within(job.minutes, lam, video, training, folder)
     stage = StageConfig(steps=steps, batch=_BATCH, clip_frames=2, lr=5e-4, warmup=min(20, steps), weight_decay=0.02)
-    train_motion(run, lam, video.store, training.model_copy(update={"lam": stage, "seed": job.seed}))
+    recipe = training.model_copy(update={"lam": stage, "seed": job.seed})
+    train_motion(run, lam, video.store, recipe)
+    condense(lam, video.store, recipe)
     return steps
 
 

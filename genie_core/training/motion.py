@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genie_core.models.config import WHOLE
 from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.mover import FrameMover, warp
@@ -27,7 +28,7 @@ def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) 
     Only the encoder sees the pair disturbed (light, colour, noise). The latent's noise is relative to its size for the
     same reason as the loss.
     """
-    latent_ND = lam.motion_encoder(*disturbed(pairs, training).inputs())[1].float()
+    latent_ND = lam.latents_of(lam.features_of(disturbed(pairs, training)))[:, :-WHOLE]
     size_N1 = latent_ND.detach().square().mean(1, keepdim=True).sqrt()
     noise_ND = (training.noise * size_N1 + training.floor) * torch.randn_like(latent_ND)
     there, back = lam.motion_decoder(pairs.before_NCHW, latent_ND + noise_ND)

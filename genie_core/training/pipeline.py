@@ -42,7 +42,9 @@ from genie_core.training.motion import motion_loss, mover_loss, turned
 Alone = Literal["tokenizer", "lam"]
 """Stages that need no other."""
 
-_CODEBOOK_BATCHES = 40
+_CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
+_RESTARTS = 64
+"""Of k-means, which ends in other codes from other first centres."""
 _TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 _MOST_DATA_LINES = 20
 _MOST_SOURCES = 4
@@ -335,22 +337,28 @@ def train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: T
     lam.eval()
 
 
+def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> Tensor:
+    """Make latents of the features of freshly drawn pairs, see `MotionActionModel.condense`; returns theirs, (N, D)."""
+    torch.manual_seed(training.seed)
+    device = next(lam.parameters()).device
+    found = []
+    with torch.no_grad():
+        for i in range(_MOTION_BATCHES):
+            rng = np.random.default_rng([training.seed, 1, i])
+            pairs = torch.from_numpy(store.sample_pairs(rng, training.lam.batch, training.motion_training.gap_s))
+            found.append(lam.features(turned(to_pixels(pairs.to(device)))).flatten(0, 2))
+        feature_NF = torch.cat(found)
+        lam.condense(feature_NF)
+        return lam.latents_of(feature_NF)
+
+
 def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
     """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
     train_motion(run, lam, store, training)
-    torch.manual_seed(training.seed)
-    found = []
-    with torch.no_grad():
-        for i in range(_CODEBOOK_BATCHES):
-            rng = np.random.default_rng([training.seed, 1, i])
-            pairs = torch.from_numpy(store.sample_pairs(rng, training.lam.batch, training.motion_training.gap_s))
-            found.append(lam.features(turned(to_pixels(pairs.to(run.device)))).flatten(0, 2))
-        feature_NF = torch.cat(found)
-        lam.condense(feature_NF)
-        latent_ND = lam.latents_of(feature_NF)
-        for level in (lam.quantizer, lam.fine_quantizer):
-            if level is not None:
-                level.fit(latent_ND, restarts=8)
+    latent_ND = condense(lam, store, training)
+    for level in (lam.quantizer, lam.fine_quantizer):
+        if level is not None:
+            level.fit(latent_ND, restarts=_RESTARTS)
 
 
 def _train_mover(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
@@ -410,4 +418,4 @@ def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingC
     both.eval()
 
 
-__all__ = ["Alone", "TrainingJob", "TrainingSplit", "train", "train_alone", "train_motion"]
+__all__ = ["Alone", "TrainingJob", "TrainingSplit", "condense", "train", "train_alone", "train_motion"]

@@ -22,7 +22,7 @@ from genie_core.models.quantizer import VectorQuantizer
 
 
 def motion_config() -> ModelConfig:
-    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=6, metric="euclidean"), width=8, maps=2)
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=6, metric="euclidean"), width=8, maps=2, places=2)
     return preset("nano").model_copy(update={"lam": lam})
 
 
@@ -101,18 +101,32 @@ def test_a_mover_does_nothing_for_a_latent_of_zero_and_answers_in_whole_grey_lev
 def test_condensed_latents_mix_the_principal_components_evenly_and_decode_as_before() -> None:
     torch.manual_seed(0)
     lam = motion_model()
-    scale = torch.cat((torch.full((4,), 3.0), torch.zeros(lam.feature_dim - 4)))
-    feature, frame = torch.randn(200, lam.feature_dim) * scale, torch.rand(200, 3, 32, 32) - 0.5
+    scale = torch.cat((torch.tensor([4.0, 2, 1, 1]), torch.zeros(lam.feature_dim - 4)))
+    feature, frame = torch.randn(400, lam.feature_dim) * scale, torch.rand(400, 3, 32, 32) - 0.5
     before, _ = lam.motion_decoder(frame, lam.latents_of(feature)[:, :-2])
     lam.condense(feature)
     made = lam.latents_of(feature)[:, :-2]
     assert made.square().mean(1).sqrt().median() == pytest.approx(1, abs=1e-3)
     deviation = made.std(0)
     assert deviation.max() < 1.5 * deviation.min()
-    spread = torch.linalg.svdvals(made)  # half way: components of 3 : 3 : 3 : 3 keep their proportions
-    assert spread[0] < 1.5 * spread[-1]
+    kept = torch.linalg.svdvals(made) / torch.linalg.svdvals(feature[:, :4])  # sizes are kept
+    torch.testing.assert_close(kept, kept[:1].expand(4), atol=1e-4, rtol=1e-3)
     assert not lam.motion_encoder.to_latent.weight[:, 4:].abs().max() > 1e-4
     torch.testing.assert_close(lam.motion_decoder(frame, made)[0], before, atol=1e-4, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_condensed_latents_say_a_little_where_it_moves() -> None:
+    torch.manual_seed(0)
+    lam = motion_model()
+    feature = torch.randn(400, lam.feature_dim) * torch.cat((torch.tensor([5.0, 5.0]), torch.zeros(14), torch.ones(10)))
+    assert lam.features(clips()).shape[-1] == lam.feature_dim == 2 * 8 + 2 * 2 * 2 + 2
+    lam.condense(feature)
+    found, places = feature.clone(), feature.clone()
+    found[:, 16:], places[:, :16], places[:, -2:] = 0, 0, 0
+    found, places = (lam.latents_of(x)[:, :-2].norm(dim=1).mean() for x in (found, places))
+    assert 0.1 < places / found < 0.3  # all eight numbers of flow have 0.3 of the encoder's size; two come in
+    assert torch.equal(lam.latents(clips().flip(1)).flip(1), -lam.latents(clips()))
 
 
 def test_the_kind_chooses_the_model_and_a_bundle_of_before_is_read_as_it_was() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -75,3 +76,18 @@ def test_kmeans_finds_separate_clusters() -> None:
 def test_perplexity_counts_codes() -> None:
     assert abs(perplexity(torch.arange(8).repeat(3), 8) - 8) < 1e-4
     assert abs(perplexity(torch.zeros(9, dtype=torch.int64), 8) - 1) < 1e-4
+
+
+def test_of_codes_of_motion_that_fit_about_as_well_pairs_of_opposites_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = VectorQuantizer(QuantizerConfig(codes=4, dim=2, metric="euclidean"))
+    best, opposite, worse = (
+        torch.tensor([[0.5, 0], [0, 0.5], [-0.4, 0.3], [0.1, -0.5]]),
+        torch.tensor([[0.5, 0], [0, 0.4], [-0.5, 0], [0, -0.3]]),
+        torch.tensor([[0.5, 0], [0, 0.4], [-0.5, 0], [0, -0.4]]),
+    )
+    runs = iter(
+        [(best, torch.ones(4) / 4, 1.0), (opposite, torch.ones(4) / 4, 1.005), (worse, torch.ones(4) / 4, 1.02)]
+    )
+    monkeypatch.setattr(fitted, "_clusters", lambda *_: next(runs))
+    fitted.fit(10 * torch.randn(20, 2), restarts=3)
+    torch.testing.assert_close(fitted._shorten(fitted.codebook), opposite, atol=1e-4, rtol=0)

@@ -251,7 +251,7 @@ def motion_job(data: Path, out: Path, steps: int = 60, mover: MoverConfig | None
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=8, metric="euclidean"), width=8, decoder_width=8)
     model = preset("nano").model_copy(update={"lam": lam, "simulates": False, "mover": mover})
     stage = StageConfig(steps=steps, batch=8, clip_frames=2, lr=1e-2, warmup=5)
-    training = short().model_copy(update={"lam": stage, "mover": stage})
+    training = short().model_copy(update={"lam": stage, "mover": stage.model_copy(update={"lr": 3e-2})})
     episodes = list(open_dataset(data).episodes)
     return TrainingJob(model, training, TrainingSplit(episodes[:2], episodes[2:]), out)
 
