@@ -50,6 +50,10 @@ def evaluate(
     rollouts: Annotated[
         int, typer.Option(min=1, help="Start frames of the rollouts that are compared with real video.")
     ] = DEFAULTS.rollouts,
+    prompt_frames: Annotated[
+        int,
+        typer.Option(min=1, help="Frames that these rollouts are prompted with, at most what the model remembers."),
+    ] = DEFAULTS.prompt_frames,
     starts: Annotated[
         int, typer.Option(min=1, help="Start frames from which every code is applied (Fig. 13).")
     ] = DEFAULTS.starts,
@@ -120,6 +124,7 @@ def evaluate(
         still=still,
         supervised_steps=supervised_steps,
         rollouts=rollouts,
+        prompt_frames=prompt_frames,
         starts=starts,
         applications=applications,
         temperature=temperature,

@@ -122,7 +122,7 @@ def _row(frames_THWC: Frames, codes_H: Sequence[int] | None) -> list[CodedFrame]
 def compare(
     study: Study, simulator: Simulator, start: Start, rng: np.random.Generator
 ) -> tuple[Comparison, Video, dict[str, list[int]]]:
-    """Simulate from one real frame and compare with the H real frames that follow it.
+    """Simulate from a real frame, after `prompt_frames` at most, and compare with the H real frames that follow it.
 
     Returns:
         The comparison, the videos compared (each with the start frame first), and the codes of each rollout.
@@ -133,7 +133,9 @@ def compare(
     stop = start.frame + length
     real_THWC = take.film.frames_THWC[start.frame : stop + 1]
     codes_2H = np.stack((take.code_S[start.frame : stop], rng.integers(simulator.num_codes, size=length)))
-    rollout = simulator.start(real_THWC[:1], 3, study.draw_sampling(rng))
+    first = max(0, start.frame + 1 - min(study.options.prompt_frames, simulator.context_frames))
+    prompt_PHWC = take.film.frames_THWC[first : start.frame + 1]
+    rollout = simulator.start(prompt_PHWC, 3, study.draw_sampling(rng))
     moves = zip(codes_2H[0].tolist(), codes_2H[1].tolist(), take.latent_SD[start.frame : stop], strict=True)
     read_back = {v: ReadBack.of(study.labeller, real_THWC[0]) for v in _WORST}  # branches 0 and 2
     drawn = []

@@ -2,7 +2,8 @@
 
 The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
-A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing.
+A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing; frames of the prompt
+before the last tell how fast what codes stand for moves.
 
 An action is a code or a latent, a vector as labels hold it.
 """
@@ -163,7 +164,7 @@ def _described(latent: NDArray[np.generic]) -> str:
 def _state_bytes(bundle: Bundle) -> int:
     """What one simulated stream remembers."""
     if bundle.genie.mover is not None:
-        return 4 * 3 * bundle.config.height * bundle.config.width
+        return 4 * (3 * bundle.config.height * bundle.config.width + bundle.codebook.size)
     genie = bundle.genie
     return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
 
@@ -182,8 +183,13 @@ class Rollout:
         self._bundle, self.maskgit_steps = bundle, sampling.maskgit_steps
         config, genie = bundle.config, bundle.genie
         pixels_1TCHW = bundle.pixels(resize_frames(prompt_PHWC, config.height, config.width)[None])
-        past: _Past | Tensor = pixels_1TCHW[:, -1] if genie.mover is not None else self._past(pixels_1TCHW)
-        self.branches = [SimulatedStream(bundle, past, sampling) for _ in range(branches)]
+        quantizer = genie.lam.quantizer
+        past: _Past | Tensor
+        if genie.mover is None:
+            past, spoken_KD = self._past(pixels_1TCHW), quantizer.codebook
+        else:
+            past, spoken_KD = pixels_1TCHW[:, -1], genie.mover.spoken(quantizer, self._read_latents(pixels_1TCHW)[0])
+        self.branches = [SimulatedStream(bundle, past, sampling, spoken_KD) for _ in range(branches)]
 
     def _past(self, pixels_1TCHW: Tensor) -> _Past:
         genie = self._bundle.genie
@@ -195,10 +201,15 @@ class Rollout:
         return _Past(token_1TN[:, -1], dynamics, decoder)
 
     def _read_actions(self, pixels_1TCHW: Tensor) -> Tensor:
+        quantizer = self._bundle.genie.lam.quantizer
+        return quantizer.lookup(quantizer.nearest(self._read_latents(pixels_1TCHW)))
+
+    def _read_latents(self, pixels_1TCHW: Tensor) -> Tensor:
+        """Latents between the frames of the prompt, (1, T - 1, D)."""
         lam = self._bundle.genie.lam
         if pixels_1TCHW.shape[1] == 1:
             return lam.quantizer.codebook.new_zeros(1, 0, self._bundle.config.lam.quantizer.dim)
-        return lam.quantizer.lookup(lam.quantizer.nearest(lam.latents(self._bundle.genie.lam_view(pixels_1TCHW))))
+        return lam.latents(self._bundle.genie.lam_view(pixels_1TCHW)).float()
 
     def check(self, actions: Sequence[Action]) -> None:
         """Raise RequestError unless there is one valid code or latent per branch."""
@@ -244,11 +255,12 @@ class _Past:
 class SimulatedStream:
     """One simulation in progress: its state, and the number of frames drawn. Advanced by `draw_together`.
 
-    The state of a bundle with a mover is the last frame, (1, 3, h, w).
+    The state of a bundle with a mover is the last frame, (1, 3, h, w). `spoken_KD` is what each code stands for.
     """
 
-    def __init__(self, bundle: Bundle, past: _Past | Tensor, sampling: _Checked) -> None:
+    def __init__(self, bundle: Bundle, past: _Past | Tensor, sampling: _Checked, spoken_KD: Tensor) -> None:
         self.bundle = bundle
+        self.spoken_KD = spoken_KD
         self.sampling = sampling
         self.past = past
         self.frames = 0
@@ -270,7 +282,7 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArr
     """
     streams = [stream for stream, _ in moves]
     bundle = streams[0].bundle
-    action_BD = torch.stack([_vector(bundle, action) for _, action in moves])
+    action_BD = torch.stack([_vector(stream, action) for stream, action in moves])
     mover, pasts = bundle.genie.mover, [stream.past for stream in streams]
     after: list[_Past] | list[Tensor]
     if mover is not None:
@@ -286,13 +298,13 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArr
     return list(drawn_BHWC)
 
 
-def _vector(bundle: Bundle, action: Action) -> Tensor:
+def _vector(stream: SimulatedStream, action: Action) -> Tensor:
     """What the networks take an action as, (D,): the code's latent, or a latent as the model would have read it."""
-    quantizer = bundle.genie.lam.quantizer
+    bundle = stream.bundle
     if isinstance(action, np.ndarray):
         latent_D = torch.from_numpy(action.astype(np.float32)).to(bundle.device)
-        return F.normalize(latent_D, dim=-1) if quantizer.round else latent_D
-    return quantizer.lookup(torch.tensor(action, device=bundle.device))
+        return F.normalize(latent_D, dim=-1) if bundle.genie.lam.quantizer.round else latent_D
+    return stream.spoken_KD[action]
 
 
 def _draw(bundle: Bundle, streams: list[SimulatedStream], past: _Past, action_BD: Tensor) -> tuple[Tensor, list[_Past]]:

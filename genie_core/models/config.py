@@ -196,6 +196,14 @@ class MoverConfig(_Frozen):
 
     width: int = Field(48, gt=0, le=4096, description="channels at half of the grid's size; half as many at the grid's")
     blocks: int = Field(4, ge=0, le=64, description="residual blocks that the action scales and shifts")
+    spoken_codes: bool = Field(
+        False,
+        description="whether it holds what each code stands for in somebody's video, a latent of the size that motions "
+        "have there; otherwise that is the code itself",
+    )
+    prompt_frames: int = Field(
+        8, ge=1, le=64, description="most frames of a prompt: those before the last tell how fast things move"
+    )
 
 
 Component = Literal["tokenizer", "lam", "dynamics", "mover"]
@@ -257,9 +265,9 @@ class ModelConfig(_Frozen):
 
     @property
     def context_frames(self) -> int:
-        """Most prompt frames of a simulation: the dynamics model's temporal window, 1 of a mover, 0 without either."""
+        """Most prompt frames of a simulation: the dynamics model's temporal window or the mover's; 0 without both."""
         if self.mover is not None:
-            return 1
+            return self.mover.prompt_frames
         return self.dynamics.transformer.window if self.simulates else 0
 
     @property

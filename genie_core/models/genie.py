@@ -31,7 +31,7 @@ class Genie(nn.Module):
         else:  # the token grid is a small picture whose channels are the code's components
             patch = max(1, c.lam.patch // c.tokenizer.patch)
             self.lam = LatentActionModel(c.lam, *c.token_grid, channels=c.tokenizer.quantizer.dim, patch=patch)
-        self.mover = None if c.mover is None else FrameMover(c.mover, c.lam.quantizer.dim)
+        self.mover = None if c.mover is None else FrameMover(c.mover, c.lam.quantizer.dim, c.lam.quantizer.codes)
         self.dynamics = DynamicsModel(c.dynamics, c.token_grid, c.tokenizer.quantizer.codes, c.lam.quantizer.dim)
 
     def lam_view(self, pixels_BTCHW: Tensor) -> Tensor:

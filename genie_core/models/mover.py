@@ -14,6 +14,10 @@ from genie_core.models.config import MoverConfig
 from genie_core.models.flow import UNIT
 from genie_core.models.motion import GRID, place_channels
 from genie_core.models.patches import to_frames, to_pixels
+from genie_core.models.quantizer import VectorQuantizer
+
+_PRIOR = 2.0
+"""How many latents of the prompt what a code stands for elsewhere counts as."""
 
 _STILL = 0.05
 """Root mean square of a latent, of which the median pair has 1, at which half of what the network says is done."""
@@ -22,7 +26,9 @@ _STILL = 0.05
 class FrameMover(nn.Module):
     """Moves frames as latents say. A latent of zero moves nothing, exactly."""
 
-    def __init__(self, config: MoverConfig, latent_dim: int) -> None:
+    spoken_codebook: Tensor
+
+    def __init__(self, config: MoverConfig, latent_dim: int, codes: int) -> None:
         super().__init__()
         w, half = config.width, max(1, config.width // 2)
         self.fine_in = nn.Conv2d(4 * 3, half, 3, padding=1, padding_mode="replicate")
@@ -37,6 +43,9 @@ class FrameMover(nn.Module):
         )
         self.fine_mid = nn.Conv2d(w + half, half, 3, padding=1, padding_mode="replicate")
         self.fine_out = nn.Conv2d(half, 2, 3, padding=1, padding_mode="replicate")
+        self.speaks = config.spoken_codes
+        if self.speaks:
+            self.register_buffer("spoken_codebook", torch.zeros(codes, latent_dim))
 
     def forward(self, frame_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
         """Frames (N, 3, H, W) in [-0.5, 0.5] and latents (N, D) -> (N, 2, GRID, GRID).
@@ -58,11 +67,43 @@ class FrameMover(nn.Module):
         back_N2GG: Tensor = self.fine_out(fine).float() * share_N111.float()
         return back_N2GG
 
+    def spoken(self, quantizer: VectorQuantizer, prompt_ND: Tensor) -> Tensor:
+        """What each code stands for in a rollout, (K, D): the mean of the prompt's latents that it was read off.
+
+        A code of the quantizer is the middle of its latents in a metric in which size hardly counts, so that it is
+        shorter than they are, and stands for the motions of many robots. The prompt shows this one's. What the code
+        stands for elsewhere (`spoken_codebook`, else the code itself) counts as `_PRIOR` latents more.
+
+        Args:
+            quantizer: of the latents.
+            prompt_ND: (N, D) latents of the prompt, N may be 0.
+
+        """
+        elsewhere_KD = self.spoken_codebook.float() if self.speaks else quantizer.codebook
+        return code_means(quantizer, prompt_ND, elsewhere_KD, _PRIOR)
+
     def move(self, frame_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
         """The next frames, (N, 3, H, W), rounded to 8 bits: going on from a returned frame changes nothing."""
         dtype = self.fine_in.weight.dtype
         back = self(frame_NCHW.to(dtype), latent_ND.to(dtype))
         return to_pixels(to_frames(warp(frame_NCHW.float(), back)[None]))[0]
+
+
+def code_means(quantizer: VectorQuantizer, latent_ND: Tensor, prior_KD: Tensor, weight: float) -> Tensor:
+    """Mean of each code's latents and its prior, which counts as `weight` latents: (K, D); without any, the prior.
+
+    Args:
+        quantizer: assigns the codes.
+        latent_ND: (N, D).
+        prior_KD: (K, D).
+        weight: above 0.
+
+    """
+    code_N = quantizer.nearest(latent_ND)
+    count_K1 = torch.bincount(code_N, minlength=len(prior_KD)).to(latent_ND)[:, None]
+    sum_KD = torch.zeros_like(prior_KD).index_add_(0, code_N, latent_ND.to(prior_KD.dtype))
+    mean_KD: Tensor = torch.where(count_K1 > 0, (sum_KD + weight * prior_KD) / (count_K1 + weight), prior_KD)
+    return mean_KD
 
 
 def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:
@@ -81,4 +122,4 @@ def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:
     return F.grid_sample(x_NCHW, at_NHW2, mode="bicubic", padding_mode="border", align_corners=False)
 
 
-__all__ = ["FrameMover", "warp"]
+__all__ = ["FrameMover", "code_means", "warp"]

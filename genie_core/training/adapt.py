@@ -26,6 +26,7 @@ from genie_core.models.bundle import Bundle, BundleInfo, is_bundle, load_bundle,
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.mover import code_means
 from genie_core.models.patches import to_pixels
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.statistics.metrics import Array
@@ -44,6 +45,8 @@ _MEANING_FRAMES = 24
 """Frames on which codes of two codebooks are compared."""
 _BATCH = 32
 _TIMED = 3
+_FEW = 0.5
+"""How many latents a code itself counts as, in what it stands for in rollouts."""
 """Steps that are timed, after one to warm up, to find how many fit into the minutes given."""
 
 
@@ -138,6 +141,7 @@ def adapt(job: AdaptJob, reporter: Reporter) -> AdaptReport:
     tuned = _tune(job, genie, parent.bundle_id, video, folder, reporter) if job.tunes else 0
     train_latents = before["train"].latent_ND if not tuned else _latents(genie, video.train)
     renumbered = _fit(job, genie, parent, torch.from_numpy(train_latents).float(), video)
+    _speak(genie, torch.from_numpy(train_latents).float())
     half = stored_half(job.parent)
     save_bundle(folder / "bundle", genie, "", half=half)
     child = load_bundle(folder / "bundle", job.device)  # scores are those of the weights as stored
@@ -197,7 +201,9 @@ def _derived_config(job: AdaptJob, parent: Bundle) -> ModelConfig:
             update={"name": job.out.name, "simulates": False, "lam": lam.model_copy(update={"fine_codes": fine})}
         )
     # The mover was trained with the parent's latents; a tuned encoder makes others.
-    mover = None if job.tunes else parent.config.mover
+    mover = None
+    if parent.config.mover is not None and not job.tunes:
+        mover = parent.config.mover.model_copy(update={"spoken_codes": True})
     fitted = lam.model_copy(update={"fine_codes": fine})
     return parent.config.model_copy(update={"name": job.out.name, "lam": fitted, "mover": mover})
 
@@ -304,6 +310,15 @@ def _fit(job: AdaptJob, genie: Genie, parent: Bundle, latent_MD: Tensor, video: 
             wanted_KX = meanings(parent.genie, wanted.codebook, frames_NCHW)
             renumbered[name] = renumber(quantizer, meaning_KX.cpu(), wanted_KX.cpu())
     return renumbered
+
+
+@torch.no_grad()
+def _speak(genie: Genie, latent_MD: Tensor) -> None:
+    """Let codes stand, in rollouts, for the motions that they have in this video."""
+    if genie.mover is not None:
+        quantizer = genie.lam.quantizer
+        latent_MD = latent_MD.to(quantizer.codebook.device)
+        genie.mover.spoken_codebook.copy_(code_means(quantizer, latent_MD, quantizer.codebook, _FEW))
 
 
 def read(bundle: Bundle, transitions: Transitions, latent_ND: Array | None = None) -> Read:

@@ -15,7 +15,7 @@ from genie_core.models.flow import optical_flow
 from genie_core.models.genie import Genie
 from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.models.mover import FrameMover, warp
+from genie_core.models.mover import FrameMover, code_means, warp
 from genie_core.models.patches import to_pixels
 from genie_core.models.presets import preset
 from genie_core.models.quantizer import VectorQuantizer
@@ -86,9 +86,20 @@ def test_the_prediction_moves_the_frame_and_does_nothing_for_no_action() -> None
 
 
 @torch.inference_mode()
+def test_a_code_stands_for_the_mean_of_the_latents_that_have_it() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=3, dim=2, metric="euclidean"))
+    quantizer.codebook.copy_(torch.tensor([[1.0, 0], [0, 1], [-1, 0]]))
+    prior_KD = torch.tensor([[1.0, 0], [0, 1], [-1, 0.1]])
+    latent_ND = torch.tensor([[8.0, 1], [10, -1], [0.1, 30]])
+    mean_KD = code_means(quantizer, latent_ND, prior_KD, weight=2.0)
+    torch.testing.assert_close(mean_KD[:2], torch.tensor([[(18 + 2) / 4, 0], [0.1 / 3, (30 + 2) / 3]]))
+    assert torch.equal(mean_KD[2], prior_KD[2])  # never seen: to the bit
+    assert torch.equal(code_means(quantizer, latent_ND[:0], prior_KD, weight=2.0), prior_KD)
+
+
 def test_a_mover_does_nothing_for_a_latent_of_zero_and_answers_in_whole_grey_levels() -> None:
     torch.manual_seed(0)
-    mover, x_NCHW = FrameMover(MoverConfig(width=8, blocks=2), 6).eval(), clips()[:, 0]
+    mover, x_NCHW = FrameMover(MoverConfig(width=8, blocks=2), 6, 4).eval(), clips()[:, 0]
     assert torch.equal(mover.move(x_NCHW, torch.zeros(2, 6)), x_NCHW)
     moved = mover.move(x_NCHW, 5 * torch.randn(2, 6))
     assert moved.shape == x_NCHW.shape

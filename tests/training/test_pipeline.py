@@ -277,7 +277,7 @@ def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: P
     bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=MoverConfig(width=8)), Recorder()).path)
     episode = next(iter(open_dataset(squares).episodes))
     labels, simulator = Labeller(bundle).label(episode.frames(), 1), Simulator(bundle)
-    assert simulator.context_frames == 1
+    assert simulator.context_frames == MoverConfig().prompt_frames
     replayed = simulator.rollout(episode.frames(0, 1), list(labels.latent[:4]))
     assert replayed.shape == (4, 32, 32, 3)
     again = np.concatenate(
@@ -290,6 +290,16 @@ def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: P
     coded = simulator.rollout(episode.frames(0, 1), [int(code) for code in labels.code[:4]])
     np.testing.assert_array_equal(
         coded, simulator.rollout(episode.frames(0, 1), list(bundle.codebook[labels.code[:4]]))
+    )
+    # Frames before the last say how fast things move here: a code then moves as their latents did.
+    prompt_PHWC = episode.frames(0, 5)
+    seen = Labeller(bundle).label(prompt_PHWC, 1)
+    told = simulator.rollout(prompt_PHWC, [int(seen.code[3])])
+    alike_ND = seen.latent[:4][seen.code[:4] == seen.code[3]]
+    own = (alike_ND.sum(0) + 2 * bundle.codebook[seen.code[3]]) / (len(alike_ND) + 2)
+    np.testing.assert_array_equal(told, simulator.rollout(prompt_PHWC[-1:], [own.astype(np.float32)]))
+    np.testing.assert_array_equal(  # a latent says its size itself
+        simulator.rollout(prompt_PHWC, [labels.latent[0]]), simulator.rollout(prompt_PHWC[-1:], [labels.latent[0]])
     )
     with pytest.raises(RequestError, match="expected a latent of 8 finite numbers"):
         simulator.rollout(episode.frames(0, 1), [np.zeros(7, np.float32)])
