@@ -20,7 +20,7 @@ from typing import Any
 import av
 import numpy as np
 
-from genie_core.bundles import LABELS, shipped
+from genie_core.bundles import shipped
 from genie_core.data import Episode, Frames, open_dataset
 from genie_core.data.formats.video.reader import VideoReader
 from genie_core.inference.labeller import Labeller
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--camera")
     arguments = parser.parse_args()
-    labeller = Labeller(load_bundle(shipped(LABELS)))
+    labeller = Labeller(load_bundle(shipped()))
     print(
         "| data | codec, size | frames | decode | resize | wire | encoder | torchcodec decode | frames with its bits |"
     )

@@ -29,10 +29,11 @@ def demo(
     from rich.console import Console
 
     from genie_cli.demo_run import run_demo
+    from genie_core.bundles import DEMO
 
     console = Console(highlight=False)
     began = time.monotonic()
-    with connected(server, models) as client:
+    with connected(server, models, DEMO if server is None and models is None else None) as client:
         ready_s = time.monotonic() - began
         with Console(stderr=True).status("") as status:
             result = run_demo(client, sample or _shipped_sample(), out, lambda what: status.update(f"{what} ..."))

@@ -91,13 +91,13 @@ def _print_report(report: DatasetReport, reading: ReadOptions) -> None:
 
 def _print_step(data: str, reading: ReadOptions) -> None:
     from genie_cli.label_report import print_steps
-    from genie_core.bundles import LABELS, shipped
+    from genie_core.bundles import shipped
     from genie_core.data import open_dataset
     from genie_core.inference.auto_step import find_steps_with
     from genie_core.models.bundle import load_bundle
 
     episodes = open_dataset(data, options=reading, check=False).episodes
-    print_steps(find_steps_with(load_bundle(shipped(LABELS)), episodes))
+    print_steps(find_steps_with(load_bundle(shipped()), episodes))
 
 
 def _pictures(report: DatasetReport) -> str:

@@ -119,7 +119,6 @@ def label(
     from genie_cli.label_shards import check_alone, merge_shards, parse_shard, place_of
     from genie_client.bulk import LabelPlan
     from genie_client.patience import BULK_PATIENCE_S
-    from genie_core.bundles import LABELS
     from genie_core.data import source_path
     from genie_core.data.labelled.output import check_output, default_frames
 
@@ -148,8 +147,6 @@ def label(
     if in_place:
         restore_folder(source_path(data))
     existing = _existing(resume, overwrite)
-    if model is None and models is None and server is None:
-        model = LABELS
     work = []
     for dataset in _datasets(data, reading, in_place, check=not skip_bad):
         if in_place and dataset.format == "lerobot":

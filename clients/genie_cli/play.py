@@ -11,6 +11,7 @@ import typer
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, server_address
 
 if TYPE_CHECKING:
+    from genie_cli.labelled_model import LabelledBy
     from genie_client.arguments import Simulating
     from genie_play.starts import Starts
 
@@ -41,6 +42,7 @@ def play(
     browse: Annotated[bool, typer.Option("--browse/--no-browse", help="Open the page in a browser.")] = True,
 ) -> None:
     """Play the robot on a local web page: press a latent action's key and watch where it leads."""
+    from genie_cli.labelled_model import model_of
     from genie_client.arguments import Simulating
     from genie_client.prompt import Moment
     from genie_play.guard import check_bind
@@ -49,9 +51,12 @@ def play(
     check_bind(host, insecure)
     starts = Starts.open(prompt, Moment(episode, frame, camera))
     words = _words(labels)
+    made = model_of(labels or prompt)
+    if model is None and server is None and models is None and made is not None:
+        model = made.shipped
     options = Simulating(seed=seed, temperature=temperature, maskgit_steps=steps, model=model)
     with server_address(server, models, model) as (address, ours):
-        asyncio.run(_serve(address, ours, starts, options, words, host, port, browse))
+        asyncio.run(_serve(address, ours, starts, options, words, made if words else None, host, port, browse))
 
 
 def _words(labels: Path | None) -> list[str]:
@@ -69,10 +74,19 @@ def _words(labels: Path | None) -> list[str]:
 
 
 async def _serve(
-    address: str, ours: bool, starts: Starts, options: Simulating, words: list[str], host: str, port: int, browse: bool
+    address: str,
+    ours: bool,
+    starts: Starts,
+    options: Simulating,
+    words: list[str],
+    said_by: LabelledBy | None,
+    host: str,
+    port: int,
+    browse: bool,
 ) -> None:
     import webbrowser
 
+    from genie_cli.labelled_model import check_model
     from genie_client.aio import AsyncClient
     from genie_core.errors import GenieError
     from genie_play.guard import new_secret
@@ -84,8 +98,8 @@ async def _serve(
         info = await client.model(options.get("model"))
         if not info.context_frames:
             raise GenieError(f"--model: got {info.name}, which only labels, expected one that simulates")
-        if words and len(words) != info.num_codes:
-            raise GenieError(f"--labels: got {len(words)} codes, expected the {info.num_codes} of {info.name}")
+        if said_by is not None:
+            check_model(said_by, info)
         listener = listen(host, port)
         secret = new_secret()
         shown = f"[{host}]" if ":" in host else host

@@ -69,9 +69,13 @@ def simulate(
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
-    """Simulate what a sequence of latent actions, or of the robot's own, would have done."""
+    """Simulate what a sequence of latent actions, or of the robot's own, would have done.
+
+    Of a labelled file, by the model that labelled it.
+    """
     import numpy as np
 
+    from genie_cli.labelled_model import check_model, model_of
     from genie_client.prompt import Moment, read_prompt
     from genie_client.simulation_messages import RobotActions
     from genie_core.data import resize_frames, write_video
@@ -94,8 +98,15 @@ def simulate(
         if codes is None:
             raise RequestError("save", "a recording shows codes, which neither robot actions nor a NumPy file has")
         require_rerun()
+    made = model_of(prompt if latents is None else latents)
+    if model is not None and latents is None:
+        made = None  # codes of one's own, for a model of one's choice
+    if model is None and server is None and models is None and made is not None:
+        model = made.shipped
     with connected(server, models, model) as client:
         info = client.model(model)
+        if made is not None:
+            check_model(made, info)
         name = None
         if robot_actions is not None:
             from genie_client.robot_actions import encoding_alignment, read_robot_actions

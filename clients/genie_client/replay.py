@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_client.prompt import Moment
+from genie_client.prompt import Moment, is_picture
 from genie_core.data import open_labelled, source_path
 from genie_core.errors import DatasetError
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Latents (T, D) float32, and their codes where they come from labels."""
+    """Latents (T, D) float32; where they come from labels also their codes, and the id of the bundle that made them."""
 
     latent_TD: NDArray[np.float32]
     codes: Sequence[int] | None
+    bundle_id: str | None = None
 
     def __len__(self) -> int:
         return len(self.latent_TD)
@@ -49,7 +50,19 @@ def read_replay(path: Path, moment: Moment, most: int | None = None) -> Replay:
     at = at[: int(ends[0]) if len(ends) else len(at)][:most]
     if not len(at):
         raise DatasetError(f"{path}: {episode} has no transition from frame {moment.frame} on")
-    return Replay(labels.latent[at].astype(np.float32), [int(code) for code in labels.code[at]])
+    codes = [int(code) for code in labels.code[at]]
+    return Replay(labels.latent[at].astype(np.float32), codes, labelled.model.bundle_id)
+
+
+def labelled_with(path: Path) -> tuple[str, str] | None:
+    """Return name and id of the bundle whose labels a file or folder holds; None if it holds none."""
+    if path.suffix.lower() == ".npy" or is_picture(path):
+        return None
+    try:
+        model = open_labelled(source_path(str(path))).model
+    except DatasetError:
+        return None
+    return model.bundle_name, model.bundle_id
 
 
 def _read_array(path: Path) -> NDArray[np.float32]:
@@ -63,4 +76,4 @@ def _read_array(path: Path) -> NDArray[np.float32]:
     return held.astype(np.float32)
 
 
-__all__ = ["Replay", "read_replay"]
+__all__ = ["Replay", "labelled_with", "read_replay"]

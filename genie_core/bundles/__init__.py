@@ -6,11 +6,11 @@ from pathlib import Path
 
 from genie_core.errors import ModelError
 
-DEFAULT = "tiny"
-"""The shipped bundle that is used where none is named: it labels and simulates."""
+DEFAULT = "motion"
+"""The shipped bundle that is used where none is named: it labels video of any robot, and simulates by moving it."""
 
-LABELS = "motion"
-"""The shipped bundle that `genie label` uses with a server of its own: it labels alone, and holds on more robots."""
+DEMO = "tiny"
+"""The demo's: its codes are single motions of the one simulated arm that it knows, which the sample shows."""
 
 
 def models_dir() -> Path:
@@ -27,4 +27,4 @@ def shipped(name: str = DEFAULT) -> Path:
     return folder
 
 
-__all__ = ["DEFAULT", "LABELS", "models_dir", "shipped"]
+__all__ = ["DEFAULT", "DEMO", "models_dir", "shipped"]

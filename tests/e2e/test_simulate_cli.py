@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import h5py
 import numpy as np
 import pytest
 
@@ -72,6 +73,12 @@ def motion_server() -> Iterator[str]:
         yield address
 
 
+def name_another(node: h5py.Group | h5py.Dataset) -> None:
+    """Let labels say that another bundle made them."""
+    if "bundle_id" in node.attrs:
+        node.attrs["bundle_id"] = "0" * 64
+
+
 def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, motion_server: str, tmp_path: Path) -> None:
     data = make_robomimic(tmp_path / "lift.hdf5", frames=9)
     genie.run("label", data, "--step", "1", "--server", motion_server)
@@ -81,13 +88,19 @@ def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, motion_ser
     genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--length", "4", "--out", "a.mp4")
     genie.run("simulate", *start, "--latents", "own.npy", "--out", "b.mp4")
     replayed = video_frames(genie.folder / "a.mp4")
-    assert len(replayed) == 1 + 4
+    assert len(replayed) == 4 + 4  # frames 0 to 3 are the prompt
     np.save(tmp_path / "other.npy", -labels.latent[3:7])
     genie.run("simulate", *start, "--latents", "other.npy", "--out", "other.mp4")
-    own, other = (video_frames(genie.folder / name)[1:] for name in ("b.mp4", "other.mp4"))
-    assert mean_difference(replayed[1:], own) < 2 < mean_difference(replayed[1:], other)
+    own, other = (video_frames(genie.folder / name)[4:] for name in ("b.mp4", "other.mp4"))
+    assert mean_difference(replayed[4:], own) < 2 < mean_difference(replayed[4:], other)
     genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--out", "c.mp4")
-    assert len(video_frames(genie.folder / "c.mp4")) == 1 + 5  # up to the last transition
+    assert len(video_frames(genie.folder / "c.mp4")) == 4 + 5  # up to the last transition
+    with h5py.File(tmp_path / "lift.labelled.hdf5", "r+") as file:
+        name_another(file)
+        file.visititems(lambda _, node: name_another(node))
+    assert "expected the bundle that labelled lift.labelled.hdf5" in genie.fail(
+        "simulate", *start, "--latents", "lift.labelled.hdf5", "--out", "d.mp4"
+    )
     assert "expected one of --actions, --latents and" in genie.fail("simulate", *start, "--out", "d.mp4")
     np.save(tmp_path / "flat.npy", labels.latent[0])
     assert "expected latents" in genie.fail("simulate", *start, "--latents", "flat.npy", "--out", "d.mp4")
