@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 
-from genie_core.bundles import LABELS, shipped
+from genie_core.bundles import DEFAULT, shipped
 from genie_core.data import LabelledFile, open_labelled
 
 SAMPLE = Path(str(files("genie_core.data") / "samples" / "panda_lift.hdf5"))
@@ -77,7 +77,7 @@ def make_in_place(folder: Path) -> None:
 def make_aligned(folder: Path) -> None:
     """Label the sample with decoded actions, by an alignment to its own, and export them both ways."""
     bundle = folder / "models" / LABELS  # a copy: an alignment lies beside its bundle
-    shutil.copytree(shipped(LABELS), bundle)
+    shutil.copytree(shipped(DEFAULT), bundle)
     fitted = ("--name", ALIGNMENT, "--hold-out", "0", "--threads", "1")
     genie("align", folder / "labelled.hdf5", "--bundle", bundle, *fitted)
     aligned = folder / "aligned.hdf5"

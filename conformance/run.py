@@ -142,9 +142,9 @@ def check(name: str, tool: Tool, data: Path, source: str | None) -> str:
 def server() -> AbstractContextManager[str]:
     """A server of this Python's Genie with the model that labels by default; its address."""
     from genie_client.embedded import embedded_server
-    from genie_core.bundles import LABELS
+    from genie_core.bundles import DEFAULT
 
-    return embedded_server(model=LABELS)
+    return embedded_server(model=DEFAULT)
 
 
 def checkout(folder: Path, tool: Tool, source: str | None) -> Path | None:

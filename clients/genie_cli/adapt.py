@@ -60,7 +60,7 @@ def adapt(
         raise DatasetError("adapting needs DATA (or --sources) and --out BUNDLE")
     import torch
 
-    from genie_core.bundles import shipped
+    from genie_core.bundles import bundle_folder
     from genie_core.training.adapt import AdaptJob
     from genie_core.training.adapt import adapt as run
     from genie_core.training.pipeline import TrainingSplit
@@ -69,7 +69,7 @@ def adapt(
     if threads:
         torch.set_num_threads(threads)
     job = AdaptJob(
-        parent=Path(bundle) if Path(bundle).exists() else shipped(bundle),
+        parent=bundle_folder(bundle),
         data=TrainingSplit(*split_episodes(wanted, hold_out, seed)),
         out=out,
         minutes=minutes,

@@ -166,7 +166,7 @@ def _check_data(
     progress: Progress,
 ) -> CheckReport:
     """Label a sample of data with `what`, if that is a bundle, or the plan's bundle, and check it."""
-    from genie_core.bundles import LABELS, shipped
+    from genie_core.bundles import DEFAULT, shipped
     from genie_core.checking.run import check_data
     from genie_core.checking.sample import EPISODES, Sampling
     from genie_core.data import open_dataset
@@ -174,7 +174,7 @@ def _check_data(
     from genie_core.models.bundle import read_bundle_info
 
     if data is None:
-        folder, data = plan.bundle or shipped(LABELS), what
+        folder, data = plan.bundle or shipped(DEFAULT), what
     elif plan.bundle is not None:
         raise RequestError("bundle", f"got two, {what} and --bundle {plan.bundle}, expected one")
     else:

@@ -16,6 +16,7 @@ from genie_core.data import Frames, LabelledFile, encode_image, open_dataset, op
 from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import GenieError
 from genie_view.meaning import Motion, code_motions
+from genie_view.rerun_version import require_rerun
 from genie_view.sheet import SheetRow, contact_sheet
 
 HORIZON = 9
@@ -85,7 +86,7 @@ def run_demo(client: Client, sample: Path, out: Path, say: Callable[[str], None]
     sheet, video = out / "demo.png", out / "rollout.mp4"
     write_bytes(sheet, encode_image(_sheet(info, moment, simulated, motions), "png"))
     write_video(video, _video(info, moment, simulated), info.fps)
-    recording = _record(out / "demo.rrd", labelled, info, moment, simulated)
+    recording = _record(out / "demo.rrd", labelled, info, moment, simulated, motions)
     return DemoResult(report, moment, simulated, motions, report.output, video, sheet, recording)
 
 
@@ -144,21 +145,34 @@ def _video(info: ModelInfo, moment: Moment, simulated: Simulated) -> Frames:
     return np.stack(pictures)
 
 
-def _record(path: Path, labelled: LabelledFile, info: ModelInfo, moment: Moment, simulated: Simulated) -> Path | None:
+def _record(
+    path: Path,
+    labelled: LabelledFile,
+    info: ModelInfo,
+    moment: Moment,
+    simulated: Simulated,
+    motions: list[Motion] | None,
+) -> Path | None:
     """Record the episode, the simulation and the labels on one timeline; None if Rerun is not installed."""
     try:
-        from genie_view.recording import Clock, Recording, write_recordings
-        from genie_view.views import SimulationView, Track, labelled_view, labels_scene, simulation_scene
+        require_rerun()
     except GenieError:
         return None
+    from genie_view.clock import Clock
+    from genie_view.labels_view import LabelledViews, labels_scene
+    from genie_view.recording import Recording, write_recordings
+    from genie_view.simulation_view import SimulationView, Track, simulation_scene
+
+    words = [] if motions is None else [str(motion) for motion in motions]
     tracks = [
-        Track("real", moment.frames_THWC[1:], moment.codes),
         Track("simulated", simulated.true_THWC, moment.codes),
         *(Track(f"action {code}", frames, [code] * HORIZON) for code, frames in enumerate(simulated.by_code_NTHWC)),
     ]
-    labels = labelled_view(labelled, moment.episode)
+    (labels,) = LabelledViews(labelled, words).of([moment.episode])
     clock = Clock(labels.fps, moment.frame, moment.step)
-    simulation = SimulationView(moment.frames_THWC[:1], tracks, info.palette, clock)
+    simulation = SimulationView(
+        moment.frames_THWC[:1], tracks, info.palette, clock, future_THWC=moment.frames_THWC[1:], words=words
+    )
     scenes = [simulation_scene(simulation), labels_scene(labels)]
     write_recordings(path, [Recording("genie demo", moment.episode, scenes, labels.fps)])
     return path

@@ -11,13 +11,12 @@ from rich.table import Table
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
-from genie_cli.step_option import checked_step, read_step
+from genie_cli.step_option import checked_step, found_step, read_step
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, GenieError
 from genie_core.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
-    from genie_core.data import Dataset
     from genie_core.evaluation.report import EvaluationReport
     from genie_core.models.bundle import BundleInfo
 
@@ -112,8 +111,15 @@ def evaluate(
         return
     assert data is not None
     dataset = open_dataset(data, options=reading)
-    wanted = read_step(step)
-    chosen_step = _found_step(bundle, dataset, device) if wanted == "auto" else None if wanted == "rates" else wanted
+    import torch
+
+    from genie_core.evaluation.evaluation import evaluate as run_evaluation
+    from genie_core.models.bundle import load_bundle
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = load_bundle(bundle, device)
+    chosen_step = found_step(loaded, dataset, read_step(step) or "rates")
     options = EvaluationOptions(
         episodes=DEFAULTS.episodes if episodes is None else episodes,
         frames=frames,
@@ -133,14 +139,6 @@ def evaluate(
         images=tuple(image or ()),
         seed=seed,
     )
-    import torch
-
-    from genie_core.evaluation.evaluation import evaluate as run_evaluation
-    from genie_core.models.bundle import load_bundle
-
-    if threads:
-        torch.set_num_threads(threads)
-    loaded = load_bundle(bundle, device)
     folder = _report_folder(out or Path(f"evaluation-{loaded.name}"))
     with part_progress() as progress:
         report = run_evaluation(loaded, dataset, options, progress)
@@ -163,31 +161,31 @@ def _calibrate(info: BundleInfo, report: EvaluationReport) -> None:
     typer.echo(f"wrote {info.path / 'confidence.json'}, fitted to {found.rollouts} rollouts of {found.data}")
 
 
-def _found_step(bundle: Path, dataset: Dataset, device: str) -> int | None:
-    """Return the step that genie label --step auto would take; None: too little moves, so that of the frame rates."""
-    from genie_cli.label_report import print_steps
-    from genie_core.inference.auto_step import find_steps_with
-    from genie_core.models.bundle import load_bundle
-
-    steps = find_steps_with(load_bundle(bundle, device), dataset.episodes)
-    print_steps(steps)
-    if len(steps.found) > 1:
-        raise DatasetError(f"step: got auto for data of {len(steps.found)} frame rates, expected one; give frames")
-    return steps.found[0].step if steps.found else None
-
-
 def _write_videos(path: Path, report: EvaluationReport) -> None:
     """Write the Rerun recording; nothing without videos or without Rerun, which is an extra."""
     if not report.findings.videos:
         return
+    from genie_view.rerun_version import require_rerun
+
     try:
-        from genie_view.recording import write_recordings
-        from genie_view.views import comparisons_recording
+        require_rerun()
     except GenieError:
         return
+    from genie_core.evaluation.catalogue import ENTRIES
+    from genie_core.evaluation.metrics import Metric
+    from genie_view.evaluation_view import evaluation_recording
+    from genie_view.recording import write_recordings
+
     path.parent.mkdir(parents=True, exist_ok=True)
     videos = [(video.name, video.tracks) for video in report.findings.videos]
-    write_recordings(path, [comparisons_recording(report.provenance.bundle, videos, report.provenance.fps)])
+    titles = {entry.key: entry.title for entry in ENTRIES}
+    metrics = [
+        (key, titles.get(key, key), metric.value, metric.ci95)
+        for key, metric in report.findings.metrics.items()
+        if isinstance(metric, Metric)
+    ]
+    shown = evaluation_recording(report.provenance.bundle, videos, metrics, report.provenance.fps)
+    write_recordings(path, [shown])
 
 
 def _evaluate_suite(

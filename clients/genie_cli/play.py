@@ -29,7 +29,10 @@ def play(
     camera: Annotated[str | None, typer.Option(help="Camera of a dataset, if there are several.")] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="LABELLED", help="Labels with the robot's positions, for what each code means in words."),
+        typer.Option(
+            metavar="LABELLED",
+            help="Labels with the robot's positions, for what each code means in words. [default: the palette's words]",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling: the same seed gives the same frames.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the model's]")] = None,
@@ -100,6 +103,11 @@ async def _serve(
             raise GenieError(f"--model: got {info.name}, which only labels, expected one that simulates")
         if said_by is not None:
             check_model(said_by, info)
+        if info.code_meanings_problem:
+            typer.echo(f"note: codes have no names: {info.code_meanings_problem}", err=True)
+        words = words or [code.name for code in info.code_meanings]
+        if words and len(words) != info.num_codes:
+            raise GenieError(f"--labels: got {len(words)} codes, expected the {info.num_codes} of {info.name}")
         listener = listen(host, port)
         secret = new_secret()
         shown = f"[{host}]" if ":" in host else host

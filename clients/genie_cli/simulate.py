@@ -222,8 +222,9 @@ def _tell(simulated: Sequence[SimulatedFrame], names: Sequence[str], notes: Path
 
 
 def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: Sequence[int]) -> None:
-    from genie_view.recording import Clock, write_recordings
-    from genie_view.views import SimulationView, Track, simulation_recording
+    from genie_view.clock import Clock
+    from genie_view.recording import write_recordings
+    from genie_view.simulation_view import SimulationView, Track, simulation_recording
 
     track = Track("simulated", frames_THWC, codes)
     view = SimulationView(prompt_PHWC, [track], info.palette, Clock(info.fps))

@@ -46,6 +46,10 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Start from the weights of this bundle, whose networks must be the same.")
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="BUNDLE", help="Number the codes as this bundle's where they mean the same."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, clips and masks.")] = 0,
     hold_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes held out for validation.")
@@ -90,6 +94,7 @@ def train(
         raise DatasetError("training needs DATA (or --sources) and --out BUNDLE (or --dry-run)")
     import torch
 
+    from genie_core.bundles import bundle_folder
     from genie_core.training.pipeline import TrainingJob, TrainingSplit, train_alone
     from genie_core.training.pipeline import train as run_training
     from genie_core.training.reporting import TerminalReporter
@@ -105,6 +110,7 @@ def train(
         device=device,
         half=half,
         init=init,
+        like=None if like is None else bundle_folder(like),
         command=shlex.join(["genie", *sys.argv[1:]]),
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:

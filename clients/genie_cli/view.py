@@ -1,4 +1,4 @@
-"""``genie view``: shows labelled episodes in the Rerun viewer, or writes a recording or a contact sheet."""
+"""``genie view``: shows labelled episodes in the Rerun viewer, or writes a recording, a layer or a contact sheet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genie_core.data import LabelledFile
+    from genie_view.recording import Recording
 
 _SHOWN = 8
 """Number of episodes shown if none are named."""
@@ -21,20 +24,60 @@ def view(
     episode: Annotated[
         list[str] | None, typer.Option(metavar="N", help="Episode to show, 3 or demo_3; may be repeated.")
     ] = None,
+    dataset: Annotated[
+        bool, typer.Option("--dataset", help="Show all episodes at once: codes, lengths, a map of the latents.")
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare with the labels of another bundle or camera, frame by frame."),
+    ] = None,
+    layer: Annotated[
+        Path | None,
+        typer.Option(metavar="YOURS.rrd", help="With --save: write the labels as a layer over your own recording."),
+    ] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="With --layer: the entity whose pictures were labelled, if there are several.")
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the recording for a browser instead of opening a viewer.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="With --serve: address to serve on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65534, help="With --serve: port of the page; data take the next.")
+    ] = 9090,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve on other addresses than loopback, unencrypted, to whoever asks.")
+    ] = False,
 ) -> None:
-    """Show labelled episodes: frames, latent actions, confidence, latents and provenance."""
+    """Show labelled episodes: video, latent actions, confidence, latents, actions and provenance."""
     from genie_core.data import open_labelled
+    from genie_core.errors import GenieError
     from genie_view.rerun_version import require_rerun
 
     records = save is not None or sheet is None
     if records:
         require_rerun()
+    if layer is not None and save is None:
+        raise GenieError("--layer: expected --save X.rrd beside it, the file to write the layer to")
+    if sum((dataset, against is not None, layer is not None)) > 1:
+        raise GenieError("got several of --dataset, --against and --layer, expected one of them")
+    if serve:
+        from genie_view.serving import check_address
+
+        check_address(host, insecure)
     labelled = open_labelled(file)
     names = _chosen(labelled, episode or [])
     if sheet is not None:
         _draw(labelled, names, sheet)
-    if records:
-        _record(labelled, names, save)
+    if layer is not None and save is not None:
+        _write_layer(labelled, names, layer, entity, save)
+    elif records:
+        here = save is None and not serve
+        recordings = _recordings(labelled, names, dataset, against, here)
+        if serve:
+            _serve(labelled, recordings, save, host, port)
+        else:
+            _show(labelled, recordings, save)
 
 
 def _chosen(labelled: LabelledFile, wanted: list[str]) -> list[str]:
@@ -66,21 +109,61 @@ def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
     typer.echo(f"wrote {path}")
 
 
-def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None:
-    """Write a recording of the episodes, or show it if `path` is None."""
+def _recordings(
+    labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, here: bool
+) -> list[Recording]:
+    """Return what is shown; `here` says that it is by the viewer on this machine."""
+    from genie_view.frame_log import ANY_VIEWER, Codecs
+    from genie_view.labels_view import LabelledViews, labels_recording
+
+    codecs = Codecs.here() if here else ANY_VIEWER
+    views = LabelledViews(labelled, _words(labelled))
+    if dataset:
+        from genie_view.dataset_view import dataset_recording, dataset_view
+
+        return [dataset_recording(dataset_view(labelled, views.words), labelled)]
+    if against is not None:
+        from genie_core.data import open_labelled
+        from genie_view.compare_view import compare, compare_recording
+
+        second = LabelledViews(open_labelled(against))
+        return [compare_recording(pair, codecs) for pair in compare(views, second, names)]
+    shown = views.of(names)
+    for one in shown:
+        if one.missing is not None:
+            without = "without frames" if one.episode is None else "with the labelled file's own frames"
+            typer.echo(f"warning: {one.name} is shown {without}: {one.missing}", err=True)
+    return [labels_recording(one, codecs) for one in shown]
+
+
+def _words(labelled: LabelledFile) -> list[str]:
+    """Return what each code means by the robot's positions beside the labels; nothing where there are none."""
+    from genie_view.meaning import code_motions
+
+    motions = code_motions(labelled)
+    return [] if motions is None else [str(motion) for motion in motions]
+
+
+def _write_layer(labelled: LabelledFile, names: Sequence[str], layer: Path, entity: str | None, save: Path) -> None:
+    from genie_core.errors import GenieError
+    from genie_view.labels_view import LabelledViews
+    from genie_view.layer import find_target, write_layer
+
+    if len(names) != 1:
+        raise GenieError(f"--layer: got {len(names)} episodes, expected one: choose it with --episode")
+    (shown,) = LabelledViews(labelled, _words(labelled)).of(names, with_gallery=False)
+    target = find_target(layer, len(shown.labels), entity)
+    write_layer(save, shown, target)
+    typer.echo(f"wrote {save}, which lies over {target.entity}; look at both with: rerun {layer} {save}")
+
+
+def _show(labelled: LabelledFile, recordings: list[Recording], path: Path | None) -> None:
+    """Write recordings, or show them if `path` is None."""
     from tempfile import TemporaryDirectory
 
-    from genie_core.data.labelled.originals import Originals
     from genie_core.errors import GenieError
     from genie_view.recording import open_viewer, write_recordings
-    from genie_view.views import labelled_view, labels_recording
 
-    originals = Originals()
-    views = [labelled_view(labelled, name, originals) for name in names]
-    for view in views:
-        if view.missing is not None:
-            typer.echo(f"warning: {view.name} is shown without frames: {view.missing}", err=True)
-    recordings = [labels_recording(view) for view in views]
     if path is not None:
         write_recordings(path, recordings)
         typer.echo(f"wrote {path}; look at it with: rerun {path}")
@@ -91,8 +174,23 @@ def _record(labelled: LabelledFile, names: list[str], path: Path | None) -> None
         try:
             open_viewer(shown)
         except GenieError as error:
-            error.add_note("--save X.rrd writes a recording instead, --sheet X.png a picture")
+            error.add_note(
+                "--save X.rrd writes a recording instead, --serve serves a browser, --sheet X.png is a picture"
+            )
             raise
+
+
+def _serve(labelled: LabelledFile, recordings: list[Recording], path: Path | None, host: str, port: int) -> None:
+    """Serve recordings to browsers until Ctrl-C."""
+    from tempfile import TemporaryDirectory
+
+    from genie_view.recording import write_recordings
+    from genie_view.serving import serve_web
+
+    with TemporaryDirectory() as folder:
+        shown = path or Path(folder) / f"{labelled.path.stem}.rrd"
+        write_recordings(shown, recordings)
+        serve_web(shown, host, port, typer.echo)
 
 
 __all__ = ["view"]

@@ -16,6 +16,7 @@ from genie_client.errors import (
 from genie_client.records import (
     EpisodeLabels,
     HostedAlignment,
+    HostedCodeMeaning,
     LabelProvenance,
     LabelSummary,
     ModelInfo,
@@ -39,6 +40,7 @@ __all__ = [
     "EpisodeLabels",
     "GenieError",
     "HostedAlignment",
+    "HostedCodeMeaning",
     "LabelProvenance",
     "LabelStream",
     "LabelSummary",

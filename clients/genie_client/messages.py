@@ -17,6 +17,7 @@ from genie_client.errors import ServerError
 from genie_client.records import (
     EpisodeLabels,
     HostedAlignment,
+    HostedCodeMeaning,
     LabelProvenance,
     LabelSummary,
     ModelInfo,
@@ -91,7 +92,14 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         num_fine_codes=message.num_fine_codes,
         feature_dim=message.feature_dim or None,
         calibrated=message.calibrated,
+        code_meanings=tuple(map(_code_meaning, message.code_meanings)),
+        code_meanings_problem=message.code_meanings_problem,
     )
+
+
+def _code_meaning(message: models_pb2.CodeMeaning) -> HostedCodeMeaning:
+    round_trip = message.round_trip if message.HasField("round_trip") else None
+    return HostedCodeMeaning(message.words, message.robot or None, message.share, round_trip, message.picture)
 
 
 def _alignment(message: models_pb2.Alignment) -> HostedAlignment:

@@ -202,6 +202,31 @@ class ServerStatistics:
 
 
 @dataclass(frozen=True)
+class HostedCodeMeaning:
+    """What one code does, as `genie palette` found it on somebody's video. For people to look at.
+
+    Attributes:
+        words: where the picture moves: ``left``, ``still`` ...
+        robot: how the robot moves, ``+x 2.4 cm``; None: not known.
+        share: share of the transitions that it was found on, 0 to 1.
+        round_trip: how often the code is read back from a simulation of it, 0 to 1; None: it is not simulated.
+        picture: a JPEG, the mean motion as arrows over a frame; empty for a code that is not used.
+
+    """
+
+    words: str
+    robot: str | None
+    share: float
+    round_trip: float | None
+    picture: bytes
+
+    @property
+    def name(self) -> str:
+        """The robot's words where they are known, else the picture's."""
+        return self.robot or self.words
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """One model that a server hosts.
 
@@ -231,6 +256,9 @@ class ModelInfo:
         feature_dim: size F of the feature that latents are made of; None of a model that gives none.
         calibrated: whether the confidence of simulated frames was calibrated on real futures.
         usual_norm: median length of the latents of its training; None where all have unit length, whatever the motion.
+        code_meanings: what each code does, one for every code, in order; empty if nobody has found it, and in a
+            listing.
+        code_meanings_problem: why what was found cannot be used; empty otherwise.
 
     """
 
@@ -258,6 +286,8 @@ class ModelInfo:
     num_fine_codes: int = 0
     feature_dim: int | None = None
     calibrated: bool = False
+    code_meanings: tuple[HostedCodeMeaning, ...] = ()
+    code_meanings_problem: str = ""
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -268,6 +298,7 @@ class ModelInfo:
 __all__ = [
     "EpisodeLabels",
     "HostedAlignment",
+    "HostedCodeMeaning",
     "LabelProvenance",
     "LabelSummary",
     "ModelInfo",

@@ -60,8 +60,9 @@ def save(path: Path, kind: Kind, played: Played) -> None:
 
 
 def _write_recording(path: Path, played: Played) -> None:
-    from genie_view.recording import Clock, write_recordings
-    from genie_view.views import SimulationView, Track, simulation_recording
+    from genie_view.clock import Clock
+    from genie_view.recording import write_recordings
+    from genie_view.simulation_view import SimulationView, Track, simulation_recording
 
     track = Track("played", played.frames_THWC, played.codes)
     view = SimulationView(played.prompt_PHWC, [track], played.info.palette, Clock(played.info.fps))

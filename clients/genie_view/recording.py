@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from genie_core.data import Frames, encode_image
-from genie_core.data.frames.images import ImageFormat
 from genie_core.data.storage.atomic import new_file, scratch_folder
 from genie_core.errors import GenieError
 from genie_view.rerun_version import require_rerun
@@ -24,9 +20,6 @@ import rerun as rr  # noqa: E402 - an old one, or none, is named before it fails
 import rerun.blueprint as rrb  # noqa: E402
 
 LOOPBACK = "127.0.0.1"
-
-_SMALL_PX = 128
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -46,6 +39,9 @@ class Recording:
         name: name in the viewer's list.
         scenes: one, or several in tabs.
         fps: frames a second to play it at; None: the viewer's choice.
+        recording_id: identity of the recording: the viewer shows all that has the same one, of the same application, as
+            one recording. None: one of its own.
+        timeline: the timeline that the viewer shows first.
 
     """
 
@@ -53,23 +49,8 @@ class Recording:
     name: str
     scenes: Sequence[Scene]
     fps: float | None
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Times of a video's frames on the timelines ``frame`` and, if `fps` is known, ``time``: at start + step * n."""
-
-    fps: float | None
-    start: int = 0
-    step: int = 1
-
-    def columns(self, index_T: NDArray[np.int64]) -> list[rr.TimeColumn]:
-        """Return the timelines of the video's frames `index_T`."""
-        frame_T = self.start + self.step * index_T
-        columns = [rr.TimeColumn("frame", sequence=frame_T)]
-        if self.fps:
-            columns.append(rr.TimeColumn("time", duration=frame_T / self.fps))
-        return columns
+    recording_id: str | None = None
+    timeline: str = "frame"
 
 
 def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
@@ -83,7 +64,7 @@ def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
             return
         with scratch_folder(path) as folder:
             parts = [_write_part(folder / f"{i}.rrd", recording) for i, recording in enumerate(recordings)]
-            _run_rerun("merging recordings", "rrd", "merge", *map(str, parts), "-o", str(whole))
+            run_rerun("merging recordings", "rrd", "merge", *map(str, parts), "-o", str(whole))
 
 
 def open_viewer(path: Path) -> None:
@@ -91,49 +72,76 @@ def open_viewer(path: Path) -> None:
 
     Raises GenieError if the viewer fails, for example without a display.
     """
-    _run_rerun("opening the Rerun viewer", "--bind", LOOPBACK, "--port", "auto", str(path))
-
-
-def log_frames(
-    recording: rr.RecordingStream, entity: str, chunks: Iterable[Frames], clock: Clock, *, first: int = 0
-) -> None:
-    """Log frames, (n, H, W, 3) per chunk, as the clock's frames from `first` on; holds one chunk at a time."""
-    for chunk in chunks:
-        for begin in range(0, len(chunk), _BATCH):
-            frames = chunk[begin : begin + _BATCH]
-            kind: ImageFormat = "png" if max(frames.shape[1:3]) <= _SMALL_PX else "jpeg"
-            blobs = [encode_image(frame, kind) for frame in frames]
-            columns = rr.EncodedImage.columns(blob=blobs, media_type=[f"image/{kind}"] * len(blobs))
-            recording.send_columns(entity, clock.columns(np.arange(first, first + len(frames))), columns)
-            first += len(frames)
+    run_rerun("opening the Rerun viewer", "--bind", LOOPBACK, "--port", "auto", str(path))
 
 
 def _write_part(path: Path, recording: Recording) -> Path:
-    stream = rr.RecordingStream(recording.application)
-    stream.save(path, default_blueprint=_blueprint(recording))
-    stream.send_recording_name(recording.name)
-    for scene in recording.scenes:
-        scene.log(stream)
-    stream.disconnect()
+    with stream_to(path, recording.application, recording.recording_id, blueprint_of(recording)) as stream:
+        log_recording(stream, recording)
     return path
 
 
-def _blueprint(recording: Recording) -> rrb.Blueprint:
+@contextmanager
+def stream_to(
+    path: Path, application: str, recording_id: str | None, blueprint: rrb.Blueprint | None
+) -> Iterator[rr.RecordingStream]:
+    """Yield a stream whose data go to an .rrd file, which is complete after the block.
+
+    Without `blueprint` it has no properties of its own either: it adds to a recording. Raises GenieError if the file
+    cannot be created.
+    """
+    stream = rr.RecordingStream(application, recording_id=recording_id, send_properties=blueprint is not None)
+    try:
+        stream.save(path, default_blueprint=blueprint)
+    except RuntimeError as error:
+        raise GenieError(f"{path}: {error}") from error
+    try:
+        yield stream
+    finally:
+        stream.disconnect()
+
+
+def log_recording(stream: rr.RecordingStream, recording: Recording) -> None:
+    """Log everything that a recording holds, wherever the stream goes."""
+    stream.send_recording_name(recording.name)
+    for scene in recording.scenes:
+        scene.log(stream)
+
+
+def blueprint_of(recording: Recording) -> rrb.Blueprint:
+    """Return how the viewer shows a recording."""
     blueprints = [scene.blueprint for scene in recording.scenes]
     return rrb.Blueprint(
         blueprints[0] if len(blueprints) == 1 else rrb.Tabs(*blueprints),
         rrb.BlueprintPanel(state="expanded"),  # lists the recordings
         rrb.SelectionPanel(state="collapsed"),
-        rrb.TimePanel(state="collapsed", timeline="frame", fps=recording.fps),
+        rrb.TimePanel(state="collapsed", timeline=recording.timeline, fps=recording.fps),
     )
 
 
-def _run_rerun(what: str, *arguments: str) -> None:
+def rerun_command(*arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Return Rerun's command line, and the environment in which it reports nothing to anybody."""
     environment = {**os.environ, "RERUN_ANALYTICS": "0", "RUST_LOG": os.environ.get("RUST_LOG", "error")}
-    command = [sys.executable, "-m", "rerun", *arguments]
+    return [sys.executable, "-m", "rerun", *arguments], environment
+
+
+def run_rerun(what: str, *arguments: str) -> None:
+    """Run Rerun's command line to its end, without its analytics. Raises GenieError with what it said if it fails."""
+    command, environment = rerun_command(*arguments)
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise GenieError(f"{what} failed: {done.stderr.strip()[-2000:]}")
 
 
-__all__ = ["LOOPBACK", "Clock", "Recording", "Scene", "log_frames", "open_viewer", "write_recordings"]
+__all__ = [
+    "LOOPBACK",
+    "Recording",
+    "Scene",
+    "blueprint_of",
+    "log_recording",
+    "open_viewer",
+    "rerun_command",
+    "run_rerun",
+    "stream_to",
+    "write_recordings",
+]

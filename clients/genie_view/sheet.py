@@ -95,9 +95,10 @@ def labelled_sheet(labelled: LabelledFile, names: Sequence[str], *, columns: int
     rows, originals = [], Originals()
     for name in names:
         labels, attrs = labelled.labels(name)
-        episode, valid = frames_of(labelled, name, originals), np.flatnonzero(labels.valid)
-        if isinstance(episode, str):
-            raise DatasetError(f"{labelled.path}: {name}: its frames cannot be shown: {episode}")
+        found, valid = frames_of(labelled, name, originals), np.flatnonzero(labels.valid)
+        episode = found.episode
+        if episode is None:
+            raise DatasetError(f"{labelled.path}: {name}: its frames cannot be shown: {found.note}")
         if not len(valid):
             raise DatasetError(f"{labelled.path}: {name}: got no labelled frames, expected some to show")
         shown = valid[np.linspace(0, len(valid) - 1, min(columns, len(valid))).round().astype(np.int64)]

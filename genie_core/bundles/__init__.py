@@ -27,4 +27,9 @@ def shipped(name: str = DEFAULT) -> Path:
     return folder
 
 
-__all__ = ["DEFAULT", "DEMO", "models_dir", "shipped"]
+def bundle_folder(named: str) -> Path:
+    """Return the folder of a bundle that a user names: a path, or the name of a shipped one. Raises ModelError."""
+    return Path(named) if Path(named).exists() else shipped(named)
+
+
+__all__ = ["DEFAULT", "DEMO", "bundle_folder", "models_dir", "shipped"]

@@ -79,6 +79,24 @@ class Noted(Protocol):
         """What it says that reading acts on, a sentence each."""
 
 
+@dataclass(frozen=True)
+class FilmSpan:
+    """Where frames lie one after another in a video file: `count` from number `first` on, in order of presentation."""
+
+    path: SourcePath
+    first: int
+    count: int
+
+
+@runtime_checkable
+class Filmed(Protocol):
+    """A reader whose frames lie in a video file, as they are shown."""
+
+    @property
+    def film(self) -> FilmSpan | None:
+        """Where they lie; None if they are not shown as they are stored."""
+
+
 _AS_IT_IS = Convention()
 
 _CHUNK_BYTES = 8 * 1024 * 1024
@@ -135,6 +153,13 @@ class Episode:
         if self.fps_override is not None or not isinstance(self.reader, Timed):
             return None
         return self.reader.times_s
+
+    @property
+    def film(self) -> FilmSpan | None:
+        """Where in a video file the frames lie; None if in none, or reading turns them or changes their colours."""
+        if self.convention != _AS_IT_IS or not isinstance(self.reader, Filmed):
+            return None
+        return self.reader.film
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -265,4 +290,4 @@ class Unreadable:
         """None is known of."""
 
 
-__all__ = ["Episode", "FrameReader", "Unreadable"]
+__all__ = ["Episode", "FilmSpan", "FrameReader", "Unreadable"]

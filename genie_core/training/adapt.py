@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_core.data import AutoSteps, Frames
+from genie_core.data import AutoSteps
 from genie_core.data.storage.atomic import write_text
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference.auto_step import find_steps_with
@@ -32,7 +31,7 @@ from genie_core.models.quantizer import VectorQuantizer
 from genie_core.statistics.metrics import Array
 from genie_core.training.adapt_card import adapted_card
 from genie_core.training.adapt_data import AdaptVideo, Transitions, adapt_video
-from genie_core.training.codebook import Renumbering, fit_codes, meanings, renumber
+from genie_core.training.codebook import Renumbering, fit_codes, latents_of, meanings, renumber
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.loop import Reporter, Run
 from genie_core.training.motion import motion_loss, turned
@@ -333,18 +332,10 @@ def read(bundle: Bundle, transitions: Transitions, latent_ND: Array | None = Non
     return Read(latent_ND, codes)
 
 
-@torch.inference_mode()
 def _latents(genie: Genie, transitions: Transitions) -> Array:
-    found = [_encoded(genie, clips_BTHWC) for clips_BTHWC in transitions.clips()]
+    found = [latents_of(genie, clips_BTHWC).cpu().numpy() for clips_BTHWC in transitions.clips()]
     latent_ND: Array = np.concatenate(found).astype(np.float64)
     return latent_ND
-
-
-def _encoded(genie: Genie, clips_BTHWC: Frames) -> NDArray[np.float32]:
-    device = genie.lam.quantizer.codebook.device
-    view = genie.lam_view(to_pixels(torch.from_numpy(np.ascontiguousarray(clips_BTHWC)).to(device)))
-    latent: NDArray[np.float32] = genie.lam.latents(view).flatten(0, 1).float().cpu().numpy()
-    return latent
 
 
 def _scores(video: AdaptVideo, of: Mapping[str, Read]) -> dict[str, float]:

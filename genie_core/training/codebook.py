@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genie_core.data import resize_frames
+from genie_core.models.bundle import Bundle
 from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.patches import to_pixels
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.statistics.assignment import assign
+from genie_core.statistics.translation import Translation, joint_counts, translate
 
 MOST_COMMON = 0.6
 """Largest share of the moving transitions that one code may have."""
@@ -80,6 +84,57 @@ def renumber(quantizer: VectorQuantizer, meaning_KX: Tensor, wanted_KX: Tensor) 
     return Renumbering(order_K, cost_KK[np.arange(len(order_K)), order_K] < _SAME)
 
 
+@torch.no_grad()
+def number_as(genie: Genie, other: Bundle, clips: Iterable[NDArray[np.uint8]]) -> Translation:
+    """Number the codes of `genie` as those of another bundle that mean the same, on transitions that both label.
+
+    Args:
+        genie: its codes change places; its dynamics model heeds the codes themselves and not their numbers.
+        other: the bundle whose numbers are wanted; codes that it has more of, or less, are left over.
+        clips: (B, T, H, W, 3) uint8 each, at the size and rate of `genie`.
+
+    Returns:
+        How codes translate, before they changed places.
+
+    """
+    lam = genie.lam
+    joint_KL = np.zeros((len(other.codebook), lam.quantizer.config.codes), np.int64)
+    for clips_BTHWC in clips:
+        new_N = lam.quantizer.nearest(latents_of(genie, clips_BTHWC)).cpu().numpy()
+        batch, frames = clips_BTHWC.shape[:2]
+        flat = clips_BTHWC.reshape(batch * frames, *clips_BTHWC.shape[2:])
+        resized = resize_frames(flat, other.config.height, other.config.width)
+        view_BTHWC = resized.reshape(batch, frames, *resized.shape[1:])
+        old_N = other.genie.lam.quantizer.nearest(latents_of(other.genie, view_BTHWC)).cpu().numpy()
+        joint_KL += joint_counts(old_N, new_N, *joint_KL.shape)
+    translation = translate(joint_KL)
+    lam.quantizer.reorder(torch.from_numpy(order_of(translation.old_of_new_L)))
+    return translation
+
+
+def order_of(old_of_new_L: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the order of new codes, (L,), that puts each at its old number, and those without one where there is room.
+
+    Code k becomes what order[k] was.
+    """
+    codes = len(old_of_new_L)
+    order = np.full(codes, -1)
+    for new, old in enumerate(old_of_new_L.tolist()):
+        if 0 <= old < codes:
+            order[old] = new
+    left = iter(sorted(set(range(codes)) - set(order[order >= 0].tolist())))
+    return np.array([next(left) if new < 0 else new for new in order.tolist()], np.int64)
+
+
+@torch.no_grad()
+def latents_of(genie: Genie, clips_BTHWC: NDArray[np.uint8]) -> Tensor:
+    """Return the latents of all transitions of clips, (B, T, H, W, 3) uint8 of the model's size: (B * (T - 1), D)."""
+    device = genie.lam.quantizer.codebook.device
+    pixels_BTCHW = to_pixels(torch.from_numpy(np.ascontiguousarray(clips_BTHWC)).to(device))
+    latent_ND: Tensor = genie.lam.latents(genie.lam_view(pixels_BTCHW)).flatten(0, 1).float()
+    return latent_ND
+
+
 def _unlike(a_KX: Tensor, b_KX: Tensor) -> NDArray[np.float64]:
     """(K, K): 0 where two codes do the same, about 1 where they do nothing alike, 2 where they do the opposite."""
     a, b = a_KX.double(), b_KX.double()
@@ -113,4 +168,14 @@ def matched(renumberings: Sequence[Renumbering]) -> str:
     return ", ".join(f"{int(r.same_K.sum())} of {len(r.same_K)}" for r in renumberings)
 
 
-__all__ = ["MOST_COMMON", "Renumbering", "fit_codes", "matched", "meanings", "renumber"]
+__all__ = [
+    "MOST_COMMON",
+    "Renumbering",
+    "fit_codes",
+    "latents_of",
+    "matched",
+    "meanings",
+    "number_as",
+    "order_of",
+    "renumber",
+]

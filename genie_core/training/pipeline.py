@@ -34,6 +34,7 @@ from genie_core.models.patches import to_pixels
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.training.card import card_metrics, write_card
 from genie_core.training.clips import ClipStore, build_store
+from genie_core.training.codebook import number_as
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, Run, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
@@ -58,6 +59,10 @@ class TrainingSplit:
     held_out: Sequence[Episode] = ()
 
 
+_LIKE_BATCHES, _LIKE_BATCH, _LIKE_FRAMES = 40, 16, 4
+"""Clips on which codes are matched with another bundle's."""
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """A training job.
@@ -72,6 +77,7 @@ class TrainingJob:
         device: torch device.
         half: whether to store weights as float16.
         init: bundle whose weights to start from; None: random ones.
+        like: bundle as whose codes the new ones are numbered where they mean the same; None: as they come.
         rollouts: number of start frames of the rollouts behind the card's metrics.
         command: the command that started the job, for the card.
 
@@ -85,6 +91,7 @@ class TrainingJob:
     device: str = "cpu"
     half: bool = False
     init: Path | None = None
+    like: Path | None = None
     rollouts: int = 8
     command: str = ""
 
@@ -116,10 +123,15 @@ def train(
         ModelError: the device is missing, the loss diverges, or the run's folder belongs to another job.
 
     """
+    other = None if job.like is None else load_bundle(job.like, job.device)  # named before hours of training
     run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
     training = job.training
     _train_all(run, genie, stores, training)
     genie.eval()
+    if other is not None:
+        rng = np.random.default_rng([training.seed, 3])
+        sampled = (stores.everything.sample(rng, _LIKE_BATCH, _LIKE_FRAMES) for _ in range(_LIKE_BATCHES))
+        number_as(genie, other, sampled)
     folder = run.folder
     # Evaluate the weights as stored: they may be rounded.
     save_bundle(folder / "bundle", genie, "", half=job.half)

@@ -18,12 +18,15 @@ import numpy as np
 import pytest
 
 from genie_api.v1 import labelling_pb2, models_pb2
+from genie_client.messages import model_info
+from genie_core.data.code_meanings import write_meanings
 from genie_core.errors import ModelError
 from genie_core.models.bundle import BundleInfo, read_bundle_info
 from genie_service import registry
 from genie_service.engine import Engine
 from genie_service.registry import Compute, ModelRegistry, State
 from tests.factories.bundles import BROKEN_WHEN_LOADED, LISTED_AS_BROKEN, make_nano_bundle
+from tests.factories.meanings import make_meanings
 from tests.support.service_messages import assert_invalid, episode, raw, video
 from tests.support.service_server import Running
 
@@ -110,6 +113,24 @@ def test_a_model_is_described_in_full(genie: Running, models: Path) -> None:
     assert model.card == info.card
     codebook = np.frombuffer(model.codebook, "<f4").reshape(model.num_codes, model.latent_dim)
     np.testing.assert_array_equal(codebook, info.codebook)
+
+
+def test_a_palette_that_is_stored_while_the_server_runs_names_the_codes(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    info = read_bundle_info(make_nano_bundle(tmp_path / "alpha"))
+    genie = start(tmp_path)
+    assert not _get(genie, "models/alpha").code_meanings
+    write_meanings(info.path, make_meanings(8, info.bundle_id))
+    model = _get(genie, "models/alpha")
+    assert [code.robot for code in model.code_meanings] == ["+x 2.4 cm"] * 8
+    assert model_info(model).code_meanings[0].name == "+x 2.4 cm"
+    assert model_info(model).code_meanings[0].round_trip is None
+    assert not _list(genie).models[0].code_meanings
+    write_meanings(info.path, make_meanings(8, "cd" * 32))
+    model = _get(genie, "models/alpha")
+    assert not model.code_meanings
+    assert "alpha/palette.json: got the palette of bundle cdcd" in model.code_meanings_problem
 
 
 @pytest.mark.parametrize("name", ["alpha", "models/", "models/a/b", "bundles/alpha"])

@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genie_core.data import hold_out_episodes, open_dataset
+from genie_core.data import hold_out_episodes, open_dataset, resize_frames
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
 from genie_core.models.config import MoverConfig, QuantizerConfig
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.training.adapt import AdaptJob, AdaptReport, adapt
-from genie_core.training.codebook import MOST_COMMON, fit_codes, renumber
+from genie_core.training.codebook import MOST_COMMON, fit_codes, number_as, order_of, renumber
 from genie_core.training.pipeline import TrainingSplit
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.factories.data import make_robomimic
@@ -194,3 +194,17 @@ def test_codes_are_renumbered_by_what_they_do() -> None:
     moved = wanted.clone()
     moved[2] = -moved[2]
     assert renumber(quantizer, quantizer.codebook.clone(), moved).same_K.sum() <= 5
+
+
+def test_another_bundles_numbers_are_taken_on_from_transitions_that_both_label(
+    parent: Path, video: TrainingSplit, tmp_path: Path
+) -> None:
+    other = load_bundle(make_motion_bundle(tmp_path / "motion"))
+    genie = load_bundle(tmp_path / "motion").genie
+    genie.lam.quantizer.reorder(torch.tensor([2, 0, 3, 1]))
+    clips = [episode.frames(0, 8)[None] for episode in video.train[:4]]
+    height, width = other.config.height, other.config.width
+    number_as(genie, other, [resize_frames(clip[0], height, width)[None] for clip in clips])
+    joint = number_as(genie, other, [resize_frames(clip[0], height, width)[None] for clip in clips]).joint_KL
+    assert (joint == np.diag(np.diag(joint))).all()  # every transition has the same number now
+    assert order_of(np.array([2, -1, 0, -1])).tolist() == [2, 1, 0, 3]

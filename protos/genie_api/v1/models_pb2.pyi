@@ -83,6 +83,8 @@ class Model(_message.Message):
     FINE_CODEBOOK_FIELD_NUMBER: _builtins.int
     FEATURE_DIM_FIELD_NUMBER: _builtins.int
     CALIBRATED_FIELD_NUMBER: _builtins.int
+    CODE_MEANINGS_FIELD_NUMBER: _builtins.int
+    CODE_MEANINGS_PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -131,6 +133,8 @@ class Model(_message.Message):
     """Number F of components of the feature that latents are made of; 0 if the model gives none."""
     calibrated: _builtins.bool
     """Whether the confidence of simulated frames was calibrated on real futures (`SimulationStart.confidence`)."""
+    code_meanings_problem: _builtins.str
+    """Why the palette beside the bundle cannot be used; empty otherwise."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Colour of each code, 0xRRGGBB, the same in every view of this model."""
@@ -138,6 +142,12 @@ class Model(_message.Message):
     @_builtins.property
     def alignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alignment]:
         """Alignments beside the bundle, which decode its latent actions into robot actions; ordered by name."""
+
+    @_builtins.property
+    def code_meanings(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeMeaning]:
+        """What each code does, an entry for every code in order, as `genie palette` found it on somebody's video; empty if it
+        has not been run, and in a listing.
+        """
 
     def __init__(
         self,
@@ -168,14 +178,56 @@ class Model(_message.Message):
         fine_codebook: _builtins.bytes = ...,
         feature_dim: _builtins.int = ...,
         calibrated: _builtins.bool = ...,
+        code_meanings: _abc.Iterable[Global___CodeMeaning] | None = ...,
+        code_meanings_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "code_meanings", b"code_meanings", "code_meanings_problem", b"code_meanings_problem", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class CodeMeaning(_message.Message):
+    """What one code does. For people to look at: labels never depend on it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    ROBOT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    ROUND_TRIP_FIELD_NUMBER: _builtins.int
+    PICTURE_FIELD_NUMBER: _builtins.int
+    words: _builtins.str
+    """Where the picture moves, such as "left" or "still"."""
+    robot: _builtins.str
+    """How the robot moves, such as "+x 2.4 cm"; empty if it is not known."""
+    share: _builtins.float
+    """Share of the transitions that it was found on, 0 to 1."""
+    round_trip: _builtins.float
+    """How often the code is read back from a simulation of it, 0 to 1; not set if it is not simulated."""
+    picture: _builtins.bytes
+    """A JPEG: mean motion as arrows over a frame; empty for a code that is not used."""
+    def __init__(
+        self,
+        *,
+        words: _builtins.str = ...,
+        robot: _builtins.str = ...,
+        share: _builtins.float = ...,
+        round_trip: _builtins.float | None = ...,
+        picture: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_round_trip", b"_round_trip", "round_trip", b"round_trip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_round_trip", b"_round_trip", "picture", b"picture", "robot", b"robot", "round_trip", b"round_trip", "share", b"share", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__round_trip: _TypeAlias = _typing.Literal["round_trip"]  # noqa: Y015
+    _WhichOneofArgType__round_trip: _TypeAlias = _typing.Literal["_round_trip", b"_round_trip"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__round_trip) -> _WhichOneofReturnType__round_trip | None: ...
+
+Global___CodeMeaning: _TypeAlias = CodeMeaning  # noqa: Y015
 
 @_typing.final
 class Alignment(_message.Message):

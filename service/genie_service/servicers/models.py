@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from genie_api.v1 import models_pb2, models_pb2_grpc
 from genie_core import __version__
+from genie_core.data.code_meanings import read_meanings
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import ModelError, RequestError
 from genie_core.inference.confidence import read_calibration
@@ -19,6 +21,7 @@ from genie_service.counting import CallCounts
 from genie_service.engine import Engine
 from genie_service.interceptors.admission import Admission
 from genie_service.interceptors.wrapping import Context
+from genie_service.paths import without_path
 from genie_service.registry import ModelRegistry, ModelStatus, State
 from genie_service.servicers.alignment_messages import alignment_message
 from genie_service.servicers.names import model_name, resource_name
@@ -133,7 +136,10 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     async def _message(self, status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
         found = [] if status.info is None else await self._alignments.find(status.info)
-        return _model_message(status, found, brief)
+        message = _model_message(status, found, brief)
+        if status.info is not None and not brief:
+            message.MergeFrom(await asyncio.to_thread(_meanings_message, status.info))
+        return message
 
 
 def _model_message(status: ModelStatus, found: list[FoundAlignment], brief: bool) -> models_pb2.Model:
@@ -182,6 +188,22 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
             message.fine_codebook = info.fine_codebook.astype("<f4", copy=False).tobytes()
         message.card = info.card
     return message
+
+
+def _meanings_message(info: BundleInfo) -> models_pb2.Model:
+    """What `genie palette` found about the codes; read anew, so that it can be used without a restart."""
+    try:
+        found = read_meanings(info.path, info.bundle_id, info.config.lam.quantizer.codes)
+    except ModelError as error:
+        return models_pb2.Model(code_meanings_problem=without_path(str(error), info.path))
+    return models_pb2.Model(
+        code_meanings=[
+            models_pb2.CodeMeaning(
+                words=one.words, robot=one.robot or "", share=one.share, round_trip=one.round_trip, picture=one.picture
+            )
+            for one in (() if found is None else found.codes)
+        ]
+    )
 
 
 __all__ = ["ModelServicer"]

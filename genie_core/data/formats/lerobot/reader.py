@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.episode import FilmSpan
 from genie_core.data.formats.lerobot.meta import INFO, Entry, LeRobotMeta
 from genie_core.data.formats.lerobot.rows import DataFile, EpisodeRows
 from genie_core.data.formats.video.reader import VideoReader
@@ -78,6 +79,11 @@ class VideoPictures:
     def num_frames(self) -> int:
         """Number of frames, counted on first use."""
         return len(self._span)
+
+    @property
+    def first(self) -> int:
+        """Number of the episode's first frame in the video."""
+        return self._span.start
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -248,6 +254,13 @@ class LeRobotReader:
             return None
         usual_s = 1 / self.file_fps if self.file_fps is not None and is_rate(self.file_fps) else 1.0
         return np.concatenate([[0.0], np.cumsum(np.max(spaced, axis=0)) * usual_s])
+
+    @property
+    def film(self) -> FilmSpan | None:
+        """Its part of the video; None if frames are stored as pictures, or turned when read."""
+        if not isinstance(self.pictures, VideoPictures) or self.pictures.video.film is None:
+            return None
+        return replace(self.pictures.video.film, first=self.pictures.first, count=self.num_frames)
 
     @property
     def notes(self) -> tuple[str, ...]:

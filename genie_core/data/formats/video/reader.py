@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from genie_core.data.episode import FilmSpan
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
 from genie_core.data.frames.timing import is_rate, rate_of
@@ -110,6 +111,11 @@ class VideoReader:
             height, width = self.frame_size
             said.append(f"the file holds {header.streams} videos: the one of {height} x {width} is read")
         return tuple(said)
+
+    @property
+    def film(self) -> FilmSpan | None:
+        """All of the file; None if pictures are turned when read."""
+        return None if self._header.turn != UPRIGHT else FilmSpan(self.path, 0, self.num_frames)
 
     @cached_property
     def _header(self) -> _Header:

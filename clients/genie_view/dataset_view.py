@@ -1,0 +1,218 @@
+"""The view of a whole labelled file: use of codes, lengths, the worst episodes first, a map that leads to moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
+from numpy.typing import NDArray
+
+from genie_core.data import LabelledFile, encode_image, resize_frames
+from genie_core.data.frames.palette import code_palette
+from genie_core.data.labelled.originals import Originals
+from genie_core.errors import DatasetError
+from genie_view.labels_view import code_name
+from genie_view.moments import TIE
+from genie_view.principal import axes_of
+from genie_view.reading import frames_of
+from genie_view.recording import Recording, Scene
+
+MOST_EPISODES = 1000
+"""Number of episodes, evenly spread over the file, that are looked at."""
+_MOST_POINTS = 5000
+_MOST_MOMENTS = 150
+_LISTED = 200
+_PICTURE_PX = 256
+_WHITE = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class EpisodeFacts:
+    """One episode in numbers; shares are of its transitions, 0 to 1."""
+
+    name: str
+    frames: int
+    labelled: int
+    excluded: float
+    tied: float
+    top_code: float
+    confidence: float
+
+    @property
+    def worth(self) -> float:
+        """Share of its transitions that have a label which is no tie: episodes with the least are listed first."""
+        return (1 - self.excluded) * (1 - self.tied)
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """A labelled file to show; rows of `place_N2`, `code_N`, `episode_N` and `frame_N` are sampled transitions.
+
+    Attributes:
+        name: the file's.
+        episodes: facts of the episodes that were looked at, in the file's order.
+        total: number of episodes in the file.
+        count_K: number of transitions with each code.
+        place_N2: where each transition's latent lies on the map: along the two directions of most variance.
+        share: share of the variance along these two.
+        code_N: code of each.
+        episode_N: index in `episodes` of each.
+        frame_N: frame at which each starts.
+        moments: rows that have a picture, in order.
+        words: what each code means; empty strings, or nothing, where nobody knows.
+
+    """
+
+    name: str
+    episodes: Sequence[EpisodeFacts]
+    total: int
+    count_K: NDArray[np.int64]
+    place_N2: NDArray[np.float64]
+    share: float
+    code_N: NDArray[np.int64]
+    episode_N: NDArray[np.int64]
+    frame_N: NDArray[np.int64]
+    moments: NDArray[np.int64]
+    words: Sequence[str]
+
+
+def dataset_view(labelled: LabelledFile, words: Sequence[str] = ()) -> DatasetView:
+    """Read the labels of the file, or of `MOST_EPISODES` of its episodes. Raises DatasetError."""
+    names, codes = labelled.episodes, len(labelled.model.codebook)
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(MOST_EPISODES, len(names))).astype(int)).tolist()
+    facts, latents, rows = [], [], []
+    count_K = np.zeros(codes, np.int64)
+    for index, number in enumerate(chosen):
+        labels, _ = labelled.labels(names[number])
+        frame_S = np.flatnonzero(labels.valid)
+        own_K = np.bincount(labels.code[frame_S], minlength=codes)
+        count_K += own_K
+        excluded = 0 if labels.reason is None else int((labels.reason > 0).sum())
+        confidence_S = labels.confidence[frame_S]
+        facts.append(
+            EpisodeFacts(
+                names[number],
+                len(labels),
+                len(frame_S),
+                excluded / max(1, excluded + len(frame_S)),
+                float((confidence_S < TIE).mean()) if len(frame_S) else 1.0,
+                float(own_K.max() / max(1, len(frame_S))),
+                float(np.median(confidence_S)) if len(frame_S) else 0.0,
+            )
+        )
+        kept = frame_S[:: 1 + len(frame_S) * len(chosen) // _MOST_POINTS]
+        latents.append(labels.latent[kept])
+        rows.append(np.stack([np.full(len(kept), index), kept, labels.code[kept]], axis=1).astype(np.int64))
+    latent_ND, row_N3 = np.concatenate(latents).astype(np.float64), np.concatenate(rows)
+    axes = axes_of(latent_ND, 2)
+    place_N2 = np.zeros((len(latent_ND), 2))
+    place_N2[:, : len(axes.axis_ND)] = axes.of(latent_ND.astype(np.float32))
+    picked = np.random.default_rng(0).permutation(len(row_N3))[:_MOST_MOMENTS]
+    return DatasetView(
+        labelled.path.name,
+        facts,
+        len(names),
+        count_K,
+        place_N2,
+        axes.share,
+        row_N3[:, 2],
+        row_N3[:, 0],
+        row_N3[:, 1],
+        np.sort(picked),
+        words,
+    )
+
+
+def dataset_recording(view: DatasetView, labelled: LabelledFile) -> Recording:
+    """Return a recording of the view, on the timeline ``moment``; its pictures are read from `labelled`."""
+
+    def log(recording: rr.RecordingStream) -> None:
+        recording.log("codes", rr.BarChart(view.count_K), static=True)
+        lengths = np.array([one.frames for one in view.episodes])
+        recording.log("lengths", rr.BarChart(np.sort(lengths)[::-1]), static=True)
+        recording.log("episodes", rr.TextDocument(_table(view), media_type="text/markdown"), static=True)
+        _log_map(recording, view)
+        _log_moments(recording, view, labelled)
+
+    return Recording("genie dataset", view.name, [Scene(_blueprint(view), log)], None, timeline="moment")
+
+
+def _log_map(recording: rr.RecordingStream, view: DatasetView) -> None:
+    colors = np.array([color << 8 | 0xFF for color in code_palette(len(view.count_K))], np.uint32)
+    moment = {int(row): number for number, row in enumerate(view.moments.tolist())}
+    labels = [
+        f"{view.episodes[view.episode_N[row]].name} frame {view.frame_N[row]}, code {view.code_N[row]}"
+        + (f": moment {moment[row]}" if row in moment else "")
+        for row in range(len(view.code_N))
+    ]
+    radii = np.full(len(labels), -1.5)  # negative: points on the screen, not of the map
+    radii[view.moments] = -3.5
+    points = rr.Points2D(view.place_N2, colors=colors[view.code_N], labels=labels, radii=radii, show_labels=False)
+    recording.log("map/transitions", points, static=True)
+
+
+def _log_moments(recording: rr.RecordingStream, view: DatasetView, labelled: LabelledFile) -> None:
+    originals = Originals()
+    for number, row in enumerate(view.moments.tolist()):
+        facts, frame = view.episodes[view.episode_N[row]], int(view.frame_N[row])
+        recording.set_time("moment", sequence=number)
+        here = rr.Points2D(view.place_N2[row], colors=[np.uint32(_WHITE)], radii=[-7.0], draw_order=-1.0)
+        recording.log("map/here", here)
+        said = f"**{facts.name}**, frame {frame}: code {code_name(int(view.code_N[row]), view.words)}"
+        recording.log("moment/where", rr.TextDocument(said, media_type="text/markdown"))
+        episode = frames_of(labelled, facts.name, originals).episode
+        if episode is None:
+            continue
+        try:
+            picture = episode.frames(frame, frame + 1)
+        except DatasetError:
+            continue
+        height, width = picture.shape[1:3]
+        if max(height, width) > _PICTURE_PX:
+            scale = _PICTURE_PX / max(height, width)
+            picture = resize_frames(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+        image = rr.EncodedImage(contents=encode_image(picture[0], "jpeg"), media_type="image/jpeg")
+        recording.log("moment/picture", image)
+
+
+def _table(view: DatasetView) -> str:
+    worst = sorted(view.episodes, key=lambda one: (one.worth, one.confidence))
+    rows = "".join(
+        f"| {one.name} | {one.frames} | {one.labelled} | {one.excluded:.0%} | {one.tied:.0%} | {one.top_code:.0%} | "
+        f"{one.confidence:.2f} |\n"
+        for one in worst[:_LISTED]
+    )
+    seen = f"{len(view.episodes):,} of {view.total:,} episodes, those with the fewest clear labels first"
+    return (
+        f"{seen}\n\n| episode | frames | labelled | left out | ties | top code | median confidence |\n"
+        f"| --- | --- | --- | --- | --- | --- | --- |\n{rows}"
+    )
+
+
+def _blueprint(view: DatasetView) -> rrb.Container:
+    return rrb.Horizontal(
+        rrb.Vertical(
+            rrb.BarChartView(origin="codes", name="transitions with each code"),
+            rrb.BarChartView(origin="lengths", name="frames of each episode, longest first"),
+            rrb.TextDocumentView(origin="episodes", name="worst episodes first"),
+            row_shares=[1, 1, 2],
+        ),
+        rrb.Vertical(
+            rrb.Spatial2DView(
+                origin="map", name=f"map of the latents: two directions, {view.share:.0%} of the variance"
+            ),
+            rrb.Horizontal(
+                rrb.Spatial2DView(origin="moment/picture", name="the moment"),
+                rrb.TextDocumentView(origin="moment/where", name="where it is"),
+            ),
+            row_shares=[3, 2],
+        ),
+        column_shares=[2, 3],
+        name="dataset",
+    )
+
+
+__all__ = ["DatasetView", "EpisodeFacts", "dataset_recording", "dataset_view"]

@@ -1,0 +1,131 @@
+"""Logging of frames: the original video where it is one, encoded pictures where they are small, else a video stream."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import rerun as rr
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from genie_core.data import Episode, Frames, encode_image
+from genie_core.data.formats.video.excerpt import mp4_excerpt
+from genie_core.data.frames.images import ImageFormat
+from genie_core.data.frames.rgb import picture_of
+from genie_core.errors import GenieError
+from genie_view.clock import Timeline
+
+_SMALL_PX = 128
+_BATCH = 64
+_MOST_PICTURE_BYTES = 16 * 2**20
+"""Estimated bytes of an episode as single pictures from which on a video stream takes their place."""
+_BYTES_A_PIXEL = 0.25
+"""Of a JPEG of quality 90, about; a PNG of a small frame takes five times as much."""
+_KEY_FRAME_EVERY = 48
+_CRF = 45
+"""Quality of the stream, 0 (best) to 63: 2 to 3 KB a frame of 480 x 640."""
+
+
+@dataclass(frozen=True)
+class Codecs:
+    """What the viewer that a recording is for can decode.
+
+    Attributes:
+        h264: whether it shows H.264 and H.265, for which the native viewer needs the program ffmpeg.
+
+    """
+
+    h264: bool = True
+
+    @staticmethod
+    def here() -> Codecs:
+        """Those of the viewer on this machine."""
+        return Codecs(shutil.which("ffmpeg") is not None)
+
+
+ANY_VIEWER = Codecs()
+"""Of a recording that may be opened anywhere."""
+
+
+def log_episode(
+    recording: rr.RecordingStream, entity: str, episode: Episode, timeline: Timeline, codecs: Codecs
+) -> None:
+    """Log all frames of an episode at their own size and rate. Raises DatasetError if they cannot be read."""
+    if episode.film is not None:
+        excerpt = mp4_excerpt(episode.film)
+        if excerpt is not None and (codecs.h264 or excerpt.codec == "av1"):
+            recording.log(entity, rr.AssetVideo(contents=excerpt.mp4, media_type="video/mp4"), static=True)
+            references = rr.VideoFrameReference.columns_nanos(excerpt.time_T)
+            recording.send_columns(entity, timeline.columns(np.arange(len(excerpt.time_T))), references)
+            return
+    if episode.num_frames * episode.height * episode.width * _BYTES_A_PIXEL > _MOST_PICTURE_BYTES:
+        _log_stream(recording, entity, episode, timeline)
+        return
+    log_frames(recording, entity, episode.chunks(), timeline)
+
+
+def log_frames(
+    recording: rr.RecordingStream, entity: str, chunks: Iterable[Frames], timeline: Timeline, *, first: int = 0
+) -> None:
+    """Log frames, (n, H, W, 3) per chunk, as pictures, from index `first` on; holds one chunk at a time."""
+    for chunk in chunks:
+        for begin in range(0, len(chunk), _BATCH):
+            frames = chunk[begin : begin + _BATCH]
+            kind: ImageFormat = "png" if max(frames.shape[1:3]) <= _SMALL_PX else "jpeg"
+            blobs = [encode_image(frame, kind) for frame in frames]
+            columns = rr.EncodedImage.columns(blob=blobs, media_type=[f"image/{kind}"] * len(blobs))
+            recording.send_columns(entity, timeline.columns(np.arange(first, first + len(frames))), columns)
+            first += len(frames)
+
+
+def _log_stream(recording: rr.RecordingStream, entity: str, episode: Episode, timeline: Timeline) -> None:
+    """Log frames as AV1, which every viewer of Rerun decodes by itself."""
+    recording.log(entity, rr.VideoStream(codec=rr.VideoCodec.AV1), static=True)
+    samples: list[bytes] = []
+    sent = 0
+    for sample in _encoded(episode):
+        samples.append(sample)
+        if len(samples) == _BATCH:
+            _send(recording, entity, samples, timeline, sent)
+            sent, samples = sent + len(samples), []
+    if samples:
+        _send(recording, entity, samples, timeline, sent)
+
+
+def _send(recording: rr.RecordingStream, entity: str, samples: list[bytes], timeline: Timeline, first: int) -> None:
+    index: NDArray[np.int64] = np.arange(first, first + len(samples))
+    recording.send_columns(entity, timeline.columns(index), rr.VideoStream.columns(sample=samples))
+
+
+def _encoded(episode: Episode) -> Iterator[bytes]:
+    """Yield a sample a frame, in order of presentation: no frame waits for a later one."""
+    try:
+        encoder = av.CodecContext.create("libsvtav1", "w")
+    except (av.codec.codec.UnknownCodecError, ValueError) as error:
+        raise GenieError(f"av: this build cannot write AV1, expected one with libsvtav1 ({error})") from error
+    encoder.width, encoder.height = episode.width - episode.width % 2, episode.height - episode.height % 2
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base = Fraction(1, 30)
+    encoder.options = {
+        "preset": "12",
+        "crf": str(_CRF),
+        "svtav1-params": f"keyint={_KEY_FRAME_EVERY}:pred-struct=1:lookahead=0",
+    }
+    packets: list[Packet] = []
+    number = 0
+    for chunk in episode.chunks():
+        for frame_HWC in chunk:
+            picture = picture_of(np.ascontiguousarray(frame_HWC[: encoder.height, : encoder.width]), "yuv420p")
+            picture.pts = number
+            number += 1
+            packets = encoder.encode(picture)
+            yield from map(bytes, packets)
+    yield from map(bytes, encoder.encode(None))
+
+
+__all__ = ["ANY_VIEWER", "Codecs", "log_episode", "log_frames"]

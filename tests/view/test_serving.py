@@ -1,0 +1,65 @@
+"""A recording for browsers: whom it is served to, and that Rerun's own page and data are there."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rerun", reason="looking at recordings is an extra")
+
+from genie_core.errors import GenieError
+from genie_view.serving import check_address
+from tests.factories.data import make_robomimic
+from tests.factories.labelled import label_file
+
+PROGRAM = Path(sys.executable).with_name("genie")
+
+
+def test_other_addresses_than_loopback_have_to_be_meant() -> None:
+    check_address("127.0.0.1", insecure=False)
+    check_address("::1", insecure=False)
+    check_address("0.0.0.0", insecure=True)
+    with pytest.raises(GenieError, match="--insecure"):
+        check_address("0.0.0.0", insecure=False)
+    with pytest.raises(GenieError, match="expected an IP address"):
+        check_address("localhost", insecure=False)
+
+
+def free_pair() -> int:
+    """A port that is free, and the next one too."""
+    for _ in range(50):
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            try:
+                two.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    pytest.skip("no two free ports")
+
+
+def test_a_browser_gets_the_page_until_it_is_interrupted(tmp_path: Path) -> None:
+    labelled = label_file(make_robomimic(tmp_path / "lift.hdf5", episodes=1))
+    port = free_pair()
+    words = [PROGRAM, "view", labelled.path, "--serve", "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
+        try:
+            assert served.stdout is not None
+            assert f"http://127.0.0.1:{port}?url=" in served.stdout.readline()
+            page, until = b"", time.monotonic() + 120
+            while not page and time.monotonic() < until:
+                assert served.poll() is None
+                try:
+                    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read()
+                except OSError:
+                    time.sleep(0.2)
+            assert b"<html" in page.lower()
+        finally:
+            served.terminate()
