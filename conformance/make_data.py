@@ -76,7 +76,7 @@ def make_in_place(folder: Path) -> None:
 
 def make_aligned(folder: Path) -> None:
     """Label the sample with decoded actions, by an alignment to its own, and export them both ways."""
-    bundle = folder / "models" / LABELS  # a copy: an alignment lies beside its bundle
+    bundle = folder / "models" / DEFAULT  # a copy: an alignment lies beside its bundle
     shutil.copytree(shipped(DEFAULT), bundle)
     fitted = ("--name", ALIGNMENT, "--hold-out", "0", "--threads", "1")
     genie("align", folder / "labelled.hdf5", "--bundle", bundle, *fitted)

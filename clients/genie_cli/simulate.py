@@ -83,14 +83,14 @@ def simulate(
     from genie_view.rerun_version import require_rerun
 
     moment = Moment(episode, frame, camera)
-    told: Told | None = None
+    done: list[int] | Replay | None = None
     if robot_actions is None:
         if alignment is not None:
             raise RequestError("alignment", "is for --robot-actions: leave it out")
-        told = _what_is_done(actions, latents, moment, length)
+        done = _what_is_done(actions, latents, moment, length)
     elif actions is not None or latents is not None:
         raise RequestError("actions", "expected one of --actions, --latents and --robot-actions")
-    codes = told if isinstance(told, list) else None if told is None else told.codes
+    codes = done if isinstance(done, list) else None if done is None else done.codes
     notes = _notes_path(out)
     if not overwrite:
         _refuse_existing(out, save, notes if confidence or robot_actions is not None else None)
@@ -107,6 +107,7 @@ def simulate(
         info = client.model(model)
         if made is not None:
             check_model(made, info)
+        told: Told | None = done
         name = None
         if robot_actions is not None:
             from genie_client.robot_actions import encoding_alignment, read_robot_actions

@@ -83,7 +83,7 @@ class LoadedModel:
 
 def _another_stream(move: tuple[SimulatedStream, Action]) -> tuple[SimulatedStream, Action]:
     stream, action = move
-    return SimulatedStream(stream.bundle, stream.past, stream.sampling), action
+    return SimulatedStream(stream.bundle, stream.past, stream.sampling, stream.spoken_KD), action
 
 
 __all__ = ["LoadedModel"]
