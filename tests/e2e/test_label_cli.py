@@ -135,8 +135,9 @@ def test_an_embedded_server_that_dies_is_not_waited_for(
     output = long_data.with_name("long.labelled.hdf5")
     labelling = genie_process.start("label", long_data, "--models", models_folder)
     wait_for(lambda: finished_episodes(output) >= 2)
-    child = int(Path(f"/proc/{labelling.pid}/task/{labelling.pid}/children").read_text().split()[0])
-    os.kill(child, signal.SIGKILL)
+    children = Path(f"/proc/{labelling.pid}/task/{labelling.pid}/children").read_text().split()
+    (server,) = [child for child in children if b"genie_service" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    os.kill(int(server), signal.SIGKILL)
     _, err = labelling.communicate(timeout=300)
     assert labelling.returncode == 2
     assert "error: the embedded server has ended, exit code -9" in err

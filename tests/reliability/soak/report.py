@@ -21,7 +21,8 @@ DEADLINES_MET, DEADLINES_MET_BY_CLIPS = 0.95, 0.99
 _NOISE = 0.85
 """Share of the speed of before that counts as full: two measurements of a shared machine differ by that much."""
 
-_REFUSED_QUICKLY_S = 2.0
+_LONGEST_WAIT_S = 10.0
+"""`max_wait_seconds`: who is refused later than that had been accepted, and was given up."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Report:
             "wait_of_clips_s": _spread([outcome.seconds for outcome in _clips(accepted)]),
             "queue_s": _spread([outcome.queue_s for outcome in done]),
             "refused": len(refused),
+            "given_up": sum(outcome.seconds > _LONGEST_WAIT_S for outcome in refused),
             "refused_with_hint": sum(outcome.hint_ms is not None for outcome in refused),
             "hint_ms": _spread([outcome.hint_ms or 0 for outcome in refused]),
             "refused_after_s": _spread([outcome.seconds for outcome in refused]),
