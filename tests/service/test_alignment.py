@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -13,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from genie_api.v1 import labelling_pb2, models_pb2
-from genie_core.alignment import load_alignment, save_alignment
+from genie_core.alignment import load_alignment, read_alignment_info, save_alignment
 from genie_core.models.bundle import BundleInfo, read_bundle_info
 from tests.factories.alignment import make_alignment
 from tests.factories.bundles import make_nano_bundle
@@ -42,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _save(path: Path, info: BundleInfo, *, observe: bool, step: int = 1) -> None:
     alignment = make_alignment(info, observe=observe)
     changed = alignment.info.model_copy(update={"step": step})
-    save_alignment(path, type(alignment)(changed, alignment.dictionary, alignment.regressor, alignment.observation))
+    save_alignment(path, replace(alignment, info=changed))
 
 
 @pytest.fixture
@@ -74,12 +75,17 @@ def test_a_model_lists_its_alignments_and_what_is_wrong_with_some(genie: Running
     found = {a.name: a for a in _model(genie).alignments}
     assert list(found) == ["blind", "broken", "other", "seeing", "seeing-3"]
     file = models / "alpha/alignments/seeing-3.safetensors"
+    info = read_alignment_info(file)
     assert found["seeing-3"] == models_pb2.Alignment(
         name="seeing-3",
         alignment_id=hashlib.sha256(file.read_bytes()).hexdigest(),
         action_dim=2,
         action_names=["x", "y"],
         step=3,
+        reduce="mean",
+        encodes=True,
+        action_low=info.back_low,
+        action_high=info.back_high,
     )
     for name, words in (("broken", "cannot be read"), ("other", "belongs to bundle")):
         assert words in found[name].problem
