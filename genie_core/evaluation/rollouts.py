@@ -19,6 +19,7 @@ from genie_core.evaluation.video_distance import KEYS as DISTANCES
 from genie_core.evaluation.video_distance import clip_reader, distance_findings
 from genie_core.inference import Simulator
 from genie_core.inference.confidence import ReadBack
+from genie_core.inference.simulator import asked_for
 from genie_core.models.bundle import Bundle
 from genie_core.models.dynamics import previous_tokens
 from genie_core.statistics.metrics import Array, frame_mse, psnr_db, ssim
@@ -141,10 +142,11 @@ def compare(
     drawn = []
     for move in moves:
         drawn.append(rollout.step(move))
-        shown = list(zip(read_back.values(), drawn[-1][::2], move[::2], strict=True))
+        wanted = map(asked_for, rollout.branches[::2], move[::2])
+        shown = list(zip(read_back.values(), drawn[-1][::2], wanted, strict=True))
         encoded = study.labeller.encode([reader.block(frame_HWC) for reader, frame_HWC, _ in shown])
-        for (reader, frame_HWC, action), of in zip(shown, encoded, strict=True):
-            reader.take(frame_HWC, action, of)
+        for (reader, frame_HWC, wanted_D), of in zip(shown, encoded, strict=True):
+            reader.take(frame_HWC, wanted_D, of)
     drawn_H3HWC = np.stack(drawn)
     tracks = {
         "inferred": np.concatenate((real_THWC[:1], drawn_H3HWC[:, 0])),

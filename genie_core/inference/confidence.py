@@ -19,7 +19,6 @@ from genie_core.data import Frames
 from genie_core.data.storage.atomic import write_text
 from genie_core.errors import ModelError, problems_of
 from genie_core.inference.labeller import Block, Encoded, Labeller
-from genie_core.inference.simulator import Action
 from genie_core.models.bundle import CONFIDENCE, BundleInfo
 
 FEATURES = 3
@@ -99,9 +98,8 @@ class ReadBack:
         """What to encode: the newest frame and the one that has been drawn since."""
         return Block(np.stack((self.last_HWC, frame_HWC)), self.labeller.nothing)
 
-    def take(self, frame_HWC: Frames, action: Action, encoded: Encoded) -> float:
-        """Take the drawn frame, which `action` led to, and what was encoded; return the agreement."""
-        wanted_D = action if isinstance(action, np.ndarray) else self.labeller.bundle.codebook[action]
+    def take(self, frame_HWC: Frames, wanted_D: NDArray[np.floating], encoded: Encoded) -> float:
+        """Take the drawn frame, the latent that led to it (`asked_for`) and what was encoded; return the agreement."""
         self.agreements.append(agreement(encoded.latent[1], wanted_D))
         self.last_HWC = frame_HWC
         return self.agreements[-1]

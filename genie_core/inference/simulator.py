@@ -298,6 +298,12 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArr
     return list(drawn_BHWC)
 
 
+def asked_for(stream: SimulatedStream, action: Action) -> Latent:
+    """Return the latent that an action stands for in a stream, (D,)."""
+    latent_D: Latent = _vector(stream, action).float().cpu().numpy()
+    return latent_D
+
+
 def _vector(stream: SimulatedStream, action: Action) -> Tensor:
     """What the networks take an action as, (D,): the code's latent, or a latent as the model would have read it."""
     bundle = stream.bundle
@@ -335,6 +341,7 @@ __all__ = [
     "Sampling",
     "SimulatedStream",
     "Simulator",
+    "asked_for",
     "check_action",
     "check_simulates",
     "draw_together",

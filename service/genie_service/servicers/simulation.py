@@ -12,8 +12,9 @@ import numpy as np
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
 from genie_core.data import Frames
 from genie_core.errors import RequestError
-from genie_core.inference import Action, Rollout
+from genie_core.inference import Rollout
 from genie_core.inference.confidence import Calibration, ReadBack, read_calibration
+from genie_core.inference.simulator import Latent, asked_for
 from genie_core.models.config import ModelConfig
 from genie_service.acceptance import Announcement
 from genie_service.alignments import Alignments
@@ -236,7 +237,8 @@ class Simulation:
         moves = list(zip(self._rollout.branches, actions, strict=True))
         self._last = await self._job.run_all(self._draw, moves)
         if self._trust is not None:
-            await self._trust.look(self._job, self._last, actions)
+            wanted = list(map(asked_for, self._rollout.branches, actions))
+            await self._trust.look(self._job, self._last, wanted)
         frames_NHWC = np.stack(self._last)
         current_call().frames += len(frames_NHWC)
         return await self._reading.message(frames_NHWC, self._encoding), [outside for _, outside in encoded]
@@ -261,12 +263,12 @@ class Trust:
         self._branches = [ReadBack.of(model.labeller, frame_HWC) for frame_HWC in start]
         self.confidence: list[float] = []
 
-    async def look(self, job: Job, frames: Sequence[Frames], actions: Sequence[Action]) -> None:
-        """Take the next frame of each branch, and the action that led to it."""
+    async def look(self, job: Job, frames: Sequence[Frames], wanted: Sequence[Latent]) -> None:
+        """Take the next frame of each branch, and the latent that led to it."""
         blocks = [branch.block(frame_HWC) for branch, frame_HWC in zip(self._branches, frames, strict=True)]
         encoded = await job.run_all(self._encode, blocks)
-        for branch, frame_HWC, action, found in zip(self._branches, frames, actions, encoded, strict=True):
-            branch.take(frame_HWC, action, found)
+        for branch, frame_HWC, wanted_D, found in zip(self._branches, frames, wanted, encoded, strict=True):
+            branch.take(frame_HWC, wanted_D, found)
         self.confidence = [branch.probability(self._calibration) for branch in self._branches]
 
 
