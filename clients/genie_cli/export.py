@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genie_cli.progress import progress_bar
-from genie_core.data.export.run import ExportActions, ExportFormat
+from genie_core.data.export.run import ExportActions, ExportFormat, ExportVideo
 
 if TYPE_CHECKING:
+    from genie_core.data.export.plan import VideoOutcome
     from genie_core.data.export.run import ExportFrames, ExportReport
+
+_SPARSE = 30
+"""Frames from one key frame to the next above which random access is slow."""
 
 
 def export(
@@ -35,11 +39,17 @@ def export(
         ExportActions,
         typer.Option(help="Contents of `action` (lerobot): the robot's own actions, or those decoded by an alignment."),
     ] = "robot",
+    video: Annotated[
+        ExportVideo,
+        typer.Option(
+            help="Video (lerobot): copy the source's as it is compressed, if all episodes allow it, or encode anew."
+        ),
+    ] = "copy",
 ) -> None:
     """Convert labels with their provenance to another format, or an export back to labelled HDF5."""
     from genie_core.data.export.run import ExportPlan, export_labels
 
-    plan = ExportPlan(to=to, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions)
+    plan = ExportPlan(to=to, frames=_frames(size, labels_only), fps=fps, task=task, actions=actions, video=video)
     with progress_bar("exporting", unit="episodes") as bar:
         report = export_labels(labelled, out, plan, bar.advance)
     _print(report)
@@ -80,12 +90,24 @@ def _print(report: ExportReport) -> None:
         f"wrote {report.path}: {report.episodes} episodes, {report.frames} labels, {frames}, "
         f"of the robot {' and '.join(known) or 'nothing known'}"
     )
+    if report.video is not None:
+        typer.echo(f"video {_how(report.video, report.frames)}")
     if report.missing:
         typer.echo(f"warning: {report.missing}", err=True)
     if report.held_actions:
         typer.echo(
             f"note: in {report.held_actions} episodes the last frame has no action: it was given the one before it"
         )
+
+
+def _how(video: VideoOutcome, frames: int) -> str:
+    """Say how LeRobot's video came about."""
+    if video.encoded is not None:
+        return video.said()
+    every = frames / video.key_frames
+    return f"copied: the source's own, every frame checked; a key frame every {every:.3g} frames" + (
+        " (--video encode makes one every second, which random access wants)" if every > _SPARSE else ""
+    )
 
 
 __all__ = ["export"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genie_cli.progress import progress_bar
-from genie_cli.reading_options import EVERY_CAMERA, each_camera, reads_data
+from genie_cli.reading_options import EVERY_CAMERA, each_camera, fused_cameras, reads_data
 from genie_cli.server import ModelsOption, ServerOption, connected
 from genie_cli.step_option import checked_step, read_step
 from genie_core.data import Density, ReadOptions, Transport
@@ -94,6 +94,14 @@ def label(
         bool,
         typer.Option("--feature", help="Also write the wide vectors that latents are made of, if the model gives any."),
     ] = False,
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CAMERA,CAMERA",
+            help="Fuse the labels of several cameras of one robot, or of `all`: one label a transition, each camera's "
+            "kept beside it.",
+        ),
+    ] = None,
     keep_frozen: Annotated[
         bool,
         typer.Option("--keep-frozen", help="Label frozen pictures too: simulations may stand still for long."),
@@ -139,7 +147,7 @@ def label(
             transport=None if transport == "raw" else transport,
             patience=patience,
         )
-        for dataset in _datasets(data, reading, in_place, check=not skip_bad):
+        for dataset in _datasets(data, reading, fuse, in_place, check=not skip_bad):
             merge_shards(dataset, _output(dataset, out, None, _camera(dataset, reading)), overwrite=overwrite)
         return
     part = None if shard is None else parse_shard(shard, in_place=in_place)
@@ -148,7 +156,7 @@ def label(
         restore_folder(source_path(data))
     existing = _existing(resume, overwrite)
     work = []
-    for dataset in _datasets(data, reading, in_place, check=not skip_bad):
+    for dataset in _datasets(data, reading, fuse, in_place, check=not skip_bad):
         if in_place and dataset.format == "lerobot":
             if is_finished(dataset, overwrite):
                 print(f"wrote {dataset.path}")
@@ -189,11 +197,15 @@ def _camera(dataset: Dataset, reading: ReadOptions) -> str | None:
     return camera_label(dataset.camera, dataset.cameras) if reading.camera == EVERY_CAMERA else None
 
 
-def _datasets(data: str, reading: ReadOptions, in_place: bool, *, check: bool) -> list[Dataset]:
-    """Open the data, once for each camera if all are asked for."""
+def _datasets(data: str, reading: ReadOptions, fuse: str | None, in_place: bool, *, check: bool) -> list[Dataset]:
+    """Open the data: once; once for each camera if all are asked for; as one with several views if they are fused."""
     from genie_core.data import open_dataset
+    from genie_core.data.dataset import fused_views
     from genie_core.errors import GenieError
 
+    if fuse is not None:
+        views = fused_cameras(data, reading, fuse)
+        return [fused_views([open_dataset(data, options=options, check=check) for options in views])]
     if in_place and reading.camera == EVERY_CAMERA:
         raise GenieError("--in-place: got it with --camera all: there is a place for the labels of one camera")
     return [open_dataset(data, options=options, check=check) for options in each_camera(data, reading)]

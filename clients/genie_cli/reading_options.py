@@ -66,6 +66,23 @@ def each_camera(data: str, reading: ReadOptions) -> list[ReadOptions]:
     return [replace(reading, camera=name) for name in names]
 
 
+def fused_cameras(data: str, reading: ReadOptions, fuse: str) -> list[ReadOptions]:
+    """Return `reading` for each camera that `fuse` names, ``front,wrist``, or for each of the data's if it is ``all``.
+
+    Raises:
+        GenieError: a camera is chosen otherwise too.
+        DatasetError: the cameras are not to be known.
+
+    """
+    from genie_core.errors import GenieError
+
+    if reading.camera is not None:
+        raise GenieError(f"--fuse: got it with --camera {reading.camera}: name the cameras in one of them")
+    if fuse == EVERY_CAMERA:
+        return each_camera(data, replace(reading, camera=EVERY_CAMERA))
+    return [replace(reading, camera=name.strip()) for name in fuse.split(",")]
+
+
 def said_words(options: ReadOptions) -> list[str]:
     """Return the command-line words that set `options`, by their long names."""
     words: list[str] = []
@@ -116,4 +133,4 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], str]] = {
     "channels": (Literal["first", "last"], ("--channels",), (), "The same: position of the channel axis of arrays."),
 }
 
-__all__ = ["EVERY_CAMERA", "each_camera", "reads_data", "said_words"]
+__all__ = ["EVERY_CAMERA", "each_camera", "fused_cameras", "reads_data", "said_words"]

@@ -26,7 +26,6 @@ from genie_core.data import (
     Existing,
     FramesMode,
     LabelAlignment,
-    LabelModel,
     Labels,
     LabelWriter,
     Step,
@@ -217,6 +216,8 @@ def label_dataset(
     """
     info = meet(client, plan.model, plan.meeting_patience_s, wait)
     alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
+    if alignment is not None and dataset.fused:
+        raise ModelError(f"alignment: got {alignment.name} with fused cameras: it decodes labels of one camera")
     if plan.feature and info.feature_dim is None:
         raise ModelError(f"feature: {info.name} gives none, expected a model that reads motion")
     if plan.shard is None:
@@ -238,11 +239,11 @@ def _label(
     wait: Callable[[Waiting | None], None],
     found: Callable[[AutoSteps], None],
 ) -> LabelReport:
-    model = LabelModel(info.bundle_id, info.name, info.fps, info.codebook, info.computation, info.fine_codebook)
+    model = info.label_model
     chosen = choose_steps(
         client,
         info,
-        dataset.episodes,
+        [view for episode in dataset.episodes for view in (episode, *episode.views)],
         plan.step,
         alignment,
         output=plan.output,

@@ -33,6 +33,7 @@ from genie_core.data import (
 from genie_core.data.findings import Finding, note_findings, picture_findings, time_findings
 from genie_core.data.frames.content import PictureWatch
 from genie_core.data.labelled.exclusion import exclusions, without
+from genie_core.data.labelled.fusing import fuse
 from genie_core.errors import DatasetError, ModelError
 
 _LEAST_FRAMES = 2
@@ -144,29 +145,44 @@ class BulkRun:
     def _label(self, episode: Episode, this: _Try) -> Done:
         """Try once."""
         count = _count_frames(episode)
+        for view in episode.views:
+            if _count_frames(view) != count:
+                raise BadEpisodeError(
+                    f"{view.source}: {view.name}: camera {view.camera} has {view.num_frames} frames, "
+                    f"expected {count} as of camera {episode.camera}"
+                )
         _check_step(self.writer, episode, self._alignment)
-        watch = PictureWatch()
-        with (
-            _entered_under(self._lock, self.writer.episode(episode)) as part,
-            self._stream(episode, part, watch) as stream,
-        ):
+        with _entered_under(self._lock, self.writer.episode(episode)) as part:
+            seen = [self._label_view(view, count, part, this, episode) for view in (episode, *episode.views)]
+            whole = seen[0].labels
+            if episode.views:
+                views = {view.camera: of.labels for view, of in zip((episode, *episode.views), seen, strict=True)}
+                whole = fuse(views, self._info.label_model, self._info.usual_norm)
+            with self._lock:
+                part.add_labels(whole)
+        timing = sum((of.timing for of in seen[1:]), seen[0].timing)
+        return Done(whole, timing, tuple(finding for of in seen for finding in of.findings))
+
+    def _label_view(self, view: Episode, count: int, part: EpisodePart, this: _Try, episode: Episode) -> Done:
+        """Label the frames of one camera, `count` of them, of an episode that is being written to `part`."""
+        watch, step = PictureWatch(), self.writer.step(episode).step
+        with self._stream(view, step, part if view is episode else None, watch) as stream:
             self._check(stream)
             this.accepted = True
             parts = []
             for labels in stream:
                 parts.append(labels)
-                this.done += len(labels) / count
-                self.advance(len(labels) / count)
+                done = len(labels) / count / (1 + len(episode.views))
+                this.done += done
+                self.advance(done)
                 self._go_on()
-            whole = self._without_excluded(episode, Labels.concatenate(parts), watch)
+            whole = self._without_excluded(view, step, Labels.concatenate(parts), watch)
             with self._lock:
                 part.computed_as(stream.provenance.computation)
-                part.add_labels(whole)
-        findings = (*note_findings(episode), *picture_findings(watch.seen, episode.fps), *time_findings(episode))
+        findings = (*note_findings(view), *picture_findings(watch.seen, view.fps), *time_findings(view))
         return Done(whole, stream.summary.timing, findings)
 
-    def _without_excluded(self, episode: Episode, labels: Labels, watch: PictureWatch) -> Labels:
-        step = self.writer.step(episode).step
+    def _without_excluded(self, episode: Episode, step: int, labels: Labels, watch: PictureWatch) -> Labels:
         reasons = exclusions(watch.seen, step, episode.fps, episode.times_s, keep_frozen=self._keep_frozen)
         return without(labels, reasons)
 
@@ -214,9 +230,10 @@ class BulkRun:
             self._tell(None)
 
     @contextmanager
-    def _stream(self, episode: Episode, part: EpisodePart, watch: PictureWatch) -> Iterator[LabelStream]:
-        """Yield the labels of an episode as they arrive, until `stop`."""
-        step = self.writer.step(episode).step
+    def _stream(
+        self, episode: Episode, step: int, part: EpisodePart | None, watch: PictureWatch
+    ) -> Iterator[LabelStream]:
+        """Yield the labels of an episode as they arrive, until `stop`; `part` takes frames, None: nobody does."""
         with self._client.label_stream(
             self._chunks(episode, part, watch),
             model=self._info.name,
@@ -240,12 +257,14 @@ class BulkRun:
                 with self._lock:
                     self._streams.discard(stream)
 
-    def _chunks(self, episode: Episode, part: EpisodePart, watch: PictureWatch) -> Iterator[Frames]:
+    def _chunks(self, episode: Episode, part: EpisodePart | None, watch: PictureWatch) -> Iterator[Frames]:
         """Yield frames at the model's size, storing them if the output keeps frames; runs in the sender's thread."""
         for chunk in _read(episode):
             watch.add(chunk)
             frames_THWC = resize_frames(chunk, *self._info.frame_size)
-            if part.keeps_frames:  # otherwise there is nothing to wait for another episode's disk for
+            if (
+                part is not None and part.keeps_frames
+            ):  # otherwise there is nothing to wait for another episode's disk for
                 with self._lock:
                     part.add_frames(frames_THWC)
             yield frames_THWC

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data import Computation, Density, Labels
+from genie_core.data import Computation, Density, LabelModel, Labels
 
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
@@ -293,6 +293,11 @@ class ModelInfo:
     def frame_size(self) -> tuple[int, int]:
         """Height and width of the model's frames in pixels."""
         return self.frame_height, self.frame_width
+
+    @property
+    def label_model(self) -> LabelModel:
+        """What labels record of it; not of one in a listing, which has no codebooks."""
+        return LabelModel(self.bundle_id, self.name, self.fps, self.codebook, self.computation, self.fine_codebook)
 
 
 __all__ = [

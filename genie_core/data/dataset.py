@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
-from genie_core.data.episode import Episode
+from genie_core.data.episode import Episode, Unreadable
 from genie_core.data.frames.convention import Colour, Convention
 from genie_core.data.frames.timing import check_rate
 from genie_core.data.frames.turning import Rotation
@@ -107,6 +107,8 @@ class Dataset:
             for most formats.
         facts: what was detected and is acted on, and how the format is interpreted; one sentence each.
         warnings: oddities that do not stop reading.
+        fused: cameras, `camera` first, whose labels are to be fused: each episode has the others as `Episode.views`;
+            empty: of `camera` alone.
 
     """
 
@@ -119,6 +121,7 @@ class Dataset:
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    fused: tuple[str, ...] = ()
 
     @property
     def fps_override(self) -> float | None:
@@ -229,6 +232,40 @@ def choose_camera(path: SourcePath, cameras: Sequence[str], camera: str | None, 
     raise DatasetError(f"{path}: no camera images")
 
 
+def fused_views(datasets: Sequence[Dataset]) -> Dataset:
+    """Return the first of several datasets, which are one seen by several cameras, with the others as its views.
+
+    Episodes belong together by their names. One that another camera lacks has a view that cannot be read.
+
+    Raises:
+        DatasetError: fewer than two cameras, or one twice.
+
+    """
+    first, *others = datasets
+    cameras = tuple(dataset.camera for dataset in datasets)
+    if not others or len(set(cameras)) < len(cameras):
+        raise DatasetError(f"{first.path}: got the cameras {', '.join(cameras)}, expected two or more different ones")
+    named = [{episode.name: episode for episode in dataset.episodes} for dataset in others]
+
+    def seen_by(episode: Episode, other: Dataset, episodes: Mapping[str, Episode]) -> Episode:
+        missing = Unreadable(f"{other.path}: {episode.name}: is not seen by camera {other.camera}")
+        return episodes.get(episode.name) or replace(episode, camera=other.camera, reader=missing)
+
+    return replace(
+        first,
+        fused=cameras,
+        episodes=[
+            replace(
+                episode,
+                views=tuple(seen_by(episode, *other) for other in zip(others, named, strict=True)),
+            )
+            for episode in first.episodes
+        ],
+        facts=tuple(dict.fromkeys(fact for dataset in datasets for fact in dataset.facts)),
+        warnings=tuple(dict.fromkeys(warning for dataset in datasets for warning in dataset.warnings)),
+    )
+
+
 def camera_label(camera: str, cameras: Sequence[str]) -> str:
     """Return a short name of a camera for files: the end of its name if that tells it from the others."""
     short = re.split(r"[./]", camera)[-1]
@@ -267,4 +304,5 @@ __all__ = [
     "camera_label",
     "choose_camera",
     "file_names",
+    "fused_views",
 ]

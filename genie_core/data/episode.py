@@ -116,6 +116,7 @@ class Episode:
         convention: how the pictures are stored; `frames` and `chunks` return upright RGB.
         actions_path: path of the robot's actions in its HDF5 file, given by the user; None: where the format has
             them.
+        views: the same episode seen by other cameras, whose labels are to be fused with this one's.
 
     """
 
@@ -126,6 +127,7 @@ class Episode:
     fps_override: float | None = None
     convention: Convention = _AS_IT_IS
     actions_path: str | None = None
+    views: tuple[Episode, ...] = ()
 
     @property
     def num_frames(self) -> int:

@@ -133,7 +133,7 @@ class _Addition:
     def values(self, index: int) -> dict[str, NDArray[Any]]:
         """The columns of one episode, in the dtypes that they are stored in."""
         labels = self.store.labels(self._names[index])
-        found = label_values(labels, leaves_out=self.provenance.leaves_out)
+        found = label_values(labels, self.provenance)
         if labels.action is not None:
             found["action"] = labels.action
         return {key: np.asarray(found[key], column.dtype) for key, column in self.columns().items()}

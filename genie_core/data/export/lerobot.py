@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.export.features import (
+    DECODED_FEATURE,
+    FINE_FEATURE,
+    REASON_FEATURE,
+    VIEW_FIELDS,
+    WIDE_FEATURE,
+    view_feature,
+)
 from genie_core.data.export.provenance import LabelledSet
-from genie_core.data.export.source import DECODED_FEATURE, FINE_FEATURE, REASON_FEATURE, WIDE_FEATURE
 from genie_core.data.formats.lerobot.writer import PROVENANCE, Column
 from genie_core.data.labelled.labels import Labels
 
@@ -25,21 +32,23 @@ def label_columns(provenance: LabelledSet) -> dict[str, Column]:
         **({} if provenance.model.fine_codebook is None else {FINE_FEATURE: Column("int64", 1, ("code",))}),
         **({} if provenance.feature_dim is None else {WIDE_FEATURE: Column("float32", provenance.feature_dim)}),
         **({} if decoded is None else {DECODED_FEATURE: Column("float32", len(decoded), decoded)}),
+        **{
+            view_feature(name, field): Column(dtype, provenance.model.codebook.shape[1] if field == "latent" else 1)
+            for name in provenance.view_names.values()
+            for field, dtype in VIEW_FIELDS.items()
+        },
     }
 
 
-def label_values(labels: Labels, *, leaves_out: bool) -> dict[str, NDArray[Any]]:
-    """Return the labels of an episode by the names of their features, (T,) or (T, D).
-
-    `leaves_out`: whether the set says of transitions without a label why they have none.
-    """
+def label_values(labels: Labels, provenance: LabelledSet) -> dict[str, NDArray[Any]]:
+    """Return the labels of an episode of a set by the names of their features, (T,) or (T, D)."""
     values: dict[str, NDArray[Any]] = {
         "latent_action": labels.code,
         "latent_action.latent": labels.latent,
         "latent_action.confidence": labels.confidence,
         "latent_action.valid": labels.valid,
     }
-    if leaves_out:
+    if provenance.leaves_out:
         values[REASON_FEATURE] = np.zeros(len(labels), np.uint8) if labels.reason is None else labels.reason
     if labels.action is not None:
         values[DECODED_FEATURE] = labels.action
@@ -47,6 +56,9 @@ def label_values(labels: Labels, *, leaves_out: bool) -> dict[str, NDArray[Any]]
         values[FINE_FEATURE] = labels.fine_code
     if labels.feature is not None:
         values[WIDE_FEATURE] = labels.feature
+    for camera, name in provenance.view_names.items():
+        for field in VIEW_FIELDS:
+            values[view_feature(name, field)] = getattr((labels.views or {})[camera], field)
     return values
 
 

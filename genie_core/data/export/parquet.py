@@ -30,6 +30,9 @@ DECODED = "decoded_action"
 FINE, FEATURE = "fine_code", "feature"
 """The columns of the second level's codes and of features."""
 
+_VIEW_FIELDS = ("code", "latent", "confidence", "valid")
+"""What is written of each camera's own labels where several were fused."""
+
 _MAGIC = b"PAR1"
 
 
@@ -60,6 +63,7 @@ class ParquetLabelWriter:
         self._schema = pa.schema(_fields(provenance, robot), metadata)
         self._writer = ParquetWriter(path, self._schema, compression="zstd")
         self._count = 0
+        self._views = provenance.view_names
 
     def add(
         self,
@@ -86,6 +90,11 @@ class ParquetLabelWriter:
             DECODED: labels.action,
             FINE: labels.fine_code,
             FEATURE: labels.feature,
+            **{
+                _view_column(name, field): getattr((labels.views or {})[camera], field)
+                for camera, name in self._views.items()
+                for field in _VIEW_FIELDS
+            },
             "action": action,
             "observation.state": state,
         }
@@ -141,7 +150,11 @@ class ParquetLabels:
         reason = None if excluded[name] is None else self._column(name, "reason")
         fine = None if self.provenance.model.fine_codebook is None else self._column(name, FINE)
         feature = None if self.provenance.feature_dim is None else self._column(name, FEATURE)
-        return Labels(0, *columns, action=decoded, reason=reason, fine_code=fine, feature=feature)
+        views = {
+            camera: Labels(0, *(self._column(name, _view_column(short, field)) for field in _VIEW_FIELDS))
+            for camera, short in self.provenance.view_names.items()
+        }
+        return Labels(0, *columns, action=decoded, reason=reason, fine_code=fine, feature=feature, views=views or None)
 
     def array(self, name: str, key: str) -> NDArray[Any] | None:
         """Read a column of an episode, (T,) or (T, D); None where the column is missing or null for this episode."""
@@ -176,6 +189,10 @@ class ParquetLabels:
         if values is None:
             raise DatasetError(f"{self.path}: got no column `{key}`, expected a Parquet file that `genie export` wrote")
         return values
+
+
+def _view_column(name: str, field: str) -> str:
+    return f"views.{name}.{field}"
 
 
 def is_parquet(path: Path) -> bool:
@@ -231,6 +248,9 @@ def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
     if provenance.feature_dim is not None:
         wide = pa.list_(pa.field("item", pa.float32(), nullable=False), provenance.feature_dim)
         fields.append(pa.field(FEATURE, wide, nullable=False))
+    own = {field.name: field for field in fields}
+    for name in provenance.view_names.values():
+        fields += [own[key].with_name(_view_column(name, key)) for key in _VIEW_FIELDS]
     for key, column in (("action", robot.action), ("observation.state", robot.state)):
         if column is not None:
             dtype, width = column

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from genie_core.data.export.parquet import RobotColumns
 from genie_core.data.export.provenance import LabelledSet, provenance_bytes, provenance_document
 from genie_core.data.formats.lerobot.writer import FileLimits
 
@@ -30,6 +31,11 @@ ExportActions = Literal["robot", "decoded"]
 """What LeRobot's ``action`` holds: the robot's own actions, or those that an alignment decoded from latent actions."""
 
 
+ExportVideo = Literal["copy", "encode"]
+"""How LeRobot's video comes about. ``copy``: the source's own, as it is compressed, where that is possible for all
+episodes; otherwise, and with ``encode``, its pictures are encoded as H.264."""
+
+
 @dataclass(frozen=True)
 class ExportPlan:
     """How to export.
@@ -40,6 +46,7 @@ class ExportPlan:
         fps: frame rate in Hz of a LeRobot export; None: that of the labels.
         task: the task in words, for LeRobot; None: the source's, if it has one (LeRobot, RLDS), else empty.
         actions: which actions LeRobot's ``action`` holds.
+        video: how LeRobot's video comes about.
         limits: sizes at which LeRobot's files are split.
         exported: time of the export to record; None: now.
 
@@ -50,12 +57,15 @@ class ExportPlan:
     fps: float | None = None
     task: str | None = None
     actions: ExportActions = "robot"
+    video: ExportVideo = "copy"
     limits: FileLimits = field(default_factory=FileLimits)
     exported: datetime | None = None
 
     def request(self, labels: LabelledSet) -> str:
         """Return a SHA-256 of this plan and of the provenance of `labels`: the same again makes the same export."""
         said = {"to": self.to, "frames": self.frames, "fps": self.fps, "task": self.task, "actions": self.actions}
+        if self.to == "lerobot":
+            said["video"] = self.video
         document = provenance_document(labels, "")
         del document["exported_by"]
         whole = {"plan": {**said, "limits": asdict(self.limits)}, "labels": document}
@@ -65,6 +75,24 @@ class ExportPlan:
         """Return the provenance of `labels` as the export keeps it."""
         exported = (self.exported or datetime.now(UTC)).isoformat(timespec="seconds")
         return provenance_bytes(labels, exported, self.request(labels))
+
+
+@dataclass(frozen=True)
+class VideoOutcome:
+    """How LeRobot's video came about.
+
+    Attributes:
+        key_frames: number of key frames that were copied; 0 if the video was encoded.
+        encoded: why it was encoded, in words; None: it was copied.
+
+    """
+
+    key_frames: int = 0
+    encoded: str | None = None
+
+    def said(self) -> str:
+        """What ``info.json`` says of it."""
+        return "copied" if self.encoded is None else f"encoded: {self.encoded}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +108,7 @@ class ExportReport:
         action_dim: dimension of the robot's actions; None if unknown.
         state_dim: dimension of proprioception; None if unknown.
         held_actions: episodes whose last frame has no action, and was given the one before it.
+        video: how LeRobot's video came about; None for other formats.
         missing: which sources are gone, in words, if actions, state or task may be unknown only for that reason.
         was_complete: whether it was there already, and nothing was written; nothing is said of its frames and robot.
 
@@ -93,8 +122,27 @@ class ExportReport:
     action_dim: int | None
     state_dim: int | None
     held_actions: int = 0
+    video: VideoOutcome | None = None
     missing: str | None = None
     was_complete: bool = False
 
 
-__all__ = ["ExportActions", "ExportFormat", "ExportFrames", "ExportPlan", "ExportReport"]
+@dataclass(frozen=True)
+class Written:
+    """What one format's writer says of its export: see `ExportReport`."""
+
+    size: tuple[int, int] | None
+    robot: RobotColumns
+    video: VideoOutcome | None = None
+
+
+__all__ = [
+    "ExportActions",
+    "ExportFormat",
+    "ExportFrames",
+    "ExportPlan",
+    "ExportReport",
+    "ExportVideo",
+    "VideoOutcome",
+    "Written",
+]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from genie_core import __version__
+from genie_core.data.dataset import camera_label
 from genie_core.data.labelled.provenance import Computation, LabelModel, Provenance
 from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError, problems_of
@@ -70,6 +71,12 @@ class LabelledSet:
         """Names of the components of decoded actions, the same for all episodes; None if none were decoded."""
         decoded = (episode.attrs.aligned_by for episode in self.episodes)
         return next((alignment.action_names for alignment in decoded if alignment is not None), None)
+
+    @cached_property
+    def view_names(self) -> dict[str, str]:
+        """Short name of each camera whose labels were fused, the same of all episodes; empty where none were."""
+        cameras = next((e.attrs.fused_cameras for e in self.episodes if e.attrs.fused is not None), ())
+        return {camera: camera_label(camera, cameras) for camera in cameras}
 
     @property
     def leaves_out(self) -> bool:

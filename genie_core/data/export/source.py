@@ -15,6 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.episode import Episode
+from genie_core.data.export.features import (
+    DECODED_FEATURE,
+    FINE_FEATURE,
+    REASON_FEATURE,
+    VIEW_FIELDS,
+    WIDE_FEATURE,
+    view_feature,
+)
 from genie_core.data.export.parquet import ParquetLabels, is_parquet, open_parquet_labels
 from genie_core.data.export.provenance import LabelledEpisode, LabelledSet, read_provenance
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, camera_key
@@ -26,15 +34,6 @@ from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError, SourceGoneError
-
-DECODED_FEATURE = "latent_action.action"
-"""LeRobot feature of the actions decoded by an alignment."""
-
-REASON_FEATURE = "latent_action.reason"
-"""The LeRobot feature that says why transitions were left out, where any were."""
-
-FINE_FEATURE, WIDE_FEATURE = "latent_action.fine", "latent_action.feature"
-"""Those of the second level's codes and of the wide vectors that latents are made of."""
 
 _OWN_FRAMES = frozenset({"link", "copy", "in_place"})
 """Frames modes in which a labelled file has the source's frames at full size."""
@@ -310,7 +309,13 @@ class LeRobotStore:
             reason=reason,
             fine_code=None if fine is None else fine.astype(np.uint16),
             feature=None if wide is None else wide.reshape(len(code), -1).astype(np.float32),
+            views={camera: self._view(name, short) for camera, short in made.view_names.items()} or None,
         )
+
+    def _view(self, name: str, short: str) -> Labels:
+        code, latent, confidence, valid = (self._feature(name, view_feature(short, field)) for field in VIEW_FIELDS)
+        latent = latent.reshape(len(code), -1).astype(np.float32)
+        return Labels(0, code.astype(np.uint16), latent, confidence.astype(np.float32), valid.astype(np.bool_))
 
     def episode(self, name: str) -> Episode:
         """Frames of the dataset's videos."""
@@ -374,10 +379,6 @@ def _open_lerobot(path: Path) -> LeRobotStore:
 
 
 __all__ = [
-    "DECODED_FEATURE",
-    "FINE_FEATURE",
-    "REASON_FEATURE",
-    "WIDE_FEATURE",
     "ExportSource",
     "LabelStore",
     "Robot",

@@ -24,11 +24,12 @@ _AT_A_TIME = 64
 def group_digest(group: h5py.Group) -> str:
     """Return the SHA-256 over the arrays and attributes of a group except `CHECKSUM`; 64 hexadecimal digits.
 
-    In the order of names, arrays first: name, little-endian dtype and shape of an array on a line, then its values row
-    by row; name, type and value of an attribute on a line. Raises OSError if the file is damaged.
+    In the order of names (of arrays in a group within: paths), arrays first: name, little-endian dtype and shape of an
+    array on a line, then its values row by row; name, type and value of an attribute on a line. Raises OSError if the
+    file is damaged.
     """
     digest = hashlib.sha256()
-    for name in sorted(group):
+    for name in sorted(_arrays_in(group)):
         values = np.asarray(read_array(group[name]))
         values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
         digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
@@ -37,6 +38,13 @@ def group_digest(group: h5py.Group) -> str:
         value = _python_value(group.attrs[name])
         digest.update(f"@{name} {type(value).__name__} {value!r}\n".encode())
     return digest.hexdigest()
+
+
+def _arrays_in(group: h5py.Group) -> list[str]:
+    """Paths in the group of its arrays; of fused labels also those of each view."""
+    found: list[str] = []
+    group.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    return found
 
 
 def frames_digest(chunks: Iterable[NDArray[np.uint8]]) -> str:

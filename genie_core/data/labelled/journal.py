@@ -44,6 +44,7 @@ class Manifest(BaseModel):
         fps: frames a second given by the user; None: from the files.
         density: which frames are labelled.
         camera: camera whose frames are labelled.
+        fused: cameras whose labels are fused; None: of one camera.
         frames: how the output holds its frames.
         format: format of the source.
         source: absolute path of the source, or its URL.
@@ -80,6 +81,7 @@ class Manifest(BaseModel):
     feature_dim: int | None = None
     auto_steps: tuple[tuple[float | None, int], ...] | None = None
     frozen: Literal["kept"] | None = None
+    fused: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, model: LabelModel, **settings: Any) -> Self:
@@ -92,6 +94,7 @@ class Manifest(BaseModel):
             precision=model.computation.precision,
             fps=dataset.fps_override,
             camera=dataset.camera,
+            fused=dataset.fused or None,
             format=dataset.format,
             source=str(absolute(dataset.path)),
             colour=options.colour,

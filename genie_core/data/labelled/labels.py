@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -33,6 +34,7 @@ class Labels:
             left out. See `genie_core.data.labelled.exclusion`.
         fine_code: (T,) uint16, index into the codebook of the second level; None of a model that has none.
         feature: (T, F) float32, the wide vector that each latent is made of; None unless it was asked for.
+        views: labels of the same frames by camera, of which these are fused; None: they are of one camera.
 
     """
 
@@ -45,6 +47,7 @@ class Labels:
     reason: NDArray[np.uint8] | None = field(default=None, kw_only=True)
     fine_code: NDArray[np.uint16] | None = field(default=None, kw_only=True)
     feature: NDArray[np.float32] | None = field(default=None, kw_only=True)
+    views: Mapping[str, Labels] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.code)
@@ -88,6 +91,7 @@ class Labels:
             self.confidence[rows],
             self.valid[rows],
             **{name: None if array is None else array[rows] for name, array in optional.items()},
+            views=self.views and {camera: view.part(start, stop) for camera, view in self.views.items()},
         )
 
     @staticmethod
@@ -109,6 +113,7 @@ class Labels:
             np.concatenate([p.valid for p in parts]),
             reason=np.concatenate(reasons) if any(p.reason is not None for p in parts) else None,
             **{name: _joined(name, parts) for name in _OPTIONAL if name != "reason"},
+            views=_joined_views(parts),
         )
 
 
@@ -121,6 +126,13 @@ def _joined(name: str, parts: list[Labels]) -> Any:
     if arrays and len(arrays) != len(parts):
         raise ValueError(f"{len(arrays)} of {len(parts)} parts have {name}, expected all or none")
     return np.concatenate(arrays) if arrays else None
+
+
+def _joined_views(parts: list[Labels]) -> Mapping[str, Labels] | None:
+    views = [part.views for part in parts if part.views is not None]
+    if not views:
+        return None
+    return {camera: Labels.concatenate([of[camera] for of in views]) for camera in views[0]}
 
 
 def check_code(code: int, num_codes: int, field: str) -> None:

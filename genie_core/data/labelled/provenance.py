@@ -183,7 +183,10 @@ class Provenance(_Attributes):
         step: frames from x_t to x_{t+step}.
         step_policy: how `step` was chosen; None: not recorded (files of version 0.1).
         density: which frames are labelled.
-        camera: the camera whose frames were labelled.
+        camera: the camera whose frames were labelled; of fused labels the first one.
+        fused: names of the cameras whose labels were fused, a JSON list; None: labels are of `camera` alone.
+        fused_sources: path or URL, size in bytes and modification time in nanoseconds of the files of the cameras after
+            the first, a JSON list of lists.
         fps: frame rate of the episode, Hz; None where only the step was given.
         colour: channel order of the stored images; None: ``rgb``.
         upside_down: whether the stored images are upside down; None: they are not.
@@ -216,6 +219,8 @@ class Provenance(_Attributes):
     step_policy: StepPolicy | None = None
     density: Density
     camera: str
+    fused: str | None = None
+    fused_sources: str | None = None
     fps: float | None = None
     colour: Colour | None = None
     upside_down: bool | None = None
@@ -238,7 +243,7 @@ class Provenance(_Attributes):
     source_mtime_ns: int
     source_sha256: str | None = None
 
-    @field_validator("action_names")
+    @field_validator("action_names", "fused")
     @classmethod
     def _is_a_list(cls, text: str | None) -> str | None:
         _names_in(text or "[]")
@@ -250,6 +255,11 @@ class Provenance(_Attributes):
         if self.alignment_id is None:
             return None
         return LabelAlignment(self.alignment or "", self.alignment_id, _names_in(self.action_names or "[]"))
+
+    @property
+    def fused_cameras(self) -> tuple[str, ...]:
+        """The cameras whose labels were fused; empty where labels are of one camera."""
+        return _names_in(self.fused or "[]")
 
     @property
     def precision(self) -> Precision:
@@ -285,6 +295,7 @@ _OF_THE_LABELS = (
     "step",
     "density",
     "camera",
+    "fused",
     "fps",
     "colour",
     "upside_down",
@@ -293,7 +304,7 @@ _OF_THE_LABELS = (
     "transport",
     "frozen",
 )
-_OF_THE_SOURCE = ("source_size", "source_mtime_ns")
+_OF_THE_SOURCE = ("source_size", "source_mtime_ns", "fused_sources")
 
 
 class FileProvenance(_Attributes):

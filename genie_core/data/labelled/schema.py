@@ -5,6 +5,7 @@
     <demo>/latent_actions/reason (T,)                    if transitions were left out
     <demo>/latent_actions/fine_code (T,)                 of a model with a second level of codes
     <demo>/latent_actions/feature (T, F)                 if features were asked for
+    <demo>/latent_actions/views/<camera>/...             the same arrays of each view, if these labels are fused
     /latent_action_model/codebook (codes, D)                                        attributes: `FileProvenance`
     /latent_action_model/fine_codebook (fine codes, D)   of a model with a second level
 
@@ -12,6 +13,9 @@ The model's group is at the root because robomimic takes every key of ``data`` f
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,6 +30,9 @@ from genie_core.errors import DatasetError
 
 MODEL_GROUP = "latent_action_model"
 
+VIEWS_GROUP = "views"
+"""Group, in that of fused labels, of each camera's own."""
+
 
 def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha256: str | None = None) -> None:
     """Write the labels of a whole episode, and their checksum, into its group `demo`.
@@ -34,6 +41,19 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
     """
     group = demo.create_group(LABEL_GROUP)
     attrs.write(group)
+    _write_arrays(group, labels)
+    for camera, view in (labels.views or {}).items():
+        _write_arrays(group.create_group(_view(camera)), view)
+    if frames_sha256 is not None:
+        group.attrs[FRAMES_CHECKSUM] = frames_sha256
+    seal(group)
+
+
+def _view(camera: str) -> str:
+    return f"{VIEWS_GROUP}/{camera}"
+
+
+def _write_arrays(group: h5py.Group, labels: Labels) -> None:
     group["code"] = labels.code.astype(np.uint16, copy=False)
     group["latent"] = labels.latent.astype(np.float32, copy=False)
     group["confidence"] = labels.confidence.astype(np.float32, copy=False)
@@ -46,9 +66,6 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
         group["fine_code"] = labels.fine_code.astype(np.uint16, copy=False)
     if labels.feature is not None:
         group["feature"] = labels.feature.astype(np.float32, copy=False)
-    if frames_sha256 is not None:
-        group.attrs[FRAMES_CHECKSUM] = frames_sha256
-    seal(group)
 
 
 def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
@@ -56,18 +73,31 @@ def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
     attrs = read_attrs_of(demo)
     group = demo[LABEL_GROUP]
     try:
-        arrays = (read_array(group[key]) for key in ("code", "latent", "confidence", "valid"))
         labels = Labels(
             0,
-            *arrays,
+            *_arrays(group),
             action=None if attrs.alignment_id is None else read_array(group["action"]),
             reason=None if attrs.excluded is None else read_array(group["reason"]),
-            fine_code=read_array(group["fine_code"]) if "fine_code" in group else None,
+            fine_code=_known(group, "fine_code"),
             feature=None if attrs.feature_dim is None else read_array(group["feature"]),
+            views={camera: _read_view(group[_view(camera)]) for camera in attrs.fused_cameras} or None,
         )
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{group.file.filename}: {group.name}: not the labels that Genie writes: {error}") from error
     return labels, attrs
+
+
+def _arrays(group: h5py.Group) -> Iterator[Any]:
+    return (read_array(group[key]) for key in ("code", "latent", "confidence", "valid"))
+
+
+def _known(group: h5py.Group, key: str) -> Any:
+    return read_array(group[key]) if key in group else None
+
+
+def _read_view(group: h5py.Group) -> Labels:
+    optional = {key: _known(group, key) for key in ("reason", "fine_code", "feature")}
+    return Labels(0, *_arrays(group), **optional)
 
 
 def read_attrs_of(demo: h5py.Group) -> Provenance:

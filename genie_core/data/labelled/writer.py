@@ -18,8 +18,9 @@ from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.frames.resize import Frames
-from genie_core.data.frames.timing import Step, resolve_step
+from genie_core.data.frames.timing import Step
 from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
+from genie_core.data.labelled.attributes import Attributes
 from genie_core.data.labelled.checksum import is_intact
 from genie_core.data.labelled.exclusion import counted
 from genie_core.data.labelled.journal import Journal, Manifest
@@ -32,15 +33,13 @@ from genie_core.data.labelled.provenance import (
     LabelAlignment,
     LabelModel,
     Provenance,
-    StepPolicy,
     Transport,
 )
 from genie_core.data.labelled.reading import carries_labels, open_labelled
 from genie_core.data.labelled.schema import read_attrs_of, write_labels
 from genie_core.data.labelled.source_layout import write_own_layout
-from genie_core.data.storage.fingerprint import cheap_sha256, size_and_time
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
-from genie_core.data.storage.location import SourcePath, absolute
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 
@@ -109,7 +108,6 @@ class LabelWriter:
         self._density: Density = density
         self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
         self._alignment = alignment
-        self._frozen: Literal["kept"] | None = "kept" if keep_frozen else None
         self._feature_dim = feature_dim
         self._existing: Existing = existing
         self._may_exist, self._may_miss = False, may_miss
@@ -119,12 +117,19 @@ class LabelWriter:
         check_output(self._output, dataset, self._frames, existing)
         self._layout = _own_layout(dataset, self._frames)
         self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
-        # A missing source only stops its own episodes, which may be left out. Sources behind URLs are looked up later.
-        sources = {episode.source for episode in dataset.episodes}
-        self._stamps: dict[SourcePath, tuple[int, int]] = {
-            source: size_and_time(source) for source in sources if isinstance(source, Path) and source.exists()
-        }
-        self._hashes: dict[SourcePath, str | None] = {}
+        frozen: Literal["kept"] | None = "kept" if keep_frozen else None
+        self._about = Attributes(
+            dataset,
+            model,
+            step=step,
+            auto_steps=self._auto_steps,
+            density=density,
+            transport=self._transport,
+            alignment=alignment,
+            frozen=frozen,
+            feature_dim=feature_dim,
+            created=self._created,
+        )
         self.settings = Manifest.of(
             dataset,
             model,
@@ -134,7 +139,7 @@ class LabelWriter:
             frames=self._frames,
             transport=self._transport,
             alignment_id=alignment and alignment.alignment_id,
-            frozen=self._frozen,
+            frozen=frozen,
             feature_dim=feature_dim,
         )
         self._journal = Journal(self._output, self.settings, start_over=existing == "overwrite")
@@ -164,15 +169,7 @@ class LabelWriter:
 
     def step(self, episode: Episode) -> Step:
         """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
-        return self._found_step(episode) or resolve_step(episode.fps, self._model.model_fps, self._step)
-
-    def _found_step(self, episode: Episode) -> Step | None:
-        return None if self._auto_steps is None else self._auto_steps.step(episode.fps)
-
-    def _step_policy(self, episode: Episode) -> StepPolicy:
-        if self._step is not None:
-            return "given"
-        return "rates" if self._found_step(episode) is None else "auto"
+        return self._about.step(episode)
 
     @contextmanager
     def episode(self, episode: Episode) -> Iterator[EpisodePart]:
@@ -182,7 +179,7 @@ class LabelWriter:
             DatasetError: labels or frames do not fit the episode, or the disk is full.
 
         """
-        attrs = self._attrs(episode).model_copy(update={"source_sha256": self._sha256(episode.source)})
+        attrs = self._about.of(episode).model_copy(update={"source_sha256": self._about.sha256(episode.source)})
         path = self._journal.part(episode.name)
         with write_hdf5(path) as atomic:
             keep_frames = self._frames == "model"
@@ -191,8 +188,9 @@ class LabelWriter:
             )
             yield part
             labels = part.complete_labels()
-            if isinstance(episode.source, Path):  # sources behind URLs are checked at the end only
-                self._check_source(episode.source)
+            for view in (episode, *episode.views):
+                if isinstance(view.source, Path):  # sources behind URLs are checked at the end only
+                    self._about.check_unchanged(view.source)
             self._journal.check_held()
             computed = attrs.model_copy(update={"computation": part.computation, "excluded": counted(labels)})
             with atomic.writing() as file:
@@ -236,16 +234,11 @@ class LabelWriter:
         if not self._stored or (missing and not allow_missing):
             names = ", ".join(episode.name for episode in missing[:5])
             raise DatasetError(f"{self._output}: {len(missing)} episodes are not labelled yet: {names}")
-        for source in self._stamps:
-            self._check_source(source)
+        self._about.check_all_unchanged()
         if not self.is_complete and (self._layout or any(s.path != self._output for s in self._stored.values())):
             self._write_output()
         self._journal.remove()
         return self._output
-
-    def _check_source(self, source: SourcePath) -> None:
-        if size_and_time(source) != self._stamps[source]:
-            raise DatasetError(f"{source}: the file changed while it was being labelled; label it again")
 
     def _write_output(self) -> None:
         self._journal.check_held()
@@ -354,48 +347,13 @@ class LabelWriter:
         self, path: SourcePath, episode: Episode, there: Provenance, *, same_source: bool, must: bool = False
     ) -> bool:
         """Whether labels of an earlier run are what this run would make. Raises DatasetError if they are not."""
-        difference = there.difference(self._attrs(episode), same_source=same_source)
+        difference = there.difference(self._about.of(episode), same_source=same_source)
         if difference and (must or self._existing != "overwrite"):
             raise DatasetError(
                 f"{path}: labels of {episode.name}: got {difference}; "
                 "use the same settings and source, or overwrite them"
             )
         return difference is None
-
-    def _sha256(self, source: SourcePath) -> str | None:
-        """SHA-256 of a source if it is cheap to compute; computed once for all its episodes."""
-        if source not in self._hashes:
-            self._hashes[source] = cheap_sha256(source)
-        return self._hashes[source]
-
-    def _attrs(self, episode: Episode) -> Provenance:
-        if episode.source not in self._stamps:
-            self._stamps[episode.source] = size_and_time(episode.source)
-        size, mtime_ns = self._stamps[episode.source]
-        return Provenance(
-            **self._model.said(),
-            computation=self._model.computation,
-            step=self.step(episode).step,
-            step_policy=self._step_policy(episode),
-            density=self._density,
-            transport=self._transport,
-            **({} if self._alignment is None else self._alignment.said()),
-            feature_dim=self._feature_dim,
-            camera=episode.camera,
-            fps=episode.fps,
-            colour=None if episode.convention.colour == "rgb" else episode.convention.colour,
-            upside_down=episode.convention.upside_down or None,
-            rotate=episode.convention.rotate,
-            frames_path=self._dataset.options.frames_path,
-            actions_path=episode.actions_path,
-            frozen=self._frozen,
-            created=self._created,
-            tool_version=__version__,
-            source=str(absolute(episode.source)),
-            source_name=episode.name,
-            source_size=size,
-            source_mtime_ns=mtime_ns,
-        )
 
 
 def _is_empty(path: Path) -> bool:

@@ -78,7 +78,7 @@ class VideoPictures:
     @property
     def num_frames(self) -> int:
         """Number of frames, counted on first use."""
-        return len(self._span)
+        return len(self.span)
 
     @property
     def first(self) -> int:
@@ -100,16 +100,17 @@ class VideoPictures:
     def times_s(self) -> NDArray[np.float64] | None:
         """Times of the episode's own frames, from the start of the video."""
         times_s = self.video.times_s
-        return None if times_s is None else times_s[self._span.start : self._span.stop]
+        return None if times_s is None else times_s[self.span.start : self.span.stop]
 
     def chunks_between(self, start: int, stop: int, size: int) -> Iterator[Frames]:
         """Yield frames start .. stop - 1, decoded from the key frame before them."""
         if self.between_s is None and (start, stop) == (0, self.num_frames):
             return self.video.chunks(size)
-        return self.video.chunks_between(self._span.start + start, self._span.start + stop, size)
+        return self.video.chunks_between(self.span.start + start, self.span.start + stop, size)
 
     @cached_property
-    def _span(self) -> range:
+    def span(self) -> range:
+        """Which frames of the video are the episode's."""
         if self.between_s is None:
             return range(self.video.num_frames)
         times_s = self.video.times_s

@@ -16,14 +16,16 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.formats.lerobot.writer_copy import CopiedVideos
 from genie_core.data.formats.lerobot.writer_stats import PictureStats, Stats, merge_stats, number_stats
 from genie_core.data.formats.lerobot.writer_video import (
     FILES_PER_CHUNK,
     SharedVideos,
     VideoPlace,
+    closing,
     numbered,
-    shared_videos,
 )
+from genie_core.data.formats.video.copying import VideoPart
 from genie_core.data.frames.resize import Frames
 from genie_core.data.storage.atomic import failures_named, new_folder
 from genie_core.errors import DatasetError
@@ -86,7 +88,7 @@ class LeRobotWriter:
     def __init__(
         self,
         folder: Path,
-        videos: SharedVideos,
+        videos: SharedVideos | CopiedVideos,
         camera: str,
         columns: Mapping[str, Column],
         fps: float,
@@ -102,13 +104,19 @@ class LeRobotWriter:
         self._writer: Any = None
         self._sink: Any = None
 
-    def add(self, values: Mapping[str, NDArray[Any]], chunks: Iterator[Frames], task: str) -> None:
+    def add(
+        self, values: Mapping[str, NDArray[Any]], chunks: Iterator[Frames], task: str, part: VideoPart | None = None
+    ) -> None:
         """Write one episode of at least one frame.
 
         Args:
             values: by name, (T,) or (T, width), for every column that the writer was created with.
             chunks: the frames, in (n, H, W, 3) uint8 pieces, T in total.
             task: instruction to the robot, in words.
+            part: where the frames are compressed, if videos are copied.
+
+        Raises:
+            CopyDiffersError: what was copied before is not what its sources show.
 
         """
         episode = len(self._rows)
@@ -125,12 +133,18 @@ class LeRobotWriter:
         }
         values = {key: np.asarray(values[key], column.dtype) for key, column in self._columns.items()}
         pictures = PictureStats(count)
-        place = self._videos.add(_watched(chunks, pictures), count)
+        place = self._place(_watched(chunks, pictures), count, part)
         stats = {self._camera: pictures.stats(), **{key: number_stats(value) for key, value in values.items()}}
         data_number = self._write_rows(values, count)
         self._rows.append(self._row(task, count, data_number, place, stats))
         self._stats.append(stats)
         self._frames += count
+
+    def _place(self, chunks: Iterator[Frames], count: int, part: VideoPart | None) -> VideoPlace:
+        if isinstance(self._videos, SharedVideos):
+            return self._videos.add(chunks, count)
+        assert part is not None  # `write_lerobot` was told that all are copied
+        return self._videos.add(chunks, part)
 
     def _row(self, task: str, count: int, data_number: int, place: VideoPlace, stats: Mapping[str, Stats]) -> Any:
         """Return the next episode's row of ``meta/episodes``."""
@@ -154,6 +168,7 @@ class LeRobotWriter:
         import pyarrow as pa
         from pyarrow.parquet import write_table
 
+        self._videos.close()
         self.close()
         for first in range(0, len(self._rows), _EPISODES_PER_FILE):
             episodes = self._folder / numbered(_EPISODES, first // _EPISODES_PER_FILE)
@@ -168,8 +183,7 @@ class LeRobotWriter:
         (self._folder / PROVENANCE).write_bytes(document)
 
     def close(self) -> None:
-        """Finish the open files."""
-        self._videos.close()
+        """Finish the open tables."""
         if self._writer is not None:
             self._writer.close()
             self._sink.close()
@@ -235,6 +249,7 @@ def write_lerobot(
     summary: Mapping[str, Any],
     robot_type: str | None,
     limits: FileLimits,
+    copied: VideoPart | None = None,
 ) -> Iterator[LeRobotWriter]:
     """Write the dataset `folder` whole or not at all; the block adds its episodes, at least one.
 
@@ -248,9 +263,11 @@ def write_lerobot(
         summary: for ``info.json``.
         robot_type: LeRobot's name of the robot; None: unknown.
         limits: sizes beyond which a new file starts.
+        copied: any of the episodes' parts if their videos are copied; None: frames are encoded.
 
     Raises:
         DatasetError: the disk is full or cannot be written; `folder` does not exist then.
+        CopyDiffersError: what was copied is not what its sources show; nor does it then.
 
     """
     video = _VIDEO.replace("{video_key}", camera)
@@ -258,18 +275,26 @@ def write_lerobot(
         with (
             failures_named(folder),
             new_folder(folder) as temporary,
-            shared_videos(temporary, video, size, fps, int(limits.video_mb * _MB)) as videos,
+            closing(_videos(temporary, video, size, fps, int(limits.video_mb * _MB), copied)) as videos,
         ):
             writer = LeRobotWriter(temporary, videos, camera, columns, fps, limits.data_mb * _MB)
             try:
                 yield writer
                 writer.finish(robot_type, limits, document, summary)
             except BaseException:
-                with suppress(OSError, av.error.FFmpegError):  # the first error is the one to report
+                with suppress(OSError):  # the first error is the one to report
                     writer.close()
                 raise
     except av.error.FFmpegError as error:
         raise DatasetError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _videos(
+    folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int, copied: VideoPart | None
+) -> SharedVideos | CopiedVideos:
+    if copied is None:
+        return SharedVideos(folder, path, size, fps, file_bytes)
+    return CopiedVideos(folder, path, fps, file_bytes, copied)
 
 
 def camera_key(camera: str) -> str:

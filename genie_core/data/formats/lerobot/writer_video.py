@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import av
 import numpy as np
@@ -76,6 +76,8 @@ class SharedVideos:
             container.mux(stream.encode(None))
             container.close()
 
+    abandon = close
+
     def describe(self) -> dict[str, Any]:
         """Return the entry in ``info.json`` that describes every video."""
         return {
@@ -124,19 +126,29 @@ def numbered(path: str, number: int) -> str:
     return path.format(chunk_index=number // FILES_PER_CHUNK, file_index=number % FILES_PER_CHUNK)
 
 
+class Videos(Protocol):
+    """Files that are being written."""
+
+    def close(self) -> None:
+        """Finish them."""
+
+    def abandon(self) -> None:
+        """Close them, as they are to be removed."""
+
+
+_V = TypeVar("_V", bound=Videos)
+
+
 @contextmanager
-def shared_videos(
-    folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int
-) -> Iterator[SharedVideos]:
-    """Open videos for writing until the block ends; for the arguments see `SharedVideos`."""
-    videos = SharedVideos(folder, path, size, fps, file_bytes)
+def closing(videos: _V) -> Iterator[_V]:
+    """Close videos at the end of the block; if it raises, what it raised is what counts."""
     try:
         yield videos
     except BaseException:
-        with suppress(OSError, av.error.FFmpegError):  # the first error is the one to report
-            videos.close()
+        with suppress(OSError, av.error.FFmpegError):
+            videos.abandon()
         raise
     videos.close()
 
 
-__all__ = ["FILES_PER_CHUNK", "SharedVideos", "VideoPlace", "numbered", "shared_videos"]
+__all__ = ["FILES_PER_CHUNK", "SharedVideos", "VideoPlace", "closing", "numbered"]

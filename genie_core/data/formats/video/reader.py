@@ -62,12 +62,27 @@ class _Header:
 class _Index:
     """Frames of the file: their number and, if each has its own, their timestamps in order.
 
-    `tick_s` is the unit of timestamps, seconds.
+    `tick_s` is the unit of timestamps, seconds. `packets` is None unless each compressed frame is one picture.
     """
 
     num_frames: int
     timestamps: NDArray[np.int64] | None
     tick_s: np.float64
+    packets: Packets | None
+
+
+@dataclass(frozen=True)
+class Packets:
+    """Compressed frames in the order of the file, which is that of decoding.
+
+    Attributes:
+        timestamp_N: (N,) int64, when each is shown, in the stream's units.
+        is_key_N: (N,) bool, whether decoding can begin there.
+
+    """
+
+    timestamp_N: NDArray[np.int64]
+    is_key_N: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,21 @@ class VideoReader:
         return None if timestamps is None else timestamps * self._index.tick_s
 
     @property
+    def timestamps(self) -> NDArray[np.int64] | None:
+        """(T,) presentation times in order, in units of the stream; None if they do not identify the frames."""
+        return self._index.timestamps
+
+    @property
+    def packets(self) -> Packets | None:
+        """The compressed frames; None unless each is one picture with a time of its own."""
+        return self._index.packets
+
+    @property
+    def turn(self) -> Turn:
+        """How pictures are turned when read."""
+        return self._header.turn
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """That pictures are turned, and that there is more than one video in the file."""
         header, said = self._header, []
@@ -119,7 +149,7 @@ class VideoReader:
 
     @cached_property
     def _header(self) -> _Header:
-        with self._open() as (container, stream):
+        with self.opened() as (container, stream):
             if not stream.height or not stream.width:
                 raise DatasetError(f"{self.path}: the video has no picture size, it is damaged")
             self._refuse_depth(stream)
@@ -149,16 +179,18 @@ class VideoReader:
 
     @cached_property
     def _index(self) -> _Index:
-        with self._open() as (container, stream):
-            timestamps, is_regular = self._read_packets(container, stream)
+        with self.opened() as (container, stream):
+            timestamps, keys, is_regular = self._read_packets(container, stream)
             is_timed = container.format.name in _TRUE_TIMESTAMPS and stream.time_base is not None
             tick_s = np.float64(float(stream.time_base or 0))
         if not is_regular:
-            with self._open() as (container, stream):
+            with self.opened() as (container, stream):
                 timestamps = [frame.pts for frame in self._decode(container, stream)]
         known = sorted({pts for pts in timestamps if pts is not None})
-        identify = is_timed and len(known) == len(timestamps)
-        return _Index(len(timestamps), np.array(known, np.int64) if identify else None, tick_s)
+        if not is_timed or len(known) != len(timestamps):
+            return _Index(len(timestamps), None, tick_s, None)
+        packets = Packets(np.array(timestamps, np.int64), np.array(keys, np.bool_)) if is_regular else None
+        return _Index(len(timestamps), np.array(known, np.int64), tick_s, packets)
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8, decoded from the key frame before them if possible."""
@@ -208,7 +240,7 @@ class VideoReader:
     def _all_pictures(self) -> Iterator[VideoFrame]:
         """Yield every picture. Raises DatasetError at the end if they are not as many as the file lists."""
         wanted, decoded = self.num_frames, 0
-        with self._open() as (container, stream):
+        with self.opened() as (container, stream):
             for picture in self._decode(container, stream):
                 decoded += 1
                 yield picture
@@ -223,7 +255,7 @@ class VideoReader:
             yield picture
         if found >= stop:
             return
-        with self._open() as (container, stream):
+        with self.opened() as (container, stream):
             for picture in islice(self._decode(container, stream), found, stop):
                 found += 1
                 yield picture
@@ -239,7 +271,7 @@ class VideoReader:
         first = expected = next(wanted, None)
         if first is None:
             return
-        with self._open() as (container, stream):
+        with self.opened() as (container, stream):
             container.seek(first, stream=stream)
             for picture in self._decode(container, stream):
                 if picture.pts is not None and picture.pts < first:
@@ -251,12 +283,16 @@ class VideoReader:
                 if expected is None:
                     return
 
-    def _read_packets(self, container: InputContainer, stream: VideoStream) -> tuple[list[int | None], bool]:
-        """Return timestamps of all compressed frames, in file order, and whether each will decode to exactly one frame.
+    def _read_packets(
+        self, container: InputContainer, stream: VideoStream
+    ) -> tuple[list[int | None], list[bool], bool]:
+        """Return of all compressed frames, in file order, timestamps and which are key frames; and whether each will
+        decode to exactly one frame.
 
         Raises DatasetError if the file ends before its header's length.
         """
         timestamps: list[int | None] = []
+        keys: list[bool] = []
         last, held_s = 0.0, 0.0
         is_regular = True
         for packet in container.demux(stream):
@@ -266,13 +302,14 @@ class VideoReader:
                 raise DatasetError(f"{self.path}: the file is truncated or damaged in frame {len(timestamps)}")
             is_regular &= not packet.is_discard and (packet.is_keyframe or bool(timestamps))
             timestamps.append(packet.pts)
+            keys.append(packet.is_keyframe)
             time = packet.pts if packet.pts is not None else packet.dts
             if time is not None and stream.time_base is not None and float(time * stream.time_base) >= last:
                 last, held_s = float(time * stream.time_base), float((packet.duration or 0) * stream.time_base)
         self._check_length(_promised_seconds(container, stream), last, held_s, len(timestamps))
         if container.format.name == "gif" and not _ends_as_gif(local_file(self.path)):
             raise DatasetError(f"{self.path}: the file is truncated: the mark that ends a GIF is missing")
-        return timestamps, is_regular
+        return timestamps, keys, is_regular
 
     def _check_length(self, promised_s: float | None, last_s: float, held_s: float, num_frames: int) -> None:
         """Raise DatasetError if the frames end before the header says; the last may be `held_s` seconds long."""
@@ -313,8 +350,11 @@ class VideoReader:
         return np.empty((num_frames, *self.frame_size, 3), np.uint8)
 
     @contextmanager
-    def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """Open the file and its best video stream; FFmpeg's errors, also in the block, become DatasetError."""
+    def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        """Open the file and its best video stream; FFmpeg's errors, also in the block, become DatasetError.
+
+        For those who read packets themselves (`packets`); frames are read by the other methods.
+        """
         try:
             allowed = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
             with av.open(str(local_file(self.path)), metadata_errors="ignore", options=allowed) as container:
@@ -362,4 +402,4 @@ def _ends_as_gif(path: Path) -> bool:
         return file.read().rstrip(b"\0").endswith(b";")
 
 
-__all__ = ["VIDEO_CAMERA", "VideoReader"]
+__all__ = ["VIDEO_CAMERA", "Packets", "VideoReader"]
