@@ -139,7 +139,7 @@ class CopiedVideos:
 
 
 def _digests(frames_THWC: Frames) -> list[bytes]:
-    return [hashlib.blake2b(np.ascontiguousarray(frame_HWC), digest_size=16).digest() for frame_HWC in frames_THWC]
+    return [hashlib.blake2b(frame_HWC.tobytes(), digest_size=16).digest() for frame_HWC in frames_THWC]
 
 
 __all__ = ["CopiedVideos", "CopyDiffersError"]

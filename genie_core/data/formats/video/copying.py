@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from genie_core.data.formats.video.reader import VideoReader
 from genie_core.data.frames.turning import UPRIGHT
@@ -67,7 +68,7 @@ class VideoPart:
         assert packets is not None
         return int(packets.is_key_N[self.start : self.stop].sum())
 
-    def packets(self) -> Iterator[tuple[Packet, VideoStream, int]]:
+    def packets(self) -> Iterator[tuple[Packet[VideoStream], VideoStream, int]]:
         """Yield the packets in their order, with their stream, and the place of each in the order of showing."""
         packets, timestamps = self.video.packets, self.video.timestamps
         assert packets is not None
@@ -90,12 +91,13 @@ class VideoPart:
             )
 
     @cached_property
-    def _place_N(self) -> np.ndarray:
+    def _place_N(self) -> NDArray[np.int64]:
         """Place of each packet in the order of showing."""
         packets, timestamps = self.video.packets, self.video.timestamps
         assert packets is not None
         assert timestamps is not None
-        return np.searchsorted(timestamps[self.start : self.stop], packets.timestamp_N[self.start : self.stop])
+        shown_N, stored_N = timestamps[self.start : self.stop], packets.timestamp_N[self.start : self.stop]
+        return np.searchsorted(shown_N, stored_N).astype(np.int64)
 
 
 def video_part(video: VideoReader, start: int, stop: int) -> VideoPart:

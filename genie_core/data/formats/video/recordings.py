@@ -5,8 +5,9 @@ Row i of the arrays belongs to frame i: both projects' own loaders count so. A r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import h5py
@@ -19,8 +20,9 @@ from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import check_sources, read_array, read_hdf5
 from genie_core.data.storage.location import SourcePath
 
-_DROID = ("recordings", "MP4")
-_AGIBOT, _AGIBOT_ROBOT, _AGIBOT_VIDEOS = "observations", "proprio_stats", "videos"
+_DROID = ("MP4", "recordings")
+_AGIBOT = ("videos", "observations")
+"""Names of the folders around a video: the two nearest, and the nearest and the fourth."""
 
 _ACTIONS = (
     ("action/cartesian_velocity", "action/gripper_position"),
@@ -120,14 +122,15 @@ class RecordedReader:
 
 def robot_file(video: SourcePath) -> SourcePath | None:
     """Return where the robot's arrays of a video are, by the names of folders, if the file is there."""
-    parts = video.parts
+    around: Sequence[SourcePath] = video.parents
+    names = tuple(folder.name for folder in islice(around, 4))
     found: SourcePath | None = None
-    if parts[-3:-1] == _DROID:
-        found = video.parents[2] / "trajectory.h5"
-    elif len(parts) > 5 and (parts[-5], parts[-2]) == (_AGIBOT, _AGIBOT_VIDEOS):
-        task, episode = parts[-4:-2]
-        found = video.parents[4] / _AGIBOT_ROBOT / task / episode / "proprio_stats.h5"
-    return found if found is not None and found.is_file() else None
+    if names[:2] == _DROID and len(around) > 2:
+        found = around[2] / "trajectory.h5"
+    elif len(around) > 4 and (names[0], names[3]) == _AGIBOT:
+        episode, task = names[1:3]
+        found = around[4] / "proprio_stats" / task / episode / "proprio_stats.h5"
+    return found if found is not None and found.exists() else None
 
 
 __all__ = ["RecordedReader", "robot_file"]
