@@ -122,11 +122,14 @@ def read_material(labelled: LabelledFile, wanted: Wanted, progress: Progress) ->
     Raises:
         DatasetError: no episode has actions, or none has a valid label; labels, actions and frames differ in length;
             actions are not finite numbers, or differ in dimension between episodes; or episodes were labelled with
-            different bundles, steps or precisions.
+            different bundles, steps or precisions, or are of several cameras, fused: a server decodes those of one.
 
     """
     labels = {name: labelled.labels(name) for name in labelled.episodes}
     attrs = _same_for_all(labelled, {name: attrs for name, (_, attrs) in labels.items()})
+    fused = next((of.fused_cameras for of in attrs.values() if of.fused_cameras), None)
+    if fused is not None:
+        raise DatasetError(f"{labelled.path}: got labels fused of {', '.join(fused)}, expected labels of one camera")
     where, sources = _sources(labelled, attrs, wanted)
     episodes: list[AlignedEpisode] = []
     for done, (name, (label, label_attrs)) in enumerate(labels.items()):

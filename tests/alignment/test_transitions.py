@@ -198,6 +198,18 @@ def test_a_file_of_mixed_labels_is_refused(bundle: BundleInfo, tmp_path: Path) -
         read(path)
 
 
+def test_labels_of_several_cameras_are_refused(tmp_path: Path) -> None:
+    path = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=8, size=8, fps=10)).path
+    with h5py.File(path, "r+") as file:
+        file["data/demo_0/latent_actions"].attrs["fused"] = '["front", "wrist"]'
+        file["data/demo_0/latent_actions"].create_group("views")
+        for camera in ("front", "wrist"):
+            for key in ("code", "latent", "confidence", "valid"):
+                file.copy(f"data/demo_0/latent_actions/{key}", f"data/demo_0/latent_actions/views/{camera}/{key}")
+    with pytest.raises(DatasetError, match="fused of front, wrist, expected labels of one camera"):
+        read(path)
+
+
 def test_a_file_without_any_valid_label_is_refused(bundle: BundleInfo, tmp_path: Path) -> None:
     path = make_aligned(tmp_path / "a.labelled.hdf5", bundle, frames=4, step=4)
     with pytest.raises(DatasetError, match="no episode with both actions and a valid label"):
