@@ -230,12 +230,6 @@ def _obstacles(episodes: Sequence[EpisodeReport]) -> list[str]:
     obstacles = _together([str(episode.problem) for episode in episodes if episode.frames is None])
     if all(episode.problem for episode in episodes):
         obstacles.append("no episode has a transition to label")
-    unknown = [episode.name for episode in episodes if episode.frames is not None and episode.fps is None]
-    if unknown:
-        obstacles.append(
-            f"the frame rate of {len(unknown)} episodes is unknown ({unknown[0]}, ...): "
-            "give the data's frames a second, or the step in frames"
-        )
     return obstacles
 
 
@@ -264,6 +258,13 @@ def _warnings(episodes: Sequence[EpisodeReport]) -> list[str]:
         named = ", ".join(f"{height} x {width}" for height, width in sizes[:8])
         warnings.append(
             f"frame sizes differ: {named}: each episode is resized to the model's size by itself, so shapes may differ"
+        )
+    unknown = [episode.name for episode in episodes if episode.frames is not None and episode.fps is None]
+    if unknown:
+        few = f"episode is unknown ({unknown[0]})" if len(unknown) == 1 else f"episodes is unknown ({unknown[0]}, ...)"
+        warnings.append(
+            f"the frame rate of {len(unknown)} {few}: the step is found on the data alone (--step auto); models that "
+            "go by frame rates need the data's frames a second, or the step in frames"
         )
     return warnings
 

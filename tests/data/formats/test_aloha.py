@@ -80,11 +80,11 @@ def test_plain_pictures_are_rgb_unless_told(tmp_path: Path) -> None:
 
 def test_inspect_says_what_it_takes_the_files_for(tmp_path: Path) -> None:
     report = inspect_dataset(make_folder(tmp_path / "task", compressed=True))
-    assert (report.format, report.files, report.colour, report.can_label) == ("aloha", 3, "bgr", False)
+    assert (report.format, report.files, report.colour, report.can_label) == ("aloha", 3, "bgr", True)
     assert report.why == "episode_0.hdf5: it holds observations/images/<camera>"
     assert any("read as BGR, since ACT's own code gives RGB arrays to OpenCV" in fact for fact in report.facts)
     assert any("50 frames a second" in fact for fact in report.facts)
-    assert "frame rate of 3 episodes is unknown" in report.obstacles[0]
+    assert any("frame rate of 3 episodes is unknown" in warning for warning in report.warnings)
     assert inspect_dataset(tmp_path / "task", fps=50, thorough=True).can_label
 
 

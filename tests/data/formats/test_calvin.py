@@ -47,7 +47,8 @@ def test_without_a_list_gaps_in_the_numbers_end_an_episode(tmp_path: Path) -> No
 
 def test_no_rate_is_guessed(tmp_path: Path) -> None:
     report = inspect_dataset(write_calvin(tmp_path / "steps"))
-    assert not report.can_label
+    assert report.fps is None
+    assert any("frame rate of 2 episodes is unknown" in warning for warning in report.warnings)
     assert any("30 frames a second" in fact for fact in report.facts)
 
 
