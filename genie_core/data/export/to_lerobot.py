@@ -37,27 +37,28 @@ def to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: Ca
         raise DatasetError(
             "frames: got none, expected source, labelled or a size: LeRobot needs a camera; parquet holds labels only"
         )
-    size = common_size(source, plan)
+    shape = _common_fps(source, plan), common_size(source, plan)
     try:
-        parts = _parts(source, plan)
-        return _write(source, output, plan, size, parts, advance)
+        return _write(source, output, plan, shape, _parts(source, plan), advance)
     except CannotCopyError as error:
-        return _write(source, output, plan, size, str(error), advance)
+        return _write(source, output, plan, shape, str(error), advance)
 
 
 def _write(
     source: ExportSource,
     output: Path,
     plan: ExportPlan,
-    size: tuple[int, int],
+    shape: tuple[float, tuple[int, int]],
     parts: Mapping[str, VideoPart] | str,
     advance: Callable[[float], None],
 ) -> Written:
     """Write the dataset with video that is copied from `parts`, by the episode's name, or encoded for a reason.
 
+    `shape`: frame rate, and height and width of the frames.
     Raises CannotCopyError if what was copied is not what its sources show; nothing is left of it then.
     """
     provenance, done = source.provenance, 0
+    fps, size = shape
     robot_columns, state_names = survey_robot(source, may_miss=False)
     action_names = provenance.action_names if plan.actions == "decoded" else None
     if action_names is not None:
@@ -69,7 +70,7 @@ def _write(
             output,
             camera=common_camera(source),
             size=size,
-            fps=_common_fps(source, plan),
+            fps=fps,
             columns=_features(provenance, robot_columns, state_names, action_names),
             document=plan.document(provenance),
             summary={**labels_summary(provenance), ACTION_OF: plan.actions, "video": outcome.said()},
