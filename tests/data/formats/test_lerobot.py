@@ -98,6 +98,10 @@ def test_depth_is_no_camera(tmp_path: Path) -> None:
     assert inspect_dataset(path).warnings == ("observation.depth: no camera, depth is not read",)
     with pytest.raises(DatasetError, match=r"no camera `observation.depth` \(it is depth\)"):
         open_dataset(path, camera="observation.depth")
+    del features[TOP]
+    edit_info(path, features=features)
+    with pytest.raises(DatasetError, match=r"no camera in colour: observation\.depth is depth, which is not read"):
+        open_dataset(path)
 
 
 def test_a_dataset_without_pictures_has_no_camera(tmp_path: Path) -> None:

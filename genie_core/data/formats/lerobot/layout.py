@@ -70,7 +70,8 @@ def _choose_camera(meta: LeRobotMeta, camera: str | None) -> str:
         exist = ", ".join(meta.cameras) or "none"
         raise DatasetError(f"{meta.path}: no camera `{camera}` (it is depth); the cameras are: {exist}")
     if camera is None and not meta.cameras:
-        raise DatasetError(f"{meta.path}: no camera, expected a feature of dtype video or image in {INFO}")
+        depth = f" in colour: {', '.join(meta.depths)} is depth, which is not read" if meta.depths else ""
+        raise DatasetError(f"{meta.path}: no camera{depth}, expected a feature of dtype video or image in {INFO}")
     return choose_camera(meta.path, meta.cameras, camera)
 
 
