@@ -2,10 +2,11 @@
 
     python scripts/decode_times.py DATA [DATA ...] [--frames 300] [--camera NAME]
 
-For each dataset, CPU milliseconds a frame of decoding (to RGB, as labels are made from), resizing to the model's size,
-packing for the wire, and the encoder of the shipped `motion`; and how many frames of torchcodec, where it can be
-loaded, are those of our reader, bit for bit. CPU time of all threads together: other work on the machine changes it
-little.
+For each dataset, CPU milliseconds a frame of decoding to the codec's own pictures (with one thread, with threads a
+slice, and with as many as FFmpeg likes, which is how frames are read), converting those to RGB, resizing to the model's
+size, packing for the wire, optical flow both ways, and the rest of the encoder of the shipped `motion`; and how many
+frames of torchcodec, where it can be loaded, are those of our reader, bit for bit. CPU time of all threads together:
+other work on the machine changes it little.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ import numpy as np
 
 from genie_core.bundles import shipped
 from genie_core.data import Episode, Frames, open_dataset
+from genie_core.data.formats.lerobot.reader import LeRobotReader
 from genie_core.data.formats.video.reader import VideoReader
 from genie_core.inference.labeller import Labeller
 from genie_core.models.bundle import load_bundle
+from genie_core.models.flow import optical_flow
+from genie_core.models.motion import GRID
 
 _CHUNK = 32
+_THREADS = ("NONE", "SLICE", "AUTO")
+"""FFmpeg's ways of decoding in threads; the last is that of our reader."""
 
 
 def main() -> None:
@@ -37,10 +43,20 @@ def main() -> None:
     parser.add_argument("--camera")
     arguments = parser.parse_args()
     labeller = Labeller(load_bundle(shipped()))
-    print(
-        "| data | codec, size | frames | decode | resize | wire | encoder | torchcodec decode | frames with its bits |"
+    columns = (
+        "data",
+        "codec, size",
+        "frames",
+        *(f"decode, {threads}" for threads in _THREADS),
+        "to RGB",
+        "resize",
+        "wire",
+        "flow",
+        "encoder",
+        "torchcodec decode",
+        "frames with its bits",
     )
-    print("| -- | -- | -- | -- | -- | -- | -- | -- | -- |")
+    print(f"| {' | '.join(columns)} |\n|{' -- |' * len(columns)}")
     for path in arguments.data:
         dataset = open_dataset(path, camera=arguments.camera, fps=10, check=False)
         print(f"| {path.name} | {measure(list(dataset.episodes), labeller, arguments.frames)} |", flush=True)
@@ -52,10 +68,14 @@ def measure(episodes: list[Episode], labeller: Labeller, most: int) -> str:
     frames, decode_ms = timed(lambda: np.concatenate([*islice(episode.chunks(_CHUNK), most // _CHUNK)]))
     small, resize_ms = timed(lambda: labeller.resized(frames))
     _, wire_ms = timed(lambda: [small[start : start + _CHUNK].tobytes() for start in range(0, len(small), _CHUNK)])
-    _, encoder_ms = timed(lambda: labeller.label(small, step=1))
+    _, label_ms = timed(lambda: labeller.label(small, step=1))
+    pairs = [*pairwise(small)]
+    _, flow_ms = timed(lambda: [optical_flow(*pair, GRID) + optical_flow(*pair[::-1], GRID) for pair in pairs])
     count = len(frames)
+    alone = [pictures_ms(video_of(episode), count, threads) for threads in _THREADS]
+    times = (*alone, decode_ms - alone[-1], resize_ms, wire_ms, flow_ms, label_ms - flow_ms)
     theirs, same = other(episode, frames)
-    ours = " | ".join(f"{ms / count:.2f}" for ms in (decode_ms, resize_ms, wire_ms, encoder_ms))
+    ours = " | ".join(f"{ms / count:.2f}" for ms in times)
     return f"{kind(episode)}, {episode.width} x {episode.height} | {count} | {ours} | {theirs} | {same}"
 
 
@@ -66,15 +86,34 @@ def other(episode: Episode, frames: Frames) -> tuple[str, str]:
     except (ImportError, OSError, RuntimeError):
         return "not loaded", ""
     path = episode.source
-    video, start = getattr(getattr(episode.reader, "pictures", None), "video", None), 0
-    if isinstance(video, VideoReader):
-        start = episode.reader.pictures._span.start  # type: ignore[attr-defined]
+    start = episode.reader.pictures.span.start if isinstance(episode.reader, LeRobotReader) else 0  # type: ignore[attr-defined]
     found, ms = timed(
         lambda: batch(VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1), start, len(frames))
     )
     same = sum(np.array_equal(one, mine) for one, mine in zip(found, frames, strict=True))
     worst = max(int(np.abs(one.astype(int) - mine).max()) for one, mine in zip(found, frames, strict=True))
     return f"{ms / len(frames):.2f}", f"{same} of {len(frames)}, at most {worst} apart"
+
+
+def video_of(episode: Episode) -> VideoReader | None:
+    """The video that holds the episode's frames; None if they are in none."""
+    reader = episode.reader
+    video = reader if isinstance(reader, VideoReader) else getattr(getattr(reader, "pictures", None), "video", None)
+    return video if isinstance(video, VideoReader) else None
+
+
+def pictures_ms(video: VideoReader | None, count: int, threads: str) -> float:
+    """CPU time of decoding `count` frames to the codec's own pictures; NaN of no video."""
+    if video is None:
+        return float("nan")
+
+    def decode() -> None:
+        with video.opened() as (container, stream):
+            stream.thread_type = threads  # type: ignore[assignment]
+            for _ in islice(container.decode(stream), count):
+                pass
+
+    return timed(decode)[1]
 
 
 def batch(decoder: Any, start: int, count: int) -> Frames:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genie_core.bundles import LABELS, shipped
+from genie_core.bundles import shipped
 from genie_core.data import Labels
 from genie_core.data.labelled.fusing import fuse, nearest
 from genie_core.data.labelled.provenance import LabelModel
@@ -17,7 +17,7 @@ MODEL = LabelModel("ab" * 32, "fake", 10.0, np.random.default_rng(0).normal(size
 
 
 def test_codes_and_confidences_are_those_of_the_models_own_quantizer() -> None:
-    bundle = load_bundle(shipped(LABELS))
+    bundle = load_bundle(shipped())
     info, quantizer = bundle.info, bundle.genie.lam.quantizer
     rng = np.random.default_rng(0)
     lengths = 10 ** rng.uniform(-2, 2, (2000, 1))

@@ -83,7 +83,7 @@ class VideoPictures:
     @property
     def first(self) -> int:
         """Number of the episode's first frame in the video."""
-        return self._span.start
+        return self.span.start
 
     @property
     def frame_size(self) -> tuple[int, int]:
