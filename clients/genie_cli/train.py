@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -63,10 +64,25 @@ def train(
         Literal["tokenizer", "lam"] | None,
         typer.Option(help="Train this stage alone and stop, so that two processes can train two stages at once."),
     ] = None,
+    pieces: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Compute each step's batch in this many pieces, one after another in as little memory as one needs, "
+            "or in as many processes (torchrun); the result depends on it, but not on the number of processes.",
+        ),
+    ] = 1,
+    recompute: Annotated[
+        bool, typer.Option(help="Compute activations again in the backward pass: less memory, a third more work.")
+    ] = False,
     half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Print configuration, parameter counts and what the data hold, and stop.")
+        bool,
+        typer.Option(
+            help="Print configuration, parameter counts, the cost of every stage and what the data hold, and stop."
+        ),
     ] = False,
+    gpu: Annotated[str, typer.Option(help="GPU whose hours --dry-run estimates: a name in its table.")] = "H100",
     *,
     reading: ReadOptions,
 ) -> None:
@@ -74,8 +90,9 @@ def train(
     from genie_core.models.genie import count_parameters
     from genie_core.models.presets import preset as model_preset
     from genie_core.training.config import training_preset
+    from genie_core.training.cost import cost_lines, stage_costs
 
-    model, training = adjusted(model_preset(preset), training_preset(preset), scale, seed, recipe)
+    model, training = adjusted(model_preset(preset), training_preset(preset), scale, seed, recipe, pieces)
     count = count_parameters(model)
     typer.echo(
         f"{preset}: tokenizer {count.tokenizer:,}  latent action model {count.lam:,}  dynamics {count.dynamics:,}  "
@@ -87,6 +104,7 @@ def train(
     if dry_run:
         typer.echo(model.model_dump_json(indent=2))
         typer.echo(training.model_dump_json(indent=2))
+        typer.echo("\n".join(cost_lines(stage_costs(model, training), gpu)))
         for path, options in [*wanted, *((path, reading) for path in lam_data or ())]:
             _say_what_would_be_read(path, options)
         return
@@ -112,12 +130,15 @@ def train(
         init=init,
         like=None if like is None else bundle_folder(like),
         command=shlex.join(["genie", *sys.argv[1:]]),
+        recompute=recompute,
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
         if only is not None:
             train_alone(job, only, reporter)
             return
         info = run_training(job, reporter)
+    if int(os.environ.get("RANK", "0")):
+        return  # the first process says it
     typer.echo(info.card)
     typer.echo(f"bundle {info.bundle_id[:12]} written to {out}")
 
@@ -133,9 +154,11 @@ def _say_what_would_be_read(path: str, options: ReadOptions) -> None:
 
 
 def adjusted(
-    model: ModelConfig, training: TrainingConfig, scale: float, seed: int, recipe: Path | None
+    model: ModelConfig, training: TrainingConfig, scale: float, seed: int, recipe: Path | None, pieces: int = 1
 ) -> tuple[ModelConfig, TrainingConfig]:
     """Scale the steps, set the seed, and override fields as in the JSON file; ``model`` in it overrides the networks'.
+
+    More `pieces` than 1 are those of every stage.
 
     Raises:
         ModelError: the file cannot be read, or its fields are not valid.
@@ -156,13 +179,15 @@ def adjusted(
         _merge(values, changes)
     for stage in ("tokenizer", "lam", "dynamics", "mover"):
         values[stage]["steps"] = round(values[stage]["steps"] * scale)
+        if pieces > 1:
+            values[stage]["pieces"] = pieces
     for part in ("tokenizer_training", "lam_training"):
         values[part]["continuous_steps"] = round(values[part]["continuous_steps"] * scale)
     values["seed"] = seed
     try:
         return type(model).model_validate(networks), type(training).model_validate(values)
     except ValidationError as error:
-        raise ModelError(f"--recipe {recipe}: {error}") from error
+        raise ModelError(f"{'--pieces' if recipe is None else f'--recipe {recipe}'}: {error}") from error
 
 
 def _merge(values: dict[str, object], changes: dict[str, object]) -> None:

@@ -42,6 +42,24 @@ class Quantized:
     loss: Tensor
 
 
+@dataclass(frozen=True)
+class Followed:
+    """Latents that a codebook follows: which codes they have, and where they are.
+
+    Attributes:
+        chosen_K: (K,) float32, number of latents of each code.
+        sums_KD: (K, dim) sum of the latents of each code.
+        latents: number of latents.
+        some_MD: (M, dim) some of the latents, or all, at which unused codes may restart.
+
+    """
+
+    chosen_K: Tensor
+    sums_KD: Tensor
+    latents: int
+    some_MD: Tensor
+
+
 class VectorQuantizer(nn.Module):
     """A codebook of unit vectors (metric ``cosine``) or of vectors of any length (``euclidean``)."""
 
@@ -59,6 +77,7 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("count_K", torch.full((config.codes,), _FIRST_WEIGHT / config.codes))
         self.register_buffer("sum_KD", codes * _FIRST_WEIGHT / config.codes)
         self.register_buffer("idle_K", torch.zeros(config.codes))
+        self.held: list[Followed] | None = None
         self.round = config.metric == "cosine"
         if not self.round:
             self.register_buffer("radius", torch.ones(()))
@@ -102,7 +121,11 @@ class VectorQuantizer(nn.Module):
         latent = latent.float()
         code = self.nearest(latent)
         if self.training:
-            self._follow(latent.detach().reshape(-1, self.config.dim), code.reshape(-1))
+            seen = self._seen(latent.detach().reshape(-1, self.config.dim), code.reshape(-1))
+            if self.held is None:
+                self.follow(seen)
+            else:
+                self.held.append(seen)
         vector = self.lookup(code)
         loss = self.config.commitment * F.mse_loss(latent, vector)
         return Quantized(latent + (vector - latent).detach(), code, loss)
@@ -114,18 +137,27 @@ class VectorQuantizer(nn.Module):
         return Quantized(vector, self.nearest(latent.detach()), latent.new_zeros(()))
 
     @torch.no_grad()
-    def _follow(self, latent_MD: Tensor, code_M: Tensor) -> None:
-        """Update the moving averages of each code's share of latents and of their sum."""
-        c = self.config
-        chosen_K = torch.bincount(code_M, minlength=c.codes).float()
+    def _seen(self, latent_MD: Tensor, code_M: Tensor) -> Followed:
+        chosen_K = torch.bincount(code_M, minlength=self.config.codes).float()
         sums_KD = torch.zeros_like(self.sum_KD).index_add_(0, code_M, self._shorten(latent_MD))
-        self.count_K.lerp_(chosen_K / len(latent_MD), 1 - c.decay)
-        self.sum_KD.lerp_(sums_KD / len(latent_MD), 1 - c.decay)
-        self.idle_K.add_(1).masked_fill_(chosen_K > 0, 0)
+        return Followed(chosen_K, sums_KD, len(latent_MD), latent_MD)
+
+    @torch.no_grad()
+    def follow(self, seen: Followed) -> None:
+        """Update the moving averages of each code's share of latents and of their sum.
+
+        Called by `forward`, unless `held` is a list: it then collects what is seen there, for whoever computes a step
+        in several pieces, or processes, to join and follow once a step.
+        """
+        c = self.config
+        self.count_K.lerp_(seen.chosen_K / seen.latents, 1 - c.decay)
+        self.sum_KD.lerp_(seen.sums_KD / seen.latents, 1 - c.decay)
+        self.idle_K.add_(1).masked_fill_(seen.chosen_K > 0, 0)
         self.codebook.copy_(self._lengthen(self._centre(self.sum_KD, self.count_K)))
         dead = (self.idle_K >= c.revive_after).nonzero().squeeze(-1)
-        if len(dead) and len(latent_MD):
-            picks = latent_MD[torch.randint(len(latent_MD), (len(dead),), device=latent_MD.device)]
+        some_MD = seen.some_MD
+        if len(dead) and len(some_MD):
+            picks = some_MD[torch.randint(len(some_MD), (len(dead),), device=some_MD.device)]
             self._place(dead, picks)
 
     def _centre(self, sum_KD: Tensor, count_K: Tensor) -> Tensor:
@@ -271,4 +303,4 @@ def perplexity(code: Tensor, codes: int) -> float:
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
 
 
-__all__ = ["Quantized", "VectorQuantizer", "perplexity", "usual_norm"]
+__all__ = ["Followed", "Quantized", "VectorQuantizer", "perplexity", "usual_norm"]

@@ -16,6 +16,7 @@ from typing import Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from genie_core.models.config import TransformerConfig
 
@@ -281,13 +282,17 @@ class SpatioTemporalTransformer(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(config, space, time) for space, time in _plan(config.layers, mode))
         self.norm = nn.LayerNorm(config.dim, bias=False)
         self.temporal_blocks = sum(time for _, time in _plan(config.layers, mode))
+        self.recomputes = False
         self.apply(_initialise)
 
     def forward(self, x_BTND: Tensor) -> Tensor:
         """Process whole clips: (B, T, N, D) -> (B, T, N, D); frame t sees frames t - window + 1 .. t."""
         mask = _window_mask(x_BTND.shape[1], x_BTND.shape[1], self.window, x_BTND.device)
         for block in self.blocks:
-            x_BTND, _ = block(x_BTND, None, mask)
+            if self.recomputes and torch.is_grad_enabled():
+                x_BTND, _ = checkpoint(block, x_BTND, None, mask, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x_BTND, _ = block(x_BTND, None, mask)
         out: Tensor = self.norm(x_BTND)
         return out
 
@@ -368,6 +373,16 @@ def _window_mask(queries: int, keys: int, window: int, device: torch.device) -> 
     return (k <= q) & (k > q - window)
 
 
+def recompute_activations(module: nn.Module, recompute: bool = True) -> None:
+    """Have transformers in `module` keep only their blocks' inputs for the backward pass, and compute the rest again.
+
+    The same gradients, in a fraction of the memory, for a third more arithmetic.
+    """
+    for part in module.modules():
+        if isinstance(part, SpatioTemporalTransformer):
+            part.recomputes = recompute
+
+
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
@@ -377,4 +392,4 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
 
 
-__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "attention"]
+__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "attention", "recompute_activations"]

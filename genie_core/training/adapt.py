@@ -35,8 +35,9 @@ from genie_core.training.codebook import Renumbering, fit_codes, latents_of, mea
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.loop import Reporter, Run
 from genie_core.training.motion import motion_loss, turned
-from genie_core.training.pipeline import TrainingSplit, condense, train_motion
+from genie_core.training.pipeline import TrainingSplit
 from genie_core.training.score import Read, scores, top_share
+from genie_core.training.stages import condense, train_motion
 
 _PER_CODE, _MOVING_PER_CODE = 10, 3
 """Least transitions a code to fit codes to, and of these, ones in which something moves."""

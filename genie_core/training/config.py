@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from genie_core.errors import ModelError
 
@@ -25,6 +25,17 @@ class StageConfig(_Frozen):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.05, ge=0)
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    pieces: int = Field(
+        1, gt=0, description="parts of the batch that are computed one after another, or by as many processes"
+    )
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> StageConfig:
+        if self.batch % self.pieces:
+            raise ValueError(
+                f"pieces: got {self.pieces} for a batch of {self.batch}, expected a number that divides it"
+            )
+        return self
 
 
 class AugmentConfig(_Frozen):

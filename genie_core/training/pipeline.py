@@ -13,9 +13,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel
-from torch import Tensor, nn
 
 from genie_core.data import Episode
 from genie_core.errors import ModelError
@@ -29,24 +26,19 @@ from genie_core.models.bundle import (
 )
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
-from genie_core.models.motion_lam import MotionActionModel
-from genie_core.models.patches import to_pixels
 from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.transformer import recompute_activations
 from genie_core.training.card import card_metrics, write_card
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.codebook import number_as
 from genie_core.training.config import TrainingConfig
-from genie_core.training.loop import Reporter, Run, train_stage
-from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
-from genie_core.training.motion import motion_loss, mover_loss, turned
+from genie_core.training.loop import Reporter, Run
+from genie_core.training.parallel import Group, process_group
+from genie_core.training.stages import train_dynamics, train_jointly, train_lam, train_mover, train_tokenizer
 
 Alone = Literal["tokenizer", "lam"]
 """Stages that need no other."""
 
-_CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
-_RESTARTS = 64
-"""Of k-means, which ends in other codes from other first centres."""
-_TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 _MOST_DATA_LINES = 20
 _MOST_SOURCES = 4
 
@@ -80,6 +72,7 @@ class TrainingJob:
         like: bundle as whose codes the new ones are numbered where they mean the same; None: as they come.
         rollouts: number of start frames of the rollouts behind the card's metrics.
         command: the command that started the job, for the card.
+        recompute: whether the backward pass computes activations again instead of keeping them.
 
     """
 
@@ -94,6 +87,7 @@ class TrainingJob:
     like: Path | None = None
     rollouts: int = 8
     command: str = ""
+    recompute: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,12 +116,23 @@ def train(
         DatasetError: the episodes cannot be trained on.
         ModelError: the device is missing, the loss diverges, or the run's folder belongs to another job.
 
+    Processes that torchrun has started train together, in one folder that all of them see; see `parallel`.
     """
     other = None if job.like is None else load_bundle(job.like, job.device)  # named before hours of training
-    run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
+    with process_group(job.device) as group:
+        run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every, group)
+        _train_all(run, genie, stores, job.training)
+        genie.eval()
+        info = _finish(job, run, genie, stores, reporter, other) if group.is_first else None
+        group.wait()
+        return read_bundle_info(job.out) if info is None else info
+
+
+def _finish(
+    job: TrainingJob, run: Run, genie: Genie, stores: _Stores, reporter: Reporter, other: Bundle | None
+) -> BundleInfo:
+    """Number the codes as another bundle's, if one was named; evaluate what was trained, and write it with its card."""
     training = job.training
-    _train_all(run, genie, stores, training)
-    genie.eval()
     if other is not None:
         rng = np.random.default_rng([training.seed, 3])
         sampled = (stores.everything.sample(rng, _LIKE_BATCH, _LIKE_FRAMES) for _ in range(_LIKE_BATCHES))
@@ -135,7 +140,7 @@ def train(
     folder = run.folder
     # Evaluate the weights as stored: they may be rounded.
     save_bundle(folder / "bundle", genie, "", half=job.half)
-    bundle = load_bundle(folder / "bundle", job.device)
+    bundle = load_bundle(folder / "bundle", str(run.device))
     reporter.start("figures", 0, len(stores.held_out))
     metrics = {title: card_metrics(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
     card = write_card(job.command, job.model, training, _data_lines(stores), metrics, run.device)
@@ -144,15 +149,15 @@ def train(
 
 def _train_all(run: Run, genie: Genie, stores: _Stores, training: TrainingConfig) -> None:
     if not genie.config.simulates:
-        _train_lam(run, genie, stores.everything, training)
-        _train_mover(run, genie, stores.everything, training)
+        train_lam(run, genie, stores.everything, training)
+        train_mover(run, genie, stores.everything, training)
         return
-    _train_tokenizer(run, genie, stores.data, training)
+    train_tokenizer(run, genie, stores.data, training)
     if training.lam_training.lead:
-        _train_lam(run, genie, stores.everything, training)
-        _train_dynamics(run, genie, stores.data, training)
+        train_lam(run, genie, stores.everything, training)
+        train_dynamics(run, genie, stores.data, training)
     else:
-        _train_jointly(run, genie, stores.data, training)
+        train_jointly(run, genie, stores.data, training)
 
 
 def train_alone(
@@ -177,18 +182,20 @@ def train_alone(
         raise ModelError(
             "the latent action model is trained alone only where it reads pixels, by a recipe with lam_training.lead"
         )
-    run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every)
-    if stage == "tokenizer":
-        _train_tokenizer(run, genie, stores.data, job.training)
-    else:
-        _train_lam(run, genie, stores.everything, job.training)
+    with process_group(job.device) as group:
+        run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every, group)
+        if stage == "tokenizer":
+            train_tokenizer(run, genie, stores.data, job.training)
+        else:
+            train_lam(run, genie, stores.everything, job.training)
 
 
 def _begin(
-    job: TrainingJob, reporter: Reporter, checkpoint_seconds: float, report_every: int
+    job: TrainingJob, reporter: Reporter, checkpoint_seconds: float, report_every: int, group: Group
 ) -> tuple[Run, Genie, _Stores]:
     """Write the frames to disk and initialise the networks, the same in every run of the job."""
-    device = torch_device(job.device)
+    device = torch_device(group.device(job.device))
+    reporter = reporter if group.is_first else _Silent()
     training = job.training
     if job.lam_data.train and not training.lam_training.lead:
         raise ModelError(
@@ -205,12 +212,24 @@ def _begin(
         reporter=reporter,
         checkpoint_seconds=checkpoint_seconds,
         report_every=report_every,
+        group=group,
     )
     torch.manual_seed(training.seed)
     genie = Genie(job.model)
+    recompute_activations(genie, job.recompute)
     if job.init is not None:
         _take_weights(genie, load_bundle(job.init))
     return run, genie.to(device), stores
+
+
+class _Silent:
+    """Reports nothing: of several processes one does."""
+
+    def start(self, stage: str, step: int, steps: int) -> None:
+        """Say nothing."""
+
+    def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
+        """Say nothing."""
 
 
 def _take_weights(genie: Genie, bundle: Bundle) -> None:
@@ -281,153 +300,4 @@ def _data_lines(stores: _Stores) -> list[str]:
     )
 
 
-def _train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    special = training.tokenizer_training
-
-    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
-        if step and step == special.continuous_steps:
-            _fit_tokens(run, genie, store, training)
-        return tokenizer_loss(genie.tokenizer, pixels_BTCHW, special, step=step)
-
-    depends_on = [genie.config.tokenizer, special]
-    train_stage(run, "tokenizer", genie.tokenizer, loss, store, training.tokenizer, depends_on=depends_on)
-    genie.tokenizer.eval()
-
-
-@torch.no_grad()
-def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """Initialise the tokenizer's codes by k-means on latents of freshly drawn clips."""
-    rng = np.random.default_rng([training.seed, 2])
-    clips = torch.from_numpy(store.sample(rng, _TOKEN_CLIPS, training.tokenizer.clip_frames))
-    latent_MD = genie.tokenizer.latents(to_pixels(clips.to(run.device))).flatten(0, 2).float()
-    genie.tokenizer.quantizer.fit(latent_MD[torch.randperm(len(latent_MD))[:_MOST_TOKENS]])
-
-
-def _train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    if isinstance(genie.lam, MotionActionModel):
-        _train_motion(run, genie.lam, store, training)
-        return
-    lam = genie.lam
-
-    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
-        if step and step == training.lam_training.continuous_steps:
-            _fit_codebook(run, genie, store, training)
-        return lam_loss(lam, genie.lam_view(pixels_BTCHW), training.lam_training, step=step)
-
-    depends_on: list[BaseModel] = [genie.config.lam, training.lam_training]
-    if not lam.from_pixels:
-        depends_on += [genie.config.tokenizer, training.tokenizer, training.tokenizer_training]
-    train_stage(run, "lam", lam, loss, store, training.lam, depends_on=depends_on)
-    lam.eval()
-
-
-@torch.no_grad()
-def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """Initialise the action codes by k-means on latents of freshly drawn clips."""
-    found = []
-    for i in range(_CODEBOOK_BATCHES):
-        rng = np.random.default_rng([training.seed, 1, i])
-        clips = torch.from_numpy(store.sample(rng, training.lam.batch, training.lam.clip_frames))
-        view = genie.lam_view(to_pixels(clips.to(run.device)))
-        seen = augment(view, training.lam_training.augment) if genie.lam.from_pixels else view
-        found.append(genie.lam.latents(seen).flatten(0, 1).float())
-    genie.lam.quantizer.fit(torch.cat(found))
-
-
-def train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
-    """Train the latent action model that reads motion on pairs of frames; codes are left as they are."""
-    special, batch = training.motion_training, training.lam.batch
-
-    def loss(pixels_B2CHW: Tensor, _step: int) -> tuple[Tensor, Metrics]:
-        pair_B2CHW = turned(pixels_B2CHW)
-        return motion_loss(lam, lam.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), special)
-
-    def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
-        return store.sample_pairs(rng, batch, special.gap_s)
-
-    train_stage(run, "lam", lam, loss, store, training.lam, depends_on=[lam.config, special], draw=draw)
-    lam.eval()
-
-
-def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> Tensor:
-    """Make latents of the features of freshly drawn pairs, see `MotionActionModel.condense`; returns theirs, (N, D)."""
-    torch.manual_seed(training.seed)
-    device = next(lam.parameters()).device
-    found = []
-    with torch.no_grad():
-        for i in range(_MOTION_BATCHES):
-            rng = np.random.default_rng([training.seed, 1, i])
-            pairs = torch.from_numpy(store.sample_pairs(rng, training.lam.batch, training.motion_training.gap_s))
-            found.append(lam.features(turned(to_pixels(pairs.to(device)))).flatten(0, 2))
-        feature_NF = torch.cat(found)
-        lam.condense(feature_NF)
-        return lam.latents_of(feature_NF)
-
-
-def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
-    """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
-    train_motion(run, lam, store, training)
-    latent_ND = condense(lam, store, training)
-    for level in (lam.quantizer, lam.fine_quantizer):
-        if level is not None:
-            level.fit(latent_ND, restarts=_RESTARTS)
-
-
-def _train_mover(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    mover, lam = genie.mover, genie.lam
-    if mover is None or not isinstance(lam, MotionActionModel):
-        return
-    special, stage, gap_s = training.mover_training, training.mover, training.motion_training.gap_s
-    train_stage(
-        run,
-        "mover",
-        mover,
-        lambda pixels_B2CHW, _step: mover_loss(mover, lam, turned(pixels_B2CHW), special),
-        store,
-        stage,
-        depends_on=[genie.config, training.lam, training.motion_training, special],
-        draw=lambda rng: store.sample_pairs(rng, stage.batch, gap_s),
-    )
-    mover.eval()
-
-
-def _train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
-        token_BTN, action_BTD = _read(genie, pixels_BTCHW, genie.lam_view(pixels_BTCHW))
-        return dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
-
-    train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics, depends_on=[genie.config, training])
-    genie.dynamics.eval()
-
-
-@torch.no_grad()
-def _read(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens and quantized actions of clips in full precision, as at inference."""
-    with torch.autocast(pixels_BTCHW.device.type, enabled=False):
-        latent_BTD = genie.lam.latents(view_BTCHW)
-        quantizer = genie.lam.quantizer
-        return genie.tokenizer.encode(pixels_BTCHW), quantizer.lookup(quantizer.nearest(latent_BTD))
-
-
-def _train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """The paper's second stage: both models see the same clips; the dynamics loss does not reach the latents."""
-    if isinstance(genie.lam, MotionActionModel):
-        raise ModelError("a model that reads motion is trained before the dynamics model: set lam_training.lead")
-    lam = genie.lam
-    both = nn.ModuleDict({"lam": lam, "dynamics": genie.dynamics})
-
-    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
-        view = genie.lam_view(pixels_BTCHW)
-        if step and step == training.lam_training.continuous_steps:
-            _fit_codebook(run, genie, store, training)
-        first, metrics = lam_loss(lam, view, training.lam_training, step=step)
-        token_BTN, action_BTD = _read(genie, pixels_BTCHW, view)
-        second, more = dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
-        merged = metrics | {"loss": first.detach() + second.detach(), "lam_loss": metrics["loss"]}
-        return first + second, merged | {"cross_entropy": more["loss"], "accuracy": more["accuracy"]}
-
-    train_stage(run, "lam_and_dynamics", both, loss, store, training.dynamics, depends_on=[genie.config, training])
-    both.eval()
-
-
-__all__ = ["Alone", "TrainingJob", "TrainingSplit", "condense", "train", "train_alone", "train_motion"]
+__all__ = ["Alone", "TrainingJob", "TrainingSplit", "train", "train_alone"]

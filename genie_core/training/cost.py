@@ -1,0 +1,255 @@
+"""What a training step costs: arithmetic and memory, from the configuration alone. Trains and allocates nothing.
+
+The networks are built on PyTorch's meta device and run there, which counts their matrix products and convolutions; the
+backward pass costs twice the forward one, as every product is followed by one for its input and one for its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from genie_core.errors import ModelError
+from genie_core.models.config import ModelConfig
+from genie_core.models.dynamics import previous_tokens
+from genie_core.models.genie import Genie
+from genie_core.models.motion import GRID, Pairs
+from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.quantizer import Quantized, VectorQuantizer
+from genie_core.training.config import StageConfig, TrainingConfig
+
+_STATE_BYTES = 16
+"""Of each trained parameter: weight, gradient, and AdamW's two averages, 4 bytes each."""
+
+_BACKWARD = 2
+"""Arithmetic of the backward pass over that of the forward pass."""
+
+
+PEAKS = {
+    "L4": 121,
+    "RTX4090": 165,
+    "A10": 125,
+    "A100": 312,
+    "L40S": 362,
+    "H100": 989,
+    "H200": 989,
+    "B200": 2250,
+}
+"""TFLOP/s of dense products in bfloat16, by the makers' data sheets."""
+
+SHARE = 0.3
+"""Of that, what training is assumed to reach."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage of a recipe.
+
+    Attributes:
+        name: of the stage.
+        steps: as configured.
+        batch: clips a step.
+        pieces: that a step is computed in.
+        parameters: that it trains.
+        flops: of one step, with two operations for each multiply-add.
+        state_bytes: of weights, gradients and optimizer; the activations come on top of them.
+        activation_bytes: what the forward pass of one step keeps for the backward pass.
+
+    """
+
+    name: str
+    steps: int
+    batch: int
+    pieces: int
+    parameters: int
+    flops: int
+    state_bytes: int
+    activation_bytes: int
+
+    @property
+    def total_flops(self) -> int:
+        """Of all its steps."""
+        return self.steps * self.flops
+
+
+def stage_costs(model: ModelConfig, training: TrainingConfig) -> list[StageCost]:
+    """Cost of each stage that the recipe runs, in order; see `genie_core.training.pipeline`."""
+    genie = networks_to_count(model)
+    if not model.simulates:
+        stages = ["lam", *(["mover"] if genie.mover is not None else [])]
+    else:
+        stages = ["tokenizer", "lam", "dynamics"] if training.lam_training.lead else ["tokenizer", "lam_and_dynamics"]
+    return [_cost(genie, training, name) for name in stages]
+
+
+def networks_to_count(model: ModelConfig) -> Genie:
+    """The networks without any memory, on the meta device."""
+    with torch.device("meta"):
+        genie = Genie(model).eval()
+    for module in genie.modules():
+        if isinstance(module, VectorQuantizer):  # the search for the nearest code costs next to nothing
+            setattr(module, "forward", _unquantized)  # noqa: B010
+    return genie
+
+
+def _unquantized(latent: Tensor) -> Quantized:
+    code = torch.empty(latent.shape[:-1], dtype=torch.int64, device=latent.device)
+    return Quantized(latent, code, latent.new_zeros(()))
+
+
+def stage_flops(genie: Genie, stage: str, batch: int, frames: int) -> int:
+    """Operations of one step of a stage on `batch` clips of `frames` frames; `genie` is on the meta device."""
+    flops, _ = _count(genie, stage, batch, frames)
+    return flops
+
+
+def cost_lines(costs: Sequence[StageCost], gpu: str) -> list[str]:
+    """What stages cost, in words: parameters, memory, arithmetic, and hours on a GPU of `PEAKS`.
+
+    Raises:
+        ModelError: there is no such GPU.
+
+    """
+    if gpu not in PEAKS:
+        raise ModelError(f"gpu: got {gpu!r}, expected one of {', '.join(PEAKS)}")
+    lines, hours = [], 0.0
+    for cost in costs:
+        taken = cost.total_flops / (PEAKS[gpu] * 1e12 * SHARE) / 3600
+        hours += taken
+        lines.append(
+            f"{cost.name}: {cost.parameters:,} parameters; {cost.steps:,} steps of {cost.batch} clips, "
+            f"{cost.flops / 1e12:,.3g} TFLOP each; {cost.state_bytes / 1e9:,.2f} GB of weights, gradients and "
+            f"optimizer, at most {cost.activation_bytes / 1e9:,.2f} GB of activations for a whole batch "
+            f"(one piece of {cost.pieces}: {cost.activation_bytes / cost.pieces / 1e9:,.2f}); {taken:,.3g} hours"
+        )
+    lines.append(
+        f"in all {hours:,.3g} hours of one {gpu}, if it does {SHARE:.0%} of its {PEAKS[gpu]:,} TFLOP/s in bf16: an "
+        "assumption, not a measurement; decoding video is not in it"
+    )
+    return lines
+
+
+def _cost(genie: Genie, training: TrainingConfig, name: str) -> StageCost:
+    config: StageConfig = getattr(training, "dynamics" if name == "lam_and_dynamics" else name)
+    trained = [genie.lam, genie.dynamics] if name == "lam_and_dynamics" else [getattr(genie, name)]
+    parameters = sum(p.numel() for network in trained for p in network.parameters())
+    # Counted for one clip: both grow with the batch, and no operation's count depends on it.
+    flops, kept = _count(genie, name, 1, config.clip_frames)
+    return StageCost(
+        name=name,
+        steps=config.steps,
+        batch=config.batch,
+        pieces=config.pieces,
+        parameters=parameters,
+        flops=config.batch * flops,
+        state_bytes=_STATE_BYTES * parameters,
+        activation_bytes=config.batch * kept // (2 if training.precision == "bf16" else 1),
+    )
+
+
+def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]:
+    """Operations of a step, and bytes in float32 that its forward pass keeps."""
+    c = genie.config
+    with torch.device("meta"):
+        pixels = torch.empty(batch, frames, 3, c.height, c.width)
+        token = torch.zeros(batch, frames, c.tokens_per_frame, dtype=torch.int64)
+        action = torch.empty(batch, frames, c.lam.quantizer.dim)
+        pair = torch.empty(batch, GRID, GRID)
+    if stage == "lam_and_dynamics":
+        (a, kept_a), (b, kept_b) = (_count(genie, name, batch, frames) for name in ("lam", "dynamics"))
+        # The joint stage runs the latent action model once for both.
+        return a + b - _forward(partial(_latents, genie, pixels, pair))[0], kept_a + kept_b
+    if stage == "tokenizer":
+        return _trained(partial(_tokenize, genie.tokenizer, pixels))
+    if stage == "lam":
+        return _trained(partial(_lam, genie, pixels, pair))
+    if stage == "mover" and genie.mover is not None:
+        read, _ = _forward(partial(_latents, genie, pixels, pair))
+        trained, kept = _trained(partial(genie.mover, pixels[:, 0], action[:, 0]))
+        return read + trained, kept
+    read, _ = _forward(lambda: (genie.tokenizer.latents(pixels), _latents(genie, pixels, pair)))
+    shown = partial(genie.dynamics, token, previous_tokens(token, genie.dynamics.mask_token), action)
+    trained, kept = _trained(shown)
+    return read + trained, kept
+
+
+def dynamics_flops(config: ModelConfig, batch: int, frames: int) -> int:
+    """Operations of one training step of the dynamics model alone, on tokens that are there already."""
+    genie = networks_to_count(config)
+    token = torch.zeros(batch, frames, config.tokens_per_frame, dtype=torch.int64, device="meta")
+    action = torch.empty(batch, frames, config.lam.quantizer.dim, device="meta")
+    previous = previous_tokens(token, genie.dynamics.mask_token)
+    return _trained(partial(genie.dynamics, token, previous, action))[0]
+
+
+def _trained(forward: Callable[[], object]) -> tuple[int, int]:
+    flops, kept = _forward(forward, gradients=True)
+    return (1 + _BACKWARD) * flops, kept
+
+
+def _forward(forward: Callable[[], object], *, gradients: bool = False) -> tuple[int, int]:
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
+            alive.append(tensor)
+        return tensor
+
+    alive: list[Tensor] = []
+    with (
+        torch.set_grad_enabled(gradients),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        FlopCounterMode(display=False) as counter,
+    ):
+        forward()
+    return counter.get_total_flops(), sum(kept.values())
+
+
+def _tokenize(tokenizer: nn.Module, pixels: Tensor) -> object:
+    return tokenizer(pixels)
+
+
+def _latents(genie: Genie, pixels: Tensor, pair: Tensor) -> object:
+    """The latent action model as others read it."""
+    if isinstance(genie.lam, MotionActionModel):
+        return genie.lam.motion_encoder(*_pairs(pixels, pair).inputs())
+    view = pixels if genie.lam.from_pixels else _token_view(genie, pixels)
+    return genie.lam.latents(view)
+
+
+def _lam(genie: Genie, pixels: Tensor, pair: Tensor) -> object:
+    """The latent action model and the decoder that trains it."""
+    if isinstance(genie.lam, MotionActionModel):
+        pairs = _pairs(pixels, pair)
+        _, latent = genie.lam.motion_encoder(*pairs.inputs())
+        return genie.lam.motion_decoder(pairs.before_NCHW, latent)
+    return genie.lam(pixels if genie.lam.from_pixels else _token_view(genie, pixels))
+
+
+def _pairs(pixels: Tensor, pair: Tensor) -> Pairs:
+    batch = len(pixels)
+    small, flow = (pair[:, None].expand(batch, channels, GRID, GRID) for channels in (3, 2))
+    return Pairs(small, small, flow, flow)
+
+
+def _token_view(genie: Genie, pixels: Tensor) -> Tensor:
+    channels = genie.config.tokenizer.quantizer.dim
+    return torch.empty(*pixels.shape[:2], channels, *genie.config.token_grid, device="meta")
+
+
+__all__ = [
+    "PEAKS",
+    "SHARE",
+    "StageCost",
+    "cost_lines",
+    "dynamics_flops",
+    "networks_to_count",
+    "stage_costs",
+    "stage_flops",
+]

@@ -1,0 +1,211 @@
+"""The stages of training: each prepares what its steps need, and says what they minimise; `loop` takes the steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from genie_core.errors import ModelError
+from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.patches import to_pixels
+from genie_core.training.clips import ClipStore
+from genie_core.training.config import TrainingConfig
+from genie_core.training.loop import Run, train_stage
+from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
+from genie_core.training.motion import motion_loss, mover_loss, turned
+
+_CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
+_RESTARTS = 64
+"""Of k-means, which ends in other codes from other first centres."""
+_TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
+
+
+def train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the tokenizer."""
+    special = training.tokenizer_training
+
+    def prepare(step: int) -> None:
+        if step and step == special.continuous_steps:
+            _fit_tokens(run, genie, store, training)
+
+    train_stage(
+        run,
+        "tokenizer",
+        genie.tokenizer,
+        lambda pixels_BTCHW, step: tokenizer_loss(genie.tokenizer, pixels_BTCHW, special, step=step),
+        store,
+        training.tokenizer,
+        depends_on=[genie.config.tokenizer, special],
+        prepare=prepare,
+    )
+    genie.tokenizer.eval()
+
+
+@torch.no_grad()
+def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Initialise the tokenizer's codes by k-means on latents of freshly drawn clips."""
+    rng = np.random.default_rng([training.seed, 2])
+    clips = torch.from_numpy(store.sample(rng, _TOKEN_CLIPS, training.tokenizer.clip_frames))
+    latent_MD = genie.tokenizer.latents(to_pixels(clips.to(run.device))).flatten(0, 2).float()
+    genie.tokenizer.quantizer.fit(latent_MD[torch.randperm(len(latent_MD))[:_MOST_TOKENS]])
+
+
+def train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the latent action model before the dynamics model, whichever kind it is."""
+    if isinstance(genie.lam, MotionActionModel):
+        _train_motion(run, genie.lam, store, training)
+        return
+    lam = genie.lam
+
+    def prepare(step: int) -> None:
+        if step and step == training.lam_training.continuous_steps:
+            _fit_codebook(run, genie, store, training)
+
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        return lam_loss(lam, genie.lam_view(pixels_BTCHW), training.lam_training, step=step)
+
+    depends_on: list[BaseModel] = [genie.config.lam, training.lam_training]
+    if not lam.from_pixels:
+        depends_on += [genie.config.tokenizer, training.tokenizer, training.tokenizer_training]
+    train_stage(run, "lam", lam, loss, store, training.lam, depends_on=depends_on, prepare=prepare)
+    lam.eval()
+
+
+@torch.no_grad()
+def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Initialise the action codes by k-means on latents of freshly drawn clips."""
+    found = []
+    for i in range(_CODEBOOK_BATCHES):
+        rng = np.random.default_rng([training.seed, 1, i])
+        clips = torch.from_numpy(store.sample(rng, training.lam.batch, training.lam.clip_frames))
+        view = genie.lam_view(to_pixels(clips.to(run.device)))
+        seen = augment(view, training.lam_training.augment) if genie.lam.from_pixels else view
+        found.append(genie.lam.latents(seen).flatten(0, 1).float())
+    genie.lam.quantizer.fit(torch.cat(found))
+
+
+def train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the latent action model that reads motion on pairs of frames; codes are left as they are."""
+    special, batch = training.motion_training, training.lam.batch
+
+    def loss(pixels_B2CHW: Tensor, _step: int) -> tuple[Tensor, Metrics]:
+        pair_B2CHW = turned(pixels_B2CHW)
+        return motion_loss(lam, lam.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), special)
+
+    def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
+        return store.sample_pairs(rng, batch, special.gap_s)
+
+    train_stage(run, "lam", lam, loss, store, training.lam, depends_on=[lam.config, special], draw=draw)
+    lam.eval()
+
+
+def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> Tensor:
+    """Make latents of the features of freshly drawn pairs, see `MotionActionModel.condense`; returns theirs, (N, D)."""
+    torch.manual_seed(training.seed)
+    device = next(lam.parameters()).device
+    found = []
+    with torch.no_grad():
+        for i in range(_MOTION_BATCHES):
+            rng = np.random.default_rng([training.seed, 1, i])
+            pairs = torch.from_numpy(store.sample_pairs(rng, training.lam.batch, training.motion_training.gap_s))
+            found.append(lam.features(turned(to_pixels(pairs.to(device)))).flatten(0, 2))
+        feature_NF = torch.cat(found)
+        lam.condense(feature_NF)
+        return lam.latents_of(feature_NF)
+
+
+def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+    """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
+    train_motion(run, lam, store, training)
+    latent_ND = condense(lam, store, training)
+    for level in (lam.quantizer, lam.fine_quantizer):
+        if level is not None:
+            level.fit(latent_ND, restarts=_RESTARTS)
+    run.group.share(lam)
+
+
+def train_mover(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the network that moves frames, where the model has one."""
+    mover, lam = genie.mover, genie.lam
+    if mover is None or not isinstance(lam, MotionActionModel):
+        return
+    special, stage, gap_s = training.mover_training, training.mover, training.motion_training.gap_s
+    train_stage(
+        run,
+        "mover",
+        mover,
+        lambda pixels_B2CHW, _step: mover_loss(mover, lam, turned(pixels_B2CHW), special),
+        store,
+        stage,
+        depends_on=[genie.config, training.lam, training.motion_training, special],
+        draw=lambda rng: store.sample_pairs(rng, stage.batch, gap_s),
+    )
+    mover.eval()
+
+
+def train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the dynamics model on what tokenizer and latent action model, which stay as they are, make of clips."""
+
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        token_BTN, action_BTD = read_tokens(genie, pixels_BTCHW, genie.lam_view(pixels_BTCHW))
+        return dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
+
+    train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics, depends_on=[genie.config, training])
+    genie.dynamics.eval()
+
+
+@torch.no_grad()
+def read_tokens(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (B, T, N) and quantized actions (B, T - 1, D) of clips in full precision, as at inference."""
+    with torch.autocast(pixels_BTCHW.device.type, enabled=False):
+        latent_BTD = genie.lam.latents(view_BTCHW)
+        quantizer = genie.lam.quantizer
+        return genie.tokenizer.encode(pixels_BTCHW), quantizer.lookup(quantizer.nearest(latent_BTD))
+
+
+def train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """The paper's second stage: both models see the same clips; the dynamics loss does not reach the latents."""
+    if isinstance(genie.lam, MotionActionModel):
+        raise ModelError("a model that reads motion is trained before the dynamics model: set lam_training.lead")
+    lam = genie.lam
+    both = nn.ModuleDict({"lam": lam, "dynamics": genie.dynamics})
+
+    def prepare(step: int) -> None:
+        if step and step == training.lam_training.continuous_steps:
+            _fit_codebook(run, genie, store, training)
+
+    def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        view = genie.lam_view(pixels_BTCHW)
+        first, metrics = lam_loss(lam, view, training.lam_training, step=step)
+        token_BTN, action_BTD = read_tokens(genie, pixels_BTCHW, view)
+        second, more = dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
+        merged = metrics | {"loss": first.detach() + second.detach(), "lam_loss": metrics["loss"]}
+        return first + second, merged | {"cross_entropy": more["loss"], "accuracy": more["accuracy"]}
+
+    train_stage(
+        run,
+        "lam_and_dynamics",
+        both,
+        loss,
+        store,
+        training.dynamics,
+        depends_on=[genie.config, training],
+        prepare=prepare,
+    )
+    both.eval()
+
+
+__all__ = [
+    "condense",
+    "read_tokens",
+    "train_dynamics",
+    "train_jointly",
+    "train_lam",
+    "train_motion",
+    "train_mover",
+    "train_tokenizer",
+]
