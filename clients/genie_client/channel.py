@@ -49,9 +49,13 @@ _OF_REPLICAS = ("dns:", "ipv4:", "ipv6:")
 """Beginnings of gRPC targets that name every replica of a server, as a headless service in Kubernetes does."""
 
 
-def channel_options(address: str) -> list[tuple[str, str | int]]:
-    """Options of a channel; calls to a target of several replicas take turns, others stay with one connection."""
-    return [*_OPTIONS, ("grpc.lb_policy_name", "round_robin")] if address.startswith(_OF_REPLICAS) else _OPTIONS
+def channel_options(address: str, own_connection: bool = False) -> list[tuple[str, str | int]]:
+    """Options of a channel; calls to a target of several replicas take turns, others stay with one connection.
+
+    Channels of one process to one address share their connection, unless `own_connection` is set.
+    """
+    turns = [("grpc.lb_policy_name", "round_robin")] if address.startswith(_OF_REPLICAS) else []
+    return [*_OPTIONS, *turns, *([("grpc.use_local_subchannel_pool", 1)] if own_connection else [])]
 
 
 def check_address(address: str) -> str:

@@ -46,6 +46,7 @@ class Client:
         timeout_s: float = 30.0,
         wait_for_ready: bool = False,
         patience_s: float = CALL_PATIENCE_S,
+        own_connection: bool = False,
         ended: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Connect to ``host:port``; the first call opens the connection.
@@ -59,6 +60,8 @@ class Client:
             timeout_s: time limit of calls that need no computing (`model`, `models`), seconds.
             wait_for_ready: wait up to `timeout_s` for a server that is not available yet, instead of failing at once.
             patience_s: how long to keep trying to start a labelling stream that the server has no room for, seconds.
+            own_connection: share no connection with other clients of this process: to the server it is a client by
+                itself, and may come to another worker or replica.
             ended: returns the last output of a server started by this process once it has ended; see `embedded`.
 
         """
@@ -66,7 +69,7 @@ class Client:
         self._peer = Peer(address, ended=ended)
         self._patience = Patience(patience_s)
         self._wait = wait_for_ready
-        self._channel = open_channel(address, security)
+        self._channel = open_channel(address, security, own_connection)
         self._stubs = Stubs(self._channel)
         self._conversation = Conversation(timeout_s)
 

@@ -87,12 +87,13 @@ def security_for(address: str, tls: Tls | bool | None = None, token: str | None 
     return security
 
 
-def open_channel(address: str, security: Security) -> grpc.Channel:
+def open_channel(address: str, security: Security, own_connection: bool = False) -> grpc.Channel:
     """Return a channel for blocking calls; nothing is sent yet."""
+    options = channel_options(address, own_connection)
     if security.tls is None:
-        channel = grpc.insecure_channel(address, options=channel_options(address))
+        channel = grpc.insecure_channel(address, options=options)
     else:
-        channel = grpc.secure_channel(address, _credentials(security.tls), options=channel_options(address))
+        channel = grpc.secure_channel(address, _credentials(security.tls), options=options)
     return OutgoingChannel(channel, security.token)  # type: ignore[return-value]
 
 

@@ -123,15 +123,19 @@ def cost_lines(costs: Sequence[StageCost], gpu: str) -> list[str]:
         hours += taken
         lines.append(
             f"{cost.name}: {cost.parameters:,} parameters; {cost.steps:,} steps of {cost.batch} clips, "
-            f"{cost.flops / 1e12:,.3g} TFLOP each; {cost.state_bytes / 1e9:,.2f} GB of weights, gradients and "
+            f"{_short(cost.flops / 1e12)} TFLOP each; {cost.state_bytes / 1e9:,.2f} GB of weights, gradients and "
             f"optimizer, at most {cost.activation_bytes / 1e9:,.2f} GB of activations for a whole batch "
-            f"(one piece of {cost.pieces}: {cost.activation_bytes / cost.pieces / 1e9:,.2f}); {taken:,.3g} hours"
+            f"(one piece of {cost.pieces}: {cost.activation_bytes / cost.pieces / 1e9:,.2f}); {_short(taken)} hours"
         )
     lines.append(
-        f"in all {hours:,.3g} hours of one {gpu}, if it does {SHARE:.0%} of its {PEAKS[gpu]:,} TFLOP/s in bf16: an "
-        "assumption, not a measurement; decoding video is not in it"
+        f"in all {_short(hours)} hours of one {gpu}, if it does {SHARE:.0%} of its {PEAKS[gpu]:,} TFLOP/s in bf16: an "
+        "assumption, not a measurement; decoding video, and the optical flow that `motion` reads, are not in it"
     )
     return lines
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _cost(genie: Genie, training: TrainingConfig, name: str) -> StageCost:

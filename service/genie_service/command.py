@@ -87,6 +87,10 @@ def _serve(flags: dict[str, Any]) -> None:
     # Written past our log straight to standard error, where whoever connects could fill up a pipe that nobody reads.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+    if settings.workers > 1:
+        from genie_service.supervisor import supervise
+
+        raise typer.Exit(supervise(settings))
     from genie_service.process import run
 
     raise typer.Exit(run(settings))

@@ -25,8 +25,11 @@ _BROKEN = 70
 """EX_SOFTWARE of sysexits.h: tells whatever started the server to restart it."""
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, *, shares_port: bool = False) -> int:
     """Serve until told to stop; returns the process's exit code.
+
+    With `shares_port` it is one of several processes on one port (`supervisor`): it listens only once its models are
+    ready, and no longer once it is told to stop.
 
     0 after SIGTERM or SIGINT (or, with `exit_with_stdin`, the end of standard input), once calls in progress have
     finished; 75 if some took longer than `drain_seconds` and were cut off; 130 if a second signal cut that short; 70 if
@@ -39,19 +42,24 @@ def run(settings: Settings) -> int:
     start_tracing("genie-server")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return asyncio.run(_serve(settings))
+    torch.backends.cudnn.allow_tf32 = False  # on a GPU, PyTorch computes convolutions of float32 in less by default
+    return asyncio.run(_serve(settings, shares_port))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, shares_port: bool) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     _on_signals(lambda: (hurry if stop.is_set() else stop).set())
     if settings.exit_with_stdin:
         _watch_stdin(stop.set)
-    server = await GenieServer.start(settings)
-    print(f"genie: serving on {server.address}", flush=True)
+    server = await GenieServer.start(settings, shares_port=shares_port)
+    if not shares_port:
+        print(f"genie: serving on {server.address}", flush=True)
     preload = asyncio.create_task(server.preload())
     try:
         if await _before(preload, stop):
+            if shares_port:
+                await server.listen()
+                print(f"genie: metrics on {server.metrics_address}", flush=True)
             print(f"genie: ready, models: {', '.join(preload.result()) or 'none'}", flush=True)
             await _first_of(stop, server.broken)
     finally:

@@ -64,6 +64,9 @@ MODELS = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _CLOSING_S = 0.5
 """Seconds for last messages to leave once no call is under way; then health watchers are cut off."""
 
+_LEAVING_S = 0.3
+"""Seconds in which calls that were on their way over an old connection still begin."""
+
 _KEEPALIVE_MS = 10_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
 """A client that vanished silently is detected after the two together, and its resources are released."""
@@ -85,9 +88,16 @@ class GenieServer:
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, registry: ModelRegistry, tokens: TokenFile | None = None
+        self,
+        settings: Settings,
+        engine: Engine,
+        registry: ModelRegistry,
+        tokens: TokenFile | None = None,
+        *,
+        shares_port: bool = False,
     ) -> None:
         self._settings = settings
+        self._shares_port = shares_port
         self.engine = engine
         self.registry = registry
         self._workers, self._unpackers = Workers(_worker_threads(settings)), Workers(1)
@@ -101,6 +111,7 @@ class GenieServer:
         self._exposition: Exposition | None = None
         self.broken = asyncio.Event()
         self._telling: asyncio.Future[None] | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._health = Health((LABELLING, SIMULATION), (MODELS,), self._can_serve)
         self._server = aio.server(
             interceptors=(
@@ -111,39 +122,47 @@ class GenieServer:
                 self._admission,
                 Transfer(_transfer_limits(settings), self.budget, self._unpackers, self.engine.delivery_s),
             ),
-            options=_channel_options(settings),
+            options=_channel_options(settings, shares_port),
             maximum_concurrent_rpcs=settings.max_calls + MAX_OTHER_CALLS + _SPARE_CALLS,
         )
         self.address = ""
 
     @classmethod
-    async def start(cls, settings: Settings) -> GenieServer:
+    async def start(cls, settings: Settings, *, shares_port: bool = False) -> GenieServer:
         """Read the models folder, then listen. No model is loaded yet, which health reports.
+
+        With `shares_port` it is one of several processes on one port, and does not listen yet: call `listen` once it
+        can serve, as the system gives it connections from then on.
 
         Raises GenieError with all that is wrong, one problem a line: of the models folder, addresses, the device, and
         the files of TLS and tokens.
         """
-        problems = await asyncio.to_thread(startup_problems, settings)
+        problems = await asyncio.to_thread(startup_problems, settings, shares_port=shares_port)
         engine = _engine(settings)
         try:
             registry = await _registry(settings, engine, problems)
         except BaseException:
             engine.close()
             raise
-        credentials = None if settings.tls is None else server_credentials(settings.tls)
         tokens = None if settings.tokens is None else TokenFile(settings.tokens)
-        server = cls(settings, engine, registry, tokens)
+        server = cls(settings, engine, registry, tokens, shares_port=shares_port)
         loop = asyncio.get_running_loop()
         engine.on_broken(lambda: _soon(loop, server._break))
         registry.on_change(server._health.update)
         registry.on_change(server._measure)
-        try:
-            await server._listen(credentials)
-        except BaseException:
-            engine.close()
-            server._workers.close()
-            raise
+        if not shares_port:
+            await server.listen()
         return server
+
+    async def listen(self) -> None:
+        """Accept calls from now on. Raises GenieError if the address cannot be taken."""
+        tls = self._settings.tls
+        try:
+            await self._listen(None if tls is None else server_credentials(tls))
+        except BaseException:
+            self.engine.close()
+            self._workers.close()
+            raise
 
     @property
     def metrics_address(self) -> str:
@@ -173,6 +192,9 @@ class GenieServer:
 
         Calls that come too late, wait for a place, or are cut off end with UNAVAILABLE: they may be tried elsewhere.
         """
+        if self._shares_port:  # new connections are for the others from now on, and clients are told to make some
+            self._leaving = asyncio.ensure_future(self._server.stop(seconds + 2 * _CLOSING_S))
+            await asyncio.sleep(_LEAVING_S)
         self._admission.close()
         await self._health.close()
         try:
@@ -254,7 +276,7 @@ class GenieServer:
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
         simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulation, self._server)
         room = Room(self._admission, self._plays, self.budget, counts.calls)
-        hosting = ModelServicer(registry, alignments, engine, room)
+        hosting = ModelServicer(registry, alignments, engine, room, fixed=self._shares_port)
         models_pb2_grpc.add_ModelServiceServicer_to_server(hosting, self._server)
         self._health.add_to(self._server)
         names = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -272,7 +294,7 @@ def _engine(settings: Settings) -> Engine:
     )
 
 
-def _channel_options(settings: Settings) -> list[tuple[str, int]]:
+def _channel_options(settings: Settings, shares_port: bool) -> list[tuple[str, int]]:
     largest = settings.max_message_mib * MIB
     # Without a time limit, a connection that is being replaced ends with its last call. gRPC varies the age by a tenth.
     age_ms = round(settings.max_connection_age_seconds * 1000)
@@ -280,7 +302,7 @@ def _channel_options(settings: Settings) -> list[tuple[str, int]]:
         *([("grpc.max_connection_age_ms", max(1, age_ms))] if age_ms else []),
         ("grpc.max_receive_message_length", largest),
         ("grpc.max_send_message_length", largest),
-        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent partner
+        ("grpc.so_reuseport", int(shares_port)),  # else a second server on the port is an error, not a silent partner
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
         ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),  # the one that counts

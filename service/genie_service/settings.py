@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="number format of the networks; labels record it, and the two do not mix"
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="processes that share the port, each with its own models: one a GPU, where the device is cuda; "
+        "limits of calls, sessions, memory and threads are divided between them",
+    )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: torch's default")
     lanes: int = Field(
         0, ge=0, le=256, description="batches computed at once; 0: one per thread on a CPU, one on a GPU"
@@ -138,6 +145,14 @@ class Settings(BaseSettings):
             raise ValueError("--tls-certificate and --tls-key go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_fit(self) -> Settings:
+        if self.workers > 1 and self.preload == "none":
+            raise ValueError("--workers needs --preload default or all: models are loaded before a worker listens")
+        if self.workers > 1 and self.profile is not None:
+            raise ValueError("--profile records one process: give it without --workers")
         return self
 
     @property
@@ -233,7 +248,7 @@ class SettingsError(GenieError):
 def _defaults_of_wrong(error: ValidationError) -> dict[str, Any]:
     wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
     if any(not problem["loc"] for problem in error.errors()):  # of those that go together
-        wrong |= {"tls_certificate", "tls_key", "tls_client_ca"}
+        wrong |= {"tls_certificate", "tls_key", "tls_client_ca", "workers"}
     fields = Settings.model_fields
     defaults = {name: fields[name].get_default(call_default_factory=True) for name in wrong if name in fields}
     if "port" in defaults:

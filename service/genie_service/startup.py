@@ -19,8 +19,11 @@ from genie_service.settings import Settings
 from genie_service.tokens import TokenFile
 
 
-def startup_problems(settings: Settings) -> list[str]:
-    """Return every problem of files, addresses and device that the settings name."""
+def startup_problems(settings: Settings, *, shares_port: bool = False) -> list[str]:
+    """Return every problem of files, addresses and device that the settings name.
+
+    With `shares_port` others may be listening there: whoever started them has looked at the addresses.
+    """
     checks: tuple[Callable[[Settings], object], ...] = (
         _exposure,
         lambda s: None if s.tls is None else server_credentials(s.tls),
@@ -29,7 +32,7 @@ def startup_problems(settings: Settings) -> list[str]:
         lambda s: torch_device(s.device),
         lambda s: _written(s.audit_log, "audit_log"),
         lambda s: _profile(s.profile),
-        _addresses,
+        *(() if shares_port else (_addresses,)),
     )
     return list(_problems(settings, checks))
 

@@ -51,7 +51,11 @@ class Room:
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Serves the registry."""
 
-    def __init__(self, registry: ModelRegistry, alignments: Alignments, engine: Engine, room: Room) -> None:
+    def __init__(
+        self, registry: ModelRegistry, alignments: Alignments, engine: Engine, room: Room, *, fixed: bool = False
+    ) -> None:
+        """`fixed`: this is one of several processes, whose models cannot be changed in one alone."""
+        self._fixed = fixed
         self._registry = registry
         self._alignments = alignments
         self._engine = engine
@@ -81,6 +85,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def LoadModel(self, request: models_pb2.LoadModelRequest, context: Context) -> models_pb2.LoadModelResponse:
         """Load a model; returns when it is ready."""
         name = model_name(request.name, "name", required=True)
+        self._check_not_fixed()
         with audited("LoadModel", name):
             status = await self._registry.load(name)
         return models_pb2.LoadModelResponse(model=await self._message(status))
@@ -90,10 +95,18 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.UnloadModelResponse:
         """Unload a model; returns when the calls that use it are done. Unloading the default needs a known admin."""
         name = model_name(request.name, "name", required=True)
+        self._check_not_fixed()
         with audited("UnloadModel", name):
             await self._check_may_go(name)
             status = await self._registry.unload(name)
         return models_pb2.UnloadModelResponse(model=await self._message(status))
+
+    def _check_not_fixed(self) -> None:
+        if self._fixed:
+            raise ModelError(
+                "this server is several processes (--workers), which load their models when they start: change the "
+                "models folder and send SIGHUP, which replaces the processes one by one"
+            )
 
     async def _check_may_go(self, name: str) -> None:
         if (await self._registry.status(name)).is_default and not current_call().identity.proven:
