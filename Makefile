@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo test check check-lower-bounds docs bench kill-trials soak fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds docs bench gpu gpu-files kill-trials soak fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,13 @@ check-lower-bounds: $(STAMP) ## the tests, with the lowest version of every depe
 
 bench: $(STAMP) ## measure the published figures (half an hour on an idle machine); NAMES="a b" for some rows only
 	$(BIN)/python -m benchmarks $(NAMES)
+
+# Without the environment: on a GPU machine PYTHON is the one that has PyTorch.
+gpu: ## measure everything on a GPU in under 9 minutes, part by part, resumable (docs/gpu.md); OPTIONS="--dry-run"
+	$(PYTHON) -m benchmarks.gpu $(OPTIONS)
+
+gpu-files: $(STAMP) ## fetch what a GPU machine without a network lacks: wheels and clips, into runs/gpu-files
+	$(BIN)/python scripts/gpu_files.py $(OPTIONS)
 
 kill-trials: $(STAMP) ## SIGKILL to client, server, exports, at random and at every step on the disk (20 minutes); OPTIONS="--random 300"
 	$(BIN)/python -m tests.reliability $(OPTIONS)

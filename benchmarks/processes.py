@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,11 @@ class Server:
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[Server]:
+def serving(*flags: str, command: Sequence[str] = (*GENIE, "serve")) -> Iterator[Server]:
     """``genie serve`` on a free port of loopback with the shipped model, for as long as the block runs."""
     started = time.perf_counter()
-    command = [*GENIE, "serve", "--port", "0", "--log-level", "error", *flags]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    words = [*command, "--port", "0", "--log-level", "error", *flags]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield _wait(process, started)

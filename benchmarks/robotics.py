@@ -12,8 +12,9 @@ from benchmarks.measured import Measured
 from benchmarks.networks import STEPS
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, interleaved
+from genie_core.data import Precision
 from genie_core.inference import Sampling, Simulator
-from genie_core.models.bundle import Bundle, BundleInfo
+from genie_core.models.bundle import Bundle, BundleInfo, in_precision
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie, count_parameters
 from genie_core.models.presets import preset
@@ -27,13 +28,15 @@ def rollout(quick: bool) -> list[Measured]:
     return [time_rollouts(preset("robotics"), torch.device("cuda"), steps, rounds)]
 
 
-def time_rollouts(config: ModelConfig, device: torch.device, steps: int, rounds: int) -> Measured:
+def time_rollouts(
+    config: ModelConfig, device: torch.device, steps: int, rounds: int, *, precision: Precision = "float32"
+) -> Measured:
     """One rollout, and several that branch from one prompt, on `device`; the window is full from the prompt on."""
     torch.manual_seed(0)
     with device:
-        genie = Genie(config).eval().requires_grad_(False)
+        genie = in_precision(Genie(config).eval().requires_grad_(False), precision)
     info = BundleInfo(config.name, Path(), "0" * 64, config, "", genie.lam.quantizer.codebook.cpu().numpy(), 0)
-    simulator = Simulator(Bundle(info, genie, device))
+    simulator = Simulator(Bundle(info, genie, device, precision))
     size = (config.context_frames, config.height, config.width, 3)
     prompt = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     sampling = Sampling(maskgit_steps=steps)

@@ -206,10 +206,11 @@ def load_bundle(path: Path, device: str = "cpu", precision: Precision = "float32
         except (SafetensorError, OSError, RuntimeError) as error:  # the file was replaced after the check
             raise ModelError(f"{file} does not fit {path / CONFIG}: {error}") from error
     genie.requires_grad_(False)
-    return Bundle(info, _in_precision(genie, precision).to(target).eval(), target, precision)
+    return Bundle(info, in_precision(genie, precision).to(target).eval(), target, precision)
 
 
-def _in_precision(genie: Genie, precision: Precision) -> Genie:
+def in_precision(genie: Genie, precision: Precision) -> Genie:
+    """Turn the networks into that precision, for inference; codebooks and rotary frequencies stay float32."""
     if precision == "float32":
         return genie
     kept = [(m, dict(m.named_buffers())) for m in genie.modules() if isinstance(m, VectorQuantizer | RotaryTime)]
@@ -288,6 +289,7 @@ __all__ = [
     "Bundle",
     "BundleInfo",
     "bundle_id",
+    "in_precision",
     "is_bundle",
     "load_bundle",
     "meant_as_bundle",
