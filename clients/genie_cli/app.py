@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from genie_cli.bench_server import bench_server
 from genie_cli.demo import demo
 from genie_cli.export import export
 from genie_cli.health import health
@@ -74,7 +75,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",  # help texts hold words in [brackets]
     )
     app.callback()(_root)
-    for command in (demo, inspect, label, verify, export, view, simulate, play, models, health, status):
+    for command in (demo, inspect, label, verify, export, view, simulate, play, models, health, status, bench_server):
         app.command()(command)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         _add_entry_point(app, point)
