@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import parts, recipe
@@ -21,11 +19,6 @@ from genie_core.bundles import models_dir
 from genie_core.data import write_video
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
-from genie_core.models.genie import Genie
-from genie_core.models.presets import preset
-from genie_core.training.config import training_preset
-from genie_core.training.cost import networks_to_count, stage_costs, stage_flops
-from genie_core.training.losses import dynamics_loss, lam_loss, tokenizer_loss
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,39 +148,3 @@ def test_a_table_says_what_was_missed() -> None:
     assert "| a | 2 | x | 1, yes | facts |" in text
     assert "| b | 0.5 | x | 1, **no** |  |" in text
     assert "MISSED" in Found("b", 0.5, "x", 1.0).line
-
-
-@pytest.mark.parametrize("stage", ["tokenizer", "lam", "dynamics"])
-def test_arithmetic_of_a_step_is_what_a_step_does(stage: str) -> None:
-    """From the configuration, and counted on a real step, where codebooks and the choice of tokens add little."""
-    model, training = preset("nano"), training_preset("nano")
-    genie = Genie(model)
-    config = getattr(training, stage)
-    x = torch.rand(2, config.clip_frames, 3, model.height, model.width) - 0.5
-    with FlopCounterMode(display=False) as counter:
-        if stage == "tokenizer":
-            loss, _ = tokenizer_loss(genie.tokenizer, x, training.tokenizer_training, step=99)
-        elif stage == "lam":
-            loss, _ = lam_loss(genie.lam, x, training.lam_training, step=99)
-        else:
-            with torch.no_grad():
-                token, action = genie.tokenizer.encode(x), genie.lam.latents(x)
-            loss, _ = dynamics_loss(genie.dynamics, token, action, training.dynamics_training)
-        loss.backward()
-    counted = stage_flops(networks_to_count(model), stage, 2, config.clip_frames)
-    assert counted == pytest.approx(
-        counter.get_total_flops(), rel=0.2
-    )  # the first layer needs no gradient of its input
-
-
-def test_costs_of_a_recipe() -> None:
-    for name in ("nano", "tiny", "motion", "robotics"):
-        costs = stage_costs(preset(name), training_preset(name))
-        assert all(cost.flops > 0 and cost.activation_bytes > 0 and cost.parameters > 0 for cost in costs)
-    assert [cost.name for cost in costs] == ["tokenizer", "lam_and_dynamics"]
-    joint = costs[-1]
-    assert joint.state_bytes == 16 * joint.parameters
-    assert joint.total_flops == joint.steps * joint.flops
-    # 6 operations a parameter and token, and attention on top of them.
-    tokens = joint.batch * 16 * preset("robotics").tokens_per_frame
-    assert 0.9 < joint.flops / (6 * 2.0e9 * tokens) < 1.5
