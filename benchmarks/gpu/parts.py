@@ -73,7 +73,7 @@ PARTS: tuple[Part, ...] = (
         "serving",
         "benchmarks.gpu.serving:measure",
         "a server's start to its first label, and that many clients at once get the bits that one gets",
-        (*CORE, *SERVICE, *SETTINGS),
+        (*CORE, "cv2", *SERVICE, *SETTINGS),
         80,
     ),
     Part(
