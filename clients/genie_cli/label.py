@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from genie_client.bulk import LabelPlan
     from genie_client.client import Client
     from genie_client.patience import Waiting
-    from genie_core.data import Dataset, Existing, FramesMode, SourcePath
+    from genie_core.data import Dataset, Episode, Existing, FramesMode, Labels, SourcePath
 
 
 KeepFrames = Literal["link", "copy", "model", "none"]
@@ -107,6 +108,9 @@ def label(
         typer.Option("--keep-frozen", help="Label frozen pictures too: simulations may stand still for long."),
     ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out episodes that cannot be labelled.")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show each episode in the Rerun viewer as soon as it is labelled.")
+    ] = False,
     patience: Annotated[
         float | None,
         typer.Option(
@@ -150,6 +154,10 @@ def label(
         for dataset in _datasets(data, reading, fuse, in_place, check=not skip_bad):
             merge_shards(dataset, _output(dataset, out, None, _camera(dataset, reading)), overwrite=overwrite)
         return
+    if view:
+        from genie_view.rerun_version import require_rerun
+
+        require_rerun()
     part = None if shard is None else parse_shard(shard, in_place=in_place)
     frames_mode = _frames_mode(source_path(data), out, in_place, keep_frames)
     if in_place:
@@ -188,8 +196,9 @@ def label(
         )
         work.append((dataset, plan))
     with connected(server, models, model) as client, _explaining_stops():
+        show = _shown_live(client, model) if view else None
         for dataset, plan in work:
-            _label(client, dataset, plan, in_place=in_place)
+            _label(client, dataset, replace(plan, finished=show), in_place=in_place)
 
 
 def _camera(dataset: Dataset, reading: ReadOptions) -> str | None:
@@ -216,6 +225,14 @@ def _say_what_is_known(dataset: Dataset) -> None:
         print(f"note: {fact}", flush=True)
     for warning in dataset.warnings:
         print(f"warning: {warning}", flush=True)
+
+
+def _shown_live(client: Client, model: str | None) -> Callable[[Episode, Labels], None]:
+    """Start a viewer; returns what shows an episode in it."""
+    from genie_view.live import show_labels, start_viewer
+
+    viewer, codes = start_viewer(), client.model(model).num_codes
+    return lambda episode, labels: show_labels(viewer, episode, labels, codes)
 
 
 def _label(client: Client, dataset: Dataset, plan: LabelPlan, *, in_place: bool) -> None:

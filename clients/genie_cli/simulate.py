@@ -12,12 +12,12 @@ import typer
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from genie_client.arguments import Simulating
     from genie_client.client import Client
     from genie_client.prompt import Moment
-    from genie_client.records import ModelInfo, SimulatedFrame
+    from genie_client.records import SimulatedFrame
     from genie_client.replay import Replay
     from genie_client.simulation_messages import RobotActions
     from genie_core.data import Frames
@@ -67,6 +67,11 @@ def simulate(
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the model's]")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps per frame. [default: 25, or all]")] = None,
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--counterfactuals", help="Into --save: also simulate each code held for as long."),
+    ] = False,
+    view: Annotated[bool, typer.Option("--view", help="Show frames in the Rerun viewer as they are drawn.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Simulate what a sequence of latent actions, or of the robot's own, would have done.
@@ -76,7 +81,9 @@ def simulate(
     import numpy as np
 
     from genie_cli.labelled_model import check_model, model_of
+    from genie_cli.simulate_view import counterfactuals, record, true_future, watched
     from genie_client.prompt import Moment, read_prompt
+    from genie_client.replay import Replay
     from genie_client.simulation_messages import RobotActions
     from genie_core.data import resize_frames, write_video
     from genie_core.errors import RequestError
@@ -97,6 +104,10 @@ def simulate(
     if save is not None:
         if codes is None:
             raise RequestError("save", "a recording shows codes, which neither robot actions nor a NumPy file has")
+        require_rerun()
+    elif every:
+        raise RequestError("counterfactuals", "got them without --save X.rrd, which is where they go")
+    if view:
         require_rerun()
     made = model_of(prompt if latents is None else latents)
     if model is not None and latents is None:
@@ -126,8 +137,10 @@ def simulate(
             "confidence": confidence,
         }
         began = time.monotonic()
-        simulated = _simulate(client, prompt_PHWC, told, options)
+        with watched(info, prompt_PHWC, codes, wanted=view) as show:
+            simulated = _simulate(client, prompt_PHWC, told, options, show)
         seconds = time.monotonic() - began
+        others = counterfactuals(client, info, prompt_PHWC, len(simulated), options) if every else []
     frames_THWC = np.stack([step.frame_HWC for step in simulated])
     write_video(out, np.concatenate([prompt_PHWC, frames_THWC]), info.fps)
     count = len(frames_THWC)
@@ -135,7 +148,9 @@ def simulate(
     if confidence or name is not None:
         _tell(simulated, () if name is None else encoder.action_names, notes, confidence)
     if save is not None and codes is not None:
-        _record(save, info, prompt_PHWC, frames_THWC, codes)
+        step = told.step if isinstance(told, Replay) else None
+        future = true_future(prompt, info, moment, count, step)
+        record(save, info, prompt_PHWC, frames_THWC, codes, others, future)
 
 
 def _what_is_done(actions: str | None, latents: Path | None, moment: Moment, length: int | None) -> list[int] | Replay:
@@ -167,8 +182,10 @@ def _refuse_existing(*paths: Path | None) -> None:
             raise GenieError(f"{path} exists; replace it with --overwrite, or choose another name")
 
 
-def _simulate(client: Client, prompt_PHWC: Frames, told: Told, options: Simulating) -> list[SimulatedFrame]:
-    """Return the simulated frames, showing progress on stderr."""
+def _simulate(
+    client: Client, prompt_PHWC: Frames, told: Told, options: Simulating, show: Callable[[Frames], None]
+) -> list[SimulatedFrame]:
+    """Return the simulated frames, showing progress on stderr; `show` is called with each."""
     import warnings
 
     from rich.console import Console
@@ -189,7 +206,11 @@ def _simulate(client: Client, prompt_PHWC: Frames, told: Told, options: Simulati
         shown = track(
             stream, "simulating", total=len(told), console=console, transient=True, disable=not console.is_terminal
         )
-        return list(shown)
+        simulated = []
+        for step in shown:
+            show(step.frame_HWC)
+            simulated.append(step)
+        return simulated
 
 
 def _notes_path(out: Path) -> Path:
@@ -220,17 +241,6 @@ def _tell(simulated: Sequence[SimulatedFrame], names: Sequence[str], notes: Path
         typer.echo(f"trust the first {trusted} of {len(simulated)} frames")
     write_text(notes, json.dumps(content, indent=2) + "\n")
     typer.echo(f"wrote {notes}")
-
-
-def _record(path: Path, info: ModelInfo, prompt_PHWC: Frames, frames_THWC: Frames, codes: Sequence[int]) -> None:
-    from genie_view.clock import Clock
-    from genie_view.recording import write_recordings
-    from genie_view.simulation_view import SimulationView, Track, simulation_recording
-
-    track = Track("simulated", frames_THWC, codes)
-    view = SimulationView(prompt_PHWC, [track], info.palette, Clock(info.fps))
-    write_recordings(path, [simulation_recording(path.stem, view)])
-    typer.echo(f"wrote {path}; look at it with: rerun {path}")
 
 
 __all__ = ["simulate"]

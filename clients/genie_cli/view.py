@@ -38,6 +38,12 @@ def view(
     entity: Annotated[
         str | None, typer.Option(help="With --layer: the entity whose pictures were labelled, if there are several.")
     ] = None,
+    palette: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="X.json|BUNDLE", help="Names for codes, of genie palette. [default: the robot's, if known]"
+        ),
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the recording for a browser instead of opening a viewer.")
     ] = False,
@@ -70,10 +76,10 @@ def view(
     if sheet is not None:
         _draw(labelled, names, sheet)
     if layer is not None and save is not None:
-        _write_layer(labelled, names, layer, entity, save)
+        _write_layer(labelled, names, layer, entity, save, _words(labelled, palette))
     elif records:
         here = save is None and not serve
-        recordings = _recordings(labelled, names, dataset, against, here)
+        recordings = _recordings(labelled, names, dataset, against, _words(labelled, palette), here)
         if serve:
             _serve(labelled, recordings, save, host, port)
         else:
@@ -110,14 +116,14 @@ def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
 
 
 def _recordings(
-    labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, here: bool
+    labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, words: list[str], here: bool
 ) -> list[Recording]:
     """Return what is shown; `here` says that it is by the viewer on this machine."""
     from genie_view.frame_log import ANY_VIEWER, Codecs
     from genie_view.labels_view import LabelledViews, labels_recording
 
     codecs = Codecs.here() if here else ANY_VIEWER
-    views = LabelledViews(labelled, _words(labelled))
+    views = LabelledViews(labelled, words)
     if dataset:
         from genie_view.dataset_view import dataset_recording, dataset_view
 
@@ -136,22 +142,29 @@ def _recordings(
     return [labels_recording(one, codecs) for one in shown]
 
 
-def _words(labelled: LabelledFile) -> list[str]:
-    """Return what each code means by the robot's positions beside the labels; nothing where there are none."""
+def _words(labelled: LabelledFile, palette: Path | None) -> list[str]:
+    """Return what each code means, by a palette or else the robot's positions beside the labels; nothing without."""
+    from genie_core.data.code_meanings import FILE, read_meanings_file
     from genie_view.meaning import code_motions
+
+    if palette is not None:
+        file = palette / FILE if palette.is_dir() else palette
+        return read_meanings_file(file, labelled.model.bundle_id, len(labelled.model.codebook)).words
 
     motions = code_motions(labelled)
     return [] if motions is None else [str(motion) for motion in motions]
 
 
-def _write_layer(labelled: LabelledFile, names: Sequence[str], layer: Path, entity: str | None, save: Path) -> None:
+def _write_layer(
+    labelled: LabelledFile, names: Sequence[str], layer: Path, entity: str | None, save: Path, words: list[str]
+) -> None:
     from genie_core.errors import GenieError
     from genie_view.labels_view import LabelledViews
     from genie_view.layer import find_target, write_layer
 
     if len(names) != 1:
         raise GenieError(f"--layer: got {len(names)} episodes, expected one: choose it with --episode")
-    (shown,) = LabelledViews(labelled, _words(labelled)).of(names, with_gallery=False)
+    (shown,) = LabelledViews(labelled, words).of(names, with_gallery=False)
     target = find_target(layer, len(shown.labels), entity)
     write_layer(save, shown, target)
     typer.echo(f"wrote {save}, which lies over {target.entity}; look at both with: rerun {layer} {save}")

@@ -67,6 +67,7 @@ class LabelPlan:
             wait.
         meeting_patience_s: the same for a server that has not answered yet; 0: it must be there, since a wrong address
             would be waited for too.
+        finished: called with each episode once it is labelled, and its labels; None: nobody.
 
     """
 
@@ -85,6 +86,7 @@ class LabelPlan:
     skip_bad: bool = False
     patience_s: float = BULK_PATIENCE_S
     meeting_patience_s: float = 0.0
+    finished: Callable[[Episode, Labels], None] | None = None
 
     @property
     def place(self) -> Path:
@@ -359,6 +361,8 @@ def _count(run: BulkRun, plan: LabelPlan, report: LabelReport, episode: Episode,
     if isinstance(outcome, Done):
         report.add(outcome.labels, run.writer.step(episode), outcome.timing)
         report.findings += [(episode.name, finding) for finding in outcome.findings]
+        if plan.finished is not None:
+            plan.finished(episode, outcome.labels)
     elif isinstance(outcome, BadEpisodeError) and plan.skip_bad:
         report.skipped.append((episode.name, str(outcome)))
         run.advance(1.0)

@@ -16,11 +16,14 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class Replay:
-    """Latents (T, D) float32; where they come from labels also their codes, and the id of the bundle that made them."""
+    """Latents (T, D) float32; where they come from labels also their codes, how many frames each spans, and the id of the
+    bundle that made them.
+    """
 
     latent_TD: NDArray[np.float32]
     codes: Sequence[int] | None
     bundle_id: str | None = None
+    step: int | None = None
 
     def __len__(self) -> int:
         return len(self.latent_TD)
@@ -51,7 +54,7 @@ def read_replay(path: Path, moment: Moment, most: int | None = None) -> Replay:
     if not len(at):
         raise DatasetError(f"{path}: {episode} has no transition from frame {moment.frame} on")
     codes = [int(code) for code in labels.code[at]]
-    return Replay(labels.latent[at].astype(np.float32), codes, labelled.model.bundle_id)
+    return Replay(labels.latent[at].astype(np.float32), codes, labelled.model.bundle_id, provenance.step)
 
 
 def labelled_with(path: Path) -> tuple[str, str] | None:

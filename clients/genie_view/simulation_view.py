@@ -29,6 +29,10 @@ class Track:
     frames_THWC: Frames
     actions: Sequence[int]
 
+    def entity(self, part: str) -> str:
+        """Entity of a part of it: ``frame``, ``action`` or ``difference``."""
+        return f"videos/{_path(self)}/{part}"
+
 
 @dataclass(frozen=True)
 class SimulationView:
@@ -87,10 +91,10 @@ def simulation_scene(view: SimulationView) -> Scene:
 
 def _log_track(recording: rr.RecordingStream, view: SimulationView, track: Track, with_difference: bool) -> None:
     frames_THWC = np.concatenate([view.prompt_PHWC[-1:], track.frames_THWC])
-    log_frames(recording, f"{_entity(track)}/frame", [frames_THWC], view.clock)
+    log_frames(recording, track.entity("frame"), [frames_THWC], view.clock)
     code_T = np.array([*track.actions, 0], np.uint16)
     valid_T = np.arange(len(code_T)) < len(track.actions)
-    log_codes(recording, f"{_entity(track)}/action", code_T, valid_T, view.palette, view.clock, view.words)
+    log_codes(recording, track.entity("action"), code_T, valid_T, view.palette, view.clock, view.words)
     if view.future_THWC is None:
         return
     error_T = error_of(track.frames_THWC, view.future_THWC)
@@ -98,7 +102,7 @@ def _log_track(recording: rr.RecordingStream, view: SimulationView, track: Track
     if with_difference:
         count = len(error_T)
         apart = np.abs(track.frames_THWC[:count].astype(np.int16) - view.future_THWC[:count]).astype(np.uint8)
-        log_frames(recording, f"{_entity(track)}/difference", [apart], view.clock, first=1)
+        log_frames(recording, track.entity("difference"), [apart], view.clock, first=1)
 
 
 def comparison_scene(name: str, tracks: Mapping[str, Frames], entity: str, clock: Clock) -> Scene:
@@ -119,14 +123,14 @@ def simulation_recording(name: str, view: SimulationView) -> Recording:
 
 def _blueprint(view: SimulationView) -> rrb.Container:
     true = [] if view.future_THWC is None else [rrb.Spatial2DView(origin="future", name="what really followed")]
-    videos = [rrb.Spatial2DView(origin=f"{_entity(track)}/frame", name=track.name) for track in view.tracks]
+    videos = [rrb.Spatial2DView(origin=track.entity("frame"), name=track.name) for track in view.tracks]
     grid = rrb.Grid(rrb.Spatial2DView(origin="prompt", name="prompt"), *true, *videos, name="videos")
-    actions = [f"{_entity(track)}/action" for track in view.tracks]
+    actions = [track.entity("action") for track in view.tracks]
     lanes = rrb.StateTimelineView(contents=actions, name="latent actions")
     if view.future_THWC is None:
         return rrb.Vertical(grid, lanes, row_shares=[4, 1], name="simulation")
     apart = [
-        rrb.Spatial2DView(origin=f"{_entity(track)}/difference", name=f"{track.name}: difference")
+        rrb.Spatial2DView(origin=track.entity("difference"), name=f"{track.name}: difference")
         for track in view.tracks[:_MOST_VIDEOS]
     ]
     until = better_until(view, view.tracks[0])
@@ -142,10 +146,6 @@ def _blueprint(view: SimulationView) -> rrb.Container:
 
 def _path(track: Track) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "_", track.name)
-
-
-def _entity(track: Track) -> str:
-    return f"videos/{_path(track)}"
 
 
 __all__ = [

@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("rerun", reason="looking at recordings is an extra")
 
 from genie_cli import app
+from genie_core.data.code_meanings import write_meanings
 from genie_core.data.frames.palette import code_palette
 from tests.factories.data import make_robomimic
 from tests.factories.labelled import label_file
+from tests.factories.meanings import make_meanings
 from tests.support.recordings import column, verify
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -39,6 +41,21 @@ def test_equal_colours_mean_the_same_whatever_the_numbers(tmp_path: Path) -> Non
     palette = code_palette(8)
     assert [colors[1 + order[code]] >> 8 for code in range(8)] == list(palette)
     assert column(path, "/agreement", "StateChange:state") == {0: ["agree"], 16: ["-"]}
+
+
+def test_a_palette_names_codes_and_that_of_another_bundle_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=1))
+    (tmp_path / "mine").mkdir()
+    write_meanings(tmp_path / "mine", make_meanings(8, labelled.model.bundle_id))
+    path = tmp_path / "x.rrd"
+    assert run("view", labelled.path, "--save", path, "--palette", tmp_path / "mine") == 0
+    (names,) = column(path, "/labels/code", "StateConfiguration:labels").values()
+    assert names[1] == "0 +x 2.4 cm"
+    other = write_meanings(tmp_path / "mine", make_meanings(8, "cd" * 32))
+    assert run("view", labelled.path, "--save", path, "--palette", other) == 2
+    assert "got the palette of bundle cdcdcdcdcdcd" in capsys.readouterr().err
 
 
 def test_files_of_other_episodes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

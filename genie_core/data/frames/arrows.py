@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from genie_core.data.frames.resize import Frames, resize_frames
 
+Ink = tuple[int, int, int]
+
 _FADED = 0.55
 _HEAD = 0.35
 _STEPS = 48
@@ -16,7 +18,7 @@ def draw_motion(
     frame_HWC: Frames,
     motion_GG2: NDArray[np.float64],
     unit: float,
-    colour: tuple[int, int, int],
+    colour: Ink,
     side: int = 192,
 ) -> Frames:
     """Draw an arrow in each of G x G cells over a paled picture.
@@ -45,20 +47,22 @@ def draw_motion(
             arrow = move * cell * min(1.0, 1.0 / length)
             middle = np.array([(column + 0.5) * cell, (row + 0.5) * cell])
             _arrow(canvas, middle - arrow / 2, middle + arrow / 2, colour)
-    return np.clip(canvas.round(), 0, 255).astype(np.uint8)
+    drawn: Frames = np.clip(canvas.round(), 0, 255).astype(np.uint8)
+    return drawn
 
 
-def _arrow(canvas: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64], colour: object) -> None:
+def _arrow(canvas: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64], colour: Ink) -> None:
     along = end - start
     across = np.array([-along[1], along[0]])
     strokes = [(start, end), (end, end - _HEAD * (along + across)), (end, end - _HEAD * (along - across))]
-    for width, ink in ((2, (0, 0, 0)), (0, colour)):  # a dark edge, so that it shows on any picture
+    inks: tuple[tuple[int, Ink], ...] = ((2, (0, 0, 0)), (0, colour))
+    for width, ink in inks:  # a dark edge, so that it shows on any picture
         for first, last in strokes:
             _stroke(canvas, first, last, width, ink)
 
 
 def _stroke(
-    canvas: NDArray[np.float64], first: NDArray[np.float64], last: NDArray[np.float64], width: int, ink: object
+    canvas: NDArray[np.float64], first: NDArray[np.float64], last: NDArray[np.float64], width: int, ink: Ink
 ) -> None:
     """Draw a line `width` + 1 pixels wide, clipped to the canvas."""
     side = len(canvas)
@@ -68,7 +72,7 @@ def _stroke(
     row = np.round(place_N2[:, 1]).astype(int)[:, None, None] + reach[None, None, :]
     column, row = np.broadcast_arrays(column, row)
     inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-    canvas[row[inside], column[inside]] = ink
+    canvas[row[inside], column[inside]] = np.array(ink, np.float64)
 
 
 __all__ = ["draw_motion"]

@@ -1,0 +1,66 @@
+"""What a live viewer is sent, taken down by Rerun itself in the viewer's place."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rerun", reason="looking at recordings is an extra")
+
+from genie_core.data import open_dataset
+from genie_core.data.frames.palette import code_palette
+from genie_core.errors import GenieError
+from genie_view.clock import Clock
+from genie_view.live import LiveViewer, live_simulation, show_labels, start_viewer
+from genie_view.simulation_view import SimulationView, Track
+from tests.factories.data import make_frames, make_robomimic
+from tests.factories.labelled import make_labels
+from tests.support.recordings import column
+
+pytestmark = pytest.mark.filterwarnings("ignore:RRD file has no footer")  # it is still being written
+
+
+def taken_down(viewer: LiveViewer, path: Path, entity: str, component: str, count: int) -> dict[object, object]:
+    """End the viewer once the file has as many values as are sent, and return them."""
+    until, found = time.monotonic() + 120, dict[object, object]()
+    try:
+        while time.monotonic() < until:
+            try:
+                found = column(path, entity, component)
+            except (OSError, ValueError, RuntimeError):
+                found = {}  # still being written
+            if len(found) >= count:
+                return found
+            time.sleep(0.2)
+    finally:
+        viewer.process.terminate()
+        viewer.process.wait()
+    return column(path, entity, component)
+
+
+def test_an_episode_is_shown_when_it_is_labelled(tmp_path: Path) -> None:
+    episode = open_dataset(make_robomimic(tmp_path / "lift.hdf5", episodes=1, frames=12)).episodes[0]
+    viewer = start_viewer(("--save", str(tmp_path / "x.rrd")))
+    labels = make_labels(12)
+    show_labels(viewer, episode, labels, 8)
+    found = taken_down(viewer, tmp_path / "x.rrd", "/labels/code/number", "Scalars:scalars", 11)
+    assert found == {t: [float(labels.code[t])] for t in range(11)}
+
+
+def test_simulated_frames_are_shown_one_by_one(tmp_path: Path) -> None:
+    frames = make_frames(4, 16, 16)
+    view = SimulationView(frames[:1], [Track("simulated", frames[:0], [3, 1, 2])], code_palette(8), Clock(10.0))
+    viewer = start_viewer(("--save", str(tmp_path / "x.rrd")))
+    with live_simulation(viewer, "simulation", view) as shown:
+        for frame_HWC in frames[1:]:
+            shown.show(np.asarray(frame_HWC))
+    found = taken_down(viewer, tmp_path / "x.rrd", "/videos/simulated/frame", "EncodedImage:blob", 3)
+    assert sorted(found) == [1, 2, 3]  # type: ignore[type-var]
+
+
+def test_a_viewer_that_ends_at_once_says_why() -> None:
+    with pytest.raises(GenieError, match=r"--view: the Rerun viewer failed: .*--no-such-option"):
+        start_viewer(("--no-such-option",))
