@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import rerun as rr
 import rerun.blueprint as rrb
@@ -43,7 +44,8 @@ def _metrics_scene(metrics: Sequence[tuple[str, str, float, tuple[float, float] 
 
     def log(recording: rr.RecordingStream) -> None:
         recording.log("metrics", rr.TextDocument(text, media_type="text/markdown"), static=True)
-        recording.send_property("metrics", rr.AnyValues(**{key: value for key, _, value, _ in metrics}))
+        values: dict[str, Any] = {key: value for key, _, value, _ in metrics}
+        recording.send_property("metrics", rr.AnyValues(**values))
 
     return Scene(rrb.Horizontal(rrb.TextDocumentView(origin="metrics", name="metrics"), name="metrics"), log)
 

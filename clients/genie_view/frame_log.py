@@ -10,7 +10,6 @@ from fractions import Fraction
 import av
 import numpy as np
 import rerun as rr
-from av.packet import Packet
 from numpy.typing import NDArray
 
 from genie_core.data import Episode, Frames, encode_image
@@ -116,15 +115,13 @@ def _encoded(episode: Episode) -> Iterator[bytes]:
         "crf": str(_CRF),
         "svtav1-params": f"keyint={_KEY_FRAME_EVERY}:pred-struct=1:lookahead=0",
     }
-    packets: list[Packet] = []
     number = 0
     for chunk in episode.chunks():
         for frame_HWC in chunk:
             picture = picture_of(np.ascontiguousarray(frame_HWC[: encoder.height, : encoder.width]), "yuv420p")
             picture.pts = number
             number += 1
-            packets = encoder.encode(picture)
-            yield from map(bytes, packets)
+            yield from map(bytes, encoder.encode(picture))
     yield from map(bytes, encoder.encode(None))
 
 

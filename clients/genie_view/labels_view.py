@@ -232,9 +232,9 @@ def _provenance_text(view: LabelledView) -> str:
     return f"# {view.name}\n\n{missing}| what | value |\n| --- | --- |\n{rows}"
 
 
-def labels_rows(view: LabelledView, entity: str = "labels") -> tuple[list[rrb.View], list[int]]:
+def labels_rows(view: LabelledView, entity: str = "labels") -> tuple[list[rrb.View | rrb.Container], list[int]]:
     """Return the rows that show labels against time, and the share of the height of each."""
-    rows: list[rrb.View] = [
+    rows: list[rrb.View | rrb.Container] = [
         rrb.StateTimelineView(origin=f"{entity}/code", name="latent action"),
         rrb.TimeSeriesView(
             contents=[f"{entity}/confidence", f"{entity}/tie"],

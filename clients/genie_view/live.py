@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -36,6 +39,12 @@ class LiveViewer:
 
     process: subprocess.Popen[bytes]
     port: int
+
+    def close(self) -> None:
+        """Close the viewer, which otherwise is left to the user."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)  # Rerun's command line is two processes
+        self.process.wait()
 
     @contextmanager
     def stream(self, recording: Recording) -> Iterator[rr.RecordingStream]:

@@ -36,8 +36,7 @@ def taken_down(viewer: LiveViewer, path: Path, entity: str, component: str, coun
                 return found
             time.sleep(0.2)
     finally:
-        viewer.process.terminate()
-        viewer.process.wait()
+        viewer.close()
     return column(path, entity, component)
 
 
