@@ -55,11 +55,12 @@ def palette(
     outputs = list(out or ())
     _check_outputs(outputs, overwrite)
     dataset = open_dataset(data, options=reading)
+    import numpy as np
     import torch
 
     from genie_core.bundles import bundle_folder
     from genie_core.data.code_meanings import write_meanings
-    from genie_core.evaluation.evaluation import make_study, part_rng, read_films
+    from genie_core.evaluation.evaluation import make_study, read_films
     from genie_core.evaluation.palette import measure_palette
     from genie_core.models.bundle import load_bundle
 
@@ -72,7 +73,7 @@ def palette(
     with part_progress() as progress:
         _, films, _ = read_films(loaded, dataset, options)
         study = make_study(loaded, films, options, progress=progress)
-        found = measure_palette(study, str(dataset.path), part_rng(measure_palette, seed))
+        found = measure_palette(study, str(dataset.path), np.random.default_rng(seed))
     _print(found)
     for path in outputs:
         _write(path, found)

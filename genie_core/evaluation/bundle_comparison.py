@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -91,7 +93,7 @@ def compare_bundles(
     )
 
 
-def _check_same_steps(old: Bundle, new: Bundle, episodes: list[Episode] | tuple[Episode, ...]) -> None:
+def _check_same_steps(old: Bundle, new: Bundle, episodes: Sequence[Episode]) -> None:
     for episode in episodes:
         steps = [resolve_step(episode.fps, bundle.config.fps, None).step for bundle in (old, new)]
         if steps[0] != steps[1]:

@@ -16,7 +16,6 @@ from genie_core.bundles import models_dir
 from genie_core.data import encode_image, open_dataset, open_labelled
 from tests.factories.data import make_frames, make_robomimic, make_video
 from tests.support.processes import Genie
-from tests.support.recordings import entities
 
 
 @pytest.fixture
@@ -64,6 +63,8 @@ def test_a_moment_of_a_dataset_is_a_prompt_with_its_past(genie: Genie, server: s
     more = ("--save", "x.rrd", "--counterfactuals")
     genie.run("simulate", "--prompt", data, "--episode", "demo_1", "--frame", "9", *words, *more)
     assert len(video_frames(genie.folder / "x.mp4")) == 4 + 1
+    from tests.support.recordings import entities  # skips what needs a Rerun that reads its own files
+
     shown = entities(genie.folder / "x.rrd")
     assert {"/future", "/error/simulated", "/error/action_7", "/videos/action_7/frame"} <= shown
     genie.run("simulate", "--prompt", clip, "--frame", "2", *words)
