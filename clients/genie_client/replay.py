@@ -16,8 +16,8 @@ from genie_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class Replay:
-    """Latents (T, D) float32; where they come from labels also their codes, how many frames each spans, and the id of the
-    bundle that made them.
+    """Latents (T, D) float32; where they come from labels also their codes, the id of the bundle that made them, and
+    how many frames each spans.
     """
 
     latent_TD: NDArray[np.float32]
