@@ -43,7 +43,9 @@ def counterfactuals(
 ) -> list[tuple[str, list[int], Frames]]:
     """Simulate each code held from the prompt, for as many frames: name, codes and frames of each."""
     held = [[code] * length for code in range(info.num_codes)]
-    drawn_NTHWC = client.branch(prompt_PHWC, held, **{**options, "alignment": None, "confidence": False})
+    plain = options.copy()  # codes need no alignment
+    plain.update({"alignment": None, "confidence": False})
+    drawn_NTHWC = client.branch(prompt_PHWC, held, **plain)
     return [
         (f"action {code}", codes, frames) for code, (codes, frames) in enumerate(zip(held, drawn_NTHWC, strict=True))
     ]
