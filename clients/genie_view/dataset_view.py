@@ -192,6 +192,14 @@ def _table(view: DatasetView) -> str:
     )
 
 
+def _bounds(view: DatasetView) -> rrb.VisualBounds2D:
+    """All of the map, with a margin."""
+    low, high = view.place_N2.min(axis=0, initial=0.0), view.place_N2.max(axis=0, initial=0.0)
+    margin = np.maximum((high - low) / 20, 1e-3)
+    low, high = low - margin, high + margin
+    return rrb.VisualBounds2D(x_range=(float(low[0]), float(high[0])), y_range=(float(low[1]), float(high[1])))
+
+
 def _blueprint(view: DatasetView) -> rrb.Container:
     return rrb.Horizontal(
         rrb.Vertical(
@@ -202,7 +210,9 @@ def _blueprint(view: DatasetView) -> rrb.Container:
         ),
         rrb.Vertical(
             rrb.Spatial2DView(
-                origin="map", name=f"map of the latents: two directions, {view.share:.0%} of the variance"
+                origin="map",
+                name=f"map of the latents: two directions, {view.share:.0%} of the variance",
+                visual_bounds=_bounds(view),
             ),
             rrb.Horizontal(
                 rrb.Spatial2DView(origin="moment/picture", name="the moment"),

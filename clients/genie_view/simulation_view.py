@@ -17,6 +17,8 @@ from genie_view.frame_log import log_frames
 from genie_view.labels_view import log_codes, log_series
 from genie_view.recording import Recording, Scene
 
+_GREY, _OWN = 9, 3
+"""Colours of lines, as codes: of the start frame, and beyond all codes of a video of several."""
 _MOST_VIDEOS = 12
 """Tracks whose difference from the true future is shown as pictures; as lines, all are."""
 
@@ -82,7 +84,8 @@ def simulation_scene(view: SimulationView) -> Scene:
         if view.future_THWC is not None:
             log_frames(recording, "future", [np.concatenate([view.prompt_PHWC[-1:], view.future_THWC])], view.clock)
             held = error_of(np.broadcast_to(view.prompt_PHWC[-1], view.future_THWC.shape), view.future_THWC)
-            log_series(recording, "error/start_frame", ["start frame held"], 1 + np.arange(len(held)), held, view.clock)
+            at = 1 + np.arange(len(held))
+            log_series(recording, "error/start_frame", ["start frame held"], at, held, view.clock, _GREY)
         for number, track in enumerate(view.tracks):
             _log_track(recording, view, track, number < _MOST_VIDEOS)
 
@@ -98,7 +101,10 @@ def _log_track(recording: rr.RecordingStream, view: SimulationView, track: Track
     if view.future_THWC is None:
         return
     error_T = error_of(track.frames_THWC, view.future_THWC)
-    log_series(recording, f"error/{_path(track)}", [track.name], 1 + np.arange(len(error_T)), error_T, view.clock)
+    held = len(set(track.actions)) == 1 and len(view.tracks) > 1
+    color = track.actions[0] if held else len(view.palette) + _OWN
+    at = 1 + np.arange(len(error_T))
+    log_series(recording, f"error/{_path(track)}", [track.name], at, error_T, view.clock, color)
     if with_difference:
         count = len(error_T)
         apart = np.abs(track.frames_THWC[:count].astype(np.int16) - view.future_THWC[:count]).astype(np.uint8)
