@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def _send(recording: rr.RecordingStream, entity: str, samples: list[bytes], time
 
 def _encoded(episode: Episode) -> Iterator[bytes]:
     """Yield a sample a frame, in order of presentation: no frame waits for a later one."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors alone: it would describe its settings on the terminal
     try:
         encoder = av.CodecContext.create("libsvtav1", "w")
     except (av.codec.codec.UnknownCodecError, ValueError) as error:

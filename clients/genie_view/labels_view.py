@@ -143,8 +143,10 @@ def labels_recording(view: LabelledView, codecs: Codecs = ANY_VIEWER) -> Recordi
     return Recording(APPLICATION, view.name, [labels_scene(view, codecs)], view.fps)
 
 
-def log_labels(recording: rr.RecordingStream, entity: str, view: LabelledView, when: Timeline) -> None:
-    """Log all that labels say below `entity`: codes, confidence, latents, actions, flagged moments."""
+def log_labels(
+    recording: rr.RecordingStream, entity: str, view: LabelledView, when: Timeline, actions: str = "actions"
+) -> None:
+    """Log what labels say below `entity`: codes, confidence, latents, flagged moments; and below `actions` those."""
     labels, valid = view.labels, np.flatnonzero(view.labels.valid)
     log_codes(recording, f"{entity}/code", labels.code, labels.valid, view.palette, when, view.words)
     confidence = labels.confidence[valid]
@@ -158,7 +160,7 @@ def log_labels(recording: rr.RecordingStream, entity: str, view: LabelledView, w
     names = [f"z{dim}" for dim in range(labels.latent.shape[1])]
     log_series(recording, f"{entity}/latent", names, valid, labels.latent[valid], when)
     log_series(recording, f"{entity}/components", view.axes.names, valid, view.axes.of(labels.latent[valid]), when)
-    _log_actions(recording, view, when)
+    _log_actions(recording, actions, view, when)
     _log_flags(recording, f"{entity}/flag", flagged(labels), when)
 
 
@@ -208,16 +210,16 @@ def code_name(code: int, words: Sequence[str]) -> str:
     return f"{code} {words[code]}" if code < len(words) and words[code] else str(code)
 
 
-def _log_actions(recording: rr.RecordingStream, view: LabelledView, when: Timeline) -> None:
+def _log_actions(recording: rr.RecordingStream, entity: str, view: LabelledView, when: Timeline) -> None:
     """Log the robot's own actions and those that an alignment decoded, a component an entity."""
     valid, decoded = np.flatnonzero(view.labels.valid), view.labels.action
     if view.action_TA is not None:
         known = np.flatnonzero(np.isfinite(view.action_TA).all(axis=1))
         for part in range(view.action_TA.shape[1]):
-            log_series(recording, f"actions/{part}/real", ["real"], known, view.action_TA[known, part], when)
+            log_series(recording, f"{entity}/{part}/real", ["real"], known, view.action_TA[known, part], when)
     if decoded is not None:
         for part in range(decoded.shape[1]):
-            log_series(recording, f"actions/{part}/decoded", ["decoded"], valid, decoded[valid, part], when, 1)
+            log_series(recording, f"{entity}/{part}/decoded", ["decoded"], valid, decoded[valid, part], when, 1)
 
 
 def _log_flags(recording: rr.RecordingStream, entity: str, flags: Sequence[Flag], when: Timeline) -> None:

@@ -134,7 +134,7 @@ def write_layer(path: Path, view: LabelledView, target: Target) -> None:
         new_file(path, suffix=".rrd") as whole,
         stream_to(whole, target.application, target.recording_id, None) as stream,
     ):
-        log_labels(stream, ENTITY, view, target.moments)
+        log_labels(stream, ENTITY, view, target.moments, f"{ENTITY}/actions")
         stream.send_property("genie", rr.AnyValues(**view.provenance))
 
 

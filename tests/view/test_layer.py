@@ -16,7 +16,7 @@ from genie_view.labels_view import LabelledViews  # noqa: E402
 from genie_view.layer import find_target, write_layer  # noqa: E402
 from tests.factories.data import make_frames, make_robomimic  # noqa: E402
 from tests.factories.labelled import label_file  # noqa: E402
-from tests.support.recordings import RrdReader, column, verify  # noqa: E402
+from tests.support.recordings import RrdReader, column, entities, verify  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("strict")
 FRAMES = 12
@@ -55,6 +55,7 @@ def test_a_layer_lies_over_the_recording_in_identity_and_time(tmp_path: Path, la
     assert numbers == {100 + 3 * t: [float(labels.code[t])] for t in np.flatnonzero(labels.valid)}
     stamps = column(tmp_path / "layer.rrd", "/genie/confidence", "Scalars:scalars", timeline="stamp")
     assert [round(stamp.timestamp() - 1_700_000_000, 3) for stamp in stamps][:3] == [0.0, 0.1, 0.2]
+    assert all(name.startswith(("/genie/", "/__properties")) for name in entities(tmp_path / "layer.rrd"))
     assert not RrdReader(tmp_path / "layer.rrd").blueprints()  # theirs stays as it is
 
 
