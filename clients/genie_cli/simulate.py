@@ -150,7 +150,8 @@ def simulate(
     if save is not None and codes is not None:
         step = told.step if isinstance(told, Replay) else None
         future = true_future(prompt, info, moment, count, step)
-        record(save, info, prompt_PHWC, frames_THWC, codes, others, future)
+        trust = [step.confidence for step in simulated]
+        record(save, info, prompt_PHWC, frames_THWC, codes, others, future, trust)
 
 
 def _what_is_done(actions: str | None, latents: Path | None, moment: Moment, length: int | None) -> list[int] | Replay:

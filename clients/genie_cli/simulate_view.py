@@ -25,15 +25,22 @@ def record(
     codes: Sequence[int],
     others: Sequence[tuple[str, Sequence[int], Frames]] = (),
     future_THWC: Frames | None = None,
+    confidence_T: Sequence[float | None] = (),
 ) -> None:
-    """Write the recording: the simulation, `others` (name, codes, frames) from the same prompt, and the true future."""
+    """Write the recording: the simulation, `others` (name, codes, frames) from the same prompt, and the true future.
+
+    `confidence_T` says how far each simulated frame can be trusted, where that was asked for.
+    """
+    from genie_client.records import trusted_frames
     from genie_view.clock import Clock
     from genie_view.recording import write_recordings
     from genie_view.simulation_view import SimulationView, Track, simulation_recording
 
     tracks = [Track("simulated", frames_THWC, codes), *(Track(name, frames, of) for name, of, frames in others)]
     words = [code.name for code in info.code_meanings]
-    view = SimulationView(prompt_PHWC, tracks, info.palette, Clock(info.fps), future_THWC, words)
+    known = [value for value in confidence_T if value is not None]
+    trust = (known, trusted_frames(known)) if known else (None, None)
+    view = SimulationView(prompt_PHWC, tracks, info.palette, Clock(info.fps), future_THWC, words, *trust)
     write_recordings(path, [simulation_recording(path.stem, view)])
     typer.echo(f"wrote {path}; look at it with: rerun {path}")
 

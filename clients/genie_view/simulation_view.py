@@ -47,6 +47,8 @@ class SimulationView:
         clock: times of the frames; its frame 0 is the last one of the prompt.
         future_THWC: what really followed, of the tracks' size, maybe shorter than they are; None: unknown.
         words: what each code means in words; empty strings, or nothing, where nobody knows.
+        confidence_T: how far each frame of the first track can be trusted, 0 to 1; None: not known.
+        trusted: number of its first frames that can be trusted.
 
     """
 
@@ -56,6 +58,8 @@ class SimulationView:
     clock: Clock
     future_THWC: Frames | None = None
     words: Sequence[str] = ()
+    confidence_T: Sequence[float] | None = None
+    trusted: int | None = None
 
 
 def error_of(frames_THWC: Frames, future_THWC: Frames) -> NDArray[np.float32]:
@@ -86,6 +90,9 @@ def simulation_scene(view: SimulationView) -> Scene:
             held = error_of(np.broadcast_to(view.prompt_PHWC[-1], view.future_THWC.shape), view.future_THWC)
             at = 1 + np.arange(len(held))
             log_series(recording, "error/start_frame", ["start frame held"], at, held, view.clock, _GREY)
+        if view.confidence_T is not None:
+            at = 1 + np.arange(len(view.confidence_T))
+            log_series(recording, "confidence", ["confidence"], at, np.array(view.confidence_T), view.clock)
         for number, track in enumerate(view.tracks):
             _log_track(recording, view, track, number < _MOST_VIDEOS)
 
@@ -133,8 +140,11 @@ def _blueprint(view: SimulationView) -> rrb.Container:
     grid = rrb.Grid(rrb.Spatial2DView(origin="prompt", name="prompt"), *true, *videos, name="videos")
     actions = [track.entity("action") for track in view.tracks]
     lanes = rrb.StateTimelineView(contents=actions, name="latent actions")
+    below: list[rrb.View] = [lanes]
+    if view.confidence_T is not None:
+        below.append(rrb.TimeSeriesView(origin="confidence", name=f"confidence: trust to frame {view.trusted}"))
     if view.future_THWC is None:
-        return rrb.Vertical(grid, lanes, row_shares=[4, 1], name="simulation")
+        return rrb.Vertical(grid, rrb.Horizontal(*below), row_shares=[4, 1], name="simulation")
     apart = [
         rrb.Spatial2DView(origin=track.entity("difference"), name=f"{track.name}: difference")
         for track in view.tracks[:_MOST_VIDEOS]
@@ -144,7 +154,7 @@ def _blueprint(view: SimulationView) -> rrb.Container:
     errors = rrb.TimeSeriesView(origin="error", name=f"difference from the true future, grey levels: {trusted}")
     return rrb.Vertical(
         rrb.Tabs(grid, rrb.Grid(*apart, name="differences from the true future"), active_tab=0),
-        rrb.Horizontal(lanes, errors),
+        rrb.Horizontal(*below, errors),
         row_shares=[3, 2],
         name="simulation",
     )

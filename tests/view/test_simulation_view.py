@@ -41,13 +41,15 @@ def test_the_true_future_is_compared_frame_by_frame(tmp_path: Path) -> None:
     future = np.stack([np.full((16, 16, 3), level, np.uint8) for level in (10, 20, 30)])
     simulated = future + np.array([1, 2, 200], np.uint8)[:, None, None, None]
     drawn = Track("same actions", np.concatenate([simulated, simulated[:1]]), [1, 1, 2, 2])
-    view = SimulationView(prompt, [drawn], code_palette(8), Clock(10.0), future_THWC=future, words=["", "left"])
+    clock, trust = Clock(10.0), [1.0, 0.9, 0.2, 0.1]
+    view = SimulationView(prompt, [drawn], code_palette(8), clock, future, ["", "left"], trust, 2)
     assert better_until(view, drawn) == 2
     path = tmp_path / "x.rrd"
     write_recordings(path, [simulation_recording("what if", view)])
     verify(path)
     assert column(path, "/error/same_actions", "Scalars:scalars") == {1: [1.0], 2: [2.0], 3: [200.0]}
     assert column(path, "/error/start_frame", "Scalars:scalars") == {1: [10.0], 2: [20.0], 3: [30.0]}
+    assert column(path, "/confidence", "Scalars:scalars") == {1: [1.0], 2: [0.9], 3: [0.2], 4: [0.1]}
     apart = column(path, "/videos/same_actions/difference", "EncodedImage:blob")
     assert [decode_image(bytes(apart[t][0])).max() for t in (1, 2, 3)] == [1, 2, 200]
     (names,) = column(path, "/videos/same_actions/action", "StateConfiguration:labels").values()
