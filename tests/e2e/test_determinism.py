@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -126,9 +126,13 @@ def test_a_file_labelled_by_a_process_of_its_own_and_resumed_by_another_has_the_
         with pytest.raises(GenieError):
             label_dataset(client, dataset, plan, killer)
     with embedded_server(bundle) as address, Client(address) as client:
-        report = label_dataset(client, dataset, plan)
+        told: dict[str, Labels] = {}
+        report = label_dataset(client, dataset, replace(plan, finished=lambda e, labels: told.update({e.name: labels})))
     assert 0 < report.found < len(dense)
+    assert len(told) == report.labelled
     labelled = open_labelled(tmp_path / "out.hdf5")
+    for name, labels in told.items():
+        assert_same(labels, labelled.labels(name)[0])
     for i, take in enumerate(dense):
         labels, attrs = labelled.labels(f"demo_{i}")
         assert_same(labels, take.wanted)
