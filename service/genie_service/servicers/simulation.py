@@ -237,8 +237,8 @@ class Simulation:
         moves = list(zip(self._rollout.branches, actions, strict=True))
         self._last = await self._job.run_all(self._draw, moves)
         if self._trust is not None:
-            wanted = list(map(asked_for, self._rollout.branches, actions))
-            await self._trust.look(self._job, self._last, wanted)
+            latents = list(map(asked_for, self._rollout.branches, actions))
+            await self._trust.look(self._job, self._last, latents)
         frames_NHWC = np.stack(self._last)
         current_call().frames += len(frames_NHWC)
         return await self._reading.message(frames_NHWC, self._encoding), [outside for _, outside in encoded]
