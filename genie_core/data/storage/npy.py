@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -19,6 +23,23 @@ MAX_BYTES = 1 << 30
 """Largest array read: 1 GiB."""
 
 _SUFFIX = ".npy"
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,  # a header of NumPy's is a line of Python
+    SyntaxError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+)
+"""What the standard library and NumPy raise of damaged files, depending on where the damage is."""
 
 
 def read_npy(path: SourcePath) -> NDArray[Any]:
@@ -91,7 +112,7 @@ def _reported(path: SourcePath) -> Iterator[None]:
         yield
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGE as error:
         raise DatasetError(f"{path}: not a NumPy file, or damaged: {error}") from error
 
 
