@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data.episode import FilmSpan
+from genie_core.data.formats.video.reader import CONTAINERS
 from genie_core.data.storage.location import local_file
 from genie_core.errors import DatasetError
 
@@ -69,7 +70,7 @@ def mp4_excerpt(span: FilmSpan) -> Excerpt | None:
 
 
 def _open(span: FilmSpan) -> InputContainer:
-    options = {"protocol_whitelist": "file", "format_whitelist": _MP4}
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     return av.open(str(local_file(span.path)), metadata_errors="ignore", options=options)
 
 

@@ -45,7 +45,7 @@ _TELL_DAMAGE = {"err_detect": "crccheck+explode"}
 _RATE_TOLERANCE = 0.05
 """Relative difference from the rate of the usual interval up to which the stated rate is taken."""
 
-_CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpegts,mpeg,flv,asf,ogg"
+CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """Containers that are opened, whatever a file is named. FFmpeg knows play lists too, which name other files to read."""
 
 
@@ -356,7 +356,7 @@ class VideoReader:
         For those who read packets themselves (`packets`); frames are read by the other methods.
         """
         try:
-            allowed = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+            allowed = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
             with av.open(str(local_file(self.path)), metadata_errors="ignore", options=allowed) as container:
                 stream = container.streams.best("video")
                 if not isinstance(stream, VideoStream):
@@ -402,4 +402,4 @@ def _ends_as_gif(path: Path) -> bool:
         return file.read().rstrip(b"\0").endswith(b";")
 
 
-__all__ = ["VIDEO_CAMERA", "Packets", "VideoReader"]
+__all__ = ["CONTAINERS", "VIDEO_CAMERA", "Packets", "VideoReader"]
