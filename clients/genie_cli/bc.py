@@ -10,6 +10,7 @@ import typer
 from genie_cli.progress import part_progress
 from genie_core.errors import RequestError
 from genie_core.sim import LookStyle
+from genie_core.sim.task_reach import ExpertStyle
 
 if TYPE_CHECKING:
     from genie_core.cloning.plan import Extent
@@ -24,11 +25,19 @@ def bc(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each trains policies and draws labels anew.")] = 5,
     episodes: Annotated[int, typer.Option(min=1, help="Rollouts per condition, from the same start states.")] = 100,
     only: Annotated[
-        str, typer.Option(help="Policies to compare, separated by commas.")
-    ] = "oracle,codes,expected,latents,labels,random",
+        str,
+        typer.Option(
+            metavar="POLICY,...",
+            help="Policies to compare: oracle, codes, expected, fine, latents, vpt, flow_codes, flow, labels, random. "
+            "By default all that the bundle allows.",
+        ),
+    ] = "",
     looks: Annotated[
         LookStyle, typer.Option(help="One fixed room, or looks drawn anew for each episode.")
     ] = "laboratory",
+    expert: Annotated[
+        ExpertStyle, typer.Option(help="How the expert moves: one axis at a time, or straight, which mixes them.")
+    ] = "axes",
     demonstrations: Annotated[int, typer.Option(min=2, help="Number of the expert's episodes, as video.")] = 400,
     steps: Annotated[int, typer.Option(min=1, help="Training steps per policy.")] = 1000,
     frames: Annotated[int, typer.Option(min=1, max=16, help="Number of last frames that a policy sees.")] = 2,
@@ -43,10 +52,12 @@ def bc(
     from genie_core.cloning.task import ReachTask
     from genie_core.models.bundle import load_bundle
 
-    task = ReachTask(looks=looks)
+    task = ReachTask(looks=looks, expert=expert)
     task.check()
     config = CloningConfig(demonstrations=demonstrations, policy=PolicyConfig(steps=steps, frames=frames))
     loaded = load_bundle(bundle)
+    if not only and loaded.info.fine_codebook is None:
+        extent = extent.model_copy(update={"methods": tuple(m for m in extent.methods if m != "fine")})
     with part_progress() as progress:
         store = run_experiment(task, loaded, config, extent, out, jobs, progress)
     report = make_report(store, task.max_steps, extent)
@@ -59,7 +70,7 @@ def _extent(only: str, labelled: str, seeds: int, episodes: int) -> Extent:
     """Parse what to run. Raises RequestError unless both are lists of known values."""
     from genie_core.cloning.plan import METHODS, Extent
 
-    wanted = [name.strip() for name in only.split(",")]
+    wanted = [name.strip() for name in only.split(",")] if only else list(METHODS)
     unknown = [name for name in wanted if name not in METHODS]
     if unknown:
         raise RequestError("--only", f"got {unknown[0]!r}, expected some of {', '.join(METHODS)}")

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames, open_dataset
-from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.errors import DatasetError
-from genie_core.inference import Labeller
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -48,13 +45,6 @@ def read_actions(path: Path) -> Array:
     return np.concatenate(rows)
 
 
-def label_videos(labeller: Labeller, videos: Sequence[Frames]) -> tuple[Rows, Array]:
-    """Label videos with the frozen latent action model: codes (M,) and latents (M, D) of all transitions."""
-    labels = [labeller.label(video, step=1) for video in videos]
-    codes = np.concatenate([label.code[:-1] for label in labels]).astype(np.int64)
-    return codes, np.concatenate([label.latent[:-1] for label in labels]).astype(np.float64)
-
-
 def labelled_rows(lengths: Sequence[int], count: int, seed: int) -> Rows:
     """Choose which `count` transitions are labelled: whole demonstrations in an order drawn by the seed, the last cut.
 
@@ -74,29 +64,10 @@ def labelled_rows(lengths: Sequence[int], count: int, seed: int) -> Rows:
     return np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])[:count]
 
 
-def write_labels(path: Path, codes_M: Rows, latents_MD: Array) -> None:
-    """Store the result of `label_videos`, for all processes."""
-    with write_hdf5(path) as atomic, atomic.writing() as file:
-        file["code"] = codes_M
-        file["latent"] = latents_MD
-
-
-def read_labels(path: Path) -> tuple[Rows, Array]:
-    """Read codes (M,) and latents (M, D) back."""
-    with read_hdf5(path) as file:
-        code, latent = file["code"], file["latent"]
-        assert isinstance(code, h5py.Dataset)
-        assert isinstance(latent, h5py.Dataset)
-        return code[:], latent[:]
-
-
 __all__ = [
     "Rows",
-    "label_videos",
     "labelled_rows",
     "read_actions",
-    "read_labels",
     "read_videos",
     "transition_counts",
-    "write_labels",
 ]

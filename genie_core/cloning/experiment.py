@@ -26,17 +26,15 @@ from genie_core.alignment.dictionary import Dictionary
 from genie_core.cloning.demonstrations import (
     Array,
     Rows,
-    label_videos,
     labelled_rows,
     read_actions,
-    read_labels,
     read_videos,
     transition_counts,
-    write_labels,
 )
-from genie_core.cloning.meaning import Labelled, fit_reader
-from genie_core.cloning.plan import CloningConfig, Condition, Extent, conditions, units
-from genie_core.cloning.policy import Moments, Policy, moments, train_policy
+from genie_core.cloning.labels import VideoLabels, label_videos, read_labels, write_labels
+from genie_core.cloning.meaning import Labelled, Scale, fit_reader
+from genie_core.cloning.plan import CloningConfig, Condition, Extent, Method, conditions, units
+from genie_core.cloning.policy import Moments, Policy, moments, train_policy, transitions
 from genie_core.cloning.rollout import Agent, Blind, Coded, Direct, Expected, Latent, roll_out
 from genie_core.cloning.store import Store
 from genie_core.cloning.task import Environment, Task
@@ -49,12 +47,17 @@ from genie_core.progress import Progress
 
 @dataclass(frozen=True)
 class Job:
-    """Conditions that share a policy, and everything that a worker needs for them."""
+    """Conditions that share a policy, and everything that a worker needs for them.
+
+    `codes` and `fine_codes` are how many the model has; `unit_codebook_KD` are its codes if latents have unit length.
+    """
 
     task: Task
     config: CloningConfig
     folder: Path
-    codebook_KD: Array
+    codes: int
+    fine_codes: int
+    unit_codebook_KD: Array | None
     conditions: tuple[Condition, ...]
     episodes: int
 
@@ -75,7 +78,7 @@ def run_experiment(
 
     Raises:
         DatasetError: the folder holds another experiment, `extent` labels more steps than there are, or a job fails.
-        ModelError: the bundle's frame rate is not the task's.
+        ModelError: the bundle's frame rate is not the task's, or it has no fine codes and `extent` asks for them.
 
     """
     todo = prepare(task, bundle, config, extent, folder, jobs, progress)
@@ -96,6 +99,9 @@ def prepare(
         raise ModelError(
             f"{bundle.name}: got a bundle of {bundle.config.fps:g} frames/s, expected {task.fps:g} as the task has"
         )
+    fine_codes = 0 if bundle.info.fine_codebook is None else len(bundle.info.fine_codebook)
+    if "fine" in extent.methods and not fine_codes:
+        raise ModelError(f"{bundle.name}: it has no fine codes; compare without the policy `fine`")
     store = Store(folder)
     store.open({"task": task.identity(), "bundle_id": bundle.bundle_id, **config.model_dump(mode="json")})
     if not store.demonstrations.exists():
@@ -105,9 +111,11 @@ def prepare(
         raise DatasetError(f"labelled: got {max(extent.labelled)}, the demonstrations have {transitions} transitions")
     if not store.labels.exists():
         progress("labels", 0, 1)
-        write_labels(store.labels, *label_videos(Labeller(bundle), read_videos(store.demonstrations)))
+        write_labels(store.labels, label_videos(Labeller(bundle), read_videos(store.demonstrations)))
+    unit_codebook_KD = bundle.codebook.astype(np.float64) if bundle.info.usual_norm is None else None
+    codes = len(bundle.codebook)
     return [
-        Job(task, config, folder, bundle.codebook.astype(np.float64), tuple(missing), extent.episodes)
+        Job(task, config, folder, codes, fine_codes, unit_codebook_KD, tuple(missing), extent.episodes)
         for unit in units(extent)
         if (missing := [c for c in unit if len(store.results(c)) < extent.episodes])
     ]
@@ -187,15 +195,36 @@ def make_agent(condition: Condition, job: Job, store: Store) -> Agent:
             return Blind(job.task.action_size)
         case "oracle" | "labels":
             return Direct(_policy(condition, job, store, _train_on_actions))
-        case "codes" | "expected":
-            policy = _policy(condition, job, store, _train_on_latent_actions)
-            labelled = _labelled(condition, store)
-            dictionary = Dictionary.fill(labelled.codes_N, labelled.actions_NA, len(job.codebook_KD))
+        case "vpt":
+            return Direct(_policy(condition, job, store, _train_on_inferred_actions))
+        case "codes" | "expected" | "fine" | "flow_codes":
+            policy = _policy(condition, job, store, _train_on_labels)
+            rows = _labelled_rows(condition, store)
+            code_M = _codes(condition.method, read_labels(store.labels))
+            codes = job.fine_codes if condition.method == "fine" else job.codes
+            dictionary = Dictionary.fill(code_M[rows], read_actions(store.demonstrations)[rows], codes)
             return (Coded if condition.method == "codes" else Expected)(policy, dictionary)
-        case "latents":
-            policy = _policy(condition, job, store, _train_on_latent_actions)
-            labelled = _labelled(condition, store)
-            return Latent(policy, fit_reader(labelled, job.codebook_KD, condition.seed))
+        case "latents" | "flow":
+            policy = _policy(condition, job, store, _train_on_labels)
+            vectors_MD = _vectors(condition.method, read_labels(store.labels))
+            codebook_KD = job.unit_codebook_KD if condition.method == "latents" else None
+            scale = Scale.of(vectors_MD) if codebook_KD is None else Scale(None)
+            return Latent(
+                policy, fit_reader(_labelled(condition, store, vectors_MD), scale, codebook_KD, condition.seed)
+            )
+
+
+def _codes(method: Method, labels: VideoLabels) -> Rows:
+    if method == "flow_codes":
+        return labels.flow_code_M
+    if method == "fine":
+        assert labels.fine_M is not None
+        return labels.fine_M
+    return labels.code_M
+
+
+def _vectors(method: Method, labels: VideoLabels) -> Array:
+    return labels.flow_MF if method == "flow" else labels.latent_MD
 
 
 def _policy(
@@ -210,13 +239,29 @@ def _policy(
     return policy
 
 
-def _train_on_latent_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
-    """Train on frames and their latent actions only: no action is read here."""
-    codes_M, latents_MD = read_labels(store.labels)
+def _train_on_labels(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
+    """Train on frames and their latent actions or flow only: no action is read here."""
+    labels = read_labels(store.labels)
+    config, seed, method = job.config.policy, condition.seed, condition.method
+    if method in ("latents", "flow"):
+        vectors_MD = _vectors(method, labels)
+        return train_policy(seen, vectors_MD, "numbers", vectors_MD.shape[1], config, seed)
+    codes = job.fine_codes if method == "fine" else job.codes
+    return train_policy(seen, _codes(method, labels), "codes", codes, config, seed)
+
+
+def _train_on_inferred_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
+    """Train a network that reads actions off frames on the N labelled steps, and a policy on what it reads everywhere.
+
+    That is Baker et al. 2022 (VPT) at this size; the network sees the two frames of a transition.
+    """
     config, seed = job.config.policy, condition.seed
-    if condition.method != "latents":
-        return train_policy(seen, codes_M, "codes", len(job.codebook_KD), config, seed)
-    return train_policy(seen, latents_MD, "numbers", latents_MD.shape[1], config, seed)
+    rows = _labelled_rows(condition, store)
+    actions_NA = read_actions(store.demonstrations)[rows]
+    steps = transitions(read_videos(store.demonstrations))
+    inverse = train_policy(steps.take(rows), actions_NA, "numbers", actions_NA.shape[1], config, seed)
+    inferred_MA = np.clip(inverse.predict_all(steps), -1.0, 1.0)
+    return train_policy(seen, inferred_MA, "numbers", inferred_MA.shape[1], config, seed)
 
 
 def _train_on_actions(condition: Condition, job: Job, store: Store, seen: Moments) -> Policy:
@@ -232,14 +277,12 @@ def _labelled_rows(condition: Condition, store: Store) -> Rows:
     return labelled_rows(transition_counts(store.demonstrations), condition.labelled, condition.seed)
 
 
-def _labelled(condition: Condition, store: Store) -> Labelled:
+def _labelled(condition: Condition, store: Store, vectors_MD: Array) -> Labelled:
     """Return the N labelled transitions of a condition: the same for all methods of its seed."""
     counts = transition_counts(store.demonstrations)
     rows = _labelled_rows(condition, store)
-    codes_M, latents_MD = read_labels(store.labels)
     return Labelled(
-        codes_N=codes_M[rows],
-        latents_ND=latents_MD[rows],
+        vectors_ND=vectors_MD[rows],
         actions_NA=read_actions(store.demonstrations)[rows],
         episode_N=np.repeat(np.arange(len(counts)), counts)[rows],
     )

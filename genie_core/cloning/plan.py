@@ -9,18 +9,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from genie_core.cloning.policy import PolicyConfig
 
-Method = Literal["oracle", "codes", "expected", "latents", "labels", "random"]
+Method = Literal["oracle", "codes", "expected", "fine", "latents", "vpt", "flow_codes", "flow", "labels", "random"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 TITLES: dict[Method, str] = {
     "oracle": "oracle cloning (all actions)",
     "codes": "codes, drawn from the dictionary (the paper's)",
     "expected": "codes, the dictionary's expected action",
+    "fine": "fine codes, the dictionary's expected action",
     "latents": "latents before quantization, regressor",
+    "vpt": "inverse dynamics trained on the labelled steps labels all video",
+    "flow_codes": "codes of optical flow, the dictionary's expected action",
+    "flow": "optical flow of 8 x 8 cells, regressor",
     "labels": "cloning the labelled steps alone",
     "random": "random actions",
 }
-WITH_LABELS: tuple[Method, ...] = ("codes", "expected", "latents", "labels")
+WITH_LABELS: tuple[Method, ...] = ("codes", "expected", "fine", "latents", "vpt", "flow_codes", "flow", "labels")
+"""Methods that use the N labelled steps."""
+OF_THEIR_OWN: tuple[Method, ...] = ("vpt", "labels")
+"""Methods whose policy depends on which steps are labelled."""
 
 
 class CloningConfig(BaseModel):
@@ -58,9 +65,9 @@ class Condition:
 
     @property
     def policy_key(self) -> str:
-        """Name of the policy in file names: the one that learns from latent actions is the same for all N."""
+        """Name of the policy in file names: one that learns from latent actions or flow is the same for all N."""
         learnt = "codes" if self.method == "expected" else self.method
-        return self.key if self.method == "labels" else f"{learnt}-{self.seed}"
+        return self.key if self.method in OF_THEIR_OWN else f"{learnt}-{self.seed}"
 
 
 def conditions(extent: Extent) -> list[Condition]:
@@ -81,4 +88,15 @@ def units(extent: Extent) -> list[list[Condition]]:
     return list(groups.values())
 
 
-__all__ = ["METHODS", "TITLES", "WITH_LABELS", "CloningConfig", "Condition", "Extent", "Method", "conditions", "units"]
+__all__ = [
+    "METHODS",
+    "OF_THEIR_OWN",
+    "TITLES",
+    "WITH_LABELS",
+    "CloningConfig",
+    "Condition",
+    "Extent",
+    "Method",
+    "conditions",
+    "units",
+]

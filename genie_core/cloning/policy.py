@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 _WARM_UP = 50
 """Steps of learning rate warm-up."""
+_MOMENTS = 256
+"""Moments that are predicted together."""
 _GRID = 8
 """Side of the final feature map: what the convolutions make of 64 x 64 pixels."""
 
@@ -104,6 +106,16 @@ def moments(videos: Sequence[Frames], frames: int) -> Moments:
     return Moments(np.concatenate(videos), np.concatenate(seen))
 
 
+def transitions(videos: Sequence[Frames]) -> Moments:
+    """Return the two frames of every transition of some videos: what an inverse dynamics network sees."""
+    first, seen = 0, []
+    for video_THWC in videos:
+        before_S = first + np.arange(len(video_THWC) - 1)
+        seen.append(np.stack((before_S, before_S + 1), axis=1))
+        first += len(video_THWC)
+    return Moments(np.concatenate(videos), np.concatenate(seen))
+
+
 class Policy:
     """A trained network and the scale of its targets."""
 
@@ -114,12 +126,22 @@ class Policy:
     @torch.inference_mode()
     def predict(self, last_FHWC: Frames) -> Array:
         """Map the last F frames (F, H, W, 3) to K numbers, or to the probabilities of K codes."""
-        out_K = self.network(_stack(last_FHWC[None]))[0]
+        said_K: Array = self._say(last_FHWC[None])[0]
+        return said_K
+
+    @torch.inference_mode()
+    def predict_all(self, seen: Moments) -> Array:
+        """Predict for all M moments: (M, K)."""
+        parts = [seen.seen_MF[first : first + _MOMENTS] for first in range(0, len(seen), _MOMENTS)]
+        return np.concatenate([self._say(seen.frames_NHWC[part]) for part in parts])
+
+    def _say(self, shown_BFHWC: Frames) -> Array:
+        out_BK = self.network(_stack(shown_BFHWC)).double()
         if self.kind == "codes":
-            share: Array = out_K.double().softmax(dim=0).numpy()
-            return share
-        number: Array = out_K.double().numpy() * self.deviation_K + self.mean_K
-        return number
+            share_BK: Array = out_BK.softmax(dim=1).numpy()
+            return share_BK
+        number_BK: Array = out_BK.numpy() * self.deviation_K + self.mean_K
+        return number_BK
 
 
 def train_policy(
@@ -187,4 +209,13 @@ def _shifted(frames_BFHWC: Frames, by: int, rng: np.random.Generator) -> Frames:
     return moved.transpose(0, 3, 1, 2, 4)
 
 
-__all__ = ["Kind", "Moments", "Policy", "PolicyConfig", "PolicyNetwork", "moments", "train_policy"]
+__all__ = [
+    "Kind",
+    "Moments",
+    "Policy",
+    "PolicyConfig",
+    "PolicyNetwork",
+    "moments",
+    "train_policy",
+    "transitions",
+]

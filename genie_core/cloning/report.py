@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ Steps = NDArray[np.int64]
 """Steps to success, -1 for none."""
 
 REPORT, TABLE, PLOT = "report.json", "bc.md", "bc.svg"
+OURS: tuple[Method, ...] = ("expected", "fine", "latents")
+RIVALS: tuple[Method, ...] = ("vpt", "flow_codes", "flow", "labels")
+"""What our methods are compared with, pair by pair, in `RivalRow`s."""
 TARGET_LABELLED = 200
 """Number of labelled steps from which the paper's policy equals the oracle."""
 
@@ -26,7 +30,11 @@ _COLOURS: dict[Method, str] = {
     "oracle": "#444444",
     "codes": "#c0392b",
     "expected": "#2471a3",
+    "fine": "#17a589",
     "latents": "#7d3c98",
+    "vpt": "#ca6f1e",
+    "flow_codes": "#5d6d7e",
+    "flow": "#1f8f3a",
     "labels": "#b7950b",
     "random": "#909090",
 }
@@ -54,6 +62,22 @@ class ConditionRow(_Frozen):
     against_oracle_ci95: tuple[float, float] | None = None
 
 
+class RivalRow(_Frozen):
+    """Success of one method minus that of a rival that learns from something else, on the same seeds and starts."""
+
+    method: Method
+    rival: Method
+    labelled: int
+    difference: float
+    ci95: tuple[float, float]
+
+    @property
+    def verdict(self) -> str:
+        """Whether the interval clears zero."""
+        low, high = self.ci95
+        return "✓ better" if low > 0 else "✗ worse" if high < 0 else "no difference shown"
+
+
 class CloningReport(_Frozen):
     """All finished rows, and what they were made with (`plan.json`)."""
 
@@ -61,6 +85,7 @@ class CloningReport(_Frozen):
     plan: dict[str, object]
     max_steps: int
     rows: tuple[ConditionRow, ...]
+    rivals: tuple[RivalRow, ...] = ()
 
     def row(self, method: Method, labelled: int = 0) -> ConditionRow | None:
         """Return the row of a method at N; None if it is not finished."""
@@ -76,7 +101,32 @@ def make_report(store: Store, max_steps: int, extent: Extent) -> CloningReport:
             steps_SE = _successes(store, extent, method, labelled)
             if len(steps_SE):
                 rows.append(_row(method, labelled, steps_SE, None if method == "oracle" else oracle_SE))
-    return CloningReport(genie_version=__version__, plan=store.plan(), max_steps=max_steps, rows=tuple(rows))
+    return CloningReport(
+        genie_version=__version__,
+        plan=store.plan(),
+        max_steps=max_steps,
+        rows=tuple(rows),
+        rivals=tuple(_rivals(store, extent)),
+    )
+
+
+def _rivals(store: Store, extent: Extent) -> Iterator[RivalRow]:
+    """Compare each of our methods with each rival, where both are finished."""
+    for labelled in extent.labelled:
+        for method in OURS:
+            ours_SE = _successes(store, extent, method, labelled)
+            for rival in RIVALS:
+                theirs_SE = _successes(store, extent, rival, labelled)
+                shared = min(len(ours_SE), len(theirs_SE))
+                if shared:
+                    gap = difference(ours_SE[:shared] > 0, theirs_SE[:shared] > 0, seed=0)
+                    yield RivalRow(
+                        method=method,
+                        rival=rival,
+                        labelled=labelled,
+                        difference=gap.value,
+                        ci95=(gap.low, gap.high),
+                    )
 
 
 def _successes(store: Store, extent: Extent, method: Method, labelled: int) -> Steps:
@@ -160,7 +210,18 @@ def render_table(report: CloningReport) -> str:
             f"{row.seeds} x {row.episodes}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_verdicts(report)])
+    return "\n".join([*lines, "", *_verdicts(report), *_rival_lines(report)])
+
+
+def _rival_lines(report: CloningReport) -> list[str]:
+    if not report.rivals:
+        return []
+    lines = ["", "| policy | minus | labelled steps | success, paired | |", "| --- | --- | --- | --- | --- |"]
+    for row in report.rivals:
+        low, high = row.ci95
+        gap = f"{100 * row.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        lines.append(f"| {TITLES[row.method]} | {TITLES[row.rival]} | {row.labelled:,} | {gap} | {row.verdict} |")
+    return lines
 
 
 def _verdicts(report: CloningReport) -> list[str]:
@@ -169,7 +230,7 @@ def _verdicts(report: CloningReport) -> list[str]:
         return []
     low, high = oracle.ci95
     words = []
-    for method in ("codes", "expected", "latents"):
+    for method in ("codes", *OURS):
         row = report.row(method, TARGET_LABELLED)
         if row is not None:
             # A share of 1 can exceed the upper end of its own interval by a rounding error.
@@ -181,4 +242,12 @@ def _verdicts(report: CloningReport) -> list[str]:
     return words
 
 
-__all__ = ["CloningReport", "ConditionRow", "make_report", "render_plot", "render_table", "write_report"]
+__all__ = [
+    "CloningReport",
+    "ConditionRow",
+    "RivalRow",
+    "make_report",
+    "render_plot",
+    "render_table",
+    "write_report",
+]

@@ -5,6 +5,7 @@ There are two: the simulated one below, and a small drawn one that the tests use
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from genie_core.data import Frames
 from genie_core.errors import DatasetError
 from genie_core.progress import Progress
 from genie_core.sim import FPS, LookStyle, Robot, SimConfig
+from genie_core.sim.task_reach import ExpertStyle
 
 Array = NDArray[np.float64]
 
@@ -91,6 +93,7 @@ class ReachTask(BaseModel):
 
     robot: Robot = "Panda"
     looks: LookStyle = "laboratory"
+    expert: ExpertStyle = "axes"
     demonstration_seed: int = Field(500, ge=0)
     evaluation_seed: int = Field(701, ge=0)
     max_steps: int = Field(16, ge=1, description="steps per episode; the expert takes 4 to 11")
@@ -98,7 +101,8 @@ class ReachTask(BaseModel):
     @property
     def name(self) -> str:
         """Name in the report."""
-        return f"reach ({self.robot}, {self.looks})"
+        moves = "" if self.expert == "axes" else f", {self.expert}"
+        return f"reach ({self.robot}, {self.looks}{moves})"
 
     @property
     def action_size(self) -> int:
@@ -138,7 +142,7 @@ class ReachTask(BaseModel):
             progress,
             gl,
             backend.software(gl),
-            make_demonstrator,
+            partial(make_demonstrator, style=self.expert),
         )
 
     def environment(self) -> Environment:

@@ -6,7 +6,8 @@ a `Reach` does: call `backend.prepare` first, in a separate process.
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from genie_core.sim.meshes import cache_dir
 from genie_core.sim.motion import OPEN, PRIMITIVES, WORKSPACE, Hand, reach, turn
 from genie_core.sim.renderer import CAMERA, Renderer
 from genie_core.sim.scene import Scene
+
+ExpertStyle = Literal["axes", "straight"]
+"""How the expert moves: along one axis at a time, or straight to its goal, which mixes axes."""
 
 ACTION_SIZE = 3
 """An action is a translation in [-1, 1] of `motion.STEP_M`; the gripper stays open and points down."""
@@ -69,10 +73,11 @@ def draw_start(config: SimConfig, number: int) -> tuple[Start, np.random.Generat
 
 
 class Expert:
-    """Moves along one axis at a time, the one furthest from the goal, at half speed when near it."""
+    """Moves along one axis at a time, the one furthest from the goal, or straight; at half speed when near it."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, style: ExpertStyle = "axes") -> None:
         self._rng = rng
+        self._style = style
         self._speed = float(rng.uniform(*EXPERT_SPEED))
 
     def act(self, hand: Hand) -> Vector:
@@ -80,9 +85,13 @@ class Expert:
         off = goal(hand) - hand.position
         axis = int(np.abs(off).argmax())
         far = float(abs(off[axis]))
-        command = self._rng.normal(0.0, EXPERT_NOISE, ACTION_SIZE)
+        command: Vector = self._rng.normal(0.0, EXPERT_NOISE, ACTION_SIZE)
         if far > NEAR_ENOUGH_M:
-            command[axis] += np.sign(off[axis]) * (self._speed if far > FULL_SPEED_M else HALF_SPEED)
+            speed = self._speed if far > FULL_SPEED_M else HALF_SPEED
+            if self._style == "straight":
+                command += speed * off / far
+            else:
+                command[axis] += speed * np.sign(off[axis])
         action: Vector = np.clip(command, -1.0, 1.0)
         return action
 
@@ -142,10 +151,10 @@ class Reach:
         self._renderer.close()
 
 
-def demonstrate(task: Reach, config: SimConfig, number: int) -> SimulatedEpisode:
+def demonstrate(task: Reach, config: SimConfig, style: ExpertStyle, number: int) -> SimulatedEpisode:
     """Record the expert's episode `number`: row t of `actions` (T, 3) is chosen at frame t and leads to frame t + 1."""
     task.reset(number)
-    expert = Expert(task.rng)
+    expert = Expert(task.rng, style)
     rows: dict[str, list[Any]] = {}
     for _ in range(config.frames):
         row: dict[str, Any] = {f"obs/{CAMERA}_image": task.frame(), **task.scene.sense()}
@@ -160,10 +169,9 @@ def demonstrate(task: Reach, config: SimConfig, number: int) -> SimulatedEpisode
     return SimulatedEpisode(arrays=arrays, attrs=attrs, env_args=json.dumps(task.scene.env_args))
 
 
-def make_demonstrator(config: SimConfig) -> Recorder:
+def make_demonstrator(config: SimConfig, style: ExpertStyle = "axes") -> Recorder:
     """Create the task once, and return a function from episode number to the expert's episode."""
-    task = Reach(config)
-    return lambda number: demonstrate(task, config, number)
+    return partial(demonstrate, Reach(config), config, style)
 
 
 __all__ = [
@@ -172,6 +180,7 @@ __all__ = [
     "LEAST_WAY_M",
     "REACHED_M",
     "Expert",
+    "ExpertStyle",
     "Reach",
     "Start",
     "demonstrate",

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from genie_core.cloning.experiment import prepare, run_experiment, run_job
-from genie_core.cloning.plan import CloningConfig, Condition, Extent, conditions, units
+from genie_core.cloning.plan import METHODS, CloningConfig, Condition, Extent, conditions, units
 from genie_core.cloning.policy import PolicyConfig
 from genie_core.cloning.report import make_report, write_report
 from genie_core.cloning.store import Store
 from genie_core.errors import DatasetError, ModelError
 from genie_core.models.bundle import load_bundle
-from tests.factories.bundles import make_nano_bundle
+from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.support.dot_task import DotTask
 
 CONFIG = CloningConfig(demonstrations=6, policy=PolicyConfig(steps=4, batch=8))
-EXTENT = Extent(labelled=(5, 20), seeds=1, episodes=3)
+METHODS_OF_ALL = tuple(method for method in METHODS if method != "fine")
+EXTENT = Extent(methods=METHODS_OF_ALL, labelled=(5, 20), seeds=1, episodes=3)
 
 
 def ignore(part, done, total):
@@ -57,7 +58,8 @@ def contents(folder):
 def test_each_condition_has_a_file_and_each_policy(run):
     assert {path.stem for path in (run / "results").iterdir()} == {c.key for c in conditions(EXTENT)}
     assert {path.stem for path in (run / "policies").iterdir()} == {
-        "oracle-0", "codes-0", "latents-0", "labels-5-0", "labels-20-0",
+        "oracle-0", "codes-0", "latents-0", "vpt-5-0", "vpt-20-0", "flow_codes-0", "flow-0", "labels-5-0",
+        "labels-20-0",
     }  # fmt: skip
     found = json.loads((run / "results" / "latents-20-0.json").read_text())
     assert len(found["steps"]) == EXTENT.episodes
@@ -67,7 +69,8 @@ def test_each_condition_has_a_file_and_each_policy(run):
 def test_conditions_that_share_a_policy_are_one_job():
     assert [[c.key for c in unit] for unit in units(EXTENT)] == [
         ["oracle-0"], ["codes-5-0", "codes-20-0", "expected-5-0", "expected-20-0"],
-        ["latents-5-0", "latents-20-0"], ["labels-5-0"], ["labels-20-0"],
+        ["latents-5-0", "latents-20-0"], ["vpt-5-0"], ["vpt-20-0"], ["flow_codes-5-0", "flow_codes-20-0"],
+        ["flow-5-0", "flow-20-0"], ["labels-5-0"], ["labels-20-0"],
         ["random-0"],
     ]  # fmt: skip
 
@@ -105,7 +108,7 @@ def test_what_learns_latent_actions_never_sees_an_action(run, bundle, tmp_path):
     run_here(bundle, CONFIG, EXTENT, folder)
     some, other = contents(run), contents(folder)
     changed = {path.stem for path in some if path.suffix == ".safetensors" and some[path] != other[path]}
-    assert changed == {"oracle-0", "labels-5-0", "labels-20-0"}
+    assert changed == {"oracle-0", "vpt-5-0", "vpt-20-0", "labels-5-0", "labels-20-0"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,32 @@ def test_another_experiment_in_the_folder_is_refused(run, bundle):
 
 def test_more_labels_than_steps_are_refused(bundle, tmp_path):
     with pytest.raises(DatasetError, match="got 1000, the demonstrations have 48 transitions"):
-        run_here(bundle, CONFIG, Extent(labelled=(1000,)), tmp_path / "out")
+        run_here(bundle, CONFIG, EXTENT.model_copy(update={"labelled": (1000,)}), tmp_path / "out")
+
+
+def test_each_method_is_compared_with_each_rival_by_pairs(run):
+    report = make_report(Store(run), 10, EXTENT)
+    assert {(r.method, r.rival) for r in report.rivals} == {
+        (method, rival) for method in ("expected", "latents") for rival in ("vpt", "flow_codes", "flow", "labels")
+    }
+    row = next(r for r in report.rivals if (r.method, r.rival, r.labelled) == ("latents", "vpt", 20))
+    assert row.difference == pytest.approx(report.row("latents", 20).success - report.row("vpt", 20).success)
+    verdicts = [row.model_copy(update={"ci95": ci95}).verdict for ci95 in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.2))]
+    assert verdicts == ["✓ better", "✗ worse", "no difference shown"]
+
+
+def test_fine_codes_of_a_bundle_that_keeps_length(tmp_path):
+    motion = load_bundle(make_motion_bundle(tmp_path / "motion", usual_norm=0.1))
+    extent = Extent(methods=("fine", "latents"), labelled=(20,), seeds=1, episodes=2)
+    run_here(motion, CONFIG, extent, tmp_path / "out")
+    assert len(Store(tmp_path / "out").results(Condition("fine", 20, 0))) == 2
+    assert len(Store(tmp_path / "out").results(Condition("latents", 20, 0))) == 2
+
+
+def test_fine_codes_of_a_bundle_without_are_refused(bundle, tmp_path):
+    extent = EXTENT.model_copy(update={"methods": ("fine",)})
+    with pytest.raises(ModelError, match="nano: it has no fine codes"):
+        run_here(bundle, CONFIG, extent, tmp_path / "out")
 
 
 def test_a_bundle_of_another_rate_is_refused(bundle, tmp_path):
@@ -146,15 +174,16 @@ def test_the_report_counts_what_the_files_say(run, tmp_path):
     report = make_report(Store(run), 10, EXTENT)
     assert [(r.method, r.labelled) for r in report.rows] == [
         ("oracle", 0), ("codes", 5), ("codes", 20), ("expected", 5), ("expected", 20),
-        ("latents", 5), ("latents", 20), ("labels", 5), ("labels", 20),
+        ("latents", 5), ("latents", 20), ("vpt", 5), ("vpt", 20), ("flow_codes", 5), ("flow_codes", 20), ("flow", 5),
+        ("flow", 20), ("labels", 5), ("labels", 20),
         ("random", 0),
     ]  # fmt: skip
     steps = json.loads((run / "results" / "codes-5-0.json").read_text())["steps"]
     assert report.rows[1].success == pytest.approx(sum(s > 0 for s in steps) / 3)
     write_report(tmp_path, report)
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["method"] == "oracle"
-    assert (tmp_path / "bc.svg").read_text().count("<polyline") == 6
-    assert (tmp_path / "bc.md").read_text().count("\n| ") == 11
+    assert (tmp_path / "bc.svg").read_text().count("<polyline") == 9
+    assert (tmp_path / "bc.md").read_text().count("\n| ") == 17 + 18
 
 
 def test_a_report_of_an_unfinished_experiment_pairs_the_seeds_that_there_are(run, tmp_path):

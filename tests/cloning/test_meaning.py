@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from genie_cli.bc import bc
 from genie_core.cloning.demonstrations import labelled_rows
-from genie_core.cloning.meaning import Labelled, fit_reader
+from genie_core.cloning.meaning import Labelled, Scale, fit_reader
 from genie_core.cloning.plot import Curve, success_plot
 from genie_core.cloning.policy import PolicyConfig, moments, train_policy
 from genie_core.cloning.rollout import Blind, Latent, roll_out
@@ -26,24 +26,35 @@ def encode(actions_NA):
     return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
 
 
+UNIT = Scale(None)
 CODEBOOK = encode(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))
 
 
 def labelled(count, seed=0):
     actions = np.random.default_rng(seed).uniform(-1, 1, (count, 2))
     latents = encode(actions)
-    return Labelled((latents @ CODEBOOK.T).argmax(axis=1), latents, actions, np.arange(count) // 8)
+    return Labelled(latents, actions, np.arange(count) // 8)
 
 
 def test_the_reader_finds_actions_in_latents_of_any_length():
-    reader, test = fit_reader(labelled(200), CODEBOOK, 0), labelled(50, seed=1)
-    read = np.array([reader.read(0.5 * latent) for latent in test.latents_ND])
+    reader, test = fit_reader(labelled(200), UNIT, CODEBOOK, 0), labelled(50, seed=1)
+    read = np.array([reader.read(0.5 * latent) for latent in test.vectors_ND])
     assert 1 - np.square(read - test.actions_NA).mean() / test.actions_NA.var() > 0.8
+
+
+def test_where_length_means_something_the_reader_hears_it():
+    """Latents whose length says how far: of unit length, those of a step and of half a step would be the same."""
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (200, 2))
+    vectors = 300 * actions @ rng.normal(size=(2, 8))
+    reader = fit_reader(Labelled(vectors, actions, np.arange(200) // 8), Scale.of(vectors), None, 0)
+    for share in (0.25, 0.5, 1.0):
+        np.testing.assert_allclose(reader.read(share * vectors[0]), share * actions[0], atol=0.05)
 
 
 @pytest.mark.parametrize("count", [1, 2, 10])
 def test_few_labels_do_not_break_the_reader(count):
-    read = fit_reader(labelled(count), CODEBOOK, 0).read(np.zeros(8))
+    read = fit_reader(labelled(count), UNIT, CODEBOOK, 0).read(np.zeros(8))
     assert np.isfinite(read).all()
 
 
@@ -77,7 +88,7 @@ def test_a_policy_from_latents_and_a_few_labels_does_the_task_and_random_actions
         videos.append(np.stack(frames))
     latents = encode(np.array(actions))
     policy = train_policy(moments(videos, 2), latents, "numbers", 8, PolicyConfig(steps=300, shift=0), 0)
-    agent = Latent(policy, fit_reader(labelled(100), CODEBOOK, 0))
+    agent = Latent(policy, fit_reader(labelled(100), UNIT, CODEBOOK, 0))
 
     def successes(agent):
         return np.mean([roll_out(Dots(1), agent, i, 12, np.random.default_rng(i)) > 0 for i in range(30)])

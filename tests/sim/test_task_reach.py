@@ -46,6 +46,23 @@ def test_the_expert_presses_one_key_at_a_time_and_arrives(seed):
     assert least < REACHED_M
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_an_expert_that_moves_straight_mixes_axes_and_arrives(seed):
+    rng = np.random.default_rng(seed)
+    place, cube = np.array([-0.1, -0.1, 1.05]), np.array([0.05, 0.1, 0.821])
+    expert = Expert(rng, "straight")
+    least = float("inf")
+    for step in range(14):
+        hand = Hand(place.copy(), np.eye(3), np.eye(3), cube, 0.0)
+        way, action = goal(hand) - place, expert.act(hand)
+        if step == 0:
+            assert way @ action > 0.95 * np.linalg.norm(way) * np.linalg.norm(action)
+            assert np.sort(np.abs(action))[1] > 0.45
+        place = place + 0.85 * STEP_M * action
+        least = min(least, float(np.linalg.norm(goal(hand) - place)))
+    assert least < REACHED_M
+
+
 @pytest.fixture
 def simulator():
     try:
