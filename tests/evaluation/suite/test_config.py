@@ -62,7 +62,7 @@ def test_names_of_sets_are_their_own_and_means_are_of_sets_with_a_truth(tmp_path
 
 
 def test_what_is_no_suite_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere: No such file.*one of: adapt, simulated, zoo"):
+    with pytest.raises(DatasetError, match=r"nowhere: No such file.*one of: adapt, gripper, simulated, zoo"):
         read_suite("nowhere")
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DatasetError, match=r"broken\.json: not JSON"):
