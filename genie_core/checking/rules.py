@@ -155,7 +155,12 @@ RULES: Final[Mapping[str, Rule]] = {
         "share of codes that the bundle gives again from the pictures", 0.95, 0.7, _RELABEL, best=1
     ),
     "psnr_over_shuffled_db": Rule(
-        "next frame drawn from its code rather than from another transition's, dB", 0.02, 0, _ADAPT, best=0.5
+        "next frame drawn from its code rather than from another transition's, dB",
+        0.02,
+        0,
+        "use latents rather than codes, or " + _ADAPT,
+        stops=False,
+        best=0.5,
     ),
     "psnr_over_copy_db": Rule(
         "next frame drawn from its code rather than copied from the last, dB", 0, -1, _ADAPT, stops=False, best=0.5
