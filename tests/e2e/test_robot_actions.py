@@ -82,7 +82,7 @@ def test_the_robots_own_actions_move_what_they_moved_in_the_video(server: str, d
         both = client.branch(prompt, robot_actions=[[RIGHT * 0.7] * 3, [LEFT * 0.7] * 3], alignment="sq")
         with client.play(prompt, alignment="sq") as session:
             played = [session.step(robot_action=RIGHT * 0.7) for _ in range(3)]
-    assert centre_x(right[-1]) > centre_x(prompt[0]) + 2 > centre_x(prompt[0]) - 2 > centre_x(left[-1])
+    assert centre_x(right[-1]) > centre_x(prompt[0]) + 0.5 > centre_x(prompt[0]) - 0.5 > centre_x(left[-1])
     np.testing.assert_array_equal(both, [right, left])
     np.testing.assert_array_equal(played, right)
 
