@@ -1,6 +1,6 @@
 """One process of a run of several: ``torchrun ... -m tests.training.parallel_job DATA OUT LOSSES [STAGE STEP]``.
 
-Writes the losses that the first process reports to LOSSES; given a stage and a step, all processes are killed there.
+The first process writes the losses that it reports to LOSSES, at each step, and is killed at STEP of STAGE if given.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ Losses = dict[str, float]
 
 
 class Recorder:
-    """Keeps every loss that is reported; kills this process at one step of one stage."""
+    """Keeps every loss that is reported, in a file too if one is given; kills this process at one step of one stage."""
 
-    def __init__(self, stop: tuple[str, int] | None = None) -> None:
+    def __init__(self, stop: tuple[str, int] | None = None, file: Path | None = None) -> None:
+        self.file = file
         self.losses: Losses = {}
         self.stop = stop
 
@@ -32,6 +33,8 @@ class Recorder:
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
         if "loss" in metrics:
             self.losses[f"{stage} {step}"] = metrics["loss"]
+        if self.file is not None:
+            self.file.write_text(json.dumps(self.losses))
         if (stage, step) == self.stop:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -52,10 +55,8 @@ def job(data: Path, out: Path, pieces: int = 2) -> TrainingJob:
 
 def main() -> None:
     data, out, losses, *stop = sys.argv[1:]
-    recorder = Recorder((stop[0], int(stop[1])) if stop else None)
+    recorder = Recorder((stop[0], int(stop[1])) if stop else None, Path(losses))
     train(job(Path(data), Path(out)), recorder, checkpoint_seconds=0, report_every=1)
-    if os.environ["RANK"] == "0":
-        Path(losses).write_text(json.dumps(recorder.losses))
 
 
 if __name__ == "__main__":

@@ -42,21 +42,20 @@ def test_two_processes_compute_what_one_does_and_one_goes_on_from_two(data: Path
     alone = Recorder()
     train(job(data, tmp_path / "alone"), alone, report_every=1)
     # Killed in the second stage by SIGKILL; its first stage was trained, with its first codes, by two.
-    assert in_two(data, tmp_path / "cut", tmp_path / "none", "lam", "4") != 0
+    assert in_two(data, tmp_path / "cut", tmp_path / "losses.json", "lam", "4") != 0
     assert not (tmp_path / "cut").exists()
-    assert not (tmp_path / "none").exists()
+    both = json.loads((tmp_path / "losses.json").read_text())
+    assert list(both) == [f"tokenizer {n}" for n in range(1, 7)] + [f"lam {n}" for n in range(1, 5)]
+    assert both == pytest.approx({key: alone.losses[key] for key in both}, rel=1e-3)
     rest = Recorder()
     train(job(data, tmp_path / "cut"), rest, report_every=1)
     assert {key.split()[0] for key in rest.losses} == {"lam", "dynamics"}
     assert min(int(key.split()[1]) for key in rest.losses if key.startswith("lam")) > 1
-    assert in_two(data, tmp_path / "both", tmp_path / "losses.json") == 0
-    both = json.loads((tmp_path / "losses.json").read_text())
-    assert both == pytest.approx(alone.losses, rel=1e-3)
-    assert {key: value for key, value in rest.losses.items() if key.startswith("dynamics")} == pytest.approx(
-        {key: value for key, value in alone.losses.items() if key.startswith("dynamics")}, rel=1e-3
-    )
+    assert list(alone.losses)[-6:] == list(rest.losses)[-6:]
+    for key in list(alone.losses)[-6:]:  # smoothed from the stage's start, which this run has seen whole
+        assert rest.losses[key] == pytest.approx(alone.losses[key], rel=1e-3)
     for component in ("tokenizer", "lam", "dynamics"):
-        a, b = (load_file(tmp_path / name / f"{component}.safetensors") for name in ("alone", "both"))
+        a, b = (load_file(tmp_path / name / f"{component}.safetensors") for name in ("alone", "cut"))
         assert all(torch.allclose(a[key], b[key], atol=2e-3) for key in a)
 
 
