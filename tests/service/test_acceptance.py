@@ -175,6 +175,21 @@ def test_batches_and_deliveries_that_take_long_make_no_call_late_that_can_be_ref
     assert world.useful * COST_S > 0.85 * world.busy_s
 
 
+def test_in_a_standing_queue_newcomers_wait_for_less() -> None:
+    queue, acceptance = FairQueue(), Acceptance(0.4, lanes=1)
+    for number in range(60):
+        queue.put(Piece(SINGLE, None, f"client {number % 20}", lambda *_: None, submitted=0.0))
+    acceptance.note(len(queue), now=0.0)
+    call = Announcement({SINGLE: 1})
+    acceptance.check(queue, call, "burst", now=0.3)  # 20 others, 10 ms each
+    with pytest.raises(BusyError, match="in a standing queue") as caught:
+        acceptance.check(queue, call, "late", now=0.5)
+    assert caught.value.retry_after_s == pytest.approx(0.1)
+    acceptance.note(0, now=0.6)
+    acceptance.note(len(queue), now=0.7)
+    acceptance.check(queue, call, "after a pause", now=0.8)
+
+
 def test_what_the_device_can_do_is_not_refused() -> None:
     world = World(0)
     world.run(120.0, times=0.7)

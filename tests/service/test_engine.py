@@ -306,24 +306,6 @@ def test_an_idle_device_tries_what_is_estimated_to_be_late() -> None:
     asyncio.run(main())
 
 
-def test_in_a_standing_queue_newcomers_wait_for_less() -> None:
-    async def main() -> None:
-        engine, sleep = Engine(max_wait_s=0.4), each(time.sleep)
-        await engine.job("a").run(sleep, 0.02)
-        busy = [asyncio.create_task(engine.job(f"client {n}").run_all(sleep, [0.02] * 30)) for n in range(10)]
-        await until(lambda: engine.pending > 0)
-        announce(engine, "burst", {sleep: 1})  # 10 others: 0.2 s
-        await asyncio.sleep(0.5)
-        with pytest.raises(BusyError, match="in a standing queue"):
-            announce(engine, "late", {sleep: 1})
-        for task in busy:
-            task.cancel()
-        await asyncio.gather(*busy, return_exceptions=True)
-        engine.close()
-
-    asyncio.run(main())
-
-
 def test_pieces_that_nobody_waits_for_never_run() -> None:
     async def main() -> tuple[list[str], int]:
         engine, blocker = Engine(), Blocker()
