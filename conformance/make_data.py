@@ -9,7 +9,8 @@ FOLDER then holds
 - ``aligned.hdf5``, the same with actions that an alignment decoded, and its exports ``robomimic-aligned.hdf5``,
   ``lerobot-aligned`` (decoded actions beside the robot's) and ``lerobot-decoded`` (in place of them);
 - ``lerobot-in-place``: the export ``lerobot`` without its labels, labelled in place: as ``relabelled.hdf5``;
-- ``relabelled.hdf5``: the export ``lerobot`` labelled again, as a client elsewhere must label it;
+- ``relabelled.hdf5``: the export ``lerobot`` labelled again, as a client elsewhere must label it, and its own export
+  ``lerobot-copied``, whose video is copied from ``lerobot``;
 - ``aloha/episode_N.hdf5``, ALOHA's layout, labelled in place;
 - ``expected.npz``: what a loader must find, all episodes one after another.
 """
@@ -46,6 +47,7 @@ def main(folder: Path) -> None:
     genie("export", folder / "labelled.hdf5", folder / "lerobot", "--to", "lerobot", *TASK)
     genie("export", folder / "labelled.hdf5", folder / "rlds", "--to", "rlds", *TASK)
     genie("label", folder / "lerobot", "--out", folder / "relabelled.hdf5")
+    genie("export", folder / "relabelled.hdf5", folder / "lerobot-copied", "--to", "lerobot")
     make_in_place(folder)
     make_aligned(folder)
     found = everything(open_labelled(folder / "labelled.hdf5"), open_labelled(folder / "aligned.hdf5"))
