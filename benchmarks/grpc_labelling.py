@@ -17,7 +17,7 @@ from benchmarks.catalogue import JOBS, jobs_each
 from benchmarks.episodes import make_clip, write_episodes
 from benchmarks.label_client import labelled_path, waiting_clients
 from benchmarks.measured import Measured
-from benchmarks.processes import serving
+from benchmarks.processes import MODEL, serving
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, Action, interleaved, ratios
 from genie_core.bundles import models_dir
@@ -74,7 +74,7 @@ def measure(clients: int, quick: bool) -> list[Measured]:
     frames = 32 if quick else FRAMES
     each = count // clients
     jobs = jobs_each(clients)
-    labeller = Labeller(load_bundle(models_dir() / "tiny"))
+    labeller = Labeller(load_bundle(models_dir() / MODEL))
     episodes = [make_clip(frames, seed) for seed in range(count)]
     trial = episodes[: count // 3]
     choices = {way.words: way for way in ways(torch.get_num_threads())}

@@ -17,11 +17,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from genie_client import Client
-from genie_client.embedded import embedded_server
 from genie_core.data import encode_image, open_dataset, resize_frames
 from tests.factories.data import make_frames, make_robomimic
 from tests.support.play_page import PlayPage, picture_of, playing
-from tests.support.processes import Genie
+from tests.support.processes import Genie, server_process
 
 FRAMES = 12
 
@@ -151,14 +150,13 @@ def test_a_server_that_stops_is_said_on_the_page(genie_process: Genie, models_fo
     picture = tmp_path / "x.png"
     picture.write_bytes(encode_image(make_frames(1, 48, 64)[0]))
     with ExitStack() as stack:
-        served = ExitStack()
-        address = served.enter_context(embedded_server(models_folder))
+        server, address = stack.enter_context(server_process(models_folder))
         page = stack.enter_context(playing(genie_process, "--prompt", picture, "--server", address))
         game = stack.enter_context(page.game())
         game.send(type="start")
         game.receive("previews")
         assert game.step(0, 1)["node"] == 1
-        served.close()
+        server.kill()
         game.send(type="step", **{"from": 1}, code=2)
         assert address in game.receive("error")["message"]
         assert game.step(0, 1)["drawn"] == 0  # what was drawn is not lost
