@@ -210,12 +210,14 @@ class BulkRun:
             if self._patience.seconds and isinstance(error, _PASSING):
                 error.add_note(f"waited {self._quiet_s:.0f} s for it (--patience {self._patience.seconds:g})")
             raise error
-        until = time.monotonic() + wait_s
+        until, is_gone = time.monotonic() + wait_s, isinstance(error, ServerUnavailableError)
         while (left := until - time.monotonic()) > 0:
             if self._quiet_s >= _QUIET_S:
                 self._waits = True
                 self._tell(Waiting(error, self._quiet_s, self._patience.seconds))
-            if self._stopped.wait(min(left, _QUIET_S)):
+            pause_until = time.monotonic() + min(left, _QUIET_S)
+            is_gone = is_gone and not self._client.answers_within(min(left, _QUIET_S))
+            if self._stopped.wait(max(0.0, pause_until - time.monotonic())):
                 raise error
 
     @property

@@ -18,8 +18,9 @@ from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
 from genie_client.connection import Tls, open_channel, security_for
-from genie_client.errors import Peer, ServerError
+from genie_client.errors import Peer, ServerError, ServerUnavailableError
 from genie_client.flows import Conversation, Flow, Stubs
+from genie_client.health import answers_within
 from genie_client.patience import CALL_PATIENCE_S, Patience
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
@@ -84,6 +85,10 @@ class Client:
     def close(self) -> None:
         """End all calls in progress and close the connection."""
         self._channel.close()
+
+    def answers_within(self, seconds: float) -> bool:
+        """Wait until the server can be reached, `seconds` at most, and return whether it can."""
+        return answers_within(self._channel, seconds)
 
     def models(self) -> list[ModelInfo]:
         """Return every model that the server hosts, ordered by name; `codebook` and `card` are empty."""
@@ -260,7 +265,10 @@ class Client:
                 wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
                 if wait_s is None:
                     raise
-            time.sleep(wait_s)
+                until = time.monotonic() + wait_s
+                if isinstance(error, ServerUnavailableError):
+                    self.answers_within(wait_s)
+            time.sleep(max(0.0, until - time.monotonic()))
 
     def _begin_labelling(self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments) -> LabelStream:
         """Return a stream that the server has accepted, ready for its frames."""

@@ -44,4 +44,19 @@ def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
         channel.close()
 
 
-__all__ = ["ask_health"]
+def answers_within(channel: grpc.Channel, seconds: float) -> bool:
+    """Wait until somebody answers at the channel's address, `seconds` at most, and return whether somebody does.
+
+    gRPC 1.73 goes on connecting only while a call waits for it, and calls that fail at once do not.
+    """
+    check = channel.unary_unary(_CHECK, StringValue.SerializeToString, Int32Value.FromString)
+    try:
+        check(StringValue(), timeout=seconds, wait_for_ready=True)
+    except grpc.RpcError as error:
+        return error.code() not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+    except ValueError:  # the channel was closed meanwhile
+        return False
+    return True
+
+
+__all__ = ["answers_within", "ask_health"]
