@@ -94,7 +94,7 @@ class Acceptance:
         own_s = self._backlog_s(queue, client)
         others_s = [self._backlog_s(queue, other) for other in {*queue.clients, *self._promised} - {client}]
         first_s = _seconds(queue, call.first)
-        wait_s = sum(min(other_s, own_s + first_s) for other_s in others_s) / self.lanes  # they take turns
+        wait_s = math.fsum(min(other_s, own_s + first_s) for other_s in others_s) / self.lanes  # they take turns
         limit_s = self._limit_s(first_s, now)
         if wait_s > limit_s:
             raise BusyError(
@@ -109,7 +109,7 @@ class Acceptance:
             alone_s = max(total_s / self.lanes, *(self._rounds_s(queue, each, call.rounds, 1) for each in total))
             if self.is_standing(now):  # whoever has work now will have more by then
                 others_s = [math.inf for other_s in others_s if other_s]
-            ahead_s = (own_s + sum(min(other_s, own_s + total_s) for other_s in others_s)) / self.lanes
+            ahead_s = (own_s + math.fsum(min(other_s, own_s + total_s) for other_s in others_s)) / self.lanes
             late_s = _MARGIN * (ahead_s + alone_s) + self.delivery_s(call.remaining_s) - call.remaining_s
             if ahead_s and late_s > 0:
                 raise BusyError(

@@ -146,20 +146,17 @@ class World:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_accepted_calls_are_served_soon_and_in_time(seed: int) -> None:
-    """Before, more than half of the accepted calls were late, and the device worked for those.
-
-    Figures depend a little on the order of sets of names, which is another in each process.
-    """
+    """Before, more than half of the accepted calls were late, and the device worked for those."""
     world = World(seed)
-    world.run(120.0, times=4)
+    world.run(300.0, times=4)
     world.late += world.given_up
     waits, accepted = sorted(world.waits_s), len(world.waits_s) + len(world.late)
     assert world.busy_s > 0.97 * LANES * world.ended
-    assert len(world.late) <= 0.025 * accepted
-    assert sum(not call.is_stream for call in world.late) <= 0.012 * accepted
+    assert len(world.late) <= 0.02 * accepted
+    assert sum(not call.is_stream for call in world.late) <= 0.01 * accepted
     assert waits[len(waits) // 2] < 0.5 * MAX_WAIT_S
-    assert waits[int(0.95 * len(waits))] < 1.7 * MAX_WAIT_S
-    assert world.useful * COST_S > 0.95 * world.busy_s
+    assert waits[int(0.95 * len(waits))] < 1.5 * MAX_WAIT_S
+    assert world.useful * COST_S > 0.96 * world.busy_s
     assert all(error.retry_after_s >= 0.1 for error in world.refused)
 
 

@@ -18,8 +18,8 @@ from genie_core.data.formats.video.reader import VideoReader
 from genie_core.data.frames.turning import UPRIGHT
 from genie_core.errors import DatasetError
 
-_CODECS = {"h264": "h264", "hevc": "hevc", "av1": "av1", "libdav1d": "av1", "libaom-av1": "av1"}
-"""FFmpeg's decoders of what LeRobot's tools read in MP4, and the codec's name."""
+CODECS = {"h264": "h264", "hevc": "hevc", "av1": "av1", "libdav1d": "av1", "libaom-av1": "av1"}
+"""FFmpeg's decoders of what viewers and LeRobot's tools read in MP4, and the codec's name."""
 
 _PARAMETERS = {"h264": b"\x01", "hevc": b"\x01", "av1": b"\x81"}
 """How the parameters of a stream begin that MP4 takes as they are; others (MPEG-TS, AVI) have them in the packets."""
@@ -126,7 +126,7 @@ def _kind(video: VideoReader) -> StreamKind:
         raise CannotCopyError("its pictures are turned when read")
     with video.opened() as (_, stream):
         decoder, parameters = stream.codec_context, bytes(stream.codec_context.extradata or b"")
-        codec = _CODECS.get(decoder.name)
+        codec = CODECS.get(decoder.name)
         if codec is None:
             raise CannotCopyError(f"its codec is {decoder.name}, copied are {', '.join(_PARAMETERS)}")
         if not parameters.startswith(_PARAMETERS[codec]):
@@ -134,4 +134,4 @@ def _kind(video: VideoReader) -> StreamKind:
         return StreamKind(codec, decoder.pix_fmt or "", (stream.height, stream.width), parameters)
 
 
-__all__ = ["CannotCopyError", "StreamKind", "VideoPart", "video_part"]
+__all__ = ["CODECS", "CannotCopyError", "StreamKind", "VideoPart", "video_part"]

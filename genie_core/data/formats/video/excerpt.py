@@ -13,14 +13,12 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data.episode import FilmSpan
+from genie_core.data.formats.video.copying import CODECS
 from genie_core.data.formats.video.reader import CONTAINERS
 from genie_core.data.storage.location import local_file
 from genie_core.errors import DatasetError
 
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
-_CODECS = frozenset({"libdav1d", "av1", "libaom-av1", "h264", "hevc"})
-"""Decoders, by FFmpeg's names, of the codecs that viewers of MP4 files play."""
-
 MOST_BYTES = 512 * 2**20
 """Longest excerpt; it is held in memory."""
 
@@ -52,7 +50,7 @@ def mp4_excerpt(span: FilmSpan) -> Excerpt | None:
             stream = container.streams.best("video")
             if container.format.name != _MP4 or not isinstance(stream, VideoStream) or stream.codec_context is None:
                 return None
-            if stream.codec_context.name not in _CODECS or stream.time_base is None:
+            if stream.codec_context.name not in CODECS or stream.time_base is None:
                 return None
             packets = [(p.pts, p.is_keyframe, p.size) for p in container.demux(stream) if p.size]
         shown = sorted(pts for pts, _, _ in packets if pts is not None)
@@ -98,7 +96,7 @@ def _muxed(span: FilmSpan, chosen: range, wanted: list[int]) -> Excerpt:
             packet.stream = copy
             output.mux(packet)
     time_T = np.round((np.array(wanted) - (origin or 0)) * tick_ns).astype(np.int64)
-    return Excerpt(target.getvalue(), {"h264": "h264", "hevc": "hevc"}.get(name, "av1"), time_T)
+    return Excerpt(target.getvalue(), CODECS[name], time_T)
 
 
 __all__ = ["MOST_BYTES", "Excerpt", "mp4_excerpt"]
