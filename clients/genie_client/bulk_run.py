@@ -264,9 +264,8 @@ class BulkRun:
         for chunk in _read(episode):
             watch.add(chunk)
             frames_THWC = resize_frames(chunk, *self._info.frame_size)
-            if (
-                part is not None and part.keeps_frames
-            ):  # otherwise there is nothing to wait for another episode's disk for
+            # Otherwise there is nothing to wait for another episode's disk for.
+            if part is not None and part.keeps_frames:
                 with self._lock:
                     part.add_frames(frames_THWC)
             yield frames_THWC
