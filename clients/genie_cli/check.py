@@ -166,7 +166,7 @@ def _check_data(
     progress: Progress,
 ) -> CheckReport:
     """Label a sample of data with `what`, if that is a bundle, or the plan's bundle, and check it."""
-    from genie_core.bundles import DEFAULT, shipped
+    from genie_core.bundles import DEFAULT, bundle_folder, shipped
     from genie_core.checking.run import check_data
     from genie_core.checking.sample import EPISODES, Sampling
     from genie_core.data import open_dataset
@@ -178,7 +178,7 @@ def _check_data(
     elif plan.bundle is not None:
         raise RequestError("bundle", f"got two, {what} and --bundle {plan.bundle}, expected one")
     else:
-        folder = Path(what) if Path(what).exists() else shipped(what)
+        folder = bundle_folder(what)
     if not plan.pictures:
         raise RequestError("labels-only", "is for a file with labels, but DATA is to be labelled: leave it out")
     if step is None:

@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genie_core.data.labelled.fusing import RADII
 from genie_core.models.config import QuantizerConfig
 
-_RADII = 4
-"""Median length of the latents of the fit, in radii of the metric ``euclidean``."""
 _AS_GOOD = 0.01
 """Runs of k-means whose mean squared distance is within this share of the best count as equally good."""
 _FIRST_WEIGHT = 0.1
@@ -192,7 +191,7 @@ class VectorQuantizer(nn.Module):
         with torch.autocast(latent_MD.device.type, enabled=False):
             latent_MD = latent_MD.float()
             if not self.round:
-                self.radius.copy_((latent_MD.norm(dim=-1).median() / _RADII).clamp(min=1e-6))
+                self.radius.copy_((latent_MD.norm(dim=-1).median() / RADII).clamp(min=1e-6))
             short_MD = self._shorten(latent_MD)
             found = [self._clusters(short_MD, iterations) for _ in range(restarts)]
             best = min(found, key=lambda clusters: clusters[2])
@@ -294,7 +293,7 @@ def _unpaired(centre_KD: Tensor) -> float:
 
 def usual_norm(radius: float) -> float:
     """Return the median length of the latents that a codebook of this `radius` was fitted to."""
-    return _RADII * radius
+    return RADII * radius
 
 
 def perplexity(code: Tensor, codes: int) -> float:

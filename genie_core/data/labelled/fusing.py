@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelModel
 
-_RADII = 4
+RADII = 4
 """Usual length of latents, in radii of the ball in which distances between latents of any length are taken."""
 
 _AT_A_TIME = 256
@@ -73,7 +73,7 @@ def nearest(
             quarter of it: near zero those of latents themselves, far out those of their directions.
 
     """
-    radius = None if usual_norm is None else usual_norm / _RADII
+    radius = None if usual_norm is None else usual_norm / RADII
     short_KD = _shortened(codebook_KD.astype(np.float64), radius)
     codes, margins = [np.zeros(0, np.uint16)], [np.zeros(0, np.float32)]
     for start in range(0, len(latent_TD), _AT_A_TIME):
@@ -109,4 +109,4 @@ def _reasons(parts: list[Labels], valid: NDArray[np.bool_]) -> NDArray[np.uint8]
     return reason if reason.any() else None
 
 
-__all__ = ["fuse", "nearest"]
+__all__ = ["RADII", "fuse", "nearest"]
