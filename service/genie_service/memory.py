@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 MIB = 1 << 20
+
+_KEPT_BYTES = 128 * MIB
+"""Two of the largest messages (`max_message_mib`): gRPC holds one twice while it is read."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""mallopt(3)."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE_OF_LIMIT = 0.8
@@ -49,6 +56,18 @@ def resident_bytes() -> int:
         return 0
 
 
+def keep_freed_memory() -> bool:
+    """Have the C library keep up to 128 MiB of what is freed; False where it is not GNU's.
+
+    By default a message of 60 MiB is returned to the system when it is freed, and the next costs 30,000 page faults
+    while gRPC assembles it on the event loop, for which everybody waits: 70 ms of processor time in place of 19.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
 def _limit_files(cgroup: Path, own: Path) -> list[tuple[Path, str]]:
     """Return the files that may state limits: those of this process's group and of all groups above it."""
     files = [(cgroup, "memory.max"), (cgroup / "memory", "memory.limit_in_bytes")]
@@ -66,4 +85,4 @@ def _limit_files(cgroup: Path, own: Path) -> list[tuple[Path, str]]:
     return files
 
 
-__all__ = ["cgroup_limit_bytes", "default_memory_bytes", "resident_bytes"]
+__all__ = ["cgroup_limit_bytes", "default_memory_bytes", "keep_freed_memory", "resident_bytes"]

@@ -13,6 +13,7 @@ import torch
 from genie_core.tracing import start_tracing
 from genie_service.audit import AUDIT
 from genie_service.logs import log_to_file, log_to_stderr
+from genie_service.memory import keep_freed_memory
 from genie_service.server import GenieServer
 from genie_service.settings import Settings
 
@@ -40,6 +41,7 @@ def run(settings: Settings, *, shares_port: bool = False) -> int:
     if settings.audit_log is not None:
         log_to_file(settings.audit_log, AUDIT, settings.log_format)
     start_tracing("genie-server")
+    keep_freed_memory()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU, PyTorch computes convolutions of float32 in less by default

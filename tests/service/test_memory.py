@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,28 @@ def test_a_container_leaves_a_fifth_and_a_machine_without_limit_half_or_4_gib(tm
 
 def test_what_is_resident_can_be_told() -> None:
     assert resident_bytes() > 10 * MIB
+
+
+_FAULTS = """
+import resource, sys
+from genie_service.memory import keep_freed_memory
+if sys.argv[1] == "kept" and not keep_freed_memory():
+    raise SystemExit(3)
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = b"x" * (40 << 20)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del block
+print(faults)
+"""
+
+
+def test_a_large_block_that_was_freed_is_used_again_without_a_page_fault() -> None:
+    def faults(how: str) -> int:
+        done = subprocess.run([sys.executable, "-c", _FAULTS, how], capture_output=True, text=True, timeout=120)
+        if done.returncode == 3:
+            pytest.skip("the C library is not GNU's")
+        return int(done.stdout)
+
+    pages = (40 * MIB) // os.sysconf("SC_PAGE_SIZE")
+    assert faults("kept") < pages // 10
