@@ -8,14 +8,12 @@ from itertools import islice
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data.episode import FilmSpan
+from genie_core.data.formats.video.container import open_container
 from genie_core.data.formats.video.copying import CODECS
-from genie_core.data.formats.video.reader import CONTAINERS
-from genie_core.data.storage.location import local_file
 from genie_core.errors import DatasetError
 
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -46,7 +44,7 @@ def mp4_excerpt(span: FilmSpan) -> Excerpt | None:
     the excerpt would take more than `MOST_BYTES`. Raises DatasetError if the file cannot be read.
     """
     try:
-        with _open(span) as container:
+        with open_container(span.path) as container:
             stream = container.streams.best("video")
             if container.format.name != _MP4 or not isinstance(stream, VideoStream) or stream.codec_context is None:
                 return None
@@ -67,11 +65,6 @@ def mp4_excerpt(span: FilmSpan) -> Excerpt | None:
         raise DatasetError(f"{span.path}: {error.strerror or error}") from error
 
 
-def _open(span: FilmSpan) -> InputContainer:
-    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-    return av.open(str(local_file(span.path)), metadata_errors="ignore", options=options)
-
-
 def _needed(packets: list[tuple[int | None, bool, int]], first: int, last: int) -> range:
     """Numbers of packets from the last key frame shown by `first` to the last packet that is shown by `last`."""
     times = [(pts, is_key) for pts, is_key, _ in packets if pts is not None]
@@ -82,7 +75,7 @@ def _needed(packets: list[tuple[int | None, bool, int]], first: int, last: int) 
 def _muxed(span: FilmSpan, chosen: range, wanted: list[int]) -> Excerpt:
     """Write packets to an MP4 that starts at their first time."""
     target, origin = io.BytesIO(), None
-    with _open(span) as container, av.open(target, "w", format="mp4") as output:
+    with open_container(span.path) as container, av.open(target, "w", format="mp4") as output:
         stream = container.streams.best("video")
         assert isinstance(stream, VideoStream)
         assert stream.time_base is not None

@@ -7,29 +7,28 @@ for. Transparency is dropped, and of several streams FFmpeg's choice of the best
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data.episode import FilmSpan
+from genie_core.data.formats.video.container import is_cover, open_video
+from genie_core.data.formats.video.packets import Packets, scan_packets
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
 from genie_core.data.frames.timing import is_rate, rate_of
 from genie_core.data.frames.turning import UPRIGHT, Turn, turn_of_matrix
-from genie_core.data.storage.git_lfs import lfs_pointer
-from genie_core.data.storage.location import SourcePath, local_file
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 VIDEO_CAMERA = "video"
@@ -38,15 +37,8 @@ VIDEO_CAMERA = "video"
 _TRUE_TIMESTAMPS = frozenset({"gif", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpegts"})
 """Containers that store presentation times. For others (AVI) FFmpeg guesses them, and frames are found by counting."""
 
-
-_TELL_DAMAGE = {"err_detect": "crccheck+explode"}
-"""Options of decoders: by default some fill in what is damaged, and say nothing."""
-
 _RATE_TOLERANCE = 0.05
 """Relative difference from the rate of the usual interval up to which the stated rate is taken."""
-
-CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpegts,mpeg,flv,asf,ogg"
-"""Containers that are opened, whatever a file is named. FFmpeg knows play lists too, which name other files to read."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +61,6 @@ class _Index:
     timestamps: NDArray[np.int64] | None
     tick_s: np.float64
     packets: Packets | None
-
-
-@dataclass(frozen=True)
-class Packets:
-    """Compressed frames in the order of the file, which is that of decoding.
-
-    Attributes:
-        timestamp_N: (N,) int64, when each is shown, in the stream's units.
-        is_key_N: (N,) bool, whether decoding can begin there.
-
-    """
-
-    timestamp_N: NDArray[np.int64]
-    is_key_N: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -156,7 +134,7 @@ class VideoReader:
             fps = None if stream.average_rate is None else float(stream.average_rate)
             fps = fps if fps is not None and is_rate(fps) else None
             size, codec = (stream.height, stream.width), stream.codec_context.name
-            streams = sum(not _is_cover(video) for video in container.streams.video)
+            streams = sum(not is_cover(video) for video in container.streams.video)
             turn = self._turn(container, stream)
         return _Header(size, turn, streams, fps, codec)
 
@@ -180,16 +158,19 @@ class VideoReader:
     @cached_property
     def _index(self) -> _Index:
         with self.opened() as (container, stream):
-            timestamps, keys, is_regular = self._read_packets(container, stream)
+            scan = scan_packets(self.path, container, stream)
             is_timed = container.format.name in _TRUE_TIMESTAMPS and stream.time_base is not None
             tick_s = np.float64(float(stream.time_base or 0))
-        if not is_regular:
+        timestamps = scan.timestamps
+        if not scan.is_regular:
             with self.opened() as (container, stream):
                 timestamps = [frame.pts for frame in self._decode(container, stream)]
         known = sorted({pts for pts in timestamps if pts is not None})
         if not is_timed or len(known) != len(timestamps):
             return _Index(len(timestamps), None, tick_s, None)
-        packets = Packets(np.array(timestamps, np.int64), np.array(keys, np.bool_)) if is_regular else None
+        packets = None
+        if scan.is_regular:
+            packets = Packets(np.array(timestamps, np.int64), np.array(scan.are_key, np.bool_))
         return _Index(len(timestamps), np.array(known, np.int64), tick_s, packets)
 
     def read(self, start: int, stop: int) -> Frames:
@@ -283,51 +264,6 @@ class VideoReader:
                 if expected is None:
                     return
 
-    def _read_packets(
-        self, container: InputContainer, stream: VideoStream
-    ) -> tuple[list[int | None], list[bool], bool]:
-        """Return of all compressed frames, in file order, timestamps and which are key frames; and whether each will
-        decode to exactly one frame.
-
-        Raises DatasetError if the file ends before its header's length.
-        """
-        timestamps: list[int | None] = []
-        keys: list[bool] = []
-        last, held_s = 0.0, 0.0
-        is_regular = True
-        for packet in container.demux(stream):
-            if not packet.size:
-                continue
-            if packet.is_corrupt:
-                raise DatasetError(f"{self.path}: the file is truncated or damaged in frame {len(timestamps)}")
-            is_regular &= not packet.is_discard and (packet.is_keyframe or bool(timestamps))
-            timestamps.append(packet.pts)
-            keys.append(packet.is_keyframe)
-            time = packet.pts if packet.pts is not None else packet.dts
-            if time is not None and stream.time_base is not None and float(time * stream.time_base) >= last:
-                last, held_s = float(time * stream.time_base), float((packet.duration or 0) * stream.time_base)
-        self._check_length(_promised_seconds(container, stream), last, held_s, len(timestamps))
-        if container.format.name == "gif" and not _ends_as_gif(local_file(self.path)):
-            raise DatasetError(f"{self.path}: the file is truncated: the mark that ends a GIF is missing")
-        return timestamps, keys, is_regular
-
-    def _check_length(self, promised_s: float | None, last_s: float, held_s: float, num_frames: int) -> None:
-        """Raise DatasetError if the frames end before the header says; the last may be `held_s` seconds long."""
-        if not num_frames and promised_s:
-            raise DatasetError(
-                f"{self.path}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
-                "there is no frame"
-            )
-        if promised_s is None or num_frames < 2:
-            return
-        interval_s = max(held_s, last_s / (num_frames - 1))
-        missing_s = promised_s - last_s - interval_s
-        if missing_s > max(promised_s / 10, 3 * interval_s):
-            raise DatasetError(
-                f"{self.path}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
-                f"its frames end after {last_s + interval_s:.2f} s ({num_frames} frames)"
-            )
-
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield all frames in order of presentation. Raises DatasetError if one is damaged or has another size."""
         height, width = self._header.coded_size
@@ -341,6 +277,10 @@ class VideoReader:
                 )
             yield frame
 
+    def opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
+        """Open the file, for those who read packets themselves (`packets`); see `open_video`."""
+        return open_video(self.path)
+
     def _missing(self, decoded: int) -> DatasetError:
         return DatasetError(
             f"{self.path}: damaged video: {decoded} frames decoded, expected the {self.num_frames} that the file lists"
@@ -349,57 +289,5 @@ class VideoReader:
     def _empty(self, num_frames: int) -> Frames:
         return np.empty((num_frames, *self.frame_size, 3), np.uint8)
 
-    @contextmanager
-    def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """Open the file and its best video stream; FFmpeg's errors, also in the block, become DatasetError.
 
-        For those who read packets themselves (`packets`); frames are read by the other methods.
-        """
-        try:
-            allowed = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-            with av.open(str(local_file(self.path)), metadata_errors="ignore", options=allowed) as container:
-                stream = container.streams.best("video")
-                if not isinstance(stream, VideoStream):
-                    raise DatasetError(f"{self.path}: the file holds no video stream")
-                if stream.codec_context is None:
-                    raise DatasetError(f"{self.path}: its video is in a codec that cannot be decoded here")
-                stream.thread_type = "AUTO"
-                stream.codec_context.options = _TELL_DAMAGE
-                yield container, stream
-        except av.error.FFmpegError as error:
-            raise DatasetError(f"{self.path}: {_reason(local_file(self.path), error)}") from error
-
-
-def _reason(path: Path, error: av.error.FFmpegError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    pointer = lfs_pointer(path)
-    if pointer:
-        return pointer
-    if path.stat().st_size == 0:
-        return "not a video: the file is empty"
-    return f"not a video, or truncated or damaged: {error.strerror or error}"
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    """Return whether a stream is a still picture that stands for the file, not a video."""
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _promised_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the duration in the header; None if it has none, or includes other streams."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None and len(container.streams) == 1:
-        return container.duration / av.time_base
-    return None
-
-
-def _ends_as_gif(path: Path) -> bool:
-    """Return whether a GIF ends with its trailer; zeros after it are harmless."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 1024))
-        return file.read().rstrip(b"\0").endswith(b";")
-
-
-__all__ = ["CONTAINERS", "VIDEO_CAMERA", "Packets", "VideoReader"]
+__all__ = ["VIDEO_CAMERA", "Packets", "VideoReader"]

@@ -1,0 +1,64 @@
+"""Opening of video files through FFmpeg: containers alone, and its errors as DatasetError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from genie_core.data.storage.git_lfs import lfs_pointer
+from genie_core.data.storage.location import SourcePath, local_file
+from genie_core.errors import DatasetError
+
+_CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpegts,mpeg,flv,asf,ogg"
+"""Containers that are opened, whatever a file is named. FFmpeg knows play lists too, which name other files to read."""
+
+_TELL_DAMAGE = {"err_detect": "crccheck+explode"}
+"""Options of decoders: by default some fill in what is damaged, and say nothing."""
+
+
+def open_container(path: SourcePath) -> InputContainer:
+    """Open a file for reading. Raises FFmpegError if it is not one of the containers above."""
+    allowed = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    return av.open(str(local_file(path)), metadata_errors="ignore", options=allowed)
+
+
+@contextmanager
+def open_video(path: SourcePath) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its best video stream; FFmpeg's errors, also in the block, become DatasetError."""
+    try:
+        with open_container(path) as container:
+            stream = container.streams.best("video")
+            if not isinstance(stream, VideoStream):
+                raise DatasetError(f"{path}: the file holds no video stream")
+            if stream.codec_context is None:
+                raise DatasetError(f"{path}: its video is in a codec that cannot be decoded here")
+            stream.thread_type = "AUTO"
+            stream.codec_context.options = _TELL_DAMAGE
+            yield container, stream
+    except av.error.FFmpegError as error:
+        raise DatasetError(f"{path}: {_reason(local_file(path), error)}") from error
+
+
+def is_cover(stream: VideoStream) -> bool:
+    """Return whether a stream is a still picture that stands for the file, not a video."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _reason(path: Path, error: av.error.FFmpegError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    pointer = lfs_pointer(path)
+    if pointer:
+        return pointer
+    if path.stat().st_size == 0:
+        return "not a video: the file is empty"
+    return f"not a video, or truncated or damaged: {error.strerror or error}"
+
+
+__all__ = ["is_cover", "open_container", "open_video"]
