@@ -11,6 +11,7 @@ import typer
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DataArgument, DeviceOption, SeedOption, ThreadsOption
 from genie_core import __version__
 from genie_core.data import Dataset, ReadOptions, open_dataset
 from genie_core.errors import DatasetError
@@ -26,7 +27,7 @@ DEFAULTS = EvaluationOptions(supervised_steps=0)
 
 @reads_data(short=False)
 def ablate(
-    data: Annotated[str, typer.Argument(help="Robot video to train on: HDF5, video, LeRobot or a folder.")],
+    data: DataArgument,
     out: Annotated[
         Path, typer.Option(help="Folder of the tables and of every run; rerun with the same one to resume.")
     ],
@@ -35,8 +36,8 @@ def ablate(
     ] = None,
     only: Annotated[str, typer.Option(help="Tables to make, separated by commas.")] = "tokenizer,lam,recipe",
     scale: Annotated[float, typer.Option(min=0, help="Factor on the steps of every stage.")] = 1.0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
+    threads: ThreadsOption = 0,
+    seed: SeedOption = DEFAULTS.seed,
     episodes: Annotated[int, typer.Option(min=1, help="Most held-out episodes to measure on.")] = DEFAULTS.episodes,
     rollouts: Annotated[
         int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")
@@ -51,7 +52,7 @@ def ablate(
     i3d: Annotated[
         Path | None, typer.Option(metavar="FILE", help="I3D weights, i3d_torchscript.pt; without them, no FVD.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
+    device: DeviceOption = "cpu",
     *,
     reading: ReadOptions,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DeviceOption, SeedOption, ThreadsOption
 from genie_cli.sources import listed_sources, split_episodes
 from genie_core.data import ReadOptions
 from genie_core.errors import DatasetError
@@ -43,10 +44,10 @@ def adapt(
     hold_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes kept out, for the scores.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: SeedOption = 0,
     force: Annotated[bool, typer.Option("--force", help="Write the bundle even if it is not better.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     *,
     reading: ReadOptions,
 ) -> None:

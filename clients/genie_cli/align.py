@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genie_cli.progress import part_progress
+from genie_cli.shared_options import DeviceOption, SeedOption, ThreadsOption
 from genie_core.bundles import shipped
 from genie_core.data import open_labelled
 from genie_core.data.storage.location import source_path
@@ -68,10 +69,10 @@ def align(
         int, typer.Option(min=0, help="Training steps of supervised inverse dynamics; 0: leave it out.")
     ] = 300,
     camera: Annotated[str | None, typer.Option(help="Camera of REAL to read if LABELLED holds no frames.")] = None,
-    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing alignment.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
+    seed: SeedOption = 0,
 ) -> None:
     """Learn to decode latent actions into robot actions, from a few transitions with known actions."""
     wanted_budgets = _numbers(budgets)

@@ -10,6 +10,7 @@ import typer
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DeviceOption, JsonOption, SeedOption
 from genie_cli.step_option import checked_step, read_step
 from genie_core.data import ReadOptions
 
@@ -66,12 +67,12 @@ def check(
         bool,
         typer.Option("--mask", help="Write into LABELLED which episodes and transitions to keep; replaces the file."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
     parquet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a Parquet file with a row for each episode.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
     *,
     reading: ReadOptions,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DataArgument, DeviceOption, EpisodesOption, JsonOption, SeedOption, ThreadsOption
 from genie_cli.step_option import checked_step, found_step, read_step
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.evaluation.options import EvaluationOptions
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 def compare(
     old: Annotated[str, typer.Argument(help="The old bundle: a folder, or the name of a shipped one.")],
     new: Annotated[str, typer.Argument(help="The new one.")],
-    data: Annotated[str, typer.Argument(help="Robot video: a file, folder or URL of any format.")],
-    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at, drawn by the seed.")] = 40,
+    data: DataArgument,
+    episodes: EpisodesOption = 40,
     step: Annotated[
         str | None,
         typer.Option(
@@ -30,10 +31,10 @@ def compare(
             help="Transition length of both. [default: auto, if latents of OLD tell; else rates]",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    as_json: JsonOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     *,
     reading: ReadOptions,
 ) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DeviceOption, SeedOption, ThreadsOption
 from genie_cli.step_option import checked_step, found_step, read_step
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, GenieError
@@ -95,9 +96,9 @@ def evaluate(
             help="Write the calibration of rollouts' confidence into the bundle's folder; its identity stays.",
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
+    seed: SeedOption = DEFAULTS.seed,
     *,
     reading: ReadOptions,
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DeviceOption, SeedOption, ThreadsOption
 from genie_core.data import Frames, ReadOptions, encode_image, open_dataset
 from genie_core.data.storage.atomic import write_bytes
 from genie_core.errors import DatasetError, RequestError
@@ -60,7 +61,7 @@ def figure(
     applications: Annotated[
         int, typer.Option(min=1, help="fig13: number of times to apply each code.")
     ] = DEFAULTS.applications,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = DEFAULTS.seed,
+    seed: SeedOption = DEFAULTS.seed,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the bundle's]")] = None,
     maskgit_steps: Annotated[int | None, typer.Option(help="MaskGIT steps per frame. [default: 25]")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Most episodes of DATA to draw from.")] = DEFAULTS.episodes,
@@ -69,8 +70,8 @@ def figure(
         typer.Option(help="Robomimic filter key of the episodes, or `all`. [default: `valid` if there is one]"),
     ] = None,
     step: Annotated[int | None, typer.Option(min=1, help="Transition length in frames, in place of fps.")] = None,
-    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing picture.")] = False,
     *,
     reading: ReadOptions,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genie_cli.reading_options import each_camera, reads_data, said_words
+from genie_cli.shared_options import DataArgument, JsonOption
 from genie_core.data.dataset import ReadOptions
 
 if TYPE_CHECKING:
@@ -19,20 +20,14 @@ _LISTED = 20
 
 @reads_data(short=True)
 def inspect(
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="A file, folder or URL: robomimic, LIBERO, ALOHA or other HDF5, LeRobot, RLDS, or video.",
-            metavar="DATA",
-        ),
-    ],
+    data: DataArgument,
     reading: ReadOptions,
     thorough: Annotated[bool, typer.Option("--thorough", help="Read every frame, to find damaged ones.")] = False,
     find_step: Annotated[
         bool,
         typer.Option("--step", help="Find the transition length that genie label --step auto would; needs extra core."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Describe a dataset, and say whether it can be labelled. Exit code 1 if it cannot."""
     from genie_core.data import inspect_dataset

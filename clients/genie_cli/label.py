@@ -14,6 +14,7 @@ import typer
 from genie_cli.progress import progress_bar
 from genie_cli.reading_options import EVERY_CAMERA, each_camera, fused_cameras, reads_data
 from genie_cli.server import ModelsOption, ServerOption, connected
+from genie_cli.shared_options import DataArgument, OverwriteOption
 from genie_cli.step_option import checked_step, read_step
 from genie_core.data import Density, ReadOptions, Transport
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, camera_label
@@ -30,13 +31,7 @@ KeepFrames = Literal["link", "copy", "model", "none"]
 
 @reads_data(short=True)
 def label(
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="A file, folder or URL: robomimic, LIBERO, ALOHA or other HDF5, LeRobot, RLDS, or video.",
-            metavar="DATA",
-        ),
-    ],
+    data: DataArgument,
     reading: ReadOptions,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write. [default: X.labelled.hdf5 beside the data]")
@@ -79,7 +74,7 @@ def label(
         bool, typer.Option("--merge", help="Write the output from its N shards, when all are finished; needs no model.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    overwrite: OverwriteOption = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Number of episodes labelled at the same time.")] = 16,
     transport: Annotated[
         Transport,

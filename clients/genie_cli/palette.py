@@ -9,6 +9,14 @@ import typer
 
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import (
+    DataArgument,
+    DeviceOption,
+    EpisodesOption,
+    OverwriteOption,
+    SeedOption,
+    ThreadsOption,
+)
 from genie_cli.step_option import checked_step, found_step, read_step
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.data.code_meanings import FILE
@@ -24,7 +32,7 @@ _SUFFIXES = (".png", ".html", ".rrd", ".json")
 @reads_data(short=False)
 def palette(
     bundle: Annotated[str, typer.Argument(help="The bundle's folder, or the name of a shipped one.")],
-    data: Annotated[str, typer.Argument(help="Robot video: a file, folder or URL of any format.")],
+    data: DataArgument,
     out: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Also write X.png, X.html, X.rrd or X.json; may be repeated."),
@@ -35,7 +43,7 @@ def palette(
             "--store/--no-store", help="Keep it beside the bundle, so that servers and genie play name codes."
         ),
     ] = True,
-    episodes: Annotated[int, typer.Option(min=1, help="Most episodes to look at, drawn by the seed.")] = 40,
+    episodes: EpisodesOption = 40,
     step: Annotated[
         str | None,
         typer.Option(
@@ -44,10 +52,10 @@ def palette(
             help="Transition length, as of genie label. [default: auto, with a model whose latents tell; else rates]",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
+    overwrite: OverwriteOption = False,
     *,
     reading: ReadOptions,
 ) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DataArgument, DeviceOption, ThreadsOption
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import ModelError, RequestError
 
 
 @reads_data(short=False)
 def scaling(
-    data: Annotated[str, typer.Argument(help="Robot video to train on: HDF5, video, LeRobot or a folder.")],
+    data: DataArgument,
     out: Annotated[Path, typer.Option(help="Folder of runs, figure and page; run again with the same one to go on.")],
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle whose tokens and latent actions are learnt. [default: the shipped tiny]")
@@ -33,8 +34,8 @@ def scaling(
     ] = 100_000,
     hold_out: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of episodes held out.")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, clips and masks.")] = 0,
-    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's default.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     *,
     reading: ReadOptions,
 ) -> None:

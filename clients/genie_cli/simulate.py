@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
+from genie_cli.shared_options import OverwriteOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ def simulate(
         typer.Option("--counterfactuals", help="Into --save: also simulate each code held for as long."),
     ] = False,
     view: Annotated[bool, typer.Option("--view", help="Show frames in the Rerun viewer as they are drawn.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Simulate what a sequence of latent actions, or of the robot's own, would have done.
 

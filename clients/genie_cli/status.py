@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genie_cli.shared_options import JsonOption
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,7 +20,7 @@ _MIB = 1 << 20
 
 def status(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address of the server.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait for an answer, seconds.")] = 10.0,
 ) -> None:
     """Show a server's health, models, memory, queue, sessions and refusals, with version and time since it began.

@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from genie_cli.reading_options import reads_data
+from genie_cli.shared_options import DeviceOption, ThreadsOption
 from genie_cli.sources import listed_sources, split_episodes
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, ModelError
@@ -31,8 +32,8 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the bundle; the run's own folder is created beside it.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
     lam_data: Annotated[
         list[str] | None,
         typer.Option(help="More data for the latent action model alone; may be repeated."),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genie_cli.shared_options import JsonOption
+
 if TYPE_CHECKING:
     from genie_core.data.labelled.verify import Verification
 
@@ -26,7 +28,7 @@ def verify(
             help="Folder in which to look for the bundle. [default: those shipped with Genie]",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare labels with their checksums, and their provenance with bundle and source.
 
