@@ -3,7 +3,8 @@
 ``Client`` and ``AsyncClient`` talk to a server; nothing here imports torch.
 """
 
-from genie_client.aio import AsyncClient, AsyncLabelStream, AsyncPlaySession
+from genie_client.aio import AsyncClient
+from genie_client.aio_streams import AsyncLabelStream, AsyncPlaySession
 from genie_client.client import Client
 from genie_client.connection import Tls
 from genie_client.errors import (

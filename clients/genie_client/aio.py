@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import numpy as np
 from google.protobuf.message import Message
-from grpc import aio
 from numpy.typing import ArrayLike
 
-from genie_api.v1 import labelling_pb2, simulation_pb2
+from genie_api.v1 import labelling_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
+from genie_client.aio_streams import AsyncFeed, AsyncLabelStream, AsyncPlaySession, gated_requests
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
 from genie_client.connection import Tls, open_aio_channel, security_for
 from genie_client.errors import Peer, ServerError
 from genie_client.flows import Conversation, Flow, Stubs
-from genie_client.patience import CALL_PATIENCE_S, Patience
+from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
-from genie_client.streams import LabelStreamState, PlayState
-from genie_core.data import Frames, Labels, Transport
+from genie_core.data import Frames
 
 _T = TypeVar("_T")
-_LabelCall = aio.StreamStreamCall[labelling_pb2.LabelEpisodeRequest, labelling_pb2.LabelEpisodeResponse]
-_PlayCall = aio.StreamStreamCall[simulation_pb2.PlayRequest, simulation_pb2.PlayResponse]
 
 
 class AsyncClient:
@@ -112,7 +107,7 @@ class AsyncClient:
         stream = await self._patiently(arguments.patience_s, lambda: self._begin_labelling(header, arguments))
         try:
             size = await self._run(self._conversation.frame_size(arguments, stream.provenance.bundle_id))
-            stream.feed(_Feed(chunks, size, arguments.transport))
+            stream.feed(AsyncFeed(chunks, size, arguments.transport))
         except BaseException:
             await stream.close()
             raise
@@ -217,14 +212,12 @@ class AsyncClient:
 
     async def _patiently(self, patience_s: float | None, begin: Callable[[], Awaitable[_T]]) -> _T:
         """Return the result of `begin`, retried for as long as the server has no room or is unavailable."""
-        patience = self._patience if patience_s is None else Patience(patience_s)
-        began, failures = time.monotonic(), 0
+        tries = Tries(self._patience if patience_s is None else Patience(patience_s))
         while True:
             try:
                 return await begin()
             except ServerError as error:
-                failures += 1
-                wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
+                wait_s = tries.wait_s(error)
                 if wait_s is None:
                     raise
             await asyncio.sleep(wait_s)
@@ -233,9 +226,9 @@ class AsyncClient:
         self, header: labelling_pb2.LabelEpisodeRequest, arguments: LabelArguments
     ) -> AsyncLabelStream:
         """Return a stream that the server has accepted, ready for its frames."""
-        gate: asyncio.Queue[_Feed | None] = asyncio.Queue()
+        gate: asyncio.Queue[AsyncFeed | None] = asyncio.Queue()
         call = self._stubs.labelling.LabelEpisode(
-            _requests(header, gate), timeout=arguments.timeout_s, wait_for_ready=self._wait
+            gated_requests(header, gate), timeout=arguments.timeout_s, wait_for_ready=self._wait
         )
         stream = AsyncLabelStream(call, gate, self._peer, arguments.about)
         try:
@@ -269,141 +262,4 @@ class AsyncClient:
                 call.cancel()
 
 
-class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
-    """Labels of one episode as they become final; an async context manager, which stops the call on exit."""
-
-    def __init__(self, call: _LabelCall, gate: asyncio.Queue[_Feed | None], peer: Peer, about: str) -> None:
-        super().__init__(about)
-        self._call = call
-        self._gate = gate
-        self._peer = peer
-        self._feed: _Feed | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def begin(self) -> None:
-        """Wait until the server has accepted the episode."""
-        self._accepted(await self._receive())
-
-    def feed(self, feed: _Feed) -> None:
-        """Send the episode's frames; call it once."""
-        self._feed = feed
-        self._gate.put_nowait(feed)
-
-    async def __anext__(self) -> Labels:
-        """Return the next labels, which follow the previous ones."""
-        if self._ended:
-            raise StopAsyncIteration
-        labels = self._labels(await self._receive())
-        if labels is None:
-            await self._receive()  # its status: a call that is closed without reading it counts as cancelled
-            raise StopAsyncIteration
-        return labels
-
-    async def read_all(self) -> EpisodeLabels:
-        """Return the whole episode's labels; only before anything else was read."""
-        return self._reader.whole([labels async for labels in self])
-
-    async def close(self) -> None:
-        """Stop labelling; no effect if the stream has ended."""
-        self._call.cancel()
-        self._gate.put_nowait(None)
-
-    async def _receive(self) -> object:
-        try:
-            with self._peer.explaining(self._doing, self._call):
-                return await self._call.read()
-        except (asyncio.CancelledError, Exception):
-            if self._feed is not None and self._feed.error is not None:
-                raise self._feed.error from None
-            raise
-
-
-class AsyncPlaySession(PlayState):
-    """An interactive simulation whose state is on the server; an async context manager. For one task only."""
-
-    def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer, alignment: str | None = None) -> None:
-        super().__init__(info, alignment)
-        self._call = call
-        self._peer = peer
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def send(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> None:
-        """Take one action without waiting for its frame; `receive` returns the frames in order."""
-        request = self._request(code, robot_action)
-        with self._peer.explaining("playing", self._call):
-            try:
-                await self._call.write(request)
-            except asyncio.InvalidStateError:  # the call has ended, for a reason that reading gives
-                await self._call.read()
-                raise ServerError("the server ended the session") from None
-
-    async def receive(self) -> Frames:
-        """Return the (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""
-        with self._peer.explaining("playing", self._call):
-            answer = await self._call.read()
-        return self._frame(answer)
-
-    async def step(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> Frames:
-        """Take one action; return the (h, w, 3) uint8 frame that it leads to. See `PlaySession.step`."""
-        await self.send(code, robot_action=robot_action)
-        return await self.receive()
-
-    async def close(self) -> None:
-        """End the session; the server discards its state."""
-        self._call.cancel()
-
-
-class _Feed:
-    """Frames of one labelling stream. If making a request fails, gRPC only cancels the call; `error` has the cause."""
-
-    def __init__(
-        self, chunks: Iterable[Frames] | AsyncIterable[Frames], size: messages.FrameSize | None, transport: Transport
-    ) -> None:
-        self._chunks = chunks if isinstance(chunks, AsyncIterable) else _in_thread(chunks)
-        self._packer = messages.FramePacker(size, transport)
-        self.error: Exception | None = None
-
-    async def requests(self) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
-        """Yield requests with the frames, resized in a thread."""
-        try:
-            async for chunk in self._chunks:
-                async for request in _in_thread(self._packer.pack(chunk)):
-                    yield request
-        except Exception as error:
-            self.error = error
-            raise
-
-
-async def _requests(
-    header: labelling_pb2.LabelEpisodeRequest, gate: asyncio.Queue[_Feed | None]
-) -> AsyncIterator[labelling_pb2.LabelEpisodeRequest]:
-    """Yield the header and, once the server has accepted it, the requests that `gate` delivers."""
-    yield header
-    feed = await gate.get()
-    if feed is not None:
-        async for request in feed.requests():
-            yield request
-
-
-async def _in_thread(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """Yield the items of a plain iterable, each produced in a worker thread."""
-    iterator = iter(items)
-    while (item := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield item
-
-
-__all__ = ["AsyncClient", "AsyncLabelStream", "AsyncPlaySession"]
+__all__ = ["AsyncClient"]

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from genie_client.client import Client
 from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
-from genie_client.patience import MOST_LOST, Patience, Waiting
+from genie_client.patience import MOST_LOST, Patience, Tries, Waiting
 from genie_client.records import HostedAlignment, ModelInfo, Timing
 from genie_client.streams import LabelStream
 from genie_core.data import (
@@ -276,21 +276,20 @@ def meet(client: Client, model: str | None, patience_s: float, wait: Callable[[W
 
     Raises what `Client.model` raises. `wait` is told what is waited for, as by `BulkRun`.
     """
-    patience, began, failures = Patience(patience_s, _PASSING), time.monotonic(), 0
+    tries = Tries(Patience(patience_s, _PASSING))
     while True:
         try:
             info = client.model(model)
         except ServerError as error:
-            failures += 1
-            wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
+            wait_s = tries.wait_s(error)
             if wait_s is None:
                 if patience_s and isinstance(error, _PASSING):
-                    error.add_note(f"waited {time.monotonic() - began:.0f} s for it (--patience {patience_s:g})")
+                    error.add_note(f"waited {tries.waited_s:.0f} s for it (--patience {patience_s:g})")
                 raise
-            wait(Waiting(error, time.monotonic() - began, patience_s))
+            wait(Waiting(error, tries.waited_s, patience_s))
             time.sleep(wait_s)
             continue
-        if failures:
+        if tries.failures:
             wait(None)
         return info
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
@@ -21,7 +20,7 @@ from genie_client.connection import Tls, open_channel, security_for
 from genie_client.errors import Peer, ServerError, ServerUnavailableError
 from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.health import answers_within
-from genie_client.patience import CALL_PATIENCE_S, Patience
+from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
 from genie_client.streams import Feed, Gate, LabelStream, PlaySession
@@ -255,14 +254,12 @@ class Client:
 
     def _patiently(self, patience_s: float | None, begin: Callable[[], _T]) -> _T:
         """Return the result of `begin`, retried for as long as the server has no room or is unavailable."""
-        patience = self._patience if patience_s is None else Patience(patience_s)
-        began, failures = time.monotonic(), 0
+        tries = Tries(self._patience if patience_s is None else Patience(patience_s))
         while True:
             try:
                 return begin()
             except ServerError as error:
-                failures += 1
-                wait_s = patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
+                wait_s = tries.wait_s(error)
                 if wait_s is None:
                     raise
                 until = time.monotonic() + wait_s

@@ -1,7 +1,9 @@
-"""Retry policy: when to retry what the server could not accept, and when to give up. Pure; callers do the waiting."""
+"""Retry policy: when to retry what the server could not accept, and when to give up. Callers do the waiting."""
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass
 
 from genie_client.errors import ServerBusyError, ServerError, ServerUnavailableError
@@ -55,6 +57,30 @@ class Patience:
         return min(max(least_s, backoff_s / 2) + draw * backoff_s / 2, left_s)
 
 
+class Tries:
+    """Tries of one call, all of which failed so far, from now on.
+
+    Attributes:
+        failures: their number.
+
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self.failures = 0
+        self._patience = patience
+        self._began = time.monotonic()
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the first try began."""
+        return time.monotonic() - self._began
+
+    def wait_s(self, error: Exception) -> float | None:
+        """Count a try that ended with `error`; return the seconds until the next, or None: give up."""
+        self.failures += 1
+        return self._patience.next_wait_s(error, self.failures, self.waited_s, random.random())
+
+
 @dataclass(frozen=True)
 class Waiting:
     """What a run is currently waiting for.
@@ -75,4 +101,4 @@ class Waiting:
         return f"waiting for the server: {reason} ({self.seconds:.0f} of {self.patience_s:g} s)"
 
 
-__all__ = ["BULK_PATIENCE_S", "CALL_PATIENCE_S", "MOST_LOST", "Patience", "Waiting"]
+__all__ = ["BULK_PATIENCE_S", "CALL_PATIENCE_S", "MOST_LOST", "Patience", "Tries", "Waiting"]

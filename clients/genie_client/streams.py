@@ -13,12 +13,11 @@ from typing import Generic, Protocol, Self, TypeVar
 from numpy.typing import ArrayLike
 
 from genie_api.v1 import labelling_pb2, simulation_pb2
-from genie_client import messages
 from genie_client import simulation_messages as simulations
-from genie_client.errors import Peer, ServerError
-from genie_client.records import EpisodeLabels, LabelProvenance, LabelSummary, ModelInfo, SimulatedFrame, Timing
+from genie_client.errors import Peer
+from genie_client.records import EpisodeLabels, ModelInfo
+from genie_client.stream_states import LabelStreamState, PlayState
 from genie_core.data import Frames, Labels
-from genie_core.errors import RequestError
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response", covariant=True)
@@ -127,41 +126,6 @@ class Gate:
         yield from self._answers.get()
 
 
-class LabelStreamState:
-    """State shared by the label streams of both clients; does no I/O.
-
-    Attributes:
-        provenance: provenance of the labels, known from the start.
-        summary: totals, known once the stream has ended.
-
-    """
-
-    provenance: LabelProvenance
-    summary: LabelSummary
-
-    def __init__(self, about: str) -> None:
-        self._doing = f"labelling {about}"
-        self._reader = messages.LabelReader()
-        self._ended = False
-
-    def _accepted(self, response: object) -> None:
-        """Read the first response."""
-        self.provenance = self._reader.begin(self._checked(response))
-
-    def _labels(self, response: object) -> Labels | None:
-        """Labels of another response; None at the end."""
-        labels = self._reader.read(self._checked(response))
-        if labels is None:
-            self.summary = self._reader.summary
-            self._ended = True
-        return labels
-
-    def _checked(self, response: object) -> labelling_pb2.LabelEpisodeResponse:
-        if not isinstance(response, labelling_pb2.LabelEpisodeResponse):
-            raise ServerError(f"the server ended the call early while {self._doing}")
-        return response
-
-
 class LabelStream(LabelStreamState, Iterator[Labels]):
     """Iterates over the labels of one episode as they become final; a context manager that ends the call on exit."""
 
@@ -223,45 +187,6 @@ class LabelStream(LabelStreamState, Iterator[Labels]):
             raise
 
 
-class PlayState:
-    """State shared by the interactive sessions of both clients; does no I/O.
-
-    Attributes:
-        timing: the server's times for the newest frame.
-        newest: the newest frame with what is known of it; None before the first.
-
-    """
-
-    def __init__(self, info: ModelInfo, alignment: str | None = None) -> None:
-        self._info = info
-        self._reader = simulations.StepReader(info, alignment=alignment)
-        self.timing = Timing()
-        self.newest: SimulatedFrame | None = None
-
-    def do_not_warn(self) -> None:
-        """Leave it to `newest` to tell of robot actions beyond the alignment's range."""
-        self._reader.warns = False
-
-    def _request(
-        self, code: int | simulations.Latents | None, robot_action: ArrayLike | None
-    ) -> simulation_pb2.PlayRequest:
-        """The request of one action, whichever is given. Raises RequestError unless it is one."""
-        if (code is None) == (robot_action is None):
-            raise RequestError("action", "expected either a code or latent, or a robot_action")
-        if robot_action is not None:
-            return simulations.action_request(self._info, simulations.RobotActions.of(robot_action, dimensions=1))
-        assert code is not None
-        return simulations.action_request(self._info, code)
-
-    def _frame(self, answer: object) -> Frames:
-        """The (h, w, 3) uint8 frame of an answer."""
-        if not isinstance(answer, simulation_pb2.PlayResponse):
-            raise ServerError("the server ended the session")
-        self.newest = self._reader.read(answer).simulated
-        self.timing = self.newest.timing
-        return self.newest.frame_HWC
-
-
 class PlaySession(PlayState):
     """An interactive simulation whose state the server keeps; a context manager. Not thread-safe."""
 
@@ -302,4 +227,4 @@ class PlaySession(PlayState):
         self._call.cancel()
 
 
-__all__ = ["Call", "Feed", "LabelStream", "LabelStreamState", "PlaySession", "PlayState"]
+__all__ = ["Call", "Feed", "Gate", "LabelStream", "PlaySession"]

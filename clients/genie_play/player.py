@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genie_client.aio import AsyncClient, AsyncPlaySession
+from genie_client.aio import AsyncClient
+from genie_client.aio_streams import AsyncPlaySession
 from genie_client.arguments import Simulating
 from genie_client.errors import ServerError
-from genie_client.patience import CALL_PATIENCE_S, Patience
+from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import ModelInfo, Timing
 from genie_core.data import Frames, check_code, resize_frames
 from genie_core.errors import RequestError
@@ -93,7 +92,7 @@ class Player:
 
     async def _patiently(self, path: Sequence[int]) -> tuple[Frames, int, Timing]:
         """Draw as `_draw` does, again where an idle session was lost, and while the server has no room."""
-        began, failures = time.monotonic(), 0
+        tries = Tries(self._patience)
         while True:
             kept = len(self._live)
             try:
@@ -101,8 +100,7 @@ class Player:
             except ServerError as error:
                 if len(self._live) < kept:
                     continue  # ended by the server since the last move: a new one is played to the same place
-                failures += 1
-                wait_s = self._patience.next_wait_s(error, failures, time.monotonic() - began, random.random())
+                wait_s = tries.wait_s(error)
                 if wait_s is None:
                     raise
             await asyncio.sleep(wait_s)
