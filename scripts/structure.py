@@ -54,11 +54,24 @@ def imported(path: Path, names: set[str]) -> Iterator[str]:
 
 
 def code_lines(path: Path) -> list[str]:
-    """Lines of code without white space, comments, imports and lone brackets."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    """Lines of code without white space, comments, imports, lists of exports and lone brackets."""
+    text = path.read_text(encoding="utf-8")
+    left_out = {number for node in ast.parse(text).body if _says_names(node) for number in _numbers(node)}
+    lines = (line.strip() for number, line in enumerate(text.splitlines(), 1) if number not in left_out)
     return [
         line for line in lines if len(line) > 3 and not line.startswith(("#", "import ", "from ", '"""', "@", "return"))
     ]
+
+
+def _says_names(node: ast.stmt) -> bool:
+    """Return whether a statement imports, or lists what a module exports."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    exports = any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    return exports or isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def _numbers(node: ast.stmt) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def repeated_blocks(paths: list[Path]) -> int:
