@@ -11,7 +11,7 @@ import numpy as np
 from genie_core.data.storage.atomic import write_text
 from genie_core.evaluation.plots import Line, Point, line_plot
 from genie_core.scaling.fit import Best, PowerLaw, best_sizes, power_law
-from genie_core.scaling.run import Run, Study
+from genie_core.scaling.run import ScalingRun, ScalingStudy
 
 STUDY, FIGURE, PAGE = "study.json", "fig9.svg", "scaling.md"
 
@@ -20,31 +20,31 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 520, 300
 _BUDGETS = 5
 
 
-def write_study(study: Study, folder: Path) -> None:
+def write_study(study: ScalingStudy, folder: Path) -> None:
     """Write the study's data, figure and page into `folder`."""
     write_text(folder / STUDY, study.model_dump_json(indent=1) + "\n")
     write_text(folder / FIGURE, figure(study) + "\n")
     write_text(folder / PAGE, page(study))
 
 
-def of_sizes(study: Study) -> list[Run]:
+def of_sizes(study: ScalingStudy) -> list[ScalingRun]:
     """The runs that differ in size alone."""
     return [run for run in study.runs if run.batch == study.plan.batch]
 
 
-def of_batches(study: Study) -> list[Run]:
+def of_batches(study: ScalingStudy) -> list[ScalingRun]:
     """The runs that differ in batch alone, by batch."""
     size = study.plan.sizes[study.plan.size_of_batches]
     return sorted((run for run in study.runs if run.size == size), key=lambda run: run.batch)
 
 
-def size_law(study: Study) -> PowerLaw:
+def size_law(study: ScalingStudy) -> PowerLaw:
     """Held-out loss over the parameters of the blocks."""
     runs = of_sizes(study)
     return power_law([run.body for run in runs], [run.held_out for run in runs])
 
 
-def optima(study: Study) -> list[Best]:
+def optima(study: ScalingStudy) -> list[Best]:
     """The best size for budgets between what the smallest and the largest model have had, evenly in logarithms."""
     curves = {run.body: [(step * run.flops, loss) for step, loss in run.curve] for run in of_sizes(study)}
     low = sorted(curve[0][0] for curve in curves.values())[1]
@@ -52,7 +52,7 @@ def optima(study: Study) -> list[Best]:
     return best_sizes(curves, np.geomspace(low, high, _BUDGETS).tolist()) if low < high else []
 
 
-def figure(study: Study) -> str:
+def figure(study: ScalingStudy) -> str:
     """Three panels: training curves over arithmetic, held-out loss over size with its power law, loss over batches."""
     curves = [
         _line(run.size.name, place, [(math.log10(step * run.flops), loss) for step, loss in run.curve])
@@ -80,7 +80,7 @@ def figure(study: Study) -> str:
     )
 
 
-def page(study: Study) -> str:
+def page(study: ScalingStudy) -> str:
     """The study in Markdown."""
     law, runs, plan = size_law(study), of_sizes(study), study.plan
     span = max(run.body for run in runs) / min(run.body for run in runs)
@@ -118,7 +118,7 @@ def page(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _limits(study: Study, span: float) -> list[str]:
+def _limits(study: ScalingStudy, span: float) -> list[str]:
     seen = study.plan.steps * study.plan.batch * study.plan.clip_frames / study.frames
     return [
         f"What this cannot show: every frame was seen {seen:.1f} times in a run, so that the largest models may be "
@@ -128,7 +128,7 @@ def _limits(study: Study, span: float) -> list[str]:
     ]
 
 
-def _table(runs: Sequence[Run]) -> list[str]:
+def _table(runs: Sequence[ScalingRun]) -> list[str]:
     head = "| layers x width | batch | parameters | in blocks | operations a step | training loss | held-out loss | s |"
     return [head, "| -- | -- | -- | -- | -- | -- | -- | -- |"] + [
         f"| {run.size.name} | {run.batch} | {run.parameters:,} | {run.body:,} | {run.flops:.3g} | {run.final:.4f} | "

@@ -35,7 +35,7 @@ _LAST = 0.1
 """Share of the steps, the last, over which the final training loss is averaged."""
 
 
-class Run(BaseModel):
+class ScalingRun(BaseModel):
     """One model that was trained.
 
     Attributes:
@@ -64,7 +64,7 @@ class Run(BaseModel):
     seconds: float
 
 
-class Study(BaseModel):
+class ScalingStudy(BaseModel):
     """A whole study: its plan, what it was made with, and its runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +74,7 @@ class Study(BaseModel):
     data: str
     frames: int
     held_out_frames: int
-    runs: tuple[Run, ...]
+    runs: tuple[ScalingRun, ...]
 
 
 def study(
@@ -83,7 +83,7 @@ def study(
     plan: ScalingPlan,
     folder: Path,
     say: Callable[[str], None] = lambda text: None,
-) -> Study:
+) -> ScalingStudy:
     """Train what the plan has and `folder` has not yet.
 
     Args:
@@ -111,7 +111,7 @@ def study(
     for size, batch in plan.runs:
         path = folder / f"run-{key.hexdigest()[:12]}-{size.name}-{batch}.json"
         if path.exists():
-            run = Run.model_validate_json(path.read_bytes())
+            run = ScalingRun.model_validate_json(path.read_bytes())
         else:
             run = train_one(bundle, seen, unseen, plan, size, batch)
             write_text(path, run.model_dump_json(indent=1) + "\n")
@@ -120,7 +120,7 @@ def study(
             f"{run.held_out:.4f}, {run.seconds:.0f} s"
         )
         runs.append(run)
-    return Study(
+    return ScalingStudy(
         plan=plan,
         bundle_id=bundle.bundle_id,
         data=data,
@@ -132,7 +132,7 @@ def study(
 
 def train_one(
     bundle: Bundle, seen: TokenEpisodes, unseen: TokenEpisodes, plan: ScalingPlan, size: Size, batch: int
-) -> Run:
+) -> ScalingRun:
     """Train one model. A step depends on (seed, step) alone: every size sees the same clips and hidden tokens."""
     config = sized(bundle.config, size)
     torch.manual_seed(plan.seed)
@@ -162,7 +162,7 @@ def train_one(
         losses.append(float(loss.detach()))
     ends = np.unique(np.linspace(0, plan.steps, min(POINTS, plan.steps) + 1).astype(int))
     curve = tuple((int(b), float(np.mean(losses[a:b]))) for a, b in pairwise(ends))
-    return Run(
+    return ScalingRun(
         size=size,
         batch=batch,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -187,4 +187,4 @@ def _held_out(
     return float(np.mean(losses))
 
 
-__all__ = ["POINTS", "Run", "Study", "study", "train_one"]
+__all__ = ["POINTS", "ScalingRun", "ScalingStudy", "study", "train_one"]

@@ -33,7 +33,7 @@ from genie_core.training.adapt_card import adapted_card
 from genie_core.training.adapt_data import AdaptVideo, Transitions, adapt_video
 from genie_core.training.codebook import Renumbering, fit_codes, latents_of, meanings, renumber
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
-from genie_core.training.loop import Reporter, Run
+from genie_core.training.loop import Reporter, TrainingRun
 from genie_core.training.motion import motion_loss, turned
 from genie_core.training.pipeline import TrainingSplit
 from genie_core.training.score import Read, scores, top_share
@@ -252,7 +252,7 @@ def _tune(job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder
     lam = genie.lam
     assert isinstance(lam, MotionActionModel)
     training = training_preset("motion")
-    run = Run(
+    run = TrainingRun(
         folder,
         job.seed,
         next(lam.parameters()).device,

@@ -53,7 +53,7 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """Settings shared by the stages of one run."""
 
     folder: Path
@@ -73,7 +73,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: StageConfig) -> t
 
 
 def train_stage(
-    run: Run,
+    run: TrainingRun,
     name: str,
     network: nn.Module,
     loss: StepLoss,
@@ -137,7 +137,7 @@ def train_stage(
     run.group.wait()
 
 
-def _identity(run: Run, store: ClipStore, configs: Sequence[BaseModel]) -> str:
+def _identity(run: TrainingRun, store: ClipStore, configs: Sequence[BaseModel]) -> str:
     """What a checkpoint depends on. One piece a step is left out: checkpoints from before there were pieces go on."""
     data = str((*store.frames.shape[1:3], store.spans))
     texts = [config.model_dump_json().replace(',"pieces":1}', "}") for config in configs]
@@ -165,7 +165,7 @@ class Stepper:
 
     def __init__(
         self,
-        run: Run,
+        run: TrainingRun,
         name: str,
         network: nn.Module,
         loss: StepLoss,
@@ -252,9 +252,9 @@ __all__ = [
     "Draw",
     "Prepare",
     "Reporter",
-    "Run",
     "StepLoss",
     "Stepper",
+    "TrainingRun",
     "learning_rate",
     "make_optimizer",
     "train_stage",

@@ -32,7 +32,7 @@ from genie_core.training.card import card_metrics, write_card
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.codebook import number_as
 from genie_core.training.config import TrainingConfig
-from genie_core.training.loop import Reporter, Run
+from genie_core.training.loop import Reporter, TrainingRun
 from genie_core.training.parallel import Group, process_group
 from genie_core.training.stages import train_dynamics, train_jointly, train_lam, train_mover, train_tokenizer
 
@@ -129,7 +129,7 @@ def train(
 
 
 def _finish(
-    job: TrainingJob, run: Run, genie: Genie, stores: _Stores, reporter: Reporter, other: Bundle | None
+    job: TrainingJob, run: TrainingRun, genie: Genie, stores: _Stores, reporter: Reporter, other: Bundle | None
 ) -> BundleInfo:
     """Number the codes as another bundle's, if one was named; evaluate what was trained, and write it with its card."""
     training = job.training
@@ -147,7 +147,7 @@ def _finish(
     return save_bundle(job.out, genie, card, half=job.half)
 
 
-def _train_all(run: Run, genie: Genie, stores: _Stores, training: TrainingConfig) -> None:
+def _train_all(run: TrainingRun, genie: Genie, stores: _Stores, training: TrainingConfig) -> None:
     if not genie.config.simulates:
         train_lam(run, genie, stores.everything, training)
         train_mover(run, genie, stores.everything, training)
@@ -192,7 +192,7 @@ def train_alone(
 
 def _begin(
     job: TrainingJob, reporter: Reporter, checkpoint_seconds: float, report_every: int, group: Group
-) -> tuple[Run, Genie, _Stores]:
+) -> tuple[TrainingRun, Genie, _Stores]:
     """Write the frames to disk and initialise the networks, the same in every run of the job."""
     device = torch_device(group.device(job.device))
     reporter = reporter if group.is_first else _Silent()
@@ -203,7 +203,7 @@ def _begin(
         )
     folder = job.out.with_name(job.out.name + ".run")
     stores = _stores(job, folder, reporter)
-    run = Run(
+    run = TrainingRun(
         folder=folder,
         seed=training.seed,
         device=device,

@@ -14,7 +14,7 @@ from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
 from genie_core.training.clips import ClipStore
 from genie_core.training.config import TrainingConfig
-from genie_core.training.loop import Run, train_stage
+from genie_core.training.loop import TrainingRun, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
 from genie_core.training.motion import motion_loss, mover_loss, turned
 
@@ -24,7 +24,7 @@ _RESTARTS = 64
 _TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 
 
-def train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def train_tokenizer(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Train the tokenizer."""
     special = training.tokenizer_training
 
@@ -46,7 +46,7 @@ def train_tokenizer(run: Run, genie: Genie, store: ClipStore, training: Training
 
 
 @torch.no_grad()
-def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def _fit_tokens(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Initialise the tokenizer's codes by k-means on latents of freshly drawn clips."""
     rng = np.random.default_rng([training.seed, 2])
     clips = torch.from_numpy(store.sample(rng, _TOKEN_CLIPS, training.tokenizer.clip_frames))
@@ -54,7 +54,7 @@ def _fit_tokens(run: Run, genie: Genie, store: ClipStore, training: TrainingConf
     genie.tokenizer.quantizer.fit(latent_MD[torch.randperm(len(latent_MD))[:_MOST_TOKENS]])
 
 
-def train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def train_lam(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Train the latent action model before the dynamics model, whichever kind it is."""
     if isinstance(genie.lam, MotionActionModel):
         _train_motion(run, genie.lam, store, training)
@@ -76,7 +76,7 @@ def train_lam(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig
 
 
 @torch.no_grad()
-def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def _fit_codebook(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Initialise the action codes by k-means on latents of freshly drawn clips."""
     found = []
     for i in range(_CODEBOOK_BATCHES):
@@ -88,7 +88,7 @@ def _fit_codebook(run: Run, genie: Genie, store: ClipStore, training: TrainingCo
     genie.lam.quantizer.fit(torch.cat(found))
 
 
-def train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+def train_motion(run: TrainingRun, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
     """Train the latent action model that reads motion on pairs of frames; codes are left as they are."""
     special, batch = training.motion_training, training.lam.batch
 
@@ -118,7 +118,7 @@ def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig)
         return lam.latents_of(feature_NF)
 
 
-def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
+def _train_motion(run: TrainingRun, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
     """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
     train_motion(run, lam, store, training)
     latent_ND = condense(lam, store, training)
@@ -128,7 +128,7 @@ def _train_motion(run: Run, lam: MotionActionModel, store: ClipStore, training: 
     run.group.share(lam)
 
 
-def train_mover(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def train_mover(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Train the network that moves frames, where the model has one."""
     mover, lam = genie.mover, genie.lam
     if mover is None or not isinstance(lam, MotionActionModel):
@@ -147,7 +147,7 @@ def train_mover(run: Run, genie: Genie, store: ClipStore, training: TrainingConf
     mover.eval()
 
 
-def train_dynamics(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def train_dynamics(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Train the dynamics model on what tokenizer and latent action model, which stay as they are, make of clips."""
 
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
@@ -167,7 +167,7 @@ def read_tokens(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple
         return genie.tokenizer.encode(pixels_BTCHW), quantizer.lookup(quantizer.nearest(latent_BTD))
 
 
-def train_jointly(run: Run, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+def train_jointly(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """The paper's second stage: both models see the same clips; the dynamics loss does not reach the latents."""
     if isinstance(genie.lam, MotionActionModel):
         raise ModelError("a model that reads motion is trained before the dynamics model: set lam_training.lead")

@@ -18,7 +18,7 @@ from genie_core.scaling import run as running
 from genie_core.scaling.fit import best_sizes, power_law
 from genie_core.scaling.plan import ScalingPlan, Size, sized
 from genie_core.scaling.report import optima, page, size_law
-from genie_core.scaling.run import Run, Study, study
+from genie_core.scaling.run import ScalingRun, ScalingStudy, study
 from tests.factories.bundles import make_nano_bundle
 from tests.factories.data import make_robomimic
 
@@ -56,10 +56,10 @@ def test_the_best_size_grows_with_the_budget() -> None:
     assert [b.at_edge for b in best] == [True, False, True]
 
 
-def run_of(layers: int, body: int, held_out: float, batch: int = 8) -> Run:
+def run_of(layers: int, body: int, held_out: float, batch: int = 8) -> ScalingRun:
     curve = tuple((step, held_out + body / step / 1e3) for step in range(10, 110, 10))
     size = Size(layers=layers, dim=16 * layers)
-    return Run(
+    return ScalingRun(
         size=size, batch=batch, parameters=2 * body, body=body, flops=6 * body, curve=curve, final=held_out,
         held_out=held_out, seconds=1,
     )  # fmt: skip
@@ -68,7 +68,7 @@ def run_of(layers: int, body: int, held_out: float, batch: int = 8) -> Run:
 def test_the_page_says_what_was_found_and_what_not() -> None:
     sizes = tuple(Size(layers=n, dim=16 * n) for n in (1, 2, 3))
     runs = (run_of(1, 1000, 3.0), run_of(2, 10_000, 2.5), run_of(3, 100_000, 2.1), run_of(2, 10_000, 2.6, batch=2))
-    found = Study(
+    found = ScalingStudy(
         plan=ScalingPlan(sizes=sizes, batches=(2,)), bundle_id="ab" * 32, data="", frames=1000, held_out_frames=100,
         runs=runs,
     )  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_study_that_was_stopped_goes_on(data: Path, tmp_path: Path, monkeypatc
     episodes = open_dataset(data).episodes
     real, trained = running.train_one, []
 
-    def train_one(*arguments: object) -> Run:
+    def train_one(*arguments: object) -> ScalingRun:
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(arguments[-2:])

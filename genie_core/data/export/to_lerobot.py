@@ -17,14 +17,13 @@ from genie_core.data.export.plan import ExportPlan, VideoOutcome, Written
 from genie_core.data.export.provenance import LabelledSet
 from genie_core.data.export.robot import STATE, held, survey_robot
 from genie_core.data.export.source import ExportSource
-from genie_core.data.formats.lerobot.reader import LeRobotReader, VideoPictures
 from genie_core.data.formats.lerobot.writer import ACTION_OF, Column, write_lerobot
 from genie_core.data.formats.lerobot.writer_copy import CopyDiffersError
 from genie_core.data.formats.video.copying import CannotCopyError, VideoPart, video_part
 from genie_core.data.formats.video.reader import VideoReader
-from genie_core.data.formats.video.recordings import RecordedReader
 from genie_core.data.frames.convention import Convention
 from genie_core.data.frames.timing import check_rate
+from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 
@@ -104,9 +103,10 @@ def _parts(source: ExportSource, plan: ExportPlan) -> dict[str, VideoPart]:
     if plan.frames != "source":
         raise CannotCopyError("its frames are of another size than the source's")
     parts: dict[str, VideoPart] = {}
+    videos: dict[SourcePath, VideoReader] = {}
     for episode in source.provenance.episodes:
         try:
-            part = parts[episode.name] = _part(frames_of(source, episode, plan))
+            part = parts[episode.name] = _part(frames_of(source, episode, plan), videos)
         except CannotCopyError as error:
             raise CannotCopyError(f"{episode.name}: {error}") from error
         first = next(iter(parts.values()))
@@ -115,16 +115,15 @@ def _parts(source: ExportSource, plan: ExportPlan) -> dict[str, VideoPart]:
     return parts
 
 
-def _part(episode: Episode) -> VideoPart:
-    reader = episode.reader.video if isinstance(episode.reader, RecordedReader) else episode.reader
+def _part(episode: Episode, videos: dict[SourcePath, VideoReader]) -> VideoPart:
+    """Return where an episode's video is. `videos`: those of earlier episodes, each of whose packets are read once."""
     if episode.convention != Convention():
         raise CannotCopyError("its pictures are turned, or their colours exchanged, when read")
-    if isinstance(reader, VideoReader):
-        return video_part(reader, 0, reader.num_frames)
-    if isinstance(reader, LeRobotReader) and isinstance(reader.pictures, VideoPictures):
-        span = reader.pictures.span
-        return video_part(reader.pictures.video, span.start, span.stop)
-    raise CannotCopyError("its source is not a video")
+    film = episode.film
+    if film is None:
+        raise CannotCopyError("its source is not a video, or its pictures are turned when read")
+    video = videos.setdefault(film.path, VideoReader(film.path))
+    return video_part(video, film.first, film.first + film.count)
 
 
 def _features(

@@ -123,7 +123,7 @@ class ShardPlan(BaseModel):
         return self.settings.difference(wanted.settings)
 
 
-class LabelledEpisode(BaseModel):
+class ShardEpisode(BaseModel):
     """An episode that a shard has labelled.
 
     Attributes:
@@ -170,7 +170,7 @@ class ShardEntry(BaseModel):
     shard: int
     plan: ShardPlan
     bundle_name: str
-    episodes: tuple[LabelledEpisode, ...]
+    episodes: tuple[ShardEpisode, ...]
     skipped: tuple[tuple[str, str], ...]
     host: str
     processor: str | None
@@ -270,7 +270,7 @@ def record(output: Path, shard: Shard, plan: ShardPlan, bundle_name: str, skippe
         write_bytes(path, _json(entry))
 
 
-def read_episodes(file: Path) -> tuple[LabelledEpisode, ...]:
+def read_episodes(file: Path) -> tuple[ShardEpisode, ...]:
     """Read what an entry says of the episodes in a labelled file. Raises DatasetError."""
     labelled = open_labelled(file)
     found = []
@@ -278,7 +278,7 @@ def read_episodes(file: Path) -> tuple[LabelledEpisode, ...]:
         for demo in labelled.episodes:
             labels, attrs = labelled.labels(demo)
             found.append(
-                LabelledEpisode(
+                ShardEpisode(
                     name=attrs.source_name,
                     frames=len(labels),
                     transitions=int(labels.valid.sum()),
@@ -329,10 +329,10 @@ def _json(model: BaseModel) -> bytes:
 
 
 __all__ = [
-    "LabelledEpisode",
     "OtherStepsError",
     "Shard",
     "ShardEntry",
+    "ShardEpisode",
     "ShardPlan",
     "agreed_steps",
     "begin_shards",

@@ -93,7 +93,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
                 await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes, may_s)
             frames = await self._reading.read(request.frames, "frames", (labeller.height, labeller.width))
             call.frames = len(frames)
-            episode = _Episode(model, plan, aligned, job, self._reading.workers)
+            episode = _Labelling(model, plan, aligned, job, self._reading.workers)
             episode.feed(frames)
             episode.end()
             parts = [part async for part in episode.final()]
@@ -123,7 +123,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             job.announce(Announcement({model.encode: plan.first_pieces()}, remaining_s=call.remaining_s))
             yield labelling_pb2.LabelEpisodeResponse(header=provenance_message(model, plan, aligned))
             chunks = self._chunks(request_iterator, model.labeller, plan)
-            episode = _Episode(model, plan, aligned, job, self._reading.workers)
+            episode = _Labelling(model, plan, aligned, job, self._reading.workers)
             async with aclosing(self._label(chunks, episode)) as parts:
                 async for labels in parts:
                     transitions += count_transitions(labels)
@@ -156,7 +156,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             return None
         return await self._alignments.load(model.bundle.info, options.alignment, plan.step, f"{field}.alignment")
 
-    async def _label(self, chunks: AsyncGenerator[HeldChunk], episode: _Episode) -> AsyncGenerator[Labels]:
+    async def _label(self, chunks: AsyncGenerator[HeldChunk], episode: _Labelling) -> AsyncGenerator[Labels]:
         """Yield labels as they become final; the next chunk is read and prepared meanwhile."""
         call = current_call()
         async with aclosing(read_ahead(chunks, call.silence, self._idle_seconds)) as chunks_ahead:
@@ -206,7 +206,7 @@ def _size_changed(size: tuple[int, int], came: tuple[int, int]) -> RequestError:
     return RequestError(field, f"got frames of {came[0]} x {came[1]}, {wanted}")
 
 
-class _Episode:
+class _Labelling:
     """One episode: frames in, labels out, with robot actions if an alignment was requested."""
 
     def __init__(

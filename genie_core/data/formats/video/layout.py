@@ -48,11 +48,12 @@ class VideoLayout:
         except DatasetError as error:
             return Survey(None, cameras, count, obstacles=(str(error),))
         convention = options.convention(Convention())
+        robots = {name: robot_file(file) for name, file in episodes[camera].items()}
         found = tuple(
-            Episode(name, file, camera, _reader(file), options.fps, convention)
+            Episode(name, file, camera, _reader(file, robots[name]), options.fps, convention)
             for name, file in episodes[camera].items()
         )
-        recorded = [episode.reader.robot for episode in found if isinstance(episode.reader, RecordedReader)]
+        recorded = [robot for robot in robots.values() if robot is not None]
         dataset = Dataset("video", sources.path, cameras, camera, found, options)
         facts = [] if len(cameras) == 1 else [f"folders or files are cameras, by their names: {', '.join(cameras)}"]
         if camera.endswith("-stereo"):
@@ -78,8 +79,7 @@ def _episodes(sources: Sources) -> tuple[tuple[str, ...], dict[str, dict[str, So
     return (VIDEO_CAMERA,), {VIDEO_CAMERA: dict(zip(names, sources.files, strict=True))}
 
 
-def _reader(file: SourcePath) -> VideoReader | RecordedReader:
-    robot = robot_file(file)
+def _reader(file: SourcePath, robot: SourcePath | None) -> VideoReader | RecordedReader:
     return VideoReader(file) if robot is None else RecordedReader(VideoReader(file), robot)
 
 

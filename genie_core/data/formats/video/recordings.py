@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_core.data.episode import FilmSpan
 from genie_core.data.formats.video.reader import VideoReader
 from genie_core.data.frames.resize import Frames
 from genie_core.data.robot import Proprioception, first_known
@@ -81,6 +82,11 @@ class RecordedReader:
     def notes(self) -> tuple[str, ...]:
         """What the video says that reading acts on."""
         return self.video.notes
+
+    @property
+    def film(self) -> FilmSpan | None:
+        """All of the video; None if its pictures are turned when read."""
+        return self.video.film
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1."""
