@@ -66,7 +66,7 @@ def _save(new: list[Row], results: Path, page: Path) -> None:
 
 
 def _run(benchmark: Benchmark, *, quick: bool) -> list[Row]:
-    """The rows of one benchmark, run in a fresh process; raises CalledProcessError where it fails."""
+    """Return the rows of one benchmark, run in a fresh process; raises CalledProcessError where it fails."""
     machine = describe_machine()
     threads = str(benchmark.threads or machine.cores)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

@@ -228,7 +228,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for b in BENCHMARKS for metric
 
 
 def command(name: str, *, quick: bool = False) -> str:
-    """What to type to measure a row again."""
+    """Return what to type to measure a row again."""
     return f"{COMMAND} {name}" + (" --quick" if quick else "")
 
 

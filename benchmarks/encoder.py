@@ -29,7 +29,7 @@ The published ratio is of this side; all the others are beside it.
 
 
 def in_precision(lam: LatentActionModel, precision: str = PRECISION) -> LatentActionModel:
-    """A copy of the model as a server holds it: weights in the precision, once and for all, codebook in fp32."""
+    """Return a copy of the model as a server holds it: weights in the precision, once and for all, codebook in fp32."""
     copy = deepcopy(lam)
     if precision == "bf16":
         codebook = copy.quantizer.codebook
@@ -40,7 +40,7 @@ def in_precision(lam: LatentActionModel, precision: str = PRECISION) -> LatentAc
 
 @torch.inference_mode()
 def run_ours(lam: LatentActionModel, pixels_BTCHW: Tensor) -> Tensor:
-    """A batch of clips through our encoder, in the precision that it is in: (B, T - 1, D)."""
+    """Return a batch of clips through our encoder, in the precision that it is in: (B, T - 1, D)."""
     return lam.latents(pixels_BTCHW)
 
 
@@ -56,7 +56,7 @@ def run_in_lanes(lam: LatentActionModel, pixels_BTCHW: Tensor, pool: ThreadPoolE
 
 @torch.inference_mode()
 def run_plain(plain: PlainLatentActionEncoder, pixels_BTCHW: Tensor, precision: str) -> Tensor:
-    """The same batch through the baseline."""
+    """Return the same batch through the baseline."""
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         latent_BTD: Tensor = plain(pixels_BTCHW)
         return latent_BTD

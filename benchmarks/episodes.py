@@ -35,7 +35,7 @@ def make_clip(frames: int = _CLIP, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def write_episodes(path: Path, episodes: int, frames: int, first_seed: int = 0) -> Path:
-    """A file of `episodes` episodes of `frames` frames each; content repeats within long ones."""
+    """Return a file of `episodes` episodes of `frames` frames each; content repeats within long ones."""
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         environment = {"env_name": "Squares", "type": 1, "env_kwargs": {"control_freq": FPS}}

@@ -63,7 +63,7 @@ class Way:
 
 
 def ways(threads: int) -> list[Way]:
-    """The ways to choose from."""
+    """Return the ways to choose from."""
     in_all = [Way(batch, 1) for batch in LARGE_BATCHES]
     return in_all + [Way(batch, threads) for batch in LANE_BATCHES if threads > 1]
 

@@ -57,7 +57,7 @@ def waiting_clients(address: str, files: list[Path], jobs: int) -> Iterator[Labe
 
 
 def labelled_path(path: Path) -> Path:
-    """Where the labels of a file go."""
+    """Return where the labels of a file go."""
     return path.with_suffix(".labelled.hdf5")
 
 

@@ -62,7 +62,7 @@ def describe_machine(gpu: str = "") -> Machine:
 
 
 def _cpu_info(path: Path) -> dict[str, str]:
-    """The first processor's entries; none where the file is missing."""
+    """Return the first processor's entries; none where the file is missing."""
     if not path.exists():
         return {}
     first = path.read_text().split("\n\n")[0]

@@ -21,7 +21,7 @@ class Measured(BaseModel):
 
 
 def make_row(metric: Metric, measured: Measured, machine: Machine, *, quick: bool) -> Row:
-    """The row of one metric, its value rounded to four significant digits."""
+    """Return the row of one metric, its value rounded to four significant digits."""
     parts = Parts(
         unit=metric.unit,
         target=metric.target,

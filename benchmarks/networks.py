@@ -31,20 +31,20 @@ def coinrun() -> ModelConfig:
 
 
 def make_genie(config: ModelConfig, seed: int = 0) -> Genie:
-    """A model with random weights, for inference."""
+    """Return a model with random weights, for inference."""
     torch.manual_seed(seed)
     return Genie(config).eval().requires_grad_(False)
 
 
 def lam_config(config: ModelConfig) -> LatentActionConfig:
-    """The configuration of the paper's latent action model."""
+    """Return the configuration of the paper's latent action model."""
     if not isinstance(config.lam, LatentActionConfig):
         raise ValueError(f"{config.name}: got another latent action model than the paper's")
     return config.lam
 
 
 def lam_of(genie: Genie) -> LatentActionModel:
-    """The paper's latent action model of `genie`."""
+    """Return the paper's latent action model of `genie`."""
     if not isinstance(genie.lam, LatentActionModel):
         raise ValueError(f"{genie.config.name}: got another latent action model than the paper's")
     return genie.lam

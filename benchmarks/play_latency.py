@@ -157,7 +157,7 @@ def under_bulk(quick: bool) -> list[Measured]:
 
 
 def _facts(client: Client) -> dict[str, float | int | str]:
-    """What the server says of itself after all rounds."""
+    """Return what the server says of itself after all rounds."""
     statistics, model = client.statistics(), client.model()
     encode = statistics.operations[f"{model.name}/encode"]
     return {
@@ -169,7 +169,7 @@ def _facts(client: Client) -> dict[str, float | int | str]:
 
 
 def _measured(player: Player, labeller: Labeller, rounds: int, facts: dict[str, float | int | str]) -> Measured:
-    """The last `rounds` rounds: those before were to warm up."""
+    """Return the last `rounds` rounds: those before were to warm up."""
     measured: dict[str, Samples] = {}
     for name, taken in (("idle", player.idle[-rounds:]), ("beside", player.beside[-rounds:])):
         latency, waiting, computing = np.stack(taken).transpose(2, 0, 1)  # (rounds, actions) each

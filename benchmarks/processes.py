@@ -56,7 +56,7 @@ def serving(*flags: str, command: Sequence[str] = (*GENIE, "serve")) -> Iterator
 
 
 def _wait(process: subprocess.Popen[str], started: float) -> Server:
-    """The server once it has said that it is ready; raises RuntimeError where it ends before."""
+    """Return the server once it has said that it is ready; raises RuntimeError where it ends before."""
     assert process.stdout is not None
     address = ""
     for line in process.stdout:

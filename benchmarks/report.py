@@ -37,7 +37,7 @@ taken: attention is PyTorch's fused kernel. `tests/benchmarks` holds that they c
 
 
 def render(rows: Sequence[Row]) -> str:
-    """The page, Markdown."""
+    """Return the page, Markdown."""
     parts = [_HEAD, _summary(rows), _BASELINES]
     parts += [_details(row) for row in rows]
     parts.append(_machines(rows))
@@ -93,7 +93,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def _machines(rows: Sequence[Row]) -> str:
-    """The machines of all rows, each described once, with the load each row began under."""
+    """Return the machines of all rows, each described once, with the load each row began under."""
     lines = ["## Machine", ""]
     by_machine: dict[Machine, list[Row]] = {}
     for row in rows:

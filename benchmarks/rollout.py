@@ -92,7 +92,7 @@ def start_rollout(genie: Genie, steps: int) -> Rollout:
 
 
 def _arithmetic(config: ModelConfig, steps: int) -> float:
-    """How many times the operations of a frame of ours a frame of the baseline takes."""
+    """Return how many times the operations of a frame of ours a frame of the baseline takes."""
     decoder = decoder_flops(config)
     return (full_window_flops(config, steps, WINDOW) + decoder) / (sampler_flops(config, steps, WINDOW) + decoder)
 

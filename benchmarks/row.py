@@ -90,7 +90,7 @@ _ROWS = TypeAdapter(list[Row])
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a results file; none where there is no file."""
+    """Return the rows of a results file; none where there is no file."""
     return _ROWS.validate_json(path.read_bytes()) if path.exists() else []
 
 

@@ -80,7 +80,7 @@ def measure(episodes: list[Episode], labeller: Labeller, most: int) -> str:
 
 
 def other(episode: Episode, frames: Frames) -> tuple[str, str]:
-    """What torchcodec takes for the same frames, CPU milliseconds a frame, and how many are the same."""
+    """Return what torchcodec takes for the same frames, CPU milliseconds a frame, and how many are the same."""
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, OSError, RuntimeError):
@@ -96,7 +96,7 @@ def other(episode: Episode, frames: Frames) -> tuple[str, str]:
 
 
 def video_of(episode: Episode) -> VideoReader | None:
-    """The video that holds the episode's frames; None if they are in none."""
+    """Return the video that holds the episode's frames; None if they are in none."""
     reader = episode.reader
     video = reader if isinstance(reader, VideoReader) else getattr(getattr(reader, "pictures", None), "video", None)
     return video if isinstance(video, VideoReader) else None
@@ -126,7 +126,7 @@ def batch(decoder: Any, start: int, count: int) -> Frames:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What `work` returns, and its CPU time, milliseconds."""
+    """Return what `work` returns, and its CPU time, milliseconds."""
     start = time.process_time()
     found = work()
     return found, (time.process_time() - start) * 1000

@@ -23,7 +23,7 @@ _HEADER = "# Made by `make lock`; the image is installed from it with --require-
 
 
 def torch_pin() -> str:
-    """The version of PyTorch in constraints.txt."""
+    """Return the version of PyTorch in constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if line.startswith("torch=="))
 
@@ -49,7 +49,7 @@ def compile_lock(name: str, requirements: list[str], overrides: list[str]) -> No
 
 
 def requirements_of_the_image() -> list[str]:
-    """What the base install and the service ask for."""
+    """Return what the base install and the service ask for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     texts = [*project["dependencies"], *extras["core"], *extras["service"]]

@@ -62,7 +62,7 @@ Loss = Callable[[MotionActionModel, Pairs, MotionTraining], Tensor]
 
 
 def as_shipped(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> Tensor:
-    """The loss of `genie train --preset motion`."""
+    """Return the loss of `genie train --preset motion`."""
     return motion_loss(lam, pairs, training)[0]
 
 
@@ -266,7 +266,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def motion_bundle(folder: Path) -> Bundle:
-    """An untrained bundle of the preset, by which the suite reads frames."""
+    """Return an untrained bundle of the preset, by which the suite reads frames."""
     torch.manual_seed(0)
     save_bundle(folder, Genie(preset("motion")), "")
     return load_bundle(folder)

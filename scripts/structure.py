@@ -27,7 +27,7 @@ BLOCK = 6
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """Every module of ours by dotted name."""
+    """Return every module of ours by dotted name."""
     found: dict[str, Path] = {}
     for package, place in ROOTS.items():
         for path in sorted((root / place).rglob("*.py")):
@@ -37,12 +37,12 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def folder_of(name: str, names: set[str]) -> str:
-    """The package that a module lies in; a package's own name is its `__init__`."""
+    """Return the package that a module lies in; a package's own name is its `__init__`."""
     return name if any(other.startswith(name + ".") for other in names) else name.rpartition(".")[0]
 
 
 def imported(path: Path, names: set[str]) -> Iterator[str]:
-    """The modules of ours that a file imports, wherever in it."""
+    """Yield the modules of ours that a file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in names)
@@ -75,7 +75,7 @@ def _numbers(node: ast.stmt) -> range:
 
 
 def repeated_blocks(paths: list[Path]) -> int:
-    """Number of pairs of files that share a run of `BLOCK` lines or more."""
+    """Return the number of pairs of files that share a run of `BLOCK` lines or more."""
     places: dict[tuple[str, ...], set[Path]] = defaultdict(set)
     for path in paths:
         lines = code_lines(path)

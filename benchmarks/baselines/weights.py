@@ -36,7 +36,7 @@ def _under(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def plain_encoder(lam: LatentActionModel, config: ModelConfig) -> PlainLatentActionEncoder:
-    """The encoder of `lam`, whose `config` has linear patches of pixels, no pairs and no stem, as a baseline.
+    """Return the encoder of `lam`, whose `config` has linear patches of pixels, no pairs and no stem, as a baseline.
 
     Raises ValueError for a model of another structure.
     """

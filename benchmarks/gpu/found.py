@@ -43,13 +43,13 @@ def append(path: Path, found: Found) -> None:
 
 
 def read(path: Path) -> list[Found]:
-    """The rows of a file; none where there is no file."""
+    """Return the rows of a file; none where there is no file."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [Found(**json.loads(line)) for line in lines]
 
 
 def table(rows: Iterable[Found]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = ["| row | value | unit | target | facts |", "| -- | -- | -- | -- | -- |"]
     for row in rows:
         target = "" if row.target is None else f"{row.target:,g}, {'yes' if row.value >= row.target else '**no**'}"

@@ -39,7 +39,7 @@ VIDEO_SIZES = ((180, 320), (480, 640))
 
 
 def measure(setting: Setting) -> Iterator[Found]:
-    """Each bundle and format from memory; then video, in float32."""
+    """Yield each bundle and format from memory; then video, in float32."""
     for name in BUNDLES:
         for kind in FORMATS:
             with arithmetic(kind):

@@ -87,7 +87,7 @@ def clips(dry: bool) -> list[NDArray[np.uint8]]:
 
 
 def measure(setting: Setting) -> Iterator[Found]:
-    """Each bundle in float32 in many ways, then its agreement with the CPU in each format."""
+    """Yield each bundle in float32 in many ways, then its agreement with the CPU in each format."""
     episodes, batch = clips(setting.dry), 4 if setting.dry else BATCH
     for name in BUNDLES:
         reference = _on_cpu(name, episodes)

@@ -74,7 +74,7 @@ class OpenCvReader:
 
 
 def episodes_of(data: Path) -> list[Episode]:
-    """Each video of a folder, or a file, as an episode. Raises DatasetError where there is none."""
+    """Return each video of a folder, or a file, as an episode. Raises DatasetError where there is none."""
     files = sorted(p for p in data.rglob("*") if p.suffix in VIDEO) if data.is_dir() else [data]
     if not files:
         raise DatasetError(f"{data}: got no video, expected files that end in {', '.join(VIDEO)}")

@@ -104,7 +104,7 @@ RECIPE = Part(
 
 
 def missing(part: Part) -> list[str]:
-    """Names of the modules that a part needs and this Python lacks."""
+    """Return the names of the modules that a part needs and this Python lacks."""
     return list(_missing(part.needs))
 
 

@@ -15,7 +15,7 @@ FORMATS: tuple[Format, ...] = ("fp32", "tf32", "bf16")
 
 
 def weights(name: Format) -> Precision:
-    """What a bundle is loaded in."""
+    """Return what a bundle is loaded in."""
     return "bfloat16" if name == "bf16" else "float32"
 
 

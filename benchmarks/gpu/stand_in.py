@@ -62,7 +62,7 @@ def stand_in_for_av() -> bool:
 
 
 def is_stand_in() -> bool:
-    """Whether PyAV is missing, so that OpenCV has to read video."""
+    """Return whether PyAV is missing, so that OpenCV has to read video."""
     return isinstance(sys.modules.get("av"), _StandIn)
 
 

@@ -45,7 +45,7 @@ class _Silent:
 
 
 def measure(setting: Setting) -> Iterator[Found]:
-    """The fastest matrix product, then a step of each stage of each preset."""
+    """Yield the fastest matrix product, then a step of each stage of each preset."""
     peak = fastest_product(setting)
     yield Found("bf16 matrix product", peak / 1e12, "TFLOP/s", None, f"{_side(setting)} x {_side(setting)}")
     for name in ("nano",) if setting.dry else ("tiny", "base"):
@@ -77,7 +77,7 @@ def _side(setting: Setting) -> int:
 
 
 def _robotics(setting: Setting, peak: float) -> Found:
-    """The dynamics model, which is most of it: its blocks' activations are computed again, to fit one device."""
+    """Return the dynamics model, which is most of it: its blocks' activations are computed again, to fit one device."""
     model, training = preset("robotics"), training_preset("robotics")
     for batch in ROBOTICS_BATCHES:
         config = training.dynamics.model_copy(update={"batch": batch})
@@ -127,7 +127,7 @@ def _step(
 
 
 def _with_codes(training: TrainingConfig) -> TrainingConfig:
-    """The recipe without its steps before there are codes: what most steps of a run are."""
+    """Return the recipe without its steps before there are codes: what most steps of a run are."""
     tokenizer = training.tokenizer_training.model_copy(update={"continuous_steps": 0})
     lam = training.lam_training.model_copy(update={"continuous_steps": 0})
     return training.model_copy(update={"tokenizer_training": tokenizer, "lam_training": lam})

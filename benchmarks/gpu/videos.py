@@ -33,7 +33,7 @@ class Video:
 
 
 def sample_video(folder: Path, height: int, width: int, frames: int) -> Video:
-    """A video of that size: made in `folder`, or there already."""
+    """Return a video of that size: made in `folder`, or there already."""
     reader = "OpenCV" if is_stand_in() else "PyAV"
     name = f"clip-{width}x{height}x{frames}.mp4"
     for place in (FILES, folder):

@@ -131,7 +131,7 @@ def _is_labelled(what: str) -> bool:
 
 
 def _with_own_bundle(plan: CheckPlan, labelled: str) -> CheckPlan:
-    """The plan with the shipped bundle that the file names, unless one is given or none is wanted."""
+    """Return the plan with the shipped bundle that the file names, unless one is given or none is wanted."""
     from genie_core.bundles import shipped
     from genie_core.data import open_labelled
     from genie_core.data.storage.location import source_path

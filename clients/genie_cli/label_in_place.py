@@ -27,7 +27,7 @@ def labels_of(dataset: Dataset) -> Path:
 
 
 def is_finished(dataset: Dataset, overwrite: bool) -> bool:
-    """Whether a run that was killed had added the labels, and had only their file to remove, which is done now.
+    """Return whether a run that was killed had added the labels, and had only their file to remove, which is done now.
 
     Raises:
         GenieError: the dataset carries other labels, which are not to be replaced.

@@ -295,7 +295,7 @@ def meet(client: Client, model: str | None, patience_s: float, wait: Callable[[W
 
 
 def _count_frames(episode: Episode) -> int:
-    """Number of frames. Raises BadEpisodeError if there are fewer than two, or the file is damaged."""
+    """Return the number of frames. Raises BadEpisodeError if there are fewer than two, or the file is damaged."""
     try:
         count = episode.num_frames
     except DatasetError as error:

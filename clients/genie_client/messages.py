@@ -266,7 +266,7 @@ class FramePacker:
 
 
 def header_request(header: labelling_pb2.LabelOptions) -> labelling_pb2.LabelEpisodeRequest:
-    """The first request of a labelling stream."""
+    """Return the first request of a labelling stream."""
     return labelling_pb2.LabelEpisodeRequest(header=header)
 
 
@@ -310,7 +310,7 @@ class LabelReader:
         return labels
 
     def whole(self, parts: list[Labels]) -> EpisodeLabels:
-        """All that was read, as one."""
+        """Return all that was read, as one."""
         made = self.provenance
         nothing = Labels.invalid(0, 0, made.latent_dim, fine=bool(made.num_fine_codes), feature_dim=made.feature_dim)
         joined = Labels.concatenate(parts or [nothing])

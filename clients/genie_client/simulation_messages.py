@@ -93,7 +93,7 @@ def simulation_start(
 
 
 def _alignment(info: ModelInfo, arguments: SimulationArguments) -> str:
-    """The name of the alignment. Raises RequestError if the model has one of that name that cannot encode."""
+    """Return the name of the alignment. Raises RequestError if the model has one of that name that cannot encode."""
     name = arguments.alignment or ""
     known = next((of for of in info.alignments if of.name == name), None)
     if known is not None and not known.problem and not known.encodes:
@@ -126,7 +126,7 @@ def rollout_maker(
 def branch_maker(
     prompt: NDArray[np.generic], branches: Sequence[Actions], arguments: SimulationArguments
 ) -> Callable[[ModelInfo], simulation_pb2.BranchRequest]:
-    """The same for N action sequences. Raises RequestError if there are none or their lengths differ."""
+    """Return the same for N action sequences. Raises RequestError if there are none or their lengths differ."""
     lengths = sorted({len(codes) for codes in branches})
     if len(lengths) != 1:
         raise RequestError("branches", f"got {len(branches)} of lengths {lengths}, expected one or more of one length")
@@ -139,7 +139,7 @@ def branch_maker(
 def play_maker(
     prompt: NDArray[np.generic], arguments: SimulationArguments
 ) -> Callable[[ModelInfo], simulation_pb2.PlayRequest]:
-    """The same for the first request of an interactive simulation."""
+    """Return the same for the first request of an interactive simulation."""
     return lambda info: simulation_pb2.PlayRequest(start=simulation_start(info, prompt, arguments))
 
 

@@ -70,7 +70,7 @@ class PlayState:
     def _request(
         self, code: int | simulations.Latents | None, robot_action: ArrayLike | None
     ) -> simulation_pb2.PlayRequest:
-        """The request of one action, whichever is given. Raises RequestError unless it is one."""
+        """Return the request of one action, whichever is given. Raises RequestError unless it is one."""
         if (code is None) == (robot_action is None):
             raise RequestError("action", "expected either a code or latent, or a robot_action")
         if robot_action is not None:
@@ -79,7 +79,7 @@ class PlayState:
         return simulations.action_request(self._info, code)
 
     def _frame(self, answer: object) -> Frames:
-        """The (h, w, 3) uint8 frame of an answer."""
+        """Return the (h, w, 3) uint8 frame of an answer."""
         if not isinstance(answer, simulation_pb2.PlayResponse):
             raise ServerError("the server ended the session")
         self.newest = self._reader.read(answer).simulated

@@ -70,7 +70,7 @@ class Feed(Iterator[_Request], Generic[_Request]):
         self._thread.join(_STOP_WITHIN_S)
 
     def __next__(self) -> _Request:
-        """The next request, for gRPC."""
+        """Return the next request, for gRPC."""
         with self._changed:
             self._changed.wait_for(lambda: self._made or self._complete or self._stopped)
             if self._stopped or not self._made:
@@ -121,7 +121,7 @@ class Gate:
         self._answers.put(iter(()))
 
     def requests(self, header: labelling_pb2.LabelEpisodeRequest) -> Iterator[labelling_pb2.LabelEpisodeRequest]:
-        """The requests of one call."""
+        """Yield the requests of one call."""
         yield header
         yield from self._answers.get()
 

@@ -105,7 +105,7 @@ class Page:
         return Response(content, media_type=media_type, headers=response_headers())
 
     async def _about(self, _request: Request) -> Response:
-        """What the page shows of the model and of the data."""
+        """Return what the page shows of the model and of the data."""
         episodes = [{"name": episode.name, "frames": episode.num_frames} for episode in self._starts.episodes]
         about = {
             "model": self._info.name,

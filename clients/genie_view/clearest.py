@@ -56,7 +56,7 @@ def clearest_transitions(labelled: LabelledFile, count: int) -> dict[int, list[T
 
 
 def _rounds(by_episode: list[list[Transition]]) -> list[Transition]:
-    """All transitions: first the best of each episode, by confidence, then the second of each, and so on."""
+    """Return all transitions: first the best of each episode, by confidence, then the second of each, and so on."""
     ranked = [(rank, -one.confidence, place, one) for place, of in enumerate(by_episode) for rank, one in enumerate(of)]
     return [one for *_, one in sorted(ranked, key=lambda entry: entry[:3])]
 

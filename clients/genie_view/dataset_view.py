@@ -193,7 +193,7 @@ def _table(view: DatasetView) -> str:
 
 
 def _bounds(view: DatasetView) -> rrb.VisualBounds2D:
-    """All of the map, with a margin."""
+    """Return all of the map, with a margin."""
     low, high = view.place_N2.min(axis=0, initial=0.0), view.place_N2.max(axis=0, initial=0.0)
     margin = np.maximum((high - low) / 20, 1e-3)
     low, high = low - margin, high + margin

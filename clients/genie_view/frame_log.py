@@ -44,7 +44,7 @@ class Codecs:
 
     @staticmethod
     def here() -> Codecs:
-        """Those of the viewer on this machine."""
+        """Return those of the viewer on this machine."""
         return Codecs(shutil.which("ffmpeg") is not None)
 
 

@@ -110,7 +110,7 @@ class LabelledViews:
         )
 
     def _actions(self, name: str, found: FoundFrames, frames: int) -> NDArray[np.float64] | None:
-        """The robot's actions beside the frames; None where there are none that fit."""
+        """Return the robot's actions beside the frames; None where there are none that fit."""
         try:
             stored = None if found.episode is None else found.episode.actions
         except DatasetError:

@@ -26,7 +26,7 @@ def require_rerun() -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The numbers of a release, without what an alpha or a candidate adds."""
+    """Return the numbers of a release, without what an alpha or a candidate adds."""
     return tuple(int(part) for part in version.split("+")[0].split(".")[:3] if part.isdigit())
 
 

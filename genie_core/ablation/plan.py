@@ -143,7 +143,7 @@ def scaled(base: Base, scale: float, seed: int) -> Base:
 
 
 def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[AblationRow]:
-    """All rows of the given tables.
+    """Return all rows of the given tables.
 
     Args:
         base: its latent action model must read pixels and be trained before the dynamics model, so that rows share it.
@@ -193,7 +193,7 @@ def _recipe_rows(base: Base) -> list[AblationRow]:
 
 
 def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, TrainingConfig]:
-    """The base without some ingredients of its recipe."""
+    """Return the base without some ingredients of its recipe."""
     if not isinstance(base.model.lam, LatentActionConfig):
         raise ModelError("the recipe's steps are those of the paper's model: got another")
     lam = base.model.lam
@@ -206,7 +206,7 @@ def undo(base: Base, steps: Sequence[RecipeStep]) -> tuple[ModelConfig, Training
 
 
 def part_parameters(row: AblationRow) -> int:
-    """Number of trained parameters of the row's `part`."""
+    """Return the number of trained parameters of the row's `part`."""
     count = _count(row.model.model_copy(update={"name": ""}))
     return count.tokenizer if row.part == "tokenizer" else count.lam
 
@@ -252,7 +252,7 @@ def _widened(row: AblationRow, target: int) -> AblationRow:
 
 
 def _with_ratio(row: AblationRow, factor: float) -> AblationRow:
-    """The row with the feed-forwards of its part scaled in width by `factor`."""
+    """Return the row with the feed-forwards of its part scaled in width by `factor`."""
     part = getattr(row.model, row.part)
     update = {}
     for name in ("encoder", "decoder"):

@@ -91,7 +91,7 @@ class AlignmentReport:
         }
 
     def markdown(self) -> str:
-        """The Markdown page: the main table, then each component of the action at the largest budget."""
+        """Return the Markdown page: the main table, then each component of the action at the largest budget."""
         lines = [f"# Alignment of {self.facts['bundle']} to the actions of {self.facts['dataset']}", ""]
         lines += [f"- {key}: `{value}`" for key, value in self.facts.items()]
         lines += ["", *_table(("labels", "way", "error", "95% interval"), self.rows(), "rlrr")]
@@ -174,7 +174,7 @@ def _variance(sums_4A: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any,
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> list[str]:
-    """A Markdown table; `alignment` has an l or r per column."""
+    """Return a Markdown table; `alignment` has an l or r per column."""
     rules = ["---" if side == "l" else "---:" for side in alignment]
     return ["| " + " | ".join(cells) + " |" for cells in (heads, rules, *rows)]
 

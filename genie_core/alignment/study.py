@@ -79,7 +79,7 @@ class HeldOutSplit:
     codes: int
 
     def sample(self) -> Sample:
-        """All labelled transitions of the training episodes."""
+        """Return all labelled transitions of the training episodes."""
         return Sample(
             Inputs.concatenate([inputs_of(e, self.observation) for e in self.fit]),
             np.concatenate([e.action_SA for e in self.fit]),
@@ -187,7 +187,7 @@ def sweep_back(split: HeldOutSplit, options: StudyOptions) -> dict[int, dict[str
 
 
 def methods(split: HeldOutSplit, mlp: bool) -> dict[str, Method]:
-    """Every way that is compared, by name."""
+    """Return every way that is compared, by name."""
 
     def filled(sample: Sample) -> Dictionary:
         return Dictionary.fill(sample.inputs.code_N, sample.action_NA, split.codes)

@@ -62,7 +62,7 @@ class Scale:
         return standard_NA
 
     def outside(self, action_NA: Array) -> NDArray[np.bool_]:
-        """Which components lie beyond the range, to the rounding of float32, (N, A)."""
+        """Return which components lie beyond the range, to the rounding of float32, (N, A)."""
         slack_A = 1e-6 * np.maximum(np.abs(self.low_A), np.abs(self.high_A)) + 1e-6 * (self.high_A - self.low_A)
         beyond_NA: NDArray[np.bool_] = (action_NA < self.low_A - slack_A) | (action_NA > self.high_A + slack_A)
         return beyond_NA

@@ -121,7 +121,7 @@ def unusual_motion(episodes: Sequence[CheckedEpisode], usual_norm: float | None)
 
 
 def _drawn(labeller: Labeller, films: Sequence[CheckedFilm], rng: np.random.Generator) -> dict[str, Measured]:
-    """How much better the next frame is drawn from its code in the file than copied, or than from another's."""
+    """Return how much better the next frame is drawn from its code in the file than copied, or than from another's."""
     codes = np.concatenate([film.labels.code_S[film.rows[1]] for film in films])
     errors = []
     for film in films:

@@ -138,7 +138,7 @@ def episode_row(
 
 
 def delete_command(dataset: Path, names: Sequence[str]) -> str:
-    """The `lerobot-edit-dataset` line that copies a LeRobot dataset without some episodes, ``episode_000003``.
+    """Return the `lerobot-edit-dataset` line that copies a LeRobot dataset without some episodes, ``episode_000003``.
 
     It names the dataset by its folder's name below ``HF_LEROBOT_HOME``, because `--root` has had two meanings.
     """

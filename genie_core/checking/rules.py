@@ -227,7 +227,7 @@ def judge(measured: Mapping[str, Measured]) -> list[Judged]:
 
 
 def verdict_of(judged: Sequence[Judged]) -> tuple[Verdict, list[Judged]]:
-    """The verdict, that of the worst number, and the numbers that decided it: the `DECISIVE` worst, worst first.
+    """Return the verdict, that of the worst number, and the numbers that decided it: the `DECISIVE` worst, worst first.
 
     Where nothing is bad they are those that came nearest to it.
     """

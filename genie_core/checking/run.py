@@ -154,7 +154,7 @@ def _with_pictures(
     rng: np.random.Generator,
     progress: Progress,
 ) -> dict[str, Measured]:
-    """What bundle, frames and actions add; or why they add nothing."""
+    """Return what bundle, frames and actions add; or why they add nothing."""
     if not plan.pictures or plan.bundle is None:
         why = "left out: --labels-only" if not plan.pictures else "the bundle is not at hand: give it with --bundle"
         return {"pictures": Missing(why)}

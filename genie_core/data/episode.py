@@ -39,7 +39,7 @@ class FrameReader(Protocol):
         """Frames start .. stop - 1, where 0 <= start <= stop <= num_frames."""
 
     def chunks(self, size: int) -> Iterator[Frames]:
-        """All frames in one pass at constant memory, `size` at a time, the last chunk shorter."""
+        """Return all frames in one pass at constant memory, `size` at a time, the last chunk shorter."""
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the file's array `key` beside the frames; None if there is none."""

@@ -63,7 +63,7 @@ def _all_of(episode: Episode) -> list[Finding]:
 
 
 def _some_of(episode: Episode) -> list[Finding]:
-    """What a few windows show; one finding of a kind."""
+    """Return what a few windows show; one finding of a kind."""
     count = episode.num_frames
     found: dict[str, Finding] = {}
     for start in sorted({0, max(0, count // 2 - _WINDOW // 2), max(0, count - _WINDOW)}):

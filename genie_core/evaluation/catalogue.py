@@ -33,7 +33,7 @@ class Entry:
         return next((t.value for t in self.targets if t.codes in (None, codes)), None)
 
     def verdict(self, value: float, ci95: tuple[float, float] | None, codes: int) -> Verdict | None:
-        """Whether the target is met, which the whole interval must show; None if there is no target."""
+        """Return whether the target is met, which the whole interval must show; None if there is no target."""
         target = self.target(codes)
         if target is None:
             return None
@@ -41,7 +41,7 @@ class Entry:
         return "met" if low >= target else "missed" if high < target else "open"
 
     def words(self, value: float) -> str:
-        """A value of this metric in its unit."""
+        """Return a value of this metric in its unit."""
         if self.unit == "share":
             return f"{value:.1%}"
         # Adding 0 makes the -0.0 of small negative numbers 0.

@@ -236,7 +236,7 @@ def _rows(sums_E4K: Array) -> int:
 
 
 def _everywhere(arrays: Sequence[Array | None], what: str) -> Truth:
-    """The arrays, if every episode has one and all are of the same width."""
+    """Return the arrays, if every episode has one and all are of the same width."""
     found = [a for a in arrays if a is not None]
     alike = len({a.shape[1] for a in found}) == 1
     return found if len(found) == len(arrays) and alike else Missing(f"not every episode has {what}, of one width")

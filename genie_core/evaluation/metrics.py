@@ -117,7 +117,7 @@ def estimate(sums_E: Array, statistic: Statistic, n: int, rng: np.random.Generat
 
 
 def ratio(sums_X2: Array) -> Array:
-    """The statistic of a mean or a share: (..., 2) sum and count -> (...)."""
+    """Return the statistic of a mean or a share: (..., 2) sum and count -> (...)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean: Array = sums_X2[..., 0] / sums_X2[..., 1]
     return mean

@@ -123,7 +123,7 @@ def _round_trip(study: Study, codes: Sequence[int], rng: np.random.Generator) ->
 
 
 def _robot(study: Study, codes: int) -> list[str | None]:
-    """How the end effector moves under each code; None where positions in metres, (T, 3), are not known."""
+    """Return how the end effector moves under each code; None where positions in metres, (T, 3), are not known."""
     moves = [take.film.displacement_SK for take in study.takes]
     if any(move is None or move.shape[1] != 3 for move in moves):
         return [None] * codes

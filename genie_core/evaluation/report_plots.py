@@ -51,7 +51,7 @@ def code_share_plot(findings: Findings) -> str:
 
 
 def _points(curve: Sequence[Measured]) -> list[Point]:
-    """The measured ones, at 1, 2, 3 ...; without an interval where there is none."""
+    """Return the measured ones, at 1, 2, 3 ...; without an interval where there is none."""
     points = []
     for x, metric in enumerate(curve, start=1):
         if isinstance(metric, Metric):

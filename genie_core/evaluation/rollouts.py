@@ -111,7 +111,7 @@ def _trials(start: Start, comparison: Comparison) -> list[Trial]:
 
 
 def _frames_after(study: Study, start: Start) -> int:
-    """Number of frames to simulate from a start."""
+    """Return the number of frames to simulate from a start."""
     return min(LENGTH, len(study.takes[start.take].film.frames_THWC) - 1 - start.frame)
 
 

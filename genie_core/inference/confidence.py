@@ -95,7 +95,7 @@ class ReadBack:
         return ReadBack(labeller, start_HWC, [])
 
     def block(self, frame_HWC: Frames) -> Block:
-        """What to encode: the newest frame and the one that has been drawn since."""
+        """Return what to encode: the newest frame and the one that has been drawn since."""
         return Block(np.stack((self.last_HWC, frame_HWC)), self.labeller.nothing)
 
     def take(self, frame_HWC: Frames, wanted_D: NDArray[np.floating], encoded: Encoded) -> float:

@@ -162,7 +162,7 @@ def _described(latent: NDArray[np.generic]) -> str:
 
 
 def _state_bytes(bundle: Bundle) -> int:
-    """What one simulated stream remembers."""
+    """Return what one simulated stream remembers."""
     if bundle.genie.mover is not None:
         return 4 * (3 * bundle.config.height * bundle.config.width + bundle.codebook.size)
     genie = bundle.genie

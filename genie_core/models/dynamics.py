@@ -86,7 +86,7 @@ class DynamicsModel(nn.Module):
         return x.reshape(B, T, self.places, g * g * D)
 
     def _ungrouped(self, x_BTPD: Tensor) -> Tensor:
-        """The inverse of `_grouped`."""
+        """Return the inverse of `_grouped`."""
         B, T, P, D = x_BTPD.shape
         (h, w), g = self.token_grid, self.group
         x = x_BTPD.view(B, T, h // g, w // g, g, g, D // g**2).transpose(3, 4)

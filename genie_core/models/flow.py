@@ -49,7 +49,7 @@ def optical_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8], gr
 
 
 def dense_flow(before_HWC: NDArray[np.uint8], after_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The flow at every pixel: (H, W, 3) uint8 RGB each -> (H, W, 2) float32, columns, then rows, in pixels.
+    """Return the flow at every pixel: (H, W, 3) uint8 RGB each -> (H, W, 2) float32, columns, then rows, in pixels.
 
     Of a frame and itself it is exactly 0.
 

@@ -68,7 +68,7 @@ class FrameMover(nn.Module):
         return back_N2GG
 
     def spoken(self, quantizer: VectorQuantizer, prompt_ND: Tensor) -> Tensor:
-        """What each code stands for in a rollout, (K, D): the mean of the prompt's latents that it was read off.
+        """Return what each code stands for in a rollout, (K, D): the mean of the prompt's latents that it was read off.
 
         A code of the quantizer is the middle of its latents in a metric in which size hardly counts, so that it is
         shorter than they are, and stands for the motions of many robots. The prompt shows this one's. What the code
@@ -83,7 +83,7 @@ class FrameMover(nn.Module):
         return code_means(quantizer, prompt_ND, elsewhere_KD, _PRIOR)
 
     def move(self, frame_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
-        """The next frames, (N, 3, H, W), rounded to 8 bits: going on from a returned frame changes nothing."""
+        """Return the next frames, (N, 3, H, W), rounded to 8 bits: going on from a returned frame changes nothing."""
         dtype = self.fine_in.weight.dtype
         back = self(frame_NCHW.to(dtype), latent_ND.to(dtype))
         return to_pixels(to_frames(warp(frame_NCHW.float(), back)[None]))[0]

@@ -30,7 +30,7 @@ def patchify(x_BTCHW: Tensor, patch: int) -> Tensor:
 
 
 def unpatchify(x_BTND: Tensor, patch: int, height: int, width: int) -> Tensor:
-    """The inverse of `patchify`: (B, T, N, patch * patch * C) -> (B, T, C, height, width)."""
+    """Return the inverse of `patchify`: (B, T, N, patch * patch * C) -> (B, T, C, height, width)."""
     B, T, _, D = x_BTND.shape
     C = D // patch**2
     x = x_BTND.view(B, T, height // patch, width // patch, patch, patch, C)

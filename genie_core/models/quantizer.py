@@ -93,7 +93,7 @@ class VectorQuantizer(nn.Module):
         return latent * (1 + latent.square().sum(-1, keepdim=True) / self.radius**2).rsqrt()
 
     def _lengthen(self, short: Tensor) -> Tensor:
-        """The inverse of `_shorten`."""
+        """Return the inverse of `_shorten`."""
         if self.round:
             return short
         return short * (1 - short.square().sum(-1, keepdim=True) / self.radius**2).clamp(min=1e-4).rsqrt()
@@ -236,7 +236,7 @@ class VectorQuantizer(nn.Module):
 
     @staticmethod
     def _nearest_pair(among: list[int], centre_KD: Tensor, number_K: Tensor) -> tuple[int, int]:
-        """The two codes whose latents a common centre is farther from by the least (Ward's criterion)."""
+        """Return the two codes whose latents a common centre is farther from by the least (Ward's criterion)."""
         pairs = [(a, b) for place, a in enumerate(among) for b in among[place + 1 :]]
         weight = [float(number_K[a] * number_K[b] / (number_K[a] + number_K[b]).clamp(min=1)) for a, b in pairs]
         cost = [

@@ -26,7 +26,7 @@ class PowerLaw:
     points: int
 
     def at(self, x: float) -> float:
-        """The law's value."""
+        """Return the law's value."""
         return float(self.factor * x**self.exponent)
 
 
@@ -60,7 +60,7 @@ class Best:
 
 
 def best_sizes(curves: Mapping[int, Sequence[tuple[float, float]]], budgets: Sequence[float]) -> list[Best]:
-    """The best size for each budget that at least two sizes have reached.
+    """Return the best size for each budget that at least two sizes have reached.
 
     Args:
         curves: by parameters, points (arithmetic so far, loss) of a run, in order.

@@ -74,7 +74,7 @@ class ScalingPlan(_Frozen):
 
 
 def sized(config: ModelConfig, size: Size) -> ModelConfig:
-    """The configuration with a dynamics model of that size."""
+    """Return the configuration with a dynamics model of that size."""
     old = config.dynamics.transformer
     new = TransformerConfig(
         layers=size.layers, dim=size.dim, heads=size.dim // 16, window=old.window, ffn_ratio=4.0, qk_norm=old.qk_norm

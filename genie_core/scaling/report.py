@@ -28,12 +28,12 @@ def write_study(study: ScalingStudy, folder: Path) -> None:
 
 
 def of_sizes(study: ScalingStudy) -> list[ScalingRun]:
-    """The runs that differ in size alone."""
+    """Return the runs that differ in size alone."""
     return [run for run in study.runs if run.batch == study.plan.batch]
 
 
 def of_batches(study: ScalingStudy) -> list[ScalingRun]:
-    """The runs that differ in batch alone, by batch."""
+    """Return the runs that differ in batch alone, by batch."""
     size = study.plan.sizes[study.plan.size_of_batches]
     return sorted((run for run in study.runs if run.size == size), key=lambda run: run.batch)
 
@@ -81,7 +81,7 @@ def figure(study: ScalingStudy) -> str:
 
 
 def page(study: ScalingStudy) -> str:
-    """The study in Markdown."""
+    """Return the study in Markdown."""
     law, runs, plan = size_law(study), of_sizes(study), study.plan
     span = max(run.body for run in runs) / min(run.body for run in runs)
     lines = [

@@ -77,7 +77,7 @@ def _pre_roll(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def jammed(before: Vector, after: Vector, action: Vector) -> bool:
-    """Whether the hand, between two positions (3,), failed to move as `action` (7,) asked."""
+    """Return whether the hand, between two positions (3,), failed to move as `action` (7,) asked."""
     return bool(np.abs(after - before - COVERED * STEP_M * action[:3]).max() > JAM_M)
 
 

@@ -271,7 +271,7 @@ def _tune(job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder
 def _steps_within(
     minutes: float, lam: MotionActionModel, video: AdaptVideo, training: TrainingConfig, folder: Path
 ) -> int:
-    """How many steps take so long here, as was found when the run began: it goes on with as many."""
+    """Return how many steps take so long here, as was found when the run began: it goes on with as many."""
     kept = folder / "tuning.json"
     if kept.exists():
         found = json.loads(kept.read_text())

@@ -156,7 +156,7 @@ def _tiny() -> TrainingConfig:
 
 
 def _base() -> TrainingConfig:
-    """The recipe of `tiny` with steps and batches for a GPU."""
+    """Return the recipe of `tiny` with steps and batches for a GPU."""
     tiny = _tiny()
     return tiny.model_copy(
         update={

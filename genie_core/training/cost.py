@@ -88,7 +88,7 @@ def stage_costs(model: ModelConfig, training: TrainingConfig) -> list[StageCost]
 
 
 def networks_to_count(model: ModelConfig) -> Genie:
-    """The networks without any memory, on the meta device."""
+    """Return the networks without any memory, on the meta device."""
     with torch.device("meta"):
         genie = Genie(model).eval()
     for module in genie.modules():
@@ -109,7 +109,7 @@ def stage_flops(genie: Genie, stage: str, batch: int, frames: int) -> int:
 
 
 def cost_lines(costs: Sequence[StageCost], gpu: str) -> list[str]:
-    """What stages cost, in words: parameters, memory, arithmetic, and hours on a GPU of `PEAKS`.
+    """Return what stages cost, in words: parameters, memory, arithmetic, and hours on a GPU of `PEAKS`.
 
     Raises:
         ModelError: there is no such GPU.
@@ -220,7 +220,7 @@ def _tokenize(tokenizer: nn.Module, pixels: Tensor) -> object:
 
 
 def _latents(genie: Genie, pixels: Tensor, pair: Tensor) -> object:
-    """The latent action model as others read it."""
+    """Return the latent action model as others read it."""
     if isinstance(genie.lam, MotionActionModel):
         return genie.lam.motion_encoder(*_pairs(pixels, pair).inputs())
     view = pixels if genie.lam.from_pixels else _token_view(genie, pixels)
@@ -228,7 +228,7 @@ def _latents(genie: Genie, pixels: Tensor, pair: Tensor) -> object:
 
 
 def _lam(genie: Genie, pixels: Tensor, pair: Tensor) -> object:
-    """The latent action model and the decoder that trains it."""
+    """Return the latent action model and the decoder that trains it."""
     if isinstance(genie.lam, MotionActionModel):
         pairs = _pairs(pixels, pair)
         _, latent = genie.lam.motion_encoder(*pairs.inputs())

@@ -68,7 +68,7 @@ class TrainingRun:
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: StageConfig) -> torch.optim.Optimizer:
-    """The optimizer of a stage: AdamW, all parameters in one kernel."""
+    """Return the optimizer of a stage: AdamW, all parameters in one kernel."""
     return torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 
 

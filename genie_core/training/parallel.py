@@ -44,11 +44,11 @@ class Group:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process where the run was given `name`."""
+        """Return the device of this process where the run was given `name`."""
         return f"cuda:{self.local}" if name == "cuda" and self.size > 1 else name
 
     def own(self, pieces: int, what: str) -> range:
-        """The pieces of a step that this process computes.
+        """Return the pieces of a step that this process computes.
 
         Raises:
             ModelError: they cannot be divided evenly.
@@ -63,7 +63,7 @@ class Group:
         return range(self.rank * each, (self.rank + 1) * each)
 
     def gathered(self, tensor: Tensor) -> list[Tensor]:
-        """The tensors of all processes, of one shape, by rank."""
+        """Return the tensors of all processes, of one shape, by rank."""
         if self.size == 1:
             return [tensor]
         found = [torch.empty_like(tensor) for _ in range(self.size)]
@@ -71,7 +71,7 @@ class Group:
         return found
 
     def mean(self, values: Mapping[str, float], device: torch.device) -> dict[str, float]:
-        """The means over all processes of values that each has by the same names."""
+        """Return the means over all processes of values that each has by the same names."""
         if self.size == 1:
             return dict(values)
         total = torch.tensor([values[name] for name in sorted(values)], dtype=torch.float64, device=device)

@@ -79,7 +79,7 @@ def top_share(code_N: NDArray[np.int64], moving_N: NDArray[np.bool_]) -> float:
 
 
 def _by_code(code_N: NDArray[np.int64], flow_NX: Array) -> Array:
-    """The mean flow of each code, and last that of all, for codes that do not occur: (codes + 1, X)."""
+    """Return the mean flow of each code, and last that of all, for codes that do not occur: (codes + 1, X)."""
     known = np.unique(code_N)
     return np.stack([*(flow_NX[code_N == code].mean(axis=0) for code in known), flow_NX.mean(axis=0)])
 

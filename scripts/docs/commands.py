@@ -47,7 +47,7 @@ class Command:
 
 
 def commands() -> Iterator[Command]:
-    """Every command, in the order in which ``genie --help`` lists them."""
+    """Yield every command, in the order in which ``genie --help`` lists them."""
     group: Any = typer.main.get_command(build_app())
     context = typer.Context(group, info_name="genie")
     for name, command in group.commands.items():
@@ -71,7 +71,7 @@ def _parameter(found: Any) -> Parameter:
 
 
 def _value(found: Any) -> str:
-    """What stands for an option's value: what the command says, else its choices, else its type."""
+    """Return what stands for an option's value: what the command says, else its choices, else its type."""
     if found.metavar:
         return str(found.metavar)
     kind = found.type_descriptor.annotation
@@ -126,7 +126,7 @@ def _row(one: Parameter) -> str:
 
 
 def _prose(text: str) -> str:
-    """A help text as paragraphs; ``[default: X]`` becomes a sentence."""
+    """Return a help text as paragraphs; ``[default: X]`` becomes a sentence."""
     flowing = re.sub(r"(?<!\n)\n(?!\n)", " ", text.strip())
     return re.sub(r"\s*\[default: (.*?)\]$", r" Default: \1.", flowing).replace("[", "\\[")
 

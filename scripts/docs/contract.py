@@ -28,7 +28,7 @@ Comments = dict[tuple[int, ...], str]
 
 
 def descriptors() -> FileDescriptorSet:
-    """Every file of the contract with its comments, as buf reads it."""
+    """Return every file of the contract with its comments, as buf reads it."""
     buf = Path(sys.executable).with_name("buf")
     command = [str(buf), "build", str(ROOT / "protos"), "--as-file-descriptor-set", "--output", "-"]
     return FileDescriptorSet.FromString(subprocess.run(command, capture_output=True, check=True).stdout)
@@ -101,7 +101,7 @@ def _field_type(message: DescriptorProto, field: FieldDescriptorProto) -> str:
 
 
 def _linked(type_name: str) -> str:
-    """A type as a link to its section, where it is one of the contract's."""
+    """Return a type as a link to its section, where it is one of the contract's."""
     name = type_name.removeprefix(f".{PACKAGE}.")
     if name == type_name:
         return f"`{type_name.removeprefix('.')}`"

@@ -260,7 +260,7 @@ def _cores() -> int:
 
 
 def _gpus(settings: Settings) -> int:
-    """Number of GPUs, asked of torch in a process of its own, and only where they are to be shared out."""
+    """Return the number of GPUs, asked of torch in a process of its own, and only where they are to be shared out."""
     if settings.device != "cuda":
         return 0
     import subprocess

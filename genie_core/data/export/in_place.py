@@ -46,12 +46,12 @@ def labels_beside(dataset: Path) -> Path:
 
 
 def carries_feature(dataset: Path) -> bool:
-    """Whether a LeRobot dataset has labels of ours."""
+    """Return whether a LeRobot dataset has labels of ours."""
     return (dataset / PROVENANCE).is_file() or "latent_action" in read_lerobot_meta(dataset).info.features
 
 
 def is_added(labels: Path, dataset: Path) -> bool:
-    """Whether a dataset already carries just the labels of the file `labels`."""
+    """Return whether a dataset already carries just the labels of the file `labels`."""
     document = dataset / PROVENANCE
     if not document.is_file() or not labels.is_file():
         return False
@@ -123,7 +123,7 @@ class _Addition:
                 )
 
     def columns(self) -> dict[str, Column]:
-        """The features that are added."""
+        """Return the features that are added."""
         columns = label_columns(self.provenance)
         names = self.provenance.action_names
         if names is not None and self._is_decoded_action:
@@ -131,7 +131,7 @@ class _Addition:
         return columns
 
     def values(self, index: int) -> dict[str, NDArray[Any]]:
-        """The columns of one episode, in the dtypes that they are stored in."""
+        """Return the columns of one episode, in the dtypes that they are stored in."""
         labels = self.store.labels(self._names[index])
         found = label_values(labels, self.provenance)
         if labels.action is not None:
@@ -197,7 +197,7 @@ class _Addition:
         return {entry.index: by_source[entry.name] for entry in self.meta.entries}
 
     def _episode_of(self, path: Path) -> int | None:
-        """The episode that a file of its own belongs to; None where episodes share files."""
+        """Return the episode that a file of its own belongs to; None where episodes share files."""
         if self.meta.is_shared:
             return None
         return next((entry.index for entry in self.meta.entries if self.meta.data_file(entry) == path), None)

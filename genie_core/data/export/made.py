@@ -15,7 +15,7 @@ from genie_core.errors import DatasetError
 
 
 def holds_export(output: Path, labels: LabelledSet, plan: ExportPlan) -> bool:
-    """Whether `output` is what exporting `labels` by `plan` makes.
+    """Return whether `output` is what exporting `labels` by `plan` makes.
 
     Of all labels, and of the last frame of each episode, it is read whether they are there; other frames are not read.
     """

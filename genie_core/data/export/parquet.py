@@ -196,7 +196,7 @@ def _view_column(name: str, field: str) -> str:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file starts with Parquet's magic number; False if it does not exist."""
+    """Return whether a file starts with Parquet's magic number; False if it does not exist."""
     try:
         with path.open("rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC

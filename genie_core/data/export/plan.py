@@ -91,7 +91,7 @@ class VideoOutcome:
     encoded: str | None = None
 
     def said(self) -> str:
-        """What ``info.json`` says of it."""
+        """Return what ``info.json`` says of it."""
         return "copied" if self.encoded is None else f"encoded: {self.encoded}"
 
 

@@ -61,7 +61,7 @@ def _ends_without(action_TA: NDArray[Any]) -> bool:
 
 
 def lacks_last(source: ExportSource, episode: LabelledEpisode) -> bool:
-    """Whether the last frame of an episode has no action, though others do."""
+    """Return whether the last frame of an episode has no action, though others do."""
     action = source.robot(episode).action
     return action is not None and _ends_without(action)
 

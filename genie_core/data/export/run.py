@@ -171,7 +171,7 @@ def _check_actions(source: ExportSource, plan: ExportPlan) -> None:
 
 
 def _original(source: ExportSource, plan: ExportPlan) -> Path | None:
-    """The labelled HDF5 file, if the rest of its demos and its attributes stay true of the export; else None."""
+    """Return the labelled HDF5 file, if the rest of its demos and its attributes stay true of the export; else None."""
     if plan.frames == "none" or not isinstance(source.store, Hdf5Labels) or not source.store.is_robomimic:
         return None
     copied = source.store.has_original_frames and not isinstance(plan.frames, tuple)

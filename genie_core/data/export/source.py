@@ -57,10 +57,10 @@ class LabelStore(Protocol):
         """Frames of an episode; None if the store keeps none."""
 
     def robot(self, name: str) -> Robot:
-        """The robot's data stored beside the labels of an episode."""
+        """Return the robot's data stored beside the labels of an episode."""
 
     def task(self, name: str) -> str | None:
-        """The task in words; None if the store does not say."""
+        """Return the task in words; None if the store does not say."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class ExportSource:
         return Robot(action, proprioception)
 
     def task(self, episode: LabelledEpisode) -> str | None:
-        """The task in words: that stored beside the labels, else the source's."""
+        """Return the task in words: that stored beside the labels, else the source's."""
         known = self.store.task(episode.name)
         if known is not None:
             return known
@@ -160,7 +160,7 @@ class ExportSource:
         return {}
 
     def _source_if_there(self, episode: LabelledEpisode) -> Episode | None:
-        """The labelled episode, if the store may lack some of it; None, noted in `missing`, if it is gone."""
+        """Return the labelled episode, if the store may lack some of it; None, noted in `missing`, if it is gone."""
         if self.store.has_original_frames:
             return None
         try:

@@ -84,7 +84,7 @@ def size_of(data: bytes) -> ImageSize:
 
 
 def essentials(data: bytes) -> bytes:
-    """The same picture without anything that does not change its pixels, and no larger than its header says.
+    """Return the same picture without anything that does not change its pixels, and no larger than its header says.
 
     Of a PNG this is header, palette, transparency and pixels, which are stored uncompressed: a decoder has nothing to
     unpack. Of a JPEG it is one frame, its tables and scans.
@@ -219,7 +219,7 @@ def _inflated(packed: bytes, size: int) -> bytes:
 
 
 def _chunk(kind: bytes, content: bytes) -> tuple[bytes, ...]:
-    """The bytes of a chunk, in parts: the content is not copied."""
+    """Return the bytes of a chunk, in parts: the content is not copied."""
     return struct.pack(">I4s", len(content), kind), content, struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 

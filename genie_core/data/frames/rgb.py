@@ -89,7 +89,7 @@ class RgbConverter:
         return self._siting.spread(picture)
 
     def _is_exact(self, kind: str, width: int) -> bool:
-        """Whether pictures of that kind come out of an older PyAV to the bit; tried with every one allowed."""
+        """Return whether pictures of that kind come out of an older PyAV to the bit; tried with every one allowed."""
         if kind in ("yuv444p", "yuvj444p"):
             return True
         shared = ("yuv420p", "yuvj420p", *(("yuv422p", "yuvj422p") if self._centred else ()))

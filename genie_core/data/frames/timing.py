@@ -103,7 +103,7 @@ def rate_of(times_s: NDArray[np.float64]) -> float | None:
 
 
 def is_rate(fps: float) -> bool:
-    """Whether `fps` can be a frame rate: finite and above 0."""
+    """Return whether `fps` can be a frame rate: finite and above 0."""
     return math.isfinite(fps) and fps > 0
 
 

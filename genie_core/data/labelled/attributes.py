@@ -84,7 +84,7 @@ class Attributes:
         return self._stamps[source]
 
     def _fused(self, episode: Episode) -> dict[str, str]:
-        """What provenance says of the views that are fused; nothing where there is but one."""
+        """Return what provenance says of the views that are fused; nothing where there is but one."""
         if not episode.views:
             return {}
         sources = [[str(absolute(view.source)), *self._stamp(view.source)] for view in episode.views]

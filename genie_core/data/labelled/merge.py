@@ -160,7 +160,7 @@ def _checked(file: LabelledFile, entry: ShardEntry) -> dict[str, StoredLabels]:
 
 
 def _holds(output: Path, wanted: Mapping[str, str]) -> bool:
-    """Whether the output is there, intact, with just the labels of these checksums."""
+    """Return whether the output is there, intact, with just the labels of these checksums."""
     try:
         labelled = open_labelled(output)
         with read_hdf5(output) as file:

@@ -27,7 +27,7 @@ class Originals:
     _opened: dict[_Place, Mapping[str, Episode] | DatasetError] = field(default_factory=dict, init=False, repr=False)
 
     def around(self, source: str) -> SourcePath:
-        """The dataset that a file of frames belongs to (`dataset_around`): a folder, or the file itself."""
+        """Return the dataset that a file of frames belongs to (`dataset_around`): a folder, or the file itself."""
         file = source_path(source)
         beside = file.parent, is_shard(file)  # files that share both belong to the same dataset, or to none
         if beside not in self._folders:

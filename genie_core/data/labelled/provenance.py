@@ -69,7 +69,7 @@ class Computation(BaseModel):
     torch_version: str | None = None
 
     def said(self) -> dict[str, Any]:
-        """The known fields, named and typed as in attributes, documents and messages."""
+        """Return the known fields, named and typed as in attributes, documents and messages."""
         return self.model_dump(exclude_none=True)
 
 
@@ -148,7 +148,7 @@ class LabelModel:
         return None if self.fine_codebook is None else _sha256(self.fine_codebook)
 
     def said(self) -> dict[str, Any]:
-        """The model's fields in the provenance of labels and files, except for `computation`."""
+        """Return the model's fields in the provenance of labels and files, except for `computation`."""
         return {"bundle_id": self.bundle_id, "bundle_name": self.bundle_name, "model_fps": self.model_fps}
 
 
@@ -168,7 +168,7 @@ class LabelAlignment:
     action_names: tuple[str, ...]
 
     def said(self) -> dict[str, Any]:
-        """What the labels say of it."""
+        """Return what the labels say of it."""
         names = json.dumps(self.action_names)
         return {"alignment": self.name, "alignment_id": self.alignment_id, "action_names": names}
 
@@ -361,7 +361,7 @@ class FileProvenance(_Attributes):
         )
 
     def model(self, codebook: NDArray[np.float32], fine_codebook: NDArray[np.float32] | None) -> LabelModel:
-        """The model, with the codebooks that lie beside these attributes."""
+        """Return the model, with the codebooks that lie beside these attributes."""
         return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation, fine_codebook)
 
 

@@ -56,7 +56,7 @@ class LabelledFile:
             return read_attrs_of(group)
 
     def is_intact(self, episode: str) -> bool:
-        """Whether the labels of an episode match their checksum; True if they have none."""
+        """Return whether the labels of an episode match their checksum; True if they have none."""
         try:
             with self._open(episode) as group:
                 return is_intact(group[LABEL_GROUP]) is not False
@@ -117,7 +117,7 @@ def open_labelled(path: SourcePath) -> LabelledFile:
 
 
 def carries_labels(path: Path) -> bool:
-    """Whether a file, or any file in a folder, carries labels. Raises DatasetError if a file is not HDF5."""
+    """Return whether a file, or any file in a folder, carries labels. Raises DatasetError if a file is not HDF5."""
     if path.is_dir():
         return bool(_labelled_files(path))
     return is_labelled(path)
@@ -134,7 +134,7 @@ def _labelled_files(folder: Path) -> list[Path]:
 
 
 def _places(path: SourcePath, file: h5py.File, attrs: FileProvenance) -> dict[str, StoredLabels]:
-    """Where the labels of each episode of a file are."""
+    """Return where the labels of each episode of a file are."""
     if attrs.layout is None:
         names = [name for name in demo_names(file) if LABEL_GROUP in file["data"][name]]
         return {name: StoredLabels(path, f"data/{name}") for name in names}

@@ -109,7 +109,7 @@ def read_attrs_of(demo: h5py.Group) -> Provenance:
 
 
 def is_labelled(path: SourcePath) -> bool:
-    """Whether an HDF5 file carries labels. Raises DatasetError if it is not HDF5."""
+    """Return whether an HDF5 file carries labels. Raises DatasetError if it is not HDF5."""
     with read_hdf5(path) as file:
         return MODEL_GROUP in file
 

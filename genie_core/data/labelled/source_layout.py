@@ -22,7 +22,7 @@ from genie_core.errors import DatasetError
 
 
 def has_own_layout(dataset: Dataset) -> bool:
-    """Whether labels fit into each episode's group: local HDF5 other than robomimic's, one group per episode."""
+    """Return whether labels fit into each episode's group: local HDF5 other than robomimic's, one group per episode."""
     if dataset.format not in ("aloha", "hdf5") or not isinstance(dataset.path, Path):
         return False
     groups = [(episode.source, _group(episode)) for episode in dataset.episodes if episode.reader.group is not None]
@@ -54,7 +54,7 @@ def write_own_layout(
 
 
 def target_file(output: Path, dataset: Dataset, source: SourcePath) -> Path:
-    """The file of `output` for the labels of `source`."""
+    """Return the file of `output` for the labels of `source`."""
     return output if source == dataset.path else output / PurePosixPath(path_within(source, dataset.path))
 
 
@@ -118,7 +118,7 @@ def _by_source(dataset: Dataset) -> dict[SourcePath, list[Episode]]:
 
 
 def _group(episode: Episode) -> str:
-    """The episode's group in its file, as an absolute path."""
+    """Return the episode's group in its file, as an absolute path."""
     assert episode.reader.group is not None
     return "/" + episode.reader.group.strip("/")
 

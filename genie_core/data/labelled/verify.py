@@ -206,7 +206,7 @@ def _frames_problem(episode: Episode | None, labels: Labels, frames_sha256: str 
 
 
 def _source_change(attrs: Provenance) -> str | None:
-    """How the labelled source has changed since; None if it has not, or is behind a URL."""
+    """Return how the labelled source has changed since; None if it has not, or is behind a URL."""
     source = source_path(attrs.source)
     if not isinstance(source, Path):
         return None

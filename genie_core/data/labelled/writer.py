@@ -263,7 +263,7 @@ class LabelWriter:
         self._stored |= self._find_parts(self.pending())
 
     def _was_written_from_the_journal(self) -> bool:
-        """Whether a run was killed while writing the output, or after that but before its journal was gone.
+        """Return whether a run was killed while writing the output, or after that but before its journal was gone.
 
         Then the output holds the same labels as the journal: all of them or, if it is a folder, some; the journal may
         be partly removed already.
@@ -307,7 +307,7 @@ class LabelWriter:
         return {attrs.source_name: attrs for attrs in every}
 
     def _find_parts(self, episodes: list[Episode]) -> dict[str, StoredLabels]:
-        """Those of `episodes` that the journal holds."""
+        """Return those of `episodes` that the journal holds."""
         parts = {}
         for episode in episodes:
             path = self._journal.part(episode.name)
@@ -346,7 +346,7 @@ class LabelWriter:
     def _may_take_over(
         self, path: SourcePath, episode: Episode, there: Provenance, *, same_source: bool, must: bool = False
     ) -> bool:
-        """Whether labels of an earlier run are what this run would make. Raises DatasetError if they are not."""
+        """Return whether labels of an earlier run are what this run would make. Raises DatasetError if they are not."""
         difference = there.difference(self._about.of(episode), same_source=same_source)
         if difference and (must or self._existing != "overwrite"):
             raise DatasetError(

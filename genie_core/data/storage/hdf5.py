@@ -81,7 +81,7 @@ def check_stored(dataset: h5py.Dataset, *, in_parts: bool = False) -> None:
 
 
 def _is_of_h5py(error: BaseException) -> bool:
-    """Whether an exception was raised in h5py's code, and not by what was done with its answers."""
+    """Return whether an exception was raised in h5py's code, and not by what was done with its answers."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

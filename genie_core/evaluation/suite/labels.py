@@ -41,7 +41,7 @@ class Frozen:
 
 
 def moving(rows: EpisodeTransitions, width: int) -> NDArray[np.bool_]:
-    """Whether something moves in each transition, (S,), by the baseline's flow of frames `width` pixels wide."""
+    """Return whether something moves in each transition, (S,), by the baseline's flow of frames `width` pixels wide."""
     flow_SC2 = rows.features["flow_8x8"].reshape(len(rows), -1, 2)
     fastest_S = np.linalg.norm(flow_SC2, axis=2).max(axis=1, initial=0)
     moves_S: NDArray[np.bool_] = fastest_S * CELLS / width >= MOVING_CELLS

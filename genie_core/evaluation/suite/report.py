@@ -25,7 +25,7 @@ td:first-child, th:first-child { text-align: left } small { display: block; colo
 
 
 def one_number(result: SuiteResult) -> Measured:
-    """The mean over all sets of the error over variance of the latents' linear probe."""
+    """Return the mean over all sets of the error over variance of the latents' linear probe."""
     return result.means["all"][ONE]
 
 
@@ -55,7 +55,7 @@ def to_json(result: SuiteResult) -> dict[str, object]:
 
 
 def to_markdown(result: SuiteResult) -> str:
-    """The tables as Markdown, with intervals of comparisons only; suite.json has them all."""
+    """Return the tables as Markdown, with intervals of comparisons only; suite.json has them all."""
     lines = [f"# {_title(result)}", "", _headline(result), ""]
     for table in suite_tables(result):
         lines += [f"## {table.title}", "", table.note, "", *_markdown_table(table), ""]

@@ -128,7 +128,7 @@ def read_rows(
 
 
 def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, step: int) -> Frames:
-    """An episode's frames at the model's size: all of them or, in strided sets, every step-th."""
+    """Return an episode's frames at the model's size: all of them or, in strided sets, every step-th."""
     every = 1 if entry.density == "dense" else step
     wanted = min(entry.frames, episode.num_frames)
     pieces, seen = [], 0
@@ -183,7 +183,7 @@ def _label_features(labeller: Labeller, frames_THWC: Frames, apart: int) -> tupl
 
 @torch.inference_mode()
 def pooled_features(bundle: Bundle, frames_THWC: Frames, apart: int) -> Array:
-    """The encoder's features before its bottleneck, averaged over the image: (T, h, w, 3) -> (T - apart, F)."""
+    """Return the encoder's features before its bottleneck, averaged over the image: (T, h, w, 3) -> (T - apart, F)."""
     out = np.zeros((len(frames_THWC) - apart, bundle.genie.lam.feature_dim))
     for phase in range(min(apart, len(out))):
         view_1TCHW = bundle.genie.lam_view(bundle.pixels(frames_THWC[phase::apart][None]))
@@ -224,7 +224,7 @@ def _slice_names(slices: Slices, episode: Episode, start_S: NDArray[np.int64]) -
 
 
 def _chunks(lary: Lary, episode: Episode, start_S: NDArray[np.int64], step: int) -> Array:
-    """The poses of the frames after each x_t, up to x_{t+k}: (S, k, A)."""
+    """Return the poses of the frames after each x_t, up to x_{t+k}: (S, k, A)."""
     track_TA = _track(episode, lary.array, lary.columns)
     chunk_SCA: Array = track_TA[start_S[:, None] + 1 + np.arange(step)]
     return chunk_SCA

@@ -49,13 +49,13 @@ class Table:
 
 
 def suite_tables(result: SuiteResult) -> list[Table]:
-    """All tables that are not empty."""
+    """Return all tables that are not empty."""
     tables = [_errors(result), _means(result), _lary(result), *_parts(result), _labels(result)]
     return [table for table in tables if table.rows]
 
 
 def verdict(metric: Measured | None) -> TableCell:
-    """Whether the latents err less than a rival; ticked only if the whole interval is below zero."""
+    """Return whether the latents err less than a rival; ticked only if the whole interval is below zero."""
     if not isinstance(metric, Metric) or metric.ci95 is None:
         return TableCell(NONE)
     low, high = metric.ci95
@@ -64,7 +64,7 @@ def verdict(metric: Measured | None) -> TableCell:
 
 
 def number(metric: Measured | None, digits: int = 2) -> TableCell:
-    """A metric and its interval."""
+    """Return a metric and its interval."""
     if not isinstance(metric, Metric):
         return TableCell(NONE)
     interval = "" if metric.ci95 is None else f"{metric.ci95[0]:.{digits}f} to {metric.ci95[1]:.{digits}f}"

@@ -116,7 +116,7 @@ class Transfer(aio.ServerInterceptor):
                 await self._write(response, context, call)
 
     async def _only(self, messages: AsyncGenerator[Any], method: str, call: Call) -> Any:
-        """The one message of a call that has no more."""
+        """Return the one message of a call that has no more."""
         room = None
         if method in self._limits.large:
             with call.waiting(self._limits.max_wait_s) as may_s:
@@ -134,7 +134,7 @@ class Transfer(aio.ServerInterceptor):
         return message
 
     async def _messages(self, context: Context, decode: Callable[[bytes], Any], call: Call) -> AsyncGenerator[Any]:
-        """Each message; it counts as held until the next is asked for, or the call ends.
+        """Yield each message; it counts as held until the next is asked for, or the call ends.
 
         Read from the context: gRPC (1.80) never lets go of the last message of a call whose iterator of requests is not
         read to its end, which is every call that is refused, or has one message only.
@@ -184,7 +184,7 @@ class _Unpack:
         self._data, self._decode, self._counts = data, decode, counts
 
     def __call__(self) -> Any:
-        """The message. Raises RequestError."""
+        """Return the message. Raises RequestError."""
         descriptor: Descriptor = self._decode.__self__.DESCRIPTOR  # type: ignore[attr-defined]
         check_counts(self._data, descriptor, self._counts)
         try:

@@ -204,7 +204,7 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
 
 
 def _meanings_message(info: BundleInfo) -> models_pb2.Model:
-    """What `genie palette` found about the codes; read anew, so that it can be used without a restart."""
+    """Return what `genie palette` found about the codes; read anew, so that it can be used without a restart."""
     try:
         found = read_meanings(info.path, info.bundle_id, info.config.lam.quantizer.codes)
     except ModelError as error:

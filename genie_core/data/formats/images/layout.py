@@ -73,7 +73,7 @@ def _asked(camera: str | None, root: SourcePath, cameras: tuple[str, ...]) -> st
 
 
 def _only(recording: Recording, cameras: tuple[str, ...]) -> Strip | None:
-    """The strip of a dataset that is one folder, whatever it is called."""
+    """Return the strip of a dataset that is one folder, whatever it is called."""
     return recording.strips.get(DEFAULT_CAMERA) if len(cameras) == 1 and len(recording.strips) == 1 else None
 
 
@@ -91,7 +91,7 @@ def _reader(root: SourcePath, recording: Recording, strip: Strip | None, camera:
 
 
 def _clock(episodes: Sequence[Episode]) -> str | None:
-    """Where the first episode has its times; what is wrong with them is said when it is read."""
+    """Return where the first episode has its times; what is wrong with them is said when it is read."""
     for episode in episodes[:1]:
         try:
             return getattr(episode.reader, "clock", None)

@@ -117,7 +117,7 @@ def find_recordings(paths: Iterable[PurePosixPath]) -> tuple[list[Recording], li
 
 
 def is_camera(part: str) -> bool:
-    """Whether a part of a path names a camera: it is made of words for cameras, and numbers."""
+    """Return whether a part of a path names a camera: it is made of words for cameras, and numbers."""
     words = _words(part)
     return words <= _CAMERAS and not words <= _ANYTHING
 

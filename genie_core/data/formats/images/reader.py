@@ -192,7 +192,7 @@ class ImagesReader:
 
 
 def has_pickles(folder: SourcePath) -> bool:
-    """Whether a folder holds pickle files, as raw BridgeData has its actions."""
+    """Return whether a folder holds pickle files, as raw BridgeData has its actions."""
     with suppress(OSError):
         return isinstance(folder, Path) and any(folder.glob("*.pkl"))
     return False

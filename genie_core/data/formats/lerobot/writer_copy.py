@@ -94,7 +94,7 @@ class CopiedVideos:
         }
 
     def _fits(self, part: VideoPart, size: int) -> bool:
-        """Whether an episode can follow those in the open file."""
+        """Return whether an episode can follow those in the open file."""
         first = self._begun_with
         return (
             self._container is not None

@@ -40,7 +40,7 @@ class RecordIndex:
     damage: str | None
 
     def __len__(self) -> int:
-        """Number of records found."""
+        """Return the number of records found."""
         return len(self.spans)
 
     def read(self, number: int) -> bytes:

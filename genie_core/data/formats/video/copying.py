@@ -121,7 +121,7 @@ def video_part(video: VideoReader, start: int, stop: int) -> VideoPart:
 
 
 def _kind(video: VideoReader) -> StreamKind:
-    """What the file holds. Raises CannotCopyError if MP4 cannot take it as it is."""
+    """Return what the file holds. Raises CannotCopyError if MP4 cannot take it as it is."""
     if video.turn != UPRIGHT:
         raise CannotCopyError("its pictures are turned when read")
     with video.opened() as (_, stream):
