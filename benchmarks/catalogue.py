@@ -233,7 +233,7 @@ def command(name: str, *, quick: bool = False) -> str:
 
 
 def chosen(names: list[str]) -> list[Benchmark]:
-    """The benchmarks that give rows of these names; all for none. Raises ValueError, listing the names there are."""
+    """Return the benchmarks that give rows of these names; all for none. Raises ValueError, listing valid names."""
     for name in names:
         if name not in METRICS:
             raise ValueError(f"there is no benchmark {name!r}; there are: {', '.join(METRICS)}")

@@ -62,7 +62,7 @@ def _in_one_thread(work: Callable[[], object]) -> None:
 
 
 def encoder(quick: bool) -> list[Measured]:
-    """The latent action encoder, at the batch of `benchmarks.encoder`, in the precision that labels have by default."""
+    """Return the latent action encoder's share, at the batch of `benchmarks.encoder`, in the default precision."""
     config, lanes = coinrun(), torch.get_num_threads()
     lam = in_precision(lam_of(make_genie(config)), _ENCODER_PRECISION)
     batch = lanes if quick else max(lanes, BATCH)

@@ -67,7 +67,7 @@ def as_shipped(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -
 
 
 def next_picture(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> Tensor:
-    """The decoded flow moves the frame, and the moved frame is to be the next one; relative as the other losses."""
+    """Return the loss of the frame that the decoded flow moves against the next one, relative as the other losses."""
     flow = _decoded(lam, pairs, training)
     moved = warp(pairs.before_NCHW, -flow)
     change_N = (pairs.after_NCHW - pairs.before_NCHW).square().flatten(1).mean(1)

@@ -73,7 +73,7 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def _environment(files: Path, out: Path) -> dict[str, str]:
-    """The environment of parts. Wheels of `make gpu-files` that this Python lacks are installed for them, apart."""
+    """Return the environment of parts; wheels of `make gpu-files` that this Python lacks are installed apart."""
     wheels = [wheel for wheel in sorted(files.glob("*.whl")) if wheel.name.split("-")[0] not in _installed()]
     site = out / _SITE
     if wheels and not site.exists():

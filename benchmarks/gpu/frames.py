@@ -66,7 +66,7 @@ def _from_memory(setting: Setting, name: str, kind: str, labeller: Labeller) -> 
 
 
 def _network_alone(setting: Setting, name: str, kind: str, lam: LatentActionModel, seconds: float) -> Found:
-    """The encoder on frames that are on the GPU already: what is left for the device once all around it is free."""
+    """Measure the encoder on frames that are on the GPU already: the device's own part."""
     size = 2 if setting.dry else SIZES[-1]
     dtype = next(lam.parameters()).dtype
     pixels = torch.rand(size, BLOCK, 3, 64, 64, device=setting.device, dtype=dtype) - 0.5

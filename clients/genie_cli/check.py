@@ -116,7 +116,7 @@ def check(
 
 
 def _is_labelled(what: str) -> bool:
-    """Whether a path carries labels; what cannot be opened as HDF5 is data, whose reader will say what is wrong."""
+    """Return whether a path carries labels. What cannot be opened as HDF5 is data; its reader says what is wrong."""
     from genie_core.data.labelled.reading import carries_labels
     from genie_core.data.storage.location import source_path
     from genie_core.errors import DatasetError

@@ -263,7 +263,7 @@ def _open(path: SourcePath, camera: str | None, labelled_camera: str) -> Dataset
 
 
 def _actions(episode: Episode | None, frames: int, where: SourcePath, reduce: Reduce, step: int) -> Array | None:
-    """The action over each transition of an episode with `frames` labels; None if the file has no actions for it."""
+    """Return the action over each transition of an episode with `frames` labels; None if the file has none for it."""
     raw = None if episode is None else episode.actions
     if episode is None or raw is None:
         return None
@@ -339,7 +339,7 @@ def _look(episode: Episode, wanted: Wanted) -> tuple[Array | None, Frames | None
 
 
 def _action_names(where: SourcePath, width: int) -> tuple[str, ...]:
-    """Names of the components of an action, as LeRobot gives them; ``action[0]``, ``action[1]`` ... if unnamed."""
+    """Return the names of an action's components, as LeRobot has them; ``action[0]``, ``action[1]`` ... if none."""
     if is_lerobot(where):
         feature = read_lerobot_meta(where).info.features.get("action")
         names = tuple(_flatten(feature.names)) if feature is not None else ()

@@ -74,7 +74,7 @@ class CheckedEpisode:
 
 
 def keeps_length(codebook: NDArray[np.float32]) -> bool:
-    """Whether latents of this codebook's model are as long as the motion is large, rather than all of one length."""
+    """Return whether the length of this model's latents follows the size of the motion, rather than being constant."""
     length_K = np.linalg.norm(codebook.astype(np.float64), axis=1)
     return bool(length_K.std() > _ALIKE * length_K.mean())
 

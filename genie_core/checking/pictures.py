@@ -110,7 +110,7 @@ def picture_metrics(
 
 
 def unusual_motion(episodes: Sequence[CheckedEpisode], usual_norm: float | None) -> Measured:
-    """How many doublings or halvings the median length of moving latents is from that of the model's training."""
+    """Return by how many doublings the median length of moving latents differs from that of the model's training."""
     if usual_norm is None:
         return Missing("latents of this model all have one length")
     length = np.concatenate([np.linalg.norm(e.latent_SD[e.moving_S], axis=1) for e in episodes])

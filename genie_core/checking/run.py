@@ -205,7 +205,7 @@ def _cuts(
     seed: int,
     progress: Progress,
 ) -> tuple[dict[str, NDArray[np.int64]], Measured]:
-    """Where video is cut, of whole episodes drawn at random; and the share of their transitions that cross a cut."""
+    """Find cuts in whole episodes drawn at random; return them and the share of transitions that cross one."""
     originals, found, across, left = (
         Originals(),
         dict[str, NDArray[np.int64]](),
@@ -236,7 +236,7 @@ def _cuts(
 
 
 def _delete_command(rows: Sequence[EpisodeRow]) -> str | None:
-    """The command for the LeRobot dataset that all episodes are from; None: nothing to delete, or no such dataset."""
+    """Return the command for the LeRobot dataset of all episodes; None: nothing to delete, or no such dataset."""
     doomed = [row for row in rows if row.delete]
     if not doomed or len(doomed) == len(rows):
         return None

@@ -28,7 +28,7 @@ frames shrunk to 8 x 8 (192 numbers), and the first of them alone, likewise (192
 
 
 def baseline_features(before_SHWC: Frames, after_SHWC: Frames, flow_SHW2: FlowField) -> dict[str, Array]:
-    """All of `BASELINES` of S pairs of frames, (S, H, W, 3) uint8 each, and their `optical_flow` -> (S, F) each."""
+    """Return every baseline's features (S, F) of S pairs of frames, (S, H, W, 3) uint8 each, and `optical_flow`."""
     small = [resize_frames(x, SIDE, SIDE).astype(np.float64) for x in (before_SHWC, after_SHWC)]
     features = {name: cell_means(flow_SHW2, cells) for name, cells in FLOWS.items()}
     features |= {"frame_difference": small[1] - small[0], "frame": small[0]}

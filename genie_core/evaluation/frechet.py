@@ -91,7 +91,7 @@ def estimate_distance(
 
 
 def _rotate_into_span(real: Sequence[Array], other: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-    """The same features in as many numbers as there are clips, where these are fewer: distances stay what they are.
+    """Return the features in as many numbers as there are clips, where these are fewer; distances stay the same.
 
     I3D's 400 numbers of 20 clips span 40 dimensions; in 40 a distance takes a hundredth of the time.
     """

@@ -102,7 +102,7 @@ def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 
 def _trials(start: Start, comparison: Comparison) -> list[Trial]:
-    """The rollouts with codes and with latents, each frame right if it is nearer to the real one than the start is."""
+    """Return the rollouts by codes and by latents; a frame is right if it is nearer to the real one than the start."""
     copy_H = comparison.mse_VH[VIDEOS.index("copy")]
     return [
         Trial(start.take, agreement_H, comparison.mse_VH[VIDEOS.index(video)] < copy_H)
@@ -243,7 +243,7 @@ def _worst_over_copy(video: str) -> Statistic:
 
 
 def delta_t_psnr(mse_GVH: Array, video: str = "inferred") -> Array:
-    """The paper's delta-t PSNR at t = 4 of each start: PSNR with what was inferred less that with random codes."""
+    """Return the paper's delta-t PSNR at t = 4 of each start: PSNR with inferred codes minus that with random ones."""
     at_t_GV = psnr_db(mse_GVH[:, :, DELTA_T - 1])
     delta: Array = at_t_GV[:, VIDEOS.index(video)] - at_t_GV[:, VIDEOS.index("random")]
     return delta

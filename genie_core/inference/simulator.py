@@ -305,7 +305,7 @@ def asked_for(stream: SimulatedStream, action: Action) -> Latent:
 
 
 def _vector(stream: SimulatedStream, action: Action) -> Tensor:
-    """What the networks take an action as, (D,): the code's latent, or a latent as the model would have read it."""
+    """Return an action as the networks take it, (D,): a code's latent, or a latent as the model would have read it."""
     bundle = stream.bundle
     if isinstance(action, np.ndarray):
         latent_D = torch.from_numpy(action.astype(np.float32)).to(bundle.device)

@@ -60,7 +60,7 @@ class MotionActionModel(nn.Module):
         return LatentActionState(TemporalState((), (), seen_B), torch.zeros(batch, *self.view_shape, device=device))
 
     def latents_stream(self, x_BTCHW: Tensor, state: LatentActionState) -> tuple[Tensor, LatentActionState]:
-        """The next T frames of B streams -> (B, T, D), and the state after; the vector at t describes x_{t-1} -> x_t.
+        """Encode the next T frames of B streams -> (B, T, D) and the next state; vector t describes x_{t-1} -> x_t.
 
         The vector of a stream's first frame is zero.
         """
@@ -175,7 +175,7 @@ class MotionActionModel(nn.Module):
 
 
 def _cosines(size: int) -> Tensor:
-    """The discrete cosine transform (size, size): orthogonal, and each of its columns has something of every row."""
+    """Return the discrete cosine transform (size, size), which is orthogonal and mixes all rows into each column."""
     at_K = torch.arange(size, dtype=torch.float64)
     waves_KK = torch.cos(torch.pi / size * at_K[:, None] * (at_K + 0.5)) * (2 / size) ** 0.5
     waves_KK[0] *= 0.5**0.5

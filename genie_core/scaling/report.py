@@ -45,7 +45,7 @@ def size_law(study: ScalingStudy) -> PowerLaw:
 
 
 def optima(study: ScalingStudy) -> list[Best]:
-    """The best size for budgets between what the smallest and the largest model have had, evenly in logarithms."""
+    """Return the best size for budgets evenly spaced in logarithms, from the smallest model's to the largest's."""
     curves = {run.body: [(step * run.flops, loss) for step, loss in run.curve] for run in of_sizes(study)}
     low = sorted(curve[0][0] for curve in curves.values())[1]
     high = sorted(curve[-1][0] for curve in curves.values())[-2]

@@ -204,7 +204,7 @@ class Scene:
         self.reward = float(reward)
 
     def unstable(self) -> bool:
-        """Whether the physics became unstable since the last reset, after which MuJoCo restarts from its rest pose."""
+        """Return whether the physics became unstable since the last reset; MuJoCo then restarts from its rest pose."""
         kinds: Any = import_module("mujoco").mjtWarning
         bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
         return any(self.data.warning[int(kind)].number > 0 for kind in bad)

@@ -150,7 +150,7 @@ def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
 
 
 def _sources(files: list[Path]) -> list[str]:
-    """Where each episode comes from: the file that holds several, or the folder where each has a file of its own.
+    """Return each episode's origin: the file that holds several, or the folder where each has a file of its own.
 
     Names are the last parts of the paths, as many as tell them apart.
     """

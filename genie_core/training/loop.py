@@ -138,7 +138,7 @@ def train_stage(
 
 
 def _identity(run: TrainingRun, store: ClipStore, configs: Sequence[BaseModel]) -> str:
-    """What a checkpoint depends on. One piece a step is left out: checkpoints from before there were pieces go on."""
+    """Hash what a checkpoint depends on. One piece a step is left out, so that older checkpoints stay valid."""
     data = str((*store.frames.shape[1:3], store.spans))
     texts = [config.model_dump_json().replace(',"pieces":1}', "}") for config in configs]
     return run_identity(data, str(run.seed), str(run.bf16), run.init, *texts)

@@ -284,7 +284,7 @@ class LabelWriter:
         return written.items() <= parts.items() or parts.items() <= written.items()
 
     def _is_complete(self) -> bool:
-        """Whether the output is, intact, what this run would make: one that was killed after all was done made it."""
+        """Return whether the output is intact and what this run would make, as after a kill in its last instant."""
         if self._existing != "refuse":
             return False
         try:

@@ -103,7 +103,7 @@ def disturbance_metrics(
 
 
 def frozen_metrics(frozen: Mapping[str, Frozen]) -> tuple[int, dict[str, dict[str, float]]]:
-    """The most frequent code of frozen frames over all sets and, by set, its share and the length of the latents.
+    """Return the most frequent code of frozen frames over all sets and, by set, its share and the latents' length.
 
     `frozen_norm` is the median length of a frozen frame's latent over the median length of the set's own.
     """

@@ -30,7 +30,7 @@ def one_number(result: SuiteResult) -> Measured:
 
 
 def to_json(result: SuiteResult) -> dict[str, object]:
-    """The content of suite.json: every metric as ``{"value", "ci95", "n", "episodes"}``, null where there is none."""
+    """Return what suite.json holds: each metric as ``{"value", "ci95", "n", "episodes"}``, null where there is none."""
     return {
         "format": FORMAT,
         **result.facts,

@@ -84,7 +84,7 @@ def _reader(file: SourcePath, robot: SourcePath | None) -> VideoReader | Recorde
 
 
 def _is_transport_stream(path: SourcePath) -> bool:
-    """Whether a local file has the bytes by which packets of an MPEG transport stream begin; others are believed."""
+    """Return whether a file begins its packets as MPEG transport streams do; of remote files that is assumed."""
     if not isinstance(path, Path):
         return True
     try:
