@@ -1,7 +1,7 @@
 """``python -m benchmarks [NAMES...] [--quick]``: measures, and writes results.json and docs/benchmarks.md again.
 
 Each benchmark runs in a process of its own, with as many threads as it is to have. Rows that were not measured stay as
-they are; one that fails leaves its old row, is told, and makes the exit status 1.
+they are; one that fails leaves its old row, is reported, and makes the exit status 1.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def encoder_flops(config: LatentActionConfig, height: int, width: int, frames: i
 
 
 def sampler_flops(config: ModelConfig, steps: int, window: int) -> int:
-    """Operations that drawing one frame takes (group 1) with its past at hand.
+    """Count the operations of drawing one frame (group 1) whose past is cached.
 
     `steps` passes, in which the last block and the head run for the tokens that are revealed alone, and one pass that
     remembers the frame and needs no head.
@@ -62,7 +62,7 @@ def full_window_flops(config: ModelConfig, steps: int, window: int) -> int:
 
 
 def decoder_flops(config: ModelConfig) -> int:
-    """Operations that turning one frame's tokens into pixels takes, with linear patches and the past at hand."""
+    """Count the operations of decoding one frame's tokens to pixels, with linear patches and a cached past."""
     c, tokens = config.tokenizer, config.tokens_per_frame
     ends = 2 * tokens * c.decoder.dim * (c.quantizer.dim + 3 * c.patch**2)
     return ends + transformer_flops(c.decoder, 1, tokens, c.decoder.window)

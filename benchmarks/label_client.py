@@ -1,4 +1,4 @@
-"""Clients of a labelling benchmark, each in a process of its own: label their files when told. Imports no torch."""
+"""Clients of a labelling benchmark, each in a process of its own: label their files on request. Imports no torch."""
 
 from __future__ import annotations
 

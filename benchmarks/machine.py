@@ -1,4 +1,4 @@
-"""Describes the machine that measures, without naming it. Linux tells most; elsewhere a little less is said."""
+"""Describes the machine that measures, without naming it; most fully on Linux."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Machine(BaseModel):
 
 
 def describe_machine(gpu: str = "") -> Machine:
-    """Look at this machine; `gpu` is told by who uses one."""
+    """Describe this machine; `gpu`: name of the GPU, from the caller that uses one."""
     cpu = _cpu_info(Path("/proc/cpuinfo"))
     return Machine(
         cpu=_cpu_name(cpu),

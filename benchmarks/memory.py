@@ -33,7 +33,7 @@ def growth(quick: bool) -> list[Measured]:
 
 
 def _label(path: Path, index: int) -> tuple[float, float]:
-    """Peak memory of a fresh client and a fresh server that label one file, MB; `index` tells outputs apart."""
+    """Measure peak memory of a fresh client and server that label one file, MB; `index` makes output names unique."""
     out = path.with_suffix(f".{index}.labelled.hdf5")
     with serving() as server:
         client = label_peak_mb(str(path), "--server", server.address, "--out", str(out), "--overwrite")

@@ -58,7 +58,7 @@ def make_encoders() -> tuple[Genie, PlainLatentActionEncoder]:
 
 
 def make_dynamics() -> tuple[Genie, PlainDynamics]:
-    """Our model, and the baseline's dynamics with the same weights."""
+    """Make our model, and the baseline's dynamics with the same weights."""
     config = coinrun()
     genie = make_genie(config)
     return genie, plain_dynamics(genie.dynamics, config).requires_grad_(False)

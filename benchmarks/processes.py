@@ -68,7 +68,7 @@ def _wait(process: subprocess.Popen[str], started: float) -> Server:
 
 
 def peak_mb(pid: int | str = "self") -> float:
-    """Most memory, 10^6 bytes, that a process has had resident since it began."""
+    """Return the peak resident memory of a process, 10^6 bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6

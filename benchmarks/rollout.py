@@ -34,7 +34,7 @@ _PROMPT_SEED = 3
 
 
 def random_window(genie: Genie, frames: int | None = None) -> tuple[Tensor, Tensor]:
-    """Tokens (1, T, N) and latent actions (1, T, D) of T frames, the model's window if not told, drawn at random."""
+    """Draw tokens (1, T, N) and latent actions (1, T, D) of T frames at random; by default the model's window."""
     generator = torch.Generator().manual_seed(_PROMPT_SEED)
     c = genie.config
     frames = frames or c.context_frames
@@ -83,7 +83,7 @@ class FullWindowRollout:
 
 
 def start_rollout(genie: Genie, steps: int) -> Rollout:
-    """One rollout of ours, from a prompt that fills its window."""
+    """Start one rollout of our model, from a prompt that fills its window."""
     c = genie.config
     info = BundleInfo(c.name, Path(), "0" * 64, c, "", genie.lam.quantizer.codebook.numpy(), 0)
     prompt = np.random.default_rng(_PROMPT_SEED).integers(0, 256, (c.context_frames, c.height, c.width, 3), np.uint8)
@@ -92,7 +92,7 @@ def start_rollout(genie: Genie, steps: int) -> Rollout:
 
 
 def _arithmetic(config: ModelConfig, steps: int) -> float:
-    """Return how many times the operations of a frame of ours a frame of the baseline takes."""
+    """Return the baseline's operations per frame over ours."""
     decoder = decoder_flops(config)
     return (full_window_flops(config, steps, WINDOW) + decoder) / (sampler_flops(config, steps, WINDOW) + decoder)
 

@@ -1,4 +1,4 @@
-"""Times several things in turn, so that whatever else the machine does falls on all of them alike."""
+"""Times several things in turn, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 

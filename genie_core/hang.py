@@ -48,7 +48,7 @@ while True:
 
 
 class _Watch:
-    """The watching process, and the thread that tells it, as long as Python runs, what is being read."""
+    """The watching process, and the thread that reports to it what is being read while Python runs."""
 
     def __init__(self, limit_s: float) -> None:
         command = [sys.executable, "-I", "-S", "-c", _WATCHER, str(os.getpid()), str(limit_s)]
@@ -111,7 +111,7 @@ def reading(path: object) -> Iterator[None]:
 
 
 def _forget() -> None:
-    """In a forked process nobody tells, and the watching one watches another."""
+    """Watch nothing in a forked process: the watching process belongs to its parent."""
     global _is_wanted, _watch, _starting
     _is_wanted, _watch, _starting = False, None, threading.Lock()
 

@@ -1,4 +1,4 @@
-"""How much labels of several views of one moment tell of the robot's motion: each view's, the fused ones', and both.
+"""How well labels of several views predict the robot's motion: each view's, the fused ones', and both.
 
     python scripts/fused_views.py DATA_ROOT [--bundle BUNDLE] [--sets NAME ...]
 

@@ -112,7 +112,7 @@ def _describe(device: str) -> str | None:
 def _run(
     part: Part, folder: Path, device: str, options: argparse.Namespace, left: float, environment: dict[str, str]
 ) -> int:
-    """Run one part, unless its rows are there; the command's exit status as far as it goes."""
+    """Run one part unless its rows exist; return its exit status."""
     rows = folder / f"{part.name}.jsonl"
     print(f"\n{part.name}: {part.about}", flush=True)
     if rows.exists() and part is not RECIPE:

@@ -37,7 +37,7 @@ class Found:
 
 
 def append(path: Path, found: Found) -> None:
-    """Add a row to a file of them, at once on the disk."""
+    """Append a row to a file, flushed to disk at once."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(found)) + "\n")
 

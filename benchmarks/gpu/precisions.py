@@ -33,7 +33,7 @@ def arithmetic(name: Format) -> Iterator[None]:
 
 
 def finish(device: str) -> None:
-    """Wait until all that the device was told to do is done."""
+    """Wait until the device has finished all work queued so far."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
 

@@ -35,7 +35,7 @@ def ablate(
         str | None, typer.Option(help="Robot video to measure on, in place of held-out episodes of DATA.")
     ] = None,
     only: Annotated[str, typer.Option(help="Tables to make, separated by commas.")] = "tokenizer,lam,recipe",
-    scale: Annotated[float, typer.Option(min=0, help="Factor on the steps of every stage.")] = 1.0,
+    scale: Annotated[float, typer.Option(min=0, help="Factor on the number of steps of every stage.")] = 1.0,
     threads: ThreadsOption = 0,
     seed: SeedOption = DEFAULTS.seed,
     episodes: Annotated[int, typer.Option(min=1, help="Most held-out episodes to measure on.")] = DEFAULTS.episodes,

@@ -26,7 +26,7 @@ def adapt(
     out: Annotated[Path | None, typer.Option(help="The derived bundle's folder.")] = None,
     minutes: Annotated[
         float,
-        typer.Option("--train", min=0, metavar="MINUTES", help="Also tune the encoder for so long; 0: codes alone."),
+        typer.Option("--train", min=0, metavar="MINUTES", help="Also tune the encoder, for this long; 0: codes only."),
     ] = 0.0,
     steps: Annotated[
         int | None,
@@ -53,7 +53,7 @@ def adapt(
 ) -> None:
     """Fit a bundle to your own robot video, without labels: codes in seconds, the encoder in minutes if asked.
 
-    Writes a derived bundle if its labels tell more of what moves in held-out video than those of BUNDLE.
+    Writes a derived bundle if its labels predict more of the motion in held-out video than those of BUNDLE.
     """
     wanted = [(path, reading) for path in data or ()]
     wanted += listed_sources(sources, reading) if sources is not None else []

@@ -73,7 +73,7 @@ def true_future(prompt: Path, info: ModelInfo, moment: Moment, length: int, step
 def watched(
     info: ModelInfo, prompt_PHWC: Frames, codes: Sequence[int] | None, *, wanted: bool
 ) -> Iterator[Callable[[Frames], None]]:
-    """Yield what is to be called with each frame: it shows it in a viewer if one is `wanted`."""
+    """Yield a function to call with each frame, which shows it in a viewer if one is `wanted`."""
     if not wanted:
         yield lambda frame_HWC: None
         return

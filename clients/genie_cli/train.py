@@ -56,7 +56,7 @@ def train(
     hold_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of each dataset's episodes held out for validation.")
     ] = 0.1,
-    scale: Annotated[float, typer.Option(min=0, help="Factor by which to multiply the steps of every stage.")] = 1.0,
+    scale: Annotated[float, typer.Option(min=0, help="Factor on the number of steps of every stage.")] = 1.0,
     recipe: Annotated[
         Path | None,
         typer.Option(help="JSON file that overrides fields of the recipe and, under `model`, of the networks."),

@@ -118,7 +118,7 @@ def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
 def _recordings(
     labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, words: list[str], here: bool
 ) -> list[Recording]:
-    """Return what is shown; `here` says that it is by the viewer on this machine."""
+    """Return the recordings to show; `here`: in the viewer on this machine."""
     from genie_view.frame_log import ANY_VIEWER, Codecs
     from genie_view.labels_view import LabelledViews, labels_recording
 

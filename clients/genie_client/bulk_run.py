@@ -274,7 +274,7 @@ class BulkRun:
 def meet(client: Client, model: str | None, patience_s: float, wait: Callable[[Waiting | None], None]) -> ModelInfo:
     """Ask for the model, for `patience_s` seconds also of a server that has not been started, or not got ready, yet.
 
-    Raises what `Client.model` raises. `wait` is told what is waited for, as by `BulkRun`.
+    Raises what `Client.model` raises. `wait` is called with what is waited for, as in `BulkRun`.
     """
     tries = Tries(Patience(patience_s, _PASSING))
     while True:

@@ -122,7 +122,7 @@ class Conversation:
         return info.frame_size
 
     def label_clip(self, frames: Frames, arguments: LabelArguments) -> Flow[EpisodeLabels | None]:
-        """Return the labels of an episode that fits one message; None for one that does not, and has to be streamed."""
+        """Return the labels of an episode that fits one message; None if it does not fit and must be streamed."""
         bundle_id: str | None = None
         while True:
             size = yield from self.frame_size(arguments, bundle_id)

@@ -62,7 +62,7 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
 
     Observations are frames, (h, w, 3) uint8 at the model's size. Actions are codes, or with ``alignment`` the robot's
     own actions, (A,): the space is the range of those that the alignment was fitted on, and actions beyond are taken as
-    they are, and told in ``info["out_of_range"]``.
+    they are, and reported in ``info["out_of_range"]``.
 
     ``info`` has ``out_of_range``, components of the robot action beyond the range; ``confidence``, None unless asked
     for; and with a goal ``distance``. The reward is minus the distance to the goal, see `LatentDistance`, and an

@@ -47,7 +47,7 @@ def ask_health(address: str, service: str = "", timeout_s: float = 3.0) -> str:
 def answers_within(channel: grpc.Channel, seconds: float) -> bool:
     """Wait until somebody answers at the channel's address, `seconds` at most, and return whether somebody does.
 
-    gRPC 1.73 goes on connecting only while a call waits for it, and calls that fail at once do not.
+    gRPC 1.73 keeps connecting only while a call waits for it, and calls that fail at once do not.
     """
     check = channel.unary_unary(_CHECK, StringValue.SerializeToString, Int32Value.FromString)
     try:

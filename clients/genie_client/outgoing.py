@@ -25,7 +25,7 @@ class OutgoingChannel:
         self.close = channel.close
 
     def __getattr__(self, kind: str) -> Any:
-        """Return ``unary_unary`` and the like for the stubs."""
+        """Return ``unary_unary`` and its siblings for the stubs."""
         return functools.partial(self._method, kind)
 
     def _method(self, kind: str, path: str, *arguments: Any, **more: Any) -> Any:

@@ -216,7 +216,7 @@ class StepReader:
     """Reads simulated frames in order and checks that the server keeps to the contract.
 
     Attributes:
-        warns: whether to warn, once, of robot actions beyond the alignment's range; each step tells of its own.
+        warns: whether to warn, once, of robot actions beyond the alignment's range; each step reports its own.
 
     """
 

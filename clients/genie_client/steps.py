@@ -40,7 +40,7 @@ def choose_steps(
     shard: Shard | None = None,
     patience_s: float,
 ) -> ChosenSteps:
-    """Choose the transition lengths of a run; those of an earlier run that this one goes on from are kept.
+    """Choose the transition lengths of a run; a resumed run keeps those it had.
 
     Args:
         client: of the server that labels.

@@ -64,7 +64,7 @@ class PlayState:
         self.newest: SimulatedFrame | None = None
 
     def do_not_warn(self) -> None:
-        """Leave it to `newest` to tell of robot actions beyond the alignment's range."""
+        """Do not warn of robot actions beyond the alignment's range; `newest` reports them."""
         self._reader.warns = False
 
     def _request(

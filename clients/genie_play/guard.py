@@ -26,12 +26,12 @@ def new_secret() -> str:
 
 
 def response_headers() -> Mapping[str, str]:
-    """Return what every answer tells the browser: run, show and send nothing but the page's own."""
+    """Return the headers of every answer: the browser may run, show and send only what is the page's own."""
     return _HEADERS
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:
-    """Return whether a WebSocket was opened by a page of ours.
+    """Return whether a WebSocket was opened by one of our pages.
 
     Browsers let any page open a WebSocket to any address and name that page in ``Origin``, so it has to be checked.
     """

@@ -177,7 +177,7 @@ async def _work(game: Game, waiting: asyncio.Queue[str | bytes]) -> None:
 
 
 async def _receive(socket: WebSocket, waiting: asyncio.Queue[str | bytes], send: Any) -> None:
-    """Take a browser's messages until it goes."""
+    """Take a browser's messages until it disconnects."""
     while True:
         received = await socket.receive()
         if received["type"] == "websocket.disconnect":

@@ -73,7 +73,7 @@ class AlignmentInfo(BaseModel):
         default_factory=dict, description="by ``regressor``, ``dictionary``, ``draw``, and ``way_back`` (of latents)"
     )
     back_kernels: tuple[Kernel, ...] = Field(
-        (), description="of the way back, whose latent is the action; none in files of earlier versions"
+        (), description="of the encoder of robot actions, one latent an action; none in files of earlier versions"
     )
     back_low: tuple[float, ...] = Field((), description="smallest of each component among the actions it was fitted on")
     back_high: tuple[float, ...] = Field((), description="the largest")

@@ -49,7 +49,9 @@ class StudyOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    budgets: tuple[int, ...] = Field(BUDGETS, description="labelled transitions; those that there are not are left out")
+    budgets: tuple[int, ...] = Field(
+        BUDGETS, description="labelled transitions; budgets that exceed the data are left out"
+    )
     seeds: int = Field(5, gt=0, description="draws of the labelled transitions for each budget")
     draw: Draw = "transitions"
     mlp: bool = Field(True, description="whether to compare with a small network, which costs most of the time")
@@ -213,7 +215,7 @@ def methods(split: HeldOutSplit, mlp: bool) -> dict[str, Method]:
 
 
 def sweep(split: HeldOutSplit, options: StudyOptions, progress: Progress) -> dict[int, dict[str, Score]]:
-    """Scores by budget and by method, for the budgets that there are enough labels for."""
+    """Return scores by budget and method, for every budget with enough labels."""
     everything, ways = split.sample(), methods(split, options.mlp)
     budgets = sorted({b for b in options.budgets if b <= len(everything.inputs)})
     scores: dict[int, dict[str, Score]] = {}

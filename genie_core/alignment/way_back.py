@@ -1,7 +1,7 @@
 """The way back: from a robot's own action, and the frame, to the latent action that does as much in a simulation.
 
 Fitted on the same labelled transitions as the way from latent to action. Knows in which range these actions were: an
-action beyond it is answered as it is, and told.
+action beyond it is encoded as it is, and reported.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _scored(rows: Sequence[EpisodeTransitions], codes: int, seed: int, progress:
 
 
 def _rows(actions: AlignedEpisode, labels: CheckedEpisode, frames_THWC: Frames) -> EpisodeTransitions:
-    """Return the transitions within the frames at hand."""
+    """Return the transitions within the given frames."""
     keep_S = labels.frame_S + labels.step < len(frames_THWC)
     start_S = labels.frame_S[keep_S]
     before_SHWC, after_SHWC = frames_THWC[start_S], frames_THWC[start_S + labels.step]

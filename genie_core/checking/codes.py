@@ -33,7 +33,7 @@ class CheckedEpisode:
         code_S: (S,) int64.
         latent_SD: (S, D) float64.
         confidence_S: (S,).
-        moving_S: (S,) whether something moves; all True for latents that do not tell.
+        moving_S: (S,) whether something moves; all True if the latents do not show it.
         excluded: number of transitions without a label, by reason.
 
     """
@@ -87,7 +87,7 @@ def usual_length(codebook: NDArray[np.float32]) -> float:
 def label_metrics(
     episodes: Sequence[CheckedEpisode], codebook: NDArray[np.float32], rng: np.random.Generator
 ) -> dict[str, Measured]:
-    """Measure what labels tell by themselves; see `RULES` for what each number is.
+    """Measure labels without their frames; `RULES` explains each number.
 
     Args:
         episodes: at least one.

@@ -35,8 +35,8 @@ class CheckPlan:
     """What to check with.
 
     Attributes:
-        bundle: folder of the bundle that made the labels; None: none is at hand, pictures are not looked at.
-        pictures: whether to look at the pictures where they are at hand.
+        bundle: folder of the bundle that made the labels; None: no bundle, so that pictures are not checked.
+        pictures: whether to check the pictures, where there are any.
         actions_from: dataset with the robot's actions; None: where they lie with the labels or their source.
         device: torch's name of the device.
         seed: seed of every draw.

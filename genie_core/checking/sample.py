@@ -45,7 +45,7 @@ def label_sample(bundle: Bundle, dataset: Dataset, sampling: Sampling, folder: P
 
     Raises:
         DatasetError: no episode can be read, or the transition length is unknown.
-        ModelError: ``auto`` with a bundle whose latents do not tell how large motion is.
+        ModelError: ``auto`` with a bundle whose latents do not measure the size of motion.
 
     """
     chosen = _draw(dataset, sampling)

@@ -1,4 +1,4 @@
-"""What a linear classifier tells of the episode from labels that it has not seen. Pure.
+"""How well a linear classifier recognises the episode from held-out labels. Pure.
 
 It is trained on the first half of each episode and asked of the second, with a gap between: what it knows then is what
 stays the same in an episode, the scene, and not the motion of one moment.
@@ -25,7 +25,7 @@ _BLOCKS = 4
 
 
 def scene_metrics(episodes: Sequence[CheckedEpisode], codes: int, rng: np.random.Generator) -> dict[str, Measured]:
-    """Measure how well the episode is told, 0 for chance and 1 for always.
+    """Measure how well the episode is recognised: 0 for chance, 1 for always.
 
     ``scene_told_by_latent`` and, to compare with, ``scene_told_by_code``.
 
@@ -57,7 +57,7 @@ def _spread_out(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _told(features: Sequence[Array], rng: np.random.Generator) -> Measured:
-    """Share of the second halves told right, beyond chance, of features (S, F) per episode."""
+    """Return the share of second halves recognised, above chance, from features (S, F) per episode."""
     fit_x, fit_y, block, ask = [], [], [], []
     for place, x_SF in enumerate(features):
         middle, gap = len(x_SF) // 2, max(1, len(x_SF) // 20)

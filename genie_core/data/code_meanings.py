@@ -84,7 +84,7 @@ def read_meanings(bundle: Path, bundle_id: str, codes: int) -> CodeMeanings | No
 
 
 def read_meanings_file(path: Path, bundle_id: str, codes: int) -> CodeMeanings:
-    """Read a file that `genie palette` wrote, about the bundle `bundle_id` of so many codes. Raises ModelError."""
+    """Read a file that `genie palette` wrote, about the bundle `bundle_id` with `codes` codes. Raises ModelError."""
     try:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)

@@ -267,7 +267,7 @@ def fused_views(datasets: Sequence[Dataset]) -> Dataset:
 
 
 def camera_label(camera: str, cameras: Sequence[str]) -> str:
-    """Return a short name of a camera for files: the end of its name if that tells it from the others."""
+    """Return a short name of a camera for files: the end of its name if that is unique."""
     short = re.split(r"[./]", camera)[-1]
     others = [re.split(r"[./]", name)[-1] for name in cameras if name != camera]
     return re.sub(r"[^\w-]+", "_", camera if short in others else short)

@@ -193,7 +193,7 @@ class Episode:
         """The robot's actions, (T,) or (T, A), None where there are none; read anew at each use.
 
         actions[t] takes frame t to frame t + 1. Where one frame more than actions is stored, the last frame has none:
-        NaN. Raises DatasetError where they are not where the user has said, or fit the frames in no such way.
+        NaN. Raises DatasetError if there are none at the user's path, or their number does not fit the frames.
         """
         stored = self.stored_actions
         if stored is None or len(stored) == self.num_frames:

@@ -26,7 +26,7 @@ class Finding:
     """One oddity of one episode.
 
     Attributes:
-        kind: those of one kind are told together.
+        kind: findings of one kind are reported together.
         text: what was found, without the episode's name.
         is_note: whether it is no oddity, but what reading acts on.
 

@@ -29,7 +29,7 @@ class EvaluationOptions(BaseModel):
     supervised_steps: int = Field(150, ge=0, description="training steps of the supervised bound; 0: leave it out")
     rollouts: int = Field(20, gt=0, description="start frames of rollouts compared with real video")
     prompt_frames: int = Field(
-        1, gt=0, description="frames of the prompt of these, at most what the model remembers; those before the start"
+        1, gt=0, description="frames in the prompts of these rollouts, ending at the start; at most the model's context"
     )
     starts: int = Field(100, gt=0, description="start frames from which every code is applied (Fig. 13)")
     applications: int = Field(5, gt=0, description="number of times each code is applied from each of them")

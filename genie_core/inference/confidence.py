@@ -57,7 +57,7 @@ class Calibration(BaseModel):
 
 
 def features(agreement_H: Sequence[float]) -> NDArray[np.float64]:
-    """Return what the probability of the newest frame is made of, (`FEATURES`,).
+    """Return the inputs of the calibration for the newest frame, (`FEATURES`,).
 
     Args:
         agreement_H: agreement of each frame so far, the newest last, at least one.
@@ -95,7 +95,7 @@ class ReadBack:
         return ReadBack(labeller, start_HWC, [])
 
     def block(self, frame_HWC: Frames) -> Block:
-        """Return what to encode: the newest frame and the one that has been drawn since."""
+        """Return the block to encode: the newest frame and the one drawn since."""
         return Block(np.stack((self.last_HWC, frame_HWC)), self.labeller.nothing)
 
     def take(self, frame_HWC: Frames, wanted_D: NDArray[np.floating], encoded: Encoded) -> float:

@@ -137,7 +137,7 @@ def _in_batches(run: Callable[[Sequence[Block]], list[Encoded]], blocks: Sequenc
 
 
 def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
-    """Return whether labels and states agree bit for bit, as far as `some` goes."""
+    """Return whether labels and states agree bit for bit over the length of `some`."""
     return all(
         np.array_equal(a.latent, b.latent)
         and np.array_equal(a.confidence, b.confidence)

@@ -3,7 +3,7 @@
 The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
 A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing; frames of the prompt
-before the last tell how fast what codes stand for moves.
+before the last show how fast the motion of each code is.
 
 An action is a code or a latent, a vector as labels hold it.
 """

@@ -111,7 +111,7 @@ class MotionActionConfig(_Frozen):
         ge=0,
         le=16,
         description="the feature has, beside what the encoder finds, the mean flow of places x places parts of the "
-        "picture, which tell two arms apart",
+        "picture, which distinguish two arms",
     )
     decoder_width: int = Field(48, gt=1, description="channels of the decoder")
     fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
@@ -202,7 +202,7 @@ class MoverConfig(_Frozen):
         "have there; otherwise that is the code itself",
     )
     prompt_frames: int = Field(
-        8, ge=1, le=64, description="most frames of a prompt: those before the last tell how fast things move"
+        8, ge=1, le=64, description="maximum frames of a prompt: those before the last show how fast things move"
     )
 
 
@@ -265,7 +265,7 @@ class ModelConfig(_Frozen):
 
     @property
     def context_frames(self) -> int:
-        """Most prompt frames of a simulation: the dynamics model's temporal window or the mover's; 0 without both."""
+        """Maximum prompt frames of a simulation: the window of the dynamics model or of the mover; 0 with neither."""
         if self.mover is not None:
             return self.mover.prompt_frames
         return self.dynamics.transformer.window if self.simulates else 0

@@ -118,7 +118,7 @@ class MotionActionModel(nn.Module):
 
     @torch.no_grad()
     def condense(self, feature_NF: Tensor) -> None:
-        """Replace the latent by the principal components of the feature, and adapt the decoder as far as possible.
+        """Replace the latent by the principal components of the feature, and adapt the decoder to it.
 
         Training passes latents through noise, so that the feature comes to represent what moves; a linear probe then
         reads more from the feature's components than from the latent that was trained through the noise. Components

@@ -236,7 +236,7 @@ class VectorQuantizer(nn.Module):
 
     @staticmethod
     def _nearest_pair(among: list[int], centre_KD: Tensor, number_K: Tensor) -> tuple[int, int]:
-        """Return the two codes whose latents a common centre is farther from by the least (Ward's criterion)."""
+        """Return the two codes whose merging adds least to the squared distances from centres (Ward's criterion)."""
         pairs = [(a, b) for place, a in enumerate(among) for b in among[place + 1 :]]
         weight = [float(number_K[a] * number_K[b] / (number_K[a] + number_K[b]).clamp(min=1)) for a, b in pairs]
         cost = [

@@ -1,6 +1,6 @@
 """Runs a scaling study: trains a dynamics model of each size on the same tokens, and measures each on held-out ones.
 
-Each finished run is a JSON file, so that a study that was stopped goes on with the next run.
+Each finished run is a JSON file, so that a stopped study continues with the next run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics as pure functions of arrays. For intervals see `genie_core.evaluation.metrics`.
 
 A metric of a whole dataset is a function of sums over episodes (`frame_mse` -> mean -> `psnr_db`; counts ->
-`perplexity`; `residual_sums` -> `r2`), so that a bootstrap over episodes only has to weight the sums. Those functions
+`perplexity`; `residual_sums` -> `r2`), so that a bootstrap over episodes only weights the sums. Those functions
 take any number of leading axes, written X.
 """
 

@@ -1,6 +1,6 @@
 """Adaptation of a bundle to somebody's own video, without labels: codes are fitted anew, the encoder tuned if asked.
 
-The derived bundle says whose child it is. It is written only if its labels tell more of what moves in video held out
+The derived bundle names its parent. It is written only if its labels predict more of the motion in video held out
 than those of the parent, and of the bundle that it would replace.
 """
 
@@ -93,7 +93,7 @@ class AdaptReport:
 
     Attributes:
         info: the derived bundle.
-        before: share of the held-out flow that the parent's labels tell, by kind of label.
+        before: share of the held-out flow that the parent's labels predict, by kind of label.
         after: the same of the derived bundle.
         top_before: share of the most frequent code of the parent among transitions in which something moves.
         top_after: the same of the derived bundle.
@@ -271,7 +271,7 @@ def _tune(job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder
 def _steps_within(
     minutes: float, lam: MotionActionModel, video: AdaptVideo, training: TrainingConfig, folder: Path
 ) -> int:
-    """Return how many steps take so long here, as was found when the run began: it goes on with as many."""
+    """Return the number of steps that fit `minutes`, measured when the run began; a resumed run keeps it."""
     kept = folder / "tuning.json"
     if kept.exists():
         found = json.loads(kept.read_text())
@@ -344,7 +344,7 @@ def _scores(video: AdaptVideo, of: Mapping[str, Read]) -> dict[str, float]:
 
 
 def _refuse_worse(job: AdaptJob, was: Mapping[str, float], now: Mapping[str, float], video: AdaptVideo) -> None:
-    """Raise ModelError if the parent, or the bundle at `out`, tells more of what moves."""
+    """Raise ModelError if the labels of the parent, or of the bundle at `out`, predict more of the motion."""
     _compare(job, "the parent", was, now)
     if not is_bundle(job.out):
         return

@@ -37,7 +37,7 @@ def adapted_card(
         parent: the bundle that it was adapted from.
         config: of the derived bundle.
         data: lines on the video.
-        scored: share of the held-out flow that labels tell, by kind, before and after.
+        scored: share of the held-out flow that labels predict, by kind, before and after.
         top: share of the most frequent code among transitions in which something moves, before and after.
         same: by level: whether each code means what it means in the parent.
         steps: transition lengths that codes were fitted at.

@@ -94,7 +94,7 @@ def adapt_video(
         steps: transition lengths; None: those of the frame rates.
         clip_frames: frames of a clip.
         seed: of the draw.
-        reporter: told how it goes.
+        reporter: receives the progress.
         tunes: whether the encoder is tuned on it too.
 
     Raises:
@@ -144,7 +144,7 @@ def _with_step(span: Span, steps: AutoSteps | None) -> Span:
 
 
 def _split(span: Span) -> tuple[Span, Span]:
-    """Begin and end of an episode, a transition apart."""
+    """Split an episode into its start and its end, a transition apart."""
     last = max(1, round(span.count * _END))
     first = max(1, span.count - last - span.step)
     return (

@@ -152,7 +152,7 @@ def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
 def _sources(files: list[Path]) -> list[str]:
     """Return each episode's origin: the file that holds several, or the folder where each has a file of its own.
 
-    Names are the last parts of the paths, as many as tell them apart.
+    Names are the last parts of the paths, as many as make them unique.
     """
     episodes = Counter(files)
     folders = Counter(file.parent for file in episodes)

@@ -49,7 +49,7 @@ def collapse(stage: str, step: int, metrics: Mapping[str, float]) -> str | None:
 
 
 def is_time(before: int, step: int) -> bool:
-    """Return whether to judge after `step` steps; the last report was after `before`. By step 500 at the latest."""
+    """Return whether to judge after `step` steps, at step 500 at the latest; the last report was after `before`."""
     return before < FIRST <= step or before // EVERY < step // EVERY
 
 

@@ -93,7 +93,7 @@ class MotionTraining(_Frozen):
 class MoverTraining(_Frozen):
     """What is special in training the network that moves frames; `gap_s` of `MotionTraining` holds for it too."""
 
-    coded_share: float = Field(0.5, ge=0, le=1, description="share of pairs that are told by their code alone")
+    coded_share: float = Field(0.5, ge=0, le=1, description="share of pairs that are conditioned on their code alone")
     picture_weight: float = Field(
         1.0, ge=0, description="of the moved frame's squared error, over that of the frame as it was"
     )

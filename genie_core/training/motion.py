@@ -48,7 +48,7 @@ def mover_loss(
 ) -> tuple[Tensor, Metrics]:
     """Squared error of the flow back over the pair's own motion, and of the moved frame over the pair's own change.
 
-    Latents are those of the finished latent action model; some pairs are told by their code alone.
+    Latents are those of the finished latent action model; some pairs are conditioned on their code alone.
     """
     before_NCHW, after_NCHW = pair_B2CHW.unbind(1)
     with torch.no_grad(), torch.autocast(before_NCHW.device.type, enabled=False):

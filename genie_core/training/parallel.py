@@ -1,4 +1,4 @@
-"""Training in several processes at once, as torchrun starts them: who is who, and what they tell each other.
+"""Training in several processes at once, as torchrun starts them: their ranks, and what they exchange.
 
 A step is divided into pieces of its batch (`StageConfig.pieces`), each with random numbers of its own; every process
 takes as many, in order. What a step computes therefore does not depend on how many processes there are, but for the

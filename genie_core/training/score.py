@@ -1,4 +1,4 @@
-"""How well labels tell what moves, without any truth: flow of held-out transitions, predicted from codes and latents.
+"""How well labels predict motion, without ground truth: flow of held-out transitions from codes and from latents.
 
 What is predicted is the optical flow of 8 x 8 parts of the picture. It is divided by its own size, so that small
 motions count as much as large ones. Higher is better; bundles are comparable on the same transitions.
@@ -60,7 +60,7 @@ def motion_of(before_NHWC: Frames, after_NHWC: Frames, episode_N: NDArray[np.int
 
 
 def scores(train: Motion, train_read: Read, held_out: Motion, held_out_read: Read) -> dict[str, float]:
-    """Return the share of the held-out flow's variance that each kind of label tells: 1 all, 0 nothing.
+    """Return the share of the held-out flow's variance that each kind of label explains, 0 to 1.
 
     By code: the mean flow of the code's transitions in `train`; ``latent``: a ridge fitted on them.
     """

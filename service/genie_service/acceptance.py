@@ -1,4 +1,4 @@
-"""Which calls are accepted: those that are served soon, and before their deadline. All others are told when to return.
+"""Which calls are accepted: those that are served soon, and before their deadline. All others get a hint when to retry.
 
 What a call will ask of the device is announced when it begins, and stays promised until it is submitted: otherwise all
 calls that arrive together would find an empty queue. The bound on waiting follows CoDel (Nichols and Jacobson 2012): a
@@ -131,7 +131,7 @@ class Acceptance:
         return min(max(_LEAST_DELIVERY_S, _WAYS * self._delivery.most_s()), _MOST_OF_DEADLINE * remaining_s)
 
     def needed_s(self, queue: FairQueue, operation: Operation, pieces: int, rounds: int) -> float:
-        """Return the time that `rounds` of so many pieces, one after another, will hardly ever exceed.
+        """Return an upper estimate of the time for `rounds` of `pieces` each, one after another.
 
         Nobody else's work is in it: a call that has less time left will be late.
         """
@@ -152,7 +152,7 @@ class Acceptance:
                 del self._promised[client]
 
     def _rounds_s(self, queue: FairQueue, operation: Operation, rounds: int, batches: int) -> float:
-        """Return the time that rounds of so many batches will hardly ever exceed; each waits for the one before."""
+        """Return an upper estimate of the time for rounds of `batches` each, one after another."""
         return queue.most_s(operation, rounds * batches) + (rounds - 1) * self._delivery.mean_s
 
     def _limit_s(self, first_s: float, now: float) -> float:

@@ -1,4 +1,4 @@
-"""What lies in a models folder: bundles by name, and stamps that tell whether their files have changed."""
+"""What lies in a models folder: bundles by name, and stamps that change with their files."""
 
 from __future__ import annotations
 

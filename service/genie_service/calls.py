@@ -114,7 +114,7 @@ def begin_call(method: str, peer: str, remaining_s: float | None = None, request
         method: full name of the method.
         peer: address of the client.
         remaining_s: seconds until its deadline; None: it has none.
-        request_id: what the client calls it; one that is not printable or too long is replaced by one of ours.
+        request_id: what the client calls it; one that is not printable or too long is replaced by a new one.
 
     """
     call = Call(method, peer, deadline=None if remaining_s is None else time.monotonic() + remaining_s)

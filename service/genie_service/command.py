@@ -70,7 +70,7 @@ def _function(fields: dict[str, FieldInfo]) -> Callable[..., None]:
 
 
 def _serve(flags: dict[str, Any]) -> None:
-    """Serve with the command line's values, by field of `Settings`, until told to stop."""
+    """Serve with the command line's values, by field of `Settings`, until stopped."""
     from genie_core.errors import GenieError
     from genie_service.settings import SettingsError, load_settings
 

@@ -166,7 +166,7 @@ class Engine:
             self._acceptance.promise(client, call.total or call.first)
 
     def needed_s(self, operation: Operation, pieces: int, rounds: int) -> float:
-        """Return how long `rounds` of so many pieces will take at most; see `Acceptance.needed_s`."""
+        """Return an upper estimate of the time for `rounds` of `pieces` each; see `Acceptance.needed_s`."""
         with self._changed:
             return self._acceptance.needed_s(self._queue, operation, pieces, rounds)
 

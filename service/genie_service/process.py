@@ -27,7 +27,7 @@ _BROKEN = 70
 
 
 def run(settings: Settings, *, shares_port: bool = False) -> int:
-    """Serve until told to stop; returns the process's exit code.
+    """Serve until stopped; returns the process's exit code.
 
     With `shares_port` it is one of several processes on one port (`supervisor`): it listens only once its models are
     ready, and no longer once it is told to stop.

@@ -1,4 +1,4 @@
-"""Checks of the settings against the machine before the server starts: all problems are told at once.
+"""Checks of the settings against the machine before the server starts: all problems are reported at once.
 
 Whether a setting has a value that it may have is `settings`' matter; here is whether what it names can be used.
 """
@@ -62,7 +62,7 @@ def _exposure(settings: Settings) -> None:
 
 
 def _models(settings: Settings) -> None:
-    """See that there is a bundle; which of them are broken is the registry's matter, which lists their problems."""
+    """Check that there is a bundle; broken ones are the registry's business, which lists their problems."""
     if isinstance(settings.models, str):
         return  # fetched when everything else is right
     folder = settings.models.absolute()

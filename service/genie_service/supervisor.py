@@ -61,7 +61,7 @@ class _Worker:
 
 
 def supervise(settings: Settings) -> int:
-    """Serve with `settings.workers` processes until told to stop; returns the process's exit code.
+    """Serve with `settings.workers` processes until stopped; returns the process's exit code.
 
     0 after SIGTERM or SIGINT, once calls in progress have finished; 75 if some were cut off; 130 after a second signal;
     70 if a worker ends again and again; 2 if the first worker cannot start. SIGHUP replaces the workers one by one.
@@ -260,7 +260,7 @@ def _cores() -> int:
 
 
 def _gpus(settings: Settings) -> int:
-    """Return the number of GPUs, asked of torch in a process of its own, and only where they are to be shared out."""
+    """Return the number of GPUs, asked of torch in a separate process, and only if they are shared out."""
     if settings.device != "cuda":
         return 0
     import subprocess

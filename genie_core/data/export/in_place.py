@@ -46,7 +46,7 @@ def labels_beside(dataset: Path) -> Path:
 
 
 def carries_feature(dataset: Path) -> bool:
-    """Return whether a LeRobot dataset has labels of ours."""
+    """Return whether a LeRobot dataset has our labels."""
     return (dataset / PROVENANCE).is_file() or "latent_action" in read_lerobot_meta(dataset).info.features
 
 

@@ -1,6 +1,6 @@
 """Writes and reads labels as a plain Parquet file: a row per frame, a row group per episode, provenance as metadata.
 
-The file holds no frames. Pandas, Polars, DuckDB and the like read it as it is.
+The file holds no frames. Pandas, Polars and DuckDB read it as it is.
 """
 
 from __future__ import annotations

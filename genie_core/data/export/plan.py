@@ -46,7 +46,7 @@ class ExportPlan:
         fps: frame rate in Hz of a LeRobot export; None: that of the labels.
         task: the task in words, for LeRobot; None: the source's, if it has one (LeRobot, RLDS), else empty.
         actions: which actions LeRobot's ``action`` holds.
-        video: how LeRobot's video comes about.
+        video: whether LeRobot's video is copied where possible, or encoded.
         limits: sizes at which LeRobot's files are split.
         exported: time of the export to record; None: now.
 

@@ -1,4 +1,4 @@
-"""Times of frames as files state them: numbers whose unit is told from the interval between frames."""
+"""Times of frames as files state them: numbers whose unit is inferred from the interval between frames."""
 
 from __future__ import annotations
 

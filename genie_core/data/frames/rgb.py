@@ -39,7 +39,7 @@ class RgbConverter:
 
     Args:
         centred: whether a colour that pixels share lies in their middle, as in JPEG; else it lies at the left, see
-            `COLOURS_AT_THE_LEFT`. Only an older PyAV needs to be told.
+            `COLOURS_AT_THE_LEFT`. Only an older PyAV needs this.
 
     """
 

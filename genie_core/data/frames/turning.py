@@ -82,7 +82,7 @@ def turn_by(clockwise: Rotation | None) -> Turn:
 
 
 def turn_of_orientation(orientation: int) -> Turn:
-    """Return the turn that EXIF's `orientation` asks for; none for numbers that there are not."""
+    """Return the turn that EXIF's `orientation` asks for; none for undefined numbers."""
     return _BY_ORIENTATION[orientation - 1] if 1 <= orientation <= len(_BY_ORIENTATION) else UPRIGHT
 
 

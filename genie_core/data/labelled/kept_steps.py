@@ -1,4 +1,4 @@
-"""Transition lengths that an earlier run has found: a run that goes on keeps them, whatever it would find now."""
+"""Transition lengths that an earlier run has found: a resumed run keeps them, whatever it would find now."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def verify_labelled(
 
     Args:
         path: output of `genie label`.
-        find_bundle: returns where the bundle with a given identity is; None: not at hand.
+        find_bundle: returns the path of the bundle with a given identity; None: not found.
         advance: called with the numbers of episodes done and in all.
 
     Raises:

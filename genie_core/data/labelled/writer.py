@@ -299,7 +299,7 @@ class LabelWriter:
             return False
 
     def _written(self) -> dict[str, Provenance]:
-        """Provenance of the labels in the output, by the episode's name in the dataset."""
+        """Return the provenance of the labels in the output, by the episode's name in the dataset."""
         if not self._output.exists() or not carries_labels(self._output):
             return {}
         labelled = open_labelled(self._output)

@@ -312,7 +312,7 @@ def _place() -> str:
 
 
 def _start(pid: int) -> int | None:
-    """Return the start time of a process in kernel ticks, which tells it from a later one with the same number.
+    """Return the start time of a process in kernel ticks, which distinguishes it from a later one with the same number.
 
     0 if it has exited but not been reaped; None if the system does not say.
     """

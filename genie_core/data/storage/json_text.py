@@ -1,4 +1,4 @@
-"""JSON of strangers: one way to parse it, with one exception for whatever is wrong with it."""
+"""Untrusted JSON: one way to parse it, with one exception for whatever is wrong with it."""
 
 from __future__ import annotations
 

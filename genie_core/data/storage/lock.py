@@ -56,7 +56,7 @@ class Owner(BaseModel):
 
 
 class FolderLock:
-    """Exclusive use of a folder, which is created if missing; other processes are told who holds it."""
+    """Exclusive use of a folder, which is created if missing; other processes learn who holds it."""
 
     def __init__(self, folder: Path, doing: str) -> None:
         """Take the lock.

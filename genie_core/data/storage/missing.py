@@ -1,4 +1,4 @@
-"""Files that a dataset lists and that are not there: told together, with the folder that has them by another name."""
+"""Files that a dataset lists but lacks: reported together, with a folder that has them by another name."""
 
 from __future__ import annotations
 

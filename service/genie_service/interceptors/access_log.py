@@ -19,10 +19,10 @@ _OURS = "/genie_api."
 
 
 class AccessLog(AroundCall):
-    """Makes each call the current one (`calls.current_call`) and logs it; health checks and the like only at DEBUG."""
+    """Makes each call the current one (`calls.current_call`) and logs it; health checks only at DEBUG."""
 
     def __init__(self, counts: CallCounts | None = None) -> None:
-        """`counts` is told of every call, when it begins and when it is done; None: nobody is."""
+        """`counts` counts every call as it begins and ends; None: calls are not counted."""
         self._counts = counts
 
     @asynccontextmanager

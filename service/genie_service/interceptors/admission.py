@@ -67,7 +67,7 @@ class Admission(AroundCall):
                 self._end(call, task)
 
     def cut(self) -> int:
-        """End the calls in progress, whose clients are told that the server stops; number of these."""
+        """End the calls in progress, telling their clients that the server is stopping; return their number."""
         cut = [(call, task) for call, task in self._tasks.items() if call.admitted and call not in self._ended]
         for call, task in cut:
             self._end(call, task)
@@ -98,7 +98,7 @@ class Admission(AroundCall):
 
     @asynccontextmanager
     async def _endable(self, call: Call, ours: bool) -> AsyncIterator[None]:
-        """Let us end the call while the block lasts. Raises DrainingError if we do, so that its client is told why."""
+        """Allow the server to end the call within the block; DrainingError then tells the client why."""
         task = asyncio.current_task()
         if not ours or task is None:
             yield

@@ -53,7 +53,7 @@ class LabelRun:
         return min(phases, frames) * self.rounds(frames)
 
     def rounds(self, frames: int) -> int:
-        """Return how many pieces of one phase come one after another in an episode of so many frames."""
+        """Return the number of consecutive pieces of one phase in an episode of `frames` frames."""
         return -(-frames // (BLOCK * self.step))
 
 

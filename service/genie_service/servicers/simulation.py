@@ -149,7 +149,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         *,
         branches: int = 1,
     ) -> Simulation:
-        """Start a simulation of which so many frames of each branch will be asked for, as far as that is known."""
+        """Start a simulation; `frames`: how many of each branch to expect."""
         call, config = current_call(), model.bundle.config
         check_start(start, config, "start")
         sampling = sampling_of(start.sampling, config, "start.sampling")
@@ -245,7 +245,7 @@ class Simulation:
 
     @property
     def confidence(self) -> list[float]:
-        """Of the newest frames, by branch; empty unless asked for."""
+        """Confidence of the newest frames, by branch; empty unless requested."""
         return [] if self._trust is None else self._trust.confidence
 
 

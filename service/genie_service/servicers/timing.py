@@ -14,7 +14,7 @@ class Clock:
     """Times the current call, whose work is `job`, in laps; the first lap counts from the start of the call."""
 
     def __init__(self, job: Job, counts: CallCounts) -> None:
-        """`counts` is told of each answer's time."""
+        """`counts` records each answer's time."""
         self._job, self._counts = job, counts
         self._started = current_call().started
         self._before = (0.0, 0.0, 0.0)

@@ -27,7 +27,7 @@ class KnownHdf5:
         frames: path of the frames in a file, with ``*`` for an episode's name and ``{camera}`` for a camera's.
         actions: path of the robot's actions.
         colour: order of the channels of the stored pictures.
-        fact: how that is known, for the user; None if there is nothing to tell.
+        fact: how that is known, for the user; None if there is nothing to say.
         needs: path of what else such a file holds; None: nothing.
 
     """

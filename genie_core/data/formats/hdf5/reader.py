@@ -40,7 +40,7 @@ class Hdf5Reader:
         group: the episode's group, in which `array` looks; ``/`` if the file is one episode.
         frames: path of the frames in the file.
         actions_key: path of the robot's actions in the episode's group.
-        channels: position of an array's channel axis, if its shape does not tell.
+        channels: position of an array's channel axis, if its shape does not show it.
         storage: required storage of the frames, so that a set is uniform; None: any.
         rows: first row of the episode and the one after its last, where several lie in the same arrays; None: all.
 

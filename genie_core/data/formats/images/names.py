@@ -50,7 +50,7 @@ class Strip:
     Attributes:
         folder: that holds them, within the dataset.
         names: of the files, in order.
-        problem: why they cannot be told apart; None if they can.
+        problem: why their order is ambiguous; None if it is not.
 
     """
 

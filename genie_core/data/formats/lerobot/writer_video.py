@@ -133,7 +133,7 @@ class Videos(Protocol):
         """Finish them."""
 
     def abandon(self) -> None:
-        """Close them, as they are to be removed."""
+        """Close the files, which the caller removes."""
 
 
 _V = TypeVar("_V", bound=Videos)

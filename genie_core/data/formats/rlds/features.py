@@ -86,7 +86,7 @@ def declared_features(document: Any) -> dict[str, StepFeature]:
 
 
 def inferred_features(values: Mapping[str, Values]) -> dict[str, StepFeature]:
-    """Return the features of a step by key, as far as one record of an episode with at least one step shows them.
+    """Return the features of a step by key, inferred from one record of an episode with at least one step.
 
     Arrays of several axes are returned flat. Raises DatasetError, without naming the file, if there are no steps.
     """

@@ -1,6 +1,6 @@
 """Metadata of an RLDS dataset, a folder written by TFDS: its splits, their shards, and its features.
 
-Shards are not opened, except one when nothing else tells what they hold. `reader` reads frames and numbers.
+Shards are not opened, except one if nothing else says what they hold. `reader` reads frames and numbers.
 """
 
 from __future__ import annotations

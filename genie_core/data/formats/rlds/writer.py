@@ -181,7 +181,7 @@ def write_rlds(folder: Path, camera: str, columns: Mapping[str, StepColumn], sha
 
 
 def dataset_name(folder: Path) -> str:
-    """Return a name that TensorFlow Datasets allows: lower case, digits and underscores, from a letter on."""
+    """Return a name that TensorFlow Datasets allows: lower case, digits and underscores, beginning with a letter."""
     name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")
     return name if name[:1].isalpha() else f"set_{name}".rstrip("_")
 

@@ -58,7 +58,7 @@ class VideoPart:
 
     @cached_property
     def delay(self) -> int:
-        """By how many packets decoding has to be ahead of what is shown: 0 unless frames depend on later ones."""
+        """Number of packets by which decoding must run ahead of display: 0 unless frames depend on later ones."""
         return int((np.arange(self.stop - self.start) - self._place_N).max(initial=0))
 
     @property

@@ -40,7 +40,7 @@ class VideoLayout:
         return f"its name ends in {suffix}"
 
     def survey(self, sources: Sources, options: ReadOptions) -> Survey:
-        """Return the survey without opening anything: a video has to be decoded in full to learn about it."""
+        """Return the survey without opening anything: to learn about a video, all of it must be decoded."""
         cameras, episodes = _episodes(sources)
         count = len(sources.files)
         try:

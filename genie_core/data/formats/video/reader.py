@@ -111,7 +111,7 @@ class VideoReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """That pictures are turned, and that there is more than one video in the file."""
+        """Notes that pictures are turned, and that the file holds more than one video."""
         header, said = self._header, []
         if header.turn != UPRIGHT:
             said.append(f"the video says how it is to be shown (display matrix): {header.turn.words} when read")

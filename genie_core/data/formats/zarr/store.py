@@ -21,7 +21,7 @@ _CODECS = "imagecodecs_"
 
 
 def zarr_mark(path: SourcePath) -> str | None:
-    """Return the file by which a folder is recognised as a Zarr group, or how a zip file is; None if it is none."""
+    """Return what identifies a folder or zip file as a Zarr group; None if it is none."""
     if path.suffix.lower() == ".zip":
         return "its name ends in .zarr.zip" if path.name.lower().endswith(".zarr.zip") else None
     found = next((mark for mark in _MARKS if (path / mark).is_file()), None)
