@@ -117,17 +117,13 @@ def check(
 
 def _is_labelled(what: str) -> bool:
     """Return whether a path carries labels. What cannot be opened as HDF5 is data; its reader says what is wrong."""
-    from genie_core.data.labelled.reading import carries_labels
+    from genie_core.data.labelled.reading import seems_labelled
     from genie_core.data.storage.location import source_path
-    from genie_core.errors import DatasetError
 
     path = source_path(what)
     if not isinstance(path, Path):
         return what.endswith(".labelled.hdf5")
-    try:
-        return carries_labels(path)
-    except DatasetError:
-        return False
+    return seems_labelled(path)
 
 
 def _with_own_bundle(plan: CheckPlan, labelled: str) -> CheckPlan:

@@ -49,9 +49,7 @@ class StudyOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    budgets: tuple[int, ...] = Field(
-        BUDGETS, description="labelled transitions; those beyond the data are left out"
-    )
+    budgets: tuple[int, ...] = Field(BUDGETS, description="labelled transitions; those beyond the data are left out")
     seeds: int = Field(5, gt=0, description="draws of the labelled transitions for each budget")
     draw: Draw = "transitions"
     mlp: bool = Field(True, description="whether to compare with a small network, which costs most of the time")

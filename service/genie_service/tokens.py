@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genie_core.data.storage.atomic import new_file
-from genie_core.errors import GenieError
+from genie_core.errors import GenieError, problems_of
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +144,7 @@ def read_tokens(path: Path) -> list[TokenEntry]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise GenieError(f"tokens file {path}: {error}") from None
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise GenieError(f"tokens file {path}: {wrong}") from None
+        raise GenieError(f"tokens file {path}: {problems_of(error)}") from None
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise GenieError(f"tokens file {path}: others may change it: chmod 600 {path}")
     names = [entry.name for entry in file.token]
@@ -161,7 +160,7 @@ def add_token(path: Path, name: str, scopes: Iterable[Scope], expires: datetime.
     try:
         entry = TokenEntry(name=name, sha256=hash_token(token), scopes=frozenset(scopes), expires=expires)
     except ValidationError as error:
-        raise GenieError("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())) from None
+        raise GenieError(problems_of(error)) from None
     others = read_tokens(path) if path.exists() else []
     if name in {other.name for other in others}:
         raise GenieError(f"{path} has a token named {name} already: choose another name, or delete that one")

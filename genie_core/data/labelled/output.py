@@ -8,7 +8,7 @@ from typing import Literal
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.labelled.journal import journal_folder
 from genie_core.data.labelled.provenance import FramesMode
-from genie_core.data.labelled.reading import carries_labels
+from genie_core.data.labelled.reading import seems_labelled
 from genie_core.data.labelled.schema import is_labelled
 from genie_core.data.labelled.source_layout import check_own_output, has_own_layout
 from genie_core.data.storage.location import RemotePath, SourcePath, absolute, lies_within
@@ -72,15 +72,8 @@ def check_output(output: Path, dataset: Dataset, frames: FramesMode, existing: E
     journal's, has written.
     """
     place = output.resolve() if frames == "in_place" else output
-    may_exist = existing != "refuse" or journal_folder(place).is_dir() or _carries_labels(place)
+    may_exist = existing != "refuse" or journal_folder(place).is_dir() or seems_labelled(place)
     check_place(output, dataset, frames, may_exist=may_exist)
-
-
-def _carries_labels(place: Path) -> bool:
-    try:
-        return place.exists() and carries_labels(place)
-    except DatasetError:
-        return False
 
 
 def check_place(output: Path, dataset: Dataset, frames: FramesMode, *, may_exist: bool) -> None:

@@ -116,21 +116,23 @@ def open_labelled(path: SourcePath) -> LabelledFile:
     return LabelledFile(path, *made, tuple(order), places)
 
 
-def carries_labels(path: Path) -> bool:
+def carries_labels(path: SourcePath) -> bool:
     """Return whether a file, or any file in a folder, carries labels. Raises DatasetError if a file is not HDF5."""
     if path.is_dir():
         return bool(_labelled_files(path))
     return is_labelled(path)
 
 
-def _labelled_files(folder: Path) -> list[Path]:
+def seems_labelled(path: SourcePath) -> bool:
+    """Return what `carries_labels` does, and False if the file is missing or not HDF5; reading says what is wrong."""
+    with suppress(DatasetError):
+        return path.exists() and carries_labels(path)
+    return False
+
+
+def _labelled_files(folder: SourcePath) -> list[SourcePath]:
     """Files in a folder that carry labels; one that cannot be opened carries none."""
-    found = []
-    for file in files_below(folder):
-        if file.suffix.lower() in HDF5_SUFFIXES:
-            with suppress(DatasetError):
-                found += [file] if carries_labels(file) else []
-    return found
+    return [file for file in files_below(folder) if file.suffix.lower() in HDF5_SUFFIXES and seems_labelled(file)]
 
 
 def _places(path: SourcePath, file: h5py.File, attrs: FileProvenance) -> dict[str, StoredLabels]:
@@ -180,4 +182,4 @@ def _open_demo(path: SourcePath, episode: str) -> Iterator[h5py.Group]:
         yield demo
 
 
-__all__ = ["LabelledFile", "carries_labels", "open_labelled", "read_labels"]
+__all__ = ["LabelledFile", "carries_labels", "open_labelled", "read_labels", "seems_labelled"]

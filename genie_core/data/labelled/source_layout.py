@@ -15,7 +15,8 @@ from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
 from genie_core.data.labelled.provenance import FileProvenance, FramesMode, LabelModel
-from genie_core.data.labelled.schema import MODEL_GROUP, is_labelled, write_model
+from genie_core.data.labelled.reading import seems_labelled
+from genie_core.data.labelled.schema import MODEL_GROUP, write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
 from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
@@ -133,7 +134,7 @@ def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exis
                 f"{output}: labelling in place: got another output, expected the source itself, {source}"
             )
         for file in _by_source(dataset):
-            if not exists_is_fine and _has_labels(file):
+            if not exists_is_fine and seems_labelled(file):
                 raise DatasetError(f"{file}: carries labels already; resume them, or overwrite them")
         return
     if resolved == source or resolved.is_relative_to(source):
@@ -146,15 +147,8 @@ def check_own_output(output: Path, dataset: Dataset, frames: FramesMode, *, exis
         raise DatasetError(f"{output}: exists already; resume it, or overwrite it")
     for file in _by_source(dataset):
         target = target_file(output, dataset, file)
-        if target.exists() and not _has_labels(target):
+        if target.exists() and not seems_labelled(target):
             raise DatasetError(f"{target}: exists and carries no labels, so it is not replaced; choose another output")
-
-
-def _has_labels(path: SourcePath) -> bool:
-    try:
-        return is_labelled(path)
-    except DatasetError:
-        return False  # reading its episodes says what is wrong with it
 
 
 __all__ = ["check_own_output", "has_own_layout", "target_file", "write_own_layout"]

@@ -44,9 +44,8 @@ from genie_core.evaluation.suite.scoring import (
     supervised_predictions,
 )
 from genie_core.models.bundle import Bundle
+from genie_core.progress import Progress, silent
 from genie_core.statistics.metrics import Array
-
-Progress = Callable[[str, int, int], None]
 
 RIVALS = ("flow_8x8_linear", "flow_4x4_linear")
 """Methods that the latents' linear probe is compared with, paired by episode."""
@@ -102,10 +101,6 @@ class SuiteResult:
     frozen: Mapping[str, Mapping[str, float]]
 
 
-def _silent(part: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
 def run_suite(
     bundle: Bundle,
     suite: Suite,
@@ -113,7 +108,7 @@ def run_suite(
     *,
     episodes: int | None = None,
     seed: int = 0,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> SuiteResult:
     """Evaluate a bundle on every set of a suite.
 
@@ -164,7 +159,7 @@ def gather(
 
 
 def run_set(
-    reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], name: str, progress: Progress = _silent
+    reading: Reading, entry: SuiteSet, episodes: Sequence[Episode], name: str, progress: Progress = silent
 ) -> SetResult:
     """Read, probe and disturb one set; `name` goes to `progress`. Raises DatasetError as `read_rows`."""
     bundle, seed = reading.labeller.bundle, reading.seed
