@@ -118,7 +118,7 @@ def open_labelled(path: SourcePath) -> LabelledFile:
 
 def carries_labels(path: SourcePath) -> bool:
     """Return whether a file, or any file in a folder, carries labels. Raises DatasetError if a file is not HDF5."""
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         return bool(_labelled_files(path))
     return is_labelled(path)
 
@@ -130,7 +130,7 @@ def seems_labelled(path: SourcePath) -> bool:
     return False
 
 
-def _labelled_files(folder: SourcePath) -> list[SourcePath]:
+def _labelled_files(folder: Path) -> list[Path]:
     """Files in a folder that carry labels; one that cannot be opened carries none."""
     return [file for file in files_below(folder) if file.suffix.lower() in HDF5_SUFFIXES and seems_labelled(file)]
 
