@@ -15,7 +15,7 @@ JOBS_IN_COMPANY = 32
 
 
 def jobs_each(clients: int) -> int:
-    """Episodes that each of several clients has in flight."""
+    """Return the episodes that each of several clients has in flight."""
     return min(JOBS, max(1, JOBS_IN_COMPANY // clients))
 
 

@@ -109,13 +109,13 @@ def _measure_in(pool: ThreadPoolExecutor, lanes: int, quick: bool, clock: Callab
 
 
 def one_thread(quick: bool) -> list[Measured]:
-    """Frames a second of CPU time, on one thread."""
+    """Return frames a second of CPU time, on one thread."""
     torch.set_num_threads(1)
     return _measure(quick, time.process_time, 1)
 
 
 def all_threads(quick: bool) -> list[Measured]:
-    """Frames a second, on all cores."""
+    """Return frames a second, on all cores."""
     return _measure(quick, time.perf_counter, torch.get_num_threads())
 
 

@@ -13,12 +13,12 @@ from genie_core.models.dynamics import REVEAL_ROWS
 
 
 def transformer_flops(config: TransformerConfig, frames: int, patches: int, keys: int) -> int:
-    """Operations of a stack over `frames` frames of `patches` patches, each frame attending to `keys` frames."""
+    """Count the operations of a stack over `frames` frames of `patches` patches, each attending to `keys` frames."""
     return config.layers * _block_flops(config, frames * patches, patches, keys)
 
 
 def _block_flops(config: TransformerConfig, queries: int, patches: int, keys: int) -> int:
-    """Operations of one block for each of `queries` patches, keys and values in space included."""
+    """Return the operations of one block for each of `queries` patches, keys and values in space included."""
     c = config
     hidden = int(c.dim * c.ffn_ratio)
     linear = 2 * (4 * c.dim * c.dim) + 2 * c.dim * hidden  # two attentions of four maps each, one feed-forward
@@ -27,7 +27,7 @@ def _block_flops(config: TransformerConfig, queries: int, patches: int, keys: in
 
 
 def encoder_flops(config: LatentActionConfig, height: int, width: int, frames: int, keys: int) -> int:
-    """Operations of the latent action encoder with linear patches over a clip of `frames` frames."""
+    """Return the operations of the latent action encoder with linear patches over a clip of `frames` frames."""
     c = config
     patches = (height // c.patch) * (width // c.patch)
     embed = 2 * frames * patches * 3 * c.patch**2 * c.encoder.dim
@@ -54,7 +54,7 @@ def sampler_flops(config: ModelConfig, steps: int, window: int) -> int:
 
 
 def full_window_flops(config: ModelConfig, steps: int, window: int) -> int:
-    """Operations that drawing one frame takes (group 1) where `steps` passes compute a whole window and its logits."""
+    """Count the operations of drawing one frame (group 1) in `steps` passes over a whole window and its logits."""
     c, tokens = config.dynamics.transformer, config.tokens_per_frame
     action = 2 * window * config.lam.quantizer.dim * c.dim
     head = 2 * window * tokens * c.dim * config.tokenizer.quantizer.codes

@@ -49,7 +49,7 @@ class Way:
         return f"{self.lanes} lanes, batch {self.batch}" if self.lanes > 1 else f"all cores, batch {self.batch}"
 
     def label(self, labeller: Labeller, episodes: list[Frames]) -> list[NDArray[np.uint16]]:
-        """Codes of each episode."""
+        """Return the codes of each episode."""
         if self.lanes == 1:
             return [labels.code for labels in labeller.label_many(episodes, step=1, batch=self.batch)]
         size = -(-len(episodes) // self.lanes)

@@ -21,7 +21,7 @@ BATCH = 8
 
 
 def coinrun() -> ModelConfig:
-    """Preset `coinrun` (d 512; encoder of 8 blocks, dynamics of 12) with temporal windows of 16 frames throughout."""
+    """Return preset `coinrun` (d 512; encoder of 8 blocks, dynamics of 12) with temporal windows of 16 frames."""
     config = preset("coinrun")
     wide = {"window": WINDOW}
     lam = lam_config(config)

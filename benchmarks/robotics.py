@@ -23,7 +23,7 @@ _BRANCHES = 8
 
 
 def rollout(quick: bool) -> list[Measured]:
-    """Frames a second of one rollout of the `robotics` preset, on the first GPU."""
+    """Return frames a second of one rollout of the `robotics` preset, on the first GPU."""
     steps, rounds = (2, 2) if quick else (STEPS, 2 * ROUNDS)
     return [time_rollouts(preset("robotics"), torch.device("cuda"), steps, rounds)]
 

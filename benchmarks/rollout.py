@@ -45,7 +45,7 @@ def random_window(genie: Genie, frames: int | None = None) -> tuple[Tensor, Tens
 
 @torch.inference_mode()
 def logits_difference(genie: Genie, plain: PlainDynamics) -> float:
-    """Largest difference between cached and full-window logits of the last frame, every second token hidden, fp32."""
+    """Compare cached and full-window logits of the last frame, every second token hidden, fp32: largest difference."""
     token_1TN, action_1TD = random_window(genie)
     previous_1TN = previous_tokens(token_1TN, genie.dynamics.mask_token)
     token_1TN[:, -1, ::2] = genie.dynamics.mask_token
@@ -98,7 +98,7 @@ def _arithmetic(config: ModelConfig, steps: int) -> float:
 
 
 def over_full_window(quick: bool) -> list[Measured]:
-    """Seconds a frame of both."""
+    """Return seconds a frame of both."""
     genie, plain = make_dynamics()
     steps = 2 if quick else STEPS
     difference = logits_difference(genie, plain)

@@ -16,7 +16,7 @@ _FRAMES = 17
 
 
 def start_to_first_label(quick: bool) -> list[Measured]:
-    """Seconds from starting the server's process."""
+    """Return the seconds from starting the server's process."""
     clip = make_clip(_FRAMES)
     ready: list[float] = []
     first: list[float] = []

@@ -18,7 +18,7 @@ def interleaved(
     warm_ups: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds that each side took in each round: A B A B ..., after `warm_ups` rounds that do not count.
+    """Return the seconds that each side took in each round: A B A B ..., after `warm_ups` rounds that do not count.
 
     Every second round goes through the sides backwards, so that none always runs in another's wake.
     """

@@ -133,7 +133,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def kind(episode: Episode) -> str:
-    """Codec of the episode's file; its format where it is no video."""
+    """Return the codec of the episode's file; its format where it is no video."""
     try:
         with av.open(str(episode.source)) as container:
             return container.streams.video[0].codec_context.name

@@ -107,7 +107,7 @@ def _one_hot(code_S: NDArray[np.int64], info: BundleInfo) -> Array:
 
 
 def table(rows: Sequence[EpisodeTransitions], codes: int, views: tuple[str, ...]) -> list[str]:
-    """Lines of Markdown: each way's error over variance, and the difference to the best single view."""
+    """Return the lines of Markdown: each way's error over variance, and the difference to the best single view."""
     ways = [Way(name, "linear") for name in (*rows[0].features, "code")]
     scores = score(rows, codes, SEED, lambda done, total: None, ways)
     errors = {way.features: scores.errors_E2(way.name) for way in ways}

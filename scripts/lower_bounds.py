@@ -52,7 +52,7 @@ NOT_TRIED = "tests/cli/test_documentation.py"
 
 
 def lowest() -> list[str]:
-    """Requirements that pin every direct dependency to the lowest version that pyproject.toml allows."""
+    """Return the requirements that pin every direct dependency to the lowest version that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
     wanted = [Requirement(text) for text in [*project["dependencies"], *(t for name in EXTRAS for t in optional[name])]]

@@ -75,7 +75,7 @@ def next_picture(lam: MotionActionModel, pairs: Pairs, training: MotionTraining)
 
 
 def not_relative(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> Tensor:
-    """Squared error of flow over the mean of the batch: large motions count for more."""
+    """Return the squared error of flow over the mean of the batch: large motions count for more."""
     flow = _decoded(lam, pairs, training)
     target = F.adaptive_avg_pool2d(pairs.there_NCHW, flow.shape[-1])
     return (flow - target).square().mean() / (target.square().mean() + training.still)
@@ -175,7 +175,7 @@ def trained(row: Row, store: ClipStore, steps: int, seed: int) -> MotionActionMo
 
 @torch.inference_mode()
 def errors_of(lam: MotionActionModel, probed: Sequence[ProbedSet]) -> dict[str, dict[str, list[list[float]]]]:
-    """Error over variance of linear probes, summed over each episode and counted, by set and way."""
+    """Return the error over variance of linear probes, summed over each episode and counted, by set and way."""
     found = {}
     for of in probed:
         latents = [lam.latents_of(lam.features_of(pairs)).double().numpy() for pairs in of.pairs]
@@ -186,7 +186,7 @@ def errors_of(lam: MotionActionModel, probed: Sequence[ProbedSet]) -> dict[str, 
 
 
 def table(runs: Mapping[str, Mapping[str, dict[str, dict[str, list[list[float]]]]]]) -> str:
-    """Mean over sets and seeds of each row, its range over seeds, and what it is more than the first, as Markdown."""
+    """Tabulate each row's mean over sets and seeds, its range over seeds, and its difference to the first row."""
     lines = ["| trained | error over variance | seeds | against as shipped |", "| -- | -: | -: | -: |"]
     first = _over_seeds(runs[ROWS[0].title])
     for title, seeds in runs.items():
@@ -206,7 +206,7 @@ def table(runs: Mapping[str, Mapping[str, dict[str, dict[str, list[list[float]]]
 
 
 def _over_seeds(seeds: Mapping[str, dict[str, dict[str, list[list[float]]]]]) -> dict[str, dict[str, Array]]:
-    """Errors and counts of all seeds together, by set and way, (E, 2)."""
+    """Return errors and counts of all seeds together, by set and way, (E, 2)."""
     runs = list(seeds.values())
     return {name: {way: np.sum([run[name][way] for run in runs], axis=0) for way in runs[0][name]} for name in runs[0]}
 

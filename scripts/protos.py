@@ -19,7 +19,7 @@ PACKAGE = Path("genie_api/v1")
 
 
 def compiler() -> Path:
-    """Folder to import the compiler from, installed on the first call."""
+    """Return the folder to import the compiler from, installed on the first call."""
     folder = Path(sys.prefix) / "protoc" / COMPILER.replace("==", "-")
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=sys.prefix) as name:

@@ -54,7 +54,7 @@ def imported(path: Path, names: set[str]) -> Iterator[str]:
 
 
 def code_lines(path: Path) -> list[str]:
-    """Lines of code without white space, comments, imports, lists of exports and lone brackets."""
+    """Return the lines of code without white space, comments, imports, lists of exports and lone brackets."""
     text = path.read_text(encoding="utf-8")
     left_out = {number for node in ast.parse(text).body if _says_names(node) for number in _numbers(node)}
     lines = (line.strip() for number, line in enumerate(text.splitlines(), 1) if number not in left_out)

@@ -95,7 +95,7 @@ def _installed() -> set[str]:
 
 
 def _describe(device: str) -> str | None:
-    """Name of the device; None, with the reason printed, where it cannot be used."""
+    """Return the name of the device; None, with the reason printed, where it cannot be used."""
     try:
         import torch
     except ModuleNotFoundError:

@@ -81,7 +81,7 @@ def _network_alone(setting: Setting, name: str, kind: str, lam: LatentActionMode
 
 
 def _per_second(work: Callable[[], object], seconds: float, lanes: int) -> float:
-    """Calls a second of `lanes` threads together, after one call each that does not count."""
+    """Return calls a second of `lanes` threads together, after one call each that does not count."""
     with ThreadPoolExecutor(lanes) as pool:
         list(pool.map(lambda _: work(), range(lanes)))
         began = time.perf_counter()
@@ -98,7 +98,7 @@ def _per_second(work: Callable[[], object], seconds: float, lanes: int) -> float
 
 
 def _from_video(setting: Setting, name: str, labeller: Labeller) -> Iterator[Found]:
-    """Files are decoded and resized in threads, and labelled as they come, several together."""
+    """Label files that are decoded and resized in threads, and labelled as they come, several together."""
     for height, width in VIDEO_SIZES[:1] if setting.dry else VIDEO_SIZES:
         made = sample_video(setting.folder, height, width, 24 if setting.dry else FRAMES)
         files = [made.path] * (2 if setting.dry else 24)

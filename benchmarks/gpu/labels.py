@@ -72,7 +72,7 @@ def _label_in_batches(
 
 
 def digest(labels: Sequence[Labels]) -> str:
-    """SHA-256 of all that labels say."""
+    """Return the SHA-256 of all that labels say."""
     found = hashlib.sha256()
     for one in labels:
         for array in (one.code, one.latent, one.confidence, one.valid):
@@ -81,7 +81,7 @@ def digest(labels: Sequence[Labels]) -> str:
 
 
 def clips(dry: bool) -> list[NDArray[np.uint8]]:
-    """Episodes of several lengths, (T, 64, 64, 3) uint8."""
+    """Return the episodes of several lengths, (T, 64, 64, 3) uint8."""
     count, longest = (2, 36) if dry else (64, 160)
     return [make_clip(longest - 7 * (i % 5), seed=100 + i) for i in range(count)]
 
@@ -156,7 +156,7 @@ def _in_another_process(setting: Setting, name: str, size: int) -> str:
 
 
 def _equal(some: Sequence[Labels], others: Sequence[Labels]) -> float:
-    """Share of transitions whose latent, code and confidence are the same bits."""
+    """Return the share of transitions whose latent, code and confidence are the same bits."""
     same = [
         (a.latent == b.latent).all(axis=1) & (a.code == b.code) & (a.confidence == b.confidence)
         for a, b in zip(some, others, strict=True)

@@ -60,7 +60,7 @@ class OpenCvReader:
                 return
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Frames start .. stop - 1, (n, H, W, 3) uint8."""
+        """Return frames start .. stop - 1, (n, H, W, 3) uint8."""
         found = np.concatenate(list(self.chunks(256)))
         return found[start:stop]
 

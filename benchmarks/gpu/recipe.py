@@ -93,7 +93,7 @@ def _recipe(steps: int, dry: bool = False) -> TrainingConfig:
 
 
 def _steps(setting: Setting, model: ModelConfig, split: TrainingSplit) -> int:
-    """Steps of the latent action model that fit, from the time of a few; the frames are written to disk on the way."""
+    """Time a few steps of the latent action model and return how many fit; frames are written to disk on the way."""
     clock = _Clock()
     began = time.monotonic()
     trial = setting.folder / "recipe" / "trial"

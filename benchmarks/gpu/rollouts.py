@@ -27,7 +27,7 @@ WAYS: tuple[tuple[str, Format, int, float | None], ...] = (
 
 
 def measure(setting: Setting) -> Iterator[Found]:
-    """Frames a second of one rollout, and of eight that branch from one prompt."""
+    """Yield frames a second of one rollout, and of eight that branch from one prompt."""
     ways = tuple(("nano", kind, 2, None) for kind in FORMATS) if setting.dry else WAYS
     for name, kind, steps, goal in ways:
         with arithmetic(kind):

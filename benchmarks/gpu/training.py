@@ -58,7 +58,7 @@ def measure(setting: Setting) -> Iterator[Found]:
 
 
 def fastest_product(setting: Setting) -> float:
-    """Operations a second of a large product in bfloat16, the best of three tries."""
+    """Return operations a second of a large product in bfloat16, the best of three tries."""
     side, times = _side(setting), 3 if setting.dry else 20
     a, b = (torch.randn(side, side, device=setting.device, dtype=torch.bfloat16) for _ in range(2))
     rates = []

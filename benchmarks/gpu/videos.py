@@ -54,7 +54,7 @@ def sample_video(folder: Path, height: int, width: int, frames: int) -> Video:
 
 
 def read_video(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Frames of a file, (n, H, W, 3) uint8 at a time."""
+    """Return the frames of a file, (n, H, W, 3) uint8 at a time."""
     if is_stand_in():
         return OpenCvReader(path).chunks(_CHUNK)
     return open_dataset(path).episodes[0].chunks(_CHUNK)
@@ -68,7 +68,7 @@ def training_episodes(data: str, fps: float | None) -> list[Episode]:
 
 
 def _pictures(height: int, width: int, frames: int) -> NDArray[np.uint8]:
-    """Squares that move, with noise as a camera has it, so that decoding costs what it does."""
+    """Return the squares that move, with noise as a camera has it, so that decoding costs what it does."""
     rng = np.random.default_rng(0)
     still = rng.integers(0, 24, (height, width, 3), np.uint8)
     clip = [cv2.resize(frame, (width, height)) for frame in make_clip(frames)]

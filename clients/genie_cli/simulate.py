@@ -156,7 +156,7 @@ def simulate(
 
 
 def _what_is_done(actions: str | None, latents: Path | None, moment: Moment, length: int | None) -> list[int] | Replay:
-    """Codes or latents, whichever is given."""
+    """Return codes or latents, whichever is given."""
     from genie_client.replay import read_replay
     from genie_core.errors import RequestError
 

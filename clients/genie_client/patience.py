@@ -36,7 +36,7 @@ class Patience:
     passing: tuple[type[ServerError], ...] = (ServerBusyError, ServerUnavailableError)
 
     def next_wait_s(self, error: Exception, failures: int, waited_s: float, draw: float) -> float | None:
-        """Seconds until the next try; None: give up.
+        """Return seconds until the next try; None: give up.
 
         The waits double from try to try. A part of each is random, so that the clients of a server that returns do not
         all arrive at once; none is shorter than the server's hint.

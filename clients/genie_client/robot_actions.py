@@ -79,7 +79,7 @@ def _read_array(path: Path) -> NDArray[np.float64]:
 
 
 def _read_table(path: Path) -> NDArray[np.float64]:
-    """Rows of numbers; a first row of names is left out."""
+    """Return the rows of numbers; a first row of names is left out."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise DatasetError(f"{path}: got {path.stat().st_size:,} bytes, expected {_MOST_BYTES:,} at most")
@@ -122,7 +122,7 @@ def _numbers(path: Path, episode: Episode, raw: NDArray[np.generic]) -> NDArray[
 
 
 def _reduced(action_TA: NDArray[np.float64], alignment: HostedAlignment) -> NDArray[np.float64]:
-    """Actions of whole transitions, one after the other, each made one."""
+    """Return the actions of whole transitions, one after the other, each made one."""
     step = alignment.step
     if alignment.reduce == "change":
         return np.diff(action_TA[::step], axis=0)

@@ -35,7 +35,7 @@ class LabelStreamState:
         self.provenance = self._reader.begin(self._checked(response))
 
     def _labels(self, response: object) -> Labels | None:
-        """Labels of another response; None at the end."""
+        """Return the labels of another response; None at the end."""
         labels = self._reader.read(self._checked(response))
         if labels is None:
             self.summary = self._reader.summary

@@ -103,7 +103,7 @@ def _targets(entry: object, stream: object) -> list[Target]:
 
 
 def _moments(batches: Sequence[pa.RecordBatch]) -> Moments:
-    """Times of all rows in the order of the first timeline that all chunks have."""
+    """Return the times of all rows in the order of the first timeline that all chunks have."""
     kinds: dict[str, pa.DataType] = {}
     for name in batches[0].schema.names:
         field = batches[0].schema.field(name)

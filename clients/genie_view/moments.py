@@ -58,7 +58,7 @@ def _for(count: int) -> str:
 
 
 def _runs(where_T: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First frame and length of the longest runs of True, at most `_MOST`, in order."""
+    """Return the first frame and length of the longest runs of True, at most `_MOST`, in order."""
     edges = np.flatnonzero(np.diff(where_T.astype(np.int8), prepend=0, append=0))
     runs = list(zip(edges[::2].tolist(), (edges[1::2] - edges[::2]).tolist(), strict=True))
     return sorted(sorted(runs, key=lambda run: -run[1])[:_MOST])

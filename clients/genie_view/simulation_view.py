@@ -32,7 +32,7 @@ class Track:
     actions: Sequence[int]
 
     def entity(self, part: str) -> str:
-        """Entity of a part of it: ``frame``, ``action`` or ``difference``."""
+        """Return the entity of a part of it: ``frame``, ``action`` or ``difference``."""
         return f"videos/{_path(self)}/{part}"
 
 

@@ -72,7 +72,7 @@ class AblationRow:
     training: TrainingConfig
 
     def changes(self, base: Base) -> dict[str, object]:
-        """Fields that differ from the base's, by dotted name, except for stages left out."""
+        """Return the fields that differ from the base's, by dotted name, except for stages left out."""
         found = {
             **_differences("model", base.model.model_dump(mode="json"), self.model.model_dump(mode="json")),
             **_differences("training", base.training.model_dump(mode="json"), self.training.model_dump(mode="json")),
@@ -161,7 +161,7 @@ def make_plan(base: Base, tables: Sequence[Table] = TABLES) -> list[AblationRow]
 
 
 def _tokenizer_rows(base: Base) -> list[AblationRow]:
-    """Rows of the paper's Table 3; whatever the tokenizer, they share the latent action model."""
+    """Return the rows of the paper's Table 3; whatever the tokenizer, they share the latent action model."""
     titles = {"none": "ViT", "c": "C-ViViT", "st": "ST-ViViT"}
     rows = []
     for temporal, title in titles.items():
@@ -171,7 +171,7 @@ def _tokenizer_rows(base: Base) -> list[AblationRow]:
 
 
 def _lam_rows(base: Base) -> list[AblationRow]:
-    """Rows of the paper's Table 2. Tokens cannot be augmented, so pixels are not either."""
+    """Return the rows of the paper's Table 2. Tokens cannot be augmented, so pixels are not either."""
     special = base.training.lam_training.model_copy(update={"augment": AugmentConfig()})
     training = base.training.model_copy(update={"lam_training": special})
     rows = [
@@ -182,7 +182,7 @@ def _lam_rows(base: Base) -> list[AblationRow]:
 
 
 def _recipe_rows(base: Base) -> list[AblationRow]:
-    """Rows from the paper's plain recipe to the base's; ingredients that the base lacks make no row."""
+    """Return the rows from the paper's plain recipe to the base's; ingredients that the base lacks make no row."""
     rows: list[AblationRow] = []
     names = [("plain", "plain (paper)"), *((step.name, step.title) for step in RECIPE_STEPS)]
     for done, (name, title) in enumerate(names):
@@ -218,7 +218,7 @@ def _count(model: ModelConfig) -> ParameterCount:
 
 
 def stage_key(row: AblationRow, stage: Literal["tokenizer", "lam"]) -> str | None:
-    """Key that is equal for rows that train the stage alike; None if a row skips the stage."""
+    """Return the key that is equal for rows that train the stage alike; None if a row skips the stage."""
     model, training = row.model, row.training
     own: dict[str, tuple[StageConfig, tuple[BaseModel, ...]]] = {
         "tokenizer": (training.tokenizer, (model.tokenizer, training.tokenizer_training)),
@@ -234,7 +234,7 @@ def stage_key(row: AblationRow, stage: Literal["tokenizer", "lam"]) -> str | Non
 
 
 def _matched(rows: Sequence[AblationRow], reference: AblationRow) -> list[AblationRow]:
-    """Rows with their feed-forwards scaled so that they have as many parameters as the reference."""
+    """Return rows with their feed-forwards scaled so that they have as many parameters as the reference."""
     target = part_parameters(reference)
     return [row if row is reference else _widened(row, target) for row in rows]
 

@@ -55,7 +55,7 @@ class AlignmentReport:
     way_back: Scores = field(default_factory=dict)
 
     def rows(self) -> list[TableRow]:
-        """Rows of the main table: the error by budget and by method, then the bound."""
+        """Return the rows of the main table: the error by budget and by method, then the bound."""
         rows = [
             (f"{budget:,}", WAYS[way], *self._words(score))
             for budget, ways in self.scores.items()
@@ -64,7 +64,7 @@ class AlignmentReport:
         return rows + ([] if self.supervised is None else [("all", SUPERVISED, *self._words(self.supervised))])
 
     def rows_back(self) -> list[TableRow]:
-        """Rows of the table of the way back: the error of latents by budget and by method."""
+        """Return the rows of the table of the way back: the error of latents by budget and by method."""
         return [
             (f"{budget:,}", BACK[way], *self._words(score))
             for budget, ways in self.way_back.items()
@@ -72,7 +72,7 @@ class AlignmentReport:
         ]
 
     def content(self) -> dict[str, Any]:
-        """Contents of report.json. Undefined numbers are null."""
+        """Return the contents of report.json. Undefined numbers are null."""
         budgets = [
             {"budget": budget, "ways": {way: self._details(score) for way, score in ways.items()}}
             for budget, ways in self.scores.items()
@@ -150,7 +150,7 @@ class AlignmentReport:
 
 
 def held_out(score: Score) -> HeldOut:
-    """Errors as numbers, over all episodes, averaged over the draws."""
+    """Return errors as numbers, over all episodes, averaged over the draws."""
     sums_4A = score.pooled_4A
     by_seed_S = error_over_variance(score.sums_SE4A.sum(axis=1))
     share_A = r2(score.sums_SE4A.sum(axis=1)).mean(axis=0)

@@ -122,7 +122,7 @@ def split_episodes(material: AlignedSet, hold_out: float, codes: int, seed: int,
 
 
 def inputs_of(episode: AlignedEpisode, observation: Observation | None) -> Inputs:
-    """Inputs from which actions are predicted, one per labelled transition of an episode."""
+    """Return the inputs from which actions are predicted, one per labelled transition of an episode."""
     seen = None
     if observation is not None and episode.thumbnail_TF is not None:
         seen = observation.project(episode.thumbnail_TF[episode.frame_S])
@@ -173,7 +173,7 @@ def score_back(split: HeldOutSplit, back: WayBack) -> Array:
 
 
 def sweep_back(split: HeldOutSplit, options: StudyOptions) -> dict[int, dict[str, Score]]:
-    """Scores of the way back by budget, on the same draws as `sweep`: linear in the action, and as it is saved."""
+    """Score the way back by budget, on the same draws as `sweep`: linear in the action, and as it is saved."""
     everything, ways = split.sample(), {"linear": (LINEAR,), "regressor": None}
     scores: dict[int, dict[str, Score]] = {}
     for budget in sorted({b for b in options.budgets if b <= len(everything.inputs)}):

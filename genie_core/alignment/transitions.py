@@ -327,7 +327,7 @@ def _episode(
 
 
 def _look(episode: Episode, wanted: Wanted) -> tuple[Array | None, Frames | None]:
-    """Thumbnails of all frames, and the frames themselves, where wanted."""
+    """Return the thumbnails of all frames, and the frames themselves, where wanted."""
     small, kept = [], []
     for chunk_THWC in episode.chunks(_CHUNK):
         frames_THWC = resize_frames(chunk_THWC, wanted.height, wanted.width)

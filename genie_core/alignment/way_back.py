@@ -55,7 +55,7 @@ class Scale:
         return Scale(action_NA.mean(axis=0), action_NA.std(axis=0), action_NA.min(axis=0), action_NA.max(axis=0))
 
     def standardised(self, action_NA: Array) -> Array:
-        """Actions of variance 1 in all, so that scales of kernels fit any units; 0 where a component never varied."""
+        """Scale actions to variance 1, so that kernels fit any units; 0 where a component never varied."""
         varies_A = self.deviation_A > _LEAST_SCALE
         unit_A = np.where(varies_A, self.deviation_A, 1) * np.sqrt(max(1, int(varies_A.sum())))
         standard_NA: Array = np.where(varies_A, (action_NA - self.mean_A) / unit_A, 0)

@@ -80,7 +80,7 @@ def keeps_length(codebook: NDArray[np.float32]) -> bool:
 
 
 def usual_length(codebook: NDArray[np.float32]) -> float:
-    """Median length of the codes."""
+    """Return the median length of the codes."""
     return float(np.median(np.linalg.norm(codebook.astype(np.float64), axis=1)))
 
 
@@ -151,7 +151,7 @@ def _kappa(joint_RKK: Array) -> Array:
 
 
 def continuity(episodes: Sequence[CheckedEpisode], rng: np.random.Generator) -> Measured:
-    """Correlation of moving latents with those of the next labelled frame, about the mean of all.
+    """Return the correlation of moving latents with those of the next labelled frame, about the mean of all.
 
     Robots move on as they moved, and two overlapping transitions have frames between them in common, so that it is
     well above 0; latents that are noise do not know each other.

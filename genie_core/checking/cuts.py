@@ -37,7 +37,7 @@ def find_cuts(likeness_S: Array) -> NDArray[np.int64]:
 
 
 def read_likeness(episode: Episode) -> Array:
-    """Correlation of each picture of an episode with the next, (T - 1,), 1 where one of them is of one colour."""
+    """Correlate each picture of an episode with the next, (T - 1,); 1 where one of them is of one colour."""
     parts: list[Array] = []
     last_1P: Array | None = None
     for chunk in episode.chunks():
@@ -50,7 +50,7 @@ def read_likeness(episode: Episode) -> Array:
 
 
 def _thumbnails(frames_THWC: Frames) -> Array:
-    """Small grey pictures of mean 0 and length 1, (T, P); all zeros for one colour."""
+    """Return small grey pictures of mean 0 and length 1, (T, P); all zeros for one colour."""
     grey_TP = resize_frames(frames_THWC, _SIDE, _SIDE).mean(axis=3, dtype=np.float64).reshape(len(frames_THWC), -1)
     grey_TP -= grey_TP.mean(axis=1, keepdims=True)
     length_T1 = np.linalg.norm(grey_TP, axis=1, keepdims=True)

@@ -44,7 +44,7 @@ def kept_transitions(episode: CheckedEpisode, cuts: NDArray[np.int64], delete: b
 
 
 def static_stretches(episode: CheckedEpisode) -> list[tuple[int, int]]:
-    """First and last frame of each row of `STRETCH` labelled transitions or more in which nothing moves."""
+    """Return the first and last frame of each row of `STRETCH` labelled transitions or more in which nothing moves."""
     return [
         (int(episode.frame_S[start]), int(episode.frame_S[stop - 1]))
         for start, stop in runs(~episode.moving_S)

@@ -147,7 +147,7 @@ def _latents(labeller: Labeller, frames_THWC: Frames) -> Array:
 
 
 def _alike(pairs: Sequence[tuple[Array, Array]], rng: np.random.Generator) -> Measured:
-    """Cosine of two sets of latents taken as one long vector each: large motions count most."""
+    """Return the cosine of two sets of latents taken as one long vector each: large motions count most."""
     products = [
         np.stack([(a * b).sum(axis=1), np.square(a).sum(axis=1), np.square(b).sum(axis=1)], axis=1) for a, b in pairs
     ]

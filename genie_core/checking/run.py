@@ -182,7 +182,7 @@ def _frames(
     attrs: Mapping[str, Provenance],
     rng: np.random.Generator,
 ) -> tuple[dict[str, Episode], str]:
-    """Frames of some episodes with labels, drawn at random, from the file or its source; and why others have none."""
+    """Return frames of some labelled episodes, drawn at random, from file or source; and why others have none."""
     originals, found, why = Originals(), dict[str, Episode](), "no episode has labels"
     for place in rng.permutation(len(episodes)).tolist():
         of = episodes[place]

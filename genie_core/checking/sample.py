@@ -66,7 +66,7 @@ def label_sample(bundle: Bundle, dataset: Dataset, sampling: Sampling, folder: P
 
 
 def _draw(dataset: Dataset, sampling: Sampling) -> Sequence[Episode]:
-    """Episodes in their order, until there are enough frames."""
+    """Return the episodes in their order, until there are enough frames."""
     order = np.random.default_rng([sampling.seed, 2]).permutation(len(dataset.episodes)).tolist()
     chosen: list[int] = []
     frames, why = 0, "it has no episode"

@@ -69,7 +69,7 @@ def label_videos(labeller: Labeller, videos: Sequence[Frames]) -> VideoLabels:
 
 
 def _flow_codes(flow_MF: Array, codes: int) -> Rows:
-    """Codes of flow, by k-means in the metric in which latents that keep their length get theirs."""
+    """Return the codes of flow, by k-means in the metric in which latents that keep their length get theirs."""
     flow = torch.from_numpy(flow_MF).float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -113,7 +113,7 @@ def find_steps(episodes: Sequence[Episode], latents: Latents, usual: float, size
 
 
 def _by_rate(episodes: Sequence[Episode]) -> dict[float | None, list[Episode]]:
-    """Episodes by frame rate, rates that are next to the same taken together under the lowest of them."""
+    """Return the episodes by frame rate, rates that are next to the same taken together under the lowest of them."""
     rates: dict[float | None, list[Episode]] = {}
     for episode in episodes:
         try:
@@ -170,7 +170,7 @@ def _tried(longest: int) -> list[int]:
 
 
 def _read_spans(episodes: Sequence[Episode], longest: int, size: tuple[int, int]) -> list[Frames]:
-    """Parts of episodes from all over the dataset, and from all parts of an episode, at the model's size."""
+    """Return the parts of episodes from all over the dataset, and from all parts of an episode, at the model's size."""
     every = -(-len(episodes) // _SPANS)
     chosen = episodes[::every]
     per_episode = -(-_SPANS // len(chosen))
@@ -197,7 +197,7 @@ def _read_span(episode: Episode, turn: float, wanted: int, size: tuple[int, int]
 
 
 def _pairs(spans: Sequence[Frames], step: int) -> Frames:
-    """Pairs of frames `step` apart, one after another: (2 N, h, w, 3)."""
+    """Return the pairs of frames `step` apart, one after another: (2 N, h, w, 3)."""
     rows = []
     for span in spans:
         last = len(span) - step - 1

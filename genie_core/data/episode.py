@@ -36,7 +36,7 @@ class FrameReader(Protocol):
         """Frames a second according to the file; None if it does not say."""
 
     def read(self, start: int, stop: int) -> Frames:
-        """Frames start .. stop - 1, where 0 <= start <= stop <= num_frames."""
+        """Return frames start .. stop - 1, where 0 <= start <= stop <= num_frames."""
 
     def chunks(self, size: int) -> Iterator[Frames]:
         """Return all frames in one pass at constant memory, `size` at a time, the last chunk shorter."""

@@ -29,7 +29,7 @@ class Entry:
     targets: tuple[Target, ...] = ()
 
     def target(self, codes: int) -> float | None:
-        """Target for a bundle with that many codes; None if there is none."""
+        """Return the target for a bundle with that many codes; None if there is none."""
         return next((t.value for t in self.targets if t.codes in (None, codes)), None)
 
     def verdict(self, value: float, ci95: tuple[float, float] | None, codes: int) -> Verdict | None:

@@ -156,7 +156,7 @@ def make_study(
 
 
 def part_rng(part: Part, seed: int) -> np.random.Generator:
-    """Random generator of one part, independent of the others."""
+    """Return the random generator of one part, independent of the others."""
     return np.random.default_rng([seed, zlib.crc32(part.__name__.encode())])
 
 

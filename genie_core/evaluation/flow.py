@@ -16,7 +16,7 @@ FlowField = NDArray[np.float32]
 
 
 def optical_flow(before_SHWC: Frames, after_SHWC: Frames) -> FlowField:
-    """Dense flow of S pairs of frames, (S, H, W, 3) uint8 RGB each -> (S, H, W, 2) float32 in pixels."""
+    """Return the dense flow of S pairs of frames, (S, H, W, 3) uint8 RGB each -> (S, H, W, 2) float32 in pixels."""
     flow_SHW2 = np.zeros((*before_SHWC.shape[:3], 2), np.float32)
     for before_HWC, after_HWC, out_HW2 in zip(before_SHWC, after_SHWC, flow_SHW2, strict=True):
         out_HW2[:] = dense_flow(before_HWC, after_HWC)
@@ -24,7 +24,7 @@ def optical_flow(before_SHWC: Frames, after_SHWC: Frames) -> FlowField:
 
 
 def cell_means(x_SHWC: NDArray[np.floating], cells: int) -> NDArray[np.float64]:
-    """Means over `cells` x `cells` parts of the picture: (S, H, W, C) -> (S, cells, cells, C).
+    """Return means over `cells` x `cells` parts of the picture: (S, H, W, C) -> (S, cells, cells, C).
 
     Parts differ by a pixel where the picture does not divide evenly; H and W must be `cells` at least.
     """

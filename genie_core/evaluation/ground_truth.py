@@ -51,7 +51,7 @@ class Halves:
 
 
 def ground_truth_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Metrics ``probe.*``: displacement of the end effector, actions, and motion classes."""
+    """Return metrics ``probe.*``: displacement of the end effector, actions, and motion classes."""
     key = study.options.position
     displacement = _everywhere([_displacement(t.film) for t in study.takes], f"the array `{key}`")
     action = _everywhere([_action(t.film) for t in study.takes], "actions")
@@ -76,7 +76,7 @@ def _action(film: Film) -> Array | None:
 def _probe_findings(
     study: Study, target: str, truth: Truth, read: Read, halves: Halves | None, rng: np.random.Generator
 ) -> Findings:
-    """Metrics of all probes of one target; of displacement also of the supervised bound."""
+    """Return the metrics of all probes of one target; of displacement also of the supervised bound."""
     study.progress(f"probes of {target}", 0, 1)
     scores = _scores(study, target, truth, read, halves, rng)
     metrics: dict[str, Measured] = {}
@@ -111,7 +111,7 @@ def _scores(
 def probe_scores(
     study: Study, truth: Sequence[Array], read: Read, halves: Halves, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Sums (E, 4, K) of `residual_sums` over the scored episodes, for each of `PROBES`.
+    """Return sums (E, 4, K) of `residual_sums` over the scored episodes, for each of `PROBES`.
 
     A linear probe of a one-hot code predicts the code's mean: no other probe of a code alone can do better, so that
     there is no MLP for it. `shuffled` learns the latents with the truth in random order. The penalty of linear probes
@@ -159,7 +159,7 @@ def probe_scores(
 
 
 def _features(take: Take, untrained: Labeller) -> dict[str, Array]:
-    """Further features of a take's frames, by name: the baselines, and the same encoder untrained."""
+    """Return further features of a take's frames, by name: the baselines, and the same encoder untrained."""
     frames_THWC = take.film.frames_THWC
     before, after = frames_THWC[:-1], frames_THWC[1:]
     found = baseline_features(before, after, optical_flow(before, after))
@@ -167,20 +167,20 @@ def _features(take: Take, untrained: Labeller) -> dict[str, Array]:
 
 
 def _others(study: Study, read: Read, width: int) -> list[tuple[Take, Array]]:
-    """Episodes that are not scored and their truth, where it is as wide."""
+    """Return the episodes that are not scored and their truth, where it is as wide."""
     found = [(take, read(take.film)) for take in study.others]
     return [(take, target) for take, target in found if target is not None and target.shape[1] == width]
 
 
 def motion_class(displacement_SK: Array, still: float) -> NDArray[np.int64]:
-    """Class of each displacement of K numbers: 0 shorter than `still`, else 1 + 2 axis + (1 if it is positive)."""
+    """Classify displacements of K numbers: 0 shorter than `still`, else 1 + 2 axis + (1 if it is positive)."""
     axis_S = np.abs(displacement_SK).argmax(axis=1)
     positive_S = np.take_along_axis(displacement_SK, axis_S[:, None], axis=1)[:, 0] > 0
     return np.where(np.linalg.norm(displacement_SK, axis=1) < still, 0, 1 + 2 * axis_S + positive_S)
 
 
 def _motion_findings(study: Study, displacement: Truth, rng: np.random.Generator) -> Findings:
-    """Agreement of codes and motion classes, and how long a motion lasts (compare ``lam.temporal_stability``)."""
+    """Measure agreement of codes and motion classes, and how long a motion lasts (``lam.temporal_stability``)."""
     if isinstance(displacement, Missing):
         return Findings({"probe.nmi": displacement, "probe.motion_stability": displacement})
     shape = (study.bundle.config.lam.quantizer.codes, 1 + 2 * displacement[0].shape[1])
@@ -198,7 +198,7 @@ def _motion_findings(study: Study, displacement: Truth, rng: np.random.Generator
 
 
 def _purity(count_EM: Array, rng: np.random.Generator) -> Measured:
-    """Share of one code's transitions that are of its most frequent motion class."""
+    """Return the share of one code's transitions that are of its most frequent motion class."""
     return estimate(count_EM, lambda sums: ratio(np.stack((sums.max(1), sums.sum(1)), 1)), int(count_EM.sum()), rng)
 
 

@@ -92,7 +92,7 @@ def _plots(section: str, findings: Findings) -> str:
 
 
 def _curves(findings: Findings) -> str:
-    """Metrics that are lists, with their numbers side by side."""
+    """Return the metrics that are lists, with their numbers side by side."""
     rows = []
     for name, curve in findings.curves.items():
         numbers = " ".join(f'<span class="number row">{_number(metric)}</span>' for metric in curve)

@@ -35,7 +35,7 @@ Disturbance = Callable[[Frames, np.random.Generator], Frames]
 
 
 def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Metrics ``lam.*``."""
+    """Return metrics ``lam.*``."""
     bundle, takes = study.bundle, study.takes
     codes = bundle.config.lam.quantizer.codes
     errors = []
@@ -69,7 +69,7 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
 
 @torch.inference_mode()
 def prediction_errors(bundle: Bundle, frames_THWC: Frames, start_S: Codes, code_S: Codes, other_S: Codes) -> Array:
-    """Sum of squared errors and count of transitions, for their codes, copying, and the other codes, (3, 2).
+    """Return the sum of squared errors and count of transitions, for their codes, copying, and the other codes, (3, 2).
 
     Args:
         bundle: whose latent action model predicts.
@@ -129,7 +129,7 @@ DISTURBANCES: dict[str, Disturbance] = {"brightness": brighten, "noise": add_noi
 
 
 def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
-    """Share of labels that a small disturbance of the whole episode leaves unchanged."""
+    """Return the share of labels that a small disturbance of the whole episode leaves unchanged."""
     metrics = {}
     for done, (name, disturb) in enumerate(DISTURBANCES.items()):
         study.progress("labels under disturbances", done, len(DISTURBANCES))

@@ -51,7 +51,7 @@ class EvaluationReport:
     findings: Findings
 
     def to_json(self) -> dict[str, object]:
-        """Contents of report.json.
+        """Return the contents of report.json.
 
         A metric is found under its dotted name, ``{"lam": {"code_perplexity": {"value", "ci95", "n", "episodes"}}}``;
         it is null if it could not be measured, and `missing` says why, by dotted name. Curves are lists of metrics.

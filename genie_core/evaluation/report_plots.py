@@ -21,7 +21,7 @@ _NAMES = {
 
 
 def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR, dB") -> str:
-    """Rollouts against random codes, copying and the tokenizer's own limit, by horizon; SVG text."""
+    """Return rollouts against random codes, copying and the tokenizer's own limit, by horizon; SVG text."""
     lines = []
     for video in VIDEOS:
         curve = findings.curves.get(f"dynamics.{video}_{metric}_by_horizon", ())
@@ -32,7 +32,7 @@ def horizon_plot(findings: Findings, metric: str = "psnr_db", label: str = "PSNR
 
 
 def trust_plot(findings: Findings) -> str:
-    """Confidence of simulated frames beside the share that is right, by horizon; SVG text."""
+    """Return the confidence of simulated frames beside the share that is right, by horizon; SVG text."""
     names = dict(zip(CURVES, (("confidence", "#4e79a7"), ("right", "#59a14f")), strict=True))
     lines = [
         Line(name, colour, _points(findings.curves[key]))
@@ -43,7 +43,7 @@ def trust_plot(findings: Findings) -> str:
 
 
 def code_share_plot(findings: Findings) -> str:
-    """Bar plot of the frequency of each code, in its colour, as SVG text."""
+    """Return the bar plot of the frequency of each code, in its colour, as SVG text."""
     points = _points(findings.curves.get("lam.code_share", ()))
     colours = code_palette(len(points))
     bars = [(str(i), f"#{colours[i]:06x}", point) for i, point in enumerate(points)]

@@ -64,7 +64,7 @@ class Comparison:
 
 
 def rollout_findings(study: Study, rng: np.random.Generator) -> Findings:
-    """Metrics ``dynamics.*``, from start frames with `HORIZON` real frames after them, `LENGTH` if possible."""
+    """Return metrics ``dynamics.*``, from start frames with `HORIZON` real frames after them, `LENGTH` if possible."""
     starts = draw_starts(study.takes, study.options.rollouts, HORIZON, rng, wanted=LENGTH)
     if not starts:
         reason = Missing(f"no episode has {HORIZON + 1} frames at the model's rate")
@@ -173,7 +173,7 @@ def compare(
 
 @torch.inference_mode()
 def token_accuracy(bundle: Bundle, token_TN: NDArray[np.int64], code_S: NDArray[np.int64]) -> float:
-    """Share of tokens predicted right when each frame in turn is fully masked, given all real frames before it."""
+    """Return the share of tokens predicted right, each frame in turn fully masked, given the real frames before."""
     dynamics = bundle.genie.dynamics
     token_1TN = torch.from_numpy(token_TN).to(bundle.device)[None]
     action_1SD = bundle.genie.lam.quantizer.lookup(torch.from_numpy(code_S).to(bundle.device)[None])
@@ -192,7 +192,7 @@ def token_accuracy(bundle: Bundle, token_TN: NDArray[np.int64], code_S: NDArray[
 
 
 def summarise(starts: Sequence[Start], found: Sequence[Comparison], rng: np.random.Generator) -> Findings:
-    """Metrics of horizons 1 to `HORIZON`, and curves as long as the longest rollout."""
+    """Return the metrics of horizons 1 to `HORIZON`, and curves as long as the longest rollout."""
     mse = by_take(starts, [c.mse_VH[:, :HORIZON] for c in found])
     metrics: dict[str, Measured] = {"dynamics.psnr_4_db": of_means(mse, _psnr_at("inferred", DELTA_T - 1), rng)}
     for video in _WORST:
@@ -232,7 +232,7 @@ def _psnr_at(video: str, horizon: int) -> Statistic:
 
 
 def _worst_over_copy(video: str) -> Statistic:
-    """Least gain over copying of all horizons."""
+    """Return the least gain over copying of all horizons."""
 
     def worst(mse_RVH: Array) -> Array:
         drawn_RH, copy_RH = (psnr_db(mse_RVH[:, VIDEOS.index(v)]) for v in (video, "copy"))

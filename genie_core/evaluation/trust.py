@@ -107,7 +107,7 @@ def _fit(trials: Sequence[Trial]) -> tuple[float, Array]:
 
 
 def _held_out(trials: Sequence[Trial], takes: Sequence[int]) -> list[Array]:
-    """Confidence of each frame of each trial, by a regression fitted on other episodes."""
+    """Return the confidence of each frame of each trial, by a regression fitted on other episodes."""
     fold_of = {take: place % FOLDS for place, take in enumerate(takes)}
     confidence: list[Array] = [np.zeros(0)] * len(trials)
     for fold in sorted(set(fold_of.values())):
@@ -125,7 +125,7 @@ def _leading(flag_H: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _binned(confidence_H: Array, right_H: Array) -> Array:
-    """Rows (H, BINS, 2): confidence less truth in its bin, and whether it is in that bin."""
+    """Return rows (H, BINS, 2): confidence less truth in its bin, and whether it is in that bin."""
     rows_HB2 = np.zeros((len(confidence_H), BINS, 2))
     place_H = np.minimum((confidence_H * BINS).astype(int), BINS - 1)
     rows_HB2[np.arange(len(place_H)), place_H] = np.stack([confidence_H - right_H, np.ones_like(right_H)], axis=1)
@@ -133,7 +133,7 @@ def _binned(confidence_H: Array, right_H: Array) -> Array:
 
 
 def _calibration_error(mean_RB2: Array) -> Array:
-    """Mean over bins of how far confidence is from the share that is right, weighed by their size."""
+    """Return the mean over bins of how far confidence is from the share that is right, weighed by their size."""
     error: Array = np.abs(mean_RB2[:, :, 0]).sum(axis=1)
     return error
 

@@ -67,7 +67,7 @@ def features(agreement_H: Sequence[float]) -> NDArray[np.float64]:
 
 
 def agreement(read_D: NDArray[np.floating], wanted_D: NDArray[np.floating]) -> float:
-    """Agreement of the latent read back and the one that was asked for: 1 if they are the same, 0 if opposite."""
+    """Return how far the latent read back agrees with the requested one: 1 if they are equal, 0 if opposite."""
     size = float(np.linalg.norm(read_D) + np.linalg.norm(wanted_D))
     if size < _LEAST_LENGTH:
         return 1.0

@@ -205,7 +205,7 @@ class Rollout:
         return quantizer.lookup(quantizer.nearest(self._read_latents(pixels_1TCHW)))
 
     def _read_latents(self, pixels_1TCHW: Tensor) -> Tensor:
-        """Latents between the frames of the prompt, (1, T - 1, D)."""
+        """Return latents between the frames of the prompt, (1, T - 1, D)."""
         lam = self._bundle.genie.lam
         if pixels_1TCHW.shape[1] == 1:
             return lam.quantizer.codebook.new_zeros(1, 0, self._bundle.config.lam.quantizer.dim)

@@ -72,7 +72,7 @@ class Pairs:
         return F.adaptive_avg_pool2d(flow_N2GG, places).flatten(1)
 
     def inputs(self) -> tuple[Tensor, Tensor]:
-        """Inputs of the encoder: channels that change sign when the frames are swapped, and those that do not."""
+        """Return the encoder's inputs: channels that change sign when frames are swapped, and those that do not."""
         flow = (self.there_NCHW - self.back_NCHW) / 2
         size = flow.square().sum(1, keepdim=True).sqrt()
         change = self.after_NCHW - self.before_NCHW

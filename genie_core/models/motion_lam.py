@@ -54,7 +54,7 @@ class MotionActionModel(nn.Module):
         return self._encode(x_BTCHW[:, :-1], x_BTCHW[:, 1:])[0][:, :, None]
 
     def encoder_state(self, batch: int) -> LatentActionState:
-        """State of `batch` labelling streams before their first frame."""
+        """Return the state of `batch` labelling streams before their first frame."""
         device = self.quantizer.codebook.device
         seen_B = torch.zeros(batch, dtype=torch.int64, device=device)
         return LatentActionState(TemporalState((), (), seen_B), torch.zeros(batch, *self.view_shape, device=device))
@@ -96,7 +96,7 @@ class MotionActionModel(nn.Module):
         return feature_NF.view(B, T, -1), self.latents_of(feature_NF).view(B, T, -1)
 
     def features_of(self, pairs: Pairs) -> Tensor:
-        """Pairs as `see` gives them -> (N, feature_dim), what latents are made of."""
+        """Return pairs as `see` gives them -> (N, feature_dim), what latents are made of."""
         feature_ND, _ = self.motion_encoder(*(x.to(self.dtype) for x in pairs.inputs()))
         whole_N2 = feature_ND.new_zeros(len(feature_ND), WHOLE) if pairs.whole_N2 is None else pairs.whole_N2
         parts = (feature_ND, pairs.flow_by_places(self.config.places), whole_N2)
@@ -154,13 +154,13 @@ class MotionActionModel(nn.Module):
         decoder.mix(mixed_KK)
 
     def decoded_flow(self, x_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
-        """Flow that latents (N, D) make of frames (N, C, H, W), pixels of a frame of `UNIT` a side: (N, 2, h, w)."""
+        """Decode latents (N, D) and frames (N, C, H, W) to flow in pixels of a frame of `UNIT` a side: (N, 2, h, w)."""
         there, _ = self.motion_decoder(self._small(x_NCHW), latent_ND[:, :-WHOLE].to(self.dtype))
         flow_N2hw: Tensor = there.float() + latent_ND[:, -WHOLE:, None, None].float() / PAN
         return flow_N2hw
 
     def _small(self, x_NCHW: Tensor) -> Tensor:
-        """Frames as the decoder reads them."""
+        """Return frames as the decoder reads them."""
         small = np.stack([shrink(f, GRID) for f in to_frames(x_NCHW[None])[0].cpu().numpy()]).transpose(0, 3, 1, 2)
         return (torch.from_numpy(small).to(x_NCHW.device).float() / 255 - 0.5).to(self.dtype)
 

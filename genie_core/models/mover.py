@@ -48,7 +48,7 @@ class FrameMover(nn.Module):
             self.register_buffer("spoken_codebook", torch.zeros(codes, latent_dim))
 
     def forward(self, frame_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
-        """Frames (N, 3, H, W) in [-0.5, 0.5] and latents (N, D) -> (N, 2, GRID, GRID).
+        """Return frames (N, 3, H, W) in [-0.5, 0.5] and latents (N, D) -> (N, 2, GRID, GRID).
 
         That is the flow from the next frame's pixels back to the given one's, in pixels of a frame of `UNIT` a side.
         """

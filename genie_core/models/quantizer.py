@@ -297,7 +297,7 @@ def usual_norm(radius: float) -> float:
 
 
 def perplexity(code: Tensor, codes: int) -> float:
-    """Perplexity of code usage, 1 to `codes`: the exponential of the entropy of their shares."""
+    """Return the perplexity of code usage, 1 to `codes`: the exponential of the entropy of their shares."""
     share = torch.bincount(code.reshape(-1), minlength=codes).float() / max(1, code.numel())
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
 

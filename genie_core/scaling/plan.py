@@ -69,7 +69,7 @@ class ScalingPlan(_Frozen):
         return [*((size, self.batch) for size in self.sizes), *others]
 
     def learning_rate(self, size: Size) -> float:
-        """Largest learning rate of a size."""
+        """Return the largest learning rate of a size."""
         return self.lr * math.sqrt(min(s.dim for s in self.sizes) / size.dim)
 
 

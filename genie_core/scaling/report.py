@@ -39,7 +39,7 @@ def of_batches(study: ScalingStudy) -> list[ScalingRun]:
 
 
 def size_law(study: ScalingStudy) -> PowerLaw:
-    """Held-out loss over the parameters of the blocks."""
+    """Return held-out loss over the parameters of the blocks."""
     runs = of_sizes(study)
     return power_law([run.body for run in runs], [run.held_out for run in runs])
 

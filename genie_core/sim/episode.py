@@ -159,7 +159,7 @@ def _record(
 
 
 def _truth(views: list[View], config: SimConfig, fovy_deg: float, sample_px: float) -> dict[str, NDArray[Any]]:
-    """Depth (T, S, S, 1) and flow (T, S, S, 2) as stored, float16; the last frame's flow is zero."""
+    """Return the depth (T, S, S, 1) and flow (T, S, S, 2) as stored, float16; the last frame's flow is zero."""
     truth: dict[str, NDArray[Any]] = {}
     if config.depth:
         truth["truth/depth"] = np.stack([view.depth[..., None] for view in views]).astype(np.float16)

@@ -42,12 +42,12 @@ SENSED = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_jo
 
 
 def table_material(texture: str) -> str:
-    """Name of the material that `Scene` adds for one of `TABLE_TEXTURES`."""
+    """Return the name of the material that `Scene` adds for one of `TABLE_TEXTURES`."""
     return f"genie_{texture}"
 
 
 def distractor_geom(index: int) -> str:
-    """Name of the geom that `Scene` adds for one moving body."""
+    """Return the name of the geom that `Scene` adds for one moving body."""
     return f"genie_distractor_{index}"
 
 
@@ -213,7 +213,7 @@ class Scene:
         return np.array(self.data.site_xmat[self._grip_site]).reshape(3, 3)
 
     def hand(self) -> Hand:
-        """Observations that a policy may see."""
+        """Return the observations that a policy may see."""
         w, x, y, z = self.data.xquat[self._cube_body]
         return Hand(
             position=np.array(self.data.site_xpos[self._grip_site]),
@@ -224,7 +224,7 @@ class Scene:
         )
 
     def sense(self) -> dict[str, NDArray[Any]]:
-        """Low-dimensional observations to store, float32, and the simulator's full `states`, float64."""
+        """Return low-dimensional observations to store, float32, and the simulator's full `states`, float64."""
         stroke = self._open - self._closed
         opened = (self._sensed["robot0_gripper_qpos"] - self._closed) @ stroke / (stroke @ stroke)
         return {

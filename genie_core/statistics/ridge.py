@@ -65,7 +65,7 @@ def fit_ridge(x_NF: Array, y_NK: Array, episode_N: NDArray[np.int64]) -> Probe:
 
 
 def _solve(x_NF: Array, y_NK: Array) -> list[Array]:
-    """Weights (F, K) for each penalty, from one eigendecomposition."""
+    """Return weights (F, K) for each penalty, from one eigendecomposition."""
     value_F, vector_FF = np.linalg.eigh(x_NF.T @ x_NF)
     along_FK = vector_FF.T @ (x_NF.T @ y_NK)
     rows = max(1, len(x_NF))

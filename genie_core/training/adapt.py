@@ -219,7 +219,7 @@ def _derived(config: ModelConfig, parent: Bundle) -> Genie:
 
 
 def _clip_frames(parent: Bundle) -> int:
-    """Frames of the clips that transitions are taken from: two where the encoder sees no more."""
+    """Return the frames of the clips that transitions are taken from: two where the encoder sees no more."""
     return 2 if isinstance(parent.genie.lam, MotionActionModel) else 6
 
 

@@ -129,7 +129,7 @@ def adapt_video(
 
 
 def _spread(episodes: Sequence[Episode], most: int) -> list[Episode]:
-    """Episodes from all over the data with about `most` frames, at least one where there is one."""
+    """Return the episodes from all over the data with about `most` frames, at least one where there is one."""
     total = sum(e.num_frames for e in episodes)
     if total <= most:
         return list(episodes)

@@ -169,7 +169,7 @@ def _base() -> TrainingConfig:
 
 
 def _motion() -> TrainingConfig:
-    """Recipe for labels from motion and for moving frames by them: no tokenizer, no dynamics model."""
+    """Return the recipe for labels from motion and for moving frames by them: no tokenizer, no dynamics model."""
     tiny = _tiny()
     return tiny.model_copy(update={"lam": StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
 

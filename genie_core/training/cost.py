@@ -78,7 +78,7 @@ class StageCost:
 
 
 def stage_costs(model: ModelConfig, training: TrainingConfig) -> list[StageCost]:
-    """Cost of each stage that the recipe runs, in order; see `genie_core.training.pipeline`."""
+    """Return the cost of each stage that the recipe runs, in order; see `genie_core.training.pipeline`."""
     genie = networks_to_count(model)
     if not model.simulates:
         stages = ["lam", *(["mover"] if genie.mover is not None else [])]
@@ -103,7 +103,7 @@ def _unquantized(latent: Tensor) -> Quantized:
 
 
 def stage_flops(genie: Genie, stage: str, batch: int, frames: int) -> int:
-    """Operations of one step of a stage on `batch` clips of `frames` frames; `genie` is on the meta device."""
+    """Count the operations of one step of a stage on `batch` clips of `frames` frames; `genie` is on meta."""
     flops, _ = _count(genie, stage, batch, frames)
     return flops
 
@@ -157,7 +157,7 @@ def _cost(genie: Genie, training: TrainingConfig, name: str) -> StageCost:
 
 
 def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]:
-    """Operations of a step, and bytes in float32 that its forward pass keeps."""
+    """Return the operations of a step, and bytes in float32 that its forward pass keeps."""
     c = genie.config
     with torch.device("meta"):
         pixels = torch.empty(batch, frames, 3, c.height, c.width)
@@ -183,7 +183,7 @@ def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]
 
 
 def dynamics_flops(config: ModelConfig, batch: int, frames: int) -> int:
-    """Operations of one training step of the dynamics model alone, on tokens that are there already."""
+    """Return the operations of one training step of the dynamics model alone, on tokens that are there already."""
     genie = networks_to_count(config)
     token = torch.zeros(batch, frames, config.tokens_per_frame, dtype=torch.int64, device="meta")
     action = torch.empty(batch, frames, config.lam.quantizer.dim, device="meta")

@@ -241,7 +241,7 @@ def _follow(quantizer: VectorQuantizer, group: Group) -> None:
 
 
 def learning_rate(config: StageConfig, step: int) -> float:
-    """Learning rate: linear warm-up to `lr`, then cosine decay to `final_lr` at the last step."""
+    """Return the learning rate: linear warm-up to `lr`, then cosine decay to `final_lr` at the last step."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))

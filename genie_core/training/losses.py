@@ -21,7 +21,7 @@ PIXEL_WEIGHT = 20.0
 
 
 def psnr(mse: Tensor | float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error over pixels in a range of 1."""
+    """Return the peak signal-to-noise ratio in dB of a mean squared error over pixels in a range of 1."""
     return -10 * math.log10(max(float(mse), 1e-10))
 
 
@@ -62,7 +62,7 @@ def lam_loss(
 
 
 def spread(latent_ND: Tensor) -> float:
-    """Share of the latents' energy that is not their mean's: 0 if all are the same, 1 if they are about 0."""
+    """Return the share of the latents' energy outside their mean: 0 if all are the same, 1 if they are about 0."""
     latent_ND = latent_ND.float()
     mean = latent_ND.mean(0).square().sum()
     return float(1 - mean / latent_ND.square().sum(1).mean().clamp_min(1e-12))

@@ -272,7 +272,7 @@ def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:
 
 
 def _by_source(store: ClipStore) -> dict[str, ClipStore]:
-    """Held-out episodes, grouped by file for the first few files."""
+    """Return held-out episodes, grouped by file for the first few files."""
     sources = list(dict.fromkeys(span.source for span in store.spans))
     if not 1 < len(sources) <= _MOST_SOURCES:
         return {"held-out episodes": store}
@@ -285,7 +285,7 @@ def _by_source(store: ClipStore) -> dict[str, ClipStore]:
 
 
 def _data_lines(stores: _Stores) -> list[str]:
-    """Lines of the card about the data, one per file and use."""
+    """Return the lines of the card about the data, one per file and use."""
     own = ClipStore(stores.everything.frames, stores.everything.spans[: -len(stores.data.spans)])
     uses = {"all networks trained on": stores.data, "latent action model trained on besides": own, **stores.held_out}
     lines = []

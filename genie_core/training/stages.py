@@ -160,7 +160,7 @@ def train_dynamics(run: TrainingRun, genie: Genie, store: ClipStore, training: T
 
 @torch.no_grad()
 def read_tokens(genie: Genie, pixels_BTCHW: Tensor, view_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (B, T, N) and quantized actions (B, T - 1, D) of clips in full precision, as at inference."""
+    """Return tokens (B, T, N) and quantized actions (B, T - 1, D) of clips in full precision, as at inference."""
     with torch.autocast(pixels_BTCHW.device.type, enabled=False):
         latent_BTD = genie.lam.latents(view_BTCHW)
         quantizer = genie.lam.quantizer

@@ -45,7 +45,7 @@ Run = Callable[[Callable[[], T]], Awaitable[T]]
 
 
 def decoded_bytes(message: frames_pb2.Frames) -> int:
-    """Bytes of a message's frames once decoded, at the size they came in."""
+    """Return the bytes of a message's frames once decoded, at the size they came in."""
     return message.count * message.height * message.width * message.channels
 
 
@@ -86,7 +86,7 @@ def _resized(frames_THWC: NDArray[np.uint8], size: tuple[int, int], chosen: rang
 async def encode_frames(
     frames_THWC: NDArray[np.uint8], encoding: frames_pb2.FrameEncoding.ValueType, run: Run[list[bytes]]
 ) -> frames_pb2.Frames:
-    """Message of frames (T, H, W, 3), RAW or PNG (compressed by `run`)."""
+    """Return the message of frames (T, H, W, 3), RAW or PNG (compressed by `run`)."""
     count, height, width, channels = frames_THWC.shape
     message = frames_pb2.Frames(
         encoding=encoding,
@@ -165,7 +165,7 @@ def _enum_name(enum: type[frames_pb2.FrameEncoding] | type[frames_pb2.DataType],
 
 
 def scratch_bytes(message: frames_pb2.Frames) -> int:
-    """Bytes taken for a moment while a message's frames are decoded: those in hand, unpacked, decoded and converted."""
+    """Return the peak bytes of decoding a message's frames: those in hand, unpacked, decoded and converted."""
     frame = message.height * message.width * CHANNELS
     return 4 * max(frame, min(_AT_ONCE_BYTES, message.count * frame))
 

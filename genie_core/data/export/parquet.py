@@ -261,7 +261,7 @@ def _fields(provenance: LabelledSet, robot: RobotColumns) -> list[Any]:
 
 
 def _array(values: Any, kind: Any, count: int) -> Any:
-    """Arrow array of `count` values; all null where `values` is None."""
+    """Return the arrow array of `count` values; all null where `values` is None."""
     import pyarrow as pa
 
     if values is None:

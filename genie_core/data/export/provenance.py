@@ -195,7 +195,7 @@ def _codebook(described: Mapping[str, Any], key: str) -> NDArray[np.float32]:
 
 
 def _shared(described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Attributes that have the same value in all episodes."""
+    """Return the attributes that have the same value in all episodes."""
     if not described:
         return {}
     first, *others = described

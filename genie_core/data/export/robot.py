@@ -18,7 +18,7 @@ STATE = "observation.state"
 
 
 def survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns, tuple[str, ...]]:
-    """Type and width of the robot's columns over all episodes, and the names of its state's components.
+    """Return the type and width of the robot's columns over all episodes, and the names of its state's components.
 
     Raises:
         DatasetError: widths differ between episodes or, unless `may_miss`, only some episodes have the column.
@@ -67,7 +67,7 @@ def lacks_last(source: ExportSource, episode: LabelledEpisode) -> bool:
 
 
 def demo_arrays(robot: Robot, has_state: bool) -> dict[str, Any]:
-    """Actions under robomimic's name, and proprioception unless the demo has its own."""
+    """Return actions under robomimic's name, and proprioception unless the demo has its own."""
     state = None if has_state or robot.proprioception is None else robot.proprioception.state_TS
     arrays = {"actions": robot.action, f"obs/{STATE}": state}
     return {key: values for key, values in arrays.items() if values is not None}

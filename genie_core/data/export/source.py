@@ -51,10 +51,10 @@ class LabelStore(Protocol):
         """Whether it holds the labelled frames at their original size."""
 
     def labels(self, name: str) -> Labels:
-        """Labels of all frames of an episode."""
+        """Return the labels of all frames of an episode."""
 
     def episode(self, name: str) -> Episode | None:
-        """Frames of an episode; None if the store keeps none."""
+        """Return the frames of an episode; None if the store keeps none."""
 
     def robot(self, name: str) -> Robot:
         """Return the robot's data stored beside the labels of an episode."""
@@ -99,11 +99,11 @@ class ExportSource:
         return Originals()
 
     def labels(self, episode: LabelledEpisode) -> Labels:
-        """Labels of all frames of an episode."""
+        """Return the labels of all frames of an episode."""
         return self.store.labels(episode.name)
 
     def stored_frames(self, episode: LabelledEpisode) -> Episode:
-        """Frames stored beside the labels. Raises DatasetError if there are none."""
+        """Return frames stored beside the labels. Raises DatasetError if there are none."""
         stored = self.store.episode(episode.name)
         if stored is None:
             raise DatasetError(
@@ -113,13 +113,13 @@ class ExportSource:
         return self._checked(episode, stored)
 
     def source_frames(self, episode: LabelledEpisode) -> Episode:
-        """Frames as recorded. Raises DatasetError if they no longer exist."""
+        """Return frames as recorded. Raises DatasetError if they no longer exist."""
         if self.store.has_original_frames:
             return self.stored_frames(episode)
         return self._checked(episode, self._in_source(episode))
 
     def robot(self, episode: LabelledEpisode) -> Robot:
-        """Actions and proprioception: those stored beside the labels, else the source's."""
+        """Return actions and proprioception: those stored beside the labels, else the source's."""
         try:
             known = self.store.robot(episode.name)
         except SourceGoneError as error:  # labels, and what else there is beside them, go on without it
@@ -218,11 +218,11 @@ class Hdf5Labels:
         return self.file.attrs.layout is None
 
     def labels(self, name: str) -> Labels:
-        """Labels of an episode."""
+        """Return the labels of an episode."""
         return self.file.labels(self._names[name])[0]
 
     def episode(self, name: str) -> Episode | None:
-        """Frames in the file or behind its links."""
+        """Return the frames in the file or behind its links."""
         return self.file.episode(self._names[name])
 
     def robot(self, name: str) -> Robot:
@@ -262,7 +262,7 @@ class ParquetStore:
         return self.file.provenance
 
     def labels(self, name: str) -> Labels:
-        """Labels of an episode."""
+        """Return the labels of an episode."""
         return self.file.labels(name)
 
     def episode(self, name: str) -> None:
@@ -288,7 +288,7 @@ class LeRobotStore:
     has_original_frames: bool = True
 
     def labels(self, name: str) -> Labels:
-        """Labels of an episode, from the ``latent_action`` features."""
+        """Return the labels of an episode, from the ``latent_action`` features."""
         code, latent, confidence, valid = (
             self._feature(name, key)
             for key in ("latent_action", "latent_action.latent", "latent_action.confidence", "latent_action.valid")
@@ -318,7 +318,7 @@ class LeRobotStore:
         return Labels(0, code.astype(np.uint16), latent, confidence.astype(np.float32), valid.astype(np.bool_))
 
     def episode(self, name: str) -> Episode:
-        """Frames of the dataset's videos."""
+        """Return the frames of the dataset's videos."""
         return self.episodes[name]
 
     def robot(self, name: str) -> Robot:

@@ -51,17 +51,17 @@ class GridStyle:
     left: int = 0
 
     def bar_at(self, row: int, column: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Upper left corner (y, x) of a bar in a grid of frames of `size`, (h, w)."""
+        """Return the upper left corner (y, x) of a bar in a grid of frames of `size`, (h, w)."""
         y, x = self._cell_at(row, column, size)
         return y + (size[0] if self.bar_below else 0), x
 
     def frame_at(self, row: int, column: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Upper left corner (y, x) of a frame in a grid of frames of `size`, (h, w)."""
+        """Return the upper left corner (y, x) of a frame in a grid of frames of `size`, (h, w)."""
         y, x = self._cell_at(row, column, size)
         return y + (0 if self.bar_below else self.bar), x
 
     def extent(self, rows: int, columns: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of a whole grid of frames of `size`, (h, w)."""
+        """Return the height and width of a whole grid of frames of `size`, (h, w)."""
         y, x = self._cell_at(rows, columns, size)
         return y + self.bottom, x + self.right
 

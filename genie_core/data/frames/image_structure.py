@@ -58,12 +58,12 @@ class ImageSize:
 
 
 def kind_of(data: bytes) -> Literal["png", "jpeg"] | None:
-    """Image format that the bytes start as; None for anything else."""
+    """Return the image format that the bytes start as; None for anything else."""
     return "png" if data.startswith(_PNG) else "jpeg" if data.startswith(_JPEG) else None
 
 
 def size_of(data: bytes) -> ImageSize:
-    """Size of an image, from its header alone.
+    """Return the size of an image, from its header alone.
 
     Raises:
         StructureError: the header is missing or wrong, or says more than MAX_PIXELS pixels or a side past MAX_SIDE.

@@ -81,7 +81,7 @@ def label_in_place(path: Path, stored: Mapping[str, StoredLabels], model: LabelM
 
 
 def _output_names(dataset: Dataset) -> dict[str, str]:
-    """Name of each episode in the output: its own if all are from one HDF5 file, else ``demo_N`` by its number."""
+    """Name the episodes in the output: as they are if all are from one HDF5 file, else ``demo_N`` by number."""
     episodes = [episode.name for episode in dataset.episodes]
     if dataset.format in ROBOMIMIC_LAYOUT and dataset.path.is_file():
         return {name: name for name in episodes}
@@ -123,7 +123,7 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
 
 
 def link_target(source: SourcePath, output: Path) -> str:
-    """Path to store in a link: relative if the source is beside or below the output, so that both can move together."""
+    """Return the path for a link: relative if the source is beside or below the output, so that both can move."""
     if not isinstance(source, Path):
         raise DatasetError(f"{source}: links: got a URL, expected a local file; copy the frames instead")
     place, folder = absolute(source), absolute(output.parent)

@@ -73,7 +73,7 @@ class Attributes:
         return "rates" if self._found_step(episode) is None else "auto"
 
     def sha256(self, source: SourcePath) -> str | None:
-        """SHA-256 of a source if it is cheap to compute; computed once for all its episodes."""
+        """Return the SHA-256 of a source if it is cheap to compute; computed once for all its episodes."""
         if source not in self._hashes:
             self._hashes[source] = cheap_sha256(source)
         return self._hashes[source]

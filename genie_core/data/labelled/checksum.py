@@ -41,7 +41,7 @@ def group_digest(group: h5py.Group) -> str:
 
 
 def _arrays_in(group: h5py.Group) -> list[str]:
-    """Paths in the group of its arrays; of fused labels also those of each view."""
+    """Return the paths in the group of its arrays; of fused labels also those of each view."""
     found: list[str] = []
     group.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
     return found

@@ -52,7 +52,7 @@ class Originals:
         return found if attrs.actions_path is None else replace(found, actions_path=attrs.actions_path)
 
     def _episodes(self, place: _Place) -> Mapping[str, Episode]:
-        """Episodes by name. A dataset that failed to open is not tried again."""
+        """Return the episodes by name. A dataset that failed to open is not tried again."""
         if place not in self._opened:
             try:
                 self._opened[place] = _by_name(*place)

@@ -348,7 +348,7 @@ class FileProvenance(_Attributes):
         tool_version: str,
         layout: Literal["aloha", "hdf5"] | None = None,
     ) -> Self:
-        """Provenance of a file with labels of `model`."""
+        """Return the provenance of a file with labels of `model`."""
         return cls(
             **model.said(),
             computation=model.computation,

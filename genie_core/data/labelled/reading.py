@@ -131,7 +131,7 @@ def seems_labelled(path: SourcePath) -> bool:
 
 
 def _labelled_files(folder: Path) -> list[Path]:
-    """Files in a folder that carry labels; one that cannot be opened carries none."""
+    """Return the files in a folder that carry labels; one that cannot be opened carries none."""
     return [file for file in files_below(folder) if file.suffix.lower() in HDF5_SUFFIXES and seems_labelled(file)]
 
 

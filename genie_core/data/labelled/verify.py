@@ -224,7 +224,7 @@ def _source_change(attrs: Provenance) -> str | None:
 
 
 def _unfinished(path: Path) -> Iterator[Finding]:
-    """Leftovers beside `path` of runs that are under way or were stopped."""
+    """Yield leftovers beside `path` of runs that are under way or were stopped."""
     folder = journal_folder(path)
     if folder.is_dir():
         parts, owner = len(list(folder.glob("*.hdf5"))), read_owner(folder)

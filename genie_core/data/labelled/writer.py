@@ -323,7 +323,7 @@ class LabelWriter:
         return parts
 
     def _find_labelled(self) -> dict[str, StoredLabels]:
-        """Episodes in the output of an earlier run that this one resumes."""
+        """Return the episodes in the output of an earlier run that this one resumes."""
         in_place = self._frames == "in_place"
         if not self._output.exists():
             return {}

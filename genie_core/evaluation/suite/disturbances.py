@@ -88,7 +88,7 @@ def hand(frames_THWC: Frames, rng: np.random.Generator) -> Frames:
 
 
 def _hand_mask(height: int, width: int, reach: float, across: float, side: int) -> Array:
-    """Mask (height, width) in 0 .. 255 of a hand that reaches in by so many cells, from one of four sides."""
+    """Draw the mask (height, width), 0 .. 255, of a hand that reaches in by `cells`, from one of four sides."""
     scale = 4
     mask = np.zeros((CELLS * scale, CELLS * scale), np.uint8)
 

@@ -51,7 +51,7 @@ def moving(rows: EpisodeTransitions, width: int) -> NDArray[np.bool_]:
 def code_metrics(
     rows: Sequence[EpisodeTransitions], codes: int, width: int, rng: np.random.Generator
 ) -> dict[str, Measured]:
-    """Share of transitions that move, and the distribution of their codes."""
+    """Return the share of transitions that move, and the distribution of their codes."""
     moves = [moving(r, width) for r in rows]
     count_EK = np.stack(
         [np.bincount(r.code_S[m], minlength=codes).astype(np.float64) for r, m in zip(rows, moves, strict=True)]
@@ -80,7 +80,7 @@ def disturbance_metrics(
     rng: np.random.Generator,
     disturbances: Mapping[str, Disturbance] = DISTURBANCES,
 ) -> tuple[dict[str, Measured], Frozen]:
-    """Share of codes that each disturbance leaves unchanged, and the labels of frozen frames.
+    """Return the share of codes that each disturbance leaves unchanged, and the labels of frozen frames.
 
     Args:
         labeller: the bundle's labeller.

@@ -12,7 +12,7 @@ from genie_core.statistics.metrics import Array
 
 
 def mean_over(errors: Sequence[Mapping[str, Array]], one: str, rivals: Sequence[str], seed: int) -> dict[str, Measured]:
-    """Mean error over variance over sets, by method, and of `one` minus each of `rivals`.
+    """Return the mean error over variance over sets, by method, and of `one` minus each of `rivals`.
 
     Args:
         errors: for each set, by method, (E, 2) sum and count per episode, in the same order for all methods.

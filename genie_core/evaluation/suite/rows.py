@@ -102,7 +102,7 @@ def choose_episodes(entry: SuiteSet, where: SourcePath, seed: int, most: int | N
 
 
 def step_of(entry: SuiteSet, episode: Episode) -> int:
-    """Transition length of a set's episode in frames. Raises DatasetError if it needs the unknown frame rate."""
+    """Return the transition length of an episode in frames. Raises DatasetError if its frame rate is unknown."""
     if entry.step is not None:
         return entry.step
     assert entry.seconds is not None
@@ -168,7 +168,7 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
 
 
 def _label_features(labeller: Labeller, frames_THWC: Frames, apart: int) -> tuple[Labels, dict[str, Array]]:
-    """Labels of all frames, and what probes read of the valid ones."""
+    """Return the labels of all frames, and what probes read of the valid ones."""
     gives = labeller.feature_dim is not None
     labels = labeller.label(frames_THWC, apart, feature=gives)
     features = {"latent": labels.latent[labels.valid].astype(np.float64)}

@@ -140,7 +140,7 @@ def run_suite(
 def gather(
     bundle: Bundle, suite: Suite, sets: Sequence[SetResult], episodes: int | None, seed: int, seconds: float
 ) -> SuiteResult:
-    """Facts about the whole run; arguments as of `run_suite`, and how long it took."""
+    """Return facts about the whole run; arguments as of `run_suite`, and how long it took."""
     still_code, frozen = frozen_metrics({s.entry.name: s.frozen for s in sets})
     facts = {
         "suite": suite.name,
@@ -226,7 +226,7 @@ def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> li
 
 
 def error_metrics(errors: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Measured]:
-    """Error over variance of each method, and paired differences of the latents' linear probe to its rivals."""
+    """Return the error over variance of each method, and how the latents' linear probe differs from its rivals."""
     metrics = {way: _error(errors_E2, rng) for way, errors_E2 in errors.items()}
     for rival in RIVALS:
         if rival in errors and ONE in errors:
@@ -241,7 +241,7 @@ def _error(errors_E2: Array, rng: np.random.Generator) -> Measured:
 def _parts(
     entry: SuiteSet, rows: Sequence[EpisodeTransitions], scores: Scores, rng: np.random.Generator
 ) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Errors by group of columns, by slice of the set, and by speed."""
+    """Return the errors by group of columns, by slice of the set, and by speed."""
     assert entry.target is not None
     width = scores.truth[0].shape[1]
     columns = list(range(width)) if entry.target.columns is None else list(entry.target.columns)
@@ -270,7 +270,7 @@ def _speeds(truth: Sequence[Array]) -> list[NDArray[np.str_]]:
 
 
 def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict[str, Measured]]:
-    """Mean errors over all probed sets, over those that the suite names, and by robot, source, camera pose and role."""
+    """Average errors over all probed sets, over those that the suite names, and by robot, source, pose and role."""
     probed = [s for s in sets if s.errors]
     members = {"all": [s.entry.name for s in probed], **suite.means}
     for field in ("role", "source", "robot", "camera_pose"):

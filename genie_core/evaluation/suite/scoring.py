@@ -67,7 +67,7 @@ class Scores:
     def errors_E2(
         self, way: str, columns: Sequence[int] | None = None, keep: Sequence[NDArray[np.bool_]] | None = None
     ) -> Array:
-        """Sum over each episode's transitions of squared error over variance, and their number, (E, 2).
+        """Return the sum over each episode's transitions of squared error over variance, and their number, (E, 2).
 
         The error of a transition is averaged over the components that vary. The variance is that of all transitions,
         so that resampling does not change it: a few resampled episodes may hardly vary.
@@ -142,7 +142,7 @@ def score(
 
 
 def supervised_predictions(rows: Sequence[EpisodeTransitions], seed: int) -> list[Array] | None:
-    """Predictions of supervised inverse dynamics for each episode, NaN where not scored.
+    """Return the predictions of supervised inverse dynamics for each episode, NaN where not scored.
 
     None if it is no bound: its validation error was still falling when its steps ran out, or there are too few episodes
     for validation.
@@ -164,7 +164,7 @@ def supervised_predictions(rows: Sequence[EpisodeTransitions], seed: int) -> lis
 
 
 def lary_scores(rows: Sequence[EpisodeTransitions], seed: int) -> dict[str, Array]:
-    """Errors (E, 2) of LARY's probe, as of `Scores.errors_E2`, by features and target.
+    """Return errors (E, 2) of LARY's probe, as of `Scores.errors_E2`, by features and target.
 
     ``absolute``: all poses of the chunk, (k * A,). ``relative``: the last minus the first, (A,), for chunks of at least
     two poses.

@@ -66,7 +66,7 @@ def mp4_excerpt(span: FilmSpan) -> Excerpt | None:
 
 
 def _needed(packets: list[tuple[int | None, bool, int]], first: int, last: int) -> range:
-    """Numbers of packets from the last key frame shown by `first` to the last packet that is shown by `last`."""
+    """Return the packets from the last key frame shown by `first` to the last packet shown by `last`, by number."""
     times = [(pts, is_key) for pts, is_key, _ in packets if pts is not None]
     start = max((n for n, (pts, is_key) in enumerate(times) if is_key and pts <= first), default=0)
     return range(start, 1 + max(n for n, (pts, _) in enumerate(times) if pts <= last))
