@@ -58,7 +58,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--fps", type=float, help="frames a second of the data, where they do not say")
-    parser.add_argument("--episodes", type=int, default=1_000_000, help="most episodes of each dataset")
+    parser.add_argument("--episodes", type=int, default=1_000_000, help="maximum number of episodes of each dataset")
     options = parser.parse_args()
     reference = Labeller(load_bundle(options.bundle))
     other = Labeller(load_bundle(options.bundle, options.device, options.precision))

@@ -38,7 +38,7 @@ def ablate(
     scale: Annotated[float, typer.Option(min=0, help="Factor on the number of steps of every stage.")] = 1.0,
     threads: ThreadsOption = 0,
     seed: SeedOption = DEFAULTS.seed,
-    episodes: Annotated[int, typer.Option(min=1, help="Most held-out episodes to measure on.")] = DEFAULTS.episodes,
+    episodes: Annotated[int, typer.Option(min=1, help="Maximum held-out episodes to measure on.")] = DEFAULTS.episodes,
     rollouts: Annotated[
         int, typer.Option(min=1, help="Start frames of rollouts compared with real video.")
     ] = DEFAULTS.rollouts,

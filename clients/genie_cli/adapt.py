@@ -30,7 +30,7 @@ def adapt(
     ] = 0.0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Tune it for so many steps instead, which gives the same weights on any machine."),
+        typer.Option(min=1, help="Tune it for this many steps instead, which gives the same weights on any machine."),
     ] = None,
     fine_codes: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Number of fine codes. [default: as many as BUNDLE has]")

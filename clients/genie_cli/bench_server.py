@@ -1,4 +1,4 @@
-"""``genie bench-server``: how fast a running server answers ever more clients at once."""
+"""``genie bench-server``: throughput and latency of a running server at a growing number of clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def bench_server(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address of the server.")],
-    clients: Annotated[str, typer.Option(help="Numbers of clients at once to try, with commas.")] = "1,2,4,8,16",
+    clients: Annotated[str, typer.Option(help="Numbers of concurrent clients, separated by commas.")] = "1,2,4,8,16",
     work: Annotated[
         Literal["label", "play"],
         typer.Option(help="What clients ask for: labels of a clip, or the next frame of a Play session."),
@@ -31,7 +31,7 @@ def bench_server(
     model: Annotated[str | None, typer.Option(help="Model to ask. [default: the server's]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each number of clients.")] = False,
 ) -> None:
-    """Measure a running server with ever more clients: answers a second, and percentiles of their latency.
+    """Measure a running server at a growing number of clients: answers a second, and percentiles of latency.
 
     Each client has a connection of its own and asks again as soon as it has its answer. Answers are those of the real
     contract; noise is what is labelled. The server may be anybody's: this is load on it for as long as it lasts.

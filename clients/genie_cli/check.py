@@ -62,7 +62,9 @@ def check(
             help="Transition length of DATA, as of `genie label`. [default: auto, where the bundle's latents tell]",
         ),
     ] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="Most episodes of DATA to label. [default: 40]")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Maximum episodes of DATA to label. [default: 40]")
+    ] = None,
     mask: Annotated[
         bool,
         typer.Option("--mask", help="Write into LABELLED which episodes and transitions to keep; replaces the file."),

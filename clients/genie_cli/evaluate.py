@@ -42,7 +42,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; default: evaluation-<bundle>.")] = None,
     episodes: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Most episodes to look at: {DEFAULTS.episodes}, or of a suite's sets what it says."),
+        typer.Option(
+            min=1,
+            help=f"Maximum episodes to look at: {DEFAULTS.episodes}, or of a suite's sets what it says.",
+        ),
     ] = None,
     frames: Annotated[
         int, typer.Option(min=2, help="Maximum frames per episode, at the model's rate.")

@@ -101,7 +101,7 @@ def _print(report: ExportReport) -> None:
 
 
 def _how(video: VideoOutcome, frames: int) -> str:
-    """Say how LeRobot's video came about."""
+    """Say whether LeRobot's video was copied or encoded."""
     if video.encoded is not None:
         return video.said()
     every = frames / video.key_frames

@@ -64,7 +64,7 @@ def figure(
     seed: SeedOption = DEFAULTS.seed,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the bundle's]")] = None,
     maskgit_steps: Annotated[int | None, typer.Option(help="MaskGIT steps per frame. [default: 25]")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Most episodes of DATA to draw from.")] = DEFAULTS.episodes,
+    episodes: Annotated[int, typer.Option(min=1, help="Maximum episodes of DATA to draw from.")] = DEFAULTS.episodes,
     subset: Annotated[
         str | None,
         typer.Option(help="Robomimic filter key of the episodes, or `all`. [default: `valid` if there is one]"),

@@ -30,7 +30,7 @@ def scaling(
     steps: Annotated[int, typer.Option(min=2, help="Steps of every run.")] = 400,
     clip_frames: Annotated[int, typer.Option(min=2, help="Frames of a clip, at the model's rate.")] = 8,
     most_episodes: Annotated[
-        int, typer.Option(min=2, help="Most episodes of DATA to use, from the first on.")
+        int, typer.Option(min=2, help="Maximum number of episodes of DATA to use, from the first on.")
     ] = 100_000,
     hold_out: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of episodes held out.")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, clips and masks.")] = 0,

@@ -53,7 +53,7 @@ def simulate(
         typer.Option(help="Alignment that encodes --robot-actions. [default: the model's only one that does]"),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(min=1, help="Most frames to simulate of --latents or --robot-actions.")
+        int | None, typer.Option(min=1, help="Maximum number of frames to simulate of --latents or --robot-actions.")
     ] = None,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Say to which frame the simulation can be trusted, and write it down.")

@@ -1,4 +1,4 @@
-"""Measures a server from outside: ever more clients at once, how many answers a second, and how long each took.
+"""Measures a server from outside: throughput and latency at a growing number of concurrent clients.
 
 Every client has a connection of its own, and asks again as soon as it has its answer (a closed loop).
 """
@@ -34,7 +34,7 @@ _PAUSE_S = 0.1
 
 @dataclass(frozen=True)
 class Level:
-    """What so many clients at once got.
+    """Results of one number of concurrent clients.
 
     Attributes:
         clients: at once.
@@ -79,7 +79,7 @@ def sweep(
     seconds: float,
     model: str | None = None,
 ) -> Iterator[Level]:
-    """Measure each level for `seconds`, after one answer to each client that does not count.
+    """Measure each level for `seconds`, after one uncounted answer to each client.
 
     Args:
         connect: makes a client with a connection of its own.
@@ -100,7 +100,7 @@ def sweep(
 
 @contextmanager
 def _asking(client: Client, work: Work, clip: Frames, fps: float, model: str | None) -> Iterator[Callable[[], _Answer]]:
-    """Give what asks once, and returns when the answer is there."""
+    """Yield a function that asks once and returns when it has the answer."""
     if work == "play":
         with client.play(clip[:1], model=model) as session:
 

@@ -142,7 +142,7 @@ class Page:
         )
 
     async def _play(self, socket: WebSocket) -> None:
-        """Play with one browser until it goes."""
+        """Play with one browser until it disconnects."""
         if not same_origin(socket.headers.get("origin"), socket.headers.get("host")):
             await socket.close(_NOT_ALLOWED)
             return

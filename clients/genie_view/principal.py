@@ -35,7 +35,7 @@ class Axes:
 
     @property
     def names(self) -> list[str]:
-        """A name each, with its share of the variance."""
+        """Name of each axis, with its share of the variance."""
         return [f"direction {number + 1} ({share:.0%})" for number, share in enumerate(self.share_N.tolist())]
 
     def of(self, latent_SD: NDArray[np.float32]) -> NDArray[np.float32]:

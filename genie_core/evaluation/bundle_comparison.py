@@ -26,7 +26,7 @@ class CodeTranslation(BaseModel):
     new: int
     old: int | None = Field(description="the old code that it stands for; None: none is left for it")
     share: float = Field(description="share of all transitions that have it")
-    agreement: float | None = Field(description="share of these that have that old code; None: it is not used")
+    agreement: float | None = Field(description="share of these with that old code; None: the new code is unused")
     next_old: int | None = Field(description="the old code that most of the others have; None: there are none")
     next_share: float = Field(description="share of its transitions with that one")
 
@@ -45,7 +45,7 @@ class BundleComparison(BaseModel):
     transitions: int
     agreement: Metric
     held_out: bool = Field(description="whether the agreement is of episodes that the codes were not matched on")
-    kappa: float = Field(description="agreement beyond chance: 0 for codes that do not know each other, 1 for the same")
+    kappa: float = Field(description="agreement beyond chance: 0 for unrelated codes, 1 for identical ones")
     codes: tuple[CodeTranslation, ...]
     joint: tuple[tuple[int, ...], ...] = Field(description="transitions with each old code (rows) and new code")
 

@@ -15,8 +15,8 @@ class EvaluationOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    episodes: int = Field(40, gt=0, description="most episodes to use, drawn by the seed")
-    frames: int = Field(200, gt=1, description="most frames of an episode, at the model's rate")
+    episodes: int = Field(40, gt=0, description="maximum number of episodes to use, drawn by the seed")
+    frames: int = Field(200, gt=1, description="maximum number of frames of an episode, at the model's rate")
     subset: str | None = Field(
         None, description="robomimic filter key to choose from; None: `valid` if there is one; `all`: every episode"
     )

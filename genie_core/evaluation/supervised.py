@@ -93,7 +93,7 @@ def supervised_predictions(
 
 
 def _draw(lessons: Sequence[Lesson], targets: Sequence[Array], rng: np.random.Generator) -> tuple[Frames, Array]:
-    """Draw a batch of clips, uniformly over all places in all lessons, and the truth of their transitions."""
+    """Draw a batch of clips, uniformly over all positions in all lessons, and the truth of their transitions."""
     length = min(CLIP_FRAMES, *(len(lesson.frames_THWC) for lesson in lessons))
     places = np.array([len(lesson.frames_THWC) - length + 1 for lesson in lessons])
     frames, rows = [], []

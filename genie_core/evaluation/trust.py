@@ -1,4 +1,4 @@
-"""Calibrates how far simulated frames can be trusted, on what really followed, and says how well that holds.
+"""Calibrates the confidence of simulated frames against what really followed, and measures the calibration.
 
 A frame is *right* if it is nearer to the real frame of its time than the start frame is. The probability of that comes
 from `genie_core.inference.confidence`; each is judged by a regression that has not seen its episode.
@@ -29,7 +29,7 @@ CURVES = ("dynamics.confidence_by_horizon", "dynamics.right_by_horizon")
 
 @dataclass(frozen=True)
 class Trial:
-    """One rollout beside what happened.
+    """One rollout compared with what happened.
 
     Attributes:
         take: number of the episode that it starts in.
@@ -44,7 +44,7 @@ class Trial:
 
     @property
     def feature_HF(self) -> Array:
-        """What the probability of each frame is made of."""
+        """Inputs of the probability of each frame."""
         return np.stack([features(self.agreement_H[: h + 1].tolist()) for h in range(len(self.agreement_H))])
 
 
@@ -120,7 +120,7 @@ def _held_out(trials: Sequence[Trial], takes: Sequence[int]) -> list[Array]:
 
 
 def _leading(flag_H: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """True up to the first False."""
+    """Return a mask that is True up to the first False."""
     return np.logical_and.accumulate(flag_H)
 
 

@@ -52,7 +52,7 @@ _FEW = 0.5
 
 @dataclass(frozen=True)
 class AdaptJob:
-    """What is adapted, to what, and where it goes.
+    """An adaptation: parent, data, options and output.
 
     Attributes:
         parent: folder of the bundle.
@@ -89,7 +89,7 @@ class AdaptJob:
 
 @dataclass(frozen=True)
 class AdaptReport:
-    """What was found.
+    """Result of an adaptation.
 
     Attributes:
         info: the derived bundle.

@@ -1,4 +1,4 @@
-"""Card of an adapted bundle: whose child it is, what it was adapted to, scores before and after, which codes stayed."""
+"""Card of an adapted bundle: its parent and data, scores before and after, and which codes stayed."""
 
 from __future__ import annotations
 

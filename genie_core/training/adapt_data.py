@@ -58,7 +58,7 @@ class Transitions:
 
 @dataclass(frozen=True)
 class AdaptVideo:
-    """What is adapted to.
+    """The video that a bundle is adapted to.
 
     Attributes:
         store: all frames of the training part.

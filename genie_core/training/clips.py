@@ -45,7 +45,7 @@ class ClipStore:
     spans: tuple[Span, ...]
 
     def sample(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.uint8]:
-        """Draw (batch, length, H, W, 3) clips at the model's rate, uniformly over all places where one fits."""
+        """Draw (batch, length, H, W, 3) clips at the model's rate, uniformly over all positions where one fits."""
         starts = np.array([max(0, s.count - (length - 1) * s.step) for s in self.spans])
         ends = np.cumsum(starts)
         if ends[-1] == 0:

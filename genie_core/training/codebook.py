@@ -45,7 +45,7 @@ class Renumbering:
 
 @torch.no_grad()
 def fit_codes(quantizer: VectorQuantizer, latent_MD: Tensor, moving_M: Tensor, seed: int) -> None:
-    """Fit a codebook by k-means, then split codes that more than `MOST_COMMON` of what moves would get.
+    """Fit a codebook by k-means, then split codes that would label more than `MOST_COMMON` of the moving transitions.
 
     Args:
         quantizer: its codebook is replaced.
@@ -70,7 +70,7 @@ def fit_codes(quantizer: VectorQuantizer, latent_MD: Tensor, moving_M: Tensor, s
 
 @torch.no_grad()
 def renumber(quantizer: VectorQuantizer, meaning_KX: Tensor, wanted_KX: Tensor) -> Renumbering:
-    """Number the codes of `quantizer` as those of another codebook of as many: so that together they mean most alike.
+    """Number the codes of `quantizer` as those of an equally large codebook, so that their meanings agree best.
 
     Args:
         quantizer: its codes change places.

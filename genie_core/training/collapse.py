@@ -1,4 +1,4 @@
-"""Says early in training whether latent actions collapse: whether they say the same of every transition. Pure."""
+"""Detects early in training whether latent actions collapse: whether all transitions get the same one. Pure."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class LatentActionTraining(_Frozen):
     )
     continuous_noise: float = Field(0.3, ge=0, description="norm of the noise on unquantized unit latents")
     quantized_share: float = Field(
-        1.0, gt=0, le=1, description="share of clips quantized after that; the others go on without"
+        1.0, gt=0, le=1, description="share of clips quantized after that; the others stay unquantized"
     )
     motion_weight: float = Field(0.0, ge=0, description="extra weight of pixels that change between frames")
     augment: AugmentConfig = AugmentConfig()
@@ -91,11 +91,11 @@ class MotionTraining(_Frozen):
 
 
 class MoverTraining(_Frozen):
-    """What is special in training the network that moves frames; `gap_s` of `MotionTraining` holds for it too."""
+    """Training options of the network that moves frames; `gap_s` of `MotionTraining` holds for it too."""
 
     coded_share: float = Field(0.5, ge=0, le=1, description="share of pairs that are conditioned on their code alone")
     picture_weight: float = Field(
-        1.0, ge=0, description="of the moved frame's squared error, over that of the frame as it was"
+        1.0, ge=0, description="weight of the moved frame's squared error, over that of the unmoved frame"
     )
     still: float = Field(0.02, gt=0, description="mean squared flow below which an error counts for less")
     unchanged: float = Field(

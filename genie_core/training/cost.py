@@ -73,7 +73,7 @@ class StageCost:
 
     @property
     def total_flops(self) -> int:
-        """Of all its steps."""
+        """Cost of all its steps."""
         return self.steps * self.flops
 
 

@@ -46,7 +46,7 @@ class Reporter(Protocol):
     """Receives the progress of training."""
 
     def start(self, stage: str, step: int, steps: int) -> None:
-        """A stage begins, or goes on, at `step`."""
+        """A stage begins, or resumes, at `step`."""
 
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
         """Smoothed metrics after `step` steps."""

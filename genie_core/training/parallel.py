@@ -79,7 +79,7 @@ class Group:
         return dict(zip(sorted(values), (total / self.size).tolist(), strict=True))
 
     def share(self, network: nn.Module) -> None:
-        """Give all processes the first one's parameters and buffers."""
+        """Copy the first process's parameters and buffers to all others."""
         if self.size > 1:
             for tensor in (*network.parameters(), *network.buffers()):
                 dist.broadcast(tensor.data, 0)

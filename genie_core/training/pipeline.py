@@ -223,7 +223,7 @@ def _begin(
 
 
 class _Silent:
-    """Reports nothing: of several processes one does."""
+    """Reports nothing: only one of several processes reports."""
 
     def start(self, stage: str, step: int, steps: int) -> None:
         """Say nothing."""

@@ -43,7 +43,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class Read:
-    """What a bundle says of the same transitions: latents (N, D), and codes (N,) of each level by its name."""
+    """Labels of the same transitions by one bundle: latents (N, D), and codes (N,) of each level by name."""
 
     latent_ND: Array
     codes: Mapping[str, NDArray[np.int64]]

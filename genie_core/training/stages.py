@@ -104,7 +104,7 @@ def train_motion(run: TrainingRun, lam: MotionActionModel, store: ClipStore, tra
 
 
 def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> Tensor:
-    """Make latents of the features of freshly drawn pairs, see `MotionActionModel.condense`; returns theirs, (N, D)."""
+    """Turn features of freshly drawn pairs into latents, see `MotionActionModel.condense`; returns them, (N, D)."""
     torch.manual_seed(training.seed)
     device = next(lam.parameters()).device
     found = []
@@ -148,7 +148,7 @@ def train_mover(run: TrainingRun, genie: Genie, store: ClipStore, training: Trai
 
 
 def train_dynamics(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """Train the dynamics model on what tokenizer and latent action model, which stay as they are, make of clips."""
+    """Train the dynamics model on tokens and latent actions of clips; tokenizer and latent action model stay frozen."""
 
     def loss(pixels_BTCHW: Tensor, step: int) -> tuple[Tensor, Metrics]:
         token_BTN, action_BTD = read_tokens(genie, pixels_BTCHW, genie.lam_view(pixels_BTCHW))

@@ -22,7 +22,7 @@ from genie_service.tokens import TokenFile
 def startup_problems(settings: Settings, *, shares_port: bool = False) -> list[str]:
     """Return every problem of files, addresses and device that the settings name.
 
-    With `shares_port` others may be listening there: whoever started them has looked at the addresses.
+    With `shares_port` other workers may listen already: the supervisor has checked the addresses.
     """
     checks: tuple[Callable[[Settings], object], ...] = (
         _exposure,

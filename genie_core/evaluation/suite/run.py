@@ -215,7 +215,7 @@ def _with_bound(
 
 
 def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> list[Frames]:
-    """Return the first frames of each, at the model's size and rate."""
+    """Return the first frames of each episode, at the model's size and rate."""
     films = []
     for episode in episodes:
         step = step_of(entry, episode)

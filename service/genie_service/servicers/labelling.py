@@ -225,7 +225,7 @@ class _Labelling:
             self._actions.feed(frames)
 
     def going_on(self) -> AbstractContextManager[None]:
-        """Count with more to come, while the block lasts."""
+        """Expect more frames while the block lasts."""
         return self._job.going_on(self._model.encode)
 
     def end(self) -> None:

@@ -242,7 +242,7 @@ class RobomimicReader:
             demo = file.get(f"data/{self.demo}")
             if not isinstance(demo, h5py.Group):
                 require_path(file, f"data/{self.demo}", self._where)
-                raise DatasetError(f"{self._where} is not there, or no group")
+                raise DatasetError(f"{self._where} is missing, or is not a group")
             yield demo
 
     def _frames_of(self, demo: h5py.Group) -> h5py.Dataset:
