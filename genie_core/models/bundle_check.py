@@ -7,6 +7,7 @@ them allocates no more than the size of the files.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from genie_core.models.genie import Genie
 
 _MOST_TEXT_BYTES = 1 << 20
 """Largest configuration or card that is read, bytes."""
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 _SHOWN = 5
 """Largest number of tensors named in an error."""
@@ -54,12 +57,22 @@ def read_config(file: Path) -> ModelConfig:
 def check_weights(folder: Path, config: ModelConfig, components: tuple[str, ...]) -> None:
     """Raise ModelError unless every component's file holds exactly the tensors that the configuration requires."""
     try:
-        with torch.device("meta"):  # shapes only: nothing is allocated
-            genie = Genie(config)
+        wanted = _shapes(config)
     except (ValueError, RuntimeError, OverflowError) as error:
         raise ModelError(f"{folder / 'config.json'} describes no model that can be built: {error}") from error
     for component in components:
-        _check_component(folder / f"{component}.safetensors", getattr(genie, component).state_dict())
+        _check_component(folder / f"{component}.safetensors", wanted[component])
+
+
+@lru_cache(maxsize=8)
+def _shapes(config: ModelConfig) -> Mapping[str, Shapes]:
+    """Return the shape of every tensor of every component; kept, as building the networks is most of the work."""
+    with torch.device("meta"):  # nothing is allocated
+        genie = Genie(config)
+    return {
+        component: {name: tuple(tensor.shape) for name, tensor in getattr(genie, component).state_dict().items()}
+        for component in config.components
+    }
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -69,7 +82,7 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
             raise ModelError(f"{file}: {name} holds numbers that are not finite (NaN or infinity)")
 
 
-def _check_component(file: Path, wanted: Mapping[str, Tensor]) -> None:
+def _check_component(file: Path, wanted: Shapes) -> None:
     try:
         with safe_open(file, framework="pt") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is not a dictionary
@@ -81,10 +94,8 @@ def _check_component(file: Path, wanted: Mapping[str, Tensor]) -> None:
     if missing or unexpected:
         raise ModelError(f"{file} does not fit config.json: missing {_few(missing)}, unexpected {_few(unexpected)}")
     for name, (shape, kind) in held.items():
-        if shape != tuple(wanted[name].shape):
-            raise ModelError(
-                f"{file} does not fit config.json: {name} is of shape {shape}, expected {tuple(wanted[name].shape)}"
-            )
+        if shape != wanted[name]:
+            raise ModelError(f"{file} does not fit config.json: {name} is of shape {shape}, expected {wanted[name]}")
         if not kind.startswith(("F", "BF")):
             raise ModelError(f"{file}: {name} is of type {kind}, expected floating-point numbers")
 

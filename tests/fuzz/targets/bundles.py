@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from functools import lru_cache
 from pathlib import Path
 
 from genie_core.alignment import list_alignments, load_alignment, save_alignment
 from genie_core.alignment.store import alignment_path
-from genie_core.models.bundle import load_bundle, read_bundle_info
+from genie_core.models.bundle import BundleInfo, load_bundle, read_bundle_info
 from tests.factories.alignment import make_alignment
 from tests.factories.bundles import make_nano_bundle
 from tests.fuzz.mutation import mutate_json
@@ -77,21 +78,18 @@ def _mutate_weights(data: bytes, most: int, seed: int) -> bytes:
     return data[:2] + mutate_json(data[2:], most - 2, seed)
 
 
-def _aligned(folder: Path) -> tuple[Path, Path]:
-    """A bundle, and an alignment beside it."""
-    bundle = _bundle(folder)
-    path = alignment_path(bundle, "a")
-    if not path.exists():
-        save_alignment(path, make_alignment(read_bundle_info(bundle), observe=True))
-        shutil.copy(path, folder / "whole")
-    return bundle, path
+@lru_cache(maxsize=1)
+def _aligned(folder: Path) -> tuple[BundleInfo, Path, bytes]:
+    """A bundle, which no input changes, and the path and content of an alignment beside it."""
+    info = read_bundle_info(_bundle(folder))
+    path = alignment_path(info.path, "a")
+    save_alignment(path, make_alignment(info, observe=True), overwrite=True)
+    return info, path, path.read_bytes()
 
 
 def _read_alignment(data: bytes, folder: Path) -> None:
-    bundle, path = _aligned(folder)
-    whole = (folder / "whole").read_bytes()
+    info, path, whole = _aligned(folder)
     path.write_bytes(data[1:] if data[:1] == b"\1" else _with_header(whole, data[1:]))
-    info = read_bundle_info(bundle)
     list_alignments(info)
     may_fail(lambda: load_alignment(path, info))
 
@@ -128,8 +126,8 @@ def _headers(folder: Path) -> list[bytes]:
 
 
 def _alignments(folder: Path) -> list[bytes]:
-    _, path = _aligned(folder)
-    return [b"\0" + _split(path.read_bytes())[0], b"\1" + path.read_bytes()[:4000]]
+    _, _, whole = _aligned(folder)
+    return [b"\0" + _split(whole)[0], b"\1" + whole[:4000]]
 
 
 TARGETS = (
