@@ -19,12 +19,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from genie_core.data.code_meanings import FILE as MEANINGS
 from genie_core.data.storage.atomic import new_folder, write_text
 from genie_core.data.storage.file_cache import cache_folder, cache_limit, fresh_stamp
 from genie_core.data.storage.location import RemotePath, source_path
 from genie_core.data.storage.lock import waiting_lock
 from genie_core.errors import DatasetError, ModelError
-from genie_core.models.bundle import ALIGNMENTS, CARD, CONFIG, bundle_id
+from genie_core.models.bundle import ALIGNMENTS, CARD, CONFIDENCE, CONFIG, bundle_id
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ SUMS = "SHA256SUMS"
 """File beside a bundle's others, as ``sha256sum`` writes it, that they are checked against."""
 
 _MANIFEST, _LATEST = "manifest.json", "latest"
+_PARTS = (CONFIG, CARD, SUMS, MEANINGS, CONFIDENCE)
+"""Files of a bundle, and beside it, that are fetched with its weights and alignments."""
+
 _MOST_FILES = 4096
 _KEPT = 3
 """Number of versions kept of one URL."""
@@ -225,7 +229,7 @@ def _belongs(name: PurePosixPath) -> bool:
     *folders, file = name.parts
     if folders and folders[-1] == ALIGNMENTS:
         return len(folders) <= 2
-    return len(folders) <= 1 and (file in (CONFIG, CARD, SUMS) or file.endswith(".safetensors"))
+    return len(folders) <= 1 and (file in _PARTS or file.endswith(".safetensors"))
 
 
 def _said_by_store(path: RemotePath) -> str:

@@ -64,6 +64,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_a_bundle_and_a_folder_of_bundles_are_fetched_once(store: Store, bundles: dict[str, Path]) -> None:
     (bundles["one"] / ".hidden").write_text("no part of it")
+    for beside in ("palette.json", "confidence.json"):
+        (bundles["one"] / beside).write_text("{}")
     url = store.upload(bundles["one"].parent, "bucket/models")
     found = local_models(f"{url}/one")
     assert found.name == "one"
