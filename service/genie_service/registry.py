@@ -8,7 +8,6 @@ loaded beside the old one, which the calls that use it keep until they end.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from genie_service.bundle_folders import Stamp, bundle_folders, can_be_named, no
 from genie_service.engine import Engine
 from genie_service.errors import ModelLoadingError, UnknownModelError
 from genie_service.fair_queue import Operation
+from genie_service.hosted import Entry, State
 from genie_service.loaded_model import LoadedModel
 from genie_service.paths import without_path
 
@@ -39,15 +39,6 @@ _log = logging.getLogger(__name__)
 
 _NAMES_LISTED = 20
 """Largest number of model names listed in an error."""
-
-
-class State(enum.Enum):
-    """State of a model."""
-
-    UNLOADED = "unloaded"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,7 @@ class ModelRegistry:
         self._compute = compute
         self._computation = computation_on(compute.device, compute.precision)
         self._engine = engine
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._nameless: set[str] = set()
         self._scanning = asyncio.Lock()
         self._observers: list[Callable[[], Awaitable[None]]] = []
@@ -142,9 +133,12 @@ class ModelRegistry:
         """Load a model and warm it up; returns at once if it is loaded and its files are as they were.
 
         If they are not, the new bundle takes the old one's place once it is ready, and no call notices: those in
-        progress end with the old one. Raises UnknownModelError; ModelError on failure, and then an old one stays.
+        progress end with the old one. One that was unloaded while calls still use it is taken back. Raises
+        UnknownModelError; ModelError on failure, and then an old one stays.
         """
         entry = await self._find(name)
+        if entry.is_leaving and entry.take_back(await asyncio.to_thread(entry.stamp_now)):
+            await self._set_state(entry, State.READY)
         if entry.loading is None and (entry.loaded is None or await asyncio.to_thread(entry.files_changed)):
             entry.loading = entry.loading or asyncio.create_task(self._load(entry))
         problem = ""
@@ -160,7 +154,8 @@ class ModelRegistry:
     async def unload(self, name: str) -> ModelStatus:
         """Take a model out of use at once, and free it when the calls in progress are done.
 
-        Returns after that; if the caller gives up earlier, the model is freed all the same. Raises UnknownModelError.
+        Returns after that, or when a load has taken it back; if the caller gives up earlier, the model is freed all the
+        same. Raises UnknownModelError.
         """
         entry = await self._find(name)
         if entry.loading is not None:
@@ -171,7 +166,7 @@ class ModelRegistry:
         await entry.retired()
         return self._status(entry)
 
-    async def _load(self, entry: _Entry) -> str:
+    async def _load(self, entry: Entry) -> str:
         """Load a model, or record and return why it cannot be loaded. One that is loaded serves until then."""
         if entry.loaded is None:
             await self._set_state(entry, State.LOADING)
@@ -235,14 +230,14 @@ class ModelRegistry:
             shapes,
         )
 
-    async def _set_state(self, entry: _Entry, state: State, message: str = "") -> None:
+    async def _set_state(self, entry: Entry, state: State, message: str = "") -> None:
         entry.state, entry.message = state, message
         level = logging.WARNING if state is State.FAILED else logging.INFO
         _log.log(level, "model %s is %s%s", entry.name, state.value, message and f": {message}")
         for observer in self._observers:
             await observer()
 
-    async def _find(self, name: str) -> _Entry:
+    async def _find(self, name: str) -> Entry:
         name = name or self.default
         if name not in self._entries:
             await self._scan()
@@ -258,7 +253,7 @@ class ModelRegistry:
             for name in [n for n, e in self._entries.items() if n not in found and not e.in_memory]:
                 del self._entries[name]
             for name, (path, stamp) in found.items():
-                entry = self._entries.get(name) or _Entry(name, path)
+                entry = self._entries.get(name) or Entry(name, path)
                 if entry.stamp != stamp and not entry.in_memory:
                     info, problem = await asyncio.to_thread(self._read_info, path)
                     entry.describe(stamp, info, without_path(problem, path))
@@ -308,66 +303,17 @@ class ModelRegistry:
             raise ModelError(f"there is no default model {named!r}; there are: {_listed(self._entries)}")
         return named
 
-    def _status(self, entry: _Entry) -> ModelStatus:
+    def _status(self, entry: Entry) -> ModelStatus:
         return ModelStatus(
             entry.name, entry.state, entry.message, entry.info, entry.name == self.default, self._computation
         )
-
-
-class _Entry:
-    """One bundle folder. `stamp` changes when its files do."""
-
-    def __init__(self, name: str, path: Path) -> None:
-        self.name = name
-        self.path = path
-        self.stamp: Stamp | None = None
-        self.state = State.UNLOADED
-        self.message = ""
-        self.info: BundleInfo | None = None
-        self.loading: asyncio.Task[str] | None = None
-        self.loaded: LoadedModel | None = None
-        self._retiring: asyncio.Task[None] | None = None
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the model is loaded or being loaded."""
-        return self.loaded is not None or self.loading is not None
-
-    @property
-    def bundle_id(self) -> str:
-        """Identity of the loaded bundle; empty if none is."""
-        return "" if self.loaded is None else self.loaded.bundle.bundle_id
-
-    def files_changed(self) -> bool:
-        """Return whether the files are others than those that were loaded; False if they are gone."""
-        try:
-            return stamp_of(self.path) != self.stamp
-        except OSError:
-            return False
-
-    def describe(self, stamp: Stamp, info: BundleInfo | None, problem: str) -> None:
-        """Update the description, unless the model has been loaded meanwhile."""
-        if not self.in_memory:
-            self.stamp, self.info, self.message = stamp, info, problem
-            self.state = State.FAILED if info is None else State.UNLOADED
-
-    def retire(self) -> None:
-        """Take the loaded model out of use; it is freed once nobody uses it, whether or not anybody waits for that."""
-        if self.loaded is not None:
-            self._retiring = asyncio.create_task(self.loaded.unused())
-            self.loaded = None
-
-    async def retired(self) -> None:
-        """Return when a model that was taken out of use has been freed."""
-        if self._retiring is not None:
-            await asyncio.shield(self._retiring)
 
 
 def _unexpected(error: Exception) -> str:
     return f"unexpected {type(error).__name__}, of which the server's log has more"
 
 
-def _not_ready(entry: _Entry) -> ModelError:
+def _not_ready(entry: Entry) -> ModelError:
     if entry.state is State.LOADING:
         return ModelLoadingError(f"model {entry.name!r} is being loaded")
     if entry.state is State.FAILED:

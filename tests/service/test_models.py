@@ -335,15 +335,37 @@ def test_a_load_goes_on_when_its_caller_gives_up_and_uses_meanwhile_may_come_aga
     asyncio.run(main())
 
 
-def test_a_model_unloaded_in_use_is_loaded_again_only_when_it_is_free(models: Path) -> None:
-    async def main() -> list[str]:
+def test_a_model_unloaded_in_use_is_taken_back_at_once(models: Path) -> None:
+    async def main() -> None:
         registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
+        await registry.load("alpha")
+        async with registry.lease("alpha") as model:
+            unloading = asyncio.create_task(registry.unload("alpha"))
+            while (await registry.status("alpha")).state is not State.UNLOADED:
+                await asyncio.sleep(0)
+            async with asyncio.timeout(30):  # nobody ends the call that uses it
+                assert (await registry.load("alpha")).state is State.READY
+                assert (await unloading).state is State.READY
+                async with registry.lease("") as again:
+                    assert again is model
+        await registry.unload("alpha")
+        assert not registry.is_default_ready
+
+    asyncio.run(main())
+
+
+def test_a_model_replaced_and_unloaded_in_use_is_loaded_only_when_the_old_one_is_free(tmp_path: Path) -> None:
+    make_nano_bundle(tmp_path / "alpha", seed=1)
+
+    async def main() -> list[str]:
+        registry = await ModelRegistry.open(tmp_path, "alpha", Compute(), Engine())
         await registry.load("alpha")
         events: list[str] = []
         async with registry.lease("alpha") as model:
             unloading = asyncio.create_task(registry.unload("alpha"))
             await asyncio.sleep(0.01)
             unloading.cancel()
+            make_nano_bundle(tmp_path / "alpha", seed=2)
             loading = asyncio.create_task(registry.load("alpha"))
             await asyncio.sleep(0.1)
             assert not loading.done()

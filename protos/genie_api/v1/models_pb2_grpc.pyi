@@ -42,7 +42,7 @@ class ModelServiceStub:
     changed: then the new bundle takes its place once it is ready, and calls in progress end with the old one.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
-    """Unloads a model once requests in progress have finished."""
+    """Unloads a model once requests in progress have finished; a LoadModel meanwhile takes it back."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]
     """Returns statistics of the device, current and since the server started."""
 
@@ -60,7 +60,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     changed: then the new bundle takes its place once it is ready, and calls in progress end with the old one.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """Unloads a model once requests in progress have finished."""
+    """Unloads a model once requests in progress have finished; a LoadModel meanwhile takes it back."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_models_pb2.GetStatisticsRequest, _models_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Returns statistics of the device, current and since the server started."""
 
@@ -99,7 +99,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
-        """Unloads a model once requests in progress have finished."""
+        """Unloads a model once requests in progress have finished; a LoadModel meanwhile takes it back."""
 
     @_abc_1.abstractmethod
     def GetStatistics(
