@@ -48,7 +48,7 @@ _ALLOWED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOU
 
 def fuzz_server(out: Path, share: float, seed: int) -> Tally:
     """Send the inputs; what was answered wrongly is left in `out`."""
-    tally, codes = Tally.at(out / "tally"), Counter[str]()
+    tally, codes, slowest = Tally.at(out / "tally"), Counter[str](), 0.0
     wanted = max(1, round(INPUTS * share))
     seeds = [(number, message.SerializeToString()) for number, message in messages()]
     with tempfile.TemporaryDirectory() as folder, _server(Path(folder), out) as (process, address):
@@ -57,6 +57,10 @@ def fuzz_server(out: Path, share: float, seed: int) -> Tally:
                 clients.map(lambda n: _one(address, seeds, seed * wanted + n), range(wanted))
             ):
                 codes[code] += 1
+                if seconds > slowest:
+                    slowest = seconds
+                    said = f"{seconds:.2f} s, {code}, call {number} of seed {seed}, load {os.getloadavg()[0]:.0f}\n"
+                    (out / "slowest.txt").write_text(said + "\n".join(message.hex() for message in sent) + "\n")
                 tally.count(Cost(seconds, 0.0), lambda: resident_mib(process.pid))
                 if code not in _ALLOWED and codes[code] <= 3:
                     (out / f"{code}-{number}").write_bytes(b"\n--\n".join(sent))
