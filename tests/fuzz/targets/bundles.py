@@ -131,7 +131,7 @@ def _alignments(folder: Path) -> list[bytes]:
 
 
 TARGETS = (
-    Target("bundle-text", _read_texts, _texts, inputs=5_000, largest=200_100, mutate=_mutate_text, memory_mib=128),
-    Target("bundle-weights", _read_weights, _headers, 3_000, largest=20_000, mutate=_mutate_weights, memory_mib=128),
-    Target("alignment", _read_alignment, _alignments, inputs=3_000, largest=20_000, mutate=_mutate_alignment),
+    Target("bundle-text", _read_texts, _texts, inputs=10_000, largest=200_100, mutate=_mutate_text, memory_mib=128),
+    Target("bundle-weights", _read_weights, _headers, 10_000, largest=20_000, mutate=_mutate_weights, memory_mib=128),
+    Target("alignment", _read_alignment, _alignments, inputs=20_000, largest=20_000, mutate=_mutate_alignment),
 )
