@@ -55,6 +55,16 @@ def test_half_precision_is_half_the_size_and_keeps_the_codebook(tmp_path: Path) 
     assert next(load_bundle(tmp_path / "half").genie.parameters()).dtype == torch.float32
 
 
+def test_in_bfloat16_codebooks_and_rotary_frequencies_are_not_rounded(bundle: Path) -> None:
+    exact, rounded = (dict(load_bundle(bundle, precision=p).genie.named_buffers()) for p in ("float32", "bfloat16"))
+    kept = [name for name in exact if name.endswith(("frequencies_E", "codebook"))]
+    assert len({name.rpartition(".")[2] for name in kept}) == 2
+    for name in kept:
+        assert rounded[name].dtype == torch.float32
+        assert torch.equal(rounded[name], exact[name])
+    assert next(load_bundle(bundle, precision="bfloat16").genie.parameters()).dtype == torch.bfloat16
+
+
 def test_a_bundle_replaces_a_bundle_but_nothing_else(tmp_path: Path, bundle: Path) -> None:
     torch.manual_seed(5)
     save_bundle(bundle, Genie(preset("nano")), "new")

@@ -79,10 +79,16 @@ def _share(metric: Measured | None) -> TableCell:
 
 
 def _errors(result: SuiteResult) -> Table:
+    ways = _ways(result)
     rows = [
         (
             f"{s.entry.name} ({s.entry.role})",
-            [*_of_ways(s.metrics), *_verdicts(s.metrics), TableCell(f"{s.episodes}"), TableCell(f"{s.transitions}")],
+            [
+                *_of_ways(s.metrics, ways),
+                *_verdicts(s.metrics),
+                TableCell(f"{s.episodes}"),
+                TableCell(f"{s.transitions}"),
+            ],
         )
         for s in result.sets
         if s.errors
@@ -92,30 +98,36 @@ def _errors(result: SuiteResult) -> Table:
         "Squared error over variance of what the robot did, averaged over its numbers, on episodes that the probe has "
         "not seen: 0 is perfect, 1 is as good as always saying the mean. Linear probes unless said. The last columns "
         "compare the latents' linear probe with optical flow's, episode by episode.",
-        ("set", *_headings(result), *(f"latent against {WAYS[rival]}" for rival in RIVALS), "episodes", "transitions"),
+        (
+            "set",
+            *(WAYS[way] for way in ways),
+            *(f"latent against {WAYS[rival]}" for rival in RIVALS),
+            "episodes",
+            "transitions",
+        ),
         rows,
     )
 
 
 def _means(result: SuiteResult) -> Table:
-    rows = [(name, [*_of_ways(of), *_verdicts(of)]) for name, of in result.means.items()]
+    ways = _ways(result)
+    rows = [(name, [*_of_ways(of, ways), *_verdicts(of)]) for name, of in result.means.items()]
     return Table(
         "Means over sets",
         "The same, averaged over sets, each counting alike. The suite's one number is the mean over all sets of the "
         "latents' linear probe.",
-        ("mean over", *_headings(result), *(f"latent against {WAYS[rival]}" for rival in RIVALS)),
+        ("mean over", *(WAYS[way] for way in ways), *(f"latent against {WAYS[rival]}" for rival in RIVALS)),
         rows,
     )
 
 
-def _headings(result: SuiteResult) -> list[str]:
-    return (
-        [heading for way, heading in WAYS.items() if any(way in s.metrics for s in result.sets)] if result.sets else []
-    )
+def _ways(result: SuiteResult) -> list[str]:
+    """The methods that any set was scored by, in display order."""
+    return [way for way in WAYS if any(way in s.metrics for s in result.sets)]
 
 
-def _of_ways(metrics: Mapping[str, Measured]) -> list[TableCell]:
-    return [number(metrics[way]) for way in WAYS if way in metrics]
+def _of_ways(metrics: Mapping[str, Measured], ways: Sequence[str]) -> list[TableCell]:
+    return [number(metrics.get(way)) for way in ways]
 
 
 def _verdicts(metrics: Mapping[str, Measured]) -> list[TableCell]:
@@ -123,6 +135,7 @@ def _verdicts(metrics: Mapping[str, Measured]) -> list[TableCell]:
 
 
 def _parts(result: SuiteResult) -> list[Table]:
+    ways = _ways(result)
     kinds = dict.fromkeys(kind for s in result.sets for kind in s.parts)
     words = {"columns": "by part of the robot", "speed": "by speed", "motion": "by motion"}
     return [
@@ -130,9 +143,9 @@ def _parts(result: SuiteResult) -> list[Table]:
             f"Error over variance {words.get(kind, f'by {kind}')}",
             "The same probes, scored on some of the numbers or of the transitions alone; the variance is theirs too, "
             "so that slow transitions, which vary little, have larger errors.",
-            ("set, part", *_headings(result)),
+            ("set, part", *(WAYS[way] for way in ways)),
             [
-                (f"{s.entry.name}, {name}", _of_ways(metrics))
+                (f"{s.entry.name}, {name}", _of_ways(metrics, ways))
                 for s in result.sets
                 for name, metrics in s.parts.get(kind, {}).items()
             ],

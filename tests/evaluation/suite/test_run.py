@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from genie_core.evaluation.suite.config import Suite, SuiteSet
 from genie_core.evaluation.suite.report import to_markdown
 from genie_core.evaluation.suite.rows import Reading, choose_episodes, read_rows, step_of
 from genie_core.evaluation.suite.run import run_suite
+from genie_core.evaluation.suite.tables import suite_tables
 from genie_core.models.bundle import load_bundle
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.factories.data import make_video
@@ -193,5 +195,9 @@ def test_labels_alone_are_probed_on_the_episodes_held_out_where_a_suite_says_so(
     assert ways < set(only.metrics)
     assert not {"unchanged_shake", "frame_linear", "random_encoder_linear", "supervised"} & set(only.metrics)
     assert "fine code" in to_markdown(found)
+    less = {way: of for way, of in only.metrics.items() if way != "feature_linear"}
+    means = {"all": {way: of for way, of in found.means["all"].items() if way != "feature_linear"}}
+    for table in suite_tables(replace(found, sets=(only, replace(only, metrics=less)), means=means)):
+        assert {len(cells) for _, cells in table.rows} == {len(table.headings) - 1}, table.title  # none moves up
     held_out = {e.name for e in hold_out_episodes(open_dataset(root / "squares.hdf5").episodes, 0.5, 0)[1]}
     assert {e.name for e in choose_episodes(suite.sets[0], root / "squares.hdf5", 0, None)} == held_out
