@@ -107,6 +107,23 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _encoder(1),
     _encoder(None),
     Benchmark(
+        "benchmarks.motion_labels:one_thread",
+        1,
+        (
+            Metric(
+                "motion_labels_frames_per_s",
+                300.0,
+                "higher",
+                "frames/s",
+                "Frames a second that the shipped `motion` labels in one core, optical flow both ways included, beside "
+                "the shipped `tiny`: the sample's frames of 64 x 64, from memory, in fp32.",
+                "`motion`, `tiny`: each bundle's `Labeller`. `flow_both_ways`: the optical flow of those pairs alone. "
+                "`over_tiny`: frames of `motion` over those of `tiny` in the same round. Seconds are those of the CPU, "
+                "so that other processes do not count, but for what they take from its caches.",
+            ),
+        ),
+    ),
+    Benchmark(
         "benchmarks.rollout:over_full_window",
         None,
         (

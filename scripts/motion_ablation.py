@@ -1,6 +1,7 @@
 """What each choice of the motion encoder's training is worth: runs of equal cost that differ in one, several seeds.
 
-python scripts/motion_ablation.py SOURCES.json FOLDER OUT [--suite zoo] [--episodes 10] [--steps 300] [--seeds 3]
+    python scripts/motion_ablation.py SOURCES.json FOLDER OUT [--suite zoo] [--episodes 10] [--steps 300] [--seeds 3]
+        [--rows WORDS ...] [--by-set]
 
 SOURCES.json is what `genie train --sources` takes, FOLDER where the suite's sets are. Every row and seed is trained on
 as many pairs for as many steps; its 64 numbers, before they are condensed, are probed as `genie evaluate --suite` does.
@@ -100,13 +101,17 @@ class Blind(MotionActionModel):
 
 @dataclass(frozen=True)
 class Row:
-    """One choice undone: the loss, the sources (parts of their paths; none: all), the model, and whether it learns."""
+    """One choice undone: the loss, the sources (parts of their paths; none: all), the model, and whether it learns.
+
+    `without`: parts of the names of sources that are left out of these.
+    """
 
     title: str
     loss: Loss = as_shipped
     sources: tuple[str, ...] = ()
     model: type[MotionActionModel] = MotionActionModel
     learns: bool = True
+    without: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -116,6 +121,7 @@ ROWS = (
     Row("loss not relative to a pair's own motion", not_relative),
     Row("no real video", sources=SIMULATED),
     Row("one simulated robot", sources=ONE_ROBOT),
+    Row("no Sawyer, no IIWA", without=("train_sawyer", "train_iiwa")),
     Row("not trained", learns=False),
 )
 
@@ -155,6 +161,8 @@ def trained(row: Row, store: ClipStore, steps: int, seed: int) -> MotionActionMo
     model, training = preset("motion"), training_preset("motion")
     torch.manual_seed(seed)
     lam = row.model(_motion_config(model), model.height, model.width)
+    kept = tuple(span for span in store.spans if not any(part in span.source for part in row.without))
+    store = ClipStore(store.frames, kept)
     stage = training.lam.model_copy(update={"steps": max(1, steps), "warmup": min(50, steps)})
     optimizer = torch.optim.AdamW(lam.parameters(), lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay)
     for step in range(steps if row.learns else 0):
@@ -205,6 +213,25 @@ def table(runs: Mapping[str, Mapping[str, dict[str, dict[str, list[list[float]]]
     return "\n".join(lines)
 
 
+def by_set(runs: Mapping[str, Mapping[str, dict[str, dict[str, list[list[float]]]]]]) -> str:
+    """The errors of each row on each set, over all seeds, and what they are more than the first row's, as Markdown."""
+    first, *others = runs
+    errors = {title: _over_seeds(seeds) for title, seeds in runs.items()}
+    head = [f"{title}, against as shipped" for title in others]
+    lines = [f"| set | flow 8x8 | {first} | {' | '.join(head)} |", "| -- | -: | -: " + "| -: " * len(others) + "|"]
+    for name, shipped in errors[first].items():
+        words = [f"{_mean({name: shipped}, FLOWS[0].name):.3f}", f"{_mean({name: shipped}):.3f}"]
+        for title in others:
+            beside = {"this": errors[title][name][LATENT.name], "shipped": shipped[LATENT.name]}
+            apart = mean_over([beside], "this", ["shipped"], 0)["this_minus_shipped"]
+            assert isinstance(apart, Metric)
+            assert apart.ci95 is not None
+            error = _mean({name: errors[title][name]})
+            words.append(f"{error:.3f}, {apart.value:+.3f} ({apart.ci95[0]:+.3f} to {apart.ci95[1]:+.3f})")
+        lines.append(f"| {name} | {' | '.join(words)} |")
+    return "\n".join(lines)
+
+
 def _over_seeds(seeds: Mapping[str, dict[str, dict[str, list[list[float]]]]]) -> dict[str, dict[str, Array]]:
     """Return errors and counts of all seeds together, by set and way, (E, 2)."""
     runs = list(seeds.values())
@@ -239,6 +266,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10, help="most episodes of a set")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", nargs="+", help="words of the rows' titles to train beside the first; all without it")
+    parser.add_argument("--by-set", action="store_true", help="print the rows' errors on every set too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -250,19 +279,22 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    rows = [r for r in ROWS if arguments.rows is None or r is ROWS[0] or any(w in r.title for w in arguments.rows)]
     bundle = motion_bundle(out / "untrained")
-    stores = stores_of(listed_sources(arguments.sources, ReadOptions()), out, bundle)
+    stores = stores_of(rows, listed_sources(arguments.sources, ReadOptions()), out, bundle)
     probed = list(probed_sets(read_suite(arguments.suite), arguments.folder, arguments.episodes, bundle))
     kept = out / "ablation.json"
     runs = json.loads(kept.read_text()) if kept.exists() else {}
     for seed in map(str, range(arguments.seeds)):
-        for row in ROWS:
+        for row in rows:
             if seed not in runs.setdefault(row.title, {}):
                 lam = trained(row, stores[row.sources], arguments.steps, int(seed))
                 runs[row.title][seed] = errors_of(lam, probed)
                 kept.write_text(json.dumps(runs))
                 print(f"{row.title}, seed {seed}: done", file=sys.stderr, flush=True)
         print(table(runs), flush=True)
+        if arguments.by_set:
+            print("\n" + by_set(runs), flush=True)
 
 
 def motion_bundle(folder: Path) -> Bundle:
@@ -273,11 +305,11 @@ def motion_bundle(folder: Path) -> Bundle:
 
 
 def stores_of(
-    sources: Sequence[tuple[str, ReadOptions]], out: Path, bundle: Bundle
+    rows: Sequence[Row], sources: Sequence[tuple[str, ReadOptions]], out: Path, bundle: Bundle
 ) -> dict[tuple[str, ...], ClipStore]:
     """Decode 95% of the episodes of each row's sources, those that `genie train --hold-out 0.05 --seed 0` takes."""
     found = {}
-    for parts in {row.sources for row in ROWS}:
+    for parts in {row.sources for row in rows}:
         episodes, _ = split_episodes([s for s in sources if _within(s[0], parts)], 0.05, 0)
         folder = out / ("frames_" + "_".join(parts or ("all",)).replace("/", ""))
         size = bundle.config

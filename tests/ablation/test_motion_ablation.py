@@ -4,11 +4,13 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from genie_core.models.motion import Pairs
 from genie_core.models.presets import preset
+from genie_core.training.clips import ClipStore, Span
 from genie_core.training.config import MotionTraining
 from scripts import motion_ablation
 from tests.factories.squares import make_squares
@@ -77,3 +79,18 @@ def test_a_run_trains_and_probes_every_row_once_and_goes_on(
     again = capsys.readouterr()
     assert "done" not in again.err
     assert again.out == first.out
+
+
+def test_a_source_that_is_left_out_is_not_trained_on() -> None:
+    frames = np.zeros((8, 64, 64, 3), np.uint8)
+    frames[4:, 20:40] = np.arange(4, dtype=np.uint8)[:, None, None, None] * 60
+    spans = tuple(Span("a", source, first, 4, 1, 10.0) for first, source in ((0, "train_iiwa"), (4, "train_panda")))
+    both, one = ClipStore(frames, spans), ClipStore(frames, spans[1:])
+    plain, without = motion_ablation.Row("all"), motion_ablation.Row("one", without=("train_iiwa",))
+    runs = {
+        (row.title, len(of.spans)): motion_ablation.trained(row, of, 2, 0)
+        for row, of in ((plain, both), (without, both), (plain, one))
+    }
+    weight = {key: lam.motion_encoder.to_latent.weight for key, lam in runs.items()}
+    assert torch.equal(weight["one", 2], weight["all", 1])
+    assert not torch.equal(weight["one", 2], weight["all", 2])

@@ -14,6 +14,7 @@ from benchmarks.grpc_labelling import measure
 from benchmarks.machine import describe_machine
 from benchmarks.matmul import matmul_sides
 from benchmarks.measured import Measured, make_row
+from benchmarks.motion_labels import one_thread
 from benchmarks.play_latency import QUICK_ACTIONS, under_bulk
 from benchmarks.processes import label_peak_mb, peak_mb, serving
 from benchmarks.robotics import time_rollouts
@@ -107,3 +108,11 @@ def test_rollouts_of_a_model_are_timed_on_any_device() -> None:
     assert measured.value == pytest.approx(1 / measured.measured["frame"].median, rel=1e-4)
     assert measured.gpu == ""
     assert measured.facts["maskgit_steps"] == 2
+
+
+def test_motion_is_timed_beside_tiny_and_its_flow_alone() -> None:
+    (measured,) = one_thread(quick=True)
+    rates = {name: samples.median for name, samples in measured.measured.items()}
+    assert measured.value == rates["motion"] > 0
+    assert rates["flow_both_ways"] > rates["motion"]
+    assert measured.measured["over_tiny"].unit == "x"
