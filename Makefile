@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo test check check-lower-bounds docs bench gpu gpu-files kill-trials soak fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
+.PHONY: help demo test check check-lower-bounds docs bench gpu gpu-files kill-trials ray soak fuzz lock release sbom audit conformance format protos sim data zoo-data train-shipped clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,13 @@ gpu-files: $(STAMP) ## fetch what a GPU machine without a network lacks: wheels 
 
 kill-trials: $(STAMP) ## SIGKILL to client, server, exports, at random and at every step on the disk (20 minutes); OPTIONS="--random 300"
 	$(BIN)/python -m tests.reliability $(OPTIONS)
+
+$(VENV)/.ray-installed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	@touch $@
+
+ray: $(VENV)/.ray-installed ## `genie label --engine ray` on a Ray of this machine, with killed workers and drivers (Ray is 80 MB)
+	$(BIN)/pytest tests/e2e/test_label_ray.py
 
 soak: $(STAMP) ## four times the work that a server can do, beside clients that misbehave (10 minutes); OPTIONS="--seconds 60"
 	$(BIN)/python -m tests.reliability.soak $(OPTIONS)

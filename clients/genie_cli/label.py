@@ -20,8 +20,11 @@ from genie_core.data import Density, ReadOptions, Transport
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, camera_label
 
 if TYPE_CHECKING:
-    from genie_client.bulk import LabelPlan
+    from genie_cli.label_ray import LabelAll
+    from genie_cli.progress import Bar
+    from genie_client.bulk import LabelPlan, LabelReport
     from genie_client.client import Client
+    from genie_client.episode_worker import DatasetSource
     from genie_client.patience import Waiting
     from genie_core.data import Dataset, Episode, Existing, FramesMode, Labels, SourcePath
 
@@ -73,9 +76,28 @@ def label(
     merge: Annotated[
         bool, typer.Option("--merge", help="Write the output from its N shards, when all are finished; needs no model.")
     ] = False,
+    engine: Annotated[
+        Literal["server", "ray"],
+        typer.Option(help="What labels: one server, or a pool of workers on a Ray cluster. See docs/scale.md."),
+    ] = "server",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ray cluster. [default: RAY_ADDRESS; without it a Ray of its own on this machine]"
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Workers on the cluster. [default: one a GPU; without any, one a machine]"),
+    ] = None,
+    worker_cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of each. [default: what its machine has for it]")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Add the episodes that the output lacks.")] = False,
     overwrite: OverwriteOption = False,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Number of episodes labelled at the same time.")] = 16,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="Number of episodes labelled at the same time, by each worker.")
+    ] = 16,
     transport: Annotated[
         Transport,
         typer.Option(
@@ -123,14 +145,19 @@ def label(
     Finished episodes are always kept: run the same command again to resume.
     """
     from genie_cli.label_in_place import is_finished, labels_of, restore_folder
+    from genie_cli.label_ray import check_engine, in_ray, ray_workers
     from genie_cli.label_shards import check_alone, merge_shards, parse_shard, place_of
     from genie_client.bulk import LabelPlan
     from genie_client.patience import BULK_PATIENCE_S
     from genie_core.data import source_path
     from genie_core.data.labelled.output import check_output, default_frames
 
+    check_engine(
+        engine, address=address, workers=workers, worker_cpus=worker_cpus, server=server, shard=shard, view=view
+    )
     if merge:
         check_alone(
+            engine=None if engine == "server" else engine,
             shard=shard,
             server=server,
             models=models,
@@ -146,7 +173,8 @@ def label(
             transport=None if transport == "raw" else transport,
             patience=patience,
         )
-        for dataset in _datasets(data, reading, fuse, in_place, check=not skip_bad):
+        for source in _sources(data, reading, fuse, in_place, check=not skip_bad):
+            dataset = source.open()
             merge_shards(dataset, _output(dataset, out, None, _camera(dataset, reading)), overwrite=overwrite)
         return
     if view:
@@ -159,7 +187,8 @@ def label(
         restore_folder(source_path(data))
     existing = _existing(resume, overwrite)
     work = []
-    for dataset in _datasets(data, reading, fuse, in_place, check=not skip_bad):
+    for source in _sources(data, reading, fuse, in_place, check=not skip_bad):
+        dataset = source.open()
         if in_place and dataset.format == "lerobot":
             if is_finished(dataset, overwrite):
                 print(f"wrote {dataset.path}")
@@ -189,11 +218,16 @@ def label(
             patience_s=BULK_PATIENCE_S if patience is None else patience,
             meeting_patience_s=patience or 0.0,
         )
-        work.append((dataset, plan))
+        work.append((source, dataset, plan))
+    if engine == "ray":
+        with ray_workers(address, models, model, workers, worker_cpus, jobs) as pool, _explaining_stops():
+            for source, dataset, plan in work:
+                _label(in_ray(pool, source), dataset, plan, in_place=in_place)
+        return
     with connected(server, models, model) as client, _explaining_stops():
         show = _shown_live(client, model) if view else None
-        for dataset, plan in work:
-            _label(client, dataset, replace(plan, finished=show), in_place=in_place)
+        for _, dataset, plan in work:
+            _label(_by_server(client), dataset, replace(plan, finished=show), in_place=in_place)
 
 
 def _camera(dataset: Dataset, reading: ReadOptions) -> str | None:
@@ -201,18 +235,16 @@ def _camera(dataset: Dataset, reading: ReadOptions) -> str | None:
     return camera_label(dataset.camera, dataset.cameras) if reading.camera == EVERY_CAMERA else None
 
 
-def _datasets(data: str, reading: ReadOptions, fuse: str | None, in_place: bool, *, check: bool) -> list[Dataset]:
-    """Open the data: once; once for each camera if all are asked for; as one with several views if they are fused."""
-    from genie_core.data import open_dataset
-    from genie_core.data.dataset import fused_views
+def _sources(data: str, reading: ReadOptions, fuse: str | None, in_place: bool, *, check: bool) -> list[DatasetSource]:
+    """Return what to open: the data; for each camera if all are asked for; with several views if they are fused."""
+    from genie_client.episode_worker import DatasetSource
     from genie_core.errors import GenieError
 
     if fuse is not None:
-        views = fused_cameras(data, reading, fuse)
-        return [fused_views([open_dataset(data, options=options, check=check) for options in views])]
+        return [DatasetSource(data, tuple(fused_cameras(data, reading, fuse)), check)]
     if in_place and reading.camera == EVERY_CAMERA:
         raise GenieError("--in-place: got it with --camera all: there is a place for the labels of one camera")
-    return [open_dataset(data, options=options, check=check) for options in each_camera(data, reading)]
+    return [DatasetSource(data, (options,), check) for options in each_camera(data, reading)]
 
 
 def _say_what_is_known(dataset: Dataset) -> None:
@@ -230,21 +262,30 @@ def _shown_live(client: Client, model: str | None) -> Callable[[Episode, Labels]
     return lambda episode, labels: show_labels(viewer, episode, labels, codes)
 
 
-def _label(client: Client, dataset: Dataset, plan: LabelPlan, *, in_place: bool) -> None:
-    """Label one dataset, with a progress bar, and print the summary."""
-    from genie_cli.label_in_place import add_to
-    from genie_cli.label_report import print_report, print_steps
+def _by_server(client: Client) -> LabelAll:
+    """Label with one server."""
+    from genie_cli.label_report import print_steps
     from genie_client.bulk import label_dataset
 
-    with progress_bar("labelling", len(dataset.episodes), "episodes") as bar:
-
+    def label_all(dataset: Dataset, plan: LabelPlan, bar: Bar) -> LabelReport:
         def wait(waiting: Waiting | None) -> None:
             if waiting is None:
                 bar.notice("labelling", None)
             else:
                 bar.notice("labelling", str(waiting), waiting.error)
 
-        report = label_dataset(client, dataset, plan, bar.advance, wait, print_steps)
+        return label_dataset(client, dataset, plan, bar.advance, wait, print_steps)
+
+    return label_all
+
+
+def _label(label_all: LabelAll, dataset: Dataset, plan: LabelPlan, *, in_place: bool) -> None:
+    """Label one dataset, with a progress bar, and print the summary."""
+    from genie_cli.label_in_place import add_to
+    from genie_cli.label_report import print_report
+
+    with progress_bar("labelling", len(dataset.episodes), "episodes") as bar:
+        report = label_all(dataset, plan, bar)
     if in_place and dataset.format == "lerobot":
         report.output = add_to(dataset, report.output)
     print_report(report)

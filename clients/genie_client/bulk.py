@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-import numpy as np
-from numpy.typing import NDArray
-
-from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, Outcome, meet
+from genie_client.bulk_report import LabelReport
+from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, EpisodeWriter, Outcome, meet
 from genie_client.client import Client
 from genie_client.patience import BULK_PATIENCE_S, Waiting
-from genie_client.records import HostedAlignment, ModelInfo, Timing
-from genie_client.steps import StepChoice, choose_steps
+from genie_client.records import HostedAlignment, ModelInfo
+from genie_client.steps import ChosenSteps, StepChoice, choose_steps
 from genie_core.data import (
     AutoSteps,
     Dataset,
@@ -28,19 +26,10 @@ from genie_core.data import (
     LabelAlignment,
     Labels,
     LabelWriter,
-    Step,
     Transport,
 )
-from genie_core.data.findings import Finding, told
-from genie_core.data.labelled.exclusion import REASONS
 from genie_core.data.labelled.shards import OtherStepsError, Shard, begin_shards, join, record
 from genie_core.errors import DatasetError, GenieError, ModelError
-
-_NEARLY_ALL = 0.9
-"""Share of one code from which on labels say little."""
-
-_ENOUGH = 20
-"""Fewest transitions of which that is said."""
 
 
 @dataclass(frozen=True)
@@ -99,102 +88,6 @@ class LabelPlan:
         return "resume" if self.shard is not None and self.existing == "refuse" else self.existing
 
 
-@dataclass
-class LabelReport:
-    """Report of a run, filled in as it progresses.
-
-    Attributes:
-        model: the model.
-        output: the file.
-        episodes: number of episodes in the dataset.
-        found: how many of them an earlier run finished.
-        labelled: how many of them this run finished.
-        frames: frames labelled by this run.
-        transitions: valid labels of this run.
-        histogram: (codes,) int64, count of each code in this run.
-        fine_histogram: (fine codes,) int64, count of each fine code in this run; None of a model without any.
-        confidence_sum: (codes,) float64, sum of the confidences of each code.
-        steps: transition lengths used by this run, with the effective frame rate of each.
-        skipped: name and reason of each skipped episode.
-        findings: name of an episode, and what is odd about its pictures or times.
-        excluded: transitions without a label for what their pictures or times show, by reason.
-        timing: the server's times, summed over the episodes of this run.
-        seconds: wall time of this run.
-        alignment: the alignment that decoded the robot's actions; None: none.
-        auto_steps: transition lengths that were found on the data; None: none were looked for.
-        was_complete: whether the output was there, and just what this run would have made; `skipped` are not in it.
-
-    """
-
-    model: ModelInfo
-    output: Path
-    episodes: int
-    found: int
-    labelled: int = 0
-    frames: int = 0
-    transitions: int = 0
-    histogram: NDArray[np.int64] = field(init=False)
-    fine_histogram: NDArray[np.int64] | None = field(init=False, default=None)
-    confidence_sum: NDArray[np.float64] = field(init=False)
-    steps: set[Step] = field(default_factory=set)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    findings: list[tuple[str, Finding]] = field(default_factory=list)
-    excluded: Counter[str] = field(default_factory=Counter)
-    timing: Timing = field(default_factory=Timing)
-    seconds: float = 0.0
-    alignment: HostedAlignment | None = None
-    auto_steps: AutoSteps | None = None
-    was_complete: bool = False
-
-    @property
-    def confidence(self) -> NDArray[np.float64]:
-        """Mean confidence of each code, (codes,); 0 for unused ones."""
-        return self.confidence_sum / np.maximum(self.histogram, 1)
-
-    def __post_init__(self) -> None:
-        self.histogram = np.zeros(self.model.num_codes, np.int64)
-        self.confidence_sum = np.zeros(self.model.num_codes)
-        if self.model.num_fine_codes:
-            self.fine_histogram = np.zeros(self.model.num_fine_codes, np.int64)
-
-    def add(self, labels: Labels, step: Step, timing: Timing) -> None:
-        """Count one more episode."""
-        self.timing += timing
-        codes, confidence = labels.code[labels.valid], labels.confidence[labels.valid]
-        self.labelled += 1
-        self.frames += len(labels)
-        self.transitions += int(labels.valid.sum())
-        self.histogram += np.bincount(codes, minlength=self.model.num_codes)
-        self.confidence_sum += np.bincount(codes, confidence, minlength=self.model.num_codes)
-        if self.fine_histogram is not None and labels.fine_code is not None:
-            self.fine_histogram += np.bincount(labels.fine_code[labels.valid], minlength=len(self.fine_histogram))
-        self.steps.add(step)
-        if labels.reason is not None:
-            self.excluded.update({REASONS[code]: int((labels.reason == code).sum()) for code in REASONS})
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the files say that reading acted on, a sentence each."""
-        return tuple(told((found for found in self.findings if found[1].is_note), self.episodes))
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is odd about the data and these labels, a sentence each."""
-        said = list(told((found for found in self.findings if not found[1].is_note), self.episodes))
-        counts = {reason: count for reason, count in self.excluded.items() if count}
-        if counts:
-            words = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-            said.append(f"transitions that got no label (valid is false, reason says why): {words}")
-        most = int(self.histogram.argmax())
-        if self.transitions >= _ENOUGH and self.histogram[most] > _NEARLY_ALL * self.transitions:
-            share = self.histogram[most] / self.transitions
-            said.append(
-                f"nearly all is one code: {share:.0%} of the transitions have code {most}: motions are smaller than, "
-                "or unlike, those of the training: try --step N, or adapt the model"
-            )
-        return tuple(said)
-
-
 def label_dataset(
     client: Client,
     dataset: Dataset,
@@ -217,11 +110,7 @@ def label_dataset(
     `merge` makes one file of all.
     """
     info = meet(client, plan.model, plan.meeting_patience_s, wait)
-    alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
-    if alignment is not None and dataset.fused:
-        raise ModelError(f"alignment: got {alignment.name} with fused cameras: it decodes labels of one camera")
-    if plan.feature and info.feature_dim is None:
-        raise ModelError(f"feature: {info.name} gives none, expected a model that reads motion")
+    alignment = wanted_alignment(info, dataset, plan)
     if plan.shard is None:
         return _label(client, dataset, plan, info, alignment, advance, wait, found)
     begin_shards(plan.output)
@@ -241,11 +130,10 @@ def _label(
     wait: Callable[[Waiting | None], None],
     found: Callable[[AutoSteps], None],
 ) -> LabelReport:
-    model = info.label_model
     chosen = choose_steps(
         client,
         info,
-        [view for episode in dataset.episodes for view in (episode, *episode.views)],
+        dataset,
         plan.step,
         alignment,
         output=plan.output,
@@ -256,10 +144,51 @@ def _label(
     if chosen.auto is not None:
         found(chosen.auto)
     part = dataset if plan.shard is None else plan.shard.part(dataset)
-    with LabelWriter(
+    with open_writer(part, plan, info, alignment, chosen) as writer:
+        agreed = None if plan.shard is None else join(plan.output, plan.shard, dataset.episodes, writer.settings)
+        run = BulkRun(
+            client,
+            writer,
+            info,
+            alignment,
+            density=plan.density,
+            feature=plan.feature,
+            transport=plan.transport,
+            keep_frozen=plan.keep_frozen,
+            patience_s=plan.patience_s,
+            advance=advance,
+            wait=wait,
+        )
+        report = LabelReport(info, plan.place, len(part.episodes), 0, alignment=alignment, auto_steps=chosen.auto)
+        with counted(writer, plan, report, advance) as pending:
+            _label_all(run, plan, pending, report)
+            if plan.shard is None or report.found or report.labelled:
+                finish(writer, plan, report)
+            else:
+                plan.place.unlink(missing_ok=True)  # of an earlier run, and none of it is to be kept
+        if plan.shard is not None and agreed is not None:
+            record(plan.output, plan.shard, agreed, info.name, report.skipped)
+        return report
+
+
+def wanted_alignment(info: ModelInfo, dataset: Dataset, plan: LabelPlan) -> HostedAlignment | None:
+    """Return the alignment whose actions `plan` wants. Raises ModelError if the model cannot give what it wants."""
+    alignment = None if plan.alignment is None else find_alignment(info, plan.alignment)
+    if alignment is not None and dataset.fused:
+        raise ModelError(f"alignment: got {alignment.name} with fused cameras: it decodes labels of one camera")
+    if plan.feature and info.feature_dim is None:
+        raise ModelError(f"feature: {info.name} gives none, expected a model that reads motion")
+    return alignment
+
+
+def open_writer(
+    part: Dataset, plan: LabelPlan, info: ModelInfo, alignment: HostedAlignment | None, chosen: ChosenSteps
+) -> LabelWriter:
+    """Open the writer of the file that a run writes, for the episodes in `part`."""
+    return LabelWriter(
         plan.place,
         part,
-        model,
+        info.label_model,
         step=chosen.step,
         auto_steps=chosen.auto,
         density=plan.density,
@@ -270,67 +199,37 @@ def _label(
         feature_dim=info.feature_dim if plan.feature else None,
         existing=plan.found_there,
         may_miss=plan.skip_bad,
-    ) as writer:
-        agreed = None if plan.shard is None else join(plan.output, plan.shard, dataset.episodes, writer.settings)
-        report = _label_into(writer, client, part, plan, info, alignment, advance, wait)
-        if plan.shard is not None and agreed is not None:
-            record(plan.output, plan.shard, agreed, info.name, report.skipped)
-        report.auto_steps = chosen.auto
-        return report
+    )
 
 
-def _label_into(
-    writer: LabelWriter,
-    client: Client,
-    dataset: Dataset,
-    plan: LabelPlan,
-    info: ModelInfo,
-    alignment: HostedAlignment | None,
-    advance: Callable[[float], None],
-    wait: Callable[[Waiting | None], None],
-) -> LabelReport:
+@contextmanager
+def counted(
+    writer: LabelWriter, plan: LabelPlan, report: LabelReport, advance: Callable[[float], None]
+) -> Iterator[list[Episode]]:
+    """Yield the episodes that are still to be labelled; counts those found and the time, and says how far errors let it
+    come.
+    """
     pending = writer.pending()
-    found = len(dataset.episodes) - len(pending)
-    report = LabelReport(
-        info, plan.place, len(dataset.episodes), found, alignment=alignment, was_complete=writer.is_complete
-    )
-    run = BulkRun(
-        client,
-        writer,
-        info,
-        alignment,
-        density=plan.density,
-        feature=plan.feature,
-        transport=plan.transport,
-        keep_frozen=plan.keep_frozen,
-        patience_s=plan.patience_s,
-        advance=advance,
-        wait=wait,
-    )
+    report.found = report.episodes - len(pending)
+    report.was_complete = writer.is_complete
     advance(report.found)
     began = time.monotonic()
     try:
-        _label_all(run, plan, pending, report)
-        if plan.shard is None:
-            _refuse_nothing(report)
-        if plan.shard is None or report.found or report.labelled:
-            writer.finish(allow_missing=plan.skip_bad)
-        else:
-            plan.place.unlink(missing_ok=True)  # of an earlier run, and none of it is to be kept
+        yield pending
     except (GenieError, KeyboardInterrupt) as error:
         done = report.episodes - len(writer.pending())
         error.add_note(f"{done} of {report.episodes} episodes are finished; the same command goes on from there")
         raise
     finally:
         report.seconds = time.monotonic() - began
-    return report
 
 
-def _refuse_nothing(report: LabelReport) -> None:
-    """Raise DatasetError if every episode was skipped: nobody asked for an empty file."""
-    if report.skipped and not report.found and not report.labelled:
+def finish(writer: LabelWriter, plan: LabelPlan, report: LabelReport) -> None:
+    """Write the output. Raises DatasetError if every episode was skipped: nobody asked for an empty file."""
+    if plan.shard is None and report.skipped and not report.found and not report.labelled:
         name, reason = report.skipped[0]
         raise DatasetError(f"none of {report.episodes} episodes can be labelled; {name}: {reason}")
+    writer.finish(allow_missing=plan.skip_bad)
 
 
 def _label_all(run: BulkRun, plan: LabelPlan, pending: list[Episode], report: LabelReport) -> None:
@@ -345,27 +244,35 @@ def _label_all(run: BulkRun, plan: LabelPlan, pending: list[Episode], report: La
             worker.start()
         for _ in pending:  # Ctrl-C arrives in this thread, which holds no lock while waiting
             episode, outcome = done.get()
-            _count(run, plan, report, episode, outcome)
+            count(run.writer, plan, report, episode, outcome, run.advance)
     finally:
         run.stop()
         for worker in filter(threading.Thread.is_alive, workers):
             worker.join()
 
 
-def _count(run: BulkRun, plan: LabelPlan, report: LabelReport, episode: Episode, outcome: Done | Exception) -> None:
+def count(
+    writer: EpisodeWriter,
+    plan: LabelPlan,
+    report: LabelReport,
+    episode: Episode,
+    outcome: Done | Exception,
+    advance: Callable[[float], None],
+) -> None:
+    """Count an episode in `report`. Raises what stopped it, unless it is a bad one that `plan` skips."""
     if isinstance(outcome, Done) and report.was_complete:
         raise DatasetError(
             f"{report.output}: exists already, without {episode.name}, which can be labelled; "
             "resume it, or overwrite it"
         )
     if isinstance(outcome, Done):
-        report.add(outcome.labels, run.writer.step(episode), outcome.timing)
+        report.add(outcome.labels, writer.step(episode), outcome.timing)
         report.findings += [(episode.name, finding) for finding in outcome.findings]
         if plan.finished is not None:
             plan.finished(episode, outcome.labels)
     elif isinstance(outcome, BadEpisodeError) and plan.skip_bad:
         report.skipped.append((episode.name, str(outcome)))
-        run.advance(1.0)
+        advance(1.0)
     else:
         raise outcome
 
@@ -387,4 +294,15 @@ def _label_alignment(alignment: HostedAlignment | None) -> LabelAlignment | None
     return LabelAlignment(alignment.name, alignment.alignment_id, alignment.action_names)
 
 
-__all__ = ["BadEpisodeError", "LabelPlan", "LabelReport", "find_alignment", "label_dataset"]
+__all__ = [
+    "BadEpisodeError",
+    "LabelPlan",
+    "LabelReport",
+    "count",
+    "counted",
+    "find_alignment",
+    "finish",
+    "label_dataset",
+    "open_writer",
+    "wanted_alignment",
+]

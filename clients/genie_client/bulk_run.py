@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from genie_client.client import Client
 from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
@@ -26,7 +26,7 @@ from genie_core.data import (
     EpisodePart,
     Frames,
     Labels,
-    LabelWriter,
+    Step,
     Transport,
     resize_frames,
 )
@@ -63,6 +63,16 @@ class Done:
 Outcome = tuple[Episode, Done | Exception]
 
 
+class EpisodeWriter(Protocol):
+    """Where finished episodes go: `LabelWriter`, or of one worker of many `PartWriter`."""
+
+    def step(self, episode: Episode) -> Step:
+        """Transition length for an episode."""
+
+    def episode(self, episode: Episode) -> AbstractContextManager[EpisodePart]:
+        """Write one episode, whole or not at all."""
+
+
 @dataclass
 class _Try:
     """Progress of one try: whether the server accepted the episode, and the fraction labelled."""
@@ -77,7 +87,7 @@ class BulkRun:
     def __init__(
         self,
         client: Client,
-        writer: LabelWriter,
+        writer: EpisodeWriter,
         info: ModelInfo,
         alignment: HostedAlignment | None,
         *,
@@ -306,7 +316,7 @@ def _count_frames(episode: Episode) -> int:
     return count
 
 
-def _check_step(writer: LabelWriter, episode: Episode, alignment: HostedAlignment | None) -> None:
+def _check_step(writer: EpisodeWriter, episode: Episode, alignment: HostedAlignment | None) -> None:
     """Raise BadEpisodeError if the transition length is unknown, the stated frame rate is impossible, or the alignment
     is for another transition length.
     """
@@ -343,4 +353,4 @@ def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) ->
         context.__exit__(None, None, None)
 
 
-__all__ = ["BadEpisodeError", "BulkRun", "Done", "Outcome", "meet"]
+__all__ = ["BadEpisodeError", "BulkRun", "Done", "EpisodeWriter", "Outcome", "meet"]

@@ -59,13 +59,15 @@ def embedded_server(
 
 
 @contextmanager
-def embedded_client(models: Path | str | None = None, model: str | None = None) -> Iterator[Client]:
+def embedded_client(
+    models: Path | str | None = None, model: str | None = None, *, device: str = "cpu", threads: int = 0
+) -> Iterator[Client]:
     """Yield a client of its own `embedded_server`; if the server ended, errors include its last output.
 
-    `model` is the default model to load; None: the folder's only or default one.
+    `model` is the default model to load; None: the folder's only or default one. `threads`: 0 for torch's choice.
     """
     with (
-        _running(models, "cpu", _START_WITHIN_S, model) as (address, ended),
+        _running(models, device, _START_WITHIN_S, model, threads) as (address, ended),
         Client(address, tls=False, token="", ended=ended) as client,  # our own, on loopback
     ):
         yield client
@@ -73,12 +75,12 @@ def embedded_client(models: Path | str | None = None, model: str | None = None) 
 
 @contextmanager
 def _running(
-    models: Path | str | None, device: str, start_within_s: float, model: str | None = None
+    models: Path | str | None, device: str, start_within_s: float, model: str | None = None, threads: int = 0
 ) -> Iterator[tuple[str, Callable[[], str | None]]]:
     """Start a server; yields its address and a function that returns its last output once it has ended."""
     _check_installed()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        process = _start(models or models_dir(), device, model, log)
+        process = _start(models or models_dir(), device, model, threads, log)
 
         def ended() -> str | None:
             with suppress(subprocess.TimeoutExpired):
@@ -101,10 +103,11 @@ def _check_installed() -> None:
         )
 
 
-def _start(models: Path | str, device: str, model: str | None, log: IO[str]) -> subprocess.Popen[str]:
+def _start(models: Path | str, device: str, model: str | None, threads: int, log: IO[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "genie_service", "--models", str(models), "--host", "127.0.0.1", "--port", "0"]
     command += ["--device", device, "--exit-with-stdin", *_ALONE]
     command += [] if model is None else ["--default-model", model]
+    command += ["--threads", str(threads)] if threads else []
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from genie_client.client import Client
 from genie_client.records import HostedAlignment, ModelInfo
-from genie_core.data import AutoSteps, Episode, Existing, Frames, find_steps, kept_steps
+from genie_core.data import AutoSteps, Dataset, Existing, Frames, find_steps, kept_steps
 from genie_core.data.labelled.shards import Shard, agreed_steps
 from genie_core.errors import ModelError
 
@@ -31,7 +30,7 @@ class ChosenSteps:
 def choose_steps(
     client: Client,
     info: ModelInfo,
-    episodes: Sequence[Episode],
+    dataset: Dataset,
     wanted: StepChoice,
     alignment: HostedAlignment | None,
     *,
@@ -45,7 +44,7 @@ def choose_steps(
     Args:
         client: of the server that labels.
         info: the model.
-        episodes: all of the dataset, of which a shard labels some.
+        dataset: all of it, of which a shard labels some.
         wanted: None: the alignment's, else ``auto`` with a model whose latents tell how large motion is.
         alignment: what decodes the robot's actions.
         output: file that is written.
@@ -78,7 +77,8 @@ def choose_steps(
         )
         return labels.latent[:-1]
 
-    return ChosenSteps(auto=find_steps(episodes, latents, info.usual_norm, info.frame_size))
+    views = [view for episode in dataset.episodes for view in (episode, *episode.views)]
+    return ChosenSteps(auto=find_steps(views, latents, info.usual_norm, info.frame_size))
 
 
 __all__ = ["ChosenSteps", "StepChoice", "choose_steps"]

@@ -20,7 +20,7 @@ from genie_core.data.labelled.labels import Density
 from genie_core.data.labelled.provenance import FramesMode, LabelModel, Precision
 from genie_core.data.storage.atomic import clear_leftovers, failures_named, write_bytes
 from genie_core.data.storage.location import absolute
-from genie_core.data.storage.lock import FolderLock
+from genie_core.data.storage.lock import FolderLock, Owner
 from genie_core.errors import DatasetError
 
 _MANIFEST = "manifest.json"
@@ -29,6 +29,11 @@ _MANIFEST = "manifest.json"
 def journal_folder(output: Path) -> Path:
     """Return the path of the journal of `output`, whether or not it exists."""
     return output.with_name(f"{output.name}.parts")
+
+
+def part_file(folder: Path, episode: str) -> Path:
+    """Return the path of an episode's labels in a journal's folder; valid and short for any episode name."""
+    return folder / f"{hashlib.sha256(episode.encode()).hexdigest()[:32]}.hdf5"
 
 
 class Manifest(BaseModel):
@@ -155,13 +160,18 @@ class Journal:
             with failures_named(path):
                 write_bytes(path, manifest.model_dump_json(indent=2).encode())
 
+    @property
+    def owner(self) -> Owner:
+        """Whoever has it open, as it says itself: other processes may write for them as long as it does."""
+        return self._lock.owner
+
     def check_held(self) -> None:
         """Raise DatasetError if another machine has taken the journal over meanwhile."""
         self._lock.check()
 
     def part(self, episode: str) -> Path:
-        """Return the path of an episode's labels, whether or not it exists; valid and short for any episode name."""
-        return self.folder / f"{hashlib.sha256(episode.encode()).hexdigest()[:32]}.hdf5"
+        """Return the path of an episode's labels, whether or not it exists."""
+        return part_file(self.folder, episode)
 
     def parts(self) -> list[Path]:
         """Return the files of the finished episodes."""
@@ -209,4 +219,4 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise DatasetError(f"{path}: not a manifest that this version reads; remove the folder it is in") from error
 
 
-__all__ = ["Journal", "Manifest", "journal_folder", "read_manifest"]
+__all__ = ["Journal", "Manifest", "journal_folder", "part_file", "read_manifest"]

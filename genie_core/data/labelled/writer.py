@@ -20,13 +20,12 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import Step
 from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
-from genie_core.data.labelled.attributes import Attributes
 from genie_core.data.labelled.checksum import is_intact
-from genie_core.data.labelled.exclusion import counted
-from genie_core.data.labelled.journal import Journal, Manifest
+from genie_core.data.labelled.journal import Journal
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
 from genie_core.data.labelled.part import EpisodePart
+from genie_core.data.labelled.part_writer import PartSettings, PartWriter
 from genie_core.data.labelled.provenance import (
     FileProvenance,
     FramesMode,
@@ -36,9 +35,9 @@ from genie_core.data.labelled.provenance import (
     Transport,
 )
 from genie_core.data.labelled.reading import carries_labels, open_labelled
-from genie_core.data.labelled.schema import read_attrs_of, write_labels
+from genie_core.data.labelled.schema import read_attrs_of, read_labels_of
 from genie_core.data.labelled.source_layout import write_own_layout
-from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5
+from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
@@ -57,6 +56,8 @@ class LabelWriter:
     Attributes:
         is_complete: whether the output was there, and just what this run would make: nothing is left to do.
         settings: what all labels of the output have in common.
+        part_settings: with what each episode is labelled, for other processes that write some of them.
+        journal: where finished episodes lie until `finish`.
 
     """
 
@@ -103,12 +104,6 @@ class LabelWriter:
         """
         self._dataset = dataset
         self._model = model
-        self._step = step
-        self._auto_steps = auto_steps if step is None else None
-        self._density: Density = density
-        self._transport: Literal["jpeg"] | None = "jpeg" if transport == "jpeg" else None
-        self._alignment = alignment
-        self._feature_dim = feature_dim
         self._existing: Existing = existing
         self._may_exist, self._may_miss = False, may_miss
         self.is_complete = False
@@ -116,36 +111,25 @@ class LabelWriter:
         self._output = output.resolve() if self._frames == "in_place" else output
         check_output(self._output, dataset, self._frames, existing)
         self._layout = _own_layout(dataset, self._frames)
-        self._created = (created or datetime.now(UTC)).isoformat(timespec="seconds")
-        frozen: Literal["kept"] | None = "kept" if keep_frozen else None
-        self._about = Attributes(
-            dataset,
-            model,
+        self.part_settings = PartSettings(
+            model=model,
             step=step,
-            auto_steps=self._auto_steps,
-            density=density,
-            transport=self._transport,
-            alignment=alignment,
-            frozen=frozen,
-            feature_dim=feature_dim,
-            created=self._created,
-        )
-        self.settings = Manifest.of(
-            dataset,
-            model,
-            step=step,
-            auto_steps=None if self._auto_steps is None else self._auto_steps.pairs,
+            auto_steps=auto_steps if step is None else None,
             density=density,
             frames=self._frames,
-            transport=self._transport,
-            alignment_id=alignment and alignment.alignment_id,
-            frozen=frozen,
+            transport="jpeg" if transport == "jpeg" else None,
+            alignment=alignment,
+            frozen="kept" if keep_frozen else None,
             feature_dim=feature_dim,
+            created=(created or datetime.now(UTC)).isoformat(timespec="seconds"),
         )
-        self._journal = Journal(self._output, self.settings, start_over=existing == "overwrite")
+        self.settings = self.part_settings.manifest(dataset)
+        self.journal = Journal(self._output, self.settings, start_over=existing == "overwrite")
         self._stored: dict[str, StoredLabels] = {}
         self._may_exist = existing != "refuse"
         try:
+            self._parts = PartWriter(self.journal.folder, dataset, self.part_settings, self.journal.check_held)
+            self._about = self._parts.about
             self._find_finished()
         except BaseException:
             self.close()
@@ -161,7 +145,7 @@ class LabelWriter:
 
     def close(self) -> None:
         """Release the output; finished episodes are kept for the next run to continue from. Idempotent."""
-        self._journal.close()
+        self.journal.close()
 
     def pending(self) -> list[Episode]:
         """Return the episodes that are still to be labelled, in order."""
@@ -169,7 +153,7 @@ class LabelWriter:
 
     def step(self, episode: Episode) -> Step:
         """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
-        return self._about.step(episode)
+        return self._parts.step(episode)
 
     @contextmanager
     def episode(self, episode: Episode) -> Iterator[EpisodePart]:
@@ -179,23 +163,9 @@ class LabelWriter:
             DatasetError: labels or frames do not fit the episode, or the disk is full.
 
         """
-        attrs = self._about.of(episode).model_copy(update={"source_sha256": self._about.sha256(episode.source)})
-        path = self._journal.part(episode.name)
-        with write_hdf5(path) as atomic:
-            keep_frames = self._frames == "model"
-            part = EpisodePart(
-                atomic, episode, self._model, self._alignment, feature_dim=self._feature_dim, keep_frames=keep_frames
-            )
+        with self._parts.episode(episode) as part:
             yield part
-            labels = part.complete_labels()
-            for view in (episode, *episode.views):
-                if isinstance(view.source, Path):  # sources behind URLs are checked at the end only
-                    self._about.check_unchanged(view.source)
-            self._journal.check_held()
-            computed = attrs.model_copy(update={"computation": part.computation, "excluded": counted(labels)})
-            with atomic.writing() as file:
-                write_labels(file, labels, computed, part.frames_sha256)
-        self._stored[episode.name] = StoredLabels(path, "/")
+        self._stored[episode.name] = StoredLabels(self.journal.part(episode.name), "/")
 
     def add(self, episode: Episode, labels: Labels, frames_THWC: Iterable[Frames] = ()) -> None:
         """Write one episode in one call: all its labels and, for ``frames="model"``, its frames in any chunks."""
@@ -203,6 +173,30 @@ class LabelWriter:
             for chunk_THWC in frames_THWC:
                 part.add_frames(chunk_THWC)
             part.add_labels(labels)
+
+    def adopt(self, episode: Episode) -> Labels:
+        """Take an episode that another process has written into the journal, and return its labels.
+
+        Raises:
+            DatasetError: it is not there, not whole, or not what this run would make.
+
+        """
+        found = self._find_parts([episode])
+        if not found:
+            path = self.journal.part(episode.name)
+            raise DatasetError(
+                f"{path}: got no whole labels of {episode.name} there, expected those that a worker has written: the "
+                "folder of the output must be shared by all machines, at the same path"
+            )
+        self._stored |= found
+        place = found[episode.name]
+        with read_hdf5(place.path) as file:
+            return read_labels_of(file[place.group])[0]
+
+    @property
+    def stored(self) -> dict[str, StoredLabels]:
+        """Where the finished episodes are, by name, in the dataset's order."""
+        return {e.name: self._stored[e.name] for e in self._dataset.episodes if e.name in self._stored}
 
     def take_over(self, stored: Mapping[str, StoredLabels]) -> None:
         """Take finished episodes, by name, from other labelled files instead of labelling them.
@@ -237,14 +231,14 @@ class LabelWriter:
         self._about.check_all_unchanged()
         if not self.is_complete and (self._layout or any(s.path != self._output for s in self._stored.values())):
             self._write_output()
-        self._journal.remove()
+        self.journal.remove()
         return self._output
 
     def _write_output(self) -> None:
-        self._journal.check_held()
+        self.journal.check_held()
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)  # much time has gone by
         self._may_exist = True
-        attrs = FileProvenance.of(self._model, self._frames, self._created, __version__, self._layout)
+        attrs = FileProvenance.of(self._model, self._frames, self.part_settings.created, __version__, self._layout)
         if self._layout:
             write_own_layout(self._output, self._dataset, self._stored, self._model, attrs)
         elif self._frames == "in_place":
@@ -254,8 +248,8 @@ class LabelWriter:
 
     def _find_finished(self) -> None:
         """Take over the episodes that earlier runs finished."""
-        self.is_complete = not self._journal.is_old and self._is_complete()
-        is_own = self.is_complete or (self._journal.is_old and self._was_written_from_the_journal())
+        self.is_complete = not self.journal.is_old and self._is_complete()
+        is_own = self.is_complete or (self.journal.is_old and self._was_written_from_the_journal())
         self._may_exist = self._may_exist or is_own
         check_place(self._output, self._dataset, self._frames, may_exist=self._may_exist)
         if self._existing == "resume" or is_own:
@@ -275,7 +269,7 @@ class LabelWriter:
         if not written:
             return False
         parts = {}
-        for path in self._journal.parts():
+        for path in self.journal.parts():
             with suppress(DatasetError), read_hdf5(path) as file:
                 attrs = read_attrs_of(file)
                 parts[attrs.source_name] = attrs
@@ -310,7 +304,7 @@ class LabelWriter:
         """Return those of `episodes` that the journal holds."""
         parts = {}
         for episode in episodes:
-            path = self._journal.part(episode.name)
+            path = self.journal.part(episode.name)
             if not path.exists():
                 continue
             try:

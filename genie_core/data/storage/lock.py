@@ -86,6 +86,11 @@ class FolderLock:
         """Whether the folder says that this process holds it."""
         return read_owner(self._folder) == self._owner
 
+    @property
+    def owner(self) -> Owner:
+        """What the folder says of this process as long as it holds it."""
+        return self._owner
+
     def check(self) -> None:
         """Raise DatasetError if another machine has taken the folder over: this process did not reach it for long."""
         if not self.is_held:
@@ -166,6 +171,14 @@ def read_owner(folder: Path) -> Owner | None:
         return None
 
 
+def check_owner(folder: Path, owner: Owner) -> None:
+    """Raise DatasetError unless a folder is held by `owner`, for whom another process works there."""
+    there = read_owner(folder)
+    if there != owner:
+        who = "nobody" if there is None else there.words()
+        raise DatasetError(f"{folder}: got it held by {who}, expected {owner.words()}: seen from {platform.node()}")
+
+
 def _in_use(folder: Path, doing: str) -> DatasetError:
     owner = read_owner(folder)
     who = "another process" if owner is None else owner.words()
@@ -225,4 +238,4 @@ def _command() -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
-__all__ = ["FolderLock", "Owner", "read_owner", "waiting_lock"]
+__all__ = ["FolderLock", "Owner", "check_owner", "read_owner", "waiting_lock"]

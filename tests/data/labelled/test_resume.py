@@ -426,7 +426,7 @@ def test_a_run_that_is_killed_after_its_output_is_there_is_finished_by_the_same_
     output = source if frames == "in_place" else tmp_path / "out.hdf5"
     writer, _ = open_writer(source, output, frames=frames)
     label(writer, 4)
-    folder = writer._journal.folder
+    folder = writer.journal.folder
     monkeypatch.setattr(Journal, "remove", lambda journal: None)  # SIGKILL, as far as the disk can tell
     writer.finish()
     monkeypatch.undo()
@@ -434,7 +434,7 @@ def test_a_run_that_is_killed_after_its_output_is_there_is_finished_by_the_same_
     gone = parts[:removed] if isinstance(removed, int) else parts if removed else []
     for part in gone:
         part.unlink()
-    RUNNING.pop(output)._journal._lock.release()
+    RUNNING.pop(output).journal._lock.release()
     if removed == "manifest":
         (folder / "manifest.json").unlink()
     again, dataset = open_writer(source, output, frames=frames, existing=existing)
