@@ -258,7 +258,7 @@ def _shown_live(client: Client, model: str | None) -> Callable[[Episode, Labels]
     """Start a viewer; returns what shows an episode in it."""
     from genie_view.live import show_labels, start_viewer
 
-    viewer, codes = start_viewer(), client.model(model).num_codes
+    viewer, codes = start_viewer("leave --view out"), client.model(model).num_codes
     return lambda episode, labels: show_labels(viewer, episode, labels, codes)
 
 

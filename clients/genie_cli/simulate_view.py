@@ -84,7 +84,7 @@ def watched(
     track = Track("simulated", prompt_PHWC[:0], list(codes or ()))
     words = [code.name for code in info.code_meanings]
     view = SimulationView(prompt_PHWC, [track], info.palette, Clock(info.fps), words=words)
-    with live_simulation(start_viewer(), "simulation", view) as shown:
+    with live_simulation(start_viewer("leave --view out"), "simulation", view) as shown:
         yield shown.show
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from genie_core.data import LabelledFile
+    from genie_view.frame_log import Codecs
     from genie_view.recording import Recording
 
 _SHOWN = 8
@@ -78,12 +79,14 @@ def view(
     if layer is not None and save is not None:
         _write_layer(labelled, names, layer, entity, save, _words(labelled, palette))
     elif records:
-        here = save is None and not serve
-        recordings = _recordings(labelled, names, dataset, against, _words(labelled, palette), here)
+        from genie_view.frame_log import ANY_VIEWER, BROWSER, Codecs
+
+        codecs = ANY_VIEWER if save is not None else BROWSER if serve else Codecs.here()
+        recordings = _recordings(labelled, names, dataset, against, _words(labelled, palette), codecs)
         if serve:
             _serve(labelled, recordings, save, host, port)
         else:
-            _show(labelled, recordings, save)
+            _show(recordings, save)
 
 
 def _chosen(labelled: LabelledFile, wanted: list[str]) -> list[str]:
@@ -116,13 +119,11 @@ def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
 
 
 def _recordings(
-    labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, words: list[str], here: bool
+    labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, words: list[str], codecs: Codecs
 ) -> list[Recording]:
-    """Return the recordings to show; `here`: in the viewer on this machine."""
-    from genie_view.frame_log import ANY_VIEWER, Codecs
+    """Return the recordings to show, in a viewer that can decode `codecs`."""
     from genie_view.labels_view import LabelledViews, labels_recording
 
-    codecs = Codecs.here() if here else ANY_VIEWER
     views = LabelledViews(labelled, words)
     if dataset:
         from genie_view.dataset_view import dataset_recording, dataset_view
@@ -170,27 +171,19 @@ def _write_layer(
     typer.echo(f"wrote {save}, which lies over {target.entity}; look at both with: rerun {layer} {save}")
 
 
-def _show(labelled: LabelledFile, recordings: list[Recording], path: Path | None) -> None:
+def _show(recordings: list[Recording], path: Path | None) -> None:
     """Write recordings, or show them if `path` is None."""
-    from tempfile import TemporaryDirectory
-
-    from genie_core.errors import GenieError
-    from genie_view.recording import open_viewer, write_recordings
+    from genie_view.live import show, start_viewer
+    from genie_view.recording import write_recordings
 
     if path is not None:
         write_recordings(path, recordings)
         typer.echo(f"wrote {path}; look at it with: rerun {path}")
         return
-    with TemporaryDirectory() as folder:
-        shown = Path(folder) / f"{labelled.path.stem}.rrd"
-        write_recordings(shown, recordings)
-        try:
-            open_viewer(shown)
-        except GenieError as error:
-            error.add_note(
-                "--save X.rrd writes a recording instead, --serve serves a browser, --sheet X.png is a picture"
-            )
-            raise
+    show(
+        start_viewer("--save X.rrd writes a recording, --serve serves a browser, --sheet X.png is a picture"),
+        recordings,
+    )
 
 
 def _serve(labelled: LabelledFile, recordings: list[Recording], path: Path | None, host: str, port: int) -> None:

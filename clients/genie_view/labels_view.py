@@ -126,14 +126,14 @@ def labels_scene(view: LabelledView, codecs: Codecs = ANY_VIEWER, timeline: Time
     flags = flagged(view.labels)
 
     def log(recording: rr.RecordingStream) -> None:
-        if view.episode is not None:
-            log_episode(recording, "camera", view.episode, when, codecs)
         if view.gallery is not None:
             picture = rr.EncodedImage(contents=encode_image(view.gallery, "png"), media_type="image/png")
             recording.log("gallery", picture, static=True)
         log_labels(recording, "labels", view, when)
         recording.log("provenance", rr.TextDocument(_provenance_text(view), media_type="text/markdown"), static=True)
         recording.send_property("provenance", rr.AnyValues(**view.provenance))
+        if view.episode is not None:  # last: pictures that have to be coded take longest
+            log_episode(recording, "camera", view.episode, when, codecs)
 
     return Scene(_blueprint(view, flags), log)
 

@@ -1,4 +1,6 @@
-"""A viewer that shows what is made while it is made: episodes as they are labelled, frames as they are simulated."""
+"""A viewer that shows what is made while it is made: recordings as they are read, episodes as they are labelled, frames
+as they are simulated.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -57,10 +59,10 @@ class LiveViewer:
             stream.disconnect()
 
 
-def start_viewer(arguments: Sequence[str] = WINDOW) -> LiveViewer:
+def start_viewer(instead: str, arguments: Sequence[str] = WINDOW) -> LiveViewer:
     """Start Rerun's viewer, on loopback alone, and wait until it listens.
 
-    Raises GenieError if it ends at once, for example without a display.
+    Raises GenieError if it ends at once, for example without a display; `instead` says what to do then.
     """
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
@@ -73,13 +75,28 @@ def start_viewer(arguments: Sequence[str] = WINDOW) -> LiveViewer:
             if process.poll() is not None:
                 errors.seek(0)
                 said = errors.read().strip()[-2000:]
-                raise GenieError(f"--view: the Rerun viewer failed: {said}; leave it out, or use --save")
+                raise GenieError(f"the Rerun viewer failed: {said}; {instead}")
             with socket.socket() as trial:
                 if trial.connect_ex((LOOPBACK, port)) == 0:
                     return LiveViewer(process, port)
             time.sleep(0.1)
     process.kill()
-    raise GenieError(f"--view: the Rerun viewer did not start within {_STARTS_S:g} s")
+    raise GenieError(f"the Rerun viewer did not start within {_STARTS_S:g} s; {instead}")
+
+
+def show(viewer: LiveViewer, recordings: Iterable[Recording]) -> None:
+    """Show recordings as they are read, and return when the viewer is closed; Ctrl-C closes it.
+
+    Raises GenieError if the viewer fails.
+    """
+    try:
+        for recording in recordings:
+            with viewer.stream(recording) as stream:
+                log_recording(stream, recording)
+        if viewer.process.wait() > 0:
+            raise GenieError(f"the Rerun viewer failed with exit code {viewer.process.returncode}")
+    finally:
+        viewer.close()
 
 
 def show_labels(viewer: LiveViewer, episode: Episode, labels: Labels, num_codes: int) -> None:
@@ -131,4 +148,4 @@ class LiveFrames:
         log_frames(self.stream, self.entity, [frame_HWC[None]], self.clock, first=self.shown)
 
 
-__all__ = ["WINDOW", "LiveFrames", "LiveViewer", "live_simulation", "show_labels", "start_viewer"]
+__all__ = ["WINDOW", "LiveFrames", "LiveViewer", "live_simulation", "show", "show_labels", "start_viewer"]

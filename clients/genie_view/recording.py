@@ -67,14 +67,6 @@ def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
             run_rerun("merging recordings", "rrd", "merge", *map(str, parts), "-o", str(whole))
 
 
-def open_viewer(path: Path) -> None:
-    """Show an .rrd file in the Rerun viewer, listening on loopback only; returns when its window is closed.
-
-    Raises GenieError if the viewer fails, for example without a display.
-    """
-    run_rerun("opening the Rerun viewer", "--bind", LOOPBACK, "--port", "auto", str(path))
-
-
 def _write_part(path: Path, recording: Recording) -> Path:
     with stream_to(path, recording.application, recording.recording_id, blueprint_of(recording)) as stream:
         log_recording(stream, recording)
@@ -139,7 +131,6 @@ __all__ = [
     "Scene",
     "blueprint_of",
     "log_recording",
-    "open_viewer",
     "rerun_command",
     "run_rerun",
     "stream_to",

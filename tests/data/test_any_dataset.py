@@ -2,10 +2,13 @@
 
 Datasets are drawn by layout, names, types of arrays and damage. An episode that is read must be the one that was
 written; one that was damaged, or is of another type than 8-bit RGB, must be refused, or be read to the bit.
+
+`GENIE_DATASETS=500` draws 500 of each layout, others every time; without it the same 20 of each are drawn.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -23,7 +26,11 @@ from numpy.typing import NDArray
 from genie_core.data import ReadOptions, encode_image, inspect_dataset, open_dataset
 from genie_core.errors import GenieError
 from tests.factories.data import make_frames, make_video
+from tests.factories.folders import SIZE as FOLDER_SIZE
+from tests.factories.folders import write_calvin, write_pictures, write_replay
 from tests.factories.lerobot import make_lerobot_v21, make_lerobot_v30
+from tests.factories.rlds import frames_of, make_rlds
+from tests.factories.ros import CAMERA, FRAME_NS, START_NS, entries, robot_frames, write_mcap
 
 Frames = NDArray[np.uint8]
 
@@ -33,6 +40,7 @@ _PYTHON = re.compile(r"Traceback|Error\(|\w+Error:|'NoneType'|object at 0x|list 
 _VIDEO_MAY_LACK = 3
 """Frames at its end that a cut video may lack: headers promise seconds, to a few frames."""
 
+_WANTED = os.environ.get("GENIE_DATASETS")
 _SIZE = 16
 _NAMES = st.text("ab7 .-_#%[]{}:é杯", min_size=1, max_size=8).filter(lambda name: name.strip(" .") == name)
 _LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=3)
@@ -122,7 +130,59 @@ def lerobot(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
     return Made(path, truth, files=files)
 
 
-LAYOUTS = {layout.__name__: layout for layout in (robomimic, aloha, described, videos, lerobot)}
+def lerobot_videos(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    make = make_lerobot_v30 if kind in ("float32", "grey", "first") else make_lerobot_v21
+    path = make(folder / name, lengths, size=(_SIZE, _SIZE))
+    truth = [episode.frames() for episode in open_dataset(path).episodes]
+    for number, frames in enumerate(truth):  # which episode it is can be told, whatever the codec loses
+        shown = make_frames(lengths[number], _SIZE, _SIZE, seed=number)
+        assert np.abs(frames.astype(int) - shown).mean() < 20
+    return Made(path, truth, files=sorted(file for file in path.rglob("*") if file.is_file()))
+
+
+def images(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    places = [write_pictures(folder / name / f"run{'abc'[at]}", n, seed=at) for at, n in enumerate(lengths)]
+    truth = [make_frames(length, *FOLDER_SIZE, seed=at) for at, length in enumerate(lengths)]
+    return Made(folder / name, truth, files=sorted(file for place in places for file in place.iterdir()))
+
+
+def calvin(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    starts = [10 * at for at in range(len(lengths))]
+    path = write_calvin(folder / name, [(at, at + length - 1) for at, length in zip(starts, lengths, strict=True)])
+    truth = [make_frames(length, *FOLDER_SIZE, seed=at) for at, length in zip(starts, lengths, strict=True)]
+    files = sorted(path.glob("episode_*.npz"))
+    for file in files if kind != "uint8" else []:
+        held = dict(np.load(file))
+        np.savez(file, **{**held, "rgb_static": as_kind(held["rgb_static"][None], kind)[0]})
+    return Made(path, truth, ReadOptions(fps=10, camera="rgb_static"), kind != "uint8", files)
+
+
+def replay(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    pictures, channels = "unit" if kind == "float32" else "uint8", "first" if kind == "first" else "last"
+    path = write_replay(folder / f"{name}.zarr", lengths, 2 + len(name) % 2, pictures, channels)
+    truth = [make_frames(length, *FOLDER_SIZE, seed=at) for at, length in enumerate(lengths)]
+    return Made(path, truth, files=sorted(file for file in path.rglob("*") if file.is_file()))
+
+
+def rlds(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    path = make_rlds(folder / name / "1.0.0", {"train": [lengths]}, (_SIZE, _SIZE))
+    truth = [frames_of(at, length, (_SIZE, _SIZE)) for at, length in enumerate(lengths)]
+    options = ReadOptions(fps=10, camera="image")
+    return Made(path, truth, options, files=sorted(file for file in path.iterdir() if file.is_file()))
+
+
+def recordings(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    place = folder / name
+    place.mkdir()
+    for at, length in enumerate(lengths):
+        said = [one for one in entries(at) if one.log_ns < START_NS + length * FRAME_NS - FRAME_NS // 2]
+        write_mcap(place / f"{at}.mcap", said)
+    truth = [robot_frames(at)[:length] for at, length in enumerate(lengths)]
+    return Made(place, truth, ReadOptions(fps=10, camera=CAMERA), files=sorted(place.iterdir()))
+
+
+_MADE = (robomimic, aloha, described, videos, lerobot, lerobot_videos, images, calvin, replay, rlds, recordings)
+LAYOUTS = {layout.__name__: layout for layout in _MADE}
 
 
 def damage(made: Made, how: str, which: int) -> None:
@@ -189,7 +249,12 @@ def check(made: Made, how: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=42, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(
+    max_examples=int(_WANTED or 20),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=_WANTED is None,
+)
 @given(name=_NAMES, lengths=_LENGTHS, kind=_KINDS, how=_DAMAGE, which=st.integers(0, 20))
 def test_any_dataset_is_read_as_it_was_made_or_refused_in_words(
     layout: str, name: str, lengths: list[int], kind: str, how: str, which: int

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,11 @@ from genie_core.data import open_dataset
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import GenieError
 from genie_view.clock import Clock
-from genie_view.live import LiveViewer, live_simulation, show_labels, start_viewer
+from genie_view.labels_view import LabelledViews, labels_recording
+from genie_view.live import LiveViewer, live_simulation, show, show_labels, start_viewer
 from genie_view.simulation_view import SimulationView, Track
 from tests.factories.data import make_frames, make_robomimic
-from tests.factories.labelled import make_labels
+from tests.factories.labelled import label_file, make_labels
 from tests.support.recordings import column
 
 pytestmark = pytest.mark.filterwarnings("ignore:RRD file has no footer")  # it is still being written
@@ -30,7 +34,7 @@ def taken_down(viewer: LiveViewer, path: Path, entity: str, component: str, coun
         while time.monotonic() < until:
             try:
                 found = column(path, entity, component)
-            except (OSError, ValueError, RuntimeError):
+            except (OSError, ValueError, RuntimeError, IndexError):
                 found = {}  # still being written
             if len(found) >= count:
                 return found
@@ -42,7 +46,7 @@ def taken_down(viewer: LiveViewer, path: Path, entity: str, component: str, coun
 
 def test_an_episode_is_shown_when_it_is_labelled(tmp_path: Path) -> None:
     episode = open_dataset(make_robomimic(tmp_path / "lift.hdf5", episodes=1, frames=12)).episodes[0]
-    viewer = start_viewer(("--save", str(tmp_path / "x.rrd")))
+    viewer = start_viewer("", ("--save", str(tmp_path / "x.rrd")))
     labels = make_labels(12)
     show_labels(viewer, episode, labels, 8)
     found = taken_down(viewer, tmp_path / "x.rrd", "/labels/code/number", "Scalars:scalars", 11)
@@ -52,7 +56,7 @@ def test_an_episode_is_shown_when_it_is_labelled(tmp_path: Path) -> None:
 def test_simulated_frames_are_shown_one_by_one(tmp_path: Path) -> None:
     frames = make_frames(4, 16, 16)
     view = SimulationView(frames[:1], [Track("simulated", frames[:0], [3, 1, 2])], code_palette(8), Clock(10.0))
-    viewer = start_viewer(("--save", str(tmp_path / "x.rrd")))
+    viewer = start_viewer("", ("--save", str(tmp_path / "x.rrd")))
     with live_simulation(viewer, "simulation", view) as shown:
         for frame_HWC in frames[1:]:
             shown.show(np.asarray(frame_HWC))
@@ -60,6 +64,32 @@ def test_simulated_frames_are_shown_one_by_one(tmp_path: Path) -> None:
     assert sorted(found) == [1, 2, 3]  # type: ignore[type-var]
 
 
+def test_recordings_are_shown_as_they_are_read_until_the_viewer_is_closed(tmp_path: Path) -> None:
+    labelled = label_file(make_robomimic(tmp_path / "lift.hdf5", episodes=1))
+    viewer = start_viewer("", ("--save", str(tmp_path / "x.rrd")))
+    recordings = [labels_recording(view) for view in LabelledViews(labelled).of(labelled.episodes)]
+    with ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(show, viewer, recordings)
+        found = taken_down(viewer, tmp_path / "x.rrd", "/camera", "EncodedImage:blob", 12)
+        shown.result()
+    assert sorted(found) == list(range(12))  # type: ignore[type-var]
+
+
+def test_a_viewer_listens_on_loopback_and_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def start(command: list[str], **kwargs: Any) -> Any:
+        calls.append((command, kwargs["env"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        start_viewer("")
+    ((command, environment),) = calls
+    assert command[command.index("--bind") + 1] == "127.0.0.1"
+    assert environment["RERUN_ANALYTICS"] == "0"
+
+
 def test_a_viewer_that_ends_at_once_says_why() -> None:
-    with pytest.raises(GenieError, match=r"--view: the Rerun viewer failed: .*--no-such-option"):
-        start_viewer(("--no-such-option",))
+    with pytest.raises(GenieError, match=r"(?s)the Rerun viewer failed: .*--no-such-option.*; leave --view out"):
+        start_viewer("leave --view out", ("--no-such-option",))
