@@ -22,7 +22,7 @@ from genie_core.models.presets import preset
 from genie_core.models.transformer import recompute_activations
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.cost import networks_to_count, stage_flops
-from genie_core.training.loop import Run, StepLoss, Stepper, make_optimizer
+from genie_core.training.loop import StepLoss, Stepper, TrainingRun, make_optimizer
 from genie_core.training.losses import Metrics, dynamics_loss, lam_loss, tokenizer_loss
 from genie_core.training.stages import read_tokens
 
@@ -105,7 +105,7 @@ def _step(
         genie = Genie(model).eval()
     network = getattr(genie, stage).train()
     recompute_activations(network, recompute)
-    run = Run(Path(), 0, device, training.precision == "bf16", _Silent())
+    run = TrainingRun(Path(), 0, device, training.precision == "bf16", _Silent())
     size = (config.batch, config.clip_frames, model.height, model.width, 3)
     clips = torch.from_numpy(np.random.default_rng(0).integers(0, 256, size, np.uint8))
     loss = _loss(genie, stage, _with_codes(training))
