@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from genie_cli import ablate as ablate_command
 from genie_cli.ablate import ablate
 from genie_core.ablation import plan as ablation_plan
 from genie_core.ablation import run as ablation_run
@@ -22,9 +24,12 @@ from genie_core.ablation.plan import Base
 from genie_core.ablation.run import split_episodes
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError
+from genie_core.evaluation import ground_truth
+from genie_core.evaluation.options import EvaluationOptions
 from genie_core.models.bundle import load_bundle
 from genie_core.models.presets import preset
-from genie_core.training import pipeline
+from genie_core.statistics.probes import fit_mlp
+from genie_core.training import card, pipeline
 from genie_core.training.config import AugmentConfig, training_preset
 from tests.factories.data import make_robomimic, make_video
 
@@ -53,8 +58,13 @@ def nano_base() -> Base:
 
 @pytest.fixture(scope="module")
 def base() -> Any:
+    """`genie ablate` trains `nano`, and measures with few sampling steps and short training of probes."""
+    quick = partial(EvaluationOptions, maskgit_steps=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ablation_plan, "small_base", nano_base)
+        patch.setattr(ablate_command, "EvaluationOptions", quick)
+        patch.setattr(card, "EvaluationOptions", quick)
+        patch.setattr(ground_truth, "fit_mlp", partial(fit_mlp, steps=20))
         yield
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from genie_cli.train import adjusted
 from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.inference import Labeller, Simulator
-from genie_core.models.bundle import load_bundle
+from genie_core.models.bundle import BundleInfo, load_bundle
 from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig
 from genie_core.models.presets import preset
 from genie_core.training.clips import ClipStore, Span, build_store
@@ -62,30 +65,37 @@ def job(data: Path, out: Path, *, lead: bool = True) -> TrainingJob:
     return TrainingJob(preset("nano"), short(lead), TrainingSplit(episodes[:2], episodes[2:]), out, rollouts=1)
 
 
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], BundleInfo]:
+    """Return the bundle of a run that nothing stopped, with `lead` or without; each is trained once."""
+    folder = tmp_path_factory.mktemp("whole")
+    return cache(lambda lead: train(job(data, folder / f"{lead}", lead=lead), Recorder()))
+
+
 @pytest.mark.parametrize("lead", [True, False])
 @pytest.mark.parametrize("stop", [("tokenizer", 7), ("lam", 5), ("dynamics", 8)])
 def test_a_killed_run_resumes_to_the_same_weights(
-    data: Path, tmp_path: Path, lead: bool, stop: tuple[str, int]
+    data: Path, whole: Callable[[bool], BundleInfo], tmp_path: Path, lead: bool, stop: tuple[str, int]
 ) -> None:
     if not lead and stop[0] != "tokenizer":
         stop = ("lam_and_dynamics", stop[1])
-    whole = Recorder()
-    reference = train(job(data, tmp_path / "whole", lead=lead), whole, report_every=1)
+    reference = whole(lead)
     with pytest.raises(KeyboardInterrupt):
         train(job(data, tmp_path / "cut", lead=lead), Recorder(stop), checkpoint_seconds=0, report_every=1)
     assert not (tmp_path / "cut").exists()
     resumed = Recorder()
     info = train(job(data, tmp_path / "cut", lead=lead), resumed, report_every=1)
     for component in ("tokenizer", "lam", "dynamics"):
-        a = load_file(tmp_path / "whole" / f"{component}.safetensors")
+        a = load_file(reference.path / f"{component}.safetensors")
         b = load_file(tmp_path / "cut" / f"{component}.safetensors")
         assert all(torch.equal(a[k], b[k]) for k in a)
     assert info.bundle_id == reference.bundle_id
     assert min(step for stage, step in resumed.losses if stage == stop[0]) == stop[1]
 
 
-def test_stages_trained_alone_are_those_of_a_whole_run(data: Path, tmp_path: Path) -> None:
-    whole = train(job(data, tmp_path / "whole"), Recorder())
+def test_stages_trained_alone_are_those_of_a_whole_run(
+    data: Path, whole: Callable[[bool], BundleInfo], tmp_path: Path
+) -> None:
     stages: tuple[Alone, ...] = ("lam", "tokenizer")
     for stage in stages:
         recorder = Recorder()
@@ -93,7 +103,7 @@ def test_stages_trained_alone_are_those_of_a_whole_run(data: Path, tmp_path: Pat
         assert {s for s, _ in recorder.losses} == {stage}
     assert not (tmp_path / "parts").exists()
     recorder = Recorder()
-    assert train(job(data, tmp_path / "parts"), recorder).bundle_id == whole.bundle_id
+    assert train(job(data, tmp_path / "parts"), recorder).bundle_id == whole(True).bundle_id
     assert {s for s, _ in recorder.losses} == {"dynamics"}
     with pytest.raises(ModelError, match="alone only where it reads pixels"):
         train_alone(job(data, tmp_path / "joint", lead=False), "lam", Recorder())
@@ -115,8 +125,12 @@ def test_training_learns(data: Path, tmp_path: Path) -> None:
     assert "| frames decoded from their tokens, against the frames |" in bundle.card
 
 
-def test_changing_one_recipe_keeps_the_stages_before_it(data: Path, tmp_path: Path) -> None:
-    train(job(data, tmp_path / "b"), Recorder())
+def test_changing_one_recipe_keeps_the_stages_before_it(
+    data: Path, whole: Callable[[bool], BundleInfo], tmp_path: Path
+) -> None:
+    finished = whole(True).path
+    shutil.copytree(finished, tmp_path / "b")
+    shutil.copytree(finished.with_name(f"{finished.name}.run"), tmp_path / "b.run")
     first = job(data, tmp_path / "b")
     changed = first.training.model_copy(update={"dynamics": first.training.dynamics.model_copy(update={"lr": 1e-3})})
     again = replace(first, training=changed)
@@ -128,7 +142,9 @@ def test_changing_one_recipe_keeps_the_stages_before_it(data: Path, tmp_path: Pa
     assert {stage for stage, _ in recorder.losses} == {"dynamics"}
 
 
-def test_more_data_for_the_latent_action_model_alone(data: Path, tmp_path: Path) -> None:
+def test_more_data_for_the_latent_action_model_alone(
+    data: Path, whole: Callable[[bool], BundleInfo], tmp_path: Path
+) -> None:
     other = make_robomimic(tmp_path / "other.hdf5", episodes=3, frames=11, size=48, fps=10)
     extra = list(open_dataset(other).episodes)
     both = replace(job(data, tmp_path / "b"), lam_data=TrainingSplit(extra[:2], extra[2:]))
@@ -136,8 +152,8 @@ def test_more_data_for_the_latent_action_model_alone(data: Path, tmp_path: Path)
     assert "all networks trained on: `robot.hdf5`, 2 episodes, 28 frames" in card
     assert "latent action model trained on besides: `other.hdf5`, 2 episodes, 22 frames" in card
     assert card.count("## Figures on") == 2
-    alone = train(job(data, tmp_path / "a"), Recorder())
-    tokenizers = [load_file(tmp_path / b / "tokenizer.safetensors") for b in "ab"]
+    alone = load_bundle(whole(True).path)
+    tokenizers = [load_file(path / "tokenizer.safetensors") for path in (alone.info.path, tmp_path / "b")]
     assert all(torch.equal(v, tokenizers[1][k]) for k, v in tokenizers[0].items())
     assert not np.array_equal(alone.codebook, load_bundle(tmp_path / "b").codebook)
     with pytest.raises(ModelError, match="lead"):
