@@ -71,21 +71,23 @@ def ways(threads: int) -> list[Way]:
 def measure(clients: int, quick: bool) -> list[Measured]:
     """Label the same frames through `clients` clients and without any, in turn."""
     count = max(JOBS, clients) if quick else EPISODES
-    frames = 32 if quick else FRAMES
-    each = count // clients
+    frames = 18 if quick else FRAMES
+    each, warm_ups = count // clients, 0 if quick else 1
     jobs = jobs_each(clients)
     labeller = Labeller(load_bundle(models_dir() / MODEL))
     episodes = [make_clip(frames, seed) for seed in range(count)]
     trial = episodes[: count // 3]
     choices = {way.words: way for way in ways(torch.get_num_threads())}
     trials: dict[str, Action] = {words: partial(way.label, labeller, trial) for words, way in choices.items()}
-    tried = {words: median(taken) for words, taken in interleaved(trials, 1 if quick else TRIALS).items()}
+    tried = {
+        words: median(taken) for words, taken in interleaved(trials, 1 if quick else TRIALS, warm_ups=warm_ups).items()
+    }
     best = choices[min(tried, key=tried.__getitem__)]
     with tempfile.TemporaryDirectory() as folder, serving() as server:
         files = [write_episodes(Path(folder) / f"{i}.hdf5", each, frames, i * each) for i in range(clients)]
         with waiting_clients(server.address, files, jobs) as waiting:
             sides: dict[str, Action] = {"inprocess": partial(best.label, labeller, episodes), "grpc": waiting.label}
-            seconds = interleaved(sides, 2 if quick else ROUNDS)
+            seconds = interleaved(sides, 1 if quick else ROUNDS, warm_ups=warm_ups)
         _check_equal(files, each, best.label(labeller, episodes))
     shares = ratios(seconds["inprocess"], seconds["grpc"])
     rates = {name: Samples.of([count * frames / s for s in taken], "frames/s") for name, taken in seconds.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -115,14 +115,11 @@ def _from_video(setting: Setting, name: str, labeller: Labeller) -> Iterator[Fou
             began = time.perf_counter()
             coming = [pool.submit(frames_of, path) for path in files]
             for at in range(0, len(coming), 8):
-                _label(labeller, [future.result() for future in coming[at : at + 8]])
+                some = [future.result() for future in coming[at : at + 8]]
+                label_in_batches(labeller, some, size=2 if setting.dry else BATCH, together=len(some), chunk=4096)
             rate = count / (time.perf_counter() - began)
         note = f"{made.codec}, {made.library}, {threads} threads; decoding and resizing alone {decoding:,.0f}"
         yield Found(f"{name} fp32: labelled from MP4 of {width} x {height}", rate, "frames/s", None, note)
-
-
-def _label(labeller: Labeller, episodes: Sequence[NDArray[np.uint8]]) -> None:
-    label_in_batches(labeller, episodes, size=BATCH, together=len(episodes), chunk=4096)
 
 
 __all__ = ["measure"]

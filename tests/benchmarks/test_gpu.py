@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from benchmarks.gpu.labels import clips, label_in_batches
 from benchmarks.gpu.parts import PARTS, Part, Setting, missing
 from genie_core.bundles import models_dir
 from genie_core.data import write_video
+from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
+from genie_core.training import card, stages
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,7 +119,9 @@ def test_without_pyav_video_is_read_with_opencv(tmp_path: Path) -> None:
     assert done.stdout.split("\n")[0] == "9 10.0 (9, 48, 64, 3) True"
 
 
-def test_the_labels_recipe_trains_on_video_and_goes_on(tmp_path: Path) -> None:
+def test_the_labels_recipe_trains_on_video_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_MOTION_BATCHES", 16)  # of pairs that codes are fitted to
+    monkeypatch.setattr(card, "EvaluationOptions", partial(EvaluationOptions, frames=5))
     folder = tmp_path / "video"
     folder.mkdir()
     for i, clip in enumerate(clips(dry=True) * 2):

@@ -22,6 +22,7 @@ from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import BundleInfo, load_bundle
 from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig
 from genie_core.models.presets import preset
+from genie_core.training import stages
 from genie_core.training.clips import ClipStore, Span, build_store
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, TrainingJob, TrainingSplit, train, train_alone
@@ -357,11 +358,12 @@ def test_training_goes_on_from_a_bundle_and_refuses_one_of_other_networks(
         train(replace(job(data, tmp_path / "other"), init=first.path), Recorder())
 
 
-def test_sources_are_read_each_in_its_own_way(data: Path, tmp_path: Path) -> None:
+def test_sources_are_read_each_in_its_own_way(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
     from genie_cli.train import train as command
 
+    monkeypatch.setattr(stages, "_MOTION_BATCHES", 8)  # of pairs that codes are fitted to
     listed = tmp_path / "sources.json"
     listed.write_text(json.dumps([{"path": str(data), "camera": "agentview_image", "fps": 10}]))
     app = typer.Typer()
