@@ -15,7 +15,7 @@ COMPILER = "grpcio-tools==1.73.0"
 """Makes code for protobuf 6.31.0 and grpcio 1.73.0: the lower bounds in pyproject.toml, and what LeRobot brings."""
 
 ROOT = Path(__file__).resolve().parent.parent / "protos"
-PACKAGE = Path("genie_api/v1")
+PACKAGES = (Path("genie_api/v1"), Path("genie_api/open_inference"))
 
 
 def compiler() -> Path:
@@ -37,7 +37,7 @@ def generate(target: Path) -> None:
     plugins = [f"--plugin={name}={tools / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
     outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
-    sources = [str(PACKAGE / p.name) for p in sorted((ROOT / PACKAGE).glob("*.proto"))]
+    sources = [str(package / p.name) for package in PACKAGES for p in sorted((ROOT / package).glob("*.proto"))]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT}", *plugins, *outputs, *sources]
     code = subprocess.run(protoc, cwd=compiler(), check=False).returncode
     if code:
@@ -45,8 +45,9 @@ def generate(target: Path) -> None:
 
 
 def generated(folder: Path) -> dict[str, bytes]:
-    """Name and contents of every generated file in `folder`."""
-    return {p.name: p.read_bytes() for p in (folder / PACKAGE).glob("*_pb2*")}
+    """Path and contents of every generated file in `folder`."""
+    found = (path for package in PACKAGES for path in (folder / package).glob("*_pb2*"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def main() -> None:

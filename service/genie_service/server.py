@@ -61,6 +61,9 @@ LABELLING = labelling_pb2.DESCRIPTOR.services_by_name["LabellingService"].full_n
 SIMULATION = simulation_pb2.DESCRIPTOR.services_by_name["SimulationService"].full_name
 MODELS = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
+OPEN_INFERENCE = "inference.GRPCInferenceService"
+"""The protocol's own name of its service."""
+
 _CLOSING_S = 0.5
 """Seconds for last messages to leave once no call is under way; then health watchers are cut off."""
 
@@ -77,7 +80,14 @@ _SPARE_CALLS = 256
 _MARGIN = 1024
 """Elements of a repeated field accepted beyond the limit, so that an error can say how many there were."""
 
-_LARGE = frozenset({f"/{LABELLING}/LabelClip", f"/{SIMULATION}/Rollout", f"/{SIMULATION}/Branch"})
+_LARGE = frozenset(
+    {
+        f"/{LABELLING}/LabelClip",
+        f"/{SIMULATION}/Rollout",
+        f"/{SIMULATION}/Branch",
+        f"/{OPEN_INFERENCE}/ModelInfer",
+    }
+)
 """Methods whose one request holds frames."""
 
 
@@ -279,8 +289,19 @@ class GenieServer:
         hosting = ModelServicer(registry, alignments, engine, room, fixed=self._shares_port)
         models_pb2_grpc.add_ModelServiceServicer_to_server(hosting, self._server)
         self._health.add_to(self._server)
-        names = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names: tuple[str, ...] = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        if settings.open_inference:
+            self._add_open_inference(labelling)
+            names = (*names, OPEN_INFERENCE)
         reflection.enable_server_reflection(names, self._server)
+
+    def _add_open_inference(self, labelling: LabellingServicer) -> None:
+        # Imported only here: a process that also has another project's copy of the protocol could not load ours.
+        from genie_api.open_inference.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+        from genie_service.servicers.open_inference import OpenInferenceServicer
+
+        servicer = OpenInferenceServicer(self.registry, labelling, self._can_serve)
+        add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
 
 
 def _engine(settings: Settings) -> Engine:

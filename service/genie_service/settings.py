@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     audit_log: Path | None = Field(None, description="file to append the audit log to, in addition to the log")
     follow_links: bool = Field(False, description="host bundles that are, or contain, links to somewhere else")
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 for a free one")
+    open_inference: bool = Field(
+        False, description="also speak the Open Inference Protocol v2, for KServe and clients of Triton"
+    )
     device: str = Field("cpu", min_length=1, description="torch device, such as cpu, cuda or cuda:1")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="number format of the networks; labels record it, and the two do not mix"

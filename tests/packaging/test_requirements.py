@@ -13,7 +13,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BASE = {one.name: one for one in map(Requirement, PROJECT["dependencies"])}
-GENERATED = ROOT / "protos" / "genie_api" / "v1"
+GENERATED = ROOT / "protos" / "genie_api"
 
 LEROBOT = {
     "av": ["15.0.0", "15.1.0", "18.1.0"],
@@ -42,14 +42,14 @@ def test_nothing_in_the_base_install_ties_protobuf_to_one_major_version() -> Non
     assert not tied & BASE.keys()
 
 
-@pytest.mark.parametrize("path", sorted(GENERATED.glob("*_pb2.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(GENERATED.glob("*/*_pb2.py")), ids=lambda path: path.name)
 def test_generated_messages_run_on_the_oldest_protobuf_allowed(path: Path) -> None:
     found = re.search(r"^# Protobuf Python Version: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None
     assert Version(found[1]) <= lower_bound(BASE["protobuf"])
 
 
-@pytest.mark.parametrize("path", sorted(GENERATED.glob("*_pb2_grpc.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(GENERATED.glob("*/*_pb2_grpc.py")), ids=lambda path: path.name)
 def test_generated_services_run_on_the_oldest_grpc_allowed(path: Path) -> None:
     found = re.search(r"^GRPC_GENERATED_VERSION = '(\S+)'$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None

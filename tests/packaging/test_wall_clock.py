@@ -16,6 +16,7 @@ DATES = {
     "genie_core/alignment/fit.py": "when an alignment was made",
     "genie_core/data/export/plan.py": "when an export was made",
     "genie_core/data/export/in_place.py": "when labels were added",
+    "genie_core/data/labelled/machines.py": "when an output was finished",
     "genie_core/data/labelled/shards.py": "when shards were begun",
     "genie_core/data/labelled/writer.py": "when labels were made",
     "genie_core/data/storage/lock.py": "since when somebody holds a lock, for its error message",

@@ -16,7 +16,8 @@ from genie_service.interceptors.wrapping import AroundCall, Context
 from genie_service.patience import Waiters
 from genie_service.shares import Shares, Unit
 
-_OURS = "/genie_api."
+_OURS = ("/genie_api.", "/inference.GRPCInferenceService/ModelInfer")
+"""Beginnings of methods that compute, or say what does."""
 
 MAX_OTHER_CALLS = 256
 """Largest number of concurrent health checks, watches and reflection calls."""

@@ -20,6 +20,7 @@ _SCHEME = "bearer "
 
 _NEEDED: Mapping[str, Scope] = {
     "/genie_api.v1.LabellingService/": Scope.LABEL,
+    "/inference.GRPCInferenceService/ModelInfer": Scope.LABEL,
     "/genie_api.v1.SimulationService/": Scope.SIMULATE,
     "/genie_api.v1.ModelService/LoadModel": Scope.ADMIN,
     "/genie_api.v1.ModelService/UnloadModel": Scope.ADMIN,
