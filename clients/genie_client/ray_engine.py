@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -16,6 +17,9 @@ from genie_core.errors import GenieError
 
 _OBJECTS_BYTES = 100 * 2**20
 """Memory of Ray's object store where we start Ray: answers are small, as labels go through the file system."""
+
+
+_ANSWERS_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -147,10 +151,22 @@ def _connect(ray: Any, address: str | None, workers: int | None, cpus: int | Non
         here = max(os.cpu_count() or 1, (workers or 1) * (cpus or 1))
         ray.init(address="local", num_cpus=here, include_dashboard=False, object_store_memory=_OBJECTS_BYTES, **quiet)
         return
+    _check_answers(address)
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise GenieError(f"--address: got {address}: there is no Ray cluster that answers: {error}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Raise GenieError if nobody listens at ``HOST:PORT``: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # `auto`, or a name that Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise GenieError(f"--address: got {address}: nobody answers there: {error}") from error
 
 
 def _nodes(ray: Any) -> list[Node]:

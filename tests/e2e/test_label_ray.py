@@ -108,7 +108,5 @@ def test_killed_workers_and_a_killed_driver_cost_no_episode_and_no_bit(
 
 
 def test_a_cluster_that_is_not_there_is_said(genie_process: Genie, models_folder: Path, data: Path) -> None:
-    said = genie_process.fail(
-        "label", data, "--models", models_folder, "--engine", "ray", "--address", "127.0.0.1:1", "--out", "x.hdf5"
-    )
-    assert "--address: got 127.0.0.1:1" in said
+    words = ("label", data, "--models", models_folder, "--engine", "ray", "--out", "x.hdf5")
+    assert "--address: got 127.0.0.1:1: nobody answers" in genie_process.fail(*words, "--address", "127.0.0.1:1")
