@@ -76,6 +76,14 @@ def train(
     recompute: Annotated[
         bool, typer.Option(help="Compute activations again in the backward pass: less memory, a third more work.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Decode frames whenever they are drawn, instead of once to disk: for data that do not fit there; "
+            "slower, with the same result.",
+        ),
+    ] = False,
     half: Annotated[bool, typer.Option(help="Store weights as float16, for shipping.")] = False,
     dry_run: Annotated[
         bool,
@@ -132,6 +140,7 @@ def train(
         like=None if like is None else bundle_folder(like),
         command=shlex.join(["genie", *sys.argv[1:]]),
         recompute=recompute,
+        stream=stream,
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
         if only is not None:

@@ -1,4 +1,4 @@
-"""Training frames: decoded and resized once into one memory-mapped file, then drawn as random clips.
+"""Training frames: decoded and resized once into one memory-mapped file, or as they are drawn, in random clips.
 
 Every clip depends only on (seed, stage, step), so that a resumed run draws the same clips as an uninterrupted one.
 """
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from genie_core.data import Episode, resize_frames, resolve_step
 from genie_core.data.storage.atomic import new_file, write_text
 from genie_core.data.storage.lock import waiting_lock
 from genie_core.errors import DatasetError
+from genie_core.training.streaming import StreamedFrames
 
 _CHUNK = 64
 
@@ -37,11 +39,22 @@ class Span:
     fps: float
 
 
+class Frames(Protocol):
+    """Frames by number: an array, or `StreamedFrames`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(total, H, W, 3)."""
+
+    def __getitem__(self, rows: Any, /) -> NDArray[np.uint8]:
+        """Return the frames of these numbers."""
+
+
 @dataclass(frozen=True)
 class ClipStore:
     """All frames of a set of episodes at the model's size, (total, H, W, 3) uint8, every frame kept at its own rate."""
 
-    frames: NDArray[np.uint8]
+    frames: Frames
     spans: tuple[Span, ...]
 
     def sample(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.uint8]:
@@ -110,6 +123,17 @@ def build_store(
         return _build(list(episodes), folder, height, width, fps, progress)
 
 
+def stream_store(episodes: Iterable[Episode], *, height: int, width: int, fps: float) -> ClipStore:
+    """Return the store that `build_store` would write, of frames that are decoded whenever they are drawn.
+
+    Raises:
+        DatasetError: as `build_store`, but for frames that cannot be read: that is found when they are drawn.
+
+    """
+    chosen = list(episodes)
+    return ClipStore(StreamedFrames(chosen, height, width), _plan(chosen, fps))
+
+
 def _build(
     chosen: list[Episode], folder: Path, height: int, width: int, fps: float, progress: Callable[[int], None]
 ) -> ClipStore:
@@ -164,4 +188,4 @@ def _sources(files: list[Path]) -> list[str]:
     return ["/".join(place.parts[-parts:]) for place in places]
 
 
-__all__ = ["ClipStore", "Span", "build_store"]
+__all__ = ["ClipStore", "Frames", "Span", "build_store", "stream_store"]

@@ -29,7 +29,7 @@ from genie_core.models.genie import Genie
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import recompute_activations
 from genie_core.training.card import card_metrics, write_card
-from genie_core.training.clips import ClipStore, build_store
+from genie_core.training.clips import ClipStore, build_store, stream_store
 from genie_core.training.codebook import number_as
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, TrainingRun
@@ -73,6 +73,7 @@ class TrainingJob:
         rollouts: number of start frames of the rollouts behind the card's metrics.
         command: the command that started the job, for the card.
         recompute: whether the backward pass computes activations again instead of keeping them.
+        stream: whether frames are decoded whenever they are drawn, instead of once to disk; the result is the same.
 
     """
 
@@ -88,6 +89,7 @@ class TrainingJob:
     rollouts: int = 8
     command: str = ""
     recompute: bool = False
+    stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def train_alone(
 def _begin(
     job: TrainingJob, reporter: Reporter, checkpoint_seconds: float, report_every: int, group: Group
 ) -> tuple[TrainingRun, Genie, _Stores]:
-    """Write the frames to disk and initialise the networks, the same in every run of the job."""
+    """Prepare the frames and initialise the networks, the same in every run of the job."""
     device = torch_device(group.device(job.device))
     reporter = reporter if group.is_first else _Silent()
     training = job.training
@@ -248,6 +250,8 @@ def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:
     size = job.model
 
     def build(episodes: Sequence[Episode], name: str) -> ClipStore:
+        if job.stream:
+            return stream_store(episodes, height=size.height, width=size.width, fps=size.fps)
         reporter.start(name, 0, sum(e.num_frames for e in episodes))
         return build_store(
             episodes,

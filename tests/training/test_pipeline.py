@@ -23,10 +23,10 @@ from genie_core.models.bundle import BundleInfo, load_bundle
 from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig
 from genie_core.models.presets import preset
 from genie_core.training import stages
-from genie_core.training.clips import ClipStore, Span, build_store
+from genie_core.training.clips import ClipStore, Span, build_store, stream_store
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, TrainingJob, TrainingSplit, train, train_alone
-from tests.factories.data import make_robomimic
+from tests.factories.data import make_robomimic, make_video
 from tests.factories.squares import make_squares
 
 
@@ -206,6 +206,35 @@ def test_stored_frames_are_reused_and_a_cut_off_file_is_noticed(data: Path, tmp_
         file.truncate(100)
     with pytest.raises(DatasetError, match=r"frames\.bin has 100 bytes"):
         build_store(episodes, tmp_path, height=16, width=16, fps=10)
+
+
+def test_streamed_frames_are_the_stored_ones_and_nothing_is_written(data: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for number in range(3):
+        make_video(clips / f"{number}.mp4", frames=90 + number, size=(48, 32), fps=20)
+    episodes = [*open_dataset(data).episodes, *open_dataset(clips).episodes]
+    stored = build_store(episodes, tmp_path / "store", height=16, width=16, fps=10)
+    streamed = stream_store(episodes, height=16, width=16, fps=10)
+    assert (streamed.spans, streamed.frames.shape) == (stored.spans, stored.frames.shape)
+    for seed in range(3):
+        one, other = (store.sample(np.random.default_rng(seed), 12, 9) for store in (stored, streamed))
+        assert np.array_equal(one, other)
+        one, other = (store.sample_pairs(np.random.default_rng(seed), 12, (0.1, 4.0)) for store in (stored, streamed))
+        assert np.array_equal(one, other)
+    for span in stored.spans:
+        assert np.array_equal(stored.episode(span), streamed.episode(span))
+
+
+def test_a_run_may_go_on_with_streamed_frames_and_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
+    reference = train(job(data, tmp_path / "whole"), Recorder())
+    with pytest.raises(KeyboardInterrupt):
+        train(job(data, tmp_path / "cut"), Recorder(("tokenizer", 7)), checkpoint_seconds=0, report_every=1)
+    shutil.rmtree(tmp_path / "cut.run" / "frames")
+    streaming = replace(job(data, tmp_path / "cut"), stream=True)
+    info = train(streaming, Recorder())
+    assert info.bundle_id == reference.bundle_id
+    assert not (tmp_path / "cut.run" / "frames").exists()
 
 
 def test_data_without_a_frame_rate_is_refused(tmp_path: Path) -> None:
