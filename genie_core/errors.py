@@ -6,6 +6,7 @@ exit code and the service into a status code, in one place each.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,4 +44,16 @@ def problems_of(error: ValidationError, most: int = 5) -> str:
     return "; ".join(said) + (f"; and {len(problems) - most} more" if len(problems) > most else "")
 
 
-__all__ = ["DatasetError", "GenieError", "ModelError", "RequestError", "SourceGoneError", "problems_of"]
+def reason_of(error: BaseException) -> str:
+    """Say why a library failed, in words: what its error says, on one line, without the name of Python's class.
+
+    An error that says nothing is told by the words of its class's name.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"{text} is missing"
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", type(error).__name__.removesuffix("Error"))
+    return text or " ".join(words).lower() or "no reason given"
+
+
+__all__ = ["DatasetError", "GenieError", "ModelError", "RequestError", "SourceGoneError", "problems_of", "reason_of"]

@@ -159,7 +159,8 @@ def calvin(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
 
 def replay(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
     pictures, channels = "unit" if kind == "float32" else "uint8", "first" if kind == "first" else "last"
-    path = write_replay(folder / f"{name}.zarr", lengths, 2 + len(name) % 2, pictures, channels)
+    made = write_replay(folder / "made.zarr", lengths, 2 + len(name) % 2, pictures, channels)
+    path = made.rename(folder / f"{name}.zarr")  # the library takes `::` in a name for a chain of stores
     truth = [make_frames(length, *FOLDER_SIZE, seed=at) for at, length in enumerate(lengths)]
     return Made(path, truth, files=sorted(file for file in path.rglob("*") if file.is_file()))
 

@@ -20,7 +20,7 @@ from genie_core import __version__
 from genie_core.data.dataset import camera_label
 from genie_core.data.labelled.provenance import Computation, LabelModel, Provenance
 from genie_core.data.storage.json_text import parse_json
-from genie_core.errors import DatasetError, problems_of
+from genie_core.errors import DatasetError, problems_of, reason_of
 
 DOCUMENT_VERSION = 1
 _KIND = "genie latent actions"
@@ -159,7 +159,7 @@ def read_provenance(document: bytes, where: str) -> LabelledSet:
     except ValidationError as error:
         raise DatasetError(f"{where}: not the provenance that Genie writes: {problems_of(error)}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{where}: not the provenance that Genie writes: {type(error).__name__} {error}") from error
+        raise DatasetError(f"{where}: not the provenance that Genie writes: {reason_of(error)}") from error
 
 
 def _parse(content: dict[str, Any], where: str) -> LabelledSet:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, reason_of
 
 LOCAL_SCHEMES = ("file", "local")
 
@@ -223,7 +223,7 @@ class RemotePath:
         except DatasetError:
             raise
         except Exception as error:  # every back end has its own errors
-            raise DatasetError(f"{self.url}: cannot be read: {type(error).__name__}: {error}") from error
+            raise DatasetError(f"{self.url}: cannot be read: {reason_of(error)}") from error
 
 
 SourcePath = Path | RemotePath

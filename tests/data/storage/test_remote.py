@@ -142,7 +142,7 @@ def test_the_cache_keeps_to_its_bound(tmp_path: Path, memory: Any, monkeypatch: 
         ("memory://bucket/gone.hdf5", "memory://bucket/gone.hdf5: no such file or folder"),
         ("memory://bucket", "memory://bucket: got a folder without robot video"),
         ("memory://", "memory://: got a URL without a bucket, host or folder"),
-        ("nowhere://bucket/set", "nowhere://bucket/set: cannot be read: ValueError: Protocol not known"),
+        ("nowhere://bucket/set", "nowhere://bucket/set: cannot be read: Protocol not known"),
     ],
 )
 def test_what_is_not_there_is_named(memory: Any, url: str, message: str) -> None:
@@ -165,7 +165,7 @@ def test_refused_access_is_not_taken_for_a_missing_file(memory: Any, place: str)
     memory.pipe("/bucket/set.hdf5", b"secret")
     memory.pipe("/bucket/set/0.hdf5", b"secret")
     fsspec.register_implementation("refusing", RefusingFileSystem, clobber=True)
-    with pytest.raises(DatasetError, match=rf"refusing://bucket/{place}: cannot be read: PermissionError: Forbidden"):
+    with pytest.raises(DatasetError, match=rf"refusing://bucket/{place}: cannot be read: Forbidden"):
         open_dataset(f"refusing://bucket/{place}")
 
 

@@ -14,7 +14,7 @@ from genie_core.data.formats.ros.recording import MAX_CHUNK_BYTES, Received, Top
 from genie_core.data.frames.images import is_image
 from genie_core.data.storage.extras import library
 from genie_core.data.storage.location import SourcePath, local_file
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, reason_of
 
 EXTRA = "mcap"
 _KIND = "an MCAP file"
@@ -169,7 +169,7 @@ def _decode(decoder: Any, kind: str, data: bytes) -> Any:
     try:
         return decoder(data)
     except Exception as error:  # of every kind, by where the data end
-        raise DatasetError(f"{len(data)} bytes that are no {kind}: {type(error).__name__}: {error}") from error
+        raise DatasetError(f"{len(data)} bytes that are no {kind}: {reason_of(error)}") from error
 
 
 __all__ = ["EXTRA", "McapRecording"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from genie_core.data.storage.location import SourcePath
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, reason_of
 
 MAX_CHUNK_BYTES = 512 * 1024 * 1024
 """Largest piece of a recording that is unpacked at a time. Recorders write pieces of about 1 MB."""
@@ -76,8 +76,7 @@ def damage_reported(path: SourcePath, kind: str) -> Iterator[None]:
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
     except Exception as error:
-        text = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise DatasetError(f"{path}: not {kind}, or truncated or damaged: {text}") from error
+        raise DatasetError(f"{path}: not {kind}, or truncated or damaged: {reason_of(error)}") from error
 
 
 __all__ = ["MAX_CHUNK_BYTES", "OpenRecording", "Received", "Recording", "Topic", "damage_reported"]

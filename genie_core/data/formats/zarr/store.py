@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from genie_core.data.storage.extras import library
 from genie_core.data.storage.location import SourcePath, local_file
-from genie_core.errors import DatasetError
+from genie_core.errors import DatasetError, reason_of
 
 EXTRA = "zarr"
 MAX_CHUNK_BYTES = 512 * 1024 * 1024
@@ -18,6 +19,8 @@ MAX_CHUNK_BYTES = 512 * 1024 * 1024
 
 _MARKS = (".zgroup", ".zmetadata", "zarr.json")
 _CODECS = "imagecodecs_"
+_STRAY = "Object at .* is not recognized as a component of a Zarr hierarchy"
+"""What the library warns of."""
 
 
 def zarr_mark(path: SourcePath) -> str | None:
@@ -48,12 +51,13 @@ def open_group(path: SourcePath) -> Iterator[Any]:
             storage.ZipStore(local, mode="r", read_only=True) if is_zip else storage.LocalStore(local, read_only=True)
         )
         with closing(store):
+            warnings.filterwarnings("ignore", message=_STRAY)  # files beside arrays, which its users cannot help
             _know_image_codecs()
             yield zarr.open_group(store, mode="r")
     except DatasetError:
         raise
     except Exception as error:  # the library lets through those of every codec and store
-        text = f"{type(error).__name__}: {error}"
+        text = reason_of(error)
         if _CODECS in text:
             raise DatasetError(f"{path}: its pictures are packed by {_CODECS}*: pip install imagecodecs") from error
         raise DatasetError(f"{path}: not a Zarr group, or damaged: {text}") from error
