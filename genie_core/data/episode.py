@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.frames.convention import Convention
+from genie_core.data.frames.image_structure import MAX_PIXELS
 from genie_core.data.frames.resize import Frames
 from genie_core.data.robot import Proprioception
 from genie_core.data.storage.location import SourcePath
@@ -170,6 +171,7 @@ class Episode:
 
     def frames(self, start: int = 0, stop: int | None = None) -> Frames:
         """Return frames start .. stop - 1 as (n, H, W, 3) uint8; the bounds are those of a Python slice."""
+        self._check_size()
         begin, end, _ = slice(start, stop).indices(self.num_frames)
         return self.convention.undone(self.reader.read(begin, max(begin, end)))
 
@@ -178,11 +180,20 @@ class Episode:
 
         Without `size`, a chunk is about 8 MiB, at most 256 frames.
         """
+        self._check_size()
         if size is None:
             size = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // max(1, self.height * self.width * 3)))
         if size < 1:
             raise ValueError(f"chunk size: got {size}, expected 1 or more frames")
         return map(self.convention.undone, self.reader.chunks(size))
+
+    def _check_size(self) -> None:
+        """Raise DatasetError if frames are larger than any that is labelled, before one is decoded."""
+        if self.height * self.width > MAX_PIXELS:
+            raise DatasetError(
+                f"{self.source}: {self.name}: got frames of {self.height} x {self.width} pixels, expected at most "
+                f"{MAX_PIXELS} pixels a frame: make them smaller first"
+            )
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array `key` beside the frames (``states``, ``obs/object``); None if there is none."""

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from genie_core.data import Format, open_dataset
+from genie_core.data import Format, inspect_dataset, open_dataset
 from genie_core.data.opening import LAYOUTS
 from genie_core.errors import DatasetError
 from tests.factories.data import make_robomimic, make_video
@@ -121,3 +121,17 @@ def test_every_layout_is_listed_once_and_says_what_it_looks_for(tmp_path: Path) 
     assert all(layout.looks_for for layout in LAYOUTS)
     (tmp_path / "notes.txt").write_text("nothing")
     assert [layout.recognise(tmp_path) for layout in LAYOUTS] == [None] * len(LAYOUTS)
+
+
+def test_frames_that_are_too_large_to_label_are_refused_before_one_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(tmp_path / "large.mp4", frames=3, size=(48, 64))
+    monkeypatch.setattr("genie_core.data.episode.MAX_PIXELS", 48 * 64 - 1)
+    (episode,) = open_dataset(video).episodes
+    for read in (episode.frames, lambda: next(episode.chunks())):
+        with pytest.raises(DatasetError, match=r"large\.mp4: large: got frames of 48 x 64 pixels, expected at most 3071"):
+            read()
+    report = inspect_dataset(video)
+    assert not report.can_label
+    assert "got frames of 48 x 64 pixels" in str(report.obstacles)
