@@ -1,10 +1,14 @@
 """Times the frames of a `Play` beside a bulk labeller on one server against those of one that has it to itself.
 
-Both go through real clients, with the shipped model. What the labeller loses to the `Play` is measured too.
+Both go through real clients. What the labeller loses to the `Play` is measured too. The published row is of `MODEL`; of
+another one, printed and written nowhere:
+
+    python -m benchmarks.play_latency motion
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 import time
@@ -22,7 +26,7 @@ from benchmarks.catalogue import JOBS
 from benchmarks.episodes import make_clip, write_episodes
 from benchmarks.label_client import LabelClients, waiting_clients
 from benchmarks.measured import Measured
-from benchmarks.processes import serving
+from benchmarks.processes import MODEL, serving
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, interleaved, ratios
 from genie_client import Client, PlaySession
@@ -136,10 +140,14 @@ def _wait_until_busy(client: Client, work: Future[None]) -> None:
     raise RuntimeError(f"the labeller did not keep every lane busy within {_BUSY_WITHIN_S:g} s")
 
 
-def under_bulk(quick: bool) -> list[Measured]:
+def under_bulk(quick: bool, model: str = MODEL) -> list[Measured]:
     """Play with and without a labeller beside, and label with and without a `Play` beside, in turn."""
     rounds = 1 if quick else ROUNDS
-    with tempfile.TemporaryDirectory() as folder, serving() as server, Client(server.address) as client:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving("--default-model", model) as server,
+        Client(server.address) as client,
+    ):
         jobs = max(JOBS, 2 * client.statistics().lanes)
         episodes, frames = (jobs, QUICK_FRAMES) if quick else (max(jobs, EPISODES), FRAMES)
         file = write_episodes(Path(folder) / "bulk.hdf5", episodes, frames)
@@ -185,3 +193,9 @@ def _measured(player: Player, labeller: Labeller, rounds: int, facts: dict[str, 
 
 
 __all__ = ["Labeller", "Player", "under_bulk"]
+
+if __name__ == "__main__":
+    (row,) = under_bulk(quick=False, model=sys.argv[1])
+    for part, of in row.measured.items():
+        print(f"{part}: median {of.median:.4g} {of.unit}, {min(of.samples):.4g} to {max(of.samples):.4g}")
+    print(row.facts)

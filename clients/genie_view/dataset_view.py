@@ -137,21 +137,22 @@ def dataset_recording(view: DatasetView, labelled: LabelledFile) -> Recording:
         _log_map(recording, view)
         _log_moments(recording, view, labelled)
 
-    return Recording("genie dataset", view.name, [Scene(_blueprint(view), log)], None, timeline="moment")
+    return Recording("genie dataset", view.name, [Scene(_blueprint(view), log)], None, timeline="moment", selects=True)
 
 
 def _log_map(recording: rr.RecordingStream, view: DatasetView) -> None:
     colors = np.array([color << 8 | 0xFF for color in code_palette(len(view.count_K))], np.uint32)
-    moment = {int(row): number for number, row in enumerate(view.moments.tolist())}
     labels = [
         f"{view.episodes[view.episode_N[row]].name} frame {view.frame_N[row]}, code {view.code_N[row]}"
-        + (f": moment {moment[row]}" if row in moment else "")
         for row in range(len(view.code_N))
     ]
-    radii = np.full(len(labels), -1.5)  # negative: points on the screen, not of the map
-    radii[view.moments] = -3.5
+    radii = [-1.5]  # negative: points on the screen, not of the map
     points = rr.Points2D(view.place_N2, colors=colors[view.code_N], labels=labels, radii=radii, show_labels=False)
     recording.log("map/transitions", points, static=True)
+    for number, row in enumerate(view.moments.tolist()):  # each by itself: what is selected shows its own picture
+        color, label = colors[view.code_N[row]], f"moment {number}: {labels[row]}"
+        point = rr.Points2D(view.place_N2[row], colors=[color], labels=[label], radii=[-3.5], show_labels=False)
+        recording.log(_point(number), point, static=True)
 
 
 def _log_moments(recording: rr.RecordingStream, view: DatasetView, labelled: LabelledFile) -> None:
@@ -176,6 +177,11 @@ def _log_moments(recording: rr.RecordingStream, view: DatasetView, labelled: Lab
             picture = resize_frames(picture, max(1, round(height * scale)), max(1, round(width * scale)))
         image = rr.EncodedImage(contents=encode_image(picture[0], "jpeg"), media_type="image/jpeg")
         recording.log("moment/picture", image)
+        recording.log(_point(number), image, static=True)
+
+
+def _point(moment: int) -> str:
+    return f"map/moments/{moment}"
 
 
 def _table(view: DatasetView) -> str:
@@ -213,6 +219,8 @@ def _blueprint(view: DatasetView) -> rrb.Container:
                 origin="map",
                 name=f"map of the latents: two directions, {view.share:.0%} of the variance",
                 visual_bounds=_bounds(view),
+                # Their pictures are for whoever selects one, not for the map.
+                overrides={_point(number): rr.Points2D.from_fields().visualizer() for number in range(len(view.moments))},
             ),
             rrb.Horizontal(
                 rrb.Spatial2DView(origin="moment/picture", name="the moment"),

@@ -42,6 +42,7 @@ class Recording:
         recording_id: identity of the recording: the viewer shows all that has the same one, of the same application, as
             one recording. None: one of its own.
         timeline: the timeline that the viewer shows first.
+        selects: whether what is clicked on is shown beside the views.
 
     """
 
@@ -51,6 +52,7 @@ class Recording:
     fps: float | None
     recording_id: str | None = None
     timeline: str = "frame"
+    selects: bool = False
 
 
 def write_recordings(path: Path, recordings: Sequence[Recording]) -> None:
@@ -106,7 +108,7 @@ def blueprint_of(recording: Recording) -> rrb.Blueprint:
     return rrb.Blueprint(
         blueprints[0] if len(blueprints) == 1 else rrb.Tabs(*blueprints),
         rrb.BlueprintPanel(state="expanded"),  # lists the recordings
-        rrb.SelectionPanel(state="collapsed"),
+        rrb.SelectionPanel(state="expanded" if recording.selects else "collapsed"),
         rrb.TimePanel(state="collapsed", timeline=recording.timeline, fps=recording.fps),
     )
 

@@ -37,4 +37,7 @@ def test_a_dataset_is_shown_whole_and_every_moment_leads_to_its_picture(tmp_path
     assert np.abs(shown - episode.frames(frame, frame + 1)[0]).mean() < 12  # a JPEG of it
     (labels,) = column(path, "/map/transitions", "Points2D:labels").values()
     assert labels[row].startswith(f"{name} frame {frame}, code ")
-    assert labels[row].endswith(": moment 20")
+    (place,) = column(path, "/map/moments/20", "Points2D:positions").values()
+    np.testing.assert_allclose(place[0], view.place_N2[row], rtol=1e-6)  # its point, which, selected, shows
+    (selected,) = column(path, "/map/moments/20", "EncodedImage:blob").values()
+    assert bytes(selected[0]) == bytes(pictures[20][0])
