@@ -197,7 +197,17 @@ def _find_sources(path: SourcePath, options: ReadOptions) -> Sources:
 
 
 def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
-    below = path.files() if isinstance(path, RemotePath) else files_below(path)
+    broken: list[Path] = []
+    below = path.files() if isinstance(path, RemotePath) else files_below(path, broken)
+    lost = _left_out([each for each in broken if _is_included(each, path, options.include)], _NOWHERE)
+    sources = _choose_sources(path, below, options, lost)
+    return replace(sources, warnings=(*sources.warnings, *lost))
+
+
+def _choose_sources(
+    path: SourcePath, below: Sequence[SourcePath], options: ReadOptions, lost: Sequence[str]
+) -> Sources:
+    """Return what is read of the files below a folder; `lost` says what is not, for the error if nothing is."""
     files = sorted(file for file in below if _is_source(file, path) and _is_included(file, path, options.include))
     if options.include is None:
         _refuse_datasets_below(path, below)
@@ -224,7 +234,10 @@ def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
         if hdf5:
             _layout_of_file(hdf5[0], options)  # raises, and says what was looked for
         among = "" if options.include is None else f" among those that match `{options.include}`"
-        raise DatasetError(f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}")
+        raise DatasetError(
+            f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}"
+            + "".join(f"; {each}" for each in lost)
+        )
     ((_, chosen),) = others.items()
     layout, why = _layout_of_file(chosen[0], options)
     taken = {robot_file(file) for file in chosen} if hdf5 else set()
@@ -233,6 +246,7 @@ def _sources_in_folder(path: SourcePath, options: ReadOptions) -> Sources:
 
 
 _NO_LAYOUT = "HDF5 files of no known layout"
+_NOWHERE = "links that lead nowhere"
 
 
 def _by_kind(files: Sequence[SourcePath]) -> dict[str, tuple[SourcePath, ...]]:
@@ -310,7 +324,8 @@ def _left_out(files: Sequence[SourcePath], what: str) -> tuple[str, ...]:
     if not files:
         return ()
     names = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
-    return (f"{len(files)} {what if len(files) > 1 else what.replace('files', 'file')} left out: {names}",)
+    one = what.replace("files", "file").replace("links that lead", "link that leads")
+    return (f"{len(files)} {what if len(files) > 1 else one} left out: {names}",)
 
 
 def _is_included(file: SourcePath, folder: SourcePath, pattern: str | None) -> bool:
@@ -356,7 +371,9 @@ def _refuse_datasets_below(path: SourcePath, files: Sequence[SourcePath]) -> Non
     if datasets:
         kinds = " or ".join(layout.name for layout in FOLDER_LAYOUTS)
         raise DatasetError(
-            f"{path}: got a folder that holds whole datasets ({kinds}), expected one of them: {', '.join(datasets[:8])}"
+            f"{path}: got a folder that holds whole datasets ({kinds}), expected one of them: "
+            + ", ".join(datasets[:8])
+            + (f" and {len(datasets) - 8} more" if len(datasets) > 8 else "")
         )
 
 

@@ -130,7 +130,9 @@ def test_frames_that_are_too_large_to_label_are_refused_before_one_is_decoded(
     monkeypatch.setattr("genie_core.data.episode.MAX_PIXELS", 48 * 64 - 1)
     (episode,) = open_dataset(video).episodes
     for read in (episode.frames, lambda: next(episode.chunks())):
-        with pytest.raises(DatasetError, match=r"large\.mp4: large: got frames of 48 x 64 pixels, expected at most 3071"):
+        with pytest.raises(
+            DatasetError, match=r"large\.mp4: large: got frames of 48 x 64 pixels, expected at most 3071"
+        ):
             read()
     report = inspect_dataset(video)
     assert not report.can_label

@@ -47,6 +47,18 @@ def test_folders_behind_links_are_walked_once(tmp_path: Path) -> None:
     assert [episode.name for episode in open_dataset(tmp_path / "data").episodes] == ["a", "again/b"]
 
 
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    (tmp_path / "day2").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(DatasetError, match=r"without robot video, .*; 1 link that leads nowhere left out: day2"):
+        open_dataset(tmp_path)
+    make_video(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    dataset = open_dataset(tmp_path)
+    assert [episode.name for episode in dataset.episodes] == ["a"]
+    assert dataset.warnings == ("2 links that lead nowhere left out: b.mp4, day2",)
+    assert open_dataset(tmp_path, options=ReadOptions(include="a*")).warnings == ()
+
+
 def test_a_folder_that_is_a_link_is_opened(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     make_video(tmp_path / "real/a.mp4")

@@ -258,10 +258,11 @@ def absolute(path: SourcePath) -> SourcePath:
     return plain if plain.resolve() == path.resolve() else path.absolute()
 
 
-def files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path, broken: list[Path] | None = None) -> list[Path]:
     """Return all files below a folder, sorted; folders behind links too, but none twice, as where links go in circles.
 
-    Where a folder can be reached in two ways, the one without links counts, else the first by name.
+    Where a folder can be reached in two ways, the one without links counts, else the first by name. Links that lead
+    nowhere are added to `broken`.
     """
     found: list[Path] = []
     walked = {Path(os.path.realpath(folder))}
@@ -270,8 +271,11 @@ def files_below(folder: Path) -> list[Path]:
     while folders or linked:
         here = folders.pop() if folders else linked.pop(0)
         for path in sorted(here.iterdir()) if os.access(here, os.R_OK | os.X_OK) else []:
-            if not path.is_dir():
-                found += [path] if path.is_file() else []
+            if path.is_file():
+                found.append(path)
+            elif not path.is_dir():
+                if broken is not None and path.is_symlink():
+                    broken.append(path)
             elif path.is_symlink():
                 linked.append(path)
             elif (real := Path(os.path.realpath(path))) not in walked:
