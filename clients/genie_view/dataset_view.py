@@ -220,7 +220,9 @@ def _blueprint(view: DatasetView) -> rrb.Container:
                 name=f"map of the latents: two directions, {view.share:.0%} of the variance",
                 visual_bounds=_bounds(view),
                 # Their pictures are for whoever selects one, not for the map.
-                overrides={_point(number): rr.Points2D.from_fields().visualizer() for number in range(len(view.moments))},
+                overrides={
+                    _point(number): rr.Points2D.from_fields().visualizer() for number in range(len(view.moments))
+                },
             ),
             rrb.Horizontal(
                 rrb.Spatial2DView(origin="moment/picture", name="the moment"),

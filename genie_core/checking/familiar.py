@@ -78,7 +78,9 @@ def fit_familiar(latent_ND: Array, bundle_id: str) -> Familiar:
     )
 
 
-def unfamiliar_motion(episodes: Sequence[CheckedEpisode], familiar: Familiar | None, rng: np.random.Generator) -> Measured:
+def unfamiliar_motion(
+    episodes: Sequence[CheckedEpisode], familiar: Familiar | None, rng: np.random.Generator
+) -> Measured:
     """Measure the share of moving transitions whose direction is rarer than `RARE` of training's: 0.05 in training."""
     if familiar is None:
         return Missing("nothing is known of the motions of this bundle's training")
