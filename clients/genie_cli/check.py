@@ -11,7 +11,7 @@ import typer
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_cli.shared_options import DeviceOption, JsonOption, SeedOption
-from genie_cli.step_option import checked_step, read_step
+from genie_cli.step_option import read_step, step_option
 from genie_core.data import ReadOptions
 
 if TYPE_CHECKING:
@@ -56,10 +56,8 @@ def check(
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option(
-            metavar="FRAMES|auto|rates",
-            callback=checked_step,
-            help="Transition length of DATA, as of `genie label`. [default: auto, where the bundle's latents tell]",
+        step_option(
+            "Transition length of DATA, as of `genie label`. [default: auto, if the bundle's latents measure motion]"
         ),
     ] = None,
     episodes: Annotated[

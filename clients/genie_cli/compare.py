@@ -9,7 +9,7 @@ import typer
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_cli.shared_options import DataArgument, DeviceOption, EpisodesOption, JsonOption, SeedOption, ThreadsOption
-from genie_cli.step_option import checked_step, found_step, read_step
+from genie_cli.step_option import found_step, read_step, step_option
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.evaluation.options import EvaluationOptions
 
@@ -25,11 +25,7 @@ def compare(
     episodes: EpisodesOption = 40,
     step: Annotated[
         str | None,
-        typer.Option(
-            callback=checked_step,
-            metavar="FRAMES|auto|rates",
-            help="Transition length of both. [default: auto, if latents of OLD tell; else rates]",
-        ),
+        step_option("Transition length of both. [default: auto, if latents of OLD measure motion; else rates]"),
     ] = None,
     as_json: JsonOption = False,
     seed: SeedOption = 0,

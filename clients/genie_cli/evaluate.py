@@ -12,7 +12,7 @@ from rich.table import Table
 from genie_cli.progress import part_progress
 from genie_cli.reading_options import reads_data
 from genie_cli.shared_options import DeviceOption, SeedOption, ThreadsOption
-from genie_cli.step_option import checked_step, found_step, read_step
+from genie_cli.step_option import found_step, read_step, step_option
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.errors import DatasetError, GenieError
 from genie_core.evaluation.options import EvaluationOptions
@@ -84,11 +84,7 @@ def evaluate(
     image: Annotated[list[Path] | None, typer.Option(help="Image to prompt with (Fig. 10); may be repeated.")] = None,
     step: Annotated[
         str | None,
-        typer.Option(
-            callback=checked_step,
-            metavar="FRAMES|auto|rates",
-            help="Transition length: in frames, auto as of genie label, or from the frame rates. [default: rates]",
-        ),
+        step_option("Transition length: in frames, auto as of genie label, or from the frame rates. [default: rates]"),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; default: the bundle's.")] = None,
     maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps per frame; default: 25.")] = None,

@@ -15,7 +15,7 @@ from genie_cli.progress import progress_bar
 from genie_cli.reading_options import EVERY_CAMERA, each_camera, fused_cameras, reads_data
 from genie_cli.server import ModelsOption, ServerOption, connected
 from genie_cli.shared_options import DataArgument, OverwriteOption
-from genie_cli.step_option import checked_step, read_step
+from genie_cli.step_option import read_step, step_option
 from genie_core.data import Density, ReadOptions, Transport
 from genie_core.data.dataset import LABELLED_FOLDER, LABELLED_SUFFIX, camera_label
 
@@ -49,12 +49,10 @@ def label(
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option(
-            callback=checked_step,
-            metavar="FRAMES|auto|rates",
-            help="Transition length: in frames; auto: the shortest at which motion is as large as in the model's "
-            "training; rates: from the frame rates of data and model. [default: auto, with a model whose latents tell; "
-            "else rates]",
+        step_option(
+            "Transition length: in frames; auto: the shortest at which motion is as large as in the model's training; "
+            "rates: from the frame rates of data and model. [default: auto, with a model whose latents measure motion; "
+            "else rates]"
         ),
     ] = None,
     density: Annotated[Density, typer.Option(help="Label every frame, or every step-th.")] = "dense",

@@ -17,7 +17,7 @@ from genie_cli.shared_options import (
     SeedOption,
     ThreadsOption,
 )
-from genie_cli.step_option import checked_step, found_step, read_step
+from genie_cli.step_option import found_step, read_step, step_option
 from genie_core.data import ReadOptions, open_dataset
 from genie_core.data.code_meanings import FILE
 from genie_core.errors import DatasetError
@@ -46,10 +46,8 @@ def palette(
     episodes: EpisodesOption = 40,
     step: Annotated[
         str | None,
-        typer.Option(
-            callback=checked_step,
-            metavar="FRAMES|auto|rates",
-            help="Transition length, as of genie label. [default: auto, with a model whose latents tell; else rates]",
+        step_option(
+            "Transition length, as of genie label. [default: auto, if its latents measure motion; else rates]"
         ),
     ] = None,
     seed: SeedOption = 0,

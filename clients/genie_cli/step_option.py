@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -26,8 +26,12 @@ def read_step(words: str | None) -> int | Literal["auto", "rates"] | None:
     return int(words)
 
 
-def checked_step(words: str | None) -> str | None:
-    """Check what was given to ``--step`` where the command line is parsed."""
+def step_option(words: str) -> Any:
+    """Return the option, which is checked where the command line is parsed; `words` are its help text."""
+    return typer.Option("--step", callback=_checked_step, metavar="FRAMES|auto|rates", help=words)
+
+
+def _checked_step(words: str | None) -> str | None:
     read_step(words)
     return words
 
@@ -53,4 +57,4 @@ def found_step(bundle: Bundle, dataset: Dataset, wanted: int | Literal["auto", "
     return steps.found[0].step if steps.found else None  # too little moves: that of the frame rates
 
 
-__all__ = ["checked_step", "found_step", "read_step"]
+__all__ = ["found_step", "read_step", "step_option"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 from google.protobuf.message import Message
@@ -22,12 +21,13 @@ from genie_client.flows import Conversation, Flow, Stubs
 from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
+from genie_core.closing import AsyncClosing
 from genie_core.data import Frames
 
 _T = TypeVar("_T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncClosing):
     """A connection to one Genie server for one event loop; see `Client` for arguments and errors.
 
     ``async with AsyncClient("host:port") as client: labels = await client.label(frames, fps=30)``
@@ -51,14 +51,6 @@ class AsyncClient:
         self._channel = open_aio_channel(address, security)
         self._stubs = Stubs(self._channel)
         self._conversation = Conversation(timeout_s)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End all calls in progress and close the connection."""

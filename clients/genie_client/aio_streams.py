@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from grpc import aio
 from numpy.typing import ArrayLike
@@ -16,6 +15,7 @@ from genie_client.errors import Peer, ServerError
 from genie_client.records import EpisodeLabels, ModelInfo
 from genie_client.simulation_messages import Latents
 from genie_client.stream_states import LabelStreamState, PlayState
+from genie_core.closing import AsyncClosing
 from genie_core.data import Frames, Labels, Transport
 
 _T = TypeVar("_T")
@@ -44,7 +44,7 @@ class AsyncFeed:
             raise
 
 
-class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
+class AsyncLabelStream(LabelStreamState, AsyncClosing, AsyncIterator[Labels]):
     """Labels of one episode as they become final; an async context manager, which stops the call on exit."""
 
     def __init__(self, call: _LabelCall, gate: asyncio.Queue[AsyncFeed | None], peer: Peer, about: str) -> None:
@@ -53,14 +53,6 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
         self._gate = gate
         self._peer = peer
         self._feed: AsyncFeed | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def begin(self) -> None:
         """Wait until the server has accepted the episode."""
@@ -100,21 +92,13 @@ class AsyncLabelStream(LabelStreamState, AsyncIterator[Labels]):
             raise
 
 
-class AsyncPlaySession(PlayState):
+class AsyncPlaySession(PlayState, AsyncClosing):
     """An interactive simulation whose state is on the server; an async context manager. For one task only."""
 
     def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer, alignment: str | None = None) -> None:
         super().__init__(info, alignment)
         self._call = call
         self._peer = peer
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def send(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> None:
         """Take one action without waiting for its frame; `receive` returns the frames in order."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 from google.protobuf.message import Message
@@ -24,12 +23,13 @@ from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
 from genie_client.streams import Feed, Gate, LabelStream, PlaySession
+from genie_core.closing import Closing
 from genie_core.data import Frames
 
 _T = TypeVar("_T")
 
 
-class Client:
+class Client(Closing):
     """A connection to one Genie server; thread-safe. Closing it ends all calls in progress.
 
     Every method raises a `GenieError`: RequestError for a bad argument, ModelError for a model that cannot be used,
@@ -72,14 +72,6 @@ class Client:
         self._channel = open_channel(address, security, own_connection)
         self._stubs = Stubs(self._channel)
         self._conversation = Conversation(timeout_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End all calls in progress and close the connection."""

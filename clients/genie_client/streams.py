@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from numpy.typing import ArrayLike
 
@@ -17,6 +16,7 @@ from genie_client import simulation_messages as simulations
 from genie_client.errors import Peer
 from genie_client.records import EpisodeLabels, ModelInfo
 from genie_client.stream_states import LabelStreamState, PlayState
+from genie_core.closing import Closing
 from genie_core.data import Frames, Labels
 
 _Request = TypeVar("_Request")
@@ -126,7 +126,7 @@ class Gate:
         yield from self._answers.get()
 
 
-class LabelStream(LabelStreamState, Iterator[Labels]):
+class LabelStream(LabelStreamState, Closing, Iterator[Labels]):
     """Iterates over the labels of one episode as they become final; a context manager that ends the call on exit."""
 
     def __init__(self, call: Call[labelling_pb2.LabelEpisodeResponse], gate: Gate, peer: Peer, about: str) -> None:
@@ -141,14 +141,6 @@ class LabelStream(LabelStreamState, Iterator[Labels]):
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def feed(self, feed: Feed[labelling_pb2.LabelEpisodeRequest]) -> None:
         """Send the episode's frames; called once."""
@@ -187,7 +179,7 @@ class LabelStream(LabelStreamState, Iterator[Labels]):
             raise
 
 
-class PlaySession(PlayState):
+class PlaySession(PlayState, Closing):
     """An interactive simulation whose state the server keeps; a context manager. Not thread-safe."""
 
     def __init__(
@@ -202,14 +194,6 @@ class PlaySession(PlayState):
         self._call = call
         self._outbox = outbox
         self._peer = peer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def step(self, code: int | simulations.Latents | None = None, *, robot_action: ArrayLike | None = None) -> Frames:
         """Take one action: a code, a latent (D,), or an action of the robot (A,) if the session has an alignment.

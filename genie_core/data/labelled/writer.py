@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from genie_core import __version__
+from genie_core.closing import Closing
 from genie_core.data.auto_step import AutoSteps
 from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
@@ -42,7 +42,7 @@ from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
 
-class LabelWriter:
+class LabelWriter(Closing):
     """Writes the labels of a dataset to one file, which it locks until `finish` or `close`. Not thread-safe.
 
     Usage::
@@ -134,14 +134,6 @@ class LabelWriter:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the output; finished episodes are kept for the next run to continue from. Idempotent."""
