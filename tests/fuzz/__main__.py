@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +23,9 @@ _MOST_DEATHS = 20
 """Of a target's processes, after which the rest of its inputs is left."""
 
 _MOST_GROWTH_MIB = 64
+_IN_MEMORY = Path("/dev/shm")
+"""Where the files that are read lie: a disk is waited for, by ext4 whenever a file is written over."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -70,9 +74,9 @@ def fuzz_target(name: str, out: Path, share: float, seed: int) -> Tally:
     for life in range(_MOST_DEATHS):
         command = [sys.executable, "-m", "tests.fuzz.child", name, "--inputs", str(wanted), "--out", str(out)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*command, "--seed", str(seed + life)], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
+        with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as scratch:
+            command += ["--seed", str(seed + life), "--scratch", scratch]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if tally.inputs >= wanted:
             break
         (out / f"death-{life}.txt").write_text(done.stdout[-5000:] + done.stderr[-5000:])

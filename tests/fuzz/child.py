@@ -12,7 +12,6 @@ import os
 import random
 import resource
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -36,6 +35,7 @@ def main() -> None:
     words.add_argument("--inputs", type=int, required=True)
     words.add_argument("--seed", type=int, required=True)
     words.add_argument("--out", type=Path, required=True, help="folder for finds and the tally")
+    words.add_argument("--scratch", type=Path, required=True, help="empty folder for the files that are read")
     options = words.parse_args()
     with atheris.instrument_imports(include=["genie_core", "genie_service"]):
         from tests.fuzz.trial import try_input
@@ -43,12 +43,9 @@ def main() -> None:
         target = target_named(options.target)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     tally = Tally.at(options.out / "tally")
-    scratch = Path(tempfile.mkdtemp(prefix="genie-fuzz-"))
-    folder, corpus = scratch / "files", scratch / "corpus"
-    folder.mkdir()
-    corpus.mkdir()
-    made = scratch / "seeds"
-    made.mkdir()
+    folder, corpus, made = (options.scratch / name for name in ("files", "corpus", "seeds"))
+    for path in (folder, corpus, made):
+        path.mkdir()
     for number, seed in enumerate(target.seeds(made)):
         (corpus / f"seed-{number}").write_bytes(seed)
 
