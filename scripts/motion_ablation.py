@@ -44,9 +44,9 @@ from genie_core.models.config import WHOLE, ModelConfig, MotionActionConfig
 from genie_core.models.genie import Genie
 from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.models.mover import warp
 from genie_core.models.patches import to_pixels
 from genie_core.models.presets import preset
+from genie_core.models.warp import warp
 from genie_core.statistics.metrics import Array
 from genie_core.training.clips import ClipStore, build_store
 from genie_core.training.config import MotionTraining, training_preset
@@ -168,7 +168,7 @@ def trained(row: Row, store: ClipStore, steps: int, seed: int) -> MotionActionMo
     for step in range(steps if row.learns else 0):
         rng = np.random.default_rng([seed, step])
         torch.manual_seed(zlib.crc32(f"{seed} {step}".encode()))
-        drawn = store.sample_pairs(rng, BATCH, training.motion_training.gap_s)
+        drawn = store.sample_apart(rng, BATCH, 2, training.motion_training.gap_s)
         pairs = lam.see(*turned(to_pixels(torch.from_numpy(drawn))).unbind(1))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(stage, step)

@@ -187,7 +187,7 @@ def adjusted(
             raise ModelError(f"--recipe {recipe}: `model`: got a {type(of_networks).__name__}, expected an object")
         _merge(networks, of_networks)
         _merge(values, changes)
-    for stage in ("tokenizer", "lam", "dynamics", "mover"):
+    for stage in ("tokenizer", "lam", "dynamics", "mover", "refiner"):
         values[stage]["steps"] = round(values[stage]["steps"] * scale)
         if pieces > 1:
             values[stage]["pieces"] = pieces

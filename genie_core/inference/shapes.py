@@ -18,6 +18,7 @@ import torch
 
 from genie_core.inference.labeller import BLOCK, Block, Encoded, Labeller
 from genie_core.inference.simulator import Sampling, SimulatedStream, Simulator, draw_together
+from genie_core.models.mover import Moving
 from genie_core.models.transformer import TemporalState
 
 _SEED = 20240223
@@ -149,8 +150,9 @@ def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
 
 def _same_streams(a: SimulatedStream, b: SimulatedStream) -> bool:
     one, other = a.past, b.past
-    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
-        return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, Moving) or isinstance(other, Moving):
+        both = isinstance(one, Moving) and isinstance(other, Moving)
+        return both and all(map(torch.equal, one.tensors, other.tensors))
     return (
         torch.equal(one.token_BN, other.token_BN)
         and _same_states(one.dynamics, other.dynamics)

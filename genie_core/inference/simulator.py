@@ -3,7 +3,7 @@
 The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
 A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing; frames of the prompt
-before the last show how fast the motion of each code is.
+before the last show how fast the motion of each code is, and a refiner what was behind what moves.
 
 An action is a code or a latent, a vector as labels hold it.
 """
@@ -25,7 +25,9 @@ from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
 from genie_core.models.config import ModelConfig
 from genie_core.models.dynamics import previous_tokens
+from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames
+from genie_core.models.refiner import Memory
 from genie_core.models.transformer import TemporalState
 
 DEFAULT_MASKGIT_STEPS = 25
@@ -164,7 +166,9 @@ def _described(latent: NDArray[np.generic]) -> str:
 def _state_bytes(bundle: Bundle) -> int:
     """Return what one simulated stream remembers."""
     if bundle.genie.mover is not None:
-        return 4 * (3 * bundle.config.height * bundle.config.width + bundle.codebook.size)
+        height, width = bundle.config.height, bundle.config.width
+        memory = 0 if bundle.genie.mover.refiner is None else Memory.floats(height, width)
+        return 4 * (3 * height * width + memory + bundle.codebook.size)
     genie = bundle.genie
     return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
 
@@ -184,11 +188,12 @@ class Rollout:
         config, genie = bundle.config, bundle.genie
         pixels_1TCHW = bundle.pixels(resize_frames(prompt_PHWC, config.height, config.width)[None])
         quantizer = genie.lam.quantizer
-        past: _Past | Tensor
+        past: _Past | Moving
         if genie.mover is None:
             past, spoken_KD = self._past(pixels_1TCHW), quantizer.codebook
         else:
-            past, spoken_KD = pixels_1TCHW[:, -1], genie.mover.spoken(quantizer, self._read_latents(pixels_1TCHW)[0])
+            latent_1TD = self._read_latents(pixels_1TCHW)
+            past, spoken_KD = genie.mover.begin(pixels_1TCHW, latent_1TD), genie.mover.spoken(quantizer, latent_1TD[0])
         self.branches = [SimulatedStream(bundle, past, sampling, spoken_KD) for _ in range(branches)]
 
     def _past(self, pixels_1TCHW: Tensor) -> _Past:
@@ -255,10 +260,10 @@ class _Past:
 class SimulatedStream:
     """One simulation in progress: its state, and the number of frames drawn. Advanced by `draw_together`.
 
-    The state of a bundle with a mover is the last frame, (1, 3, h, w). `spoken_KD` is what each code stands for.
+    The state of a bundle with a mover is `Moving`. `spoken_KD` is what each code stands for.
     """
 
-    def __init__(self, bundle: Bundle, past: _Past | Tensor, sampling: _Checked, spoken_KD: Tensor) -> None:
+    def __init__(self, bundle: Bundle, past: _Past | Moving, sampling: _Checked, spoken_KD: Tensor) -> None:
         self.bundle = bundle
         self.spoken_KD = spoken_KD
         self.sampling = sampling
@@ -284,10 +289,10 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArr
     bundle = streams[0].bundle
     action_BD = torch.stack([_vector(stream, action) for stream, action in moves])
     mover, pasts = bundle.genie.mover, [stream.past for stream in streams]
-    after: list[_Past] | list[Tensor]
+    after: list[_Past] | list[Moving]
     if mover is not None:
-        pixels_BCHW = mover.move(torch.cat([past for past in pasts if isinstance(past, Tensor)]), action_BD)
-        after = list(torch.split(pixels_BCHW, 1))
+        moving = mover.move(Moving.join([past for past in pasts if isinstance(past, Moving)]), action_BD)
+        pixels_BCHW, after = moving.frame_BCHW, moving.split()
     else:
         tokens = _Past.join([past for past in pasts if isinstance(past, _Past)])
         pixels_BCHW, after = _draw(bundle, streams, tokens, action_BD)

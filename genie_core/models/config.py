@@ -191,6 +191,13 @@ class DynamicsConfig(_Frozen):
     )
 
 
+class RefinerConfig(_Frozen):
+    """The network that mends moved frames by what a rollout remembers of its prompt (beyond the paper)."""
+
+    width: int = Field(32, gt=1, le=4096, description="channels at half of the frame's size; half as many at its size")
+    blocks: int = Field(3, ge=0, le=64, description="residual blocks")
+
+
 class MoverConfig(_Frozen):
     """The network that simulates by moving the last frame (beyond the paper); of a model that reads motion."""
 
@@ -201,6 +208,7 @@ class MoverConfig(_Frozen):
         description="whether it holds what each code stands for in somebody's video, a latent of the size that motions "
         "have there; otherwise that is the code itself",
     )
+    refiner: RefinerConfig | None = Field(None, description="mends moved frames; null: they are shown as they are")
     prompt_frames: int = Field(
         8, ge=1, le=64, description="maximum frames of a prompt: those before the last show how fast things move"
     )
@@ -288,6 +296,7 @@ __all__ = [
     "MotionActionConfig",
     "MoverConfig",
     "QuantizerConfig",
+    "RefinerConfig",
     "TokenizerConfig",
     "TransformerConfig",
     "label_feature_dim",

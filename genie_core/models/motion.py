@@ -23,6 +23,9 @@ from genie_core.models.config import WHOLE, MotionActionConfig
 GRID = 32
 """Side of the grid on which flow and frames are sampled."""
 
+PAN = 0.1
+"""Weight of the motion of the whole image in a latent, per pixel: it hardly affects which code is nearest."""
+
 _ODD, _EVEN = 7, 9
 _STILL = 0.3
 """Magnitude of flow, in pixels of a 64-pixel frame, below which its direction fades out."""
@@ -34,6 +37,11 @@ def place_channels(like_NCHW: Tensor) -> Tensor:
     x = torch.linspace(-1, 1, w, device=like_NCHW.device, dtype=like_NCHW.dtype).expand(n, 1, h, w)
     y = torch.linspace(-1, 1, h, device=like_NCHW.device, dtype=like_NCHW.dtype)[:, None].expand(n, 1, h, w)
     return torch.cat((x, y), dim=1)
+
+
+def whole_motion(latent: Tensor) -> Tensor:
+    """Return how far the whole image moves, by latents (..., D): (..., 2) columns and rows, pixels of 64 a side."""
+    return latent[..., -WHOLE:] / PAN
 
 
 @dataclass(frozen=True)
@@ -163,4 +171,4 @@ def _gate(x: Tensor) -> Tensor:
     return 2 * torch.sigmoid(x)
 
 
-__all__ = ["GRID", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels"]
+__all__ = ["GRID", "PAN", "MotionDecoder", "MotionEncoder", "Pairs", "place_channels", "whole_motion"]

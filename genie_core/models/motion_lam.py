@@ -13,17 +13,14 @@ from torch import Tensor, nn
 from genie_core.models.config import WHOLE, MotionActionConfig
 from genie_core.models.flow import optical_flow, shrink
 from genie_core.models.lam import LatentActionState
-from genie_core.models.motion import GRID, MotionDecoder, MotionEncoder, Pairs
-from genie_core.models.mover import warp
+from genie_core.models.motion import GRID, PAN, MotionDecoder, MotionEncoder, Pairs
 from genie_core.models.patches import to_frames
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import TemporalState
+from genie_core.models.warp import warp
 
 _PLACES_SHARE = 0.3
 """Size of the flow by places in a latent, relative to that of what the encoder finds."""
-
-PAN = 0.1
-"""Weight of the motion of the whole image in a latent, per pixel: it hardly affects which code is nearest."""
 
 
 class MotionActionModel(nn.Module):

@@ -1,26 +1,58 @@
 """Simulation by moving pictures (beyond the paper): a frame and a latent -> where each place of the next frame was.
 
 The network predicts backward optical flow on the grid that the motion encoder reads, and the frame is warped by it. So
-rollouts keep the look of any video, and show nothing that the frame did not: what comes into view is stretched.
+rollouts keep the look of any video. Alone, that shows nothing that the frame did not, and stretches what comes into
+view; with a refiner, each moved frame is mended by what the rollout remembers of where it began.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genie_core.models.config import MoverConfig
-from genie_core.models.flow import UNIT
-from genie_core.models.motion import GRID, place_channels
+from genie_core.models.motion import GRID, place_channels, whole_motion
 from genie_core.models.patches import to_frames, to_pixels
 from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.refiner import FrameRefiner, Memory, done_share
+from genie_core.models.warp import spread_to, warp
 
 _PRIOR = 2.0
 """How many latents of the prompt what a code stands for elsewhere counts as."""
 
-_STILL = 0.05
-"""Root mean square of a latent, of which the median pair has 1, at which half of what the network says is done."""
+
+@dataclass(frozen=True)
+class Moving:
+    """State of B simulated streams: their newest frames, and what a refiner remembers; None without one.
+
+    Attributes:
+        frame_BCHW: in [-0.5, 0.5].
+        memory: of the streams' prompts.
+
+    """
+
+    frame_BCHW: Tensor
+    memory: Memory | None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all that is held, the frame first."""
+        return (self.frame_BCHW, *(() if self.memory is None else self.memory.tensors))
+
+    @staticmethod
+    def join(parts: Sequence[Moving]) -> Moving:
+        """Join several streams into one batch; all have a memory, or none has."""
+        frame_BCHW, *memory = (torch.cat(same) for same in zip(*(part.tensors for part in parts), strict=True))
+        return Moving(frame_BCHW, Memory(*memory) if memory else None)
+
+    def split(self) -> list[Moving]:
+        """Split a batch into its streams."""
+        parts = zip(*(torch.split(tensor, 1) for tensor in self.tensors), strict=True)
+        return [Moving(frame, Memory(*memory) if memory else None) for frame, *memory in parts]
 
 
 class FrameMover(nn.Module):
@@ -43,6 +75,7 @@ class FrameMover(nn.Module):
         )
         self.fine_mid = nn.Conv2d(w + half, half, 3, padding=1, padding_mode="replicate")
         self.fine_out = nn.Conv2d(half, 2, 3, padding=1, padding_mode="replicate")
+        self.refiner = None if config.refiner is None else FrameRefiner(config.refiner)
         self.speaks = config.spoken_codes
         if self.speaks:
             self.register_buffer("spoken_codebook", torch.zeros(codes, latent_dim))
@@ -63,7 +96,7 @@ class FrameMover(nn.Module):
             coarse = coarse + F.gelu(block(coarse) * (1 + gain) + shift)
         up = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
         fine = F.gelu(self.fine_mid(torch.cat((fine, up), dim=1)))
-        share_N111 = (size_N1 / (size_N1 + _STILL))[:, :, None, None]
+        share_N111 = done_share(size_N1)[:, :, None, None]
         back_N2GG: Tensor = self.fine_out(fine).float() * share_N111.float()
         return back_N2GG
 
@@ -82,11 +115,31 @@ class FrameMover(nn.Module):
         elsewhere_KD = self.spoken_codebook.float() if self.speaks else quantizer.codebook
         return code_means(quantizer, prompt_ND, elsewhere_KD, _PRIOR)
 
-    def move(self, frame_NCHW: Tensor, latent_ND: Tensor) -> Tensor:
-        """Return the next frames, (N, 3, H, W), rounded to 8 bits: going on from a returned frame changes nothing."""
+    def begin(self, prompt_BTCHW: Tensor, latent_BTD: Tensor) -> Moving:
+        """Begin with prompts (B, T, 3, H, W) in [-0.5, 0.5] and the latents between their frames, (B, T - 1, D)."""
+        memory = None if self.refiner is None else Memory.begin(prompt_BTCHW, whole_motion(latent_BTD).float())
+        return Moving(prompt_BTCHW[:, -1], memory)
+
+    def move(self, now: Moving, latent_BD: Tensor) -> Moving:
+        """Take a step with latents (B, D); one of zero leaves frames as they are, exactly.
+
+        Frames are rounded to 8 bits, as they are shown. Without a refiner, a rollout that begins with a frame that was
+        shown is the same as one that goes on.
+        """
         dtype = self.fine_in.weight.dtype
-        back = self(frame_NCHW.to(dtype), latent_ND.to(dtype))
-        return to_pixels(to_frames(warp(frame_NCHW.float(), back)[None]))[0]
+        back_B2GG = self(now.frame_BCHW.to(dtype), latent_BD.to(dtype))
+        after = self.shown(now, back_B2GG, latent_BD)
+        return Moving(to_pixels(to_frames(after.frame_BCHW[None]))[0], after.memory)
+
+    def shown(self, now: Moving, back_B2GG: Tensor, latent_BD: Tensor) -> Moving:
+        """Move frames by the flow that `forward` found for latents (B, D), and mend them; they are not rounded."""
+        frame_BCHW = now.frame_BCHW.float()
+        if self.refiner is None or now.memory is None:
+            return Moving(warp(frame_BCHW, back_B2GG), now.memory)
+        back_B2HW = spread_to(back_B2GG, *frame_BCHW.shape[-2:])
+        whole_B2, size_B1 = whole_motion(latent_BD).float(), latent_BD.float().square().mean(1, keepdim=True).sqrt()
+        memory = now.memory.after(back_B2HW, whole_B2)
+        return Moving(self.refiner(frame_BCHW, back_B2HW, whole_B2, size_B1, memory), memory)
 
 
 def code_means(quantizer: VectorQuantizer, latent_ND: Tensor, prior_KD: Tensor, weight: float) -> Tensor:
@@ -106,20 +159,4 @@ def code_means(quantizer: VectorQuantizer, latent_ND: Tensor, prior_KD: Tensor, 
     return mean_KD
 
 
-def warp(x_NCHW: Tensor, back_N2hw: Tensor) -> Tensor:
-    """Move pictures: the pixel at p comes from p + back(p), read bicubically; what comes from outside repeats the edge.
-
-    Args:
-        x_NCHW: pictures.
-        back_N2hw: flow from the moved picture back to `x_NCHW` on any grid, in pixels of a picture of `UNIT` a side.
-
-    """
-    H, W = x_NCHW.shape[-2:]
-    back_N2HW = F.interpolate(back_N2hw, (H, W), mode="bilinear", align_corners=False)
-    y = (torch.arange(H, device=x_NCHW.device) + 0.5) * 2 / H - 1
-    x = (torch.arange(W, device=x_NCHW.device) + 0.5) * 2 / W - 1
-    at_NHW2 = torch.stack((x.expand(H, W), y[:, None].expand(H, W)), -1) + back_N2HW.permute(0, 2, 3, 1) * (2 / UNIT)
-    return F.grid_sample(x_NCHW, at_NHW2, mode="bicubic", padding_mode="border", align_corners=False)
-
-
-__all__ = ["FrameMover", "code_means", "warp"]
+__all__ = ["FrameMover", "Moving", "code_means"]

@@ -16,6 +16,7 @@ from genie_core.models.config import (
     MotionActionConfig,
     MoverConfig,
     QuantizerConfig,
+    RefinerConfig,
     TokenizerConfig,
     TransformerConfig,
 )
@@ -103,8 +104,14 @@ def _base() -> ModelConfig:
 
 def _motion() -> ModelConfig:
     """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
+    plain = _motion_plain()
+    return plain.model_copy(update={"name": "motion", "mover": MoverConfig(refiner=RefinerConfig())})
+
+
+def _motion_plain() -> ModelConfig:
+    """As `motion`, without the refiner: moved frames are shown as they are."""
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), places=8, fine_codes=32)
-    return _tiny().model_copy(update={"name": "motion", "lam": lam, "simulates": False, "mover": MoverConfig()})
+    return _tiny().model_copy(update={"name": "motion-plain", "lam": lam, "simulates": False, "mover": MoverConfig()})
 
 
 def _coinrun() -> ModelConfig:
@@ -137,7 +144,15 @@ def _robotics() -> ModelConfig:
     )
 
 
-_PRESETS = {"nano": _nano, "tiny": _tiny, "base": _base, "motion": _motion, "coinrun": _coinrun, "robotics": _robotics}
+_PRESETS = {
+    "nano": _nano,
+    "tiny": _tiny,
+    "base": _base,
+    "motion": _motion,
+    "motion-plain": _motion_plain,
+    "coinrun": _coinrun,
+    "robotics": _robotics,
+}
 PRESETS = tuple(_PRESETS)
 """Names that `preset` accepts."""
 

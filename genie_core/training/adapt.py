@@ -282,7 +282,7 @@ def _steps_within(
     for step in range(_TIMED + 1):
         if step == 1:
             began = time.monotonic()
-        pairs = torch.from_numpy(video.store.sample_pairs(rng, _BATCH, training.motion_training.gap_s))
+        pairs = torch.from_numpy(video.store.sample_apart(rng, _BATCH, 2, training.motion_training.gap_s))
         pair_B2CHW = turned(to_pixels(pairs.to(next(trial.parameters()).device)))
         with torch.autocast(pair_B2CHW.device.type, torch.bfloat16):
             loss, _ = motion_loss(trial, trial.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), training.motion_training)

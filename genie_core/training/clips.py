@@ -71,23 +71,28 @@ class ClipStore:
             rows.append(first + self.spans[i].step * np.arange(length))
         return np.asarray(self.frames[np.stack(rows)])
 
-    def sample_pairs(self, rng: np.random.Generator, batch: int, gap_s: tuple[float, float]) -> NDArray[np.uint8]:
-        """Draw (batch, 2, H, W, 3) pairs of frames, `gap_s` seconds apart but at least one frame.
+    def sample_apart(
+        self, rng: np.random.Generator, batch: int, length: int, gap_s: tuple[float, float]
+    ) -> NDArray[np.uint8]:
+        """Draw (batch, length, H, W, 3) clips whose frames are `gap_s` seconds apart, but at least one frame.
 
         Sources are weighted by the square root of their number of frames, so that a large one does not drown the small;
-        within a source, frames count alike.
+        within a source, frames count alike. In episodes too short for that frames are as far apart as fits.
         """
         count = np.array([s.count for s in self.spans], np.float64)
         of_source: dict[str, float] = {}
         for span in self.spans:
             of_source[span.source] = of_source.get(span.source, 0.0) + span.count
         weight = count / np.sqrt([of_source[s.source] for s in self.spans])
+        weight[count < length] = 0
+        if not weight.any():
+            raise DatasetError(f"no episode is long enough for a clip of {length} frames")
         rows = []
         for i in rng.choice(len(self.spans), size=batch, p=weight / weight.sum()):
             span = self.spans[i]
-            gap = min(max(1, round(rng.uniform(*gap_s) * span.fps)), span.count - 1)
-            before = span.first + int(rng.integers(span.count - gap))
-            rows.append((before, before + gap))
+            gap = min(max(1, round(rng.uniform(*gap_s) * span.fps)), (span.count - 1) // (length - 1))
+            first = span.first + int(rng.integers(span.count - (length - 1) * gap))
+            rows.append(first + gap * np.arange(length))
         return np.asarray(self.frames[np.array(rows)])
 
     def episode(self, span: Span) -> NDArray[np.uint8]:

@@ -105,6 +105,19 @@ class MoverTraining(_Frozen):
     )
 
 
+class RefinerTraining(_Frozen):
+    """What is special in training the refiner of moved frames, on rollouts of several frames."""
+
+    gap_s: tuple[float, float] = Field((0.1, 0.35), description="range of time between frames of a clip, seconds")
+    steps: int = Field(4, ge=1, description="frames that are simulated; those before them in a clip are the prompt")
+    coded_share: float = Field(0.5, ge=0, le=1, description="share of rollouts that are told by codes alone")
+    unchanged: float = Field(
+        1e-3,
+        gt=0,
+        description="mean squared change since the start, of a range of 1, below which an error counts for less",
+    )
+
+
 class DynamicsTraining(_Frozen):
     """Training options of the dynamics model."""
 
@@ -119,13 +132,24 @@ class TrainingConfig(_Frozen):
     lam: StageConfig
     dynamics: StageConfig
     mover: StageConfig = StageConfig(steps=2000, batch=32, clip_frames=2, lr=1.5e-3, warmup=50)
+    refiner: StageConfig = StageConfig(steps=600, batch=6, clip_frames=12, lr=2e-3, warmup=30)
     tokenizer_training: TokenizerTraining = TokenizerTraining()
     lam_training: LatentActionTraining = LatentActionTraining()
     motion_training: MotionTraining = MotionTraining()
     mover_training: MoverTraining = MoverTraining()
+    refiner_training: RefinerTraining = RefinerTraining()
     dynamics_training: DynamicsTraining = DynamicsTraining()
     seed: int = 0
     precision: Literal["bf16", "fp32"] = "bf16"
+
+    @model_validator(mode="after")
+    def _clips_have_a_prompt(self) -> TrainingConfig:
+        if self.refiner.clip_frames <= self.refiner_training.steps:
+            raise ValueError(
+                f"refiner.clip_frames: got {self.refiner.clip_frames}, expected more than the "
+                f"{self.refiner_training.steps} that are simulated (refiner_training.steps)"
+            )
+        return self
 
 
 def _nano() -> TrainingConfig:
@@ -197,13 +221,14 @@ def training_preset(name: str) -> TrainingConfig:
         return _tiny()
     if name == "base":
         return _base()
-    if name == "motion":
+    if name in ("motion", "motion-plain"):
         return _motion()
     if name == "coinrun":
         return _paper(48, 36, 200_000, 3e-5, 3e-6)
     if name == "robotics":
         return _paper(64, 512, 125_000, 3e-5, 3e-6)
-    raise ModelError(f"no training recipe for {name!r}; there are: nano, tiny, base, motion, coinrun, robotics")
+    known = "nano, tiny, base, motion, motion-plain, coinrun, robotics"
+    raise ModelError(f"no training recipe for {name!r}; there are: {known}")
 
 
 __all__ = [
@@ -212,6 +237,7 @@ __all__ = [
     "LatentActionTraining",
     "MotionTraining",
     "MoverTraining",
+    "RefinerTraining",
     "StageConfig",
     "TokenizerTraining",
     "TrainingConfig",

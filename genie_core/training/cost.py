@@ -20,6 +20,7 @@ from genie_core.models.dynamics import previous_tokens
 from genie_core.models.genie import Genie
 from genie_core.models.motion import GRID, Pairs
 from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.mover import FrameMover
 from genie_core.models.quantizer import Quantized, VectorQuantizer
 from genie_core.training.config import StageConfig, TrainingConfig
 
@@ -82,6 +83,7 @@ def stage_costs(model: ModelConfig, training: TrainingConfig) -> list[StageCost]
     genie = networks_to_count(model)
     if not model.simulates:
         stages = ["lam", *(["mover"] if genie.mover is not None else [])]
+        stages += ["refiner"] if genie.mover is not None and genie.mover.refiner is not None else []
     else:
         stages = ["tokenizer", "lam", "dynamics"] if training.lam_training.lead else ["tokenizer", "lam_and_dynamics"]
     return [_cost(genie, training, name) for name in stages]
@@ -140,10 +142,11 @@ def _short(number: float) -> str:
 
 def _cost(genie: Genie, training: TrainingConfig, name: str) -> StageCost:
     config: StageConfig = getattr(training, "dynamics" if name == "lam_and_dynamics" else name)
-    trained = [genie.lam, genie.dynamics] if name == "lam_and_dynamics" else [getattr(genie, name)]
-    parameters = sum(p.numel() for network in trained for p in network.parameters())
+    parameters = sum(p.numel() for p in _trained_by(genie, name))
     # Counted for one clip: both grow with the batch, and no operation's count depends on it.
     flops, kept = _count(genie, name, 1, config.clip_frames)
+    if name == "refiner":  # counted of one simulated frame
+        flops, kept = (training.refiner_training.steps * of_frame for of_frame in (flops, kept))
     return StageCost(
         name=name,
         steps=config.steps,
@@ -154,6 +157,16 @@ def _cost(genie: Genie, training: TrainingConfig, name: str) -> StageCost:
         state_bytes=_STATE_BYTES * parameters,
         activation_bytes=config.batch * kept // (2 if training.precision == "bf16" else 1),
     )
+
+
+def _trained_by(genie: Genie, stage: str) -> list[nn.Parameter]:
+    """Return what a stage trains."""
+    if stage == "lam_and_dynamics":
+        return [*genie.lam.parameters(), *genie.dynamics.parameters()]
+    if stage == "refiner" and genie.mover is not None and genie.mover.refiner is not None:
+        return list(genie.mover.refiner.parameters())
+    network: nn.Module = getattr(genie, stage)
+    return [p for name, p in network.named_parameters() if stage != "mover" or not name.startswith("refiner.")]
 
 
 def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]:
@@ -175,6 +188,10 @@ def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]
     if stage == "mover" and genie.mover is not None:
         read, _ = _forward(partial(_latents, genie, pixels, pair))
         trained, kept = _trained(partial(genie.mover, pixels[:, 0], action[:, 0]))
+        return read + trained, kept
+    if stage == "refiner" and genie.mover is not None:
+        read, _ = _forward(lambda: (_latents(genie, pixels, pair), genie.mover(pixels[:, 0], action[:, 0])))
+        trained, kept = _trained(partial(_shown, genie.mover, pixels, action))
         return read + trained, kept
     read, _ = _forward(lambda: (genie.tokenizer.latents(pixels), _latents(genie, pixels, pair)))
     shown = partial(genie.dynamics, token, previous_tokens(token, genie.dynamics.mask_token), action)
@@ -217,6 +234,11 @@ def _forward(forward: Callable[[], object], *, gradients: bool = False) -> tuple
 
 def _tokenize(tokenizer: nn.Module, pixels: Tensor) -> object:
     return tokenizer(pixels)
+
+
+def _shown(mover: FrameMover, pixels: Tensor, action: Tensor) -> Tensor:
+    back = torch.empty(len(pixels), 2, GRID, GRID, device="meta")
+    return mover.shown(mover.begin(pixels, action[:, 1:]), back, action[:, 0]).frame_BCHW
 
 
 def _latents(genie: Genie, pixels: Tensor, pair: Tensor) -> object:

@@ -9,17 +9,18 @@ from torch import Tensor
 from genie_core.models.config import WHOLE
 from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.models.mover import FrameMover, warp
-from genie_core.training.config import MotionTraining, MoverTraining
+from genie_core.models.mover import FrameMover
+from genie_core.models.warp import warp
+from genie_core.training.config import MotionTraining, MoverTraining, RefinerTraining
 from genie_core.training.losses import Metrics, spread
 
 
-def turned(pair_B2CHW: Tensor) -> Tensor:
-    """Augment pairs of frames (B, 2, 3, H, W): mirror half of them, reverse half of them in time."""
-    chance_2B = torch.rand(2, len(pair_B2CHW), 1, 1, 1, 1, device=pair_B2CHW.device)
+def turned(clip_BTCHW: Tensor) -> Tensor:
+    """Augment clips (B, T, 3, H, W), such as pairs of frames: mirror half of them, reverse half of them in time."""
+    chance_2B = torch.rand(2, len(clip_BTCHW), 1, 1, 1, 1, device=clip_BTCHW.device)
     mirrored_B, reversed_B = chance_2B > 0.5
-    pair_B2CHW = torch.where(mirrored_B, pair_B2CHW.flip(-1), pair_B2CHW)
-    return torch.where(reversed_B, pair_B2CHW.flip(1), pair_B2CHW)
+    clip_BTCHW = torch.where(mirrored_B, clip_BTCHW.flip(-1), clip_BTCHW)
+    return torch.where(reversed_B, clip_BTCHW.flip(1), clip_BTCHW)
 
 
 def motion_loss(lam: MotionActionModel, pairs: Pairs, training: MotionTraining) -> tuple[Tensor, Metrics]:
@@ -67,6 +68,40 @@ def mover_loss(
     return loss, {"loss": loss.detach(), "flow_error": flow_error.detach(), "picture_error": picture_error.detach()}
 
 
+def refiner_loss(
+    mover: FrameMover, lam: MotionActionModel, clip_BTCHW: Tensor, training: RefinerTraining
+) -> tuple[Tensor, Metrics]:
+    """Squared error of each frame of rollouts over that of repeating the frame they began with; trains the refiner.
+
+    The last `steps` frames of the clips are simulated (of shorter clips all but the first), after prompts of a length
+    that is drawn; some of the clips are told by codes alone, as rollouts take them.
+    """
+    steps = min(training.steps, clip_BTCHW.shape[1] - 1)
+    most = clip_BTCHW.shape[1] - steps
+    prompt = int(torch.randint(1, most + 1, ()))
+    clip_BTCHW = clip_BTCHW[:, most - prompt :]
+    start_BCHW, real_BTCHW = clip_BTCHW[:, prompt - 1], clip_BTCHW[:, prompt:]
+    with torch.no_grad(), torch.autocast(clip_BTCHW.device.type, enabled=False):
+        latent_BTD = lam.latents(clip_BTCHW)
+        before_BTD, told_BTD = latent_BTD.tensor_split([prompt - 1], dim=1)
+        code_BT = lam.quantizer.nearest(told_BTD)
+        spoken_BTD = torch.stack(
+            [mover.spoken(lam.quantizer, of_one)[code] for of_one, code in zip(before_BTD, code_BT, strict=True)]
+        )
+        coded_B11 = torch.rand(len(told_BTD), 1, 1, device=told_BTD.device) < training.coded_share
+        told_BTD = torch.where(coded_B11, spoken_BTD, told_BTD)
+        copied_BT = (real_BTCHW - start_BCHW[:, None]).square().flatten(2).mean(2) + training.unchanged
+    now, errors = mover.begin(clip_BTCHW[:, :prompt], before_BTD), []
+    for t in range(steps):
+        with torch.no_grad():
+            back_B2GG = mover(now.frame_BCHW, told_BTD[:, t])
+        now = mover.shown(now, back_B2GG, told_BTD[:, t])
+        error_B = (now.frame_BCHW - real_BTCHW[:, t]).square().flatten(1).mean(1)
+        errors.append((error_B / copied_BT[:, t]).mean())
+    loss = torch.stack(errors).mean()
+    return loss, {"loss": loss.detach(), "first_error": errors[0].detach(), "last_error": errors[-1].detach()}
+
+
 def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:
     """Disturb pairs for the encoder: light, colours, flicker, noise."""
     before, after, there, back = pairs.before_NCHW, pairs.after_NCHW, pairs.there_NCHW, pairs.back_NCHW
@@ -88,4 +123,4 @@ def _relative_error(flow_N2hw: Tensor, target_N2HW: Tensor, still: float) -> Ten
     return ((flow_N2hw.float() - target_N2hw).square().flatten(1).mean(1) / own_N).mean()
 
 
-__all__ = ["disturbed", "motion_loss", "mover_loss", "turned"]
+__all__ = ["disturbed", "motion_loss", "mover_loss", "refiner_loss", "turned"]

@@ -34,7 +34,14 @@ from genie_core.training.codebook import number_as
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, TrainingRun
 from genie_core.training.parallel import Group, process_group
-from genie_core.training.stages import train_dynamics, train_jointly, train_lam, train_mover, train_tokenizer
+from genie_core.training.stages import (
+    train_dynamics,
+    train_jointly,
+    train_lam,
+    train_mover,
+    train_refiner,
+    train_tokenizer,
+)
 
 Alone = Literal["tokenizer", "lam"]
 """Stages that need no other."""
@@ -153,6 +160,7 @@ def _train_all(run: TrainingRun, genie: Genie, stores: _Stores, training: Traini
     if not genie.config.simulates:
         train_lam(run, genie, stores.everything, training)
         train_mover(run, genie, stores.everything, training)
+        train_refiner(run, genie, stores.everything, training)
         return
     train_tokenizer(run, genie, stores.data, training)
     if training.lam_training.lead:

@@ -16,7 +16,7 @@ from genie_core.training.clips import ClipStore
 from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import TrainingRun, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
-from genie_core.training.motion import motion_loss, mover_loss, turned
+from genie_core.training.motion import motion_loss, mover_loss, refiner_loss, turned
 
 _CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
 _RESTARTS = 64
@@ -97,7 +97,7 @@ def train_motion(run: TrainingRun, lam: MotionActionModel, store: ClipStore, tra
         return motion_loss(lam, lam.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), special)
 
     def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
-        return store.sample_pairs(rng, batch, special.gap_s)
+        return store.sample_apart(rng, batch, 2, special.gap_s)
 
     train_stage(run, "lam", lam, loss, store, training.lam, depends_on=[lam.config, special], draw=draw)
     lam.eval()
@@ -111,7 +111,7 @@ def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig)
     with torch.no_grad():
         for i in range(_MOTION_BATCHES):
             rng = np.random.default_rng([training.seed, 1, i])
-            pairs = torch.from_numpy(store.sample_pairs(rng, training.lam.batch, training.motion_training.gap_s))
+            pairs = torch.from_numpy(store.sample_apart(rng, training.lam.batch, 2, training.motion_training.gap_s))
             found.append(lam.features(turned(to_pixels(pairs.to(device)))).flatten(0, 2))
         feature_NF = torch.cat(found)
         lam.condense(feature_NF)
@@ -134,6 +134,8 @@ def train_mover(run: TrainingRun, genie: Genie, store: ClipStore, training: Trai
     if mover is None or not isinstance(lam, MotionActionModel):
         return
     special, stage, gap_s = training.mover_training, training.mover, training.motion_training.gap_s
+    if mover.refiner is not None:
+        mover.refiner.requires_grad_(False)
     train_stage(
         run,
         "mover",
@@ -142,7 +144,38 @@ def train_mover(run: TrainingRun, genie: Genie, store: ClipStore, training: Trai
         store,
         stage,
         depends_on=[genie.config, training.lam, training.motion_training, special],
-        draw=lambda rng: store.sample_pairs(rng, stage.batch, gap_s),
+        draw=lambda rng: store.sample_apart(rng, stage.batch, 2, gap_s),
+    )
+    mover.eval()
+
+
+def train_refiner(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the mover's refiner, where it has one, on rollouts of the finished mover.
+
+    Tuned together on rollouts, the mover got worse: pictures say less of how things move than flow does.
+    """
+    mover, lam = genie.mover, genie.lam
+    if mover is None or mover.refiner is None or not isinstance(lam, MotionActionModel):
+        return
+    special, stage = training.refiner_training, training.refiner
+    length = min(stage.clip_frames, max(span.count for span in store.spans))
+    mover.refiner.requires_grad_(True)
+    train_stage(
+        run,
+        "refiner",
+        mover.refiner,
+        lambda pixels_BTCHW, _step: refiner_loss(mover, lam, turned(pixels_BTCHW), special),
+        store,
+        stage,
+        depends_on=[
+            genie.config,
+            training.lam,
+            training.motion_training,
+            training.mover,
+            training.mover_training,
+            special,
+        ],
+        draw=lambda rng: store.sample_apart(rng, stage.batch, length, special.gap_s),
     )
     mover.eval()
 
@@ -207,5 +240,6 @@ __all__ = [
     "train_lam",
     "train_motion",
     "train_mover",
+    "train_refiner",
     "train_tokenizer",
 ]

@@ -12,9 +12,11 @@ from genie_core.inference import Sampling, Simulator, draw_together
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.inference.simulator import _frame_generator
 from genie_core.models.bundle import load_bundle
+from genie_core.models.config import MoverConfig, RefinerConfig
 from genie_core.models.dynamics import previous_tokens
+from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames, to_pixels
-from tests.factories.bundles import make_nano_bundle
+from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 
 FAST = Sampling(maskgit_steps=4, temperature=1.0, seed=3)
 
@@ -56,6 +58,26 @@ def test_streams_drawn_together_are_what_they_are_alone(simulator: Simulator) ->
         actions = [*([4] if n == 0 else []), *range(6)]
         alone = simulator.rollout(prompt(n + 1, seed=n), actions, sampling)[-1]
         assert (frame != alone).mean() < 0.01  # only rounding may differ: the engine batches what is exact alone
+
+
+@pytest.mark.parametrize("refiner", [RefinerConfig(width=8, blocks=1), None])
+def test_moved_branches_are_what_single_rollouts_are_and_take_the_memory_that_is_charged(
+    tmp_path: Path, refiner: RefinerConfig | None
+) -> None:
+    mover = MoverConfig(width=8, blocks=1, refiner=refiner)
+    simulator = Simulator(load_bundle(make_motion_bundle(tmp_path / "moving", mover=mover)))
+    latents = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    sequences = [[0, 1, 2], list(latents), [0, latents[1], 3]]
+    together = simulator.start(prompt(3), 3)
+    frames = np.stack([together.step([s[t] for s in sequences]) for t in range(3)], axis=1)
+    for branch, actions in zip(frames, sequences, strict=True):
+        np.testing.assert_array_equal(branch, simulator.rollout(prompt(3), actions))
+    stream = together.branches[0]
+    assert isinstance(stream.past, Moving)
+    held = sum(tensor.nbytes for tensor in (*stream.past.tensors, stream.spoken_KD))
+    assert simulator.state_bytes == held
+    fewer = simulator.rollout(prompt(3)[1:], list(latents))
+    assert (fewer != frames[1]).any() == (refiner is not None)  # what the oldest frame showed may come into view
 
 
 @torch.inference_mode()

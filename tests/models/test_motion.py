@@ -15,10 +15,11 @@ from genie_core.models.flow import optical_flow
 from genie_core.models.genie import Genie
 from genie_core.models.motion import Pairs
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.models.mover import FrameMover, code_means, warp
+from genie_core.models.mover import FrameMover, code_means
 from genie_core.models.patches import to_pixels
 from genie_core.models.presets import preset
 from genie_core.models.quantizer import VectorQuantizer
+from genie_core.models.warp import warp
 
 
 def motion_config() -> ModelConfig:
@@ -100,8 +101,9 @@ def test_a_code_stands_for_the_mean_of_the_latents_that_have_it() -> None:
 def test_a_mover_does_nothing_for_a_latent_of_zero_and_answers_in_whole_grey_levels() -> None:
     torch.manual_seed(0)
     mover, x_NCHW = FrameMover(MoverConfig(width=8, blocks=2), 6, 4).eval(), clips()[:, 0]
-    assert torch.equal(mover.move(x_NCHW, torch.zeros(2, 6)), x_NCHW)
-    moved = mover.move(x_NCHW, 5 * torch.randn(2, 6))
+    now = mover.begin(x_NCHW[:, None], torch.zeros(2, 0, 6))
+    assert torch.equal(mover.move(now, torch.zeros(2, 6)).frame_BCHW, x_NCHW)
+    moved = mover.move(now, 5 * torch.randn(2, 6)).frame_BCHW
     assert moved.shape == x_NCHW.shape
     assert (moved - x_NCHW).abs().max() > 0.01
     levels = (moved + 0.5) * 255

@@ -20,7 +20,7 @@ from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import BundleInfo, load_bundle
-from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig
+from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig, RefinerConfig
 from genie_core.models.presets import preset
 from genie_core.training import stages
 from genie_core.training.clips import ClipStore, Span, build_store, stream_store
@@ -220,7 +220,9 @@ def test_streamed_frames_are_the_stored_ones_and_nothing_is_written(data: Path, 
     for seed in range(3):
         one, other = (store.sample(np.random.default_rng(seed), 12, 9) for store in (stored, streamed))
         assert np.array_equal(one, other)
-        one, other = (store.sample_pairs(np.random.default_rng(seed), 12, (0.1, 4.0)) for store in (stored, streamed))
+        one, other = (
+            store.sample_apart(np.random.default_rng(seed), 12, 2, (0.1, 4.0)) for store in (stored, streamed)
+        )
         assert np.array_equal(one, other)
     for span in stored.spans:
         assert np.array_equal(stored.episode(span), streamed.episode(span))
@@ -297,18 +299,19 @@ def motion_job(data: Path, out: Path, steps: int = 60, mover: MoverConfig | None
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=8, metric="euclidean"), width=8, decoder_width=8)
     model = preset("nano").model_copy(update={"lam": lam, "simulates": False, "mover": mover})
     stage = StageConfig(steps=steps, batch=8, clip_frames=2, lr=1e-2, warmup=5)
-    training = short().model_copy(update={"lam": stage, "mover": stage.model_copy(update={"lr": 3e-2})})
+    rest = {"mover": stage.model_copy(update={"lr": 3e-2}), "refiner": stage.model_copy(update={"clip_frames": 5})}
+    training = short().model_copy(update={"lam": stage, **rest})
     episodes = list(open_dataset(data).episodes)
     return TrainingJob(model, training, TrainingSplit(episodes[:2], episodes[2:]), out)
 
 
 def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: Path, tmp_path: Path) -> None:
-    whole, mover = Recorder(), MoverConfig(width=8, blocks=1)
+    whole, mover = Recorder(), MoverConfig(width=8, blocks=1, refiner=RefinerConfig(width=8, blocks=1))
     info = train(motion_job(squares, tmp_path / "whole", mover=mover), whole, report_every=1)
-    for stage in ("lam", "mover"):
+    for stage in ("lam", "mover", "refiner"):
         losses = [loss for (of, _), loss in whole.losses.items() if of == stage]
         assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:5])
-    for stop in (("lam", 30), ("mover", 20)):
+    for stop in (("lam", 30), ("mover", 20), ("refiner", 20)):
         job = motion_job(squares, tmp_path / "cut", mover=mover)
         with pytest.raises(KeyboardInterrupt):
             train(job, Recorder(stop), checkpoint_seconds=0, report_every=1)
@@ -320,7 +323,8 @@ def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: P
 
 
 def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: Path, tmp_path: Path) -> None:
-    bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=MoverConfig(width=8)), Recorder()).path)
+    plain = MoverConfig(width=8)
+    bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=plain), Recorder()).path)
     episode = next(iter(open_dataset(squares).episodes))
     labels, simulator = Labeller(bundle).label(episode.frames(), 1), Simulator(bundle)
     assert simulator.context_frames == MoverConfig().prompt_frames
@@ -368,7 +372,7 @@ def test_pairs_come_from_every_source_and_lie_within_the_gap() -> None:
     frames = np.zeros((110, 1, 1, 3), np.uint8)
     frames[:, 0, 0, 0] = np.arange(110)
     spans = (Span("a", "large", 0, 100, 1, 10.0), Span("b", "small", 100, 10, 1, 5.0))
-    pairs = ClipStore(frames, spans).sample_pairs(np.random.default_rng(0), 400, (0.1, 0.7))[..., 0].reshape(-1, 2)
+    pairs = ClipStore(frames, spans).sample_apart(np.random.default_rng(0), 400, 2, (0.1, 0.7))[..., 0].reshape(-1, 2)
     gap, small = pairs[:, 1].astype(int) - pairs[:, 0], pairs[:, 0] >= 100
     assert (set(gap[~small]), set(gap[small])) == ({1, 2, 3, 4, 5, 6, 7}, {1, 2, 3})
     assert small.mean() == pytest.approx(10**0.5 / (10**0.5 + 10), abs=0.08)  # 0.24, not 0.09

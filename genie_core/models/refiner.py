@@ -1,0 +1,153 @@
+"""Refines a moved frame: what else a place may show, and a small network that chooses (beyond the paper).
+
+A frame that is moved step by step is resampled at every step; what stands still beside something that moves is bent;
+what comes into view is stretched out of its surroundings. So a rollout remembers where it began. Where the flow summed
+over its steps is right, the start frame is resampled once. What bends stands still in frames that are shifted as a
+whole. What an arm leaves, the oldest frame of the prompt may have shown. The network chooses between these pictures at
+every pixel, and adds what none of them has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genie_core.models.config import RefinerConfig
+from genie_core.models.flow import UNIT
+from genie_core.models.warp import shifted, warp
+
+_OTHERS = 4
+"""Pictures beside the moved frame: see `FrameRefiner.forward`."""
+
+_MOVED_FIRST = 3.0
+"""Logit of the moved frame before training, the others having 0."""
+
+_FLOW_SCALE, _CHANGE_SCALE = 0.125, 0.25
+
+_STILL = 0.05
+"""Root mean square of a latent, of which the median pair has 1, at which half of what the network says is done."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What B rollouts remember of where they began.
+
+    Attributes:
+        start_BCHW: the last frame of the prompt.
+        oldest_BCHW: its first frame.
+        flow_B2HW: from the newest frame's pixels back to the start frame's, pixels of a frame of `UNIT` a side.
+        shift_B2: how far the whole picture has moved since the start frame, columns and rows, in the same unit.
+        older_B2: how far it had moved from the oldest frame to the start frame.
+
+    """
+
+    start_BCHW: Tensor
+    oldest_BCHW: Tensor
+    flow_B2HW: Tensor
+    shift_B2: Tensor
+    older_B2: Tensor
+
+    @staticmethod
+    def begin(prompt_BTCHW: Tensor, whole_BT2: Tensor) -> Memory:
+        """Remember prompts (B, T, 3, H, W), whose pictures moved as a whole by (B, T - 1, 2) between their frames."""
+        start_BCHW = prompt_BTCHW[:, -1]
+        nowhere_B2 = start_BCHW.new_zeros(len(start_BCHW), 2)
+        flow_B2HW = torch.zeros_like(start_BCHW[:, :2])
+        return Memory(start_BCHW, prompt_BTCHW[:, 0], flow_B2HW, nowhere_B2, nowhere_B2 + whole_BT2.sum(1))
+
+    def after(self, back_B2HW: Tensor, whole_B2: Tensor) -> Memory:
+        """Return what is remembered after a step more, of flow back to the frame before and a shift of the whole."""
+        flow_B2HW = back_B2HW + warp(self.flow_B2HW, back_B2HW, "bilinear")
+        return Memory(self.start_BCHW, self.oldest_BCHW, flow_B2HW, self.shift_B2 + whole_B2, self.older_B2)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of it, in the order of the attributes."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    @staticmethod
+    def floats(height: int, width: int) -> int:
+        """Return how many numbers one rollout's memory has."""
+        return 8 * height * width + 4
+
+
+class FrameRefiner(nn.Module):
+    """Chooses at every pixel between pictures of what it may show."""
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__()
+        width, fine = config.width, max(1, config.width // 2)
+        self.fine_in = nn.Conv2d(3 * (1 + _OTHERS) + 6, fine, 3, padding=1, padding_mode="replicate")
+        self.coarse_in = nn.Conv2d(fine, width, 4, stride=2, padding=1)
+        dilations = (1, 2, 4)
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=d, dilation=d, padding_mode="replicate")
+            for d in (dilations[i % len(dilations)] for i in range(config.blocks))
+        )
+        self.coarse_out = nn.Conv2d(width, fine, 1)
+        self.fine_out = nn.Conv2d(2 * fine, 1 + _OTHERS + 3, 3, padding=1, padding_mode="replicate")
+        with torch.no_grad():
+            self.fine_out.weight.zero_()
+            self.fine_out.bias.zero_()  # type: ignore[union-attr]
+            self.fine_out.bias[0] = _MOVED_FIRST  # type: ignore[index]
+
+    def forward(
+        self, frame_BCHW: Tensor, back_B2HW: Tensor, whole_B2: Tensor, size_B1: Tensor, memory: Memory
+    ) -> Tensor:
+        """Return the next frames, (B, 3, H, W). For latents of size 0 they are the moved frames, exactly.
+
+        Args:
+            frame_BCHW: the last frames, in [-0.5, 0.5].
+            back_B2HW: flow from the next frames' pixels back to them, pixels of a frame of `UNIT` a side.
+            whole_B2: how far the whole picture moves.
+            size_B1: root mean square of the latents.
+            memory: of the rollouts, with this step's motion in it.
+
+        """
+        moved = warp(frame_BCHW, back_B2HW)
+        others = (
+            warp(memory.start_BCHW, memory.flow_B2HW),
+            shifted(frame_BCHW, whole_B2),
+            shifted(memory.start_BCHW, memory.shift_B2),
+            shifted(memory.oldest_BCHW, memory.shift_B2 + memory.older_B2),
+        )
+        told = (
+            2 * moved,
+            *(4 * (other - moved) for other in others),
+            2 * _FLOW_SCALE * (back_B2HW + whole_B2[:, :, None, None]),
+            _FLOW_SCALE * (memory.flow_B2HW + memory.shift_B2[:, :, None, None]),
+            _stretch(back_B2HW),
+            torch.log1p(size_B1)[:, :, None, None].expand(-1, 1, *back_B2HW.shape[2:]),
+        )
+        fine = F.gelu(self.fine_in(torch.cat(told, dim=1).to(self.fine_in.weight.dtype)))
+        coarse = F.gelu(self.coarse_in(fine))
+        for block in self.blocks:
+            coarse = coarse + F.gelu(block(coarse))
+        up = F.interpolate(self.coarse_out(coarse), fine.shape[2:], mode="bilinear", align_corners=False)
+        out = self.fine_out(torch.cat((fine, F.gelu(up)), dim=1)).float()
+        weight_BKHW = out[:, : 1 + _OTHERS].softmax(1)
+        change = _CHANGE_SCALE * out[:, 1 + _OTHERS :]
+        for i, other in enumerate(others, 1):
+            change = change + weight_BKHW[:, i : i + 1] * (other - moved)
+        refined_BCHW: Tensor = moved + done_share(size_B1)[:, :, None, None] * change
+        return refined_BCHW
+
+
+def done_share(size_N1: Tensor) -> Tensor:
+    """Return the share of what networks say that is done, by the root mean square of latents: of zero exactly 0."""
+    return size_N1 / (size_N1 + _STILL)
+
+
+def _stretch(back_B2HW: Tensor) -> Tensor:
+    """Return a place's area in the frame before over that now, less 1: below 0 where the frame is stretched."""
+    H, W = back_B2HW.shape[2:]
+    padded = F.pad(back_B2HW, (1, 1, 1, 1), mode="replicate") / 2
+    by_x = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) * (W / UNIT)
+    by_y = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) * (H / UNIT)
+    return (1 + by_x[:, :1]) * (1 + by_y[:, 1:]) - by_x[:, 1:] * by_y[:, :1] - 1
+
+
+__all__ = ["FrameRefiner", "Memory", "done_share"]
