@@ -28,11 +28,12 @@ class Fake:
         self.number, self._answer = number, answer
         self.flying: list[Future[Any]] = []
         self.stopped = self.dead = False
+        self.deaf = False
 
     def submit(self, method: str, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
         try:
-            value = self._answer(self, method, arguments)
+            value = self._answer(self, method, arguments) if method != "describe" or self.deaf else "here"
         except Exception as error:
             future.set_exception(error)
         else:
@@ -53,12 +54,15 @@ class Fake:
 
 
 class Starter:
-    def __init__(self, answer: Answer) -> None:
+    """Starts workers, of which those from number `deaf` on never answer a greeting unless `answer` does."""
+
+    def __init__(self, answer: Answer, deaf: int = 1000) -> None:
         self.all: list[Fake] = []
-        self._answer = answer
+        self._answer, self._deaf = answer, deaf
 
     def __call__(self) -> Fake:
         self.all.append(Fake(len(self.all), self._answer))
+        self.all[-1].deaf = len(self.all) > self._deaf
         return self.all[-1]
 
 
@@ -126,25 +130,42 @@ def test_an_error_of_the_worker_is_an_answer_and_a_bug_is_raised() -> None:
         list(Pool(Starter(answer), 1, 1).run("label", [0]))
 
 
+def test_what_was_lost_is_done_by_those_left_if_there_is_no_room_for_another() -> None:
+    def answer(worker: Fake, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "describe":
+            return None  # never started
+        if worker.number == 0:
+            raise WorkerLostError("its machine died")
+        return worker.number
+
+    start = Starter(answer, deaf=2)
+    pool = Pool(start, 2, 1)
+    assert dict(pool.run("label", range(6))) == dict.fromkeys(range(6), 1)
+    assert len(start.all) == 3
+    pool.close()
+    assert all(worker.stopped for worker in start.all)
+
+
 def test_asking_outlives_a_worker_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "_TICK_S", 0.001)
 
     def second(worker: Fake, method: str, arguments: tuple[Any, ...]) -> Any:
         if worker.number == 0:
             raise WorkerLostError("killed")
-        return "tiny"
+        return "steps"
 
     told: list[float] = []
-    assert Pool(Starter(second), 1, 1).ask("describe", within_s=1, still=told.append) == "tiny"
+    assert Pool(Starter(second), 1, 1).ask("steps", within_s=1, still=told.append) == "steps"
     with pytest.raises(TimeoutError):
-        Pool(Starter(lambda *_: None), 1, 1).ask("describe", within_s=0.005, still=told.append)
+        Pool(Starter(lambda *_: None, deaf=0), 1, 1).ask("steps", within_s=0.005, still=told.append)
     assert told
 
     def dead(worker: Fake, method: str, arguments: tuple[Any, ...]) -> Any:
         raise WorkerLostError("no disk")
 
-    with pytest.raises(GenieError, match=f"{MOST_LOST} workers died before any has answered: no disk"):
-        Pool(Starter(dead), 1, 1).ask("describe", within_s=1, still=told.append)
+    for deaf in (0, 1000):  # already at its greeting, or later
+        with pytest.raises(GenieError, match=f"{MOST_LOST + 1} workers died, one after another: no disk"):
+            Pool(Starter(dead, deaf), 1, 1).ask("steps", within_s=1, still=told.append)
 
 
 def test_errors_come_home_as_what_they_were() -> None:
