@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import os
 import signal
 import threading
@@ -42,6 +44,8 @@ def run(settings: Settings, *, shares_port: bool = False) -> int:
         log_to_file(settings.audit_log, AUDIT, settings.log_format)
     start_tracing("genie-server")
     keep_freed_memory()
+    # At its end Python would search all that PyTorch has made for garbage: a second of a processor for nothing.
+    atexit.register(gc.freeze)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU, PyTorch computes convolutions of float32 in less by default
