@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from genie_core.data.storage.location import SourcePath, path_within
+from genie_core.errors import DatasetError
 
 _NAMED = 3
 
@@ -30,7 +32,7 @@ def missing_files(folder: SourcePath, files: Sequence[SourcePath]) -> MissingFil
     if not isinstance(folder, Path):
         return None
     listed = dict.fromkeys(file for file in files if isinstance(file, Path))
-    gone = [file for file in listed if not file.exists()]
+    gone = [file for file in listed if not _is_there(file)]
     if not gone:
         return None
     inside = [path_within(file, folder).as_posix() for file in gone]
@@ -41,13 +43,23 @@ def missing_files(folder: SourcePath, files: Sequence[SourcePath]) -> MissingFil
     return MissingFiles(frozenset(gone), f"{folder}: {count}: {names}{hint}")
 
 
+def _is_there(file: Path) -> bool:
+    """Return whether a file is there; one whose name is longer than any name is not."""
+    try:
+        return file.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise DatasetError(f"{file} cannot be read: {error.strerror}") from error
+
+
 def _other_name(folder: Path, file: Path) -> tuple[str, str] | None:
     """Return the first folder on the way to `file` that is not there, and one beside it that has the rest; by name."""
     here, parts = folder, file.relative_to(folder).parts
     for number, part in enumerate(parts[:-1]):
         if not (here / part).is_dir():
             rest = Path(*parts[number + 1 :])
-            beside = sorted(path.name for path in here.iterdir() if path.is_dir() and (path / rest).exists())
+            beside = sorted(path.name for path in here.iterdir() if path.is_dir() and _is_there(path / rest))
             return (part, beside[0]) if beside else None
         here /= part
     return None
