@@ -49,6 +49,20 @@ def decoded_bytes(message: frames_pb2.Frames) -> int:
     return message.count * message.height * message.width * message.channels
 
 
+def needs_decoding(message: frames_pb2.Frames, size: tuple[int, int]) -> bool:
+    """Return whether a message's frames are anything but raw ones of that size."""
+    return message.encoding != frames_pb2.FRAME_ENCODING_RAW or (message.height, message.width) != size
+
+
+def decoding_parts(message: frames_pb2.Frames) -> int:
+    """Number of pieces in which `decode_frames` decodes or resizes a message's frames."""
+    return -(-message.count // _at_once(message))
+
+
+def _at_once(message: frames_pb2.Frames) -> int:
+    return max(1, _AT_ONCE_BYTES // (message.height * message.width * CHANNELS))
+
+
 async def decode_frames(
     message: frames_pb2.Frames, field: str, limits: FrameLimits, size: tuple[int, int], run: Run[None]
 ) -> NDArray[np.uint8]:
@@ -61,14 +75,14 @@ async def decode_frames(
     check_frames(message, field, limits)
     if message.encoding == frames_pb2.FRAME_ENCODING_RAW:
         came_THWC = _raw_frames(message, field)
-        if came_THWC.shape[1:3] == size:
+        if not needs_decoding(message, size):
             return came_THWC
         part = partial(_resized, came_THWC, size)
     else:
         _check_images(message, field)
         part = partial(_images, message, field, size)
     frames_THWC = np.empty((message.count, *size, CHANNELS), np.uint8)
-    at_once = max(1, _AT_ONCE_BYTES // (message.height * message.width * CHANNELS))
+    at_once = _at_once(message)
     for begin in range(0, message.count, at_once):
         chosen = range(begin, min(begin + at_once, message.count))
         await run(partial(_fill, frames_THWC, chosen, part))
@@ -170,4 +184,14 @@ def scratch_bytes(message: frames_pb2.Frames) -> int:
     return 4 * max(frame, min(_AT_ONCE_BYTES, message.count * frame))
 
 
-__all__ = ["FrameLimits", "Run", "check_frames", "decode_frames", "decoded_bytes", "encode_frames", "scratch_bytes"]
+__all__ = [
+    "FrameLimits",
+    "Run",
+    "check_frames",
+    "decode_frames",
+    "decoded_bytes",
+    "decoding_parts",
+    "encode_frames",
+    "needs_decoding",
+    "scratch_bytes",
+]

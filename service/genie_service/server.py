@@ -30,6 +30,7 @@ from genie_core.models.fetch import local_models
 from genie_service.alignments import Alignments
 from genie_service.budget import Budget
 from genie_service.certificates import server_credentials
+from genie_service.decoding import DecodingBacklog
 from genie_service.engine import Engine
 from genie_service.exposition import Exposition
 from genie_service.health import Health
@@ -266,7 +267,8 @@ class GenieServer:
         settings, registry, engine = self._settings, self.registry, self.engine
         alignments = Alignments()
         rates = FrameRates(settings.max_frames_per_second)
-        reading = FrameReading(settings.frame_limits, self._workers, rates)
+        backlog = DecodingBacklog(_worker_threads(settings), settings.max_wait_seconds)
+        reading = FrameReading(settings.frame_limits, self._workers, rates, backlog)
         counts = self.metrics.counts
         labelling = LabellingServicer(
             registry, alignments, engine, reading, settings.max_wait_seconds, settings.idle_seconds, counts

@@ -348,7 +348,7 @@ def test_images_that_wait_for_their_turn_take_no_memory_from_others(
     start: Callable[..., Running], labeller: Labeller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many clients' large images, more than there is memory to decode at once: a newcomer works meanwhile."""
-    genie = start()
+    genie = start(max_wait_seconds=600.0)
     done = threading.Event()
 
     def slow(data: bytes, field: str) -> tuple[int, int]:
@@ -371,6 +371,33 @@ def test_images_that_wait_for_their_turn_take_no_memory_from_others(
         finally:
             done.set()
         assert {call.code() for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}
+
+
+def test_whose_images_would_wait_too_long_is_told_when_to_return(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genie = start(max_wait_seconds=2.0)
+    done = threading.Event()
+
+    def slow(data: bytes, field: str) -> tuple[int, int]:
+        done.wait(30)
+        raise RequestError(field, "got no image")
+
+    monkeypatch.setattr(frames_module, "image_size", slow)
+    frames = raw(video(1), encoding=frames_pb2.FRAME_ENCODING_PNG, raw=b"", count=8, height=2048, width=2048)
+    frames.images.extend([b"\x89PNG\r\n\x1a\n"] * 8)
+    request = labelling_pb2.LabelClipRequest(options=labelling_pb2.LabelOptions(fps=10), frames=frames)
+    with genie.other_clients(6) as clients:
+        calls = [client.LabelClip.future(request) for client in clients]
+        try:
+            _wait_until(lambda: any(call.done() for call in calls))
+            with pytest.raises(grpc.RpcError, match="to decode first; the server's limit is 2 s"):
+                genie.labelling.LabelClip(request)
+            assert len(genie.labelling.LabelClip(_clip(video(20), fps=10)).labels.code) == 20
+        finally:
+            done.set()
+        codes = {call.code() for call in calls}
+    assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT}
 
 
 def test_an_idle_episode_is_ended(start: Callable[..., Running]) -> None:

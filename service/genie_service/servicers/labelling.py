@@ -91,7 +91,8 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
             stream_bytes = labeller.stream_bytes(plan.step, plan.density, count, feature=plan.feature)
             with call.waiting(self._max_wait_s) as may_s:
                 await call.memory.room_to_work(count * labeller.frame_bytes + stream_bytes, may_s)
-            frames = await self._reading.read(request.frames, "frames", (labeller.height, labeller.width))
+            size = (labeller.height, labeller.width)
+            frames = await self._reading.read(request.frames, "frames", size, refusable=True)
             call.frames = len(frames)
             episode = _Labelling(model, plan, aligned, job, self._reading.workers)
             episode.feed(frames)

@@ -165,7 +165,8 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         job.announce(Announcement(first, total, call.remaining_s, rounds=frames))
         with call.waiting(self._max_wait_s) as may_s:
             await call.memory.room_to_work(model.simulator.rollout_bytes(branches), may_s)
-        prompt = await self._reading.read(start.prompt, "start.prompt", (config.height, config.width))
+        size = (config.height, config.width)
+        prompt = await self._reading.read(start.prompt, "start.prompt", size, refusable=True)
         rollout = await job.run(model.start, (prompt, branches, sampling))
         clock = Clock(job, self._counts)
         last = [prompt[-1]] * branches

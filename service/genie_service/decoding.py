@@ -1,0 +1,87 @@
+"""Frames that wait for a thread that decodes or resizes them: how long they keep a newcomer waiting.
+
+Clients take turns (`workers.Workers`), so another client's frames delay a call by at most as long as its own take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from genie_api.v1 import frames_pb2
+from genie_service.errors import BusyError
+from genie_service.estimates import Estimate
+from genie_service.frames import MIB, decoded_bytes, decoding_parts
+
+_FIRST_S = 0.02
+"""Assumed for a MiB of decoded frames, until some have been decoded."""
+
+_LEAST_RETRY_S = 0.1
+
+
+class DecodingBacklog:
+    """What is to be decoded, by client, seconds. For one event loop."""
+
+    def __init__(self, threads: int, max_wait_s: float) -> None:
+        """`max_wait_s`: longest time for which others' frames may keep a call waiting."""
+        self._threads, self._max_wait_s = threads, max_wait_s
+        self._left_s: dict[str, float] = {}
+        self._mib_s: dict[int, Estimate] = {}
+
+    @contextmanager
+    def taken(
+        self, client: str, frames: frames_pb2.Frames, *, refusable: bool, remaining_s: float | None = None
+    ) -> Iterator[Callable[[float], None]]:
+        """Count a message's frames while the block lasts; yields what is told how long each part of them took, seconds.
+
+        Raises BusyError, with a hint when to return, if it is `refusable` and others' frames keep it waiting for too
+        long, or until after its deadline.
+        """
+        mib = decoded_bytes(frames) / MIB
+        estimate = self._mib_s.setdefault(frames.encoding, Estimate(_FIRST_S))
+        parts = decoding_parts(frames)
+        own_s = mib * estimate.mean_s
+        if refusable:
+            self._check(client, own_s, remaining_s)
+        left_s = own_s
+        self._left_s[client] = self._left_s.get(client, 0.0) + own_s
+
+        def one_done(seconds: float) -> None:
+            nonlocal left_s
+            estimate.note(seconds * parts / mib)
+            left_s -= own_s / parts
+            self._left_s[client] -= own_s / parts
+
+        try:
+            yield one_done
+        finally:
+            self._left_s[client] -= left_s
+            if self._left_s[client] < own_s / (2 * parts):  # nothing but what rounding has left
+                del self._left_s[client]
+
+    def wait_s(self, client: str, own_s: float) -> float:
+        """Return how long others' frames delay work of a client that takes so long."""
+        behind_s = self._left_s.get(client, 0.0) + own_s
+        others = (left_s for other, left_s in self._left_s.items() if other != client)
+        return math.fsum(min(left_s, behind_s) for left_s in others) / self._threads
+
+    def _check(self, client: str, own_s: float, remaining_s: float | None) -> None:
+        wait_s = self.wait_s(client, own_s)
+        if wait_s > self._max_wait_s:
+            raise BusyError(
+                f"others' frames take {wait_s:.1f} s to decode first; the server's limit is {self._max_wait_s:g} s "
+                "(max_wait_seconds)",
+                retry_after_s=max(_LEAST_RETRY_S, wait_s - self._max_wait_s),
+                cause="max_wait_seconds",
+            )
+        if wait_s and remaining_s is not None and wait_s + own_s > remaining_s:
+            raise BusyError(
+                f"the call's deadline is in {remaining_s:.1f} s, and others' frames take {wait_s:.1f} s to decode "
+                f"before {own_s:.1f} s for the call's",
+                retry_after_s=max(_LEAST_RETRY_S, min(wait_s, wait_s + own_s - remaining_s)),
+                cause="deadline",
+            )
+
+
+__all__ = ["DecodingBacklog"]
