@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -145,7 +146,7 @@ class _Siting:
 def _pixels(picture: VideoFrame, channels: int) -> NDArray[np.uint8]:
     """The one plane of a packed picture, (H, W, channels): what FFmpeg has, not a copy, which it keeps alive."""
     plane = picture.planes[0]
-    row_HL = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: picture.height]
+    row_HL = np.frombuffer(cast("memoryview[int]", plane), np.uint8).reshape(-1, plane.line_size)[: picture.height]
     return row_HL[:, : picture.width * channels].reshape(picture.height, picture.width, channels)
 
 

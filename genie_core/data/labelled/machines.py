@@ -16,13 +16,13 @@ from genie_core.data.labelled.checksum import CHECKSUM
 from genie_core.data.labelled.journal import Manifest
 from genie_core.data.labelled.part_writer import host_of
 from genie_core.data.labelled.schema import read_labels_of
-from genie_core.data.labelled.shards import LabelledEpisode
+from genie_core.data.labelled.shards import ShardEpisode
 from genie_core.data.storage.atomic import failures_named, write_bytes
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.errors import DatasetError
 
 
-class MachineEpisode(LabelledEpisode):
+class MachineEpisode(ShardEpisode):
     """An episode, and who labelled it.
 
     Attributes:
