@@ -299,7 +299,10 @@ def motion_job(data: Path, out: Path, steps: int = 60, mover: MoverConfig | None
     lam = MotionActionConfig(quantizer=QuantizerConfig(codes=4, dim=8, metric="euclidean"), width=8, decoder_width=8)
     model = preset("nano").model_copy(update={"lam": lam, "simulates": False, "mover": mover})
     stage = StageConfig(steps=steps, batch=8, clip_frames=2, lr=1e-2, warmup=5)
-    rest = {"mover": stage.model_copy(update={"lr": 3e-2}), "refiner": stage.model_copy(update={"clip_frames": 5})}
+    rest = {
+        "mover": stage.model_copy(update={"lr": 3e-2}),
+        "refiner": stage.model_copy(update={"steps": 20, "batch": 4, "clip_frames": 4}),
+    }
     training = short().model_copy(update={"lam": stage, **rest})
     episodes = list(open_dataset(data).episodes)
     return TrainingJob(model, training, TrainingSplit(episodes[:2], episodes[2:]), out)
@@ -311,7 +314,7 @@ def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: P
     for stage in ("lam", "mover", "refiner"):
         losses = [loss for (of, _), loss in whole.losses.items() if of == stage]
         assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:5])
-    for stop in (("lam", 30), ("mover", 20), ("refiner", 20)):
+    for stop in (("lam", 30), ("mover", 20), ("refiner", 10)):
         job = motion_job(squares, tmp_path / "cut", mover=mover)
         with pytest.raises(KeyboardInterrupt):
             train(job, Recorder(stop), checkpoint_seconds=0, report_every=1)
