@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.checking.codes import CheckedEpisode
+from genie_core.checking.flow_left import flow_left
 from genie_core.data import Episode, Frames, resize_frames
 from genie_core.evaluation.latent_actions import brighten, prediction_errors, shift
 from genie_core.evaluation.metrics import Measured, Metric, Missing, estimate, mean_of, of_means, ratio
@@ -81,6 +82,8 @@ def picture_metrics(
     metrics: dict[str, Measured] = {"relabelled_same": mean_of(same, rng)}
     progress("pictures: drawn again", 1, 5)
     metrics |= _drawn(labeller, films, rng)
+    of_pairs = [labels.latent[:-1] for labels in plain]
+    metrics["flow_left"] = flow_left(bundle, [f.frames_THWC for f in films], of_pairs, np.random.default_rng(0))
     progress("pictures: changed", 2, 5)
     changed, frozen = disturbance_metrics(
         labeller, [f.frames_THWC for f in films], rng, {"shift": shift, "brightness": brighten}

@@ -191,6 +191,15 @@ RULES: Final[Mapping[str, Rule]] = {
         "use --step auto, or `genie adapt` on this video",
         best=0,
     ),
+    "flow_left": Rule(
+        "share of the optical flow that latents leave untold: 0.45 in the model's training and in video like it",
+        0.6,
+        0.9,
+        "motion is of another kind than the model's training: hold the labels against the video (`genie view`), and "
+        + _ADAPT,
+        stops=False,
+        best=0.3,
+    ),
     "probe_latent_minus_flow": Rule(
         "error of the latent's linear probe of the robot's actions, less that of optical flow of equal size",
         0.05,
