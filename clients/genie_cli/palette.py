@@ -46,9 +46,7 @@ def palette(
     episodes: EpisodesOption = 40,
     step: Annotated[
         str | None,
-        step_option(
-            "Transition length, as of genie label. [default: auto, if its latents measure motion; else rates]"
-        ),
+        step_option("Transition length, as of genie label. [default: auto, if its latents measure motion; else rates]"),
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",

@@ -323,6 +323,8 @@ def _check_step(writer: EpisodeWriter, episode: Episode, alignment: HostedAlignm
     try:
         step = writer.step(episode).step
     except DatasetError as error:
+        for _ in _read(episode):  # frames that cannot be read are why no step was found in them, and told first
+            pass
         raise BadEpisodeError(str(error)) from error
     if alignment is not None and alignment.step != step:
         raise BadEpisodeError(

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from genie_core.data import open_labelled
-from tests.factories.data import make_frames, make_robomimic, make_video
+from tests.factories.data import make_aloha, make_frames, make_robomimic, make_video
 from tests.support.processes import GenieHere
 
 
@@ -70,3 +70,10 @@ def test_a_gap_in_time_is_told_and_not_labelled_across(genie: GenieHere, server:
     labels, attrs = open_labelled(tmp_path / "pause.labelled.hdf5").labels("demo_0")
     assert (attrs.fps, attrs.step) == (10, 1)
     assert np.flatnonzero(~labels.valid).tolist() == [9, 19]
+
+
+def test_damage_is_told_before_an_unknown_rate(genie: GenieHere, server: str, tmp_path: Path) -> None:
+    path = make_aloha(tmp_path / "episode_0.hdf5", compressed=True)
+    with h5py.File(path, "r+") as file:
+        file["observations/images/top"][5] = 0
+    assert "frame 5 of observations/images/top" in genie.fail("label", path, "--server", server)

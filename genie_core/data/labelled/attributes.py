@@ -52,7 +52,13 @@ class Attributes:
 
     def step(self, episode: Episode) -> Step:
         """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
-        return self._found_step(episode) or resolve_step(episode.fps, self._model.model_fps, self._step)
+        found = self._found_step(episode)
+        if found is None and self._auto_steps is not None and episode.fps is None:
+            raise DatasetError(
+                f"{episode.source}: {episode.name}: step: nothing moves by which --step auto could find it, and the "
+                "frame rate is unknown; expected a step in frames (--step N)"
+            )
+        return found or resolve_step(episode.fps, self._model.model_fps, self._step)
 
     def check_unchanged(self, source: SourcePath) -> None:
         """Raise DatasetError if a source has changed since this run began."""

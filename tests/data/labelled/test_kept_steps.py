@@ -43,3 +43,12 @@ def test_where_nothing_was_found_the_rates_count(tmp_path: Path) -> None:
         writer.finish()
     kept = kept_steps(tmp_path / "out.hdf5", make_label_model().bundle_id, "resume")
     assert kept is None  # labels of the rates: a run that goes on looks again, and is told if it finds another
+
+
+def test_where_nothing_moves_and_no_rate_is_known_a_step_is_asked_for(tmp_path: Path) -> None:
+    dataset = open_dataset(make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=12, size=8, fps=None))
+    with (
+        LabelWriter(tmp_path / "out.hdf5", dataset, make_label_model(), auto_steps=AutoSteps(())) as writer,
+        pytest.raises(DatasetError, match=r"demo_0: step: nothing moves by which .*\(--step N\)"),
+    ):
+        writer.step(dataset.episodes[0])
