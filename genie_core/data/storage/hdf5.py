@@ -64,6 +64,15 @@ def read_array(dataset: h5py.Dataset) -> NDArray[Any]:
     return values
 
 
+def names_in(group: h5py.Group) -> list[str]:
+    """Return the names in a group. Raises DatasetError if one is not UTF-8, of which h5py gives the bytes."""
+    names = list(group)
+    damaged = [name for name in names if not isinstance(name, str)]
+    if damaged:
+        raise DatasetError(f"{group.name}: got a name that is not UTF-8, {damaged[0]!r}, expected text: it is damaged")
+    return names
+
+
 def check_stored(dataset: h5py.Dataset, *, in_parts: bool = False) -> None:
     """Raise DatasetError if a dataset, read as a whole or `in_parts`, claims far more than is stored of it.
 
@@ -289,4 +298,4 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(signal_number)
 
 
-__all__ = ["AtomicFile", "check_sources", "check_stored", "read_array", "read_hdf5", "write_hdf5"]
+__all__ = ["AtomicFile", "check_sources", "check_stored", "names_in", "read_array", "read_hdf5", "write_hdf5"]

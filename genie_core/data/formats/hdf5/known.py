@@ -10,6 +10,7 @@ import h5py
 
 from genie_core.data.formats.hdf5.reader import storage_of
 from genie_core.data.frames.convention import Colour
+from genie_core.data.storage.hdf5 import names_in
 from genie_core.errors import DatasetError
 
 EPISODE_ENDS = "meta/episode_ends"
@@ -45,7 +46,7 @@ class KnownHdf5:
             return ()
         before, _, after = self.frames.partition(_CAMERA)
         for group in _groups(file, [part for part in before.split("/") if part]):
-            names = (name for name in group if isinstance(_at(group, f"{name}{after}"), h5py.Dataset))
+            names = (name for name in names_in(group) if isinstance(_at(group, f"{name}{after}"), h5py.Dataset))
             found = tuple(name for name in names if _are_frames(group[f"{name}{after}"]))
             if found:
                 return found
@@ -88,7 +89,7 @@ def _groups(file: h5py.Group, parts: list[str]) -> Iterator[h5py.Group]:
     if not parts:
         yield file
         return
-    names = [name for name in file if fnmatchcase(name, parts[0])] if "*" in parts[0] else [parts[0]]
+    names = [name for name in names_in(file) if fnmatchcase(name, parts[0])] if "*" in parts[0] else [parts[0]]
     for name in names:
         inner = _at(file, name)
         if isinstance(inner, h5py.Group):

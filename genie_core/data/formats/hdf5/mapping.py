@@ -12,6 +12,7 @@ import numpy as np
 
 from genie_core.data.formats.hdf5.reader import storage_of
 from genie_core.data.frames.images import is_image
+from genie_core.data.storage.hdf5 import names_in
 from genie_core.errors import DatasetError
 
 _LOOKED_AT = 4000
@@ -116,7 +117,7 @@ def _walk(group: h5py.Group, parts: list[str], path: tuple[str, ...] = ()) -> It
     if not parts:
         yield path
         return
-    names = [name for name in group if fnmatchcase(name, parts[0])] if _WILD.search(parts[0]) else [parts[0]]
+    names = [name for name in names_in(group) if fnmatchcase(name, parts[0])] if _WILD.search(parts[0]) else [parts[0]]
     for name in names:
         item = group.get(name)
         if len(parts) == 1 and (item is not None or _WILD.search(parts[0])):  # listed, though it may lead nowhere
