@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from genie_core.data import Frames
 from genie_core.evaluation.metrics import Measured, Missing, mean_of
 from genie_core.models.bundle import Bundle
 from genie_core.models.config import WHOLE
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.statistics.metrics import Array
 
 _STILL = 0.02
 """Mean square of a pair's flow, in pixels of a frame of 64 a side, up to which nothing moves."""
@@ -26,7 +26,9 @@ _MOST = 2.0
 
 
 @torch.inference_mode()
-def flow_left(bundle: Bundle, films: Sequence[Frames], latents: Sequence[Array], rng: np.random.Generator) -> Measured:
+def flow_left(
+    bundle: Bundle, films: Sequence[Frames], latents: Sequence[NDArray[np.floating]], rng: np.random.Generator
+) -> Measured:
     """Measure the mean share of the flow's energy that is left by what latents are decoded to; 0 nothing, 1 all.
 
     Args:
@@ -46,7 +48,7 @@ def flow_left(bundle: Bundle, films: Sequence[Frames], latents: Sequence[Array],
         steady_SD = torch.tensor(latent_SD, dtype=torch.float32, device=x_TCHW.device)
         steady_SD[:, -WHOLE:] = 0  # the motion of the whole picture has been taken out of the pairs' flow
         told_S2hw = lam.decoded_flow(x_TCHW[:-1], steady_SD)
-        flow_S2hw = F.adaptive_avg_pool2d(pairs.there_NCHW, told_S2hw.shape[-2:])
+        flow_S2hw = F.adaptive_avg_pool2d(pairs.there_NCHW, (told_S2hw.shape[2], told_S2hw.shape[3]))
         own_S = flow_S2hw.square().flatten(1).mean(1)
         left_S = (told_S2hw - flow_S2hw).square().flatten(1).mean(1) / (own_S + _STILL)
         shares.append(left_S[own_S > _STILL].clamp(max=_MOST).double().cpu().numpy())

@@ -150,9 +150,10 @@ def _same_labels(some: Sequence[Encoded], reference: Sequence[Encoded]) -> bool:
 
 def _same_streams(a: SimulatedStream, b: SimulatedStream) -> bool:
     one, other = a.past, b.past
+    if isinstance(one, Moving) and isinstance(other, Moving):
+        return all(map(torch.equal, one.tensors, other.tensors))
     if isinstance(one, Moving) or isinstance(other, Moving):
-        both = isinstance(one, Moving) and isinstance(other, Moving)
-        return both and all(map(torch.equal, one.tensors, other.tensors))
+        return False
     return (
         torch.equal(one.token_BN, other.token_BN)
         and _same_states(one.dynamics, other.dynamics)

@@ -185,13 +185,14 @@ def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]
         return _trained(partial(_tokenize, genie.tokenizer, pixels))
     if stage == "lam":
         return _trained(partial(_lam, genie, pixels, pair))
-    if stage == "mover" and genie.mover is not None:
+    mover = genie.mover
+    if stage == "mover" and mover is not None:
         read, _ = _forward(partial(_latents, genie, pixels, pair))
-        trained, kept = _trained(partial(genie.mover, pixels[:, 0], action[:, 0]))
+        trained, kept = _trained(partial(mover, pixels[:, 0], action[:, 0]))
         return read + trained, kept
-    if stage == "refiner" and genie.mover is not None:
-        read, _ = _forward(lambda: (_latents(genie, pixels, pair), genie.mover(pixels[:, 0], action[:, 0])))
-        trained, kept = _trained(partial(_shown, genie.mover, pixels, action))
+    if stage == "refiner" and mover is not None:
+        read, _ = _forward(lambda: (_latents(genie, pixels, pair), mover(pixels[:, 0], action[:, 0])))
+        trained, kept = _trained(partial(_shown, mover, pixels, action))
         return read + trained, kept
     read, _ = _forward(lambda: (genie.tokenizer.latents(pixels), _latents(genie, pixels, pair)))
     shown = partial(genie.dynamics, token, previous_tokens(token, genie.dynamics.mask_token), action)
