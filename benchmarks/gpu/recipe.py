@@ -50,8 +50,8 @@ class _Clock:
 
 
 def model_of_labels(side: int) -> ModelConfig:
-    """`motion-plain` at that many pixels a side: labels, and frames moved without a refiner."""
-    return preset("motion-plain").model_copy(update={"name": f"motion{side}", "height": side, "width": side})
+    """`motion` at that many pixels a side."""
+    return preset("motion").model_copy(update={"name": f"motion{side}", "height": side, "width": side})
 
 
 def measure(setting: Setting) -> Iterator[Found]:

@@ -3,7 +3,7 @@
 The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
 A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing; frames of the prompt
-before the last show how fast the motion of each code is, and a refiner what was behind what moves.
+before the last show how fast the motion of each code is, and where the rollout began is remembered, to mend what moved.
 
 An action is a code or a latent, a vector as labels hold it.
 """
@@ -167,7 +167,7 @@ def _state_bytes(bundle: Bundle) -> int:
     """Return what one simulated stream remembers."""
     if bundle.genie.mover is not None:
         height, width = bundle.config.height, bundle.config.width
-        memory = 0 if bundle.genie.mover.refiner is None else Memory.floats(height, width)
+        memory = Memory.floats(height, width) if bundle.genie.mover.remembers else 0
         return 4 * (3 * height * width + memory + bundle.codebook.size)
     genie = bundle.genie
     return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes

@@ -208,7 +208,16 @@ class MoverConfig(_Frozen):
         description="whether it holds what each code stands for in somebody's video, a latent of the size that motions "
         "have there; otherwise that is the code itself",
     )
-    refiner: RefinerConfig | None = Field(None, description="mends moved frames; null: they are shown as they are")
+    steady_px: float = Field(
+        1.0,
+        ge=0,
+        le=64,
+        description="how far a place must have moved from the start of a rollout, beside the whole picture and in pixels "
+        "of 64 a side, to be half the moved frame and half the start frame; 0: moved frames are shown as they are",
+    )
+    refiner: RefinerConfig | None = Field(
+        None, description="a network that mends moved frames, in place of `steady_px`"
+    )
     prompt_frames: int = Field(
         8, ge=1, le=64, description="maximum frames of a prompt: those before the last show how fast things move"
     )

@@ -2,7 +2,7 @@
 
 The network predicts backward optical flow on the grid that the motion encoder reads, and the frame is warped by it. So
 rollouts keep the look of any video. Alone, that shows nothing that the frame did not, and stretches what comes into
-view; with a refiner, each moved frame is mended by what the rollout remembers of where it began.
+view; so each moved frame is mended by what the rollout remembers of where it began.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genie_core.models.config import MoverConfig
 from genie_core.models.motion import GRID, place_channels, whole_motion
 from genie_core.models.patches import to_frames, to_pixels
 from genie_core.models.quantizer import VectorQuantizer
-from genie_core.models.refiner import FrameRefiner, Memory, done_share
+from genie_core.models.refiner import FrameRefiner, Memory, done_share, steadied
 from genie_core.models.warp import spread_to, warp
 
 _PRIOR = 2.0
@@ -27,7 +27,7 @@ _PRIOR = 2.0
 
 @dataclass(frozen=True)
 class Moving:
-    """State of B simulated streams: their newest frames, and what a refiner remembers; None without one.
+    """State of B simulated streams: their newest frames, and what they remember; None if nothing.
 
     Attributes:
         frame_BCHW: in [-0.5, 0.5].
@@ -76,6 +76,7 @@ class FrameMover(nn.Module):
         self.fine_mid = nn.Conv2d(w + half, half, 3, padding=1, padding_mode="replicate")
         self.fine_out = nn.Conv2d(half, 2, 3, padding=1, padding_mode="replicate")
         self.refiner = None if config.refiner is None else FrameRefiner(config.refiner)
+        self.steady_px = config.steady_px
         self.speaks = config.spoken_codes
         if self.speaks:
             self.register_buffer("spoken_codebook", torch.zeros(codes, latent_dim))
@@ -115,15 +116,20 @@ class FrameMover(nn.Module):
         elsewhere_KD = self.spoken_codebook.float() if self.speaks else quantizer.codebook
         return code_means(quantizer, prompt_ND, elsewhere_KD, _PRIOR)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether rollouts remember where they began, and mend frames by that."""
+        return self.refiner is not None or self.steady_px > 0
+
     def begin(self, prompt_BTCHW: Tensor, latent_BTD: Tensor) -> Moving:
         """Begin with prompts (B, T, 3, H, W) in [-0.5, 0.5] and the latents between their frames, (B, T - 1, D)."""
-        memory = None if self.refiner is None else Memory.begin(prompt_BTCHW, whole_motion(latent_BTD).float())
+        memory = Memory.begin(prompt_BTCHW, whole_motion(latent_BTD).float()) if self.remembers else None
         return Moving(prompt_BTCHW[:, -1], memory)
 
     def move(self, now: Moving, latent_BD: Tensor) -> Moving:
         """Take a step with latents (B, D); one of zero leaves frames as they are, exactly.
 
-        Frames are rounded to 8 bits, as they are shown. Without a refiner, a rollout that begins with a frame that was
+        Frames are rounded to 8 bits, as they are shown. Without a memory, a rollout that begins with a frame that was
         shown is the same as one that goes on.
         """
         dtype = self.fine_in.weight.dtype
@@ -134,12 +140,14 @@ class FrameMover(nn.Module):
     def shown(self, now: Moving, back_B2GG: Tensor, latent_BD: Tensor) -> Moving:
         """Move frames by the flow that `forward` found for latents (B, D), and mend them; they are not rounded."""
         frame_BCHW = now.frame_BCHW.float()
-        if self.refiner is None or now.memory is None:
+        if now.memory is None:
             return Moving(warp(frame_BCHW, back_B2GG), now.memory)
         back_B2HW = spread_to(back_B2GG, *frame_BCHW.shape[-2:])
         whole_B2, size_B1 = whole_motion(latent_BD).float(), latent_BD.float().square().mean(1, keepdim=True).sqrt()
         memory = now.memory.after(back_B2HW, whole_B2)
-        return Moving(self.refiner(frame_BCHW, back_B2HW, whole_B2, size_B1, memory), memory)
+        if self.refiner is not None:
+            return Moving(self.refiner(frame_BCHW, back_B2HW, whole_B2, size_B1, memory), memory)
+        return Moving(steadied(warp(frame_BCHW, back_B2HW), size_B1, memory, self.steady_px), memory)
 
 
 def code_means(quantizer: VectorQuantizer, latent_ND: Tensor, prior_KD: Tensor, weight: float) -> Tensor:

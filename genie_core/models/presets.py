@@ -102,16 +102,21 @@ def _base() -> ModelConfig:
     )
 
 
-def _motion() -> ModelConfig:
+def _motion(name: str = "motion", mover: MoverConfig | None = None) -> ModelConfig:
     """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
-    plain = _motion_plain()
-    return plain.model_copy(update={"name": "motion", "mover": MoverConfig(refiner=RefinerConfig())})
+    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), places=8, fine_codes=32)
+    changes = {"name": name, "lam": lam, "simulates": False, "mover": mover or MoverConfig()}
+    return _tiny().model_copy(update=changes)
 
 
 def _motion_plain() -> ModelConfig:
-    """As `motion`, without the refiner: moved frames are shown as they are."""
-    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), places=8, fine_codes=32)
-    return _tiny().model_copy(update={"name": "motion-plain", "lam": lam, "simulates": False, "mover": MoverConfig()})
+    """As `motion`, but moved frames are shown as they are."""
+    return _motion("motion-plain", MoverConfig(steady_px=0))
+
+
+def _motion_refined() -> ModelConfig:
+    """As `motion`, but a network mends moved frames: nearer to what happens, and blurred where it moves."""
+    return _motion("motion-refined", MoverConfig(refiner=RefinerConfig()))
 
 
 def _coinrun() -> ModelConfig:
@@ -150,6 +155,7 @@ _PRESETS = {
     "base": _base,
     "motion": _motion,
     "motion-plain": _motion_plain,
+    "motion-refined": _motion_refined,
     "coinrun": _coinrun,
     "robotics": _robotics,
 }

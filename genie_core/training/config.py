@@ -221,13 +221,13 @@ def training_preset(name: str) -> TrainingConfig:
         return _tiny()
     if name == "base":
         return _base()
-    if name in ("motion", "motion-plain"):
+    if name in ("motion", "motion-plain", "motion-refined"):
         return _motion()
     if name == "coinrun":
         return _paper(48, 36, 200_000, 3e-5, 3e-6)
     if name == "robotics":
         return _paper(64, 512, 125_000, 3e-5, 3e-6)
-    known = "nano, tiny, base, motion, motion-plain, coinrun, robotics"
+    known = "nano, tiny, base, motion, motion-plain, motion-refined, coinrun, robotics"
     raise ModelError(f"no training recipe for {name!r}; there are: {known}")
 
 

@@ -60,11 +60,11 @@ def test_streams_drawn_together_are_what_they_are_alone(simulator: Simulator) ->
         assert (frame != alone).mean() < 0.01  # only rounding may differ: the engine batches what is exact alone
 
 
-@pytest.mark.parametrize("refiner", [RefinerConfig(width=8, blocks=1), None])
+@pytest.mark.parametrize(("refiner", "steady_px"), [(RefinerConfig(width=8, blocks=1), 1.0), (None, 1.0), (None, 0.0)])
 def test_moved_branches_are_what_single_rollouts_are_and_take_the_memory_that_is_charged(
-    tmp_path: Path, refiner: RefinerConfig | None
+    tmp_path: Path, refiner: RefinerConfig | None, steady_px: float
 ) -> None:
-    mover = MoverConfig(width=8, blocks=1, refiner=refiner)
+    mover = MoverConfig(width=8, blocks=1, refiner=refiner, steady_px=steady_px)
     simulator = Simulator(load_bundle(make_motion_bundle(tmp_path / "moving", mover=mover)))
     latents = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
     sequences = [[0, 1, 2], list(latents), [0, latents[1], 3]]

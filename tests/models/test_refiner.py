@@ -5,7 +5,7 @@ import torch
 
 from genie_core.models.config import MoverConfig, RefinerConfig
 from genie_core.models.mover import FrameMover, Moving
-from genie_core.models.refiner import FrameRefiner, Memory
+from genie_core.models.refiner import FrameRefiner, Memory, steadied
 from genie_core.models.warp import shifted
 
 
@@ -69,6 +69,20 @@ def test_what_was_covered_in_the_last_frame_can_be_shown_as_the_oldest_had_it() 
 
 
 @torch.inference_mode()
+def test_what_has_hardly_moved_is_shown_as_at_the_start_and_what_has_moved_far_as_it_moved() -> None:
+    """The left half stays, the right half has gone 10 pixels; the whole picture 4 to the right."""
+    start, moved, whole_12 = picture(1), picture(2), torch.tensor([[4.0, 0]])
+    memory = Memory.begin(start[:, None], torch.zeros(1, 0, 2))
+    back = -whole_12[:, :, None, None].expand(1, 2, 32, 32).clone()
+    back[:, 1, :, 16:] = 10
+    memory = memory.after(back, whole_12)
+    shown = steadied(moved, torch.full((1, 1), 1e6), memory, 1.0)
+    torch.testing.assert_close(shown[..., :16], shifted(start, whole_12)[..., :16], atol=1e-4, rtol=0)
+    torch.testing.assert_close(shown[..., 16:], moved[..., 16:], atol=0.02, rtol=0)
+    assert torch.equal(steadied(moved, torch.zeros(1, 1), memory, 1.0), moved)
+
+
+@torch.inference_mode()
 def test_a_latent_of_zero_leaves_a_refined_frame_as_it_is() -> None:
     mover = refining_mover()
     prompt = torch.stack([picture(i)[0] for i in range(3)])[None]
@@ -78,9 +92,11 @@ def test_a_latent_of_zero_leaves_a_refined_frame_as_it_is() -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("refines", [True, False])
-def test_streams_moved_together_are_what_they_are_alone(refines: bool) -> None:
-    mover = refining_mover() if refines else FrameMover(MoverConfig(width=8, blocks=2), 6, 4).eval()
+@pytest.mark.parametrize("mends", ["network", "rule", "nothing"])
+def test_streams_moved_together_are_what_they_are_alone(mends: str) -> None:
+    mover = refining_mover()
+    if mends != "network":
+        mover = FrameMover(MoverConfig(width=8, blocks=2, steady_px=float(mends == "rule")), 6, 4).eval()
     prompts = [torch.stack([picture(10 * i + t)[0] for t in range(i + 1)])[None] for i in range(3)]
     alone = [mover.begin(p, torch.randn(1, p.shape[1] - 1, 6)) for p in prompts]
     together = Moving.join(alone)
@@ -89,6 +105,6 @@ def test_streams_moved_together_are_what_they_are_alone(refines: bool) -> None:
         together = mover.move(together, latents)
         alone = [mover.move(one, latents[i : i + 1]) for i, one in enumerate(alone)]
     for one, of_batch in zip(alone, together.split(), strict=True):
-        assert len(one.tensors) == (6 if refines else 1)
+        assert len(one.tensors) == (1 if mends == "nothing" else 6)
         for a, b in zip(one.tensors, of_batch.tensors, strict=True):
             torch.testing.assert_close(a, b, atol=1e-2 if a.shape[1] == 3 else 1e-4, rtol=0)

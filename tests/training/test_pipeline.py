@@ -326,7 +326,7 @@ def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: P
 
 
 def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: Path, tmp_path: Path) -> None:
-    plain = MoverConfig(width=8)
+    plain = MoverConfig(width=8, steady_px=0)
     bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=plain), Recorder()).path)
     episode = next(iter(open_dataset(squares).episodes))
     labels, simulator = Labeller(bundle).label(episode.frames(), 1), Simulator(bundle)
