@@ -60,7 +60,7 @@ class Best:
 
 
 def best_sizes(curves: Mapping[int, Sequence[tuple[float, float]]], budgets: Sequence[float]) -> list[Best]:
-    """Return the best size for each budget that at least two sizes have reached.
+    """Return the best size for each budget that at least two sizes have reached, while larger budgets do better.
 
     Args:
         curves: by parameters, points (arithmetic so far, loss) of a run, in order.
@@ -76,6 +76,8 @@ def best_sizes(curves: Mapping[int, Sequence[tuple[float, float]]], budgets: Seq
         }
         if len(losses) > 1:
             best = min(losses, key=losses.__getitem__)
+            if found and losses[best] > found[-1].loss:
+                break  # smaller models, which would do better, were not trained for so long
             found.append(Best(flops, best, losses[best], best in (min(curves), max(curves))))
     return found
 

@@ -18,6 +18,8 @@ STUDY, FIGURE, PAGE = "study.json", "fig9.svg", "scaling.md"
 _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf")
 _PANEL_WIDTH, _PANEL_HEIGHT = 520, 300
 _BUDGETS = 5
+_FITS = 0.8
+"""Share of the variance of log loss from which on a power law is taken for one."""
 
 
 def write_study(study: ScalingStudy, folder: Path) -> None:
@@ -97,7 +99,7 @@ def page(study: ScalingStudy) -> str:
         *_table(study.runs),
         "",
         f"Held-out loss over parameters of the blocks: {law.factor:.3g} N^{law.exponent:.4f} (R2 {law.r2:.3f}, "
-        f"{law.points} points).",
+        f"{law.points} points).{_doubt(law)}",
         "",
     ]
     best = optima(study)
@@ -106,16 +108,23 @@ def page(study: ScalingStudy) -> str:
         lines += [f"| {b.flops:.3g} | {b.parameters:,}{' (edge)' if b.at_edge else ''} | {b.loss:.4f} |" for b in best]
         lines.append("")
     inside = [b for b in best if not b.at_edge]
-    if len({b.parameters for b in inside}) > 1:
+    if len({b.parameters for b in inside}) > 2:
         found = power_law([b.flops for b in inside], [b.parameters for b in inside])
         lines.append(f"Best size for a budget C within the range: {found.factor:.3g} C^{found.exponent:.2f}.")
     else:
         lines.append(
-            "No law of the best size for a budget: it takes two best sizes that are neither the smallest nor the "
+            "No law of the best size for a budget: it takes three best sizes that are neither the smallest nor the "
             "largest tried."
         )
     lines += ["", *_limits(study, span)]
     return "\n".join(lines) + "\n"
+
+
+def _doubt(law: PowerLaw) -> str:
+    """Say that the points do not follow the law, if the loss does not fall with size, or not along a line."""
+    if law.exponent < 0 and law.r2 >= _FITS:
+        return ""
+    return " **That is no law**: these points do not fall along a line, so nothing follows for other sizes."
 
 
 def _limits(study: ScalingStudy, span: float) -> list[str]:
