@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import cast
 
 import av
 import numpy as np
@@ -51,27 +50,27 @@ class RgbConverter:
 
     def rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
         """Return (H, W, 3) uint8; transparency is dropped."""
-        return self.rgb_view(picture).copy()
-
-    def rgb_view(self, picture: VideoFrame) -> NDArray[np.uint8]:
-        """Return (H, W, 3) uint8 where FFmpeg has put it, to be copied where it is to stay; rows may lie apart."""
-        return _pixels(self._convert(picture, "rgb24"), 3)
+        return self._convert(picture, "rgb24")
 
     def rgba(self, picture: VideoFrame) -> NDArray[np.uint8]:
         """Return (H, W, 4) uint8."""
-        return _pixels(self._convert(picture, "rgba"), 4).copy()
+        return self._convert(picture, "rgba")
 
-    def _convert(self, picture: VideoFrame, pixel_format: str) -> VideoFrame:
+    def _convert(self, picture: VideoFrame, pixel_format: str) -> NDArray[np.uint8]:
         if _KNOWS_COLOURS:
-            return self._reformatter.reformat(picture, format=pixel_format, interpolation=_SAME_EVERYWHERE, threads=1)
-        return self._reformatter.reformat(
-            self._with_sites(picture),
-            format=pixel_format,
-            interpolation=_SAME_EVERYWHERE,
-            src_colorspace=picture.colorspace,
-            src_color_range=picture.color_range,
-            dst_colorspace=_UNSPECIFIED,
-        )
+            converted = self._reformatter.reformat(
+                picture, format=pixel_format, interpolation=_SAME_EVERYWHERE, threads=1
+            )
+        else:
+            converted = self._reformatter.reformat(
+                self._with_sites(picture),
+                format=pixel_format,
+                interpolation=_SAME_EVERYWHERE,
+                src_colorspace=picture.colorspace,
+                src_color_range=picture.color_range,
+                dst_colorspace=_UNSPECIFIED,
+            )
+        return converted.to_ndarray().astype(np.uint8, copy=False)
 
     def _with_sites(self, picture: VideoFrame) -> VideoFrame:
         """`picture` for an older PyAV to convert. Raises DatasetError where a newer one would give other bits."""
@@ -141,13 +140,6 @@ class _Siting:
         spread = self._sink.pull()
         assert isinstance(spread, VideoFrame)
         return spread
-
-
-def _pixels(picture: VideoFrame, channels: int) -> NDArray[np.uint8]:
-    """The one plane of a packed picture, (H, W, channels): what FFmpeg has, not a copy, which it keeps alive."""
-    plane = picture.planes[0]
-    row_HL = np.frombuffer(cast("memoryview[int]", plane), np.uint8).reshape(-1, plane.line_size)[: picture.height]
-    return row_HL[:, : picture.width * channels].reshape(picture.height, picture.width, channels)
 
 
 def _kind(picture: VideoFrame) -> tuple[object, ...]:

@@ -26,7 +26,6 @@ from genie_core.data.formats.video.container import is_cover, open_video
 from genie_core.data.formats.video.packets import Packets, scan_packets
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
-from genie_core.data.frames.spare import SpareArrays
 from genie_core.data.frames.timing import is_rate, rate_of
 from genie_core.data.frames.turning import UPRIGHT, Turn, turn_of_matrix
 from genie_core.data.storage.location import SourcePath
@@ -209,18 +208,15 @@ class VideoReader:
     def _gather(self, pictures: Iterator[VideoFrame], size: int) -> Iterator[Frames]:
         """Yield pictures as (n, H, W, 3), `size` at a time, the last chunk shorter."""
         converter = RgbConverter(centred=self._header.codec not in COLOURS_AT_THE_LEFT)
-        spare = SpareArrays(lambda: self._empty(size))
-        filled, turn = 0, self._header.turn
+        chunk_THWC, filled, turn = self._empty(size), 0, self._header.turn
         for picture in pictures:
-            if not filled:
-                spare.take()
-            spare.newest[filled] = turn.of(converter.rgb_view(picture)[None])[0]
+            chunk_THWC[filled] = turn.of(converter.rgb(picture)[None])[0]
             filled += 1
             if filled == size:
-                yield spare.newest
-                filled = 0
+                yield chunk_THWC
+                chunk_THWC, filled = self._empty(size), 0
         if filled:
-            yield spare.newest[:filled]
+            yield chunk_THWC[:filled]
 
     def _all_pictures(self) -> Iterator[VideoFrame]:
         """Yield every picture. Raises DatasetError at the end if they are not as many as the file lists."""
