@@ -67,7 +67,7 @@ def best_sizes(curves: Mapping[int, Sequence[tuple[float, float]]], budgets: Seq
         budgets: of arithmetic.
 
     """
-    found = []
+    found: list[Best] = []
     for flops in budgets:
         losses = {
             parameters: float(np.interp(flops, [x for x, _ in curve], [y for _, y in curve]))
