@@ -213,7 +213,8 @@ class MoverConfig(_Frozen):
         ge=0,
         le=64,
         description="how far a place must have moved from the start of a rollout, beside the whole picture and in "
-        "pixels of 64 a side, to be half the moved frame and half the start frame; 0: moved frames are shown as they are",
+        "pixels of 64 a side, to be half the moved frame and half the start frame; 0: moved frames are shown as they "
+        "are",
     )
     refiner: RefinerConfig | None = Field(
         None, description="a network that mends moved frames, in place of `steady_px`"
