@@ -11,6 +11,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from genie_core.data.frames.image_structure import MAX_PIXELS
 from genie_core.data.storage.git_lfs import lfs_pointer
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.errors import DatasetError
@@ -18,13 +19,14 @@ from genie_core.errors import DatasetError
 _CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """Containers that are opened, whatever a file is named. FFmpeg knows play lists too, which name other files to read."""
 
-_TELL_DAMAGE = {"err_detect": "crccheck+explode"}
-"""Options of decoders: by default some fill in what is damaged, and say nothing."""
+_DECODER = {"err_detect": "crccheck+explode", "max_pixels": str(MAX_PIXELS)}
+"""Options of decoders: by default some fill in what is damaged, and say nothing; and any frame may be of any size."""
 
 
 def open_container(path: SourcePath) -> InputContainer:
     """Open a file for reading. Raises FFmpegError if it is not one of the containers above."""
-    allowed = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    # FFmpeg decodes a frame to learn about the stream, of whatever size unless it is told here too.
+    allowed = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS, "max_pixels": _DECODER["max_pixels"]}
     return av.open(str(local_file(path)), metadata_errors="ignore", options=allowed)
 
 
@@ -38,8 +40,11 @@ def open_video(path: SourcePath) -> Iterator[tuple[InputContainer, VideoStream]]
                 raise DatasetError(f"{path}: the file holds no video stream")
             if stream.codec_context is None:
                 raise DatasetError(f"{path}: its video is in a codec that cannot be decoded here")
+            if stream.width * stream.height > MAX_PIXELS:
+                came = f"got frames of {stream.width} x {stream.height} pixels"
+                raise DatasetError(f"{path}: {came}, expected at most {MAX_PIXELS} pixels: make it smaller")
             stream.thread_type = "AUTO"
-            stream.codec_context.options = _TELL_DAMAGE
+            stream.codec_context.options = _DECODER
             yield container, stream
     except av.error.FFmpegError as error:
         raise DatasetError(f"{path}: {_reason(local_file(path), error)}") from error

@@ -129,7 +129,7 @@ class VideoReader:
     def _header(self) -> _Header:
         with self.opened() as (container, stream):
             if not stream.height or not stream.width:
-                raise DatasetError(f"{self.path}: the video has no picture size, it is damaged")
+                raise DatasetError(f"{self.path}: the video has no picture size, or too large a one: it is damaged")
             self._refuse_depth(stream)
             fps = None if stream.average_rate is None else float(stream.average_rate)
             fps = fps if fps is not None and is_rate(fps) else None
