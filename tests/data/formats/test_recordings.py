@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from genie_core.data import ReadOptions, open_dataset
+from genie_core.data.episode import FilmSpan
 from genie_core.data.export.run import ExportPlan, export_labels
 from genie_core.errors import DatasetError
 from tests.factories.data import make_video
@@ -57,6 +58,7 @@ def test_the_robot_of_a_droid_recording_is_read_with_its_videos(tmp_path: Path) 
     assert state.names[-1] == "observation/robot_state/gripper_position"
     assert not dataset.warnings
     assert any("trajectory.h5, row i is frame i" in fact for fact in dataset.facts)
+    assert episode.film == FilmSpan(Path(str(episode.source)), 0, FRAMES)  # what views show and exports copy
 
 
 def test_rows_that_do_not_fit_the_frames_are_an_error_where_actions_are_used(tmp_path: Path) -> None:
