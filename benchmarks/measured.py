@@ -1,4 +1,4 @@
-"""What a measurement hands back, before it is a row."""
+"""Result of a measurement, before it becomes a row."""
 
 from __future__ import annotations
 

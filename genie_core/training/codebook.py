@@ -31,7 +31,7 @@ _STILL = 0.05
 
 @dataclass(frozen=True)
 class Renumbering:
-    """How codes were numbered as those of another codebook.
+    """Renumbering of codes after those of another codebook.
 
     Attributes:
         order_K: (K,) code k is now what k-means called order_K[k].

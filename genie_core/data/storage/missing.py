@@ -44,7 +44,7 @@ def missing_files(folder: SourcePath, files: Sequence[SourcePath]) -> MissingFil
 
 
 def _is_there(file: Path) -> bool:
-    """Return whether a file is there; one whose name is longer than any name is not."""
+    """Return whether a file exists; False for names that are too long."""
     try:
         return file.exists()
     except OSError as error:

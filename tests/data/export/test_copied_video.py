@@ -170,7 +170,7 @@ def test_a_copy_that_decodes_to_other_frames_is_thrown_away_and_encoded(
     labelled = label_file(make_lerobot_v21(tmp_path / "same", lengths=(8, 8)))
     report = export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot"), advanced.append)
     assert report.video is not None
-    assert "frame 8 of file-000.mp4 is another than in its source" in str(report.video.encoded)
+    assert "frame 8 of file-000.mp4 differs from its source" in str(report.video.encoded)
     assert sum(advanced) == 2
     assert sorted(path.name for path in tmp_path.iterdir() if "genie-new" in path.name) == []
     assert len(open_dataset(tmp_path / "out").episodes) == 2

@@ -135,7 +135,7 @@ class CopiedVideos:
             raise CopyDiffersError(f"times differ by up to {late_s:.4f} s")
         for number, digest in enumerate(digest for frames in video.chunks(_CHUNK) for digest in _digests(frames)):
             if digest != self._digests[number]:
-                raise CopyDiffersError(f"frame {number} of {video.path.name} is another than in its source")
+                raise CopyDiffersError(f"frame {number} of {video.path.name} differs from its source")
 
 
 def _digests(frames_THWC: Frames) -> list[bytes]:
