@@ -212,9 +212,8 @@ class MoverConfig(_Frozen):
         1.0,
         ge=0,
         le=64,
-        description="how far a place must have moved from the start of a rollout, beside the whole picture and in "
-        "pixels of 64 a side, to be half the moved frame and half the start frame; 0: moved frames are shown as they "
-        "are",
+        description="motion of a place since a rollout's start, in pixels of 64 a side and without that of the whole "
+        "picture, at which half of it is the start frame's and half the moved one's; 0: frames are shown as they moved",
     )
     refiner: RefinerConfig | None = Field(
         None, description="a network that mends moved frames, in place of `steady_px`"
