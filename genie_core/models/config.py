@@ -213,7 +213,7 @@ class MoverConfig(_Frozen):
         ge=0,
         le=64,
         description="motion of a place since a rollout's start, in pixels of 64 a side and without that of the whole "
-        "picture, at which half of it is the start frame's and half the moved one's; 0: frames are shown as they moved",
+        "picture, at which half of it at most is the start frame's; 0: frames are shown as they moved",
     )
     refiner: RefinerConfig | None = Field(
         None, description="a network that mends moved frames, in place of `steady_px`"
