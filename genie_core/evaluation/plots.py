@@ -33,12 +33,17 @@ class Line:
 
 
 def line_plot(lines: Sequence[Line], x_label: str, y_label: str) -> str:
-    """Return an SVG of lines with shaded intervals and a legend; without points, one that says so."""
+    """Return an SVG of lines with shaded intervals and a legend; without points, one that says so.
+
+    The x axis has a tick for every x if all are whole numbers, else for round ones.
+    """
     points = [p for line in lines for p in line.points]
     if not points:
         return _svg([f'<text x="{_LEFT}" y="{_TOP + 20}">nothing to show</text>'])
     axes = _Axes.around(points)
-    parts = [axes.frame(sorted({p.x for p in points}), x_label, y_label)]
+    xs = sorted({p.x for p in points})
+    ticks = xs if all(float(x).is_integer() for x in xs) else round_ticks(min(xs), max(xs))
+    parts = [axes.frame(ticks, x_label, y_label)]
     for i, line in enumerate(lines):
         if line.points:
             parts += [_band(axes, line), _stroke(axes, line)]

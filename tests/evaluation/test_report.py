@@ -71,6 +71,8 @@ def test_plots_are_well_formed_and_escape_their_words() -> None:
         root = ET.fromstring(svg)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "nothing to show" in line_plot([], "", "")
+    many = line_plot([Line("a", "red", [Point(4 + i / 97, 1, 1, 1) for i in range(100)])], "", "")
+    assert many.count("text-anchor") < 15  # not a tick for every point
     assert "nothing to show" in bar_plot([], "")
 
 
