@@ -1,7 +1,7 @@
 """``python -m benchmarks.gpu``: runs each part in a process of its own, prints its rows, and keeps them.
 
-A part that has been measured on this device is not measured again, so that the same command,
-however it was ended, resumes with the next part. Time is bounded: a part that would not fit into what is left waits for the next time.
+A part that has been measured on this device is not measured again, so that the same command, however it was ended,
+resumes with the next part. Time is bounded: a part that would not fit into what is left waits for the next time.
 """
 
 from __future__ import annotations
