@@ -28,7 +28,7 @@ _MOVED_FIRST = 3.0
 
 _FLOW_SCALE, _CHANGE_SCALE = 0.125, 0.25
 
-_STEADY_SHARE = 0.3
+_STEADY_SHARE = 0.1
 """Of the farthest motion: where less has moved, more of the start frame is shown than of the moved one."""
 
 _STILL = 0.05
@@ -153,7 +153,8 @@ def steadied(moved_BCHW: Tensor, size_B1: Tensor, memory: Memory, steady_px: flo
     """
     moved_B1HW = (memory.flow_B2HW + memory.shift_B2[:, :, None, None]).square().sum(1, keepdim=True)
     half_B111 = (_STEADY_SHARE**2 * moved_B1HW.amax((1, 2, 3), keepdim=True)).clamp(1e-9, steady_px**2)
-    stays_B1HW = half_B111 / (half_B111 + moved_B1HW) * done_share(size_B1)[:, :, None, None]
+    # The fourth power: with the second, what moves is half its own ghost, and seems to have moved half as far.
+    stays_B1HW = done_share(size_B1)[:, :, None, None] / (1 + (moved_B1HW / half_B111).square())
     shown_BCHW: Tensor = moved_BCHW + stays_B1HW * (shifted(memory.start_BCHW, memory.shift_B2) - moved_BCHW)
     return shown_BCHW
 

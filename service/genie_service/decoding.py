@@ -26,7 +26,8 @@ class DecodingBacklog:
     def __init__(self, threads: int, max_wait_s: float) -> None:
         """`max_wait_s`: longest time for which others' frames may keep a call waiting."""
         self._threads, self._max_wait_s = threads, max_wait_s
-        self._left_s: dict[str, float] = {}
+        self._left_s: dict[str, dict[object, float]] = {}
+        """By client, of each message whose frames are being decoded."""
         self._mib_s: dict[int, Estimate] = {}
 
     @contextmanager
@@ -44,27 +45,25 @@ class DecodingBacklog:
         own_s = mib * estimate.mean_s
         if refusable:
             self._check(client, own_s, remaining_s)
-        left_s = own_s
-        self._left_s[client] = self._left_s.get(client, 0.0) + own_s
+        of_client, message = self._left_s.setdefault(client, {}), object()
+        of_client[message] = own_s
 
         def one_done(seconds: float) -> None:
-            nonlocal left_s
             estimate.note(seconds * parts / mib)
-            left_s -= own_s / parts
-            self._left_s[client] -= own_s / parts
+            of_client[message] -= own_s / parts
 
         try:
             yield one_done
         finally:
-            self._left_s[client] -= left_s
-            if self._left_s[client] < own_s / (2 * parts):  # nothing but what rounding has left
+            del of_client[message]
+            if not of_client:
                 del self._left_s[client]
 
     def wait_s(self, client: str, own_s: float) -> float:
         """Return how long others' frames delay work of a client that takes so long."""
-        behind_s = self._left_s.get(client, 0.0) + own_s
-        others = (left_s for other, left_s in self._left_s.items() if other != client)
-        return math.fsum(min(left_s, behind_s) for left_s in others) / self._threads
+        left_s = {name: math.fsum(messages.values()) for name, messages in self._left_s.items()}
+        behind_s = left_s.pop(client, 0.0) + own_s
+        return math.fsum(min(other_s, behind_s) for other_s in left_s.values()) / self._threads
 
     def _check(self, client: str, own_s: float, remaining_s: float | None) -> None:
         wait_s = self.wait_s(client, own_s)

@@ -169,13 +169,15 @@ def _write_shared_videos(
     if kept is not None:
         kept.mkdir(exist_ok=True)
     rows: dict[str, list[Any]] = {part: [] for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
+    # One frame has no B-frames, and is decoded earlier than others of its time: joined, it would move the next clip.
+    options = {"g": "4"} | ({"bf": "0"} if 1 in lengths else {})
     for first in range(0, len(lengths), per_video):
         clips, time_s = [], 0.0
         for episode in range(first, min(first + per_video, len(lengths))):
             length = lengths[episode]
             if length:
                 clip = (kept or folder) / f"{episode}.mp4"
-                clips.append(make_video(clip, length, size, fps, options={"g": "4"}, seed=10 * number + episode))
+                clips.append(make_video(clip, length, size, fps, options=options, seed=10 * number + episode))
             values = (0, first // per_video, time_s, time_s + length / fps)
             for part, value in zip(rows, values, strict=True):
                 rows[part].append(value)

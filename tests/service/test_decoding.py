@@ -66,3 +66,13 @@ def test_a_deadline_that_others_frames_exceed_is_refused() -> None:
         backlog.taken("b", frames(100), refusable=True, remaining_s=3.0),
     ):
         pass
+
+
+def test_a_small_message_of_a_client_is_counted_on_when_its_larger_one_is_done() -> None:
+    backlog = DecodingBacklog(threads=1, max_wait_s=100.0)
+    with backlog.taken("a", frames(8), refusable=True) as small_done:
+        with backlog.taken("a", frames(800), refusable=True):
+            pass
+        assert backlog.wait_s("b", 100.0) == pytest.approx(8 * MIB_S, rel=0.01)
+        small_done(0.1)
+    assert backlog.wait_s("b", 100.0) == 0.0

@@ -222,7 +222,7 @@ class LeRobotReader:
     @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width in pixels; for an episode without frames, as the dataset declares them."""
-        return self.pictures.frame_size if self.entry.length else self.declared_size
+        return self.pictures.frame_size if self.num_frames else self.declared_size
 
     @property
     def fps(self) -> float:
