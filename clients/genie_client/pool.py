@@ -127,11 +127,12 @@ class Pool:
                 except GenieError as error:
                     answer = error
                 except WorkerLostError as error:
-                    self._replace(worker, error)
+                    # the row first: if it is the only one left, each death is also one of many in a row
                     losses[row] += 1
                     if losses[row] > MOST_LOST:
                         what = f"{name(row)}: was lost {losses[row]} times with its worker"
                         raise GenieError(f"{what}, and may be what ends it: {error}") from error
+                    self._replace(worker, error)
                     todo.appendleft(row)
                     continue
                 self._failures = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -109,7 +109,8 @@ def test_a_dead_workers_rows_are_all_done_by_others() -> None:
     assert start.all[1].stopped
 
 
-def test_a_row_that_ends_every_worker_is_given_up_and_named() -> None:
+@pytest.mark.parametrize("rows", [range(4), [2]], ids=["among others", "alone"])
+def test_a_row_that_ends_every_worker_is_given_up_and_named(rows: Sequence[int]) -> None:
     def answer(worker: Fake, method: str, arguments: tuple[Any, ...]) -> Any:
         if arguments[0] == 2:
             raise WorkerLostError("out of memory")
@@ -117,7 +118,7 @@ def test_a_row_that_ends_every_worker_is_given_up_and_named() -> None:
 
     start = Starter(answer)
     with pytest.raises(GenieError, match=rf"demo_2: was lost {MOST_LOST + 1} times .*out of memory"):
-        list(Pool(start, 2, 1).run("label", range(4), name=lambda row: f"demo_{row}"))
+        list(Pool(start, 2, 1).run("label", rows, name=lambda row: f"demo_{row}"))
 
 
 def test_an_error_of_the_worker_is_an_answer_and_a_bug_is_raised() -> None:
