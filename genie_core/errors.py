@@ -47,7 +47,7 @@ def problems_of(error: ValidationError, most: int = 5) -> str:
 def reason_of(error: BaseException) -> str:
     """Say why a library failed, in words: what its error says, on one line, without the name of Python's class.
 
-    An error that says nothing is told by the words of its class's name.
+    An error without a text is described by the name of its class.
     """
     text = " ".join(str(error).split())
     if isinstance(error, KeyError):

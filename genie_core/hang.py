@@ -1,8 +1,8 @@
-"""Ends a command that a library never comes back to, and says which file it was reading.
+"""Ends a command whose library call never returns, and names the file that was being read.
 
-libhdf5 reads some damaged files without end, and nothing of Python runs meanwhile. So another process watches: it hears
-of the files being read once a second, and if it hears nothing while the command uses processor time, it ends it. A slow
-disk uses none.
+libhdf5 reads some damaged files without end, and no Python code runs meanwhile. So another process watches: it
+is told once a second which files are being read, and ends a command that goes silent while it uses processor time,
+which a slow disk does not.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _starting = threading.Lock()
 
 
 def watch_for_hangs() -> None:
-    """Have this process ended if a library never comes back from reading a file; for commands, not for servers."""
+    """End this process if a library never returns from reading a file; for commands, not for servers."""
     global _is_wanted
     _is_wanted = os.path.isdir("/proc/self")
 

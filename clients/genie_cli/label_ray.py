@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class LabelAll(Protocol):
-    """What labels a dataset: one server, or a pool of workers."""
+    """Labels a dataset, with one server or a pool of workers."""
 
     def __call__(self, dataset: Dataset, plan: LabelPlan, bar: Bar) -> LabelReport:
-        """Label the dataset, and show how far it is."""
+        """Label the dataset, showing progress."""
 
 
 def check_engine(engine: str, **given: object) -> None:
@@ -77,7 +77,7 @@ def in_ray(pool: Pool, source: DatasetSource) -> LabelAll:
 
 
 def _say_where(output: Path, pool: Pool) -> None:
-    """Say where it is written which machine labelled what, and whether workers were lost."""
+    """Print which file records which machine labelled what, and whether workers were lost."""
     from genie_core.data.labelled.machines import machines_file
 
     if pool.lost:

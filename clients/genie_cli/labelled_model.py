@@ -1,4 +1,4 @@
-"""Which model simulates what a labelled file says: the one that labelled it, as codes of another mean other motions."""
+"""Chooses the model that simulates a labelled file's codes: the one that made them, as another's mean other motions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LabelledBy:
 
     @property
     def shipped(self) -> str | None:
-        """Its name, if a bundle of this name ships with Genie."""
+        """Name of the bundle, if one of that name ships with Genie."""
         try:
             return shipped(self.name).name
         except ModelError:
@@ -31,7 +31,7 @@ class LabelledBy:
 
 
 def model_of(path: Path | None) -> LabelledBy | None:
-    """Return what labelled a file or folder; None if it has no labels."""
+    """Return the bundle that labelled a file or folder; None if it has no labels."""
     from genie_client.replay import labelled_with
 
     made = None if path is None else labelled_with(path)

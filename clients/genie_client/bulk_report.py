@@ -1,4 +1,4 @@
-"""What a run of `bulk` has done: counts, times, and what is odd about the data and the labels."""
+"""Report of a run of `bulk`: counts, times, and oddities of the data and the labels."""
 
 from __future__ import annotations
 
@@ -96,12 +96,12 @@ class LabelReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the files say that reading acted on, a sentence each."""
+        """Facts in the files that reading acted on, a sentence each."""
         return tuple(told((found for found in self.findings if found[1].is_note), self.episodes))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the data and these labels, a sentence each."""
+        """Oddities of the data and these labels, a sentence each."""
         said = list(told((found for found in self.findings if not found[1].is_note), self.episodes))
         counts = {reason: count for reason, count in self.excluded.items() if count}
         if counts:

@@ -282,7 +282,7 @@ class BulkRun:
 
 
 def meet(client: Client, model: str | None, patience_s: float, wait: Callable[[Waiting | None], None]) -> ModelInfo:
-    """Ask for the model, for `patience_s` seconds also of a server that has not been started, or not got ready, yet.
+    """Ask for the model, waiting up to `patience_s` seconds for a server that has not been started or is not ready.
 
     Raises what `Client.model` raises. `wait` is called with what is waited for, as in `BulkRun`.
     """

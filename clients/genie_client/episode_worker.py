@@ -56,7 +56,7 @@ class DatasetSource:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker has to know to label episodes of one output.
+    """Everything a worker needs to label episodes of one output.
 
     Attributes:
         key: names the job among others.

@@ -1,4 +1,4 @@
-"""Latents to simulate with: those of a labelled episode, or an array of one's own."""
+"""Reads latents to simulate with: those of a labelled episode, or the user's own array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the streaming calls of both clients remember and how they read answers, without I/O."""
+"""State of both clients' streaming calls, and the reading of their responses, without I/O."""
 
 from __future__ import annotations
 

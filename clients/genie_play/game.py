@@ -1,4 +1,4 @@
-"""One browser's game: what it asks over its WebSocket, and what it is answered. Knows no web framework.
+"""One browser's game: its requests over the WebSocket and their answers. Knows no web framework.
 
 The browser sends JSON, ``{"type": "start"}`` (with ``episode`` and ``frame`` for a moment of the dataset) or ``{"type":
 "step", "from": 3, "code": 1}``, or the bytes of a PNG or JPEG to start from. It is answered in JSON: ``started``,

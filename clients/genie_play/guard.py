@@ -1,4 +1,4 @@
-"""Who may use the page: those who know its secret address, and only pages that came from it."""
+"""Access to the page: for those who know its secret address, and only from pages that it served itself."""
 
 from __future__ import annotations
 

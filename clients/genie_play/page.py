@@ -47,7 +47,7 @@ _NOT_ALLOWED = 1008
 
 
 class Page:
-    """Everything that the page answers.
+    """The page's routes and their answers.
 
     Args:
         client: a connection to the server that simulates.

@@ -1,4 +1,4 @@
-"""What was played, as a file to keep: a video, a Rerun recording, or HDF5 in robomimic's layout."""
+"""Saves what was played: as a video, a Rerun recording, or HDF5 in robomimic's layout."""
 
 from __future__ import annotations
 

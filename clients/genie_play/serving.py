@@ -1,4 +1,4 @@
-"""Serving of the page until the user stops it."""
+"""Serves the page until the user stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a game may start: frames that the command was given, or a picture that the page sends; nothing else."""
+"""Starts of a game: frames that the command was given, or a picture that the page sends; nothing else."""
 
 from __future__ import annotations
 

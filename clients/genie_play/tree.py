@@ -1,4 +1,4 @@
-"""What was played: a tree of frames, in which every edge is one latent action. Pure; does no I/O."""
+"""Tree of the frames that were played, in which every edge is one latent action. Pure; does no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where on a recording's timelines the frames of a video lie."""
+"""Places the frames of a video on a recording's timelines."""
 
 from __future__ import annotations
 

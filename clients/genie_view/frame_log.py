@@ -1,4 +1,4 @@
-"""Logging of frames: the original video where it is one, encoded pictures where they are small, else a video stream."""
+"""Logs frames: the original video where it is one, encoded pictures where they are small, else a video stream."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _AV1_CRF, _H264_CRF = 45, 26
 
 @dataclass(frozen=True)
 class Codecs:
-    """What the viewer that a recording is for can decode.
+    """Codecs that the viewer of a recording can decode.
 
     Attributes:
         h264: whether it shows H.264 and H.265, for which the native viewer needs the program ffmpeg.
@@ -47,7 +47,7 @@ class Codecs:
 
     @staticmethod
     def here() -> Codecs:
-        """Return those of the viewer on this machine."""
+        """Return the codecs of the viewer on this machine."""
         found = shutil.which("ffmpeg") is not None
         return Codecs(found, quick=found)
 

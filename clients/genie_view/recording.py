@@ -103,7 +103,7 @@ def log_recording(stream: rr.RecordingStream, recording: Recording) -> None:
 
 
 def blueprint_of(recording: Recording) -> rrb.Blueprint:
-    """Return how the viewer shows a recording."""
+    """Return the blueprint, by which the viewer lays out a recording."""
     blueprints = [scene.blueprint for scene in recording.scenes]
     return rrb.Blueprint(
         blueprints[0] if len(blueprints) == 1 else rrb.Tabs(*blueprints),

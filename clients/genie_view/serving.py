@@ -1,4 +1,4 @@
-"""Serving of a recording to browsers, by Rerun's own web viewer: on loopback unless somebody says otherwise."""
+"""Serves a recording to browsers, by Rerun's own web viewer: on loopback unless somebody says otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and measuring of an ablation's rows, one after another; finished work is not repeated.
+"""Trains and measures an ablation's rows, one after another; finished work is not repeated.
 
 Every row is a run of `genie_core.training.pipeline` in `<row>.run`. A stage that rows share is trained by the first
 one; the others get its checkpoint in their own folders, and the pipeline checks that it matches.

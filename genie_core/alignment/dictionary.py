@@ -27,7 +27,7 @@ class Dictionary:
 
     @staticmethod
     def fill(code_N: NDArray[np.int64], action_NA: Array, codes: int) -> Dictionary:
-        """Fill it from labelled transitions; within a code they keep their order."""
+        """Fill the dictionary from labelled transitions, which keep their order within a code."""
         order_N = np.argsort(code_N, kind="stable")
         start_K = np.searchsorted(code_N[order_N], np.arange(codes + 1))
         return Dictionary(action_NA[order_N], start_K.astype(np.int64))

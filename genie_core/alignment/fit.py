@@ -1,4 +1,4 @@
-"""Fitting of an alignment on labelled transitions, its score on held-out episodes, and a report by budget."""
+"""Fits an alignment on labelled transitions, scores it on held-out episodes, and reports errors by budget."""
 
 from __future__ import annotations
 

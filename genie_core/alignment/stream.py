@@ -1,4 +1,4 @@
-"""Decoding of one episode's labels while they are computed; the same bits however the frames are chunked.
+"""Decodes one episode's labels while they are computed; the same bits however the frames are chunked.
 
 Uses `Alignment.decode` for the actions; `Labeller` computes the labels.
 """

@@ -154,7 +154,7 @@ def continuity(episodes: Sequence[CheckedEpisode], rng: np.random.Generator) -> 
     """Return the correlation of moving latents with those of the next labelled frame, about the mean of all.
 
     Robots move on as they moved, and two overlapping transitions have frames between them in common, so that it is
-    well above 0; latents that are noise do not know each other.
+    well above 0; latents that are noise are uncorrelated.
     """
     mean_D = np.concatenate([e.latent_SD for e in episodes]).mean(axis=0)
     groups = []

@@ -1,4 +1,4 @@
-"""Measures a bundle's answers to the pictures that were labelled: the same labels again, still, changed, back and far.
+"""Measures how a bundle responds to the labelled pictures: again, held still, altered, reversed, and further apart.
 
 It works on short films: the first frames of some episodes, a transition apart, at the model's size.
 """

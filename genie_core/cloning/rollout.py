@@ -97,7 +97,7 @@ class Blind:
     frames: int = 1
 
     def act(self, last_FHWC: Frames, rng: np.random.Generator) -> Array:
-        """Anything."""
+        """Return a uniformly random action."""
         return rng.uniform(-1.0, 1.0, self.action_size)
 
 

@@ -1,4 +1,4 @@
-"""Reading of robot video and writing of labels. Imports no torch.
+"""Reads robot video, and writes labels. Imports no torch.
 
 Opening: `open_dataset` returns a `Dataset` of `Episode`s; `inspect_dataset` reports whether and how it can be labelled.
 Frames: `resize_frames` is the only resizing; `conform_frames` rejects anything but 8-bit RGB.

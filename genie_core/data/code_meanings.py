@@ -1,4 +1,4 @@
-"""What each code of a bundle does, as found on somebody's video: words, numbers and pictures, stored beside the bundle.
+"""What each code of a bundle does, as measured on a dataset: words, numbers and pictures, stored beside the bundle.
 
 `genie palette` finds it; labels never depend on it. Knows no torch, so that clients and views can read it.
 """

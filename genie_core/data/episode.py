@@ -73,16 +73,16 @@ class Timed(Protocol):
 
 @runtime_checkable
 class Noted(Protocol):
-    """A reader that has something to say of its file once that is open."""
+    """A reader with notes on its file, known once the file is open."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What it says that reading acts on, a sentence each."""
+        """Facts in the file that reading acts on, a sentence each."""
 
 
 @dataclass(frozen=True)
 class FilmSpan:
-    """Where frames lie one after another in a video file: `count` from number `first` on, in order of presentation."""
+    """A run of consecutive frames in a video file: `count` from number `first` on, in order of presentation."""
 
     path: SourcePath
     first: int
@@ -91,7 +91,7 @@ class FilmSpan:
 
 @runtime_checkable
 class Filmed(Protocol):
-    """A reader whose frames lie in a video file, as they are shown."""
+    """A reader whose frames are stored in a video file exactly as they are shown."""
 
     @property
     def film(self) -> FilmSpan | None:
@@ -166,7 +166,7 @@ class Episode:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What its file says that reading acts on, a sentence each."""
+        """Facts in the episode's file that reading acts on, a sentence each."""
         return self.reader.notes if isinstance(self.reader, Noted) else ()
 
     def frames(self, start: int = 0, stop: int | None = None) -> Frames:
@@ -300,7 +300,7 @@ class Unreadable:
 
     @property
     def group(self) -> None:
-        """None is known of."""
+        """None: the group is unknown."""
 
 
 __all__ = ["Episode", "FilmSpan", "FrameReader", "Unreadable"]

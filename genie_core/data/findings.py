@@ -85,7 +85,7 @@ def action_findings(episode: Episode) -> list[Finding]:
 
 
 def told(found: Iterable[tuple[str, Finding]], episodes: int) -> Iterator[str]:
-    """Tell findings, each with the name of its episode out of `episodes`: those of one kind in one line."""
+    """Describe findings with the names of their episodes out of `episodes`, one line for each kind."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for name, finding in found:
         kinds.setdefault(finding.kind, []).append((name, finding.text))

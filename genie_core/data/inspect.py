@@ -1,4 +1,4 @@
-"""Inspection of a dataset: contents, whether and how it can be labelled, and every obstacle."""
+"""Inspects a dataset: contents, whether and how it can be labelled, and every obstacle."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def _obstacles(episodes: Sequence[EpisodeReport]) -> list[str]:
 
 
 def _together(problems: Sequence[str]) -> list[str]:
-    """Tell problems that differ in numbers alone in one line, if they are many."""
+    """Merge problems that differ only in numbers into one line, if there are many."""
     kinds: dict[str, list[str]] = {}
     for problem in dict.fromkeys(problems):
         kinds.setdefault(re.sub(r"\d+", "0", problem), []).append(problem)

@@ -1,4 +1,4 @@
-"""Opening of datasets: recognise the format of a file or folder by asking every layout.
+"""Opens datasets: recognises the format of a file or folder by asking every layout.
 
 To add a format, write a module with a `Layout` (see `dataset`) and add it to `LAYOUTS`.
 """

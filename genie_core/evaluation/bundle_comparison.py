@@ -32,7 +32,7 @@ class CodeTranslation(BaseModel):
 
 
 class BundleComparison(BaseModel):
-    """What was found; `agreement` is measured on episodes that the translation was not matched on, if there are two."""
+    """Result; `agreement` is measured on episodes that the translation was not matched on, if there are two."""
 
     model_config = ConfigDict(frozen=True)
 

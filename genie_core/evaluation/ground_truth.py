@@ -203,7 +203,7 @@ def _purity(count_EM: Array, rng: np.random.Generator) -> Measured:
 
 
 def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array:
-    """Trained on the episodes that probes are fitted on."""
+    """Score the supervised bound, trained on the episodes that probes are fitted on."""
     others = [take.film for take, _ in _others(study, _displacement, truth[0].shape[1])]
     fitted = [study.takes[i].film for i in halves.fit] + others
     train = [Lesson(film.frames_THWC, film.displacement_SK) for film in fitted if film.displacement_SK is not None]

@@ -1,4 +1,4 @@
-"""How far a simulated frame can be trusted: whether the latent action model reads back what was asked for.
+"""Confidence of simulated frames: whether the latent action model reads back the action that was asked for.
 
 The probability that a frame is nearer to what would have happened than the start frame is, from that agreement and the
 number of frames simulated, as calibrated on real futures by `genie evaluate --calibrate`. The calibration lies beside

@@ -1,4 +1,4 @@
-"""Validation of a bundle's files before anything of the size that they state is allocated.
+"""Validates a bundle's files before anything of the size that they state is allocated.
 
 Reads only the configuration and headers. Weights must be exactly those of the configuration's networks, so that loading
 them allocates no more than the size of the files.

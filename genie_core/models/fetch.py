@@ -183,7 +183,7 @@ class _Copies:
         (staging / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def _is_whole(self, folder: Path, manifest: _Manifest) -> bool:
-        """Return whether every file is as it was fetched; says so if one is not."""
+        """Return whether every file is as it was fetched; logs one that is not."""
         for file in manifest.files:
             path = folder / self._name / file.name
             try:
@@ -233,7 +233,7 @@ def _belongs(name: PurePosixPath) -> bool:
 
 
 def _said_by_store(path: RemotePath) -> str:
-    """Return the SHA-256 that the store knows of a file, as Hugging Face does of large ones; "" if it says none."""
+    """Return the SHA-256 that the store states for a file, as Hugging Face does for large ones; "" if none."""
     lfs: Any = path.info().get("lfs")
     said = lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
     return str(said or "")

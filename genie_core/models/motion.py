@@ -95,7 +95,7 @@ class Pairs:
 
 
 class MotionEncoder(nn.Module):
-    """Encodes pairs of frames and their flow into a wide odd vector (`feature`), and that into the latent."""
+    """Encodes pairs of frames and their flow into a wide vector, odd in time (`feature`), and that into the latent."""
 
     def __init__(self, config: MotionActionConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Mends a moved frame: what else a place may show, by a rule or by a small network that chooses (beyond the paper).
+"""Mends moved frames from what a rollout remembers of its start, by a rule or a small network (beyond the paper).
 
 A frame that is moved step by step is resampled at every step; what stands still beside something that moves is bent;
 what comes into view is stretched out of its surroundings. So a rollout remembers where it began. Where the flow summed
@@ -37,7 +37,7 @@ _STILL = 0.05
 
 @dataclass(frozen=True)
 class Memory:
-    """What B rollouts remember of where they began.
+    """What B rollouts remember of their start.
 
     Attributes:
         start_BCHW: the last frame of the prompt.
@@ -69,7 +69,7 @@ class Memory:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return all of it, in the order of the attributes."""
+        """Return all tensors, in the order of the attributes."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
     @staticmethod
@@ -160,7 +160,7 @@ def steadied(moved_BCHW: Tensor, size_B1: Tensor, memory: Memory, steady_px: flo
 
 
 def done_share(size_N1: Tensor) -> Tensor:
-    """Return the share of what networks say that is done, by the root mean square of latents: of zero exactly 0."""
+    """Return the share of the networks' change to apply, by the root mean square of latents: exactly 0 at zero."""
     return size_N1 / (size_N1 + _STILL)
 
 

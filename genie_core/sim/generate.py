@@ -1,4 +1,4 @@
-"""Generation of a dataset: worker processes make the missing episodes, which are then assembled into one file."""
+"""Generates a dataset: worker processes make the missing episodes, which are then assembled into one file."""
 
 from contextlib import closing
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rendering of a `Scene` with given `Looks`: applies materials, lights and camera, then renders small square frames."""
+"""Renders a `Scene` with given `Looks`: applies materials, lights and camera, then renders small square frames."""
 
 # mujoco's Python types are incomplete, so its objects are Any.
 import json

@@ -1,4 +1,4 @@
-"""Distribution of episodes to worker processes: one pipe per worker, the next number to the first one free.
+"""Distributes episodes to worker processes: one pipe per worker, the next number to the first one free.
 
 Not `concurrent.futures`: an interrupted run must stop its workers at once, and report which one died of what.
 """

@@ -32,7 +32,7 @@ class Translation:
 
     @property
     def kappa(self) -> float:
-        """Agreement beyond chance (Cohen's kappa): 0 for codes that do not know each other, 1 for the same ones."""
+        """Agreement beyond chance (Cohen's kappa): 0 for unrelated codes, 1 for identical ones."""
         total = self.joint_KL.sum()
         if not total:
             return float("nan")

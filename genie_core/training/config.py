@@ -106,7 +106,7 @@ class MoverTraining(_Frozen):
 
 
 class RefinerTraining(_Frozen):
-    """What is special in training the refiner of moved frames, on rollouts of several frames."""
+    """Training options of the refiner of moved frames, which is trained on rollouts of several frames."""
 
     gap_s: tuple[float, float] = Field((0.1, 0.35), description="range of time between frames of a clip, seconds")
     steps: int = Field(4, ge=1, description="frames that are simulated; those before them in a clip are the prompt")

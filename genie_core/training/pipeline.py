@@ -233,13 +233,13 @@ def _begin(
 
 
 class _Silent:
-    """Reports nothing: only one of several processes reports."""
+    """A reporter that reports nothing: only one of several processes reports."""
 
     def start(self, stage: str, step: int, steps: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
 
 def _take_weights(genie: Genie, bundle: Bundle) -> None:

@@ -27,7 +27,7 @@ MOVING = 0.5
 
 @dataclass(frozen=True)
 class Motion:
-    """What moves in N transitions.
+    """Motion in N transitions.
 
     Attributes:
         flow_NX: (N, 128) flow of the parts over its own size.
@@ -85,7 +85,7 @@ def _by_code(code_N: NDArray[np.int64], flow_NX: Array) -> Array:
 
 
 def _known(code_N: NDArray[np.int64], train_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows of `_by_code`."""
+    """Return the rows of `_by_code` for these codes."""
     known = np.unique(train_N)
     row_N = np.minimum(np.searchsorted(known, code_N), len(known) - 1)
     rows: NDArray[np.int64] = np.where(known[row_N] == code_N, row_N, len(known))

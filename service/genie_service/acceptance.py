@@ -1,4 +1,4 @@
-"""Which calls are accepted: those that are served soon, and before their deadline. All others get a hint when to retry.
+"""Accepts the calls that can be served soon, and before their deadline; others get a hint when to retry.
 
 What a call will ask of the device is announced when it begins, and stays promised until it is submitted: otherwise all
 calls that arrive together would find an empty queue. The bound on waiting follows CoDel (Nichols and Jacobson 2012): a

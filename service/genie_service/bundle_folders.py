@@ -1,4 +1,4 @@
-"""What lies in a models folder: bundles by name, and stamps that change with their files."""
+"""Lists the bundles in a models folder by name, with stamps that change with their files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bundle_folders(folder: Path) -> dict[str, tuple[Path, Stamp]]:
 
 
 def no_bundle(folder: Path) -> str:
-    """Describe a models folder that will not do."""
+    """Describe why a models folder cannot be used."""
     return f"{folder} holds no bundle (a folder with config.json and weights), nor is it one"
 
 

@@ -1,4 +1,4 @@
-"""Frames that wait for a thread that decodes or resizes them: how long they keep a newcomer waiting.
+"""Estimates how long frames that wait to be decoded or resized keep a newcomer waiting.
 
 Clients take turns (`workers.Workers`), so another client's frames delay a call by at most as long as its own take.
 """
@@ -21,7 +21,7 @@ _LEAST_RETRY_S = 0.1
 
 
 class DecodingBacklog:
-    """What is to be decoded, by client, seconds. For one event loop."""
+    """Decoding work still to be done, by client, in seconds. For one event loop."""
 
     def __init__(self, threads: int, max_wait_s: float) -> None:
         """`max_wait_s`: longest time for which others' frames may keep a call waiting."""

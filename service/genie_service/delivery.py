@@ -1,4 +1,4 @@
-"""Hands what a lane has computed to whoever awaits it on the event loop, keeping neither alive."""
+"""Hands a lane's result to the coroutine that awaits it on the event loop, keeping neither alive."""
 
 from __future__ import annotations
 

@@ -335,7 +335,7 @@ class Engine:
         return None
 
     def _refuse_late(self) -> None:
-        """Tell those for whom it has become too late to begin: what others do meanwhile cannot be known beforehand."""
+        """Refuse those that can no longer begin in time: what others do meanwhile cannot be known beforehand."""
         with self._changed:
             for piece in self._queue.take_late(time.perf_counter()):
                 self._refused += 1

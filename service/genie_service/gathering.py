@@ -33,7 +33,7 @@ class Gathered(Collector):
         self._addresses, self._restarts = addresses, restarts
 
     def describe(self) -> Iterable[Metric]:
-        """Name nothing: there may be no worker yet."""
+        """Describe nothing: there may be no worker yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -69,7 +69,7 @@ class _State(Collector):
         self._budget, self._admission, self._plays = budget, admission, plays
 
     def describe(self) -> Iterable[Metric]:
-        """Name nothing: values are read on the first collection, when the server is whole."""
+        """Describe nothing: values are read on the first collection, when the server is complete."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Reading of a client's stream: one message ahead of the work, and within the server's time limits."""
+"""Reads a client's stream: one message ahead of the work, and within the server's time limits."""
 
 from __future__ import annotations
 

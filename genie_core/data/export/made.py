@@ -1,4 +1,4 @@
-"""Whether an export that is there is the one that is asked for, and whole: then there is nothing to do."""
+"""Checks whether an existing export is the one asked for, and complete, so that nothing is left to do."""
 
 from __future__ import annotations
 

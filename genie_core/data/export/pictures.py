@@ -1,4 +1,4 @@
-"""The pictures of exports: where they come from, in which size, and that all episodes agree where a format asks it."""
+"""Reads the pictures of exports, and checks that all episodes agree in size where a format requires it."""
 
 from __future__ import annotations
 

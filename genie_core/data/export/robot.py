@@ -49,7 +49,7 @@ def survey_robot(source: ExportSource, *, may_miss: bool) -> tuple[RobotColumns,
 
 
 def held(robot: Robot) -> Robot:
-    """Give the last frame the action before it where it has none: policies are trained on a number for each frame."""
+    """Repeat the previous action for a last frame without one: policies are trained on an action for each frame."""
     action = robot.action
     if action is None or not _ends_without(action):
         return robot

@@ -146,7 +146,7 @@ class ExportSource:
 
     @property
     def missing(self) -> str | None:
-        """In words, which sources are gone that might have held actions, proprioception or task; None if none are."""
+        """Describe missing sources that might have held actions, proprioception or task; None if none are."""
         if not self._missing:
             return None
         first, count = next(iter(self._missing.values())), len(self._missing)
@@ -230,7 +230,7 @@ class Hdf5Labels:
         return Robot.of(self.episode(name))
 
     def task(self, name: str) -> None:
-        """It has no place for it."""
+        """None: the format has no place for a task."""
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -275,7 +275,7 @@ class ParquetStore:
         return Robot(self.file.array(name, "action"), state)
 
     def task(self, name: str) -> None:
-        """It has no place for it."""
+        """None: the format has no place for a task."""
 
 
 @dataclass(frozen=True)

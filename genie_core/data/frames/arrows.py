@@ -1,4 +1,4 @@
-"""Drawing of a field of motion as arrows over a picture. numpy only."""
+"""Draws a field of motion as arrows over a picture. numpy only."""
 
 from __future__ import annotations
 

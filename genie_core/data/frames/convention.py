@@ -1,4 +1,4 @@
-"""Conversion of stored pictures to upright RGB: channel order, vertical flip, quarter turns."""
+"""Converts stored pictures to upright RGB: channel order, vertical flip, quarter turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resizing of frames, shared by the client, the service and training, and validation of frame arrays.
+"""Resizes and validates frames, for the client, the service and training alike.
 
 Labels must be the same bit for bit wherever frames are resized, so no step may round floats: the weights are integers,
 and every sum is small enough to be exact in the floating-point type that carries it.

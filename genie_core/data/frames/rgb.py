@@ -1,4 +1,4 @@
-"""Conversion of FFmpeg's pictures to RGB, the same bit for bit on every machine and with every PyAV from 15 on."""
+"""Converts FFmpeg's pictures to RGB, the same bit for bit on every machine and with every PyAV from 15 on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turning of pictures that are stored sideways, upside down or mirrored, as their files say and players do."""
+"""Turns pictures that are stored sideways, upside down or mirrored, as their files say and players do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Turn:
 
     Attributes:
         transposed: first, rows become columns.
-        left_right: then each row is turned round.
+        left_right: then each row is reversed.
         up_down: then the order of the rows is.
 
     """
@@ -48,7 +48,7 @@ class Turn:
 
     @property
     def words(self) -> str:
-        """What is done, in words."""
+        """Describe the turn in words."""
         return {
             (False, False, False): "as it is",
             (False, True, False): "mirrored",

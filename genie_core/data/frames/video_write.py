@@ -1,4 +1,4 @@
-"""Writing of frames as an MP4 that every player can show. For reading, see `genie_core.data.formats.video`."""
+"""Writes frames as an MP4 that every player can show. For reading, see `genie_core.data.formats.video`."""
 
 from __future__ import annotations
 

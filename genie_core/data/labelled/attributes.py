@@ -1,4 +1,4 @@
-"""What is recorded with the labels of each episode of a run, and whether the files that they come from still stand."""
+"""Makes the provenance of each episode's labels, and checks that the source files have not changed meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genie_core.errors import DatasetError
 
 
 class Attributes:
-    """Makes the provenance of episodes; takes note of their sources when it is made. Not thread-safe."""
+    """Makes the provenance of episodes; records the state of their sources when created. Not thread-safe."""
 
     def __init__(
         self,

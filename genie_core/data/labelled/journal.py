@@ -162,7 +162,7 @@ class Journal:
 
     @property
     def owner(self) -> Owner:
-        """Whoever has it open, as it says itself: other processes may write for them as long as it does."""
+        """The process that has it open, as the journal records it; others may write for it as long as that holds."""
         return self._lock.owner
 
     def check_held(self) -> None:

@@ -42,7 +42,7 @@ class Machines(BaseModel):
 
     Attributes:
         engine: what ran them.
-        settings: with what all was labelled.
+        settings: settings of all labels.
         bundle_name: name of the model.
         episodes: in the dataset's order.
         skipped: name and reason of each that could not be labelled.

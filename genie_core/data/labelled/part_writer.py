@@ -30,7 +30,7 @@ _HOST = "host"
 
 @dataclass(frozen=True)
 class PartSettings:
-    """With what every episode of one output is labelled; for the fields see `LabelWriter`.
+    """Settings of the labels of every episode of one output; for the fields see `LabelWriter`.
 
     Attributes:
         created: when labelling began, ISO 8601, UTC.

@@ -263,7 +263,7 @@ class Provenance(_Attributes):
 
     @property
     def precision(self) -> Precision:
-        """What the networks computed in."""
+        """Number format that the networks computed in."""
         return self.computation.precision
 
     @property

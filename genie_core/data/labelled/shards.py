@@ -36,7 +36,7 @@ _WORDS = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
 class OtherStepsError(DatasetError):
-    """Another shard has found other transition lengths meanwhile, and its own count."""
+    """Another shard has found other transition lengths meanwhile; those are the ones to use."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Shard:
 
     @property
     def stem(self) -> str:
-        """Begin of the names of its files."""
+        """Prefix of the names of its files."""
         return f"shard-{self.number}-of-{self.count}"
 
     def episodes(self, every: Sequence[_T]) -> list[_T]:
@@ -102,7 +102,7 @@ class ShardPlan(BaseModel):
         shards: number of shards.
         episodes: number of episodes of the dataset.
         names_sha256: `names_sha256` of them.
-        settings: with what they are labelled, transition lengths included: those found are found on all the data.
+        settings: settings of the labels, transition lengths included: those found are found on all the data.
 
     """
 

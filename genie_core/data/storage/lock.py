@@ -2,7 +2,7 @@
 
 On one machine the lock is the operating system's. Many network file systems carry that to other machines, some do not
 and say nothing. So the holder also gives a sign of life in the folder, and whoever has got the lock while another
-machine's sign is there watches it before he believes that its holder is dead. Nothing compares clocks.
+machine's sign is there watches it before it takes its holder for dead. Nothing compares clocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading of NumPy's own files from untrusted sources: no pickle, and no more memory than the file has bytes."""
+"""Reads NumPy's own files from untrusted sources: no pickle, and no more memory than the file has bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of Parquet columns as arrays, or cell by cell, a range of rows at a time. Knows nothing about robots.
+"""Reads Parquet columns as arrays, or cell by cell, a range of rows at a time. Knows nothing about robots.
 
 PyArrow takes a quarter of a second to import, so it is imported when the first file is opened: most data need none.
 """

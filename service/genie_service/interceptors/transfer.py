@@ -97,7 +97,7 @@ class Transfer(aio.ServerInterceptor):
         method: str,
         context: Context,
     ) -> None:
-        """Do what the method does. Only after headers can a client that takes nothing be told why it is ended."""
+        """Run the method. Only after headers can a client that takes nothing be told why it is ended."""
         call, behaviour = current_call(), behaviour_of(handler)
         headers = _Headers(context)
         async with aclosing(self._messages(context, decode, call)) as messages:

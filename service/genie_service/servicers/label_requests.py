@@ -1,4 +1,4 @@
-"""Resolution of `LabelOptions` against a model, and labels as messages."""
+"""Resolves `LabelOptions` against a model, and packs labels into messages."""
 
 from __future__ import annotations
 

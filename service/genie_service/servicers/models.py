@@ -40,7 +40,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Room:
-    """What there is room for on the server, and which calls it had none for."""
+    """Room on the server, and the calls that were refused for lack of it."""
 
     admission: Admission
     plays: Shares

@@ -67,7 +67,7 @@ class _Output:
 
 
 class OpenInferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
-    """Answers with what the registry knows, and labels with `labelling`."""
+    """Serves the protocol from the registry, and labels with `labelling`."""
 
     def __init__(self, registry: ModelRegistry, labelling: LabellingServicer, is_ready: Callable[[], bool]) -> None:
         self._registry, self._labelling, self._is_ready = registry, labelling, is_ready
@@ -81,7 +81,7 @@ class OpenInferenceServicer(inference_pb2_grpc.GRPCInferenceServiceServicer):
         return oip.ServerReadyResponse(ready=self._is_ready())
 
     async def ModelReady(self, request: oip.ModelReadyRequest, context: Context) -> oip.ModelReadyResponse:
-        """Say whether a model can be used; one that there is not cannot."""
+        """Say whether a model can be used; an unknown one cannot."""
         try:
             status = await self._status(request.name, request.version)
         except UnknownModelError:

@@ -251,7 +251,7 @@ class Simulation:
 
 
 class Trust:
-    """Looks at drawn frames with the model that labels, to say how far they can be trusted.
+    """Reads drawn frames back with the labelling model, to say how far they can be trusted.
 
     Attributes:
         confidence: of the newest frames, by branch.

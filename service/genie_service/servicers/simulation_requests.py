@@ -1,4 +1,4 @@
-"""Validation of simulation requests against the model and the server's limits."""
+"""Validates simulation requests against the model and the server's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of one episode of CALVIN: consecutive .npz files, each of which holds one step."""
+"""Reads one episode of CALVIN: consecutive .npz files, each of which holds one step."""
 
 from __future__ import annotations
 

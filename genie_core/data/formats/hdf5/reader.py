@@ -1,4 +1,4 @@
-"""Reading of one episode from an HDF5 file with frames at any path: an array, or one JPEG or PNG per row.
+"""Reads one episode from an HDF5 file with frames at any path: an array, or one JPEG or PNG per row.
 
 For ALOHA / ACT and files that the user describes. Nothing is kept open between calls.
 """

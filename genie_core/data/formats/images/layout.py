@@ -91,7 +91,7 @@ def _reader(root: SourcePath, recording: Recording, strip: Strip | None, camera:
 
 
 def _clock(episodes: Sequence[Episode]) -> str | None:
-    """Return where the first episode has its times; what is wrong with them is said when it is read."""
+    """Return where the first episode has its times; problems with them are reported when it is read."""
     for episode in episodes[:1]:
         try:
             return getattr(episode.reader, "clock", None)

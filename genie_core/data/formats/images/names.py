@@ -1,4 +1,4 @@
-"""What the names of picture files and of the folders around them say: episode, camera and order. Reads no file."""
+"""Parses episode, camera and order from the names of picture files and their folders. Reads no file."""
 
 from __future__ import annotations
 

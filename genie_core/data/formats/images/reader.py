@@ -1,4 +1,4 @@
-"""Reading of one episode whose frames are JPEG or PNG files in a folder, one each."""
+"""Reads one episode whose frames are JPEG or PNG files in a folder, one each."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class ImagesReader:
 
 
 def has_pickles(folder: SourcePath) -> bool:
-    """Return whether a folder holds pickle files, as raw BridgeData has its actions."""
+    """Return whether a folder holds pickle files, in which raw BridgeData keeps its actions."""
     with suppress(OSError):
         return isinstance(folder, Path) and any(folder.glob("*.pkl"))
     return False

@@ -297,7 +297,7 @@ def _read_info(path: SourcePath) -> Info:
 
 
 def _about(version: object) -> str:
-    """Say what to do about a version that is not known."""
+    """Describe what to do about an unknown version."""
     found = re.fullmatch(r"v(\d+)\.(\d+)", str(version))
     newest = tuple(int(part) for part in max(_LISTS).removeprefix("v").split("."))
     if found and (int(found[1]), int(found[2])) > newest:

@@ -1,4 +1,4 @@
-"""Reading of robot video in LeRobot's formats: v2.0 and v2.1 (one video and Parquet file per episode), v3.0 (shared).
+"""Reads robot video in LeRobot's formats: v2.0 and v2.1 (one video and Parquet file per episode), v3.0 (shared).
 
 Frames and rows of an episode must match the number that its dataset lists; otherwise none of it is read.
 """
@@ -265,7 +265,7 @@ class LeRobotReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the video says that reading acts on."""
+        """Facts in the video file that reading acts on, a sentence each."""
         return self.pictures.video.notes if isinstance(self.pictures, VideoPictures) else ()
 
     @property

@@ -1,4 +1,4 @@
-"""Writing of LeRobot v3.0 datasets episode by episode: shared Parquet files and videos, statistics, tasks, provenance.
+"""Writes LeRobot v3.0 datasets episode by episode: shared Parquet files and videos, statistics, tasks, provenance.
 
 The layout is the one that ``LeRobotDataset`` of lerobot 0.4 writes and opens. Does not know where labels come from.
 """

@@ -31,7 +31,7 @@ class CopyDiffersError(Exception):
 
 
 class CopiedVideos:
-    """Copies consecutive episodes into numbered MP4 files. Videos of another kind than the last begin a new file."""
+    """Copies consecutive episodes into numbered MP4 files. A video of a different kind starts a new file."""
 
     def __init__(self, folder: Path, path: str, fps: float, file_bytes: int, like: VideoPart) -> None:
         """Prepare for writing; no file is opened yet.
@@ -69,7 +69,7 @@ class CopiedVideos:
         return VideoPlace(self._number, float(start / self._rate), float(len(self._digests) / self._rate))
 
     def close(self) -> None:
-        """Finish the open file and decode all of it. Raises CopyDiffersError if a frame or its time is another."""
+        """Finish the open file and decode all of it. Raises CopyDiffersError if a frame or its time differs."""
         if self._container is not None:
             self.abandon()
             self._check(VideoReader(self._folder / numbered(self._path, self._number)))

@@ -141,7 +141,7 @@ _V = TypeVar("_V", bound=Videos)
 
 @contextmanager
 def closing(videos: _V) -> Iterator[_V]:
-    """Close videos at the end of the block; if it raises, what it raised is what counts."""
+    """Close videos at the end of the block; if the block raises, its own error is the one that is raised."""
     try:
         yield videos
     except BaseException:

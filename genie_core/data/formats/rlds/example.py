@@ -1,4 +1,4 @@
-"""Decoding of tf.train.Example, TensorFlow's message of named lists, without TensorFlow. Knows no steps or robots.
+"""Decodes tf.train.Example, TensorFlow's message of named lists, without TensorFlow. Knows no steps or robots.
 
 Source: tensorflow/core/example/example.proto and feature.proto, which define the message types declared here.
 """

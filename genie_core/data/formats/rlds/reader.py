@@ -1,4 +1,4 @@
-"""Reading of robot video in RLDS, the format of Open X-Embodiment: TFDS folders of TFRecord files, without TensorFlow.
+"""Reads robot video in RLDS, the format of Open X-Embodiment: TFDS folders of TFRecord files, without TensorFlow.
 
 A record is parsed as a whole, and pictures are decoded on demand; only counts are kept between calls.
 """

@@ -1,4 +1,4 @@
-"""Reading of TFRecord files: an index of the records, and one record at a time. Knows nothing of their contents.
+"""Reads TFRecord files: an index of the records, and one record at a time. Knows nothing of their contents.
 
 A record is its length (8 bytes, little-endian), the length's CRC, the data and the data's CRC: CRC-32C, masked.
 Source: TensorFlow, tensorflow/core/lib/io/record_writer.h and tensorflow/core/lib/hash/crc32c.h.

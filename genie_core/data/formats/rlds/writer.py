@@ -1,4 +1,4 @@
-"""Writing of RLDS datasets as TensorFlow Datasets opens them: TFRecord shards, features.json, dataset_info.json.
+"""Writes RLDS datasets as TensorFlow Datasets opens them: TFRecord shards, features.json, dataset_info.json.
 
 Messages are written from their specification (tensorflow/core/example/feature.proto), without TensorFlow. Does not know
 where labels come from.

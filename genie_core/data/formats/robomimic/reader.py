@@ -1,4 +1,4 @@
-"""Reading of robot video in robomimic's HDF5 layout, ``data/demo_N/obs/<camera>``; also LIBERO's and Genie's.
+"""Reads robot video in robomimic's HDF5 layout, ``data/demo_N/obs/<camera>``; also LIBERO's and Genie's.
 
 Nothing is kept open between calls: opening takes a third of a millisecond, and workers may be forked at any time.
 """

@@ -1,4 +1,4 @@
-"""Reading of MCAP files with messages of ROS 2 or ROS 1; piece by piece, and none larger than MAX_CHUNK_BYTES."""
+"""Reads MCAP files with messages of ROS 2 or ROS 1; piece by piece, and none larger than MAX_CHUNK_BYTES."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of one recording of ROS through one topic of pictures, and of what the robot said at the time of each."""
+"""Reads one recording of ROS through one topic of pictures, with the robot's messages at the time of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recording of ROS is to its reader, whatever file it lies in."""
+"""The interface of a ROS recording to its reader, whatever the file format."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Recording(Protocol):
 
     @property
     def path(self) -> SourcePath:
-        """File or folder that it is."""
+        """The file, or the folder."""
 
     def open(self) -> AbstractContextManager[OpenRecording]:
         """Open it. Raises DatasetError if it cannot be."""

@@ -1,4 +1,4 @@
-"""Reading of bags through `rosbags`: files of ROS 1 (.bag), and folders of ROS 2 with SQLite files (.db3)."""
+"""Reads bags through `rosbags`: files of ROS 1 (.bag), and folders of ROS 2 with SQLite files (.db3)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _Open:
 
 @cache
 def _deserializer(is_old: bool) -> Any:
-    """Return what makes messages of bytes; the library takes a second to prepare its own definitions."""
+    """Return the function that parses messages; the library takes a second to prepare its own definitions."""
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC if is_old else Stores.ROS2_HUMBLE)

@@ -1,4 +1,4 @@
-"""Opening of video files through FFmpeg: containers alone, and its errors as DatasetError."""
+"""Opens video files through FFmpeg: containers alone, and its errors as DatasetError."""
 
 from __future__ import annotations
 

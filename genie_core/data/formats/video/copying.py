@@ -69,7 +69,7 @@ class VideoPart:
         return int(packets.is_key_N[self.start : self.stop].sum())
 
     def packets(self) -> Iterator[tuple[Packet[VideoStream], VideoStream, int]]:
-        """Yield the packets in their order, with their stream, and the place of each in the order of showing."""
+        """Yield the packets in their order, with their stream, and the place of each in presentation order."""
         packets, timestamps = self.video.packets, self.video.timestamps
         assert packets is not None
         assert timestamps is not None
@@ -92,7 +92,7 @@ class VideoPart:
 
     @cached_property
     def _place_N(self) -> NDArray[np.int64]:
-        """Place of each packet in the order of showing."""
+        """Place of each packet in presentation order."""
         packets, timestamps = self.video.packets, self.video.timestamps
         assert packets is not None
         assert timestamps is not None

@@ -1,4 +1,4 @@
-"""Reading of robot video from video files (MP4, MKV, WebM, AVI, MOV, MPEG-TS, GIF; any codec that FFmpeg decodes).
+"""Reads robot video from video files (MP4, MKV, WebM, AVI, MOV, MPEG-TS, GIF; any codec that FFmpeg decodes).
 
 Frames are the decoder's, in order of presentation, however unevenly they are spaced in time, turned as the file asks
 for. Transparency is dropped, and of several streams FFmpeg's choice of the best is read.

@@ -80,7 +80,7 @@ class RecordedReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the video says that reading acts on."""
+        """Facts in the video file that reading acts on, a sentence each."""
         return self.video.notes
 
     @property

@@ -1,4 +1,4 @@
-"""Reading of one episode from a Zarr replay buffer: rows of arrays that all episodes share."""
+"""Reads one episode from a Zarr replay buffer: rows of arrays that all episodes share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening of Zarr groups, folders or zip files, of version 2 or 3; the library's errors become DatasetError."""
+"""Opens Zarr groups, folders or zip files, of version 2 or 3; the library's errors become DatasetError."""
 
 from __future__ import annotations
 
