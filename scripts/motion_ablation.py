@@ -150,7 +150,7 @@ def probed_sets(suite: Suite, root: str, episodes: int, bundle: Bundle) -> Itera
         for episode in chosen:
             step = step_of(entry, episode)
             apart = step if entry.density == "dense" else 1
-            frames = model_frames(labeller, entry, episode, step)
+            frames = model_frames(labeller, entry, episode, 1 if entry.density == "dense" else step)
             pairs.append(lam.see(_pixels(frames[:-apart]), _pixels(frames[apart:])))
         print(f"{entry.name}: read", file=sys.stderr)
         yield ProbedSet(entry.name, read_rows(reading, entry, chosen, lambda *_: None), pairs)

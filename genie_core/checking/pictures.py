@@ -31,13 +31,18 @@ class CheckedFilm:
     """A film and its labels in the file.
 
     Attributes:
-        frames_THWC: (T, H, W, 3) uint8 at the model's size, a transition apart, T at least 3.
+        all_THWC: (T, H, W, 3) uint8 at the model's size, every frame of three transitions or more.
         labels: those of its episode.
 
     """
 
-    frames_THWC: Frames
+    all_THWC: Frames
     labels: CheckedEpisode
+
+    @property
+    def frames_THWC(self) -> Frames:
+        """Frames a transition apart, at least 3."""
+        return self.all_THWC[:: self.labels.step]
 
     @property
     def rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -49,8 +54,8 @@ class CheckedFilm:
 
 def read_film(episode: Episode, labels: CheckedEpisode, height: int, width: int) -> CheckedFilm | None:
     """Read a film from the episode's first frame on; None if it is shorter than two transitions."""
-    frames_THWC = read_frames(episode, (FILM_FRAMES - 1) * labels.step + 1, height, width)[:: labels.step]
-    return CheckedFilm(frames_THWC, labels) if len(frames_THWC) > 2 else None
+    all_THWC = read_frames(episode, (FILM_FRAMES - 1) * labels.step + 1, height, width)
+    return CheckedFilm(all_THWC, labels) if len(all_THWC) > 2 * labels.step else None
 
 
 def read_frames(episode: Episode, most: int, height: int, width: int) -> Frames:
@@ -72,13 +77,14 @@ def picture_metrics(
     large; of others ``still_same``.
     """
     bundle = labeller.bundle
-    plain = [labeller.label(film.frames_THWC, 1) for film in films]
+    again = [labeller.label(film.all_THWC, film.labels.step, "strided") for film in films]
     progress("pictures: as labelled", 0, 5)
     same = [
-        (labels.code[start] == film.labels.code_S[row]).astype(np.float64)
-        for film, labels in zip(films, plain, strict=True)
+        (labels.code[start * film.labels.step] == film.labels.code_S[row]).astype(np.float64)
+        for film, labels in zip(films, again, strict=True)
         for start, row in [film.rows]
     ]
+    plain = [labeller.label(film.frames_THWC, 1) for film in films]
     metrics: dict[str, Measured] = {"relabelled_same": mean_of(same, rng)}
     progress("pictures: drawn again", 1, 5)
     metrics |= _drawn(labeller, films, rng)

@@ -2,6 +2,7 @@
 
 from genie_core.inference.labeller import BLOCK, Block, Encoded, EpisodeStream, Labeller
 from genie_core.inference.simulator import Action, Rollout, Sampling, SimulatedStream, Simulator, draw_together
+from genie_core.inference.sums import part_length
 
 __all__ = [
     "BLOCK",
@@ -15,4 +16,5 @@ __all__ = [
     "SimulatedStream",
     "Simulator",
     "draw_together",
+    "part_length",
 ]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genie_core.data import Density, Labels, conform_frames, resize_frames
 from genie_core.errors import RequestError
+from genie_core.inference.sums import TransitionSums, part_length
 from genie_core.models.bundle import Bundle
 from genie_core.models.config import label_feature_dim
 from genie_core.models.lam import LatentActionState
@@ -99,13 +100,21 @@ class Labeller:
             feature: whether labels have features.
 
         """
-        span = BLOCK * step
+        part = self.part_length(step)
+        span = BLOCK * part
         # As they come from the device, in the labels, and in the message.
         wide = 3 * 4 * (self.feature_dim or 0) * (span if frames is None else min(span, frames)) if feature else 0
-        phases = step if density == "dense" else 1
+        if part < step:  # labels of parts that wait for those of the rest of their transition, and sums of them
+            kept = span + step if frames is None else min(span + step, frames)
+            wide += 3 * 4 * (self.latent_dim + ((self.feature_dim or 0) if feature else 0)) * kept
+        phases = part if density == "dense" else 1
         if frames is not None and frames <= span:  # one block per phase, and no state before it
             return 2 * frames * self.frame_bytes + min(phases, frames) * self.state_bytes + wide
         return 2 * span * self.frame_bytes + 2 * phases * self.state_bytes + wide
+
+    def part_length(self, step: int) -> int:
+        """Return the length in frames of what is encoded for labels of `step` frames; see `sums.part_length`."""
+        return part_length(self.bundle.config.lam, step)
 
     def label(
         self, frames_THWC: NDArray[np.uint8], step: int, density: Density = "dense", *, feature: bool = False
@@ -199,9 +208,11 @@ class EpisodeStream:
             raise RequestError("feature", f"model {labeller.bundle.name} gives none: it does not read motion")
         self._labeller, self._step = labeller, step
         self._feature_dim = labeller.feature_dim if feature else None
-        # Frames p, p + step, p + 2 step ... are one stream at the model's rate: phase p. It has a state
-        # once it has frames.
-        self._phases = step if density == "dense" else 1
+        # Transitions of `_part` frames are encoded, and summed if that is not all of the step. Frames p, p + part,
+        # p + 2 part ... are one stream at the model's rate: phase p. It has a state once it has frames.
+        self._part = labeller.part_length(step)
+        self._sums = TransitionSums(labeller.bundle.info, step, self._part, density) if self._part < step else None
+        self._phases = self._part if density == "dense" else 1
         self._states: list[LatentActionState] = []
         self._pending: list[NDArray[np.uint8]] = []
         self._pending_count = 0
@@ -249,7 +260,7 @@ class EpisodeStream:
 
     def work(self) -> list[Block]:
         """Return the blocks to encode next, in the order that `take` expects; none until there are enough frames."""
-        span = BLOCK * self._step
+        span = BLOCK * self._part
         if self._pending_count < span and not (self._ended and self._pending_count):
             return []
         if len(self._pending) > 1:
@@ -258,11 +269,16 @@ class EpisodeStream:
         unborn = min(self._phases, len(frames)) - len(self._states)
         self._states += [self._labeller.nothing] * unborn  # shared: states are never modified
         begun = self._states[: self._pending_count]
-        return [Block(frames[phase :: self._step], state) for phase, state in enumerate(begun)]
+        return [Block(frames[phase :: self._part], state) for phase, state in enumerate(begun)]
 
     def take(self, encoded: Sequence[Encoded]) -> Labels:
         """Return the labels that became final with the blocks last returned by `work`."""
-        step, first = self._step, self._taken
+        labels = self._take_parts(encoded)
+        return labels if self._sums is None else self._sums.take(labels)
+
+    def _take_parts(self, encoded: Sequence[Encoded]) -> Labels:
+        """Return the labels of the encoded transitions, which are `_part` frames long."""
+        step, first = self._part, self._taken
         count = min(BLOCK * step, self._pending_count)
         out = self._invalid(first - step, BLOCK * step)
         for phase, part in enumerate(encoded):

@@ -115,6 +115,11 @@ class MotionActionConfig(_Frozen):
     )
     decoder_width: int = Field(48, gt=1, description="channels of the decoder")
     fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
+    sums: bool = Field(
+        False,
+        description="latents of transitions of several frames are sums of those of shorter ones, since latents of "
+        "motion add up",
+    )
 
     @model_validator(mode="after")
     def _keeps_length(self) -> MotionActionConfig:

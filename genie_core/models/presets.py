@@ -104,7 +104,8 @@ def _base() -> ModelConfig:
 
 def _motion(name: str = "motion", mover: MoverConfig | None = None) -> ModelConfig:
     """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
-    lam = MotionActionConfig(quantizer=QuantizerConfig(codes=8, dim=64, metric="euclidean"), places=8, fine_codes=32)
+    quantizer = QuantizerConfig(codes=8, dim=64, metric="euclidean")
+    lam = MotionActionConfig(quantizer=quantizer, places=8, fine_codes=32, sums=True)
     changes = {"name": name, "lam": lam, "simulates": False, "mover": mover or MoverConfig()}
     return _tiny().model_copy(update=changes)
 

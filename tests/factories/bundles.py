@@ -30,7 +30,7 @@ def make_motion_bundle(path: Path, seed: int = 0, usual_norm: float = 1.0, mover
     """
     torch.manual_seed(seed)
     quantizer = QuantizerConfig(codes=4, dim=6, metric="euclidean")
-    lam = MotionActionConfig(quantizer=quantizer, width=8, maps=2, fine_codes=12)
+    lam = MotionActionConfig(quantizer=quantizer, width=8, maps=2, fine_codes=12, sums=True)
     config = preset("nano").model_copy(update={"name": "motion", "lam": lam, "simulates": False, "mover": mover})
     genie = Genie(config)
     for level in (genie.lam.quantizer, genie.lam.fine_quantizer):

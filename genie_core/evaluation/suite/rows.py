@@ -12,7 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_core.data import Episode, Frames, Labels, hold_out_episodes, open_dataset, resize_frames, resolve_step
+from genie_core.data import (
+    Density,
+    Episode,
+    Frames,
+    Labels,
+    hold_out_episodes,
+    open_dataset,
+    resize_frames,
+    resolve_step,
+)
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
@@ -127,9 +136,8 @@ def read_rows(
     return rows
 
 
-def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, step: int) -> Frames:
-    """Return an episode's frames at the model's size: all of them or, in strided sets, every step-th."""
-    every = 1 if entry.density == "dense" else step
+def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, every: int = 1) -> Frames:
+    """Return an episode's frames at the model's size: all of them, or every so many-th."""
     wanted = min(entry.frames, episode.num_frames)
     pieces, seen = [], 0
     for chunk_THWC in episode.chunks(_CHUNK):
@@ -143,17 +151,16 @@ def model_frames(labeller: Labeller, entry: SuiteSet, episode: Episode, step: in
 
 def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> EpisodeTransitions:
     step = step_of(entry, episode)
-    frames_THWC = model_frames(reading.labeller, entry, episode, step)
-    apart = step if entry.density == "dense" else 1
-    start_S = np.arange(len(frames_THWC) - apart) * (1 if entry.density == "dense" else step)
-    before_SHWC, after_SHWC = frames_THWC[:-apart], frames_THWC[apart:]
+    frames_THWC = model_frames(reading.labeller, entry, episode)
+    start_S = np.arange(0, len(frames_THWC) - step, 1 if entry.density == "dense" else step)
+    before_SHWC, after_SHWC = frames_THWC[start_S], frames_THWC[start_S + step]
     flow_SHW2 = optical_flow(before_SHWC, after_SHWC)
-    labels, features = _label_features(reading.labeller, frames_THWC, apart)
+    labels, features = _label_features(reading.labeller, frames_THWC, step, entry.density)
     baselines = baseline_features(before_SHWC, after_SHWC, flow_SHW2)
     if reading.untrained is None:
         features |= {name: values for name, values in baselines.items() if name in FLOWS}
     else:
-        untrained = reading.untrained.label(frames_THWC, apart)
+        untrained = reading.untrained.label(frames_THWC, step, entry.density)
         features |= {"random_encoder": untrained.latent[untrained.valid].astype(np.float64), **baselines}
     target = None if entry.target is None else _target(entry.target, episode, start_S, step)
     return EpisodeTransitions(
@@ -167,17 +174,22 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
     )
 
 
-def _label_features(labeller: Labeller, frames_THWC: Frames, apart: int) -> tuple[Labels, dict[str, Array]]:
+def _label_features(
+    labeller: Labeller, frames_THWC: Frames, step: int, density: Density
+) -> tuple[Labels, dict[str, Array]]:
     """Return the labels of all frames, and what probes read of the valid ones."""
     gives = labeller.feature_dim is not None
-    labels = labeller.label(frames_THWC, apart, feature=gives)
+    labels = labeller.label(frames_THWC, step, density, feature=gives)
     features = {"latent": labels.latent[labels.valid].astype(np.float64)}
     if labels.fine_code is not None and labeller.bundle.config.lam.fine is not None:
         features["fine_code"] = np.eye(labeller.bundle.config.lam.fine.codes)[labels.fine_code[labels.valid]]
     if labels.feature is not None:
         features["feature"] = labels.feature[labels.valid].astype(np.float64)
     else:
-        features["feature"] = pooled_features(labeller.bundle, frames_THWC, apart)
+        dense = density == "dense"
+        features["feature"] = pooled_features(
+            labeller.bundle, frames_THWC[:: 1 if dense else step], step if dense else 1
+        )
     return labels, features
 
 

@@ -220,7 +220,7 @@ def _films(reading: Reading, entry: SuiteSet, episodes: Sequence[Episode]) -> li
     for episode in episodes:
         step = step_of(entry, episode)
         most = min(entry.frames, (DISTURBED_FRAMES - 1) * step + 1)
-        short = entry.model_copy(update={"frames": most, "density": "strided"})
+        short = entry.model_copy(update={"frames": most})
         films.append(model_frames(reading.labeller, short, episode, step))
     return films
 

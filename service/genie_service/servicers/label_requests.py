@@ -12,7 +12,8 @@ from genie_api.v1 import labelling_pb2
 from genie_core.data.frames.timing import resolve_step
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.errors import RequestError
-from genie_core.inference import BLOCK
+from genie_core.inference import BLOCK, part_length
+from genie_core.models.config import ModelConfig
 from genie_service.alignments import LoadedAlignment
 from genie_service.loaded_model import LoadedModel
 from genie_service.servicers.alignment_messages import alignment_message
@@ -43,32 +44,35 @@ class LabelRun:
     step: int
     effective_fps: float | None
     density: Density
+    part: int
+    """Frames of what is encoded: the step, or a part of it whose labels are summed."""
     feature: bool = False
 
     def first_pieces(self, frames: int | None = None) -> int:
         """Return the pieces of work in the first frames, or in all of an episode whose number of frames is known."""
-        phases = self.step if self.density == "dense" else 1
+        phases = self.part if self.density == "dense" else 1
         if frames is None:
             return phases
         return min(phases, frames) * self.rounds(frames)
 
     def rounds(self, frames: int) -> int:
         """Return the number of consecutive pieces of one phase in an episode of `frames` frames."""
-        return -(-frames // (BLOCK * self.step))
+        return -(-frames // (BLOCK * self.part))
 
 
-def plan_labels(options: labelling_pb2.LabelOptions, model_fps: float, field: str) -> LabelRun:
-    """Resolve options sent as `field` for a model trained at `model_fps` frames a second. Raises RequestError."""
+def plan_labels(options: labelling_pb2.LabelOptions, model: ModelConfig, field: str) -> LabelRun:
+    """Resolve options sent as `field` for a model of this configuration. Raises RequestError."""
     if options.density not in _DENSITIES:
         raise RequestError(f"{field}.density", f"got {options.density}, expected LABEL_DENSITY_DENSE or _STRIDED")
     if options.step > MAX_STEP:
         raise RequestError(f"{field}.step", f"got {options.step}, expected 1 to {MAX_STEP} frames, or 0 to go by fps")
     fps = _checked_fps(options, field)
-    resolved = resolve_step(fps, model_fps, options.step or None)
+    resolved = resolve_step(fps, model.fps, options.step or None)
     if resolved.step > MAX_STEP:
         came = f"{options.fps:g} frames a second is {resolved.step} frames a step of this model"
-        raise RequestError(f"{field}.fps", f"{came} ({model_fps:g} frames a second), expected at most {MAX_STEP}")
-    return LabelRun(resolved.step, resolved.effective_fps, _DENSITIES[options.density], options.feature)
+        raise RequestError(f"{field}.fps", f"{came} ({model.fps:g} frames a second), expected at most {MAX_STEP}")
+    part = part_length(model.lam, resolved.step)
+    return LabelRun(resolved.step, resolved.effective_fps, _DENSITIES[options.density], part, options.feature)
 
 
 def check_feature(plan: LabelRun, model: LoadedModel, field: str) -> None:

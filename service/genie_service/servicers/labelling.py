@@ -76,7 +76,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
     ) -> labelling_pb2.LabelClipResponse:
         """Label one clip."""
         async with self._registry.lease(model_name(request.options.model, "options.model")) as model:
-            plan = plan_labels(request.options, model.bundle.config.fps, "options")
+            plan = plan_labels(request.options, model.bundle.config, "options")
             check_feature(plan, model, "options")
             aligned = await self._alignment(request.options, model, plan, "options")
             if request.frames.count < LEAST_FRAMES:
@@ -116,7 +116,7 @@ class LabellingServicer(labelling_pb2_grpc.LabellingServiceServicer):
         """
         options = await self._read_header(request_iterator)
         async with self._registry.lease(model_name(options.model, "header.model")) as model:
-            plan = plan_labels(options, model.bundle.config.fps, "header")
+            plan = plan_labels(options, model.bundle.config, "header")
             check_feature(plan, model, "header")
             aligned = await self._alignment(options, model, plan, "header")
             call, transitions = current_call(), 0

@@ -61,7 +61,7 @@ def _frames(message: frames_pb2.Frames, field: str) -> None:
 
 def _clip(message: labelling_pb2.LabelClipRequest) -> None:
     model_name(message.options.model, "options.model")
-    plan_labels(message.options, _config().fps, "options").first_pieces(message.frames.count)
+    plan_labels(message.options, _config(), "options").first_pieces(message.frames.count)
     check_frames(message.frames, "frames", _settings().frame_limits)
     _frames(message.frames, "frames")
 
@@ -69,7 +69,7 @@ def _clip(message: labelling_pb2.LabelClipRequest) -> None:
 def _episode(message: labelling_pb2.LabelEpisodeRequest) -> None:
     if message.HasField("header"):
         model_name(message.header.model, "header.model")
-        plan_labels(message.header, _config().fps, "header").first_pieces()
+        plan_labels(message.header, _config(), "header").first_pieces()
     _frames(message.frames, "frames")
 
 

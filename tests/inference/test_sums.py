@@ -1,0 +1,91 @@
+"""Labels of long transitions as sums of those of short ones, of a model whose latents add up."""
+
+from __future__ import annotations
+
+import itertools
+from math import isqrt
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genie_core.data import Labels
+from genie_core.inference import BLOCK, Labeller, part_length
+from genie_core.models.bundle import load_bundle
+from genie_core.models.presets import preset
+from tests.factories.bundles import make_motion_bundle
+from tests.factories.data import make_frames
+
+FRAMES = 2 * BLOCK + 9
+
+
+@pytest.fixture(scope="module")
+def labeller(tmp_path_factory: pytest.TempPathFactory) -> Labeller:
+    return Labeller(load_bundle(make_motion_bundle(tmp_path_factory.mktemp("bundles") / "motion")))
+
+
+@given(step=st.integers(1, 1024))
+def test_parts_divide_a_transition_and_are_no_longer_than_its_square_root(step: int) -> None:
+    part = part_length(preset("motion").lam, step)
+    assert step % part == 0
+    assert part == max(length for length in range(1, isqrt(step) + 1) if step % length == 0)
+    assert part_length(preset("nano").lam, step) == step  # its latents have no length that could add up
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_the_label_of_a_long_transition_is_the_sum_of_those_of_its_parts(labeller: Labeller, step: int) -> None:
+    frames, part = make_frames(FRAMES, 32, 32), labeller.part_length(step)
+    labels = labeller.label(frames, step, feature=True)
+    assert labels.valid.tolist() == [True] * (FRAMES - step) + [False] * step
+    for name in ("latent", "feature"):
+        of_parts = np.zeros_like(getattr(labels, name))
+        for phase in range(part):  # each is a video of its own, whose transitions are one frame long
+            of_parts[phase::part] = getattr(labeller.label(frames[phase::part], 1, feature=True), name)
+        total = sum(of_parts[row : row + FRAMES - step] for row in range(0, step, part))
+        np.testing.assert_allclose(getattr(labels, name)[: FRAMES - step], total, rtol=1e-5, atol=1e-6)
+        assert not getattr(labels, name)[FRAMES - step :].any()
+
+
+def test_codes_of_sums_are_those_of_the_models_own_quantizers(labeller: Labeller) -> None:
+    labels, lam = labeller.label(make_frames(FRAMES, 32, 32), 4), labeller.bundle.genie.lam
+    latent_TD = torch.from_numpy(labels.latent[labels.valid])
+    assert lam.fine_quantizer is not None
+    assert labels.fine_code is not None
+    np.testing.assert_array_equal(labels.code[labels.valid], lam.quantizer.nearest(latent_TD).numpy())
+    np.testing.assert_array_equal(labels.fine_code[labels.valid], lam.fine_quantizer.nearest(latent_TD).numpy())
+    confidence_T = lam.quantizer.confidence(latent_TD).numpy()
+    np.testing.assert_allclose(labels.confidence[labels.valid], confidence_T, atol=1e-5)
+
+
+@given(cuts=st.lists(st.integers(0, FRAMES), max_size=6), step=st.sampled_from([2, 4, 6, 9]), strided=st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_sums_do_not_depend_on_how_frames_arrive(labeller: Labeller, cuts: list[int], step: int, strided: bool) -> None:
+    frames, density = make_frames(FRAMES, 32, 32), "strided" if strided else "dense"
+    stream = labeller.stream(step, density)
+    parts = [stream.push(frames[a:b]) for a, b in itertools.pairwise([0, *sorted(cuts), FRAMES])]
+    joined, whole = Labels.concatenate([*parts, stream.finish()]), labeller.label(frames, step, density)
+    for name in ("code", "latent", "confidence", "valid", "fine_code"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+    assert len(joined) == FRAMES
+
+
+def test_strided_sums_are_every_step_th_dense_one(labeller: Labeller) -> None:
+    frames = make_frames(FRAMES, 32, 32)
+    dense, strided = labeller.label(frames, 6), labeller.label(frames, 6, "strided")
+    assert strided.valid.nonzero()[0].tolist() == list(range(0, FRAMES - 6, 6))
+    np.testing.assert_array_equal(strided.latent[strided.valid], dense.latent[strided.valid])
+    np.testing.assert_array_equal(strided.code[strided.valid], dense.code[strided.valid])
+
+
+def test_an_episode_no_longer_than_a_transition_has_no_label(labeller: Labeller) -> None:
+    for count in (0, 1, 3, 6):
+        labels = labeller.label(make_frames(count, 32, 32), 6)
+        assert len(labels) == count
+        assert not labels.valid.any()
+
+
+def test_a_picture_that_stands_still_between_its_ends_is_still(labeller: Labeller) -> None:
+    frames = np.repeat(make_frames(1, 32, 32), FRAMES, axis=0)
+    assert not labeller.label(frames, 6).latent.any()
