@@ -21,11 +21,16 @@ from genie_core.models.config import LatentActionConfig, MotionActionConfig
 def part_length(lam: LatentActionConfig | MotionActionConfig, step: int) -> int:
     """Return the length in frames of the transitions that are encoded for labels of `step` frames, which it divides.
 
-    It is `step` itself for models whose latents do not add up, and else the largest divisor up to the square root:
-    shorter parts follow fast motion more closely, but every part adds the camera's noise once more.
+    It is `step` itself for models whose latents do not add up.
     """
-    if not (isinstance(lam, MotionActionConfig) and lam.sums):
-        return step
+    return best_part(step) if isinstance(lam, MotionActionConfig) and lam.sums else step
+
+
+def best_part(step: int) -> int:
+    """Return the largest divisor of `step` up to its square root.
+
+    Shorter parts follow fast motion more closely, but every part adds the camera's noise once more.
+    """
     return next(length for length in range(isqrt(step), 0, -1) if step % length == 0)
 
 
@@ -75,4 +80,4 @@ def _summed(parts: list[NDArray[np.float32]], valid: NDArray[np.bool_]) -> NDArr
     return total
 
 
-__all__ = ["TransitionSums", "part_length"]
+__all__ = ["TransitionSums", "best_part", "part_length"]

@@ -27,11 +27,13 @@ from genie_core.errors import DatasetError
 from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
 from genie_core.evaluation.flow import FlowField, cell_means, optical_flow
 from genie_core.evaluation.suite.config import Lary, Slices, SuiteSet, Target
-from genie_core.inference import Labeller
+from genie_core.inference import Labeller, best_part
 from genie_core.models.bundle import Bundle
 from genie_core.statistics.metrics import Array
 
 _CHUNK = 64
+SUMMED = "flow_8x8_summed"
+"""Baseline of a transition's parts: the flow of 8 x 8 cells, added up as latents of motion are."""
 _PICTURE_SIDE = 16
 """Side of the grid that supervised inverse dynamics sees."""
 
@@ -44,7 +46,8 @@ class EpisodeTransitions:
         name: the episode's name.
         code_S: (S,) int64.
         features: (S, F) by name: ``latent``, ``fine_code`` (one-hot) and ``feature`` if the model has them,
-            ``random_encoder``, and `BASELINES`; of a suite that probes labels alone, no baseline but flow.
+            ``random_encoder``, and `BASELINES`; and `SUMMED`; of a suite that probes labels alone, no
+            baseline but flow.
         picture_SCHW: (S, 8, 16, 16) float16: first frame, change and flow, for supervised inverse dynamics.
         truth_SK: target of the probes; None if the set has none.
         slices: slice of each transition, (S,) of strings, by the slices' name; "" for none.
@@ -157,6 +160,7 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
     flow_SHW2 = optical_flow(before_SHWC, after_SHWC)
     labels, features = _label_features(reading.labeller, frames_THWC, step, entry.density)
     baselines = baseline_features(before_SHWC, after_SHWC, flow_SHW2)
+    features[SUMMED] = _summed_flow(frames_THWC, start_S, step)
     if reading.untrained is None:
         features |= {name: values for name, values in baselines.items() if name in FLOWS}
     else:
@@ -172,6 +176,16 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
         {name: _slice_names(slices, episode, start_S) for name, slices in entry.slices.items()},
         None if entry.lary is None else _chunks(entry.lary, episode, start_S, step),
     )
+
+
+def _summed_flow(frames_THWC: Frames, start_S: NDArray[np.int64], step: int) -> Array:
+    """Return the flow of 8 x 8 cells, summed over the parts of each transition that latents are sums of, (S, 128)."""
+    part = best_part(step)
+    between = np.unique(start_S[:, None] + np.arange(0, step, part))
+    flow = cell_means(optical_flow(frames_THWC[between], frames_THWC[between + part]), FLOWS["flow_8x8"])
+    rows_SN = np.searchsorted(between, start_S[:, None] + np.arange(0, step, part))
+    summed: Array = flow.reshape(len(between), -1)[rows_SN].sum(axis=1)
+    return summed
 
 
 def _label_features(
@@ -261,6 +275,7 @@ def _track(episode: Episode, key: str, columns: Sequence[int] | None) -> Array:
 
 
 __all__ = [
+    "SUMMED",
     "EpisodeTransitions",
     "Reading",
     "choose_episodes",

@@ -47,7 +47,7 @@ from genie_core.models.bundle import Bundle
 from genie_core.progress import Progress, silent
 from genie_core.statistics.metrics import Array
 
-RIVALS = ("flow_8x8_linear", "flow_4x4_linear")
+RIVALS = ("flow_8x8_summed_linear", "flow_8x8_linear", "flow_4x4_linear")
 """Methods that the latents' linear probe is compared with, paired by episode."""
 ONE = "latent_linear"
 """The method whose mean error over the sets is the suite's headline number."""

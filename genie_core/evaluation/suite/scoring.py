@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genie_core.evaluation.baselines import BASELINES
 from genie_core.evaluation.suite.networks import fit_inverse_dynamics, fit_lary
-from genie_core.evaluation.suite.rows import EpisodeTransitions
+from genie_core.evaluation.suite.rows import SUMMED, EpisodeTransitions
 from genie_core.statistics.metrics import Array
 from genie_core.statistics.probes import Probe, Scale, fit_mlp
 from genie_core.statistics.ridge import fit_ridge
@@ -40,7 +40,8 @@ class Way:
         return f"{self.features}_{self.probe}"
 
 
-LINEAR = tuple(Way(f, "linear") for f in ("code", "fine_code", "latent", "feature", *BASELINES, "random_encoder"))
+LABELS = ("code", "fine_code", "latent", "feature")
+LINEAR = tuple(Way(features, "linear") for features in (*LABELS, SUMMED, *BASELINES, "random_encoder"))
 NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "flow_8x8"))
 SHUFFLED = Way("latent", "shuffled")
 WAYS = (*LINEAR, *NETWORKS, SHUFFLED)

@@ -15,6 +15,7 @@ WAYS = {
     "latent_linear": "latent",
     "latent_mlp": "latent, MLP",
     "feature_linear": "feature",
+    "flow_8x8_summed_linear": "flow 8x8, summed",
     "flow_8x8_linear": "flow 8x8",
     "flow_8x8_mlp": "flow 8x8, MLP",
     "flow_4x4_linear": "flow 4x4",

@@ -142,6 +142,9 @@ def test_strided_sets_have_transitions_that_do_not_overlap(root: Path, reading: 
     np.testing.assert_array_equal(dense.truth_SK[::3], strided.truth_SK)  # type: ignore[index]
     np.testing.assert_array_equal(dense.features["flow_8x8"][::3], strided.features["flow_8x8"])
     np.testing.assert_array_equal(dense.code_S[::3], strided.code_S)
+    steps = read_rows(reading, entry("a", seconds=0.1), episodes, lambda done, total: None)[0].features["flow_8x8"]
+    np.testing.assert_allclose(strided.features["flow_8x8_summed"], (steps[:-2] + steps[1:-1] + steps[2:])[::3])
+    np.testing.assert_array_equal(dense.features["flow_8x8_summed"][::3], strided.features["flow_8x8_summed"])
 
 
 def test_a_run_repeats_itself(root: Path, bundle: Path) -> None:
@@ -191,8 +194,8 @@ def test_labels_alone_are_probed_on_the_episodes_held_out_where_a_suite_says_so(
     found = run_suite(motion, suite, str(root))
     (only,) = found.sets
     assert only.episodes == 3
-    ways = {"code_linear", "fine_code_linear", "latent_linear", "feature_linear", "flow_8x8_linear", "flow_4x4_linear"}
-    assert ways < set(only.metrics)
+    labels = {"code_linear", "fine_code_linear", "latent_linear", "feature_linear"}
+    assert labels | {"flow_8x8_summed_linear", "flow_8x8_linear", "flow_4x4_linear"} < set(only.metrics)
     assert not {"unchanged_shake", "frame_linear", "random_encoder_linear", "supervised"} & set(only.metrics)
     assert "fine code" in to_markdown(found)
     less = {way: of for way, of in only.metrics.items() if way != "feature_linear"}
