@@ -20,9 +20,9 @@ from genie_core.data.labelled.labels import Labels
 Reason = Literal["blank", "gap", "frozen"]
 
 REASONS: Final[dict[int, Reason]] = {1: "blank", 2: "gap", 3: "frozen"}
-"""What the numbers of `Labels.reason` stand for; 0 is none. ``blank``: one of the two pictures is of one colour.
-``gap``: much more time lies between them than between others. ``frozen``: nothing changes from one to the other, nor
-for a while before or after."""
+"""What the numbers of `Labels.reason` stand for; 0 is none. ``blank``: one of its pictures is of one colour.
+``gap``: much more time lies between its ends than between others. ``frozen``: nothing changes from one to the other,
+nor for a while before or after."""
 
 _CODES = {reason: code for code, reason in REASONS.items()}
 
@@ -50,7 +50,9 @@ def exclusions(
         usual_s = float(np.median(np.diff(times_s)))
         far = times_s[step:] - times_s[:count] > GAP * step * usual_s
         reasons[:count][far & (usual_s > 0)] = _CODES["gap"]
-    reasons[:count][seen.blank[step:] | seen.blank[:count]] = _CODES["blank"]
+    blanks = np.concatenate([[0], np.cumsum(seen.blank)])
+    # Also one in between: labels that are sums of parts would be of what leads to it and away from it.
+    reasons[:count][blanks[step + 1 : step + 1 + count] > blanks[:count]] = _CODES["blank"]
     return reasons
 
 

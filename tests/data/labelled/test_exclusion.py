@@ -17,9 +17,11 @@ def pictures(count: int, blank: range = range(0), frozen: range = range(0)) -> P
     return Pictures(np.isin(flags, blank), np.isin(flags, frozen))
 
 
-def test_transitions_to_and_from_blank_pictures_are_left_out() -> None:
+def test_transitions_to_from_and_across_blank_pictures_are_left_out() -> None:
     reasons = exclusions(pictures(8, blank=range(4, 6)), 2, 10, None)
     assert reasons.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+    reasons = exclusions(pictures(9, blank=range(4, 5)), 3, 10, None)
+    assert reasons.tolist() == [0, 1, 1, 1, 1, 0, 0, 0, 0]
 
 
 def test_transitions_within_frozen_pictures_are_left_out() -> None:
