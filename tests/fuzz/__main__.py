@@ -18,6 +18,7 @@ from tests.fuzz.native import explain
 from tests.fuzz.server import SERVER, fuzz_server
 from tests.fuzz.tally import Tally
 from tests.fuzz.targets import MODULES, target_named
+from tests.fuzz.trial import KNOWN
 
 _MOST_DEATHS = 20
 """Of a target's processes, after which the rest of its inputs is left."""
@@ -52,7 +53,7 @@ def main() -> int:
             tally = fuzz_target(name, out, options.share, options.seed)
         finds = sorted(file for file in out.iterdir() if file.name != "tally" and file.suffix != ".txt")
         native = {file: explain(name, file) for file in finds if file.name.startswith("native-")}
-        known = [file for file, (_, is_known) in native.items() if is_known]
+        known = [file for file in finds if file.name.startswith(KNOWN) or (file in native and native[file][1])]
         grown = tally.growth_mib > _MOST_GROWTH_MIB
         total, found = total + tally.inputs, found + len(finds) - len(known) + grown
         print(

@@ -38,7 +38,7 @@ def main() -> None:
     words.add_argument("--scratch", type=Path, required=True, help="empty folder for the files that are read")
     options = words.parse_args()
     with atheris.instrument_imports(include=["genie_core", "genie_service"]):
-        from tests.fuzz.trial import try_input
+        from tests.fuzz.trial import KNOWN, try_input
 
         target = target_named(options.target)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
@@ -53,7 +53,7 @@ def main() -> None:
         found, cost = try_input(target, data, folder)
         tally.count(cost)
         if found is not None:
-            name = hashlib.sha256(found.kind.encode()).hexdigest()[:12]
+            name = KNOWN * found.is_known + hashlib.sha256(found.kind.encode()).hexdigest()[:12]
             if not (options.out / name).exists():
                 (options.out / name).write_bytes(data)
                 (options.out / f"{name}.txt").write_text(f"{found.kind}\n\n{found.text}", errors="replace")

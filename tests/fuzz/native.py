@@ -1,42 +1,54 @@
-"""Which library an input takes with it, and whether that is known; the input runs in a process of its own."""
+"""What ended a process: the input runs again in one of its own, to see whether a library's known defect did it."""
 
 from __future__ import annotations
 
-import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-KNOWN = {
-    "h5py/_hl/attrs.py": "HDF5 2.0 reads a damaged global heap without end (H5HG__cache_heap_deserialize)",
-    "h5py/_hl/dataset.py": "HDF5 2.0 works through lengths of rows that it has not checked (H5T__conv_vlen)",
-}
-"""Defects of libraries, by the file of the innermost line of Python."""
+from tests.fuzz.heap import BEGINS, ENDS, KNOWN
 
 _ENDLESS_S = 15
-_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+"""Of processor time."""
+
+_ADDRESS_SPACE = 6 << 30
 ROOT = Path(__file__).resolve().parents[2]
 
-_AGAIN = """
-import faulthandler, sys, tempfile
+_AGAIN = f"""
+import faulthandler, resource, signal, sys, tempfile
 from pathlib import Path
-faulthandler.enable()
 from tests.fuzz.targets import target_named
 from tests.fuzz.trial import try_input
 target = target_named(sys.argv[1])
-faulthandler.dump_traceback_later({seconds}, exit=True)
-found, _ = try_input(target, Path(sys.argv[2]).read_bytes(), Path(tempfile.mkdtemp()))
-print(found.kind if found else "nothing")
+faulthandler.enable(all_threads=False)
+faulthandler.register(signal.SIGPROF, all_threads=False, chain=True)
+resource.setrlimit(resource.RLIMIT_AS, ({_ADDRESS_SPACE}, {_ADDRESS_SPACE}))
+signal.setitimer(signal.ITIMER_PROF, float(sys.argv[3]))
+with tempfile.TemporaryDirectory() as folder:
+    found, _ = try_input(target, Path(sys.argv[2]).read_bytes(), Path(folder), says=True)
+print(found.is_known if found else "", found.kind if found else "", sep="|")
 """
 
 
-def explain(target: str, file: Path) -> tuple[str, bool]:
-    """What an input does when it is read again, and whether nobody needs to be told: it is known, or does not recur."""
-    command = [sys.executable, "-c", _AGAIN.format(seconds=_ENDLESS_S), target, str(file.resolve())]
+def explain(target: str, file: Path, endless_s: float = _ENDLESS_S) -> tuple[str, bool]:
+    """What an input does when it is read again, and whether nobody needs to be told: it is known, or does not recur.
+
+    Endless is known only inside of a read of variable length; a crash never is.
+    """
+    command = [sys.executable, "-c", _AGAIN, target, str(file.resolve()), str(endless_s)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        return f"not again: {done.stdout.strip()}", done.stdout.strip() == "nothing"
-    place = _FRAME.search(done.stderr)
-    at = f"{place[1]}:{place[2]}" if place else done.stderr.strip()[-200:]
-    known = next((why for end, why in KNOWN.items() if place and place[1].endswith(end)), None)
-    return (known, True) if known else (f"exit code {done.returncode} in {at}", False)
+        is_known, kind = done.stdout.strip().split("|")
+        return f"not again: {kind or 'nothing'}", is_known == "True" or not kind
+    return explain_death(done.returncode, done.stderr)
+
+
+def explain_death(code: int, said: str) -> tuple[str, bool]:
+    """What `explain` says of a process that ended with `code`, from what it said."""
+    lines = [line.strip() for line in said.splitlines()]
+    reads = [line for line in lines if line in (BEGINS, ENDS)]
+    if code == -signal.SIGPROF and reads and reads[-1] == BEGINS:
+        return f"{KNOWN}: endless", True
+    where = next((line for line in lines if line.startswith("File ")), said.strip()[-200:])
+    return f"exit code {code} in {where}", False

@@ -1,8 +1,10 @@
-"""What is fuzzed: a function of bytes, and the bytes that it begins with."""
+"""What is fuzzed: a function of bytes, and the bytes that it begins with; and what reading may cost."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +19,19 @@ class Read(Protocol):
     def __call__(self, data: bytes, folder: Path) -> None: ...
 
 
+@dataclass
+class Taken:
+    """What a defect of a library has taken, which is known and in its documentation: processor time and memory."""
+
+    why: str
+    seconds: float = 0.0
+    memory_mib: float = 0.0
+
+
+def _nothing(_says: bool) -> AbstractContextManager[Taken]:
+    return nullcontext(Taken(""))
+
+
 @dataclass(frozen=True)
 class Target:
     """One parser, or several that read the same kind of bytes.
@@ -29,6 +44,7 @@ class Target:
         largest: bytes of the largest input.
         mutate: changes an input in a way that the format likes, tried in turn with changes of single bytes.
         memory_mib: by how much one input may raise the peak of the process's memory.
+        taken: measures, while its block lasts, what a library's known defect takes.
 
     """
 
@@ -39,3 +55,25 @@ class Target:
     largest: int = 4096
     mutate: Mutator | None = None
     memory_mib: int = 64
+    taken: Callable[[bool], AbstractContextManager[Taken]] = _nothing
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had since `forget_peak`, MiB."""
+    status = _status()
+    at = status.index(b"VmHWM:") + 6
+    return int(status[at : status.index(b"kB", at)]) / 1024
+
+
+def forget_peak() -> None:
+    """Begin anew, from the memory that the process has now."""
+    with open("/proc/self/clear_refs", "wb") as file:
+        file.write(b"5")
+
+
+def _status() -> bytes:
+    file = os.open("/proc/self/status", os.O_RDONLY)
+    try:
+        return os.read(file, 4096)
+    finally:
+        os.close(file)

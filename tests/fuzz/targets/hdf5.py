@@ -18,6 +18,7 @@ from genie_core.data.storage.lock import OWNER, read_owner
 from genie_core.errors import DatasetError
 from tests.factories.data import make_aloha, make_libero, make_nested, make_robomimic
 from tests.factories.labelled import label_file
+from tests.fuzz.heap import variable_length_reads
 from tests.fuzz.mutation import mutate_json
 from tests.fuzz.target import Target
 from tests.fuzz.targets.rlds import may_fail, use
@@ -104,7 +105,23 @@ def _manifests(folder: Path) -> list[bytes]:
 
 
 TARGETS = (
-    Target("hdf5", _read_data, _data_files, inputs=8_000, largest=24_000, memory_mib=256),
-    Target("labelled", _read_labelled, _labelled_files, inputs=5_000, largest=24_000, memory_mib=256),
+    Target(
+        "hdf5",
+        _read_data,
+        _data_files,
+        inputs=8_000,
+        largest=24_000,
+        memory_mib=256,
+        taken=variable_length_reads,
+    ),
+    Target(
+        "labelled",
+        _read_labelled,
+        _labelled_files,
+        inputs=5_000,
+        largest=24_000,
+        memory_mib=256,
+        taken=variable_length_reads,
+    ),
     Target("journal", _read_journal, _manifests, inputs=5_000, largest=200_000, mutate=mutate_json),
 )
