@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from genie_service.logs import QueueingHandler
+from genie_service.logs import QueueingHandler, log_to_file
 
 
 @pytest.fixture
@@ -63,3 +65,17 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     handler.close()
     os.close(writing)
     assert handler.dropped == 0
+
+
+def test_a_log_in_a_file_is_added_to_and_read_by_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "audit.log"
+    log = logging.getLogger("tests.audit")
+    for text in ("first", "second"):
+        handler = log_to_file(file, "tests.audit")
+        try:
+            log.info(text)
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [line.split("tests.audit ")[1] for line in file.read_text().splitlines()] == ["first", "second"]
