@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +57,13 @@ def _is_there(file: Path) -> bool:
 def _other_name(folder: Path, file: Path) -> tuple[str, str] | None:
     """Return the first folder on the way to `file` that is not there, and one beside it that has the rest; by name."""
     here, parts = folder, file.relative_to(folder).parts
-    for number, part in enumerate(parts[:-1]):
-        if not (here / part).is_dir():
-            rest = Path(*parts[number + 1 :])
-            beside = sorted(path.name for path in here.iterdir() if path.is_dir() and _is_there(path / rest))
-            return (part, beside[0]) if beside else None
-        here /= part
+    with suppress(OSError):  # a name that is too long, a folder that cannot be listed: then there is no hint
+        for number, part in enumerate(parts[:-1]):
+            if not (here / part).is_dir():
+                rest = Path(*parts[number + 1 :])
+                beside = sorted(path.name for path in here.iterdir() if path.is_dir() and _is_there(path / rest))
+                return (part, beside[0]) if beside else None
+            here /= part
     return None
 
 
