@@ -11,6 +11,7 @@ MODULES = {
     "png": "images",
     "jpeg": "images",
     "image-file": "images",
+    "image-folder": "images",
     "tfrecord": "rlds",
     "tf-example": "rlds",
     "rlds-json": "rlds",

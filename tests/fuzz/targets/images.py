@@ -1,15 +1,27 @@
-"""PNG and JPEG files: their structure, and FFmpeg's decoders of what is left of them."""
+"""PNG and JPEG files: their structure, FFmpeg's decoders of what is left of them, and what lies beside them."""
 
 from __future__ import annotations
 
+import json
+import random
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
+from genie_core.data import open_dataset
 from genie_core.data.frames.images import decode_image, encode_image, image_size, read_image
 from tests.factories.data import make_frames
-from tests.fuzz.mutation import with_checksums
+from tests.factories.folders import write_pictures
+from tests.fuzz.mutation import mutate_json, with_checksums
+from tests.fuzz.server import mutated
 from tests.fuzz.target import Target
+from tests.fuzz.targets.rlds import may_fail, use
+
+_BESIDE = ("timestamps.txt", "timestamps.json", "timestamps.npy", "actions.npy", "lang.txt")
+"""Files that say something of the pictures in their folder."""
+
+_PICTURES = 3
 
 
 def _decode(data: bytes, folder: Path) -> None:
@@ -41,8 +53,39 @@ def _jpegs(folder: Path) -> list[bytes]:
     return [encode_image(frame, "jpeg"), encode_image(frame[:8, :8], "jpeg")]
 
 
+def _read_beside(data: bytes, folder: Path) -> None:
+    """A folder of pictures, and beside them the file that the first byte names, which is the rest of the input."""
+    path = folder / "episode"
+    if not path.is_dir():
+        write_pictures(path, _PICTURES)
+    file = path / _BESIDE[data[0] % len(_BESIDE) if data else 0]
+    file.write_bytes(data[1:])
+    try:
+        may_fail(lambda: use(open_dataset(path)))
+        use(open_dataset(path, fps=10))
+    finally:
+        file.unlink()
+
+
+def _beside(folder: Path) -> list[bytes]:
+    times, arrays = [0.1 * number for number in range(_PICTURES)], []
+    for values in (np.array(times), np.zeros((_PICTURES, 7), np.float32)):
+        buffer = BytesIO()
+        np.save(buffer, values)
+        arrays.append(buffer.getvalue())
+    texts = ["\n".join(map(str, times)).encode(), json.dumps(times).encode()]
+    return [bytes((number,)) + file for number, file in enumerate([*texts, *arrays, b"lift the cube\n"])]
+
+
+def _mutate_beside(data: bytes, most: int, seed: int) -> bytes:
+    """A value of JSON; some bytes of what is none."""
+    changed = mutate_json(data[1:], most - 1, seed)
+    return data[:1] + (changed if changed != data[1:] else mutated(data[1:], random.Random(seed)))[: most - 1]
+
+
 TARGETS = (
     Target("png", _decode_repaired, _pngs, inputs=250_000, memory_mib=320),
     Target("jpeg", _decode, _jpegs, inputs=150_000, memory_mib=320),
     Target("image-file", _read_file, lambda folder: [*_pngs(folder), *_jpegs(folder)], inputs=5_000, memory_mib=320),
+    Target("image-folder", _read_beside, _beside, inputs=10_000, largest=2_000, mutate=_mutate_beside),
 )
