@@ -34,12 +34,13 @@ _DEADLINE_S = 30.0
 
 _ANSWERS_READ = 3
 _METHODS = (
-    "LabellingService/LabelClip",
-    "LabellingService/LabelEpisode",
-    "SimulationService/Rollout",
-    "SimulationService/Branch",
-    "SimulationService/Play",
-    "ModelService/GetModel",
+    "genie_api.v1.LabellingService/LabelClip",
+    "genie_api.v1.LabellingService/LabelEpisode",
+    "genie_api.v1.SimulationService/Rollout",
+    "genie_api.v1.SimulationService/Branch",
+    "genie_api.v1.SimulationService/Play",
+    "genie_api.v1.ModelService/GetModel",
+    "inference.GRPCInferenceService/ModelInfer",
 )
 """Of the messages of `targets.requests.CHECKS`, in their order; none that unloads what others use."""
 
@@ -84,7 +85,7 @@ def _server(folder: Path, out: Path) -> Iterator[tuple[subprocess.Popen[str], st
     with (
         (out / "log.txt").open("w") as log,
         subprocess.Popen(
-            [*command, "--memory-mib", str(_MEMORY_MIB)],
+            [*command, "--memory-mib", str(_MEMORY_MIB), "--open-inference"],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -114,7 +115,7 @@ def _one(address: str, seeds: list[tuple[int, bytes]], seed: int) -> tuple[list[
         begun = [message for kind, message in seeds if kind == number][:1] if rng.random() < 0.7 else []
         sent = [*begun, *(mutated(rng.choice(others), rng) for _ in range(rng.randint(1, 3)))]
     channel = _channels.setdefault(seed % _CLIENTS, grpc.insecure_channel(address))
-    call: Any = channel.stream_stream(f"/genie_api.v1.{_METHODS[number]}")(iter(sent), timeout=_DEADLINE_S)
+    call: Any = channel.stream_stream(f"/{_METHODS[number]}")(iter(sent), timeout=_DEADLINE_S)
     began = time.monotonic()
     code = "OK"
     try:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from genie_api.open_inference import inference_pb2 as oip
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from genie_core.data.frames.images import encode_image
 from genie_core.models.config import ModelConfig
@@ -18,6 +20,7 @@ from genie_service.interceptors.transfer import _Unpack
 from genie_service.server import _transfer_limits
 from genie_service.servicers.label_requests import plan_labels
 from genie_service.servicers.names import model_name
+from genie_service.servicers.open_inference import _checked_shape, _options
 from genie_service.servicers.robot_actions import RobotActions
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
@@ -98,6 +101,12 @@ def _model(message: models_pb2.LoadModelRequest) -> None:
     model_name(message.name, "name", required=True)
 
 
+def _infer(message: oip.ModelInferRequest) -> None:
+    count, height, width = _checked_shape(message)
+    assert len(message.raw_input_contents[0]) == count * height * width * 3
+    _options(message.parameters)
+
+
 CHECKS: tuple[tuple[type[Any], Callable[[Any], None]], ...] = (
     (labelling_pb2.LabelClipRequest, _clip),
     (labelling_pb2.LabelEpisodeRequest, _episode),
@@ -105,6 +114,7 @@ CHECKS: tuple[tuple[type[Any], Callable[[Any], None]], ...] = (
     (simulation_pb2.BranchRequest, _branch),
     (simulation_pb2.PlayRequest, lambda message: _start(message.start)),
     (models_pb2.LoadModelRequest, _model),
+    (oip.ModelInferRequest, _infer),
 )
 """Messages, by the first byte of an input, with what the server checks of each."""
 
@@ -112,6 +122,18 @@ CHECKS: tuple[tuple[type[Any], Callable[[Any], None]], ...] = (
 def _read(data: bytes, folder: Path) -> None:
     kind, check = CHECKS[(data[0] if data else 0) % len(CHECKS)]
     check(_Unpack(data[1:], kind.FromString, _transfer_limits(_settings()).counts)())
+
+
+def _inference(video: NDArray[np.uint8]) -> oip.ModelInferRequest:
+    tensor = oip.ModelInferRequest.InferInputTensor(name="frames", datatype="UINT8", shape=video.shape)
+    return oip.ModelInferRequest(
+        model_name="nano",
+        id="7",
+        parameters={"step": oip.InferParameter(int64_param=1), "fps": oip.InferParameter(string_param="10")},
+        inputs=[tensor],
+        outputs=[oip.ModelInferRequest.InferRequestedOutputTensor(name="code")],
+        raw_input_contents=[video.tobytes()],
+    )
 
 
 def messages() -> list[tuple[int, Any]]:
@@ -142,6 +164,7 @@ def messages() -> list[tuple[int, Any]]:
         (4, simulation_pb2.PlayRequest(start=start)),
         (4, simulation_pb2.PlayRequest(action=3)),
         (5, models_pb2.LoadModelRequest(name="models/nano")),
+        (6, _inference(video)),
     ]
 
 
