@@ -50,6 +50,8 @@ def main(data: Path, folder: Path) -> None:
     for name in ("lerobot-in-place", "lerobot-copied"):
         check_labelled_again(data, name)
     assert json.loads((data / "lerobot-copied/meta/info.json").read_text())["genie"]["video"] == "copied"
+    for name, labels in (("lerobot-fused", "fused.hdf5"), ("lerobot-fused-copied", "fused-again.hdf5")):
+        check_fused(data / name, data / labels, expected["frames"], is_copied=name.endswith("copied"))
     check_labelling(data, folder / "inside.hdf5")
 
 
@@ -91,6 +93,31 @@ def check_labelled_again(data: Path, name: str) -> None:
     check_windows(root, expected)
     # Pictures were counted before they were compressed, or, of a copy, after.
     check_statistics(root, expected, 1e-6 if name == "lerobot-in-place" else 0.01)
+
+
+def check_fused(root: Path, labelled: Path, frames_THWC: np.ndarray, *, is_copied: bool) -> None:
+    """Two cameras of one robot: the pictures of both, the fused labels and each camera's own, item by item."""
+    from genie_core.data import open_labelled
+
+    said = json.loads((root / "meta/info.json").read_text())["genie"]["video"]
+    assert (said == "copied") == is_copied, said
+    file = open_labelled(labelled)
+    labels = [file.labels(name)[0] for name in file.episodes]
+    wanted = {"latent_action": [part.code for part in labels], "latent_action.latent": [part.latent for part in labels]}
+    for number, name in enumerate(("top", "wrist")):
+        views = [list((part.views or {}).values())[number] for part in labels]
+        wanted[f"latent_action.views.{name}.latent"] = [view.latent for view in views]
+    pictures = {"observation.images.top": frames_THWC, "observation.images.wrist": frames_THWC[:, ::-1]}
+    for backend in ("torchcodec", "pyav"):
+        batches = list(DataLoader(LeRobotDataset("genie/fused", root=root, video_backend=backend), batch_size=16))
+        for key, parts in wanted.items():
+            found = np.concatenate([batch[key].numpy() for batch in batches])
+            np.testing.assert_array_equal(found, np.concatenate(parts).astype(found.dtype))
+        for camera, expected in pictures.items():
+            got = np.concatenate([batch[camera].numpy() for batch in batches]).transpose(0, 2, 3, 1)
+            worst_db = -10 * np.log10(np.mean((got - expected / 255) ** 2, axis=(1, 2, 3)).max())
+            assert worst_db > PSNR_DB, f"{camera}: a picture is off: {worst_db:.1f} dB"
+            print(f"{root.name}, {backend}: {camera}, {len(got)} pictures, at least {worst_db:.1f} dB")
 
 
 def check_windows(root: Path, expected: dict[str, np.ndarray]) -> None:

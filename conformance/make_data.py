@@ -11,6 +11,9 @@ FOLDER then holds
 - ``lerobot-in-place``: the export ``lerobot`` without its labels, labelled in place: as ``relabelled.hdf5``;
 - ``relabelled.hdf5``: the export ``lerobot`` labelled again, as a client elsewhere must label it, and its own export
   ``lerobot-copied``, whose video is copied from ``lerobot``;
+- ``lerobot-fused``: two cameras of one robot (the sample, and the same upside down), whose labels were fused, exported
+  with the video of both; ``lerobot-fused-copied``: that, labelled again and exported, its video copied;
+  ``fused.hdf5`` and ``fused-again.hdf5``, their labels;
 - ``aloha/episode_N.hdf5``, ALOHA's layout, labelled in place;
 - ``expected.npz``: what a loader must find, all episodes one after another.
 """
@@ -55,6 +58,22 @@ def main(folder: Path) -> None:
         chosen = found["episode"] == number
         make_aloha(folder / "aloha" / f"episode_{number}.hdf5", found["frames"][chosen], found["actions"][chosen])
     np.savez(folder / "expected.npz", **found)
+    make_fused(folder, found)
+
+
+def make_fused(folder: Path, found: dict[str, np.ndarray]) -> None:
+    """Label two cameras, fused, and export them; then the export itself, whose video is copied."""
+    (folder / "two").mkdir()
+    for number in range(found["episode"].max() + 1):
+        chosen = found["episode"] == number
+        path, frames_THWC = folder / f"two/episode_{number}.hdf5", found["frames"][chosen]
+        write_aloha(path, frames_THWC, found["actions"][chosen])
+        with h5py.File(path, "a") as file:
+            file["observations/images/wrist"] = np.ascontiguousarray(frames_THWC[:, ::-1])
+    genie("label", folder / "two", "--fps", "10", "--fuse", "top,wrist", "--out", folder / "fused.hdf5")
+    genie("export", folder / "fused.hdf5", folder / "lerobot-fused", "--to", "lerobot", *TASK)
+    genie("label", folder / "lerobot-fused", "--fuse", "top,wrist", "--out", folder / "fused-again.hdf5")
+    genie("export", folder / "fused-again.hdf5", folder / "lerobot-fused-copied", "--to", "lerobot")
 
 
 def make_in_place(folder: Path) -> None:

@@ -90,8 +90,9 @@ def _print(report: ExportReport) -> None:
         f"wrote {report.path}: {report.episodes} episodes, {report.frames} labels, {frames}, "
         f"of the robot {' and '.join(known) or 'nothing known'}"
     )
-    if report.video is not None:
-        typer.echo(f"video {_how(report.video, report.frames)}")
+    for camera, video in report.videos.items():
+        of = f" of {camera}" if len(report.videos) > 1 else ""
+        typer.echo(f"video{of} {_how(video, report.frames)}")
     if report.missing:
         typer.echo(f"warning: {report.missing}", err=True)
     if report.held_actions:

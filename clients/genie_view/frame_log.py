@@ -1,4 +1,4 @@
-"""Logs frames: the original video where it is one, encoded pictures where they are small, else a video stream."""
+"""Logs frames: the original video where there is one, encoded pictures where they are small, else a video stream."""
 
 from __future__ import annotations
 

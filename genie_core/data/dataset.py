@@ -20,7 +20,19 @@ from genie_core.data.storage.location import SourcePath, path_within
 from genie_core.errors import DatasetError
 
 Format = Literal[
-    "aloha", "calvin", "hdf5", "images", "lerobot", "libero", "mcap", "rlds", "robomimic", "rosbag", "video", "zarr"
+    "aloha",
+    "calvin",
+    "hdf5",
+    "images",
+    "lerobot",
+    "libero",
+    "mcap",
+    "rlds",
+    "robomimic",
+    "rosbag",
+    "video",
+    "webdataset",
+    "zarr",
 ]
 """How a dataset stores frames.
 
@@ -29,6 +41,7 @@ Format = Literal[
 ``lerobot``: a folder in one of LeRobot's formats. ``libero``: robomimic's layout with LIBERO's attributes. ``mcap``:
 MCAP files with messages of ROS 2. ``rlds``: TFRecords of RLDS / Open X-Embodiment. ``robomimic``: HDF5 files in
 robomimic's layout. ``rosbag``: bags of ROS 1, and of ROS 2 with SQLite files. ``video``: video files, one episode each.
+``webdataset``: tar files with a video for each episode.
 ``zarr``: replay buffers of Diffusion Policy and UMI.
 """
 
@@ -238,13 +251,20 @@ def fused_views(datasets: Sequence[Dataset]) -> Dataset:
     Episodes belong together by their names. One that another camera lacks has a view that cannot be read.
 
     Raises:
-        DatasetError: fewer than two cameras, or one twice.
+        DatasetError: fewer than two cameras, or one twice; or they store pictures in different ways, of which the
+            provenance of labels can say but one.
 
     """
     first, *others = datasets
     cameras = tuple(dataset.camera for dataset in datasets)
     if not others or len(set(cameras)) < len(cameras):
         raise DatasetError(f"{first.path}: got the cameras {', '.join(cameras)}, expected two or more different ones")
+    ways = {dataset.camera: dataset.episodes[0].convention for dataset in datasets if dataset.episodes}
+    if len(set(ways.values())) > 1:
+        said = ", ".join(f"{camera} {way.said()}" for camera, way in ways.items())
+        raise DatasetError(
+            f"{first.path}: got cameras that store pictures in different ways, expected one (--colour, --flip): {said}"
+        )
     named = [{episode.name: episode for episode in dataset.episodes} for dataset in others]
 
     def seen_by(episode: Episode, other: Dataset, episodes: Mapping[str, Episode]) -> Episode:

@@ -210,6 +210,19 @@ def make_libero(path: Path, convention: str | None = "opengl", episodes: int = 2
     return path
 
 
+def make_robotwin(path: Path, frames: int = 8, cameras: tuple[str, ...] = ("front_camera", "head_camera")) -> Path:
+    """As RoboTwin's ``pkl2hdf5.py`` writes it: padded JPEG of RGB arrays that OpenCV has taken for BGR."""
+    with h5py.File(path, "w") as file:
+        for seed, camera in enumerate(cameras):
+            coded = [encode_image(frame[..., ::-1], "jpeg") for frame in make_frames(frames, 48, 64, seed=seed)]
+            longest = max(map(len, coded))
+            file[f"observation/{camera}/rgb"] = np.array([data.ljust(longest, b"\0") for data in coded], f"S{longest}")
+            file[f"observation/{camera}/intrinsic_cv"] = np.tile(np.eye(3), (frames, 1, 1))
+        file["joint_action/vector"] = np.arange(frames * 14.0).reshape(frames, 14)
+        file["pointcloud"] = np.zeros((frames, 0))
+    return path
+
+
 def make_nested(path: Path, episodes: int = 3, frames: int = 6, storage: str = "last") -> Path:
     """An HDF5 file of no known layout: ``trajectories/<number>/images/front``, not numbered without gaps."""
     with h5py.File(path, "w") as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from genie_core.data import (
     open_dataset,
     open_labelled,
 )
+from genie_core.data.dataset import fused_views
+from genie_core.data.labelled.fusing import fuse
 
 CODES, LATENT_DIM = 8, 4
 
@@ -41,14 +45,21 @@ def label_file(
     code: int | None = None,
     frames: FramesMode | None = None,
     options: ReadOptions | None = None,
+    fused: Sequence[str] = (),
 ) -> LabelledFile:
-    """Label the robot video at `source` into ``X.labelled.hdf5`` beside it."""
-    dataset = open_dataset(source, options=options)
+    """Label the robot video at `source` into ``X.labelled.hdf5`` beside it; `fused`: as these cameras see it."""
+    options = options or ReadOptions()
+    seen = [open_dataset(source, options=replace(options, camera=camera)) for camera in fused]
+    dataset = fused_views(seen) if seen else open_dataset(source, options=options)
     codebook = np.zeros((CODES, LATENT_DIM), np.float32)
+    model = LabelModel("ab" * 32, "fake", 10.0, codebook)
     output = source.with_name(f"{source.stem}.labelled.hdf5")
-    writer = LabelWriter(output, dataset, LabelModel("ab" * 32, "fake", 10.0, codebook), step=step, frames=frames)
+    writer = LabelWriter(output, dataset, model, step=step, frames=frames)
     for episode in writer.pending():
         labels = make_labels(episode.num_frames, writer.step(episode).step, code)
+        if fused:
+            turned = replace(labels, latent=labels.latent[:, ::-1])
+            labels = fuse({camera: (labels, turned)[at % 2] for at, camera in enumerate(dataset.fused)}, model, 1.0)
         with writer.episode(episode) as part:
             for chunk in episode.chunks(64):
                 part.add_frames(chunk)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from genie_core.data.export.lerobot import label_columns, label_values, labels_summary
 from genie_core.data.export.provenance import LabelledSet, provenance_bytes, provenance_document, read_provenance
-from genie_core.data.export.source import Hdf5Labels
+from genie_core.data.export.stores import Hdf5Labels
 from genie_core.data.formats.lerobot.meta import INFO, Entry, LeRobotMeta, read_lerobot_meta
 from genie_core.data.formats.lerobot.writer import ACTION_OF, PROVENANCE, Column, column_array
 from genie_core.data.formats.lerobot.writer_stats import Stats, merge_stats, number_stats

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from genie_core.data.dataset import Dataset, ReadOptions
 from genie_core.data.export.parquet import open_parquet_labels, read_document
 from genie_core.data.export.plan import ExportFormat, ExportPlan
 from genie_core.data.export.provenance import LabelledSet, request_in
 from genie_core.data.formats.lerobot.writer import PROVENANCE
 from genie_core.data.formats.rlds.writer import DOCUMENT
 from genie_core.data.labelled.reading import open_labelled
-from genie_core.data.opening import open_dataset
+from genie_core.data.opening import camera_names, open_dataset
 from genie_core.errors import DatasetError
 
 
@@ -42,9 +43,14 @@ def _is_whole(output: Path, to: ExportFormat, lengths: list[int]) -> bool:
     if to == "robomimic":
         labelled = open_labelled(output)
         return len(labelled.episodes) == len(lengths) and all(map(labelled.is_intact, labelled.episodes))
-    episodes = open_dataset(output).episodes
-    there = [episode.num_frames for episode in episodes]
-    lasts = [len(episode.frames(count - 1, count)) for episode, count in zip(episodes, there, strict=True)]
+    return all(
+        _has_last_frames(open_dataset(output, camera=camera), lengths) for camera in camera_names(output, ReadOptions())
+    )
+
+
+def _has_last_frames(dataset: Dataset, lengths: list[int]) -> bool:
+    there = [episode.num_frames for episode in dataset.episodes]
+    lasts = [len(episode.frames(count - 1, count)) for episode, count in zip(dataset.episodes, there, strict=True)]
     return there == lengths and lasts == [1] * len(lengths)
 
 

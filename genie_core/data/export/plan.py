@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,8 @@ class ExportPlan:
         said = {"to": self.to, "frames": self.frames, "fps": self.fps, "task": self.task, "actions": self.actions}
         if self.to == "lerobot":
             said["video"] = self.video
+            if labels.view_names:
+                said["cameras"] = "all"  # not so before: such an export had the first camera's video alone
         document = provenance_document(labels, "")
         del document["exported_by"]
         whole = {"plan": {**said, "limits": asdict(self.limits)}, "labels": document}
@@ -79,7 +82,7 @@ class ExportPlan:
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """How LeRobot's video came about.
+    """How LeRobot's video of one camera came about.
 
     Attributes:
         key_frames: number of key frames that were copied; 0 if the video was encoded.
@@ -95,6 +98,12 @@ class VideoOutcome:
         return "copied" if self.encoded is None else f"encoded: {self.encoded}"
 
 
+def videos_said(videos: Mapping[str, VideoOutcome]) -> str | dict[str, str]:
+    """Return what ``info.json`` says of all cameras: one text, or one each where they differ."""
+    said = {camera: video.said() for camera, video in videos.items()}
+    return next(iter(said.values())) if len(set(said.values())) == 1 else said
+
+
 @dataclass(frozen=True)
 class ExportReport:
     """What was written.
@@ -108,7 +117,7 @@ class ExportReport:
         action_dim: dimension of the robot's actions; None if unknown.
         state_dim: dimension of proprioception; None if unknown.
         held_actions: episodes whose last frame has no action, and was given the one before it.
-        video: how LeRobot's video came about; None for other formats.
+        videos: how LeRobot's video came about, by the feature of each camera; empty for other formats.
         missing: which sources are gone, in words, if actions, state or task may be unknown only for that reason.
         was_complete: whether it was there already, and nothing was written; nothing is said of its frames and robot.
 
@@ -122,7 +131,7 @@ class ExportReport:
     action_dim: int | None
     state_dim: int | None
     held_actions: int = 0
-    video: VideoOutcome | None = None
+    videos: Mapping[str, VideoOutcome] = field(default_factory=dict)
     missing: str | None = None
     was_complete: bool = False
 
@@ -133,7 +142,7 @@ class Written:
 
     size: tuple[int, int] | None
     robot: RobotColumns
-    video: VideoOutcome | None = None
+    videos: Mapping[str, VideoOutcome] = field(default_factory=dict)
 
 
 __all__ = [
@@ -145,4 +154,5 @@ __all__ = [
     "ExportVideo",
     "VideoOutcome",
     "Written",
+    "videos_said",
 ]

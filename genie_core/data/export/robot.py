@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from genie_core.data.export.parquet import RobotColumns
 from genie_core.data.export.provenance import LabelledEpisode
-from genie_core.data.export.source import ExportSource, Robot
+from genie_core.data.export.source import ExportSource
+from genie_core.data.export.stores import Robot
 from genie_core.errors import DatasetError
 
 STATE = "observation.state"

@@ -24,7 +24,8 @@ from genie_core.data.export.plan import (
 from genie_core.data.export.rlds import METADATA, SHARD_BYTES, camera_feature, jpegs, step_columns, step_values
 from genie_core.data.export.robomimic import write_robomimic
 from genie_core.data.export.robot import demo_arrays, held, lacks_last, survey_robot
-from genie_core.data.export.source import ExportSource, Hdf5Labels, open_export_source
+from genie_core.data.export.source import ExportSource, open_export_source
+from genie_core.data.export.stores import Hdf5Labels
 from genie_core.data.export.to_lerobot import to_lerobot
 from genie_core.data.formats.rlds.writer import write_rlds
 from genie_core.data.frames.convention import Convention
@@ -79,7 +80,7 @@ def export_labels(
         action_dim=robot.action[1] if robot.action else None,
         state_dim=robot.state[1] if robot.state else None,
         held_actions=0 if plan.to == "parquet" else sum(lacks_last(source, episode) for episode in episodes),
-        video=written.video,
+        videos=written.videos,
         missing=source.missing,
     )
 

@@ -1,9 +1,12 @@
-"""Writes labelled sets as LeRobot v3.0 datasets: their video copied where every episode's can be, else encoded."""
+"""Writes labelled sets as LeRobot v3.0 datasets: a camera's video copied where every episode's can be, else encoded.
+
+Of labels of several cameras, fused, the video of every camera is written.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,12 @@ import numpy as np
 from genie_core.data.episode import Episode
 from genie_core.data.export.lerobot import label_columns, label_values, labels_summary
 from genie_core.data.export.parquet import RobotColumns
-from genie_core.data.export.pictures import chunks_of, common_camera, common_size, frames_of
-from genie_core.data.export.plan import ExportPlan, VideoOutcome, Written
+from genie_core.data.export.pictures import camera_features, chunks_of, common_size, frames_of
+from genie_core.data.export.plan import ExportPlan, VideoOutcome, Written, videos_said
 from genie_core.data.export.provenance import LabelledSet
 from genie_core.data.export.robot import STATE, held, survey_robot
 from genie_core.data.export.source import ExportSource
-from genie_core.data.formats.lerobot.writer import ACTION_OF, Column, write_lerobot
+from genie_core.data.formats.lerobot.writer import ACTION_OF, Camera, Column, Pictures, write_lerobot
 from genie_core.data.formats.lerobot.writer_copy import CopyDiffersError
 from genie_core.data.formats.video.copying import CannotCopyError, VideoPart, video_part
 from genie_core.data.formats.video.reader import VideoReader
@@ -36,46 +39,75 @@ def to_lerobot(source: ExportSource, output: Path, plan: ExportPlan, advance: Ca
         raise DatasetError(
             "frames: got none, expected source, labelled or a size: LeRobot needs a camera; parquet holds labels only"
         )
-    shape = _common_fps(source, plan), common_size(source, plan)
+    fps, features = _common_fps(source, plan), camera_features(source, plan)
+    films = {
+        camera: _Film(feature, common_size(source, plan, camera), _parts(source, plan, camera))
+        for camera, feature in features.items()
+    }
     try:
-        return _write(source, output, plan, shape, _parts(source, plan), advance)
+        return _write(source, output, plan, fps, films, advance)
     except CannotCopyError as error:
-        return _write(source, output, plan, shape, str(error), advance)
+        encoded = {camera: replace(film, parts=str(error)) for camera, film in films.items()}
+        return _write(source, output, plan, fps, encoded, advance)
+
+
+@dataclass(frozen=True)
+class _Film:
+    """How one camera's pictures are written.
+
+    Attributes:
+        feature: their name in LeRobot.
+        size: height and width.
+        parts: where each episode's video is, by its name, to be copied; or why they are encoded, in words.
+
+    """
+
+    feature: str
+    size: tuple[int, int]
+    parts: Mapping[str, VideoPart] | str
+
+    @property
+    def copies(self) -> Mapping[str, VideoPart]:
+        """The parts that are copied; none if frames are encoded."""
+        return {} if isinstance(self.parts, str) else self.parts
+
+    @property
+    def outcome(self) -> VideoOutcome:
+        """What there is to say of it."""
+        key_frames = sum(part.key_frames for part in self.copies.values())
+        return VideoOutcome(key_frames, self.parts if isinstance(self.parts, str) else None)
 
 
 def _write(
     source: ExportSource,
     output: Path,
     plan: ExportPlan,
-    shape: tuple[float, tuple[int, int]],
-    parts: Mapping[str, VideoPart] | str,
+    fps: float,
+    films: Mapping[str, _Film],
     advance: Callable[[float], None],
 ) -> Written:
-    """Write the dataset with video that is copied from `parts`, by the episode's name, or encoded for a reason.
+    """Write the dataset with the pictures of `films`, by the camera's name in the labels, at `fps`.
 
-    `shape`: frame rate, and height and width of the frames.
     Raises CannotCopyError if what was copied is not what its sources show; nothing is left of it then.
     """
     provenance, done = source.provenance, 0
-    fps, size = shape
     robot_columns, state_names = survey_robot(source, may_miss=False)
     action_names = provenance.action_names if plan.actions == "decoded" else None
     if action_names is not None:
         robot_columns = replace(robot_columns, action=(np.dtype(np.float32), len(action_names)))
-    copies = {} if isinstance(parts, str) else parts
-    outcome = VideoOutcome(sum(part.key_frames for part in copies.values()), parts if isinstance(parts, str) else None)
+    outcomes = {film.feature: film.outcome for film in films.values()}
     try:
         with write_lerobot(
             output,
-            camera=common_camera(source),
-            size=size,
+            cameras={
+                film.feature: Camera(film.size, next(iter(film.copies.values()), None)) for film in films.values()
+            },
             fps=fps,
             columns=_features(provenance, robot_columns, state_names, action_names),
             document=plan.document(provenance),
-            summary={**labels_summary(provenance), ACTION_OF: plan.actions, "video": outcome.said()},
+            summary={**labels_summary(provenance), ACTION_OF: plan.actions, "video": videos_said(outcomes)},
             robot_type=None,
             limits=plan.limits,
-            copied=next(iter(copies.values()), None),
         ) as writer:
             for episode in provenance.episodes:
                 labels, robot = source.labels(episode), held(source.robot(episode))
@@ -86,32 +118,38 @@ def _write(
                 }
                 there = {key: value for key, value in values.items() if value is not None}
                 task = source.task(episode) if plan.task is None else plan.task
-                frames = chunks_of(frames_of(source, episode, plan), plan)
-                writer.add(there, frames, task or "", copies.get(episode.name))
+                pictures = {
+                    film.feature: Pictures(
+                        chunks_of(frames_of(source, episode, plan, camera), plan), film.copies.get(episode.name)
+                    )
+                    for camera, film in films.items()
+                }
+                writer.add(there, pictures, task or "")
                 advance(1)
                 done += 1
     except CopyDiffersError as error:
         advance(-done)
         raise CannotCopyError(f"its copy came out otherwise: {error}") from error
-    return Written(size, robot_columns, outcome)
+    sizes = {film.size for film in films.values()}
+    return Written(sizes.pop() if len(sizes) == 1 else None, robot_columns, outcomes)
 
 
-def _parts(source: ExportSource, plan: ExportPlan) -> dict[str, VideoPart]:
-    """Return where each episode's video is, by its name. Raises CannotCopyError if one cannot be copied."""
+def _parts(source: ExportSource, plan: ExportPlan, camera: str) -> dict[str, VideoPart] | str:
+    """Return where each episode's video of a camera is, by its name; or why one cannot be copied, in words."""
     if plan.video == "encode":
-        raise CannotCopyError("as asked for")
+        return "as asked for"
     if plan.frames != "source":
-        raise CannotCopyError("its frames are of another size than the source's")
+        return "its frames are of another size than the source's"
     parts: dict[str, VideoPart] = {}
     videos: dict[SourcePath, VideoReader] = {}
     for episode in source.provenance.episodes:
         try:
-            part = parts[episode.name] = _part(frames_of(source, episode, plan), videos)
+            part = parts[episode.name] = _part(frames_of(source, episode, plan, camera), videos)
         except CannotCopyError as error:
-            raise CannotCopyError(f"{episode.name}: {error}") from error
+            return f"{episode.name}: {error}"
         first = next(iter(parts.values()))
         if replace(part.kind, parameters=b"") != replace(first.kind, parameters=b""):
-            raise CannotCopyError(f"{episode.name}: its codec, pixel format or size is another than the first one's")
+            return f"{episode.name}: its codec, pixel format or size is another than the first one's"
     return parts
 
 

@@ -29,6 +29,11 @@ class Convention:
     upside_down: bool = False
     rotate: Rotation | None = None
 
+    def said(self) -> str:
+        """Return it in words: ``bgr, upside down``."""
+        turned = () if self.rotate is None else (f"turned by {self.rotate}",)
+        return ", ".join((self.colour, *(("upside down",) if self.upside_down else ()), *turned))
+
     def undone(self, frames_THWC: Frames) -> Frames:
         """Convert stored frames, (T, H, W, 3), to upright RGB."""
         if self.upside_down:

@@ -249,6 +249,17 @@ class Provenance(_Attributes):
         _names_in(text or "[]")
         return text
 
+    @model_validator(mode="after")
+    def _has_a_source_for_each(self) -> Self:
+        """Labels are read from files of strangers: each camera after the first has a path, a size and a time."""
+        others = parse_json(self.fused_sources or "[]")
+        if not isinstance(others, list) or len(others) != max(len(self.fused_cameras) - 1, 0):
+            raise ValueError(f"fused_sources: got {str(self.fused_sources)[:60]!r}, expected one for each other camera")
+        for one in others:
+            if not isinstance(one, list) or [type(value) for value in one] != [str, int, int]:
+                raise ValueError(f"fused_sources: got {str(one)[:60]!r}, expected a path, a size and a time")
+        return self
+
     @property
     def aligned_by(self) -> LabelAlignment | None:
         """The alignment that decoded the robot's actions; None: none were decoded."""
@@ -260,6 +271,16 @@ class Provenance(_Attributes):
     def fused_cameras(self) -> tuple[str, ...]:
         """The cameras whose labels were fused; empty where labels are of one camera."""
         return _names_in(self.fused or "[]")
+
+    def seen_by(self, camera: str) -> Provenance:
+        """Return what is true of the labels that one of the fused cameras had by itself: its name, and its own file."""
+        if camera == self.camera:
+            return self
+        others = parse_json(self.fused_sources or "[]")
+        path, size, mtime_ns = others[self.fused_cameras.index(camera) - 1]
+        frames_path = None if self.frames_path is None else _renamed(self.frames_path, self.camera, camera)
+        own = {"camera": camera, "source": path, "source_size": size, "source_mtime_ns": mtime_ns}
+        return self.model_copy(update={**own, "frames_path": frames_path, "source_sha256": None})
 
     @property
     def precision(self) -> Precision:
@@ -367,6 +388,11 @@ class FileProvenance(_Attributes):
 
 def _sha256(codebook: NDArray[np.float32]) -> str:
     return hashlib.sha256(np.ascontiguousarray(codebook, "<f4").tobytes()).hexdigest()
+
+
+def _renamed(path: str, camera: str, other: str) -> str:
+    """Put another camera into a path in a file, where its own is a part of it."""
+    return "/".join(other if part == camera else part for part in path.split("/"))
 
 
 def _names_in(text: str) -> tuple[str, ...]:

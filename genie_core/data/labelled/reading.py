@@ -63,8 +63,12 @@ class LabelledFile:
         except DatasetError:
             return False
 
-    def episode(self, episode: str) -> Episode | None:
+    def episode(self, episode: str, camera: str | None = None) -> Episode | None:
         """Return an episode's frames, None if the file keeps none.
+
+        Args:
+            episode: its name.
+            camera: one of the cameras whose labels were fused; None: the first, or the only one.
 
         Raises:
             DatasetError: there is no such episode, or its frames are links to a file that no longer exists.
@@ -72,6 +76,10 @@ class LabelledFile:
         """
         with self._open(episode) as group:
             attrs = read_attrs_of(group)
+            if camera is not None and camera != attrs.camera:
+                attrs = attrs.seen_by(camera)
+                if self.attrs.frames == "model":
+                    return None
             if self.attrs.frames == "none":
                 return None
             place = self.places[episode]

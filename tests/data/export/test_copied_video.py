@@ -41,15 +41,14 @@ def info_of(out: Path) -> dict[str, Any]:
 def test_the_video_of_a_lerobot_source_is_copied_packet_by_packet(tmp_path: Path, make: Callable[..., Path]) -> None:
     source = make(tmp_path / "src")
     report, frames = exported(source, tmp_path / "out")
-    assert report.video is not None
-    assert report.video.encoded is None
+    [video] = report.videos.values()
+    assert video.encoded is None
     assert info_of(tmp_path / "out")["genie"]["video"] == "copied"
     for mine, theirs in zip(frames, frames_of(source), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert [episode.task for episode in open_dataset(tmp_path / "out").episodes] == ["Lift."] * 3
     again, copied = exported(tmp_path / "out", tmp_path / "again")  # an export of an export: still the first pixels
-    assert again.video is not None
-    assert again.video.key_frames == report.video.key_frames
+    assert [one.key_frames for one in again.videos.values()] == [video.key_frames]
     for mine, theirs in zip(copied, frames, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -69,8 +68,8 @@ def test_videos_with_frames_that_depend_on_later_ones_are_copied(
     for number, frames in enumerate((13, 9)):
         make_video(tmp_path / f"src/{number}.mp4", frames, (64, 96), codec=codec, options=options, seed=number)
     report, frames_ETHWC = exported(tmp_path / "src", tmp_path / "out")
-    assert report.video is not None
-    assert report.video.encoded is None
+    [video] = report.videos.values()
+    assert video.encoded is None
     for mine, theirs in zip(frames_ETHWC, frames_of(tmp_path / "src"), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     picture = info_of(tmp_path / "out")["features"]["observation.images.video"]
@@ -87,8 +86,8 @@ def test_uneven_times_become_even_and_large_videos_begin_a_new_file(tmp_path: Pa
         make_video(path, 6, times_ms=[0, 100, 200, 950, 1050, 1150], seed=number)
     limit = 0.9 * (tmp_path / "src/0.mkv").stat().st_size / 2**20
     report, frames = exported(tmp_path / "src", tmp_path / "out", fps=10, limits=FileLimits(video_mb=limit))
-    assert report.video is not None
-    assert report.video.encoded is None
+    [video] = report.videos.values()
+    assert video.encoded is None
     assert len(list((tmp_path / "out/videos").rglob("*.mp4"))) == 3
     for mine, theirs in zip(frames, frames_of(tmp_path / "src"), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -143,8 +142,8 @@ def test_what_cannot_be_copied_is_encoded_and_the_reason_is_told(
 ) -> None:
     source = make(tmp_path)
     report, frames = exported(source, tmp_path / "out", **plan)
-    assert report.video is not None
-    assert why in str(report.video.encoded)
+    [video] = report.videos.values()
+    assert why in str(video.encoded)
     assert why in info_of(tmp_path / "out")["genie"]["video"]
     expected = frames_of(source)
     assert [len(part) for part in frames] == [len(part) for part in expected]
@@ -169,8 +168,8 @@ def test_a_copy_that_decodes_to_other_frames_is_thrown_away_and_encoded(
     del labelled
     labelled = label_file(make_lerobot_v21(tmp_path / "same", lengths=(8, 8)))
     report = export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot"), advanced.append)
-    assert report.video is not None
-    assert "frame 8 of file-000.mp4 differs from its source" in str(report.video.encoded)
+    [video] = report.videos.values()
+    assert "frame 8 of file-000.mp4 differs from its source" in str(video.encoded)
     assert sum(advanced) == 2
     assert sorted(path.name for path in tmp_path.iterdir() if "genie-new" in path.name) == []
     assert len(open_dataset(tmp_path / "out").episodes) == 2

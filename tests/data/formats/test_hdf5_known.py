@@ -8,23 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from genie_core.data import ReadOptions, encode_image, inspect_dataset, open_dataset
+from genie_core.data import ReadOptions, inspect_dataset, open_dataset
 from genie_core.errors import DatasetError
-from tests.factories.data import make_frames, make_libero
+from tests.factories.data import make_frames, make_libero, make_robotwin
 from tests.factories.labelled import label_file
-
-
-def make_robotwin(path: Path, frames: int = 8, cameras: tuple[str, ...] = ("front_camera", "head_camera")) -> Path:
-    """As RoboTwin's ``pkl2hdf5.py`` writes it: padded JPEG of RGB arrays that OpenCV has taken for BGR."""
-    with h5py.File(path, "w") as file:
-        for seed, camera in enumerate(cameras):
-            coded = [encode_image(frame[..., ::-1], "jpeg") for frame in make_frames(frames, 48, 64, seed=seed)]
-            longest = max(map(len, coded))
-            file[f"observation/{camera}/rgb"] = np.array([data.ljust(longest, b"\0") for data in coded], f"S{longest}")
-            file[f"observation/{camera}/intrinsic_cv"] = np.tile(np.eye(3), (frames, 1, 1))
-        file["joint_action/vector"] = np.arange(frames * 14.0).reshape(frames, 14)
-        file["pointcloud"] = np.zeros((frames, 0))
-    return path
 
 
 def make_maniskill(path: Path, actions: tuple[int, ...] = (7, 9)) -> Path:

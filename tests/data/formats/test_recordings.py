@@ -80,5 +80,5 @@ def test_the_robot_of_agibots_recordings_is_read_and_exported(tmp_path: Path) ->
     labelled = label_file(source, options=ReadOptions(camera="head_color"))
     report = export_labels(labelled.path, tmp_path / "out", ExportPlan("lerobot"))
     assert (report.action_dim, report.state_dim) == (16, 16)
-    assert report.video is not None
-    assert report.video.encoded is None  # copied
+    [video] = report.videos.values()
+    assert video.encoded is None  # copied

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,19 +82,46 @@ _COUNTED = {
 """Columns that LeRobot itself adds to every frame."""
 
 
+@dataclass(frozen=True)
+class Camera:
+    """A feature of pictures.
+
+    Attributes:
+        size: height and width of every frame.
+        copied: any of the episodes' parts if their videos are copied; None: frames are encoded.
+
+    """
+
+    size: tuple[int, int]
+    copied: VideoPart | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One episode seen by one camera.
+
+    Attributes:
+        chunks: the frames, in (n, H, W, 3) uint8 pieces.
+        part: where they are compressed, if videos are copied.
+
+    """
+
+    chunks: Iterator[Frames]
+    part: VideoPart | None = None
+
+
 class LeRobotWriter:
     """Appends episodes to a dataset; created by `write_lerobot`."""
 
     def __init__(
         self,
         folder: Path,
-        videos: SharedVideos | CopiedVideos,
-        camera: str,
+        videos: Mapping[str, SharedVideos | CopiedVideos],
         columns: Mapping[str, Column],
         fps: float,
         file_bytes: float,
     ) -> None:
-        self._folder, self._videos, self._camera = folder, videos, camera
+        self._folder, self._videos = folder, videos
         self._columns, self._fps, self._file_bytes = {**columns, **_COUNTED}, fps, file_bytes
         self._rows: list[dict[str, Any]] = []
         self._stats: list[dict[str, Stats]] = []
@@ -104,16 +131,13 @@ class LeRobotWriter:
         self._writer: Any = None
         self._sink: Any = None
 
-    def add(
-        self, values: Mapping[str, NDArray[Any]], chunks: Iterator[Frames], task: str, part: VideoPart | None = None
-    ) -> None:
+    def add(self, values: Mapping[str, NDArray[Any]], pictures: Mapping[str, Pictures], task: str) -> None:
         """Write one episode of at least one frame.
 
         Args:
             values: by name, (T,) or (T, width), for every column that the writer was created with.
-            chunks: the frames, in (n, H, W, 3) uint8 pieces, T in total.
+            pictures: by every camera that the writer was created with, T frames each.
             task: instruction to the robot, in words.
-            part: where the frames are compressed, if videos are copied.
 
         Raises:
             CopyDiffersError: what was copied before is not what its sources show.
@@ -132,23 +156,33 @@ class LeRobotWriter:
             "task_index": np.full(count, task_index),
         }
         values = {key: np.asarray(values[key], column.dtype) for key, column in self._columns.items()}
-        pictures = PictureStats(count)
-        place = self._place(_watched(chunks, pictures), count, part)
-        stats = {self._camera: pictures.stats(), **{key: number_stats(value) for key, value in values.items()}}
+        places, stats = {}, {}
+        for camera in self._videos:
+            seen = PictureStats(count)
+            places[camera] = self._place(camera, _watched(pictures[camera].chunks, seen), count, pictures[camera].part)
+            stats[camera] = seen.stats()
+        stats |= {key: number_stats(value) for key, value in values.items()}
         data_number = self._write_rows(values, count)
-        self._rows.append(self._row(task, count, data_number, place, stats))
+        self._rows.append(self._row(task, count, data_number, places, stats))
         self._stats.append(stats)
         self._frames += count
 
-    def _place(self, chunks: Iterator[Frames], count: int, part: VideoPart | None) -> VideoPlace:
-        if isinstance(self._videos, SharedVideos):
-            return self._videos.add(chunks, count)
+    def _place(self, camera: str, chunks: Iterator[Frames], count: int, part: VideoPart | None) -> VideoPlace:
+        videos = self._videos[camera]
+        if isinstance(videos, SharedVideos):
+            return videos.add(chunks, count)
         assert part is not None  # `write_lerobot` was told that all are copied
-        return self._videos.add(chunks, part)
+        return videos.add(chunks, part)
 
-    def _row(self, task: str, count: int, data_number: int, place: VideoPlace, stats: Mapping[str, Stats]) -> Any:
+    def _row(
+        self, task: str, count: int, data_number: int, places: Mapping[str, VideoPlace], stats: Mapping[str, Stats]
+    ) -> Any:
         """Return the next episode's row of ``meta/episodes``."""
-        video = f"videos/{self._camera}"
+        videos: dict[str, Any] = {}
+        for camera, place in places.items():
+            video = f"videos/{camera}"
+            videos |= _file_index(video, place.number)
+            videos |= {f"{video}/from_timestamp": place.from_s, f"{video}/to_timestamp": place.to_s}
         return {
             "episode_index": len(self._rows),
             "tasks": [task],
@@ -156,9 +190,7 @@ class LeRobotWriter:
             **_file_index("data", data_number),
             "dataset_from_index": self._frames,
             "dataset_to_index": self._frames + count,
-            **_file_index(video, place.number),
-            f"{video}/from_timestamp": place.from_s,
-            f"{video}/to_timestamp": place.to_s,
+            **videos,
             **{f"stats/{key}/{name}": stat.tolist() for key, part in stats.items() for name, stat in part.items()},
             **_file_index("meta/episodes", len(self._rows) // _EPISODES_PER_FILE),
         }
@@ -168,7 +200,8 @@ class LeRobotWriter:
         import pyarrow as pa
         from pyarrow.parquet import write_table
 
-        self._videos.close()
+        for videos in self._videos.values():
+            videos.close()
         self.close()
         for first in range(0, len(self._rows), _EPISODES_PER_FILE):
             episodes = self._folder / numbered(_EPISODES, first // _EPISODES_PER_FILE)
@@ -213,11 +246,14 @@ class LeRobotWriter:
         self._writer = ParquetWriter(self._sink, schema, compression="snappy")
 
     def _info(self, robot_type: str | None, limits: FileLimits, summary: Mapping[str, Any]) -> dict[str, Any]:
-        picture = {
-            "dtype": "video",
-            "shape": [*self._videos.size, 3],
-            "names": ["height", "width", "channels"],
-            "info": self._videos.describe(),
+        pictures = {
+            camera: {
+                "dtype": "video",
+                "shape": [*videos.size, 3],
+                "names": ["height", "width", "channels"],
+                "info": videos.describe(),
+            }
+            for camera, videos in self._videos.items()
         }
         return {
             "codebase_version": "v3.0",
@@ -232,7 +268,7 @@ class LeRobotWriter:
             "splits": {"train": f"0:{len(self._rows)}"},
             "data_path": _DATA,
             "video_path": _VIDEO,
-            "features": {self._camera: picture, **{key: column.describe() for key, column in self._columns.items()}},
+            "features": {**pictures, **{key: column.describe() for key, column in self._columns.items()}},
             "genie": dict(summary),
         }
 
@@ -241,43 +277,38 @@ class LeRobotWriter:
 def write_lerobot(
     folder: Path,
     *,
-    camera: str,
-    size: tuple[int, int],
+    cameras: Mapping[str, Camera],
     fps: float,
     columns: Mapping[str, Column],
     document: bytes,
     summary: Mapping[str, Any],
     robot_type: str | None,
     limits: FileLimits,
-    copied: VideoPart | None = None,
 ) -> Iterator[LeRobotWriter]:
     """Write the dataset `folder` whole or not at all; the block adds its episodes, at least one.
 
     Args:
         folder: must not exist.
-        camera: feature name of the pictures, ``observation.images.top``.
-        size: height and width of every frame.
+        cameras: by the feature name of their pictures, ``observation.images.top``; at least one.
         fps: frames a second.
         columns: numeric features beside those that LeRobot adds to every frame.
         document: contents of ``meta/genie.json``.
         summary: for ``info.json``.
         robot_type: LeRobot's name of the robot; None: unknown.
         limits: sizes beyond which a new file starts.
-        copied: any of the episodes' parts if their videos are copied; None: frames are encoded.
 
     Raises:
         DatasetError: the disk is full or cannot be written; `folder` does not exist then.
         CopyDiffersError: what was copied is not what its sources show; nor does it then.
 
     """
-    video = _VIDEO.replace("{video_key}", camera)
     try:
-        with (
-            failures_named(folder),
-            new_folder(folder) as temporary,
-            closing(_videos(temporary, video, size, fps, int(limits.video_mb * _MB), copied)) as videos,
-        ):
-            writer = LeRobotWriter(temporary, videos, camera, columns, fps, limits.data_mb * _MB)
+        with failures_named(folder), new_folder(folder) as temporary, ExitStack() as stack:
+            videos = {
+                name: stack.enter_context(closing(_videos(temporary, name, camera, fps, int(limits.video_mb * _MB))))
+                for name, camera in cameras.items()
+            }
+            writer = LeRobotWriter(temporary, videos, columns, fps, limits.data_mb * _MB)
             try:
                 yield writer
                 writer.finish(robot_type, limits, document, summary)
@@ -289,12 +320,11 @@ def write_lerobot(
         raise DatasetError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
-def _videos(
-    folder: Path, path: str, size: tuple[int, int], fps: float, file_bytes: int, copied: VideoPart | None
-) -> SharedVideos | CopiedVideos:
-    if copied is None:
-        return SharedVideos(folder, path, size, fps, file_bytes)
-    return CopiedVideos(folder, path, fps, file_bytes, copied)
+def _videos(folder: Path, name: str, camera: Camera, fps: float, file_bytes: int) -> SharedVideos | CopiedVideos:
+    path = _VIDEO.replace("{video_key}", name.replace("{", "{{").replace("}", "}}"))  # it is filled in by `numbered`
+    if camera.copied is None:
+        return SharedVideos(folder, path, camera.size, fps, file_bytes)
+    return CopiedVideos(folder, path, fps, file_bytes, camera.copied)
 
 
 def camera_key(camera: str) -> str:
@@ -349,9 +379,11 @@ def _tasks_table(tasks: Mapping[str, int]) -> Any:
 __all__ = [
     "ACTION_OF",
     "PROVENANCE",
+    "Camera",
     "Column",
     "FileLimits",
     "LeRobotWriter",
+    "Pictures",
     "camera_key",
     "column_array",
     "write_lerobot",
