@@ -30,16 +30,24 @@ from genie_core.data.dataset import (
     Survey,
 )
 from genie_core.data.formats.calvin.layout import CalvinLayout
-from genie_core.data.formats.hdf5.layout import AlohaLayout, MappedLayout, proposals
+from genie_core.data.formats.hdf5.finding import (
+    CANNOT_BE_OPENED,
+    HDF5_LAYOUTS,
+    MAPPED,
+    ROBOMIMIC,
+    common_layout,
+    layout_of,
+    opens,
+)
+from genie_core.data.formats.hdf5.layout import proposals
 from genie_core.data.formats.images.layout import ImagesLayout
 from genie_core.data.formats.lerobot.layout import LeRobotLayout
 from genie_core.data.formats.rlds.layout import RldsLayout
-from genie_core.data.formats.robomimic.layout import RobomimicLayout
 from genie_core.data.formats.ros.layout import McapLayout, RosbagLayout
 from genie_core.data.formats.video.layout import VideoLayout
 from genie_core.data.formats.video.recordings import robot_file
+from genie_core.data.formats.webdataset.layout import TAR_SUFFIXES, WebDatasetLayout
 from genie_core.data.formats.zarr.layout import ZarrLayout
-from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import (
     RemotePath,
     SourcePath,
@@ -51,21 +59,15 @@ from genie_core.data.storage.location import (
 )
 from genie_core.errors import DatasetError
 
-_ROBOMIMIC: Layout = RobomimicLayout(libero=False)
-_MAPPED: Layout = MappedLayout()
 _VIDEO: Layout = VideoLayout()
 _MCAP: Layout = McapLayout()
 _ROSBAG: Layout = RosbagLayout()
 _IMAGES: Layout = ImagesLayout()
+_WEBDATASET: Layout = WebDatasetLayout()
 _ZARR: Layout = ZarrLayout()
-
-HDF5_LAYOUTS: tuple[Layout, ...] = (RobomimicLayout(libero=True), _ROBOMIMIC, AlohaLayout(), _MAPPED)
-"""Layouts of HDF5 files, in the order in which they are tried."""
 
 FOLDER_LAYOUTS: tuple[Layout, ...] = (LeRobotLayout(), RldsLayout(), _ZARR, CalvinLayout(), _MCAP, _ROSBAG)
 """Layouts of folders that are one dataset as a whole."""
-
-_CANNOT_BE_OPENED = "its name ends as HDF5 does, but it cannot be opened"
 
 _DEEPEST = 6
 """Number of folders around a file that are searched for the dataset it belongs to."""
@@ -75,15 +77,16 @@ _METADATA = frozenset(
 )
 """Names of files that mark such a folder, in it or in its ``meta``."""
 
-LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, *FOLDER_LAYOUTS, _VIDEO, _IMAGES)
+LAYOUTS: tuple[Layout, ...] = (*HDF5_LAYOUTS, *FOLDER_LAYOUTS, _VIDEO, _WEBDATASET, _IMAGES)
 
-_PICTURES = "pictures"
+_PICTURES, _TARS = "pictures", "tar files"
 
 _OTHER_KINDS: tuple[tuple[str, frozenset[str], Layout], ...] = (
     ("video", VIDEO_SUFFIXES, _VIDEO),
     ("MCAP", MCAP_SUFFIXES, _MCAP),
     ("bags of ROS", BAG_SUFFIXES, _ROSBAG),
     ("Zarr", frozenset({".zip"}), _ZARR),
+    (_TARS, TAR_SUFFIXES, _WEBDATASET),
     (_PICTURES, IMAGE_SUFFIXES, _IMAGES),
 )
 """What files other than HDF5 are, in words, the ends of their names, and their format."""
@@ -216,14 +219,14 @@ def _choose_sources(
         if not hdf5:
             raise DatasetError(f"{path}: got a path of frames, but the folder holds no HDF5 file, expected one or more")
         why = f"{hdf5[0].name}: it is HDF5, and you said where its frames are"
-        return Sources(_MAPPED.name, path, tuple(hdf5), why)
+        return Sources(MAPPED.name, path, tuple(hdf5), why)
     others = _by_kind(files)
-    known = _known_hdf5(path, hdf5)
+    known = common_layout(path, hdf5)
     if known is not None:
         layout, why, mine, unknown = known
         warnings = list(_left_out(unknown, _NO_LAYOUT))
         for kind, found in others.items():
-            warnings += _left_out(found, f"{kind} files") if kind != _PICTURES else ()
+            warnings += _left_out(found, f"{kind} files") if kind not in (_PICTURES, _TARS) else ()
         return Sources(layout.name, path, tuple(mine), why, tuple(warnings))
     if len(others) > 1:
         held = " and ".join(f"{kind} ({found[0].name}, ...)" for kind, found in others.items())
@@ -233,6 +236,11 @@ def _choose_sources(
     if not others:
         if hdf5:
             _layout_of_file(hdf5[0], options)  # raises, and says what was looked for
+        if any(file.suffix == ".lance" for file in below):
+            raise DatasetError(
+                f"{path}: got a Lance table, which is not read: robot video has no settled layout in it; "
+                "save it as a LeRobot dataset of Parquet and MP4, or as video files"
+            )
         among = "" if options.include is None else f" among those that match `{options.include}`"
         raise DatasetError(
             f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}"
@@ -250,74 +258,16 @@ _NOWHERE = "links that lead nowhere"
 
 
 def _by_kind(files: Sequence[SourcePath]) -> dict[str, tuple[SourcePath, ...]]:
-    """Return files that are no HDF5 by what they are. Pictures beside anything else are no frames of their own."""
+    """Return files that are no HDF5 by what they are. Tar files and pictures beside others are no frames themselves."""
     kinds = {}
     for kind, suffixes, layout in _OTHER_KINDS:
         found = tuple(file for file in files if file.suffix.lower() in suffixes and layout.recognise(file) is not None)
         if found:
             kinds[kind] = found
-    if len(kinds) > 1:
-        kinds.pop(_PICTURES, None)
+    for kind in (_TARS, _PICTURES):
+        if len(kinds) > 1:
+            kinds.pop(kind, None)
     return kinds
-
-
-_Known = tuple[Layout, str, list[SourcePath], list[SourcePath]]
-"""A layout, how it was recognised, the files that have it or cannot be opened, and those that have none."""
-
-
-def _known_hdf5(path: SourcePath, files: Sequence[SourcePath]) -> _Known | None:
-    """Find the layout of a folder's HDF5 files; None if none has any, or there is no file.
-
-    Remote files are looked into up to the first that has one, since looking fetches them. Raises DatasetError if files
-    have different layouts.
-    """
-    found: dict[str, tuple[Layout, str, list[SourcePath]]] = {}
-    unknown: list[SourcePath] = []
-    broken: list[SourcePath] = []
-    likely: Layout | None = None
-    for file in files:
-        if likely is not None and isinstance(file, RemotePath):
-            found[likely.name][2].append(file)
-            continue
-        if not _opens(file):
-            broken.append(file)
-            continue
-        layout, why = _hdf5_layout(file, likely)
-        if layout is None:
-            unknown.append(file)
-        else:
-            likely = layout
-            found.setdefault(layout.name, (layout, f"{file.name}: {why}", []))[2].append(file)
-    main = max(found, key=lambda name: len(found[name][2]), default="")
-    others = sum(len(mine) for name, (_, _, mine) in found.items() if name != main)
-    if found and others < len(found[main][2]):  # strays are named as episodes that cannot be read
-        layout, why, mine = found[main]
-        strays = [file for name, (_, _, files) in found.items() if name != main for file in files]
-        return layout, why, sorted([*mine, *strays, *broken]), unknown
-    if found:
-        kinds = "; ".join(f"{name}: {len(mine)} ({mine[0].name}, ...)" for name, (_, _, mine) in found.items())
-        raise DatasetError(
-            f"{path}: the folder holds HDF5 files of several layouts, expected one: {kinds}: choose with "
-            "--include PATTERN, or give a file"
-        )
-    return (_ROBOMIMIC, f"{broken[0].name}: {_CANNOT_BE_OPENED}", broken, []) if broken and not unknown else None
-
-
-def _opens(file: SourcePath) -> bool:
-    try:
-        with read_hdf5(file):
-            return True
-    except DatasetError:
-        return False
-
-
-def _hdf5_layout(file: SourcePath, likely: Layout | None = None) -> tuple[Layout | None, str]:
-    """Return the layout of a file that opens, None if it has none, and how it was recognised; try `likely` first."""
-    for layout in (*((likely,) if likely else ()), *HDF5_LAYOUTS):
-        why = layout.recognise(file)
-        if why is not None:
-            return layout, why
-    return None, ""
 
 
 def _left_out(files: Sequence[SourcePath], what: str) -> tuple[str, ...]:
@@ -347,10 +297,10 @@ def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str
     if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):
         raise DatasetError(f"{file}: got a file that ends in `{file.suffix}`, expected {_suffixes()}")
     if options.frames_path is not None:
-        return _MAPPED, "it is HDF5, and you said where its frames are"
-    if not _opens(file):
-        return _ROBOMIMIC, _CANNOT_BE_OPENED  # its survey reports what is wrong
-    known, why = _hdf5_layout(file)
+        return MAPPED, "it is HDF5, and you said where its frames are"
+    if not opens(file):
+        return ROBOMIMIC, CANNOT_BE_OPENED  # its survey reports what is wrong
+    known, why = layout_of(file)
     if known is not None:
         return known, why
     looked = "; ".join(f"{layout.name}: {layout.looks_for}" for layout in HDF5_LAYOUTS)
@@ -386,7 +336,8 @@ def _is_source(file: SourcePath, folder: SourcePath) -> bool:
 
 
 def _suffixes() -> str:
-    return ", ".join(sorted(HDF5_SUFFIXES.union(*(suffixes for _, suffixes, _ in _OTHER_KINDS)) - {".zip"}))
+    read = HDF5_SUFFIXES.union(*(suffixes for _, suffixes, _ in _OTHER_KINDS))
+    return ", ".join(sorted(read - {".gz", ".tgz", ".zip"}))
 
 
 __all__ = [

@@ -27,7 +27,7 @@ from genie_core.data import ReadOptions, encode_image, inspect_dataset, open_dat
 from genie_core.errors import GenieError
 from tests.factories.data import make_frames, make_video
 from tests.factories.folders import SIZE as FOLDER_SIZE
-from tests.factories.folders import write_calvin, write_pictures, write_replay
+from tests.factories.folders import write_calvin, write_pictures, write_replay, write_tar
 from tests.factories.lerobot import make_lerobot_v21, make_lerobot_v30
 from tests.factories.rlds import frames_of, make_rlds
 from tests.factories.ros import CAMERA, FRAME_NS, START_NS, entries, robot_frames, write_mcap
@@ -182,7 +182,18 @@ def recordings(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
     return Made(place, truth, ReadOptions(fps=10, camera=CAMERA), files=sorted(place.iterdir()))
 
 
-_MADE = (robomimic, aloha, described, videos, lerobot, lerobot_videos, images, calvin, replay, rlds, recordings)
+def tars(folder: Path, name: str, lengths: list[int], kind: str) -> Made:
+    place = folder / name
+    place.mkdir()
+    coded = [make_video(folder / f"{at}.mkv", n, _SIZE, codec="ffv1", seed=at) for at, n in enumerate(lengths)]
+    shards = [coded[:2], coded[2:]] if kind == "rgba" else [coded]
+    files = [place / f"{at}.tar" for at, shard in enumerate(shards) if shard]
+    for file, shard in zip(files, shards, strict=False):
+        write_tar(file, {f"{name.replace('.', '')}/{one.stem}.mkv": one.read_bytes() for one in shard})
+    return Made(place, pictures(lengths), files=files)
+
+
+_MADE = (tars, robomimic, aloha, described, videos, lerobot, lerobot_videos, images, calvin, replay, rlds, recordings)
 LAYOUTS = {layout.__name__: layout for layout in _MADE}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,16 @@ def write_pictures(folder: Path, frames: int = 6, seed: int = 0, name: str = "im
     for number, frame in enumerate(make_frames(frames, *SIZE, seed=seed), first):
         (folder / name.format(number)).write_bytes(encode_image(frame))
     return folder
+
+
+def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
+    """A tar file of `members` by their names, in that order."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
 
 
 def write_calvin(folder: Path, episodes: Sequence[tuple[int, int]] = ((3, 8), (9, 12))) -> Path:

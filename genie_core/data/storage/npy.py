@@ -50,6 +50,13 @@ def read_npy(path: SourcePath) -> NDArray[Any]:
         return _read(file, size, str(path))
 
 
+def read_npy_within(path: SourcePath, start: int, size: int, where: str) -> NDArray[Any]:
+    """Return the array of a ``.npy`` file that lies in another one, from byte `start` on; see `read_npy`."""
+    with _reported(where), local_file(path).open("rb") as file:
+        file.seek(start)
+        return _read(file, size, where)
+
+
 class Archive:
     """An ``.npz`` file, open; members are read one at a time."""
 
@@ -107,7 +114,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 @contextmanager
-def _reported(path: SourcePath) -> Iterator[None]:
+def _reported(path: SourcePath | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -116,4 +123,4 @@ def _reported(path: SourcePath) -> Iterator[None]:
         raise DatasetError(f"{path}: not a NumPy file, or damaged: {error}") from error
 
 
-__all__ = ["MAX_BYTES", "Archive", "open_npz", "read_npy"]
+__all__ = ["MAX_BYTES", "Archive", "open_npz", "read_npy", "read_npy_within"]

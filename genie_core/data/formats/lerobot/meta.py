@@ -290,6 +290,11 @@ def _read_info(path: SourcePath) -> Info:
         raise DatasetError(
             f"{path}: codebase_version: got {version}, expected one of {', '.join(_LISTS)}; {_about(version)}"
         )
+    stored = values.get("storage_format", "parquet")
+    if stored != "parquet":
+        raise DatasetError(
+            f"{path}: storage_format: got {str(stored)[:40]}, expected LeRobot's Parquet and MP4: save it as those"
+        )
     try:
         return Info.model_validate(values)
     except ValidationError as error:

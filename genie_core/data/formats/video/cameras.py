@@ -38,7 +38,7 @@ def find_cameras(paths: Sequence[PurePosixPath]) -> Cameras:
     if paths and all(path.parts[-3:-1] == _DROID for path in paths):
         return _several(paths, -1, ends_after=-3)
     for place in range(1, _DEEPEST + 1):
-        if all(len(path.parts) >= place and _is_camera(_part(path, -place)) for path in paths):
+        if all(len(path.parts) >= place and is_camera(_part(path, -place)) for path in paths):
             found = _several(paths, -place)
             if found:
                 return found
@@ -63,9 +63,10 @@ def _part(path: PurePosixPath, place: int) -> str:
     return path.with_suffix("").parts[place]
 
 
-def _is_camera(name: str) -> bool:
+def is_camera(name: str) -> bool:
+    """Return whether a name has a word in it that names cameras."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
     return any(word in _WORDS for word in words)
 
 
-__all__ = ["Cameras", "find_cameras"]
+__all__ = ["Cameras", "find_cameras", "is_camera"]

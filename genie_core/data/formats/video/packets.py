@@ -48,8 +48,8 @@ class PacketScan:
     is_regular: bool
 
 
-def scan_packets(path: SourcePath, container: InputContainer, stream: VideoStream) -> PacketScan:
-    """Read all packets of an open file. Raises DatasetError if the file ends before its header says."""
+def scan_packets(path: SourcePath, container: InputContainer, stream: VideoStream, where: str) -> PacketScan:
+    """Read all packets of an open file; `where` names it. Raises DatasetError if it ends before its header says."""
     timestamps: list[int | None] = []
     are_key: list[bool] = []
     last, held_s = 0.0, 0.0
@@ -58,24 +58,24 @@ def scan_packets(path: SourcePath, container: InputContainer, stream: VideoStrea
         if not packet.size:
             continue
         if packet.is_corrupt:
-            raise DatasetError(f"{path}: the file is truncated or damaged in frame {len(timestamps)}")
+            raise DatasetError(f"{where}: the file is truncated or damaged in frame {len(timestamps)}")
         is_regular &= not packet.is_discard and (packet.is_keyframe or bool(timestamps))
         timestamps.append(packet.pts)
         are_key.append(packet.is_keyframe)
         time = packet.pts if packet.pts is not None else packet.dts
         if time is not None and stream.time_base is not None and float(time * stream.time_base) >= last:
             last, held_s = float(time * stream.time_base), float((packet.duration or 0) * stream.time_base)
-    _check_length(path, _promised_seconds(container, stream), last, held_s, len(timestamps))
+    _check_length(where, _promised_seconds(container, stream), last, held_s, len(timestamps))
     if container.format.name == "gif" and not _ends_as_gif(local_file(path)):
         raise DatasetError(f"{path}: the file is truncated: the mark that ends a GIF is missing")
     return PacketScan(timestamps, are_key, is_regular)
 
 
-def _check_length(path: SourcePath, promised_s: float | None, last_s: float, held_s: float, num_frames: int) -> None:
+def _check_length(where: str, promised_s: float | None, last_s: float, held_s: float, num_frames: int) -> None:
     """Raise DatasetError if the frames end before the header says; the last may be `held_s` seconds long."""
     if not num_frames and promised_s:
         raise DatasetError(
-            f"{path}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
+            f"{where}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
             "there is no frame"
         )
     if promised_s is None or num_frames < 2:
@@ -84,7 +84,7 @@ def _check_length(path: SourcePath, promised_s: float | None, last_s: float, hel
     missing_s = promised_s - last_s - interval_s
     if missing_s > max(promised_s / 10, 3 * interval_s):
         raise DatasetError(
-            f"{path}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
+            f"{where}: the file is truncated or damaged: its header promises {promised_s:.2f} s of video, "
             f"its frames end after {last_s + interval_s:.2f} s ({num_frames} frames)"
         )
 

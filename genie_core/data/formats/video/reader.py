@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from genie_core.data.episode import FilmSpan
-from genie_core.data.formats.video.container import is_cover, open_video
+from genie_core.data.formats.video.container import Window, is_cover, open_video
 from genie_core.data.formats.video.packets import Packets, scan_packets
 from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.rgb import COLOURS_AT_THE_LEFT, RgbConverter
@@ -65,9 +65,21 @@ class _Index:
 
 @dataclass(frozen=True)
 class VideoReader:
-    """Reads one video file; the `FrameReader` of video."""
+    """Reads one video file; the `FrameReader` of video.
+
+    Attributes:
+        path: the file.
+        window: where in it the video is; None: it is all of the file.
+
+    """
 
     path: SourcePath
+    window: Window | None = None
+
+    @property
+    def where(self) -> str:
+        """The video in errors."""
+        return str(self.path) if self.window is None else f"{self.path}: {self.window.name}"
 
     @property
     def num_frames(self) -> int:
@@ -122,14 +134,16 @@ class VideoReader:
 
     @property
     def film(self) -> FilmSpan | None:
-        """All of the file; None if pictures are turned when read."""
-        return None if self._header.turn != UPRIGHT else FilmSpan(self.path, 0, self.num_frames)
+        """All of the file; None if pictures are turned when read, or the video is but a part of it."""
+        if self._header.turn != UPRIGHT or self.window is not None:
+            return None
+        return FilmSpan(self.path, 0, self.num_frames)
 
     @cached_property
     def _header(self) -> _Header:
         with self.opened() as (container, stream):
             if not stream.height or not stream.width:
-                raise DatasetError(f"{self.path}: the video has no picture size, or too large a one: it is damaged")
+                raise DatasetError(f"{self.where}: the video has no picture size, or too large a one: it is damaged")
             self._refuse_depth(stream)
             fps = None if stream.average_rate is None else float(stream.average_rate)
             fps = fps if fps is not None and is_rate(fps) else None
@@ -143,7 +157,7 @@ class VideoReader:
         with suppress(av.error.FFmpegError):  # reading tells
             for picture in container.decode(stream):
                 matrix = cast("SideData | None", picture.side_data.get("DISPLAYMATRIX"))
-                return UPRIGHT if matrix is None else turn_of_matrix(bytes(matrix), str(self.path))
+                return UPRIGHT if matrix is None else turn_of_matrix(bytes(matrix), self.where)
         return UPRIGHT
 
     def _refuse_depth(self, stream: VideoStream) -> None:
@@ -151,14 +165,14 @@ class VideoReader:
         kind = stream.codec_context.format
         if kind is not None and len(kind.components) == 1 and kind.components[0].bits > 8:
             raise DatasetError(
-                f"{self.path}: got one channel of {kind.components[0].bits} bits ({kind.name}), which is depth, "
+                f"{self.where}: got one channel of {kind.components[0].bits} bits ({kind.name}), which is depth, "
                 "expected pictures in colour or 8-bit grey"
             )
 
     @cached_property
     def _index(self) -> _Index:
         with self.opened() as (container, stream):
-            scan = scan_packets(self.path, container, stream)
+            scan = scan_packets(self.path, container, stream, self.where)
             is_timed = container.format.name in _TRUE_TIMESTAMPS and stream.time_base is not None
             tick_s = np.float64(float(stream.time_base or 0))
         timestamps = scan.timestamps
@@ -269,25 +283,25 @@ class VideoReader:
         height, width = self._header.coded_size
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
-                raise DatasetError(f"{self.path}: frame {number} is damaged")
+                raise DatasetError(f"{self.where}: frame {number} is damaged")
             if (frame.height, frame.width) != (height, width):
                 raise DatasetError(
-                    f"{self.path}: frame {number} is {frame.width} x {frame.height} pixels, "
+                    f"{self.where}: frame {number} is {frame.width} x {frame.height} pixels, "
                     f"expected {width} x {height} like the ones before"
                 )
             yield frame
 
     def opened(self) -> AbstractContextManager[tuple[InputContainer, VideoStream]]:
         """Open the file, for those who read packets themselves (`packets`); see `open_video`."""
-        return open_video(self.path)
+        return open_video(self.path, self.window)
 
     def _missing(self, decoded: int) -> DatasetError:
         return DatasetError(
-            f"{self.path}: damaged video: {decoded} frames decoded, expected the {self.num_frames} that the file lists"
+            f"{self.where}: damaged video: {decoded} frames decoded, expected the {self.num_frames} that the file lists"
         )
 
     def _empty(self, num_frames: int) -> Frames:
         return np.empty((num_frames, *self.frame_size, 3), np.uint8)
 
 
-__all__ = ["VIDEO_CAMERA", "Packets", "VideoReader"]
+__all__ = ["VIDEO_CAMERA", "Packets", "VideoReader", "Window"]

@@ -1,0 +1,1 @@
+"""WebDataset: tar files whose samples have a video each."""
