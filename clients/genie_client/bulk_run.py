@@ -193,7 +193,7 @@ class BulkRun:
         return Done(whole, stream.summary.timing, findings)
 
     def _without_excluded(self, episode: Episode, step: int, labels: Labels, watch: PictureWatch) -> Labels:
-        reasons = exclusions(watch.seen, step, episode.fps, episode.times_s, keep_frozen=self._keep_frozen)
+        reasons = exclusions(watch.seen, step, episode.fps, episode.moments, keep_frozen=self._keep_frozen)
         return without(labels, reasons)
 
     def _check(self, stream: LabelStream) -> None:

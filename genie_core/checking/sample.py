@@ -95,7 +95,7 @@ def _label(writer: LabelWriter, episode: Episode, labeller: Labeller) -> None:
             part.add_frames(frames_THWC)
             parts.append(stream.push(frames_THWC))
         whole = Labels.concatenate([*parts, stream.finish()])
-        part.add_labels(without(whole, exclusions(watch.seen, step, episode.fps, episode.times_s)))
+        part.add_labels(without(whole, exclusions(watch.seen, step, episode.fps, episode.moments)))
 
 
 __all__ = ["EPISODES", "FRAMES", "Sampling", "label_sample"]

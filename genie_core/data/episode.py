@@ -72,6 +72,15 @@ class Timed(Protocol):
 
 
 @runtime_checkable
+class Numbered(Protocol):
+    """A reader whose frames bear numbers by which their recorder counted, also those that were lost."""
+
+    @property
+    def frame_numbers(self) -> NDArray[np.int64] | None:
+        """(T,) in order; None if this file has none, or says when its frames were taken."""
+
+
+@runtime_checkable
 class Noted(Protocol):
     """A reader with notes on its file, known once the file is open."""
 
@@ -156,6 +165,17 @@ class Episode:
         if self.fps_override is not None or not isinstance(self.reader, Timed):
             return None
         return self.reader.times_s
+
+    @property
+    def frame_numbers(self) -> NDArray[np.int64] | None:
+        """Numbers by which the recorder counted its frames, (T,) in order; None if unknown, or times are known."""
+        return self.reader.frame_numbers if isinstance(self.reader, Numbered) else None
+
+    @property
+    def moments(self) -> NDArray[np.float64] | None:
+        """When the frames were taken, (T,) in order and in any unit: `times_s`, else by `frame_numbers`."""
+        numbers = self.frame_numbers
+        return self.times_s if numbers is None else numbers.astype(np.float64)
 
     @property
     def film(self) -> FilmSpan | None:

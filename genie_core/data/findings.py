@@ -12,7 +12,7 @@ import numpy as np
 
 from genie_core.data.episode import Episode
 from genie_core.data.frames.content import Flags, Pictures, runs
-from genie_core.data.frames.timing import uneven_words
+from genie_core.data.frames.timing import skipped_words, uneven_words
 from genie_core.errors import DatasetError
 
 _MANY_REPEATS = 0.1
@@ -65,7 +65,8 @@ def picture_findings(seen: Pictures, fps: float | None, first: int = 0, *, whole
 
 def time_findings(episode: Episode) -> list[Finding]:
     """Return how the frames of an episode are unevenly spaced in time."""
-    words = uneven_words(episode.times_s)
+    numbers = episode.frame_numbers
+    words = uneven_words(episode.times_s) if numbers is None else skipped_words(numbers)
     return [] if words is None else [Finding("uneven", words)]
 
 

@@ -29,6 +29,7 @@ from genie_core.data.dataset import (
     Sources,
     Survey,
 )
+from genie_core.data.formats.advice import advice_on
 from genie_core.data.formats.calvin.layout import CalvinLayout
 from genie_core.data.formats.hdf5.finding import (
     CANNOT_BE_OPENED,
@@ -236,14 +237,10 @@ def _choose_sources(
     if not others:
         if hdf5:
             _layout_of_file(hdf5[0], options)  # raises, and says what was looked for
-        if any(file.suffix == ".lance" for file in below):
-            raise DatasetError(
-                f"{path}: got a Lance table, which is not read: robot video has no settled layout in it; "
-                "save it as a LeRobot dataset of Parquet and MP4, or as video files"
-            )
+        about = advice_on(below)
         among = "" if options.include is None else f" among those that match `{options.include}`"
         raise DatasetError(
-            f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}"
+            f"{path}: got a folder without robot video{among}, expected files that end in {_suffixes()}{about}"
             + "".join(f"; {each}" for each in lost)
         )
     ((_, chosen),) = others.items()
@@ -295,7 +292,8 @@ def _layout_of_file(file: SourcePath, options: ReadOptions) -> tuple[Layout, str
     if is_shard(file):
         raise DatasetError(f"{file}: got one shard of an RLDS dataset, expected the folder that holds all of it")
     if file.suffix.lower() not in HDF5_SUFFIXES and not h5py.is_hdf5(local_file(file)):
-        raise DatasetError(f"{file}: got a file that ends in `{file.suffix}`, expected {_suffixes()}")
+        about = advice_on([file])
+        raise DatasetError(f"{file}: got a file that ends in `{file.suffix}`, expected {_suffixes()}{about}")
     if options.frames_path is not None:
         return MAPPED, "it is HDF5, and you said where its frames are"
     if not opens(file):

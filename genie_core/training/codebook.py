@@ -136,7 +136,7 @@ def latents_of(genie: Genie, clips_BTHWC: NDArray[np.uint8]) -> Tensor:
 
 
 def _unlike(a_KX: Tensor, b_KX: Tensor) -> NDArray[np.float64]:
-    """Distances Return (K, K): 0 where two codes do the same, about 1 where they are unrelated, 2 where they are opposites."""
+    """Distances (K, K): 0 where two codes do the same, about 1 where they are unrelated, 2 where they are opposites."""
     a, b = a_KX.double(), b_KX.double()
     a_size, b_size = a.square().sum(1), b.square().sum(1)
     both = a_size[:, None] + b_size[None]

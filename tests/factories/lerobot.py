@@ -169,8 +169,9 @@ def _write_shared_videos(
     if kept is not None:
         kept.mkdir(exist_ok=True)
     rows: dict[str, list[Any]] = {part: [] for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
-    # One frame has no B-frames, and is decoded earlier than others of its time: joined, it would move the next clip.
-    options = {"g": "4"} | ({"bf": "0"} if 1 in lengths else {})
+    # One or two frames have fewer B-frames, and are decoded earlier than others of their time: joined, they would move
+    # the next clip.
+    options = {"g": "4"} | ({"bf": "0"} if {1, 2} & set(lengths) else {})
     for first in range(0, len(lengths), per_video):
         clips, time_s = [], 0.0
         for episode in range(first, min(first + per_video, len(lengths))):

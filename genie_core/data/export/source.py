@@ -98,7 +98,7 @@ class ExportSource:
 
     @property
     def missing(self) -> str | None:
-        """Describe the missing sources that might have held actions, proprioception or task; None if none are missing."""
+        """Describe missing sources that might have held actions, proprioception or task; None if none are."""
         if not self._missing:
             return None
         first, count = next(iter(self._missing.values())), len(self._missing)

@@ -91,6 +91,8 @@ def _dtype_advice(dtype: np.dtype[np.generic]) -> str:
         return "if it runs from 0 to 1, convert it: (frames * 255).round().clip(0, 255).astype(np.uint8)"
     if dtype.kind in "ui" and dtype.itemsize == 2:
         return "if it uses all 16 bits, convert it: (frames >> 8).astype(np.uint8)"
+    if dtype.kind not in "biu":
+        return "these are no numbers: store frames as such, or a PNG or JPEG per row as bytes"
     return "convert it to 0 to 255: frames.astype(np.uint8)"
 
 

@@ -87,6 +87,21 @@ def uneven_words(times_s: NDArray[np.float64] | None) -> str | None:
     return None
 
 
+def skipped_words(number_T: NDArray[np.int64]) -> str | None:
+    """Describe where numbers of frames, (T,) in order, skip some; None if they do not."""
+    steps = np.diff(number_T)
+    usual = float(np.median(steps)) if len(steps) > 1 else 0.0
+    gaps = np.flatnonzero(steps > GAP * usual)
+    if usual <= 0 or not len(gaps):
+        return None
+    longest = int(steps.argmax())
+    return (
+        f"frames are missing, by the numbers in their names: {len(gaps)} gap{'s' if len(gaps) > 1 else ''}, the "
+        f"longest from {number_T[longest]} to {number_T[longest + 1]} after frame {longest}; transitions across a gap "
+        "are not labelled"
+    )
+
+
 def rate_of(times_s: NDArray[np.float64]) -> float | None:
     """Return the frame rate of frames at `times_s`, (T,) seconds; None if they are too few, or do not increase.
 
@@ -113,4 +128,4 @@ def check_rate(name: str, fps: float) -> None:
         raise DatasetError(f"{name}: got {fps:g}, expected a number of frames a second above 0")
 
 
-__all__ = ["GAP", "Step", "check_rate", "is_rate", "rate_of", "resolve_step", "uneven_words"]
+__all__ = ["GAP", "Step", "check_rate", "is_rate", "rate_of", "resolve_step", "skipped_words", "uneven_words"]

@@ -28,7 +28,7 @@ _CODES = {reason: code for code, reason in REASONS.items()}
 
 
 def exclusions(
-    seen: Pictures, step: int, fps: float | None, times_s: NDArray[np.float64] | None, *, keep_frozen: bool = False
+    seen: Pictures, step: int, fps: float | None, moments: NDArray[np.float64] | None, *, keep_frozen: bool = False
 ) -> NDArray[np.uint8]:
     """Return (T,) why the transition from each frame gets no label, 0 for none; see `REASONS`.
 
@@ -36,7 +36,7 @@ def exclusions(
         seen: what the pictures of the whole episode show.
         step: length of a transition, frames.
         fps: frames a second; None if unknown.
-        times_s: (T,) times of the frames; None if unknown.
+        moments: (T,) when the frames were taken, in any unit; None if unknown.
         keep_frozen: label transitions of frozen pictures all the same.
 
     """
@@ -46,10 +46,10 @@ def exclusions(
         changes = np.concatenate([[0], np.cumsum(~seen.frozen(fps))])
         still = changes[step + 1 : step + 1 + count] == changes[1 : 1 + count]
         reasons[:count][still] = _CODES["frozen"]
-    if times_s is not None and len(times_s) > 2:
-        usual_s = float(np.median(np.diff(times_s)))
-        far = times_s[step:] - times_s[:count] > GAP * step * usual_s
-        reasons[:count][far & (usual_s > 0)] = _CODES["gap"]
+    if moments is not None and len(moments) > 2:
+        usual = float(np.median(np.diff(moments)))
+        far = moments[step:] - moments[:count] > GAP * step * usual
+        reasons[:count][far & (usual > 0)] = _CODES["gap"]
     blanks = np.concatenate([[0], np.cumsum(seen.blank)])
     # Also one in between: labels that are sums of parts would be of what leads to it and away from it.
     reasons[:count][blanks[step + 1 : step + 1 + count] > blanks[:count]] = _CODES["blank"]

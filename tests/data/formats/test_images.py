@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from genie_core.data import ReadOptions, inspect_dataset, open_dataset
-from genie_core.data.formats.images.names import find_recordings
+from genie_core.data.export.source import open_export_source
+from genie_core.data.formats.images.names import DEFAULT_CAMERA, find_recordings
+from genie_core.data.frames.content import PictureWatch
+from genie_core.data.labelled.exclusion import exclusions
 from genie_core.errors import DatasetError
 from tests.factories.data import make_frames
 from tests.factories.folders import SIZE, write_pictures
+from tests.factories.labelled import label_file
 
 
 def test_a_folder_an_episode_in_the_order_of_its_numbers(tmp_path: Path) -> None:
@@ -179,3 +183,48 @@ def test_pictures_beside_video_are_no_frames(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4")
     write_pictures(tmp_path / "thumbnails", 2)
     assert open_dataset(tmp_path).format == "video"
+
+
+def test_numbers_that_skip_pictures_are_gaps(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "set/run", 9, name="frame_{:04d}.png")
+    for number in (3, 4):
+        (folder / f"frame_{number:04d}.png").unlink()
+    for options in (ReadOptions(fps=5), ReadOptions()):
+        warnings = inspect_dataset(tmp_path / "set", options=options).warnings
+        assert any("1 gap, the longest from 2 to 5 after frame 2" in warning for warning in warnings)
+        (episode,) = open_dataset(tmp_path / "set", options=options).episodes
+        watch = PictureWatch()
+        watch.add(episode.frames())
+        assert np.flatnonzero(exclusions(watch.seen, 1, episode.fps, episode.moments)).tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"f_{5 * number:04d}.png" for number in range(8)],  # every fifth of a video
+        ["a.png", "b.png", "c.png"],
+        [f"{number}_{number % 2}.png" for number in range(8)],
+        ["1.png", "7.png", "40.png", "900.png"],  # no count
+    ],
+)
+def test_names_that_do_not_count_say_nothing_of_gaps(names: list[str]) -> None:
+    strip = find_recordings(map(PurePosixPath, names))[0][0].strips[DEFAULT_CAMERA]
+    assert strip.numbers is None or len(set(np.diff(strip.numbers))) == 1
+
+
+def test_sequences_in_one_folder_are_episodes(tmp_path: Path) -> None:
+    for episode in (2, 10):
+        write_pictures(tmp_path / "all", 5, seed=episode, name=f"ep{episode}_frame_{{:03d}}.png")
+    dataset = open_dataset(tmp_path, fps=5)
+    assert [episode.name for episode in dataset.episodes] == ["all/ep2_frame", "all/ep10_frame"]
+    for episode, seed in zip(dataset.episodes, (2, 10), strict=True):
+        np.testing.assert_array_equal(episode.frames(), make_frames(5, *SIZE, seed=seed))
+    labelled = label_file(tmp_path / "all", options=ReadOptions(fps=5))
+    source = open_export_source(labelled.path)
+    for episode, seed in zip(source.provenance.episodes, (2, 10), strict=True):
+        np.testing.assert_array_equal(source.source_frames(episode).frames(), make_frames(5, *SIZE, seed=seed))
+
+
+def test_dates_and_times_in_names_are_one_sequence() -> None:
+    names = [f"12_{at // 60:02d}_{at % 60:02d}.png" for at in range(50, 130)]
+    assert [len(one.strips["images"].names) for one in find_recordings(map(PurePosixPath, names))[0]] == [80]

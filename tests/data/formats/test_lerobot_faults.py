@@ -146,6 +146,22 @@ def test_times_of_another_unit_make_no_gaps(tmp_path: Path) -> None:
     assert not inspect_dataset(path).warnings
 
 
+def test_rows_of_another_rate_than_the_datasets_are_told(tmp_path: Path) -> None:
+    path = make_lerobot_v21(tmp_path, lengths=(12,))
+    for factor, is_told in ((1000.0, False), (1.05, False), (2.0, True), (0.5, True)):
+        times = (factor * np.arange(12) / 10).astype(np.float32)
+        set_column(path / "data/chunk-000/episode_000000.parquet", "timestamp", times.tolist())
+        facts = inspect_dataset(path).facts
+        assert any("`timestamp` is of another rate" in fact for fact in facts) == is_told, factor
+
+
+def test_a_storage_format_of_later_versions_is_named(tmp_path: Path) -> None:
+    path = make_lerobot_v30(tmp_path)
+    edit_info(path, storage_format="lance")
+    with pytest.raises(DatasetError, match="storage_format: got lance, expected LeRobot's Parquet"):
+        open_dataset(path)
+
+
 def test_pictures_beside_the_table_are_read_by_their_paths(tmp_path: Path) -> None:
     path = make_lerobot_v21(tmp_path, dtype="image")
     wanted = open_dataset(path).episodes[0].frames()

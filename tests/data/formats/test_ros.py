@@ -143,6 +143,15 @@ def test_unknown_encodings_and_messages_that_are_cut_off_are_named(tmp_path: Pat
     (episode,) = opened(ros.write_mcap(tmp_path / "a.mcap", messages)).episodes
     with pytest.raises(DatasetError, match=r"a\.mcap: /front/image_raw: message 0: got encoding `bayer_rggb8`"):
         episode.frames()
+    empty = np.zeros(0, np.uint8)
+    messages = [
+        entry._replace(values={**entry.values, "data": empty})
+        for entry in ros.entries()
+        if entry.topic == ros.COMPRESSED
+    ]
+    (episode,) = opened(ros.write_mcap(tmp_path / "e.mcap", messages), ros.COMPRESSED).episodes
+    with pytest.raises(DatasetError, match="message 0: got a picture of no bytes"):
+        episode.frames()
     messages = [
         entry._replace(values={**entry.values, "height": 2**20}) if "height" in entry.values else entry
         for entry in ros.entries()

@@ -131,4 +131,4 @@ def test_tar_files_beside_other_data_and_lance_tables_are_not_data(tmp_path: Pat
     assert open_dataset(tmp_path).format == "video"
     (tmp_path / "t.lance/data").mkdir(parents=True)
     (tmp_path / "t.lance/data/0.lance").write_bytes(b"x")
-    assert "a Lance table, which is not read" in refused(tmp_path / "t.lance")
+    assert "0.lance is a Lance table" in refused(tmp_path / "t.lance")

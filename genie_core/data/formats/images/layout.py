@@ -87,7 +87,7 @@ def _reader(root: SourcePath, recording: Recording, strip: Strip | None, camera:
     around = episode if strip.folder.is_relative_to(PurePosixPath(recording.name or ".")) else folder
     if strip.problem is not None:
         return around, Unreadable(f"{folder}: {strip.problem}")
-    return around, ImagesReader(folder, strip.names, around, strip.times)
+    return around, ImagesReader(folder, strip.names, around, strip.times, strip.numbers)
 
 
 def _clock(episodes: Sequence[Episode]) -> str | None:

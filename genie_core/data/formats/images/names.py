@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from genie_core.data.formats.hdf5.mapping import natural_key
@@ -64,6 +66,20 @@ class Strip:
         found = [re.findall(rf"\d{{{_TIME_DIGITS},}}", name) for name in self.names]
         return tuple(int(each[-1]) for each in found) if all(len(each) == 1 for each in found) else None
 
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """The numbers in the names by which a recorder counted, in order; None if none of them counts.
+
+        A number counts if it is the only one that differs, and its steps are, by more than half, all the same.
+        """
+        columns = zip(*(map(int, re.findall(r"\d+", PurePosixPath(name).stem)) for name in self.names), strict=True)
+        differing = [column for column in columns if len(set(column)) > 1]
+        if len(differing) != 1:
+            return None
+        steps = [later - earlier for earlier, later in pairwise(differing[0])]
+        usual, count = Counter(steps).most_common(1)[0]
+        return differing[0] if usual > 0 and min(steps) > 0 and 2 * count > len(steps) else None
+
 
 @dataclass
 class Recording:
@@ -101,17 +117,19 @@ def find_recordings(paths: Iterable[PurePosixPath]) -> tuple[list[Recording], li
             continue
         named = [part for part in folder.parts if is_camera(part)]
         episode = "/".join(part for part in folder.parts if part not in named)
-        recording = recordings.setdefault(episode, Recording(episode))
         for kind, names in _kinds(folders[folder]).items():
             if kind is not None and _words(kind) & _NO_PICTURES:
                 skipped.append((folder / kind).as_posix())
                 continue
             camera = _camera_name([*named, *([] if kind is None else [kind])])
-            strip = _strip(folder, names)
-            if camera in recording.strips:
-                there = recording.strips[camera].folder
-                strip = Strip(folder, strip.names, f"two folders of one episode and camera: {there} and {folder}")
-            recording.strips[camera] = strip
+            for sequence, mine in _sequences(names).items():
+                title = f"{episode}/{sequence}".strip("/") if sequence else episode
+                found_in = recordings.setdefault(title, Recording(title))
+                strip = _strip(folder, mine)
+                if camera in found_in.strips:
+                    there = found_in.strips[camera].folder
+                    strip = Strip(folder, strip.names, f"two folders of one episode and camera: {there} and {folder}")
+                found_in.strips[camera] = strip
     found = [recording for recording in recordings.values() if recording.strips]
     return sorted(found, key=lambda recording: natural_key(recording.name)), skipped
 
@@ -133,6 +151,30 @@ def _kinds(names: Sequence[str]) -> Mapping[str | None, list[str]]:
     if all(is_camera(words) or _words(words) & _NO_PICTURES for words in plain.values()):
         return {plain[kind]: found for kind, found in by_kind.items()}
     return {None: list(names)}
+
+
+def _sequences(names: Sequence[str]) -> Mapping[str, list[str]]:
+    """Group names of one kind by episode where a number before the last says which: ``ep0_0000.png``, ``ep1_0000.png``.
+
+    The last number must count from the same start in each, and another one be the only one that differs besides; dates
+    and times in names do not. All names in one group, of the empty name, otherwise.
+    """
+    whole = {"": list(names)}
+    numbers = {name: [int(each) for each in re.findall(r"\d+", PurePosixPath(name).stem)] for name in names}
+    if len({len(each) for each in numbers.values()}) != 1 or len({_template(name) for name in names}) != 1:
+        return whole
+    differing = [at for at, column in enumerate(zip(*numbers.values(), strict=True)) if len(set(column)) > 1]
+    last = len(next(iter(numbers.values()))) - 1
+    if len(differing) != 2 or differing[1] != last:
+        return whole
+    groups: dict[int, list[str]] = {}
+    for name in sorted(names, key=natural_key):
+        groups.setdefault(numbers[name][differing[0]], []).append(name)
+    counts = [[numbers[name][last] for name in group] for group in groups.values()]
+    first = counts[0][0]
+    if not all(count == [*range(first, first + len(count))] and len(count) > 1 for count in counts):
+        return whole
+    return {re.sub(r"[\W_]*\d+\D*$", "", PurePosixPath(group[0]).stem): group for group in groups.values()}
 
 
 def _strip(folder: PurePosixPath, names: Sequence[str]) -> Strip:

@@ -42,6 +42,7 @@ class ImagesReader:
         names: of the files, in order.
         around: the episode's folder, `folder` itself or around it, which may hold times, words and arrays.
         name_times: times in the names of the files; None if there are none.
+        numbers: by which the names count pictures, also those that were lost; None if they do not.
 
     """
 
@@ -49,6 +50,7 @@ class ImagesReader:
     names: tuple[str, ...]
     around: SourcePath
     name_times: tuple[int, ...] | None = None
+    numbers: tuple[int, ...] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -76,13 +78,9 @@ class ImagesReader:
         return self._clock[1]
 
     @property
-    def is_uneven(self) -> bool:
-        """Whether intervals between frames are known to differ by more than half."""
-        times_s = self.times_s
-        if times_s is None or len(times_s) < 3:
-            return False
-        intervals = np.diff(times_s)
-        return bool(intervals.max() > 1.5 * np.median(intervals))
+    def frame_numbers(self) -> NDArray[np.int64] | None:
+        """Numbers in the names, (T,) in order, where the files say no times; None if the names do not count."""
+        return None if self.numbers is None or self._clock[0] is not None else np.array(self.numbers, np.int64)
 
     def read(self, start: int, stop: int) -> Frames:
         """Return frames start .. stop - 1, (n, H, W, 3) uint8."""

@@ -5,6 +5,7 @@ Frames and rows of an episode must match the number that its dataset lists; othe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +27,9 @@ from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.location import SourcePath, local_file
 from genie_core.data.storage.parquet import ParquetTable
 from genie_core.errors import DatasetError, RequestError
+
+_UNIT_TOLERANCE = 0.1
+"""Relative difference from the dataset's rate, or a thousandth of it, up to which the rows' times say the same."""
 
 _RATE_TOLERANCE = 0.01
 """Relative difference allowed between a video's rate and the dataset's: 29.97 is called 30."""
@@ -265,10 +269,21 @@ class LeRobotReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Facts in the video file that reading acts on, a sentence each."""
-        return self.pictures.video.notes if isinstance(self.pictures, VideoPictures) else ()
+        """What the video says that reading acts on, and whether the rows' times are of another rate than `fps`."""
+        said = self.pictures.video.notes if isinstance(self.pictures, VideoPictures) else ()
+        rate = None if self._row_times is None else rate_of(self._row_times)
+        if rate is None or self.file_fps is None or not is_rate(self.file_fps):
+            return said
+        off = abs(math.log10(rate / self.file_fps))
+        if min(off % 3, -off % 3) < math.log10(1 + _UNIT_TOLERANCE):  # the same, or in thousandths: ms, us, ns
+            return said
+        return (
+            *said,
+            "the column `timestamp` is of another rate than fps of meta/info.json, which is taken: give the frame rate "
+            "that is true (fps) if it is not",
+        )
 
-    @property
+    @cached_property
     def _row_times(self) -> NDArray[np.float64] | None:
         with suppress(DatasetError):  # frames are found without it
             times_s = self.rows.array("timestamp")

@@ -92,6 +92,8 @@ def picture_of(message: Any, kind: str) -> NDArray[np.uint8]:
 
 def picture_of_bytes(data: bytes, what: str) -> NDArray[np.uint8]:
     """Decode a JPEG or PNG; `what` is how its message calls it. Raises DatasetError."""
+    if not len(data):
+        raise DatasetError("got a picture of no bytes, expected a JPEG or PNG")
     if not is_image(data):
         raise DatasetError(f"got format `{what[:40]}`, expected jpeg or png")
     try:
