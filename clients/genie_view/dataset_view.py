@@ -130,7 +130,9 @@ def dataset_recording(view: DatasetView, labelled: LabelledFile) -> Recording:
     """Return a recording of the view, on the timeline ``moment``; its pictures are read from `labelled`."""
 
     def log(recording: rr.RecordingStream) -> None:
-        recording.log("codes", rr.BarChart(view.count_K), static=True)
+        for code, color in enumerate(code_palette(len(view.count_K))):  # a chart has one colour, so each bar is one
+            bar = rr.BarChart(view.count_K[code : code + 1], color=color << 8 | 0xFF, abscissa=[code])
+            recording.log(f"codes/{code}", bar, static=True)
         lengths = np.array([one.frames for one in view.episodes])
         recording.log("lengths", rr.BarChart(np.sort(lengths)[::-1]), static=True)
         recording.log("episodes", rr.TextDocument(_table(view), media_type="text/markdown"), static=True)
@@ -192,8 +194,9 @@ def _table(view: DatasetView) -> str:
         for one in worst[:_LISTED]
     )
     seen = f"{len(view.episodes):,} of {view.total:,} episodes, those with the fewest clear labels first"
+    held = f"The map's two directions hold {view.share:.0%} of the latents' variance."
     return (
-        f"{seen}\n\n| episode | frames | labelled | left out | ties | top code | median confidence |\n"
+        f"{seen}. {held}\n\n| episode | frames | labelled | left out | ties | top code | confidence |\n"
         f"| --- | --- | --- | --- | --- | --- | --- |\n{rows}"
     )
 
@@ -209,7 +212,7 @@ def _bounds(view: DatasetView) -> rrb.VisualBounds2D:
 def _blueprint(view: DatasetView) -> rrb.Container:
     return rrb.Horizontal(
         rrb.Vertical(
-            rrb.BarChartView(origin="codes", name="transitions with each code"),
+            rrb.BarChartView(origin="codes", name="transitions with each code", plot_legend=rrb.Corner2D.RightTop),
             rrb.BarChartView(origin="lengths", name="frames of each episode, longest first"),
             rrb.TextDocumentView(origin="episodes", name="worst episodes first"),
             row_shares=[1, 1, 2],
@@ -217,7 +220,7 @@ def _blueprint(view: DatasetView) -> rrb.Container:
         rrb.Vertical(
             rrb.Spatial2DView(
                 origin="map",
-                name=f"map of the latents: two directions, {view.share:.0%} of the variance",
+                name="map of the latents, along the two directions of most variance",
                 visual_bounds=_bounds(view),
                 # Their pictures are for whoever selects one, not for the map.
                 overrides={

@@ -123,7 +123,6 @@ class LabelledViews:
 def labels_scene(view: LabelledView, codecs: Codecs = ANY_VIEWER, timeline: Timeline | None = None) -> Scene:
     """Return the scene of one episode; `timeline` says where its frames lie, None: by number and frame rate."""
     when = timeline or Clock(view.fps)
-    flags = flagged(view.labels)
 
     def log(recording: rr.RecordingStream) -> None:
         if view.gallery is not None:
@@ -135,7 +134,7 @@ def labels_scene(view: LabelledView, codecs: Codecs = ANY_VIEWER, timeline: Time
         if view.episode is not None:  # last: pictures that have to be coded take longest
             log_episode(recording, "camera", view.episode, when, codecs)
 
-    return Scene(_blueprint(view, flags), log)
+    return Scene(_blueprint(view), log)
 
 
 def labels_recording(view: LabelledView, codecs: Codecs = ANY_VIEWER) -> Recording:
@@ -242,14 +241,13 @@ def labels_rows(view: LabelledView, entity: str = "labels") -> tuple[list[rrb.Vi
             contents=[f"{entity}/confidence", f"{entity}/tie"],
             name="confidence, ties in red",
         ),
-        rrb.TimeSeriesView(
-            origin=f"{entity}/components", name=f"latent: {view.axes.share:.0%} of its variance in these directions"
-        ),
+        rrb.TimeSeriesView(origin=f"{entity}/components", name="latent, along the directions of most variance"),
     ]
     return rows, [1, 2, 3]
 
 
-def _blueprint(view: LabelledView, flags: Sequence[Flag]) -> rrb.Container:
+def _blueprint(view: LabelledView) -> rrb.Container:
+    """Lay out an episode; titles hold for every episode, since the viewer gives all of an application one layout."""
     rows, shares = labels_rows(view)
     parts = _action_parts(view)
     if parts:
@@ -260,9 +258,10 @@ def _blueprint(view: LabelledView, flags: Sequence[Flag]) -> rrb.Container:
         ]
         rows.append(rrb.Grid(*shown, name="the robot's actions"))
         shares.append(3)
-    below: list[rrb.View] = [rrb.TextDocumentView(origin="provenance", name="provenance")]
-    if flags:
-        below.insert(0, rrb.TextLogView(origin="labels/flag", name=f"flagged: {len(flags)}"))
+    below: list[rrb.View] = [
+        rrb.TextLogView(origin="labels/flag", name="flagged moments"),
+        rrb.TextDocumentView(origin="provenance", name="provenance"),
+    ]
     if view.gallery is not None:
         below.insert(0, rrb.Spatial2DView(origin="gallery", name="what each code looks like"))
     return rrb.Horizontal(

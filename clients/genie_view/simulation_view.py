@@ -19,6 +19,8 @@ from genie_view.recording import Recording, Scene
 
 _GREY, _OWN = 9, 3
 """Colours of lines, as codes: of the start frame, and beyond all codes of a video of several."""
+_MOST_LANES = 6
+"""Lanes of actions that fit below the videos without more room."""
 _MOST_VIDEOS = 12
 """Tracks whose difference from the true future is shown as pictures; as lines, all are."""
 
@@ -92,7 +94,8 @@ def simulation_scene(view: SimulationView) -> Scene:
             log_series(recording, "error/start_frame", ["start frame held"], at, held, view.clock, _GREY)
         if view.confidence_T is not None:
             at = 1 + np.arange(len(view.confidence_T))
-            log_series(recording, "confidence", ["confidence"], at, np.array(view.confidence_T), view.clock)
+            said = f"confidence: trust to frame {view.trusted}"
+            log_series(recording, "confidence", [said], at, np.array(view.confidence_T), view.clock)
         for number, track in enumerate(view.tracks):
             _log_track(recording, view, track, number < _MOST_VIDEOS)
 
@@ -111,7 +114,10 @@ def _log_track(recording: rr.RecordingStream, view: SimulationView, track: Track
     held = len(set(track.actions)) == 1 and len(view.tracks) > 1
     color = track.actions[0] if held else len(view.palette) + _OWN
     at = 1 + np.arange(len(error_T))
-    log_series(recording, f"error/{_path(track)}", [track.name], at, error_T, view.clock, color)
+    said = track.name
+    if track is view.tracks[0]:
+        said += f": beats the start frame to frame {better_until(view, track)}"
+    log_series(recording, f"error/{_path(track)}", [said], at, error_T, view.clock, color)
     if with_difference:
         count = len(error_T)
         apart = np.abs(track.frames_THWC[:count].astype(np.int16) - view.future_THWC[:count]).astype(np.uint8)
@@ -135,6 +141,7 @@ def simulation_recording(name: str, view: SimulationView) -> Recording:
 
 
 def _blueprint(view: SimulationView) -> rrb.Container:
+    """Lay out a simulation; what a title would say of one is in its lines' names: all in a viewer share one layout."""
     true = [] if view.future_THWC is None else [rrb.Spatial2DView(origin="future", name="what really followed")]
     videos = [rrb.Spatial2DView(origin=track.entity("frame"), name=track.name) for track in view.tracks]
     grid = rrb.Grid(rrb.Spatial2DView(origin="prompt", name="prompt"), *true, *videos, name="videos")
@@ -142,20 +149,22 @@ def _blueprint(view: SimulationView) -> rrb.Container:
     lanes = rrb.StateTimelineView(contents=actions, name="latent actions")
     below: list[rrb.View] = [lanes]
     if view.confidence_T is not None:
-        below.append(rrb.TimeSeriesView(origin="confidence", name=f"confidence: trust to frame {view.trusted}"))
+        below.append(rrb.TimeSeriesView(origin="confidence", name="confidence"))
     if view.future_THWC is None:
         return rrb.Vertical(grid, rrb.Horizontal(*below), row_shares=[4, 1], name="simulation")
     apart = [
         rrb.Spatial2DView(origin=track.entity("difference"), name=f"{track.name}: difference")
         for track in view.tracks[:_MOST_VIDEOS]
     ]
-    until = better_until(view, view.tracks[0])
-    trusted = f"{view.tracks[0].name} beats the start frame to frame {until}"
-    errors = rrb.TimeSeriesView(origin="error", name=f"difference from the true future, grey levels: {trusted}")
+    errors = rrb.TimeSeriesView(
+        origin="error",
+        name="difference from the true future, grey levels",
+        plot_legend=rrb.Corner2D.LeftTop,  # lines begin low
+    )
     return rrb.Vertical(
         rrb.Tabs(grid, rrb.Grid(*apart, name="differences from the true future"), active_tab=0),
         rrb.Horizontal(*below, errors),
-        row_shares=[3, 2],
+        row_shares=[3, 2] if len(actions) <= _MOST_LANES else [1, 1],
         name="simulation",
     )
 

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("rerun", reason="looking at recordings is an extra")
 
+import rerun.blueprint as rrb
+
 from genie_core.data import LabelledFile, decode_image, open_dataset
 from genie_core.data.frames.palette import code_palette
 from genie_core.errors import GenieError
@@ -52,6 +54,25 @@ def test_a_labelled_episode_reads_back_as_it_was_labelled(tmp_path: Path) -> Non
         assert len(column(path, "/camera", "EncodedImage:blob", index=index)) == 12
         (text,) = column(path, "/provenance", "TextDocument:text", index=index).values()
         assert labelled.model.bundle_id in str(text)
+
+
+def test_one_layout_fits_every_episode(tmp_path: Path) -> None:
+    """The viewer gives all recordings of an application one layout, so that a title must not say what one has."""
+    labelled = label_file(make_robomimic(tmp_path / "lift.hdf5", episodes=2, frames=12))
+    plain, tied = LabelledViews(labelled).of(labelled.episodes)
+    never = replace(plain.labels, confidence=np.ones_like(plain.labels.confidence))
+    often = replace(tied.labels, confidence=np.zeros_like(tied.labels.confidence))
+
+    def titles(view: LabelledView) -> list[str]:
+        def below(part: rrb.Container | rrb.View) -> list[str]:
+            inner = part.contents if isinstance(part, rrb.Container) else ()
+            return [str(part.name), *(title for of in inner for title in below(of))]
+
+        return below(labels_scene(view).blueprint)
+
+    found = titles(replace(plain, labels=never))
+    assert found == titles(replace(tied, labels=often))
+    assert "flagged moments" in found
 
 
 def test_codes_have_the_colours_of_every_other_view(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def test_the_true_future_is_compared_frame_by_frame(tmp_path: Path) -> None:
     path = tmp_path / "x.rrd"
     write_recordings(path, [simulation_recording("what if", view)])
     verify(path)
+    (lines,) = column(path, "/error/same_actions", "SeriesLines:names").values()
+    assert lines == ["same actions: beats the start frame to frame 2"]
     assert column(path, "/error/same_actions", "Scalars:scalars") == {1: [1.0], 2: [2.0], 3: [200.0]}
     assert column(path, "/error/start_frame", "Scalars:scalars") == {1: [10.0], 2: [20.0], 3: [30.0]}
     assert column(path, "/confidence", "Scalars:scalars") == {1: [1.0], 2: [0.9], 3: [0.2], 4: [0.1]}
