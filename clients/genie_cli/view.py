@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from genie_core.data import LabelledFile
+    from genie_view.checked import Checked
     from genie_view.frame_log import Codecs
     from genie_view.recording import Recording
 
@@ -45,6 +46,10 @@ def view(
             metavar="X.json|BUNDLE", help="Names for codes, of genie palette. [default: the robot's, if known]"
         ),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="X.json", help="What genie check FILE --json said, as properties of the recordings."),
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the recording for a browser instead of opening a viewer.")
     ] = False,
@@ -68,6 +73,8 @@ def view(
         raise GenieError("--layer: expected --save X.rrd beside it, the file to write the layer to")
     if sum((dataset, against is not None, layer is not None)) > 1:
         raise GenieError("got several of --dataset, --against and --layer, expected one of them")
+    if check is not None and (dataset or against is not None):
+        raise GenieError("--check: got --dataset or --against beside it, expected episodes or --layer")
     if serve:
         from genie_view.serving import check_address
 
@@ -76,13 +83,16 @@ def view(
     names = _chosen(labelled, episode or [])
     if sheet is not None:
         _draw(labelled, names, sheet)
+    from genie_view.checked import read_check
+
+    checked = None if check is None else read_check(check, labelled)
     if layer is not None and save is not None:
-        _write_layer(labelled, names, layer, entity, save, _words(labelled, palette))
+        _write_layer(labelled, names, layer, entity, save, _words(labelled, palette), checked)
     elif records:
         from genie_view.frame_log import ANY_VIEWER, BROWSER, Codecs
 
         codecs = ANY_VIEWER if save is not None else BROWSER if serve else Codecs.here()
-        recordings = _recordings(labelled, names, dataset, against, _words(labelled, palette), codecs)
+        recordings = _recordings(labelled, names, dataset, against, _words(labelled, palette), codecs, checked)
         if serve:
             _serve(labelled, recordings, save, host, port)
         else:
@@ -119,12 +129,18 @@ def _draw(labelled: LabelledFile, names: list[str], path: Path) -> None:
 
 
 def _recordings(
-    labelled: LabelledFile, names: list[str], dataset: bool, against: Path | None, words: list[str], codecs: Codecs
+    labelled: LabelledFile,
+    names: list[str],
+    dataset: bool,
+    against: Path | None,
+    words: list[str],
+    codecs: Codecs,
+    checked: Checked | None,
 ) -> list[Recording]:
     """Return the recordings to show, in a viewer that can decode `codecs`."""
     from genie_view.labels_view import LabelledViews, labels_recording
 
-    views = LabelledViews(labelled, words)
+    views = LabelledViews(labelled, words, checked=checked)
     if dataset:
         from genie_view.dataset_view import dataset_recording, dataset_view
 
@@ -157,7 +173,13 @@ def _words(labelled: LabelledFile, palette: Path | None) -> list[str]:
 
 
 def _write_layer(
-    labelled: LabelledFile, names: Sequence[str], layer: Path, entity: str | None, save: Path, words: list[str]
+    labelled: LabelledFile,
+    names: Sequence[str],
+    layer: Path,
+    entity: str | None,
+    save: Path,
+    words: list[str],
+    checked: Checked | None,
 ) -> None:
     from genie_core.errors import GenieError
     from genie_view.labels_view import LabelledViews
@@ -165,7 +187,7 @@ def _write_layer(
 
     if len(names) != 1:
         raise GenieError(f"--layer: got {len(names)} episodes, expected one: choose it with --episode")
-    (shown,) = LabelledViews(labelled, words).of(names, with_gallery=False)
+    (shown,) = LabelledViews(labelled, words, checked=checked).of(names, with_gallery=False)
     target = find_target(layer, len(shown.labels), entity)
     write_layer(save, shown, target)
     typer.echo(f"wrote {save}, which lies over {target.entity}; look at both with: rerun {layer} {save}")

@@ -16,6 +16,7 @@ from genie_core.data import Episode, LabelledFile, Labels, encode_image
 from genie_core.data.frames.palette import code_palette
 from genie_core.data.labelled.originals import Originals
 from genie_core.errors import DatasetError
+from genie_view.checked import Checked, Value
 from genie_view.clearest import gallery
 from genie_view.clock import Clock, Timeline
 from genie_view.frame_log import ANY_VIEWER, Codecs, log_episode
@@ -50,6 +51,7 @@ class LabelledView:
         missing: why there are no frames, or others than the source's, in words; None if all is well.
         gallery: picture of each code's clearest transitions; None: none is shown.
         action_TA: (T, A) the robot's own actions; None where there are none.
+        checked: what a check said, by name; nothing where there was none.
 
     """
 
@@ -64,6 +66,7 @@ class LabelledView:
     missing: str | None = None
     gallery: Image | None = None
     action_TA: NDArray[np.float64] | None = None
+    checked: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def action_names(self) -> list[str]:
@@ -79,12 +82,14 @@ class LabelledViews:
         labelled: the file.
         words: what each code means, see `LabelledView`.
         originals: opened datasets that labels were made from.
+        checked: a check of the file; None: there was none.
 
     """
 
     labelled: LabelledFile
     words: Sequence[str] = ()
     originals: Originals = field(default_factory=Originals)
+    checked: Checked | None = None
 
     def of(self, names: Sequence[str], *, with_gallery: bool = True) -> list[LabelledView]:
         """Return the views of the episodes `names`. Raises DatasetError if labels cannot be read."""
@@ -107,6 +112,7 @@ class LabelledViews:
             missing=found.note,
             gallery=picture,
             action_TA=self._actions(name, found, len(labels)),
+            checked={} if self.checked is None else self.checked.properties(name),
         )
 
     def _actions(self, name: str, found: FoundFrames, frames: int) -> NDArray[np.float64] | None:
@@ -130,11 +136,18 @@ def labels_scene(view: LabelledView, codecs: Codecs = ANY_VIEWER, timeline: Time
             recording.log("gallery", picture, static=True)
         log_labels(recording, "labels", view, when)
         recording.log("provenance", rr.TextDocument(_provenance_text(view), media_type="text/markdown"), static=True)
-        recording.send_property("provenance", rr.AnyValues(**view.provenance))
+        log_properties(recording, "provenance", view)
         if view.episode is not None:  # last: pictures that have to be coded take longest
             log_episode(recording, "camera", view.episode, when, codecs)
 
     return Scene(_blueprint(view), log)
+
+
+def log_properties(recording: rr.RecordingStream, name: str, view: LabelledView) -> None:
+    """Log the provenance of the labels as the recording's properties `name`, and what a check said as ``check``."""
+    recording.send_property(name, rr.AnyValues(**view.provenance))
+    if view.checked:
+        recording.send_property("check", rr.AnyValues(**view.checked))
 
 
 def labels_recording(view: LabelledView, codecs: Codecs = ANY_VIEWER) -> Recording:
@@ -228,7 +241,8 @@ def _log_flags(recording: rr.RecordingStream, entity: str, flags: Sequence[Flag]
 
 
 def _provenance_text(view: LabelledView) -> str:
-    rows = "".join(f"| {name} | {value} |\n" for name, value in view.provenance.items())
+    told = {**view.provenance, **{f"check: {name}": value for name, value in view.checked.items()}}
+    rows = "".join(f"| {name} | {value} |\n" for name, value in told.items())
     missing = f"{view.missing}\n\n" if view.missing else ""
     return f"# {view.name}\n\n{missing}| what | value |\n| --- | --- |\n{rows}"
 
@@ -287,5 +301,6 @@ __all__ = [
     "labels_scene",
     "log_codes",
     "log_labels",
+    "log_properties",
     "log_series",
 ]

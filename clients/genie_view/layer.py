@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import rerun as rr
 
 from genie_core.data.storage.atomic import new_file
 from genie_core.errors import GenieError
 from genie_view.clock import Moments
-from genie_view.labels_view import LabelledView, log_labels
+from genie_view.labels_view import LabelledView, log_labels, log_properties
 from genie_view.recording import stream_to
 
 ENTITY = "genie"
@@ -135,7 +134,7 @@ def write_layer(path: Path, view: LabelledView, target: Target) -> None:
         stream_to(whole, target.application, target.recording_id, None) as stream,
     ):
         log_labels(stream, ENTITY, view, target.moments, f"{ENTITY}/actions")
-        stream.send_property("genie", rr.AnyValues(**view.provenance))
+        log_properties(stream, "genie", view)
 
 
 __all__ = ["ENTITY", "Target", "find_target", "read_targets", "write_layer"]
