@@ -64,21 +64,25 @@ class Benchmark:
         return tuple(metric.name for metric in self.metrics)
 
 
-def _grpc(clients: int) -> Benchmark:
+def _grpc(clients: int, model: str = "") -> Benchmark:
+    """Return the ratio with the bundle `model`, or with the default one."""
+    named = f"`{model}`" if model else "the default model"
     who = f"{clients} client{'s' if clients > 1 else ''} with {jobs_each(clients)} episodes in flight each"
     metric = Metric(
-        f"grpc_over_inprocess_{clients}",
+        f"grpc_over_inprocess_{clients}" + (f"_{model}" if model else ""),
         0.95,
         "higher",
         "x",
-        f"Labelling through the service over labelling without it: {who}, HDF5 in and HDF5 out over loopback, "
-        "against one `Labeller` that finds the same frames in memory.",
-        "`inprocess`: frames a second of the `Labeller` in its best way, tried first on a third of the episodes: large "
+        f"Labelling through the service over labelling without it, with {named}: "
+        f"{who}, HDF5 in and HDF5 out over loopback, against one `Labeller` that finds the same frames in memory.",
+        "`inprocess`: frames a second of the `Labeller` in its best way, tried first on a sixth of the episodes: large "
         "batches in all cores, or smaller ones in as many threads as there are cores, each computing in one (figures "
         "in the row). `grpc`: frames a second of all clients "
-        "together, from the moment the first begins to read until the last file is written.",
+        "together, from the moment the first begins to read until the last file is written. `inprocess_cpu`, "
+        "`server_cpu`, `clients_cpu`: CPU time a frame; `cpu_ratio` is the first over the sum of the two others, in "
+        "which other processes on the machine do not count.",
     )
-    return Benchmark(f"benchmarks.grpc_labelling:clients_{clients}", None, (metric,))
+    return Benchmark(f"benchmarks.grpc_labelling:{model or 'clients'}_{clients}", None, (metric,))
 
 
 def _encoder(threads: int | None) -> Benchmark:
@@ -104,6 +108,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _grpc(1),
     _grpc(8),
     _grpc(32),
+    _grpc(1, "tiny"),
+    _grpc(8, "tiny"),
+    _grpc(32, "tiny"),
     _encoder(1),
     _encoder(None),
     Benchmark(

@@ -16,8 +16,9 @@ from genie_core.data import open_dataset
 class LabelClients:
     """Clients that wait; `label` lets all of them label their files at once and returns when the last is done."""
 
-    def __init__(self, pipes: list[Connection]) -> None:
+    def __init__(self, pipes: list[Connection], pids: list[int]) -> None:
         self._pipes = pipes
+        self.pids = pids
 
     def label(self) -> int:
         """Label every file, HDF5 to HDF5; the number of frames labelled. Raises RuntimeError where a client fails."""
@@ -31,12 +32,12 @@ class LabelClients:
 
 
 @contextmanager
-def waiting_clients(address: str, files: list[Path], jobs: int) -> Iterator[LabelClients]:
-    """A connected client for each file, with `jobs` episodes in flight each."""
+def waiting_clients(address: str, files: list[Path], jobs: int, step: int | None = None) -> Iterator[LabelClients]:
+    """A connected client for each file, with `jobs` episodes in flight each; `step`: of `LabelPlan`."""
     context = get_context("spawn")
     pairs = [context.Pipe() for _ in files]
     workers = [
-        context.Process(target=_serve_pipe, args=(theirs, address, path, jobs), daemon=True)
+        context.Process(target=_serve_pipe, args=(theirs, address, path, jobs, step), daemon=True)
         for path, (_, theirs) in zip(files, pairs, strict=True)
     ]
     try:
@@ -44,7 +45,7 @@ def waiting_clients(address: str, files: list[Path], jobs: int) -> Iterator[Labe
             worker.start()
         for ours, _ in pairs:
             ours.recv()  # connected
-        yield LabelClients([ours for ours, _ in pairs])
+        yield LabelClients([ours for ours, _ in pairs], [worker.pid for worker in workers if worker.pid])
     finally:
         for ours, _ in pairs:
             ours.close()
@@ -61,7 +62,7 @@ def labelled_path(path: Path) -> Path:
     return path.with_suffix(".labelled.hdf5")
 
 
-def _serve_pipe(pipe: Connection, address: str, path: Path, jobs: int) -> None:
+def _serve_pipe(pipe: Connection, address: str, path: Path, jobs: int, step: int | None) -> None:
     """Label `path` each time something comes through the pipe, until it is closed."""
     with Client(address, wait_for_ready=True) as client:
         client.model()
@@ -72,7 +73,7 @@ def _serve_pipe(pipe: Connection, address: str, path: Path, jobs: int) -> None:
             except EOFError:
                 return
             try:
-                plan = LabelPlan(labelled_path(path), existing="overwrite", jobs=jobs)
+                plan = LabelPlan(labelled_path(path), existing="overwrite", jobs=jobs, step=step)
                 pipe.send(label_dataset(client, open_dataset(path), plan).frames)
             except Exception as error:
                 pipe.send(f"{type(error).__name__}: {error}")

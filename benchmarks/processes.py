@@ -39,10 +39,10 @@ class Server:
 
 
 @contextmanager
-def serving(*flags: str, command: Sequence[str] = (*GENIE, "serve")) -> Iterator[Server]:
-    """``genie serve`` on a free port of loopback with `MODEL` for a default, for as long as the block runs."""
+def serving(*flags: str, command: Sequence[str] = (*GENIE, "serve"), model: str = MODEL) -> Iterator[Server]:
+    """``genie serve`` on a free port of loopback with `model` for a default, for as long as the block runs."""
     started = time.perf_counter()
-    words = [*command, "--port", "0", "--log-level", "error", "--default-model", MODEL, *flags]
+    words = [*command, "--port", "0", "--log-level", "error", "--default-model", model, *flags]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -75,6 +75,12 @@ def peak_mb(pid: int | str = "self") -> float:
     raise RuntimeError(f"process {pid} has no VmHWM: has it ended?")
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and its threads have taken, seconds, to a hundredth."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def label_peak_mb(*words: str) -> float:
     """Run ``genie label`` in a fresh process; the most memory it had. Raises CalledProcessError where it fails."""
     script = (
@@ -90,4 +96,4 @@ def label_peak_mb(*words: str) -> float:
     return float(done.stdout.rsplit("peak_mb", 1)[1])
 
 
-__all__ = ["GENIE", "MODEL", "Server", "label_peak_mb", "peak_mb", "serving"]
+__all__ = ["GENIE", "MODEL", "Server", "cpu_seconds", "label_peak_mb", "peak_mb", "serving"]
