@@ -24,8 +24,8 @@ LEAST_FROZEN = 5
 FROZEN_S = 0.5
 """Shortest time without any change that counts as frozen, seconds."""
 
-_SAMPLES = 32
-"""About as many rows and columns of a picture are in its sample."""
+_SAMPLES = 16
+"""About as many rows of a picture are in its sample, each whole: the bytes of a row lie beside each other."""
 
 Flags = NDArray[np.bool_]
 
@@ -68,14 +68,13 @@ class PictureWatch:
         """Look at the next pictures, (n, H, W, 3) uint8."""
         if not len(frames_THWC):
             return
-        height, width = frames_THWC.shape[1:3]
-        samples_THWC = frames_THWC[:, :: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
-        plain = _range(samples_THWC) <= BLANK_RANGE
+        rows_TRWC = np.ascontiguousarray(frames_THWC[:, :: max(1, frames_THWC.shape[1] // _SAMPLES)])
+        plain = _range(rows_TRWC) <= BLANK_RANGE
         self._blank += [bool(flag) and _is_blank(frame) for flag, frame in zip(plain, frames_THWC, strict=True)]
         self._repeats.append(self._last_HWC is not None and np.array_equal(self._last_HWC, frames_THWC[0]))
-        alike = (samples_THWC[1:] == samples_THWC[:-1]).all(axis=(1, 2, 3))
-        for same, (before, after) in zip(alike, pairwise(frames_THWC), strict=True):
-            self._repeats.append(bool(same) and np.array_equal(before, after))
+        rows = [frame.tobytes() for frame in rows_TRWC]
+        for index, (before, after) in enumerate(pairwise(frames_THWC)):
+            self._repeats.append(rows[index] == rows[index + 1] and np.array_equal(before, after))
         self._last_HWC = frames_THWC[-1].copy()
 
     @property
@@ -90,12 +89,14 @@ def runs(flags: Flags) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _range(frames_THWC: Frames) -> NDArray[np.int64]:
+def _range(frames_THWC: Frames) -> NDArray[np.uint8]:
     """Return for each picture the largest difference within a channel, (T,)."""
-    low = frames_THWC.min(axis=1).min(axis=1).astype(np.int64)  # whole rows at once are much faster than both axes
-    high = frames_THWC.max(axis=1).max(axis=1).astype(np.int64)
-    largest: NDArray[np.int64] = (high - low).max(axis=-1)
-    return largest
+    count, height, width, channels = frames_THWC.shape
+    rows_THX = frames_THWC.reshape(count, height, width * channels)
+    low_TX, high_TX = rows_THX.min(axis=1), rows_THX.max(axis=1)  # whole rows at once are much faster than both axes
+    of_channels = [high_TX[:, c::channels].max(axis=1) - low_TX[:, c::channels].min(axis=1) for c in range(channels)]
+    largest_T: NDArray[np.uint8] = np.max(of_channels, axis=0)
+    return largest_T
 
 
 def _is_blank(frame_HWC: Frames) -> bool:

@@ -104,6 +104,7 @@ def _copy_stored(stored: StoredLabels, demo: h5py.Group, *, with_frames: bool) -
 def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Path) -> None:
     """Add the attributes and arrays, linked or copied, of the source demo of `episode`."""
     name = episode.name.rpartition("/")[2]
+    target = link_target(episode.source, output) if frames == "link" else ""
     with read_hdf5(episode.source) as file:
         source = file["data"][name]
         for key, value in source.attrs.items():
@@ -115,7 +116,7 @@ def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Pa
                 require_link(source, key, f"{episode.source}: {name}")
                 file.copy(source[key], demo, name=key, expand_external=True)
             else:
-                demo[key] = h5py.ExternalLink(link_target(episode.source, output), f"/data/{name}/{key}")
+                demo[key] = h5py.ExternalLink(target, f"/data/{name}/{key}")
     demo.attrs.setdefault("num_samples", np.int64(episode.num_frames))
     if name != episode.name:
         demo.attrs["source"] = str(absolute(episode.source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import h5py
@@ -28,15 +28,22 @@ def group_digest(group: h5py.Group) -> str:
     array on a line, then its values row by row; name, type and value of an attribute on a line. Raises OSError if the
     file is damaged.
     """
+    arrays = {name: np.asarray(read_array(group[name])) for name in _arrays_in(group)}
+    return digest_of(arrays, {name: _python_value(group.attrs[name]) for name in group.attrs})
+
+
+def digest_of(arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> str:
+    """Return the `group_digest` of a group that holds these arrays, by path, and these attributes as Python's values.
+
+    Whoever writes a group need not read it again for its checksum.
+    """
     digest = hashlib.sha256()
-    for name in sorted(_arrays_in(group)):
-        values = np.asarray(read_array(group[name]))
-        values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<"))
         digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
         digest.update(values.tobytes())
-    for name in sorted(set(group.attrs) - {CHECKSUM}):
-        value = _python_value(group.attrs[name])
-        digest.update(f"@{name} {type(value).__name__} {value!r}\n".encode())
+    for name in sorted(set(attributes) - {CHECKSUM}):
+        digest.update(f"@{name} {type(attributes[name]).__name__} {attributes[name]!r}\n".encode())
     return digest.hexdigest()
 
 
@@ -60,11 +67,6 @@ def stored_frames_digest(frames: h5py.Dataset) -> str:
     return frames_digest(frames[start : start + _AT_A_TIME] for start in range(0, len(frames), _AT_A_TIME))
 
 
-def seal(group: h5py.Group) -> None:
-    """Add the checksum to a group of labels; nothing may be written to it afterwards."""
-    group.attrs[CHECKSUM] = group_digest(group)
-
-
 def is_intact(group: h5py.Group) -> bool | None:
     """Return whether a group of labels is as written; None if it has no checksum (Genie before 0.2)."""
     expected = group.attrs.get(CHECKSUM)
@@ -80,4 +82,12 @@ def _python_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-__all__ = ["CHECKSUM", "FRAMES_CHECKSUM", "frames_digest", "group_digest", "is_intact", "seal", "stored_frames_digest"]
+__all__ = [
+    "CHECKSUM",
+    "FRAMES_CHECKSUM",
+    "digest_of",
+    "frames_digest",
+    "group_digest",
+    "is_intact",
+    "stored_frames_digest",
+]

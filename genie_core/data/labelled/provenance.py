@@ -84,9 +84,13 @@ class _Attributes(BaseModel):
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
+    def said(self) -> dict[str, Any]:
+        """Return the attributes, by name: every field that is not None."""
+        return self.model_dump(exclude_none=True)
+
     def write(self, group: h5py.Group) -> None:
         """Store every field that is not None."""
-        for key, value in self.model_dump(exclude_none=True).items():
+        for key, value in self.said().items():
             group.attrs[key] = value
 
     @classmethod

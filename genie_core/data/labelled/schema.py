@@ -19,9 +19,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
-from genie_core.data.labelled.checksum import FRAMES_CHECKSUM, seal
+from genie_core.data.labelled.checksum import CHECKSUM, FRAMES_CHECKSUM, digest_of
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
 from genie_core.data.storage.hdf5 import read_array, read_hdf5
@@ -40,32 +41,39 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
     `frames_sha256`: `frames_digest` of the frames stored in `demo` at the model's size; None: none are.
     """
     group = demo.create_group(LABEL_GROUP)
-    attrs.write(group)
-    _write_arrays(group, labels)
-    for camera, view in (labels.views or {}).items():
-        _write_arrays(group.create_group(_view(camera)), view)
+    attributes = attrs.said()
     if frames_sha256 is not None:
-        group.attrs[FRAMES_CHECKSUM] = frames_sha256
-    seal(group)
+        attributes[FRAMES_CHECKSUM] = frames_sha256
+    arrays = _arrays_of(labels)
+    for camera, view in (labels.views or {}).items():
+        arrays |= {f"{_view(camera)}/{name}": values for name, values in _arrays_of(view).items()}
+    for name, values in arrays.items():
+        group[name] = values
+    for name, value in {**attributes, CHECKSUM: digest_of(arrays, attributes)}.items():
+        group.attrs[name] = value
 
 
 def _view(camera: str) -> str:
     return f"{VIEWS_GROUP}/{camera}"
 
 
-def _write_arrays(group: h5py.Group, labels: Labels) -> None:
-    group["code"] = labels.code.astype(np.uint16, copy=False)
-    group["latent"] = labels.latent.astype(np.float32, copy=False)
-    group["confidence"] = labels.confidence.astype(np.float32, copy=False)
-    group["valid"] = labels.valid.astype(np.bool_, copy=False)
+def _arrays_of(labels: Labels) -> dict[str, NDArray[Any]]:
+    """Return the arrays of labels by name, as they lie on disk."""
+    arrays: dict[str, NDArray[Any]] = {
+        "code": labels.code.astype(np.uint16, copy=False),
+        "latent": labels.latent.astype(np.float32, copy=False),
+        "confidence": labels.confidence.astype(np.float32, copy=False),
+        "valid": labels.valid.astype(np.bool_, copy=False),
+    }
     if labels.action is not None:
-        group["action"] = labels.action.astype(np.float32, copy=False)
+        arrays["action"] = labels.action.astype(np.float32, copy=False)
     if labels.reason is not None:
-        group["reason"] = labels.reason.astype(np.uint8, copy=False)
+        arrays["reason"] = labels.reason.astype(np.uint8, copy=False)
     if labels.fine_code is not None:
-        group["fine_code"] = labels.fine_code.astype(np.uint16, copy=False)
+        arrays["fine_code"] = labels.fine_code.astype(np.uint16, copy=False)
     if labels.feature is not None:
-        group["feature"] = labels.feature.astype(np.float32, copy=False)
+        arrays["feature"] = labels.feature.astype(np.float32, copy=False)
+    return arrays
 
 
 def read_labels_of(demo: h5py.Group) -> tuple[Labels, Provenance]:
