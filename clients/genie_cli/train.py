@@ -76,6 +76,14 @@ def train(
     recompute: Annotated[
         bool, typer.Option(help="Compute activations again in the backward pass: less memory, a third more work.")
     ] = False,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Divide weights, gradients and optimizer of the dynamics model among the processes (torchrun): for a "
+            "model that is larger than a device.",
+        ),
+    ] = False,
     stream: Annotated[
         bool,
         typer.Option(
@@ -141,6 +149,7 @@ def train(
         command=shlex.join(["genie", *sys.argv[1:]]),
         recompute=recompute,
         stream=stream,
+        shard=shard,
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
         if only is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,15 +14,32 @@ from torch.optim import Optimizer
 
 from genie_core.data.storage.atomic import new_file
 from genie_core.errors import ModelError
+from genie_core.training.sharding import divided_like, whole
 
 
-def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, step: int, run: str) -> None:
-    """Write what resuming at step `step` needs; `run` identifies the configuration that it belongs to."""
-    tensors = {f"network.{k}": v.detach().contiguous().clone() for k, v in network.state_dict().items()}
+def save_checkpoint(
+    path: Path, network: nn.Module, optimizer: Optimizer, step: int, run: str, *, writes: bool = True
+) -> None:
+    """Write what resuming at step `step` needs; `run` identifies the configuration that it belongs to.
+
+    Of a network that is divided among processes all call this, and one `writes` what they put together.
+    """
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in _tensors(network, optimizer):
+        value = whole(tensor.detach())
+        if writes:
+            tensors[key] = value.contiguous().clone()
+    if writes:
+        with new_file(path) as temporary:
+            save_file(tensors, temporary, metadata={"step": str(step), "run": run})
+
+
+def _tensors(network: nn.Module, optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for key, value in network.state_dict().items():
+        yield f"network.{key}", value
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous().clone() for k, v in state.items()}
-    with new_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"step": str(step), "run": run})
+        for key, value in state.items():
+            yield f"optimizer.{index}.{key}", torch.as_tensor(value)
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer | None, run: str) -> int:
@@ -42,18 +60,21 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer | None,
             f"{path} belongs to a run with another configuration or other data; "
             "delete that folder or choose another --out"
         )
-    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    there = network.state_dict()
+    ours = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    network.load_state_dict({k: divided_like(v, there[k]) if k in there else v for k, v in ours.items()})
     if optimizer is not None:
         _restore(optimizer, tensors)
     return int(metadata["step"])
 
 
 def _restore(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
+            state.setdefault(int(index), {})[name] = divided_like(value, parameters[int(index)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -27,6 +27,7 @@ from genie_core.training.clips import ClipStore
 from genie_core.training.config import StageConfig
 from genie_core.training.losses import Metrics
 from genie_core.training.parallel import ALONE, Group
+from genie_core.training.sharding import average_gradients, clip_gradients, in_groups, is_divided
 
 StepLoss = Callable[[Tensor, int], tuple[Tensor, Metrics]]
 """Computes the loss and values to report, from clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number."""
@@ -65,11 +66,13 @@ class TrainingRun:
     checkpoint_seconds: float = 120.0
     report_every: int = 10
     group: Group = ALONE
+    shard: bool = False
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: StageConfig) -> torch.optim.Optimizer:
-    """Return the optimizer of a stage: AdamW, all parameters in one kernel."""
-    return torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+    """Return the optimizer of a stage: AdamW, all parameters in one kernel, or in two if some are divided."""
+    groups = [{"params": some} for some in in_groups(parameters)]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 
 
 def train_stage(
@@ -107,6 +110,7 @@ def train_stage(
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, config)
     path = run.folder / f"{name}.safetensors"
+    together = is_divided(network)
     first = load_checkpoint(path, network, optimizer, identity) if path.exists() else 0
     network.train()
     stepper = Stepper(run, name, network, loss, optimizer, config, prepare)
@@ -129,11 +133,12 @@ def train_stage(
                     )
                 smooth = {k: v if k not in smooth else 0.9 * smooth[k] + 0.1 * v for k, v in values.items()}
                 run.reporter.step(name, step + 1, smooth)
-            if run.group.is_first and time.monotonic() - saved > run.checkpoint_seconds:
-                save_checkpoint(path, network, optimizer, step + 1, identity)
+            is_due = time.monotonic() - saved > run.checkpoint_seconds
+            if run.group.of_first(is_due, run.device) if together else is_due and run.group.is_first:
+                save_checkpoint(path, network, optimizer, step + 1, identity, writes=run.group.is_first)
                 saved = time.monotonic()
-    if run.group.is_first:
-        save_checkpoint(path, network, optimizer, max(first, config.steps), identity)
+    if together or run.group.is_first:
+        save_checkpoint(path, network, optimizer, max(first, config.steps), identity, writes=run.group.is_first)
     run.group.wait()
 
 
@@ -180,7 +185,8 @@ class Stepper:
         self._quantizers = [module for module in network.modules() if isinstance(module, VectorQuantizer)]
         self._loss: Callable[[Tensor, int], tuple[Tensor, Metrics]] = loss
         self._parallel: DistributedDataParallel | None = None
-        if run.group.size > 1:
+        self._divided = is_divided(network)
+        if run.group.size > 1 and not self._divided:
             self._parallel = DistributedDataParallel(_LossOf(network, loss), broadcast_buffers=False)
             self._loss = self._parallel
 
@@ -199,7 +205,11 @@ class Stepper:
             self._seed(step, None)
             for quantizer in self._quantizers:
                 _follow(quantizer, run.group)
-        torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
+        if self._divided:
+            average_gradients(self._parameters, run.group)
+            clip_gradients(self._parameters, config.clip_norm)
+        else:
+            torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
         self._optimizer.step()
         if len(found) == 1:
             return found[0]

@@ -78,6 +78,14 @@ class Group:
         dist.all_reduce(total)
         return dict(zip(sorted(values), (total / self.size).tolist(), strict=True))
 
+    def of_first(self, flag: bool, device: torch.device) -> bool:
+        """Return what the first process says."""
+        if self.size == 1:
+            return flag
+        said = torch.tensor([flag], dtype=torch.uint8, device=device)
+        dist.broadcast(said, 0)
+        return bool(said)
+
     def share(self, network: nn.Module) -> None:
         """Copy the first process's parameters and buffers to all others."""
         if self.size > 1:

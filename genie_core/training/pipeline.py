@@ -81,6 +81,7 @@ class TrainingJob:
         command: the command that started the job, for the card.
         recompute: whether the backward pass computes activations again instead of keeping them.
         stream: whether frames are decoded whenever they are drawn, instead of once to disk; the result is the same.
+        shard: whether the dynamics model is divided among the processes while it is trained, see `sharding`.
 
     """
 
@@ -97,6 +98,7 @@ class TrainingJob:
     command: str = ""
     recompute: bool = False
     stream: bool = False
+    shard: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,12 @@ def _begin(
         raise ModelError(
             "data for the latent action model alone needs a recipe that trains it alone (lam_training.lead)"
         )
+    if job.shard and group.size == 1:
+        raise ModelError("shard: got one process, expected several, as torchrun starts them")
+    if job.shard and not job.model.simulates:
+        raise ModelError(
+            f"shard: got {job.model.name}, expected a model with a dynamics model, which is what is divided"
+        )
     folder = job.out.with_name(job.out.name + ".run")
     stores = _stores(job, folder, reporter)
     run = TrainingRun(
@@ -223,6 +231,7 @@ def _begin(
         checkpoint_seconds=checkpoint_seconds,
         report_every=report_every,
         group=group,
+        shard=job.shard,
     )
     torch.manual_seed(training.seed)
     genie = Genie(job.model)

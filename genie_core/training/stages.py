@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import TrainingRun, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
 from genie_core.training.motion import motion_loss, mover_loss, refiner_loss, turned
+from genie_core.training.sharding import divided
 
 _CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
 _RESTARTS = 64
@@ -187,8 +191,24 @@ def train_dynamics(run: TrainingRun, genie: Genie, store: ClipStore, training: T
         token_BTN, action_BTD = read_tokens(genie, pixels_BTCHW, genie.lam_view(pixels_BTCHW))
         return dynamics_loss(genie.dynamics, token_BTN, action_BTD, training.dynamics_training)
 
-    train_stage(run, "dynamics", genie.dynamics, loss, store, training.dynamics, depends_on=[genie.config, training])
+    with _dynamics_divided(run, genie):
+        train_stage(
+            run, "dynamics", genie.dynamics, loss, store, training.dynamics, depends_on=[genie.config, training]
+        )
     genie.dynamics.eval()
+
+
+@contextmanager
+def _dynamics_divided(run: TrainingRun, genie: Genie) -> Iterator[None]:
+    """Divide the dynamics model, which is most of a large model, among the processes while it is trained, if wanted."""
+    if not run.shard:
+        yield
+        return
+    dynamics = genie.dynamics
+    with divided(dynamics, run.group, run.device) as parts:
+        genie.dynamics = parts
+        yield
+    genie.dynamics = dynamics
 
 
 @torch.no_grad()
@@ -205,7 +225,6 @@ def train_jointly(run: TrainingRun, genie: Genie, store: ClipStore, training: Tr
     if isinstance(genie.lam, MotionActionModel):
         raise ModelError("a model that reads motion is trained before the dynamics model: set lam_training.lead")
     lam = genie.lam
-    both = nn.ModuleDict({"lam": lam, "dynamics": genie.dynamics})
 
     def prepare(step: int) -> None:
         if step and step == training.lam_training.continuous_steps:
@@ -219,17 +238,19 @@ def train_jointly(run: TrainingRun, genie: Genie, store: ClipStore, training: Tr
         merged = metrics | {"loss": first.detach() + second.detach(), "lam_loss": metrics["loss"]}
         return first + second, merged | {"cross_entropy": more["loss"], "accuracy": more["accuracy"]}
 
-    train_stage(
-        run,
-        "lam_and_dynamics",
-        both,
-        loss,
-        store,
-        training.dynamics,
-        depends_on=[genie.config, training],
-        prepare=prepare,
-    )
-    both.eval()
+    with _dynamics_divided(run, genie):
+        train_stage(
+            run,
+            "lam_and_dynamics",
+            nn.ModuleDict({"lam": lam, "dynamics": genie.dynamics}),
+            loss,
+            store,
+            training.dynamics,
+            depends_on=[genie.config, training],
+            prepare=prepare,
+        )
+    lam.eval()
+    genie.dynamics.eval()
 
 
 __all__ = [

@@ -1,6 +1,7 @@
 """One process of a run of several: ``torchrun ... -m tests.training.parallel_job DATA OUT LOSSES [STAGE STEP]``.
 
 The first process writes the losses that it reports to LOSSES, at each step, and is killed at STEP of STAGE if given.
+With a last word ``shard`` the dynamics model is divided.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from genie_core.data import open_dataset
@@ -54,9 +56,10 @@ def job(data: Path, out: Path, pieces: int = 2) -> TrainingJob:
 
 
 def main() -> None:
-    data, out, losses, *stop = sys.argv[1:]
-    recorder = Recorder((stop[0], int(stop[1])) if stop else None, Path(losses))
-    train(job(Path(data), Path(out)), recorder, checkpoint_seconds=0, report_every=1)
+    data, out, losses, *more = sys.argv[1:]
+    recorder = Recorder((more[0], int(more[1])) if more else None, Path(losses))
+    run = replace(job(Path(data), Path(out)), shard="shard" in more)
+    train(run, recorder, checkpoint_seconds=0, report_every=1)
 
 
 if __name__ == "__main__":
