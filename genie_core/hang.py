@@ -1,12 +1,13 @@
-"""Ends a command whose library call never returns, and names the file that was being read.
+"""Ends a command whose library call never returns, and names the file that was being read; also after a crash.
 
-libhdf5 reads some damaged files without end, and no Python code runs meanwhile. So another process watches: it
-is told once a second which files are being read, and ends a command that goes silent while it uses processor time,
-which a slow disk does not.
+libhdf5 reads some damaged files without end, or crashes on them, and no Python code runs meanwhile. So another process
+watches: it is told once a second which files are being read, and ends a command that goes silent while it uses
+processor time, which a slow disk does not. If the command ends in the middle of a file, it names the file.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -22,16 +23,24 @@ HANG_S = 60.0
 _BEAT_S = 1.0
 
 _WATCHER = """
-import json, os, select, signal, sys
+import contextlib, json, os, select, signal, sys
 whom, limit = int(sys.argv[1]), float(sys.argv[2])
 def used():
     fields = open(f"/proc/{whom}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def say(words):
+    with contextlib.suppress(OSError):  # nobody reads any more
+        sys.stderr.write(f"\\nerror: {words}\\n")
+        sys.stderr.flush()
 reading, since, text = [], used(), b""
 while True:
     if select.select([0], [], [], 0.5)[0]:
         came = os.read(0, 65536)
         if not came:
+            if reading:
+                files = ", or ".join(reading)
+                say(f"{files}: the process ended while it read this. Unless somebody ended it, the file is damaged "
+                    "in a way that crashes its library; leave it out. What is done stands")
             break
         text += came
         *lines, text = text.split(b"\\n")
@@ -39,9 +48,8 @@ while True:
             reading, since = json.loads(lines[-1]), used()
     elif reading and used() - since > limit:
         files = ", or ".join(reading)
-        sys.stderr.write(f"\\nerror: {files}: reading has not come back after {limit:g} s of processor time: the file "
-                         "is damaged in a way that its library never notices; leave it out. What is done stands\\n")
-        sys.stderr.flush()
+        say(f"{files}: reading has not come back after {limit:g} s of processor time: the file is damaged in a way "
+            "that its library never notices; leave it out. What is done stands")
         os.kill(whom, signal.SIGKILL)
         break
 """
@@ -60,7 +68,9 @@ class _Watch:
         self._to: IO[bytes] = self._process.stdin
         self._reading: list[str] = []
         self._lock = threading.Lock()
+        self._is_over = False
         threading.Thread(target=self._beat, name="genie-hang", daemon=True).start()
+        atexit.register(self._end)
 
     @contextmanager
     def reading(self, path: str) -> Iterator[None]:
@@ -79,9 +89,16 @@ class _Watch:
             with self._lock:
                 self._tell()
 
+    def _end(self) -> None:
+        """Say that the process ends in an orderly way, whatever its threads still read."""
+        with self._lock:
+            self._is_over = True
+            self._tell()
+
     def _tell(self) -> None:
+        told = [] if self._is_over else sorted(set(self._reading))[:5]
         with suppress(OSError):  # it has ended: nobody watches
-            self._to.write(json.dumps(sorted(set(self._reading))[:5]).encode() + b"\n")
+            self._to.write(json.dumps(told).encode() + b"\n")
             self._to.flush()
 
 
@@ -113,6 +130,8 @@ def reading(path: object) -> Iterator[None]:
 def _forget() -> None:
     """Watch nothing in a forked process: the watching process belongs to its parent."""
     global _is_wanted, _watch, _starting
+    if _watch is not None:
+        atexit.unregister(_watch._end)
     _is_wanted, _watch, _starting = False, None, threading.Lock()
 
 

@@ -1,8 +1,9 @@
 """What libhdf5 takes for texts and rows of variable length, measured read by read: a known defect, told from ours.
 
-HDF5 2.0 believes a damaged global heap: it goes through it without end (H5HG__cache_heap_deserialize), or allocates and
-works through lengths that it has not checked (H5T__conv_vlen). Only what it spends inside of such a read, beyond what
-the read gives back, is its own; reads of numbers, whose sizes we are to check first, are not measured here.
+HDF5 2.0 believes a damaged global heap: it goes through it without end (H5HG__cache_heap_deserialize), allocates and
+works through lengths that it has not checked (H5T__conv_vlen), or reads past them and crashes. Only what it spends
+inside of such a read, beyond what the read gives back, is its own; reads of numbers, whose sizes we are to check first,
+are not measured here.
 """
 
 from __future__ import annotations

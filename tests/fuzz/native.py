@@ -12,6 +12,9 @@ from tests.fuzz.heap import BEGINS, ENDS, KNOWN
 _ENDLESS_S = 15
 """Of processor time."""
 
+_IN_THE_HEAP = {-signal.SIGPROF: "endless", -signal.SIGSEGV: "crash", -signal.SIGBUS: "crash"}
+"""What libhdf5 does inside of such a read, by the signal that ends the process."""
+
 _ADDRESS_SPACE = 6 << 30
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +37,7 @@ print(found.is_known if found else "", found.kind if found else "", sep="|")
 def explain(target: str, file: Path, endless_s: float = _ENDLESS_S) -> tuple[str, bool]:
     """What an input does when it is read again, and whether nobody needs to be told: it is known, or does not recur.
 
-    Endless is known only inside of a read of variable length; a crash never is.
+    Endless, or a crash, is known only inside of a read of variable length.
     """
     command = [sys.executable, "-c", _AGAIN, target, str(file.resolve()), str(endless_s)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -48,7 +51,7 @@ def explain_death(code: int, said: str) -> tuple[str, bool]:
     """What `explain` says of a process that ended with `code`, from what it said."""
     lines = [line.strip() for line in said.splitlines()]
     reads = [line for line in lines if line in (BEGINS, ENDS)]
-    if code == -signal.SIGPROF and reads and reads[-1] == BEGINS:
-        return f"{KNOWN}: endless", True
+    if code in _IN_THE_HEAP and reads and reads[-1] == BEGINS:
+        return f"{KNOWN}: {_IN_THE_HEAP[code]}", True
     where = next((line for line in lines if line.startswith("File ")), said.strip()[-200:])
     return f"exit code {code} in {where}", False

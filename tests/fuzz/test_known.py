@@ -110,13 +110,14 @@ def test_what_hangs_is_known_where_it_hangs_in_the_heap(tmp_path: Path) -> None:
         (-signal.SIGPROF, [BEGINS, ENDS, BEGINS], True),
         (-signal.SIGPROF, [BEGINS, ENDS], False),
         (-signal.SIGPROF, [], False),
-        (-signal.SIGSEGV, [BEGINS], False),
+        (-signal.SIGSEGV, [BEGINS, ENDS, BEGINS], True),
+        (-signal.SIGSEGV, [BEGINS, ENDS], False),
+        (-signal.SIGSEGV, [], False),
+        (-signal.SIGKILL, [BEGINS], False),
         (1, [BEGINS], False),
     ],
 )
-def test_a_death_is_known_only_where_it_was_endless_inside_of_such_a_read(
-    code: int, lines: list[str], is_known: bool
-) -> None:
+def test_a_death_is_known_only_inside_of_such_a_read(code: int, lines: list[str], is_known: bool) -> None:
     where = '  File "genie_core/x.py", line 7 in read'
     said, known = explain_death(code, "\n".join([*lines, "Current thread (most recent call first):", where]))
     assert known == is_known
