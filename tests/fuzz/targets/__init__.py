@@ -21,6 +21,7 @@ MODULES = {
     "labelled": "hdf5",
     "journal": "hdf5",
     "video": "video",
+    "webdataset": "video",
     "mcap": "recordings",
     "bag": "recordings",
     "bag2": "recordings",
