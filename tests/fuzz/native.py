@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.fuzz.heap import BEGINS, ENDS, KNOWN
 
-_ENDLESS_S = 15
+_ENDLESS_S = 6
 """Of processor time."""
 
 _IN_THE_HEAP = {-signal.SIGPROF: "endless", -signal.SIGSEGV: "crash", -signal.SIGBUS: "crash"}
