@@ -88,7 +88,10 @@ def fuzz_target(name: str, out: Path, share: float, seed: int) -> Tally:
 
 def _said(file: Path) -> str:
     text = file.with_name(f"{file.name}.txt")
-    return text.read_text().splitlines()[0] if text.exists() else "a wrong answer"
+    if not text.exists():
+        return "a wrong answer"
+    kind, _, first, *_ = [*text.read_text().splitlines(), "", ""]
+    return f"{kind}: {first}" if file.name.startswith(KNOWN) else kind
 
 
 if __name__ == "__main__":

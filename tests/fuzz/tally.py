@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import numpy as np
 from tests.fuzz.trial import Cost
 
 _FIELDS = ("inputs", "slowest_s", "largest_mib", "early_mib", "late_mib")
+_give_back = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
+"""glibc keeps what a large input freed, which is no leak."""
+
 _WARM = 2_000
 """Inputs after which what grows is a leak: caches are full, and the corpus has most of what it will have."""
 
@@ -50,7 +54,7 @@ class Tally:
 
     def count(self, cost: Cost, resident: Callable[[], float] | None = None) -> None:
         """Add one input; `resident` says what memory who reads it has now, this process where it is not given."""
-        measure = resident or resident_mib
+        measure = resident or _held_mib
         self.numbers[0] += 1
         self.numbers[1] = max(self.numbers[1], cost.seconds)
         self.numbers[2] = max(self.numbers[2], cost.memory_mib)
@@ -62,6 +66,12 @@ class Tally:
     def end(self) -> None:
         """Write it out."""
         self.numbers.flush()
+
+
+def _held_mib() -> float:
+    """Memory that this process has now, MiB, when what it has freed is given back to the system."""
+    _give_back(0)
+    return resident_mib()
 
 
 def resident_mib(process: int | str = "self") -> float:
