@@ -17,7 +17,7 @@ from genie_core.errors import RequestError
 WEIGHT_BITS = 16
 """Weights are integers that sum to 2**16: rows sum to < 2**24 (exact in float32), then columns to < 2**40 (float64)."""
 
-ROWS_PER_PRODUCT = 8
+ROWS_PER_PRODUCT = 4
 """Output rows per matrix product: the weights are banded, so narrow products skip most of the zeros."""
 
 Frames = NDArray[np.uint8]
