@@ -71,6 +71,7 @@ TOOLS = {
     "robomimic-0.3": Tool(
         "check_robomimic.py", ("robomimic==0.3.0", "h5py==3.16.0", "numpy==2.4.6", "six==1.17.0", *TORCH)
     ),
+    "rerun": Tool("check_rerun.py", ("rerun-sdk==0.41.0", "pyarrow==26.0.1", "numpy==2.4.6")),
     "tfds": Tool("check_tfds.py", ("tensorflow-cpu==2.21.0", "tensorflow-datasets==4.9.10")),
     "act": Tool(
         "check_act.py",
