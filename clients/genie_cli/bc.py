@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def bc(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle whose latent actions are cloned.")],
+    bundle: Annotated[
+        str, typer.Argument(help="Bundle whose latent actions are cloned: a folder, or the name of a shipped one.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for everything made; rerun with the same one to resume.")],
     labelled: Annotated[
         str, typer.Option(metavar="N,N,...", help="Numbers of labelled steps, separated by commas.")
@@ -45,6 +47,7 @@ def bc(
 ) -> None:
     """Clone behaviour from action-free video, map it to actions by N labelled steps, count success (extra `sim`)."""
     extent = _extent(only, labelled, seeds, episodes)
+    from genie_core.bundles import bundle_folder
     from genie_core.cloning.experiment import run_experiment
     from genie_core.cloning.plan import CloningConfig
     from genie_core.cloning.policy import PolicyConfig
@@ -55,7 +58,7 @@ def bc(
     task = ReachTask(looks=looks, expert=expert)
     task.check()
     config = CloningConfig(demonstrations=demonstrations, policy=PolicyConfig(steps=steps, frames=frames))
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(bundle_folder(bundle))
     if not only and loaded.info.fine_codebook is None:
         extent = extent.model_copy(update={"methods": tuple(m for m in extent.methods if m != "fine")})
     with part_progress() as progress:

@@ -28,7 +28,7 @@ TABLE_WIDTH = 100
 
 @reads_data(short=False)
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    bundle: Annotated[str, typer.Argument(help="The bundle's folder, or the name of a shipped one.")],
     data: Annotated[
         str | None, typer.Argument(help="Robot video that the bundle was not trained on: HDF5, video or a folder.")
     ] = None,
@@ -113,12 +113,13 @@ def evaluate(
     dataset = open_dataset(data, options=reading)
     import torch
 
+    from genie_core.bundles import bundle_folder
     from genie_core.evaluation.evaluation import evaluate as run_evaluation
     from genie_core.models.bundle import load_bundle
 
     if threads:
         torch.set_num_threads(threads)
-    loaded = load_bundle(bundle, device)
+    loaded = load_bundle(bundle_folder(bundle), device)
     chosen_step = found_step(loaded, dataset, read_step(step) or "rates")
     options = EvaluationOptions(
         episodes=DEFAULTS.episodes if episodes is None else episodes,
@@ -189,7 +190,7 @@ def _write_videos(path: Path, report: EvaluationReport) -> None:
 
 
 def _evaluate_suite(
-    bundle: Path,
+    bundle: str,
     suite: str,
     data_root: str,
     out: Path | None,
@@ -204,13 +205,14 @@ def _evaluate_suite(
     chosen = read_suite(suite)
     import torch
 
+    from genie_core.bundles import bundle_folder
     from genie_core.evaluation.suite.report import to_markdown, write_report
     from genie_core.evaluation.suite.run import run_suite
     from genie_core.models.bundle import load_bundle
 
     if threads:
         torch.set_num_threads(threads)
-    loaded = load_bundle(bundle, device)
+    loaded = load_bundle(bundle_folder(bundle), device)
     folder = _report_folder(out or Path(f"{chosen.name}-{loaded.name}"))
     with part_progress() as progress:
         result = run_suite(loaded, chosen, data_root, episodes=episodes, seed=seed, progress=progress)

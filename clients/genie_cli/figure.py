@@ -45,7 +45,7 @@ def figure(
             help="fig10: rollouts from pictures. fig13: every code from many frames. fig14: many futures of one frame."
         ),
     ],
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[str, typer.Argument(help="The bundle's folder, or the name of a shipped one.")],
     inputs: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...|DATA", help="fig10: pictures. fig13: robot video. fig14: one of either."),
@@ -92,12 +92,13 @@ def figure(
     )
     import torch
 
+    from genie_core.bundles import bundle_folder
     from genie_core.inference import Simulator
     from genie_core.models.bundle import load_bundle
 
     if threads:
         torch.set_num_threads(threads)
-    loaded = load_bundle(bundle, device)
+    loaded = load_bundle(bundle_folder(bundle), device)
     chosen = None if codes is None else _parse_codes(codes)
     if chosen is not None:
         Simulator(loaded).check_actions(chosen, "codes")

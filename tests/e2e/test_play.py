@@ -17,6 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from genie_client import Client
+from genie_client.prompt import Moment, read_prompt
 from genie_core.data import encode_image, open_dataset, resize_frames
 from tests.factories.data import make_frames, make_robomimic
 from tests.support.play_page import PlayPage, picture_of, playing
@@ -144,6 +145,31 @@ def test_browsers_that_vanish_while_frames_are_drawn_leave_nothing_behind(page: 
         for game in (first, second):
             game.receive("started")
         np.testing.assert_array_equal(picture_of(first.step(0, 4)), picture_of(second.step(0, 4)))
+
+
+def test_two_players_on_one_server_do_not_mix(page: PlayPage, server: str, folder: Path) -> None:
+    ways = {0: [3, 1, 6], 7: [5, 2, 5]}
+    with page.game() as first, page.game() as second, Client(server) as client:
+        games = dict(zip(ways, (first, second), strict=True))
+        for frame, game in games.items():
+            game.send(type="start", episode=0, frame=frame)
+        for place in range(3):
+            for frame, game in games.items():  # both are under way at once
+                game.send(type="step", **{"from": place}, code=ways[frame][place])
+        for frame, game in games.items():
+            shown = np.stack([picture_of(game.receive("frame")) for _ in range(3)])
+            prompt = read_prompt(folder / "lift.hdf5", client.model(), Moment(frame=frame))
+            np.testing.assert_array_equal(shown, client.rollout(prompt, ways[frame], seed=3))
+
+
+def test_a_picture_that_shows_no_robot_is_played_like_any(page: PlayPage) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    for picture in (noise, np.full((16, 90, 3), 255, np.uint8)):
+        with page.game() as game:
+            game.socket.send(encode_image(picture))
+            assert picture_of(game.receive("started")).shape == (32, 32, 3)
+            shown = [picture_of(game.step(place, place)) for place in range(3)]
+            assert {frame.shape for frame in shown} == {(32, 32, 3)}
 
 
 def test_a_server_that_stops_is_said_on_the_page(genie_process: Genie, models_folder: Path, tmp_path: Path) -> None:
