@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from genie_cli import main as main_of_genie
 from genie_core.data.storage.atomic import new_folder, write_text
 
 SETS = Path(__file__).with_suffix(".json")
@@ -105,12 +106,14 @@ def answer(out: Path, words: Iterable[object]) -> dict[str, Any]:
 
     """
     if not out.is_file():
-        genie = "import sys; from genie_cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", genie, "check", *map(str, words), "--json"]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode not in (0, 1):  # 1: do not use
-            raise SystemExit(f"genie check {' '.join(map(str, words))}:\n{ran.stderr}")
-        write_text(out, ran.stdout)
+        said = StringIO()
+        with redirect_stdout(said):
+            try:
+                main_of_genie(["check", *map(str, words), "--json"])
+            except SystemExit as ended:
+                if ended.code not in (0, 1):  # 1: do not use
+                    raise
+        write_text(out, said.getvalue())
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -182,10 +185,8 @@ def main() -> None:
             words, trained = [asked.bundle, made, *bounds], "no"
         else:
             camera = ["--camera", of["camera"]] if "camera" in of else []
-            words, trained = (
-                [asked.bundle, asked.folder / of["path"], *camera, *bounds],
-                "yes" if of["trained"] else "no",
-            )
+            words = [asked.bundle, asked.folder / of["path"], *camera, *bounds]
+            trained = "yes" if of["trained"] else "no"
         print(row(name, trained, answer(kept, words)), flush=True)
 
 
