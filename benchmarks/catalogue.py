@@ -75,7 +75,7 @@ def _grpc(clients: int, model: str = "") -> Benchmark:
         "x",
         f"Labelling through the service over labelling without it, with {named}: "
         f"{who}, HDF5 in and HDF5 out over loopback, against one `Labeller` that finds the same frames in memory.",
-        "`inprocess`: frames a second of the `Labeller` in its best way, tried first on a sixth of the episodes: large "
+        "`inprocess`: frames a second of the `Labeller` in its best way, tried first on a quarter of the episodes: large "
         "batches in all cores, or smaller ones in as many threads as there are cores, each computing in one (figures "
         "in the row). `grpc`: frames a second of all clients "
         "together, from the moment the first begins to read until the last file is written. `inprocess_cpu`, "

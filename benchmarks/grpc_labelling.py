@@ -27,8 +27,8 @@ from genie_core.inference import Labeller
 from genie_core.inference.shapes import threads_of_this_thread
 from genie_core.models.bundle import load_bundle
 
-EPISODES, FRAMES = 96, 128
-"""Episodes that are labelled in all, by however many clients, and the frames of each."""
+EPISODES, FRAMES = 32, 128
+"""Episodes that are labelled in all, at least two a client, and the frames of each."""
 
 STEP = 1
 """Frames a transition spans on both sides, so that neither looks for the step that fits the data."""
@@ -36,8 +36,8 @@ STEP = 1
 LANE_BATCHES, LARGE_BATCHES = (2, 4, 8), (16, 32)
 """Blocks a batch to choose the best of, computed in one core each or in all of them."""
 
-TRIALS, TRIAL_SHARE = 3, 6
-"""Rounds in which the best way without a service is found, each with one in so many episodes."""
+TRIALS, TRIAL_SHARE = 3, 4
+"""Rounds in which the best way without a service is found, each with one in so many of the episodes."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def ways(threads: int) -> list[Way]:
 
 def measure(clients: int, model: str, quick: bool) -> list[Measured]:
     """Label the same frames through `clients` clients and without any, in turn, with a shipped bundle."""
-    count = max(JOBS, clients) if quick else EPISODES
+    count = max(JOBS, clients) if quick else max(EPISODES, 2 * clients)
     frames = 18 if quick else FRAMES
     each, warm_ups, rounds = count // clients, 0 if quick else 1, 1 if quick else ROUNDS
     jobs = jobs_each(clients)

@@ -17,6 +17,7 @@ class Measured(BaseModel):
     value: float
     measured: dict[str, Samples]
     facts: dict[str, float | int | str] = {}
+    table: tuple[tuple[str, ...], ...] = ()
     gpu: str = ""
 
 
@@ -30,6 +31,7 @@ def make_row(metric: Metric, measured: Measured, machine: Machine, *, quick: boo
         quick=quick,
         measured=measured.measured,
         facts=measured.facts,
+        table=measured.table,
     )
     machine = machine.model_copy(update={"gpu": measured.gpu})
     return Row(name=metric.name, value=float(f"{measured.value:.4g}"), parts=parts, machine=machine)

@@ -68,8 +68,15 @@ def _details(row: Row) -> str:
     lines += ["", metric.parts, ""]
     if parts.facts:
         lines += ["; ".join(f"{name.replace('_', ' ')} {value}" for name, value in parts.facts.items()) + ".", ""]
+    if parts.table:
+        titles, *found = parts.table
+        lines += [_line(titles), _line(["---"] * len(titles)), *map(_line, found), ""]
     lines += ["```", parts.command, "```", ""]
     return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _sample_line(name: str, samples: Samples) -> str:

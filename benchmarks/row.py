@@ -57,6 +57,7 @@ class Parts(_Frozen):
         quick: fewer or smaller samples than the published figures have.
         measured: the raw samples, by what was measured.
         facts: sizes, differences and other single numbers or words that belong to the measurement.
+        table: a line of titles and lines of what was found; () for none.
 
     """
 
@@ -67,6 +68,7 @@ class Parts(_Frozen):
     quick: bool = False
     measured: dict[str, Samples]
     facts: dict[str, float | int | str] = {}
+    table: tuple[tuple[str, ...], ...] = ()
 
 
 class Row(_Frozen):

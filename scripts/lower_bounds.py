@@ -3,8 +3,8 @@
     python scripts/lower_bounds.py            the environment is kept in .venv-lowest
     python scripts/lower_bounds.py --print    only says which versions
 
-Tried are the base install and the extras `core`, `service`, `view`, `play`, `mcap`, `rosbag`, `zarr` and `otel`, with
-the lowest test tools that `dev` allows.
+Tried are the base install and the extras `core`, `service`, `view`, `play`, `gym`, `ray`, `mcap`, `rosbag`, `zarr` and
+`otel`, with the lowest test tools that `dev` allows.
 Not tried: torch, whose older releases bring gigabytes of CUDA with them (constraints.txt says which is used); `s3`,
 for want of a store; and `sim`.
 """
@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-lowest"
-EXTRAS = ("core", "service", "view", "play", "mcap", "rosbag", "zarr", "otel")
+EXTRAS = ("core", "service", "view", "play", "gym", "ray", "mcap", "rosbag", "zarr", "otel")
 AS_TESTED = {"torch"}
 """Taken from constraints.txt."""
 
