@@ -1,4 +1,4 @@
-"""Where a core's time goes when the default bundle labels, operation by operation, beside what the core can do at most.
+"""Where a core's time goes when frames are encoded, operation by operation, beside what the core can do at most.
 
 The limits are measured on the same core in the same run: the fastest matrix product, and copying memory. An operation
 of PyTorch can take no less time than its arithmetic at the one and its bytes at the other; optical flow and resizing
@@ -8,7 +8,7 @@ are OpenCV's, of which nothing is counted but the time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +23,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.encoder import in_precision, run_ours
 from benchmarks.matmul import matmul_sides
 from benchmarks.measured import Measured
+from benchmarks.networks import BATCH, WINDOW, coinrun, lam_of, make_genie
 from benchmarks.row import Samples
-from benchmarks.timing import ROUNDS, interleaved, ratios
+from benchmarks.timing import ROUNDS, Action, interleaved, ratios
 from genie_core.bundles import shipped
 from genie_core.data import open_dataset
 from genie_core.data.samples import sample_path
@@ -92,6 +94,9 @@ def _flops(func: Any, args: tuple[Any, ...], out: Any) -> int:
     """Return the arithmetic of a product or convolution, two operations a multiply-add; 0 of others."""
     if func.overloadpacket in _WEIGHTED:
         return int(2 * out.numel() * args[1][0].numel())
+    if func.overloadpacket is torch.ops.aten.scaled_dot_product_attention:
+        query, key = args[:2]
+        return int(4 * query.numel() * key.shape[-2])  # every key for every query, masked or not
     counted = flop_registry.get(func.overloadpacket)
     return 0 if counted is None else int(counted(*args, out_val=out))
 
@@ -126,14 +131,27 @@ def noting_opencv(operations: Operations) -> Iterator[None]:
 
 
 def of_default_bundle(quick: bool) -> list[Measured]:
-    """Return the share of the time in which the limits would allow the default bundle's labels, and the table."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    """Return the share of its time in which the limits would allow what labels are made of, and the table."""
     labeller = Labeller(load_bundle(shipped()))
     frames = np.concatenate([e.frames(0, e.num_frames) for e in open_dataset(sample_path()).episodes])
-    blocks = [
-        Block(frames[at : at + BLOCK], labeller.initial_state()) for at in range(0, (_BLOCKS - 1) * BLOCK + 1, BLOCK)
-    ]
+    starts = range(0, (2 if quick else _BLOCKS) * BLOCK, BLOCK)
+    blocks = [Block(frames[at : at + BLOCK], labeller.initial_state()) for at in starts]
+    facts = {"batch": f"{len(blocks)} blocks of {BLOCK} frames", "opencv": cv2.__version__}
+    return _account(partial(labeller.encode, blocks), len(blocks) * BLOCK, facts, quick)
+
+
+def of_paper_encoder(quick: bool) -> list[Measured]:
+    """Return the same of the latent action encoder that `benchmarks.encoder` compares, in fp32."""
+    lam = in_precision(lam_of(make_genie(coinrun())), "fp32")
+    batch = 1 if quick else BATCH
+    pixels = torch.rand(batch, WINDOW, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 0.5
+    facts = {"batch": f"{batch} clips of {WINDOW} frames"}
+    return _account(partial(run_ours, lam, pixels), batch * WINDOW, facts, quick)
+
+
+def _account(work: Callable[[], object], frames: int, facts: Mapping[str, str], quick: bool) -> list[Measured]:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     rounds = 2 if quick else ROUNDS
     products = matmul_sides("fp32", 4e9 if quick else 1e10)
     source, target = torch.rand(_COPIED_FLOATS), torch.empty(_COPIED_FLOATS)
@@ -142,38 +160,27 @@ def of_default_bundle(quick: bool) -> list[Measured]:
     def noted() -> None:
         seen.append(operations := Operations())
         with noting_opencv(operations), operations:
-            labeller.encode(blocks)
+            work()
 
+    copied: Action = partial(target.copy_, source)
     seconds = interleaved(
-        {
-            "encode": lambda: labeller.encode(blocks),
-            "noted": noted,
-            "copy": lambda: target.copy_(source),
-            **{shape: side for shape, (side, _) in products.items()},
-        },
+        {"work": work, "noted": noted, "copy": copied, **{shape: side for shape, (side, _) in products.items()}},
         rounds,
         clock=time.thread_time,
     )
-    matmul = [
-        max(count / seconds[shape][i] for shape, (_, count) in products.items()) for i in range(rounds)
-    ]  # the fastest of each round
+    # The fastest product of each round, and a copy reads and writes.
+    matmul = [max(count / seconds[shape][i] for shape, (_, count) in products.items()) for i in range(rounds)]
     memory = [2 * 4 * _COPIED_FLOATS / s for s in seconds["copy"]]
-    table = _table(seen[-rounds:], len(blocks) * BLOCK, median(matmul), median(memory))
-    least = [_least_s(found, m, c) for found, m, c in zip(seen[-rounds:], matmul, memory, strict=True)]
-    shares = ratios(least, seconds["encode"])
-    per_frame = [1000 * s / (len(blocks) * BLOCK) for s in seconds["encode"]]
+    found = seen[-rounds:]
+    shares = ratios(list(map(_least_s, found, matmul, memory)), seconds["work"])
     measured = {
-        "encode": Samples.of(per_frame, "ms/frame"),
+        "frame": Samples.of([1000 * s / frames for s in seconds["work"]], "ms"),
         "matmul": Samples.of(matmul, "FLOP/s"),
-        "memory": Samples.of([m / 1e9 for m in memory], "GB/s"),
+        "copying": Samples.of([rate / 1e9 for rate in memory], "GB/s"),
         "share": Samples.of(shares, "x"),
     }
-    facts: dict[str, float | int | str] = {
-        "threads": 1,
-        "batch": f"{len(blocks)} blocks of {BLOCK} frames",
-        "opencv": cv2.__version__,
-    }
-    return [Measured(value=median(shares), measured=measured, facts=facts, table=table)]
+    table = _table(found, frames, median(matmul), median(memory))
+    return [Measured(value=median(shares), measured=measured, facts={"threads": 1, **facts}, table=table)]
 
 
 def _least_s(found: Operations, matmul: float, memory: float) -> float:
@@ -217,4 +224,4 @@ def _table(rounds: list[Operations], frames: int, matmul: float, memory: float) 
     return tuple(lines)
 
 
-__all__ = ["Operations", "Spent", "noting_opencv", "of_default_bundle"]
+__all__ = ["Operations", "Spent", "noting_opencv", "of_default_bundle", "of_paper_encoder"]
