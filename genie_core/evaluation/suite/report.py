@@ -37,6 +37,7 @@ def to_json(result: SuiteResult) -> dict[str, object]:
         "one_number": _plain(one_number(result)) if "all" in result.means else None,
         "still_code": result.still_code,
         "means": {name: _metrics(of) for name, of in result.means.items()},
+        "bounds": {name: _metrics(of) for name, of in result.bounds.items()},
         "sets": {
             s.entry.name: {
                 "set": s.entry.model_dump(mode="json", exclude_none=True),

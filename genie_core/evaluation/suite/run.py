@@ -14,6 +14,7 @@ from genie_core import __version__
 from genie_core.data import Episode, Frames
 from genie_core.data.storage.location import SourcePath, source_path
 from genie_core.evaluation.metrics import Measured, Missing, estimate, ratio
+from genie_core.evaluation.suite.bound import bound_metrics
 from genie_core.evaluation.suite.config import Suite, SuiteSet
 from genie_core.evaluation.suite.disturbances import DISTURBANCES
 from genie_core.evaluation.suite.labels import (
@@ -90,6 +91,7 @@ class SuiteResult:
         facts: what was run, on what.
         sets: in the suite's order.
         means: mean error over variance of its sets, by name of the mean and by method.
+        bounds: by set or mean, see `bound_metrics`.
         frozen: metrics of frozen frames, by set; `still_code` is the code they get most often.
 
     """
@@ -97,6 +99,7 @@ class SuiteResult:
     facts: Mapping[str, object]
     sets: Sequence[SetResult]
     means: Mapping[str, Mapping[str, Measured]]
+    bounds: Mapping[str, Mapping[str, Measured]]
     still_code: int
     frozen: Mapping[str, Mapping[str, float]]
 
@@ -155,7 +158,9 @@ def gather(
         "device": str(bundle.device),
         "seconds": seconds,
     }
-    return SuiteResult(facts, sets, _means(suite, sets, seed), still_code, frozen)
+    members = _members(suite, sets)
+    bounds = bound_metrics({s.entry.name: s.errors for s in sets}, members, seed)
+    return SuiteResult(facts, sets, _means(members, sets, seed), bounds, still_code, frozen)
 
 
 def run_set(
@@ -269,14 +274,22 @@ def _speeds(truth: Sequence[Array]) -> list[NDArray[np.str_]]:
     return [np.array(SPEEDS)[np.searchsorted(edges, of)] for of in length]
 
 
-def _means(suite: Suite, sets: Sequence[SetResult], seed: int) -> dict[str, dict[str, Measured]]:
-    """Average errors over all probed sets, over those that the suite names, and by robot, source, pose and role."""
+def _members(suite: Suite, sets: Sequence[SetResult]) -> dict[str, list[str]]:
+    """Return the sets to average over: all probed, those that the suite names, and by robot, source, pose and role."""
     probed = [s for s in sets if s.errors]
-    members = {"all": [s.entry.name for s in probed], **suite.means}
+    members = {"all": [s.entry.name for s in probed], **{name: list(some) for name, some in suite.means.items()}}
     for field in ("role", "source", "robot", "camera_pose"):
         for word in dict.fromkeys(getattr(s.entry, field) for s in probed):
             if word is not None:
                 members[f"{field}: {word}"] = [s.entry.name for s in probed if getattr(s.entry, field) == word]
+    return members
+
+
+def _means(
+    members: Mapping[str, Sequence[str]], sets: Sequence[SetResult], seed: int
+) -> dict[str, dict[str, Measured]]:
+    """Average errors over the sets of each mean."""
+    probed = [s for s in sets if s.errors]
     by_name = {s.entry.name: s for s in probed}
     means: dict[str, dict[str, Measured]] = {}
     for name, some in members.items():

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from genie_core.evaluation.metrics import Measured, Metric
+from genie_core.evaluation.suite.bound import READERS
 from genie_core.evaluation.suite.disturbances import DISTURBANCES
 from genie_core.evaluation.suite.run import ONE, RIVALS, SetResult, SuiteResult
+from genie_core.evaluation.suite.scoring import MANY_EPISODES, SUPERVISED
 
 WAYS = {
     "code_linear": "code",
@@ -51,7 +53,7 @@ class Table:
 
 def suite_tables(result: SuiteResult) -> list[Table]:
     """Return all tables that are not empty."""
-    tables = [_errors(result), _means(result), _lary(result), *_parts(result), _labels(result)]
+    tables = [_errors(result), _means(result), _bounds(result), _lary(result), *_parts(result), _labels(result)]
     return [table for table in tables if table.rows]
 
 
@@ -119,6 +121,31 @@ def _means(result: SuiteResult) -> Table:
         "latents' linear probe.",
         ("mean over", *(WAYS[way] for way in ways), *(f"latent against {WAYS[rival]}" for rival in RIVALS)),
         rows,
+    )
+
+
+def _bounds(result: SuiteResult) -> Table:
+    return Table(
+        "Beside supervised inverse dynamics",
+        "Of a network trained on the truth, and of labels, on the episodes that the network was scored on: one fold of "
+        f"sets of {MANY_EPISODES} episodes or more, else all. What it cannot read, labels are not to be blamed for.",
+        (
+            "set, mean",
+            *(WAYS[way] for way in (SUPERVISED, *READERS)),
+            f"{WAYS[ONE]} against {WAYS[SUPERVISED]}",
+            "episodes",
+        ),
+        [
+            (
+                name,
+                [
+                    *_of_ways(of, (SUPERVISED, *READERS)),
+                    verdict(of.get(f"{ONE}_minus_{SUPERVISED}")),
+                    TableCell(str(of[SUPERVISED].episodes) if isinstance(of[SUPERVISED], Metric) else NONE),
+                ],
+            )
+            for name, of in result.bounds.items()
+        ],
     )
 
 
