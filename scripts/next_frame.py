@@ -52,18 +52,17 @@ def main() -> None:
         for entry in (one for one in read_suite(told.suite).sets if one.name in told.sets):
             groups = []
             for episode in choose_episodes(entry, source_path(told.folder) / entry.path, SEED, told.episodes):
-                step = step_of(entry, episode)
-                frames_THWC = model_frames(labeller, entry, episode, step)
-                groups.append(errors(labeller, frames_THWC[:: step if entry.density == "dense" else 1]))
+                groups.append(errors(labeller, model_frames(labeller, entry, episode), step_of(entry, episode)))
             print(row(f"{entry.name} ({entry.role})", groups), flush=True)
     except GenieError as error:
         sys.exit(str(error))
 
 
-def errors(labeller: Labeller, frames_THWC: Frames) -> Array:
-    """Label T frames, a transition apart: mean squared errors of the next frame, (T - 1, ways and the copy)."""
-    labels = labeller.label(frames_THWC, 1)
+def errors(labeller: Labeller, every_THWC: Frames, step: int) -> Array:
+    """Label transitions of `step` frames: mean squared errors of the frames they lead to, (S, ways and the copy)."""
+    labels = labeller.label(every_THWC, step, "strided")
     code_S, latent_SD = labels.code[labels.valid], labels.latent[labels.valid]
+    frames_THWC = every_THWC[::step]
     simulator = Simulator(labeller.bundle)
     errors_SW = np.zeros((len(frames_THWC) - 1, len(WAYS) + 1))
     for s, real_HWC in enumerate(frames_THWC[1:]):
