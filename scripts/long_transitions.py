@@ -1,9 +1,9 @@
-"""What labels tell of transitions of several lengths: as sums of parts, and of the two outer frames alone.
+"""What labels tell of transitions of several lengths: as sums from frame to frame, and of the two outer frames alone.
 
     python scripts/long_transitions.py FOLDER [--bundle motion] [--suite zoo] [--sets cr5 g1] [--seconds 0.3 1 2]
 
 Error over variance of linear probes on held-out episodes, for each set of the suite and each length; differences are
-paired by episode. Flow is that of 8 x 8 cells, summed over the same parts.
+paired by episode. Flow is that of 8 x 8 cells, summed from frame to frame.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genie_core.models.config import MotionActionConfig
 from genie_core.statistics.metrics import Array
 
 SEED = 0
-PAIR, SUM, FLOW = "outer frames", "sum of parts", "flow"
+PAIR, SUM, FLOW = "outer frames", "sum", "flow"
 HEADINGS = ("set", "transition", "transitions", PAIR, SUM, "flow, summed", "sum less outer", "sum less flow")
 
 

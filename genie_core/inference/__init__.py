@@ -2,7 +2,7 @@
 
 from genie_core.inference.labeller import BLOCK, Block, Encoded, EpisodeStream, Labeller
 from genie_core.inference.simulator import Action, Rollout, Sampling, SimulatedStream, Simulator, draw_together
-from genie_core.inference.sums import best_part, part_length
+from genie_core.inference.sums import part_length
 
 __all__ = [
     "BLOCK",
@@ -15,7 +15,6 @@ __all__ = [
     "Sampling",
     "SimulatedStream",
     "Simulator",
-    "best_part",
     "draw_together",
     "part_length",
 ]

@@ -211,7 +211,7 @@ class EpisodeStream:
         # Transitions of `_part` frames are encoded, and summed if that is not all of the step. Frames p, p + part,
         # p + 2 part ... are one stream at the model's rate: phase p. It has a state once it has frames.
         self._part = labeller.part_length(step)
-        self._sums = TransitionSums(labeller.bundle.info, step, self._part, density) if self._part < step else None
+        self._sums = TransitionSums(labeller.bundle.info, step, density) if self._part < step else None
         self._phases = self._part if density == "dense" else 1
         self._states: list[LatentActionState] = []
         self._pending: list[NDArray[np.uint8]] = []

@@ -7,8 +7,6 @@ moves too far for flow. Nothing here depends on how frames arrive, nor on other 
 
 from __future__ import annotations
 
-from math import isqrt
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,40 +17,31 @@ from genie_core.models.config import LatentActionConfig, MotionActionConfig
 
 
 def part_length(lam: LatentActionConfig | MotionActionConfig, step: int) -> int:
-    """Return the length in frames of the transitions that are encoded for labels of `step` frames, which it divides.
+    """Return the length in frames of the transitions that are encoded for labels of `step` frames: 1 or `step`.
 
-    It is `step` itself for models whose latents do not add up.
+    Parts are as short as can be: nothing moves too far between neighbouring frames, whatever the frame rate.
     """
-    return best_part(step) if isinstance(lam, MotionActionConfig) and lam.sums else step
-
-
-def best_part(step: int) -> int:
-    """Return the largest divisor of `step` up to its square root.
-
-    Shorter parts follow fast motion more closely, but every part adds the camera's noise once more.
-    """
-    return next(length for length in range(isqrt(step), 0, -1) if step % length == 0)
+    return 1 if isinstance(lam, MotionActionConfig) and lam.sums else step
 
 
 class TransitionSums:
-    """Sums the labels of one episode's parts, in order, to those of its transitions. Not thread-safe."""
+    """Sums the labels of one episode's transitions of one frame, in order, to those of longer ones. Not thread-safe."""
 
-    def __init__(self, info: BundleInfo, step: int, part: int, density: str) -> None:
-        """Begin an episode whose transitions of `step` frames are sums of parts of `part` frames."""
-        self._info, self._step, self._part = info, step, part
+    def __init__(self, info: BundleInfo, step: int, density: str) -> None:
+        """Begin an episode whose transitions are `step` frames long."""
+        self._info, self._step = info, step
         self._is_strided = density == "strided"
         self._kept: Labels | None = None
 
     def take(self, found: Labels) -> Labels:
-        """Add the labels of the next parts; return those of the transitions that they complete, possibly none."""
+        """Add the labels of the next frames; return those of the transitions that they complete, possibly none."""
         kept = found if self._kept is None else Labels.concatenate([self._kept, found])
-        count = max(0, len(kept) - (self._step - self._part))
+        count = max(0, len(kept) - (self._step - 1))
         self._kept = kept.part(count, len(kept))
-        rows = range(0, self._step, self._part)
-        valid = np.logical_and.reduce([kept.valid[row : row + count] for row in rows])
+        valid = np.ones(count, np.bool_)
         if self._is_strided:
-            valid &= (kept.start + np.arange(count)) % self._step == 0
-        latent = _summed([kept.latent[row : row + count] for row in rows], valid)
+            valid = (kept.start + np.arange(count)) % self._step == 0
+        latent = _summed(kept.latent, self._step, valid)
         code, confidence = nearest(latent[valid], self._info.codebook, self._info.usual_norm)
         out = Labels.invalid(
             kept.start,
@@ -67,17 +56,22 @@ class TransitionSums:
         if out.fine_code is not None and self._info.fine_codebook is not None:
             out.fine_code[valid] = nearest(latent[valid], self._info.fine_codebook, self._info.usual_norm)[0]
         if out.feature is not None and kept.feature is not None:
-            out.feature[:] = _summed([kept.feature[row : row + count] for row in rows], valid)
+            out.feature[:] = _summed(kept.feature, self._step, valid)
         return out
 
 
-def _summed(parts: list[NDArray[np.float32]], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Add arrays (n, D) in their order, as sums of numbers are not the same in every order; 0 where not valid."""
-    total = parts[0].copy()
-    for part in parts[1:]:
-        total += part
+def _summed(rows: NDArray[np.float32], step: int, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Add `step` consecutive rows from each on, in their order: sums of numbers are not the same in every order.
+
+    Returns:
+        (count, D) for the (count,) of `valid`, 0 where that is False.
+
+    """
+    total = rows[: len(valid)].copy()
+    for row in range(1, step):
+        total += rows[row : row + len(valid)]
     total[~valid] = 0
     return total
 
 
-__all__ = ["TransitionSums", "best_part", "part_length"]
+__all__ = ["TransitionSums", "part_length"]

@@ -117,7 +117,7 @@ class MotionActionConfig(_Frozen):
     fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
     sums: bool = Field(
         False,
-        description="latents of transitions of several frames are sums of those of shorter ones, since latents of "
+        description="latents of transitions of several frames are sums of those from frame to frame, since latents of "
         "motion add up",
     )
 

@@ -27,13 +27,13 @@ from genie_core.errors import DatasetError
 from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
 from genie_core.evaluation.flow import FlowField, cell_means, optical_flow
 from genie_core.evaluation.suite.config import Lary, Slices, SuiteSet, Target
-from genie_core.inference import Labeller, best_part
+from genie_core.inference import Labeller
 from genie_core.models.bundle import Bundle
 from genie_core.statistics.metrics import Array
 
 _CHUNK = 64
 SUMMED = "flow_8x8_summed"
-"""Baseline of a transition's parts: the flow of 8 x 8 cells, added up as latents of motion are."""
+"""Baseline: the flow of 8 x 8 cells from frame to frame, added up as latents of motion are."""
 _PICTURE_SIDE = 16
 """Side of the grid that supervised inverse dynamics sees."""
 
@@ -179,12 +179,9 @@ def _episode_rows(reading: Reading, entry: SuiteSet, episode: Episode) -> Episod
 
 
 def _summed_flow(frames_THWC: Frames, start_S: NDArray[np.int64], step: int) -> Array:
-    """Return the flow of 8 x 8 cells, summed over the parts of each transition that latents are sums of, (S, 128)."""
-    part = best_part(step)
-    between = np.unique(start_S[:, None] + np.arange(0, step, part))
-    flow = cell_means(optical_flow(frames_THWC[between], frames_THWC[between + part]), FLOWS["flow_8x8"])
-    rows_SN = np.searchsorted(between, start_S[:, None] + np.arange(0, step, part))
-    summed: Array = flow.reshape(len(between), -1)[rows_SN].sum(axis=1)
+    """Return the flow of 8 x 8 cells from each frame to the next, summed over each transition, (S, 128)."""
+    flow = cell_means(optical_flow(frames_THWC[:-1], frames_THWC[1:]), FLOWS["flow_8x8"]).reshape(-1, 128)
+    summed: Array = np.sum([flow[start_S + row] for row in range(step)], axis=0)
     return summed
 
 
