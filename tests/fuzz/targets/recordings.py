@@ -174,8 +174,8 @@ def _flipped(data: bytes, seed: int) -> bytes:
 
 
 TARGETS = (
-    Target("mcap", _read_named("x.mcap"), _mcaps, inputs=20_000, largest=40_000, memory_mib=256),
-    Target("bag", _read_named("x.bag"), _bags, inputs=20_000, largest=40_000, memory_mib=256),
+    Target("mcap", _read_named("x.mcap"), _mcaps, inputs=10_000, largest=40_000, memory_mib=256),
+    Target("bag", _read_named("x.bag"), _bags, inputs=10_000, largest=40_000, memory_mib=256),
     Target("bag2", _read_bag2, _bags2, inputs=10_000, largest=80_000, memory_mib=256),
     Target("zarr", _read_replay, _replays, inputs=8_000, largest=20_000, mutate=_mutate_replay, memory_mib=256),
     Target("zarr-zip", _read_zip, _zips, inputs=4_000, largest=60_000, memory_mib=256),
