@@ -15,13 +15,13 @@ from genie_core.data.frames.timing import Step, resolve_step
 from genie_core.data.frames.video_write import write_video
 from genie_core.data.hold_out import hold_out_episodes
 from genie_core.data.inspect import DatasetReport, EpisodeReport, inspect_dataset
+from genie_core.data.labelled.file_provenance import FileProvenance
 from genie_core.data.labelled.kept_steps import kept_steps
 from genie_core.data.labelled.labels import Density, Labels, check_code
 from genie_core.data.labelled.output import Existing, default_output
 from genie_core.data.labelled.part import EpisodePart
 from genie_core.data.labelled.provenance import (
     Computation,
-    FileProvenance,
     FramesMode,
     LabelAlignment,
     LabelModel,

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from genie_core.data.export.provenance import LabelledEpisode, LabelledSet
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.frames.resize import Frames
+from genie_core.data.labelled.file_provenance import FileProvenance
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import FileProvenance, FramesMode
+from genie_core.data.labelled.provenance import FramesMode
 from genie_core.data.labelled.robomimic_file import complete_file, create_frames
 from genie_core.data.labelled.schema import write_labels
 from genie_core.data.storage.hdf5 import AtomicFile, read_hdf5, write_hdf5

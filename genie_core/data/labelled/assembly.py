@@ -12,7 +12,8 @@ import numpy as np
 from genie_core.data.dataset import ROBOMIMIC_LAYOUT, Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, require_link
-from genie_core.data.labelled.provenance import FileProvenance, FramesMode, LabelModel
+from genie_core.data.labelled.file_provenance import FileProvenance
+from genie_core.data.labelled.provenance import FramesMode, LabelModel
 from genie_core.data.labelled.robomimic_file import complete_file
 from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5

@@ -30,8 +30,6 @@ from genie_core.data.labelled.labels import Density
 from genie_core.data.storage.json_text import parse_json
 from genie_core.errors import DatasetError, problems_of
 
-SCHEMA_VERSION: Literal[1] = 1
-
 Precision = Literal["float32", "bfloat16"]
 """Data type of the networks' arithmetic. Labels of two precisions differ near ties, so they are never mixed."""
 
@@ -77,7 +75,7 @@ _UNKNOWN = Computation()
 """Of files that do not say: they predate bfloat16."""
 
 
-class _Attributes(BaseModel):
+class StoredAttributes(BaseModel):
     """HDF5 attributes as a pydantic model: one per field, none for None; the fields of `computation` lie flat beside
     the others. JSON has the same names and values.
     """
@@ -177,7 +175,7 @@ class LabelAlignment:
         return {"alignment": self.name, "alignment_id": self.alignment_id, "action_names": names}
 
 
-class Provenance(_Attributes):
+class Provenance(StoredAttributes):
     """Provenance of the labels of one episode.
 
     Attributes:
@@ -332,64 +330,6 @@ _OF_THE_LABELS = (
 _OF_THE_SOURCE = ("source_size", "source_mtime_ns", "fused_sources")
 
 
-class FileProvenance(_Attributes):
-    """Provenance stored once per file: the model, and how the file was made.
-
-    Attributes:
-        bundle_id: SHA-256 of the bundle's contents.
-        bundle_name: the bundle's name at that time.
-        model_fps: frame rate at which the model was trained, Hz.
-        computation: how the networks computed in the run that completed the file.
-        codebook_sha256: SHA-256 of the codebook as little-endian, row-major float32.
-        fine_codebook_sha256: the same of the second level; None without one.
-        frames: where the frames are.
-        created: when labelling began, ISO 8601, UTC.
-        tool_version: version of Genie.
-        layout: format whose layout the file has; None: robomimic's.
-        export_request: SHA-256 of what `genie export` was asked for, where it has written the file.
-        schema_version: version of this schema.
-
-    """
-
-    bundle_id: str
-    bundle_name: str
-    model_fps: float
-    computation: Computation = Computation()
-    codebook_sha256: str
-    fine_codebook_sha256: str | None = None
-    frames: FramesMode
-    created: str
-    tool_version: str
-    layout: Literal["aloha", "hdf5"] | None = None
-    export_request: str | None = None
-    schema_version: Literal[1] = SCHEMA_VERSION
-
-    @classmethod
-    def of(
-        cls,
-        model: LabelModel,
-        frames: FramesMode,
-        created: str,
-        tool_version: str,
-        layout: Literal["aloha", "hdf5"] | None = None,
-    ) -> Self:
-        """Return the provenance of a file with labels of `model`."""
-        return cls(
-            **model.said(),
-            computation=model.computation,
-            codebook_sha256=model.codebook_sha256,
-            fine_codebook_sha256=model.fine_codebook_sha256,
-            frames=frames,
-            created=created,
-            tool_version=tool_version,
-            layout=layout,
-        )
-
-    def model(self, codebook: NDArray[np.float32], fine_codebook: NDArray[np.float32] | None) -> LabelModel:
-        """Return the model, with the codebooks that lie beside these attributes."""
-        return LabelModel(self.bundle_id, self.bundle_name, self.model_fps, codebook, self.computation, fine_codebook)
-
-
 def _sha256(codebook: NDArray[np.float32]) -> str:
     return hashlib.sha256(np.ascontiguousarray(codebook, "<f4").tobytes()).hexdigest()
 
@@ -413,12 +353,12 @@ def _python_value(value: Any) -> Any:
 
 __all__ = [
     "Computation",
-    "FileProvenance",
     "FramesMode",
     "LabelAlignment",
     "LabelModel",
     "Precision",
     "Provenance",
     "StepPolicy",
+    "StoredAttributes",
     "Transport",
 ]

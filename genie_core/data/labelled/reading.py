@@ -17,8 +17,9 @@ from genie_core.data.formats.robomimic.reader import LABEL_GROUP, demo_names, re
 from genie_core.data.frames.convention import Convention
 from genie_core.data.labelled.assembly import StoredLabels
 from genie_core.data.labelled.checksum import is_intact
+from genie_core.data.labelled.file_provenance import FileProvenance
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
+from genie_core.data.labelled.provenance import LabelModel, Provenance
 from genie_core.data.labelled.schema import is_labelled, read_attrs_of, read_labels_of, read_model
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath, files_below

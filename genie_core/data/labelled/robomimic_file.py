@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import h5py
 import numpy as np
 
-from genie_core.data.labelled.provenance import FileProvenance, LabelModel
+from genie_core.data.labelled.file_provenance import FileProvenance
+from genie_core.data.labelled.provenance import LabelModel
 from genie_core.data.labelled.schema import write_model
 from genie_core.data.storage.hdf5 import read_hdf5
 from genie_core.data.storage.location import SourcePath

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP
 from genie_core.data.labelled.checksum import CHECKSUM, FRAMES_CHECKSUM, digest_of
+from genie_core.data.labelled.file_provenance import FileProvenance
 from genie_core.data.labelled.labels import Labels
-from genie_core.data.labelled.provenance import FileProvenance, LabelModel, Provenance
+from genie_core.data.labelled.provenance import LabelModel, Provenance
 from genie_core.data.storage.hdf5 import read_array, read_hdf5
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError

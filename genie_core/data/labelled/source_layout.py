@@ -14,7 +14,8 @@ from genie_core.data.dataset import Dataset
 from genie_core.data.episode import Episode
 from genie_core.data.formats.robomimic.reader import LABEL_GROUP, require_link
 from genie_core.data.labelled.assembly import StoredLabels, copy_labels, link_target
-from genie_core.data.labelled.provenance import FileProvenance, FramesMode, LabelModel
+from genie_core.data.labelled.file_provenance import FileProvenance
+from genie_core.data.labelled.provenance import FramesMode, LabelModel
 from genie_core.data.labelled.reading import seems_labelled
 from genie_core.data.labelled.schema import MODEL_GROUP, write_model
 from genie_core.data.storage.hdf5 import read_hdf5, write_hdf5

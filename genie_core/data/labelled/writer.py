@@ -21,13 +21,13 @@ from genie_core.data.frames.resize import Frames
 from genie_core.data.frames.timing import Step
 from genie_core.data.labelled.assembly import StoredLabels, assemble, label_in_place
 from genie_core.data.labelled.checksum import is_intact
+from genie_core.data.labelled.file_provenance import FileProvenance
 from genie_core.data.labelled.journal import Journal
 from genie_core.data.labelled.labels import Density, Labels
 from genie_core.data.labelled.output import Existing, check_output, check_place, default_frames, keeps_layout
 from genie_core.data.labelled.part import EpisodePart
 from genie_core.data.labelled.part_writer import PartSettings, PartWriter
 from genie_core.data.labelled.provenance import (
-    FileProvenance,
     FramesMode,
     LabelAlignment,
     LabelModel,

@@ -290,11 +290,8 @@ def _read_info(path: SourcePath) -> Info:
         raise DatasetError(
             f"{path}: codebase_version: got {version}, expected one of {', '.join(_LISTS)}; {_about(version)}"
         )
-    stored = values.get("storage_format", "parquet")
-    if stored != "parquet":
-        raise DatasetError(
-            f"{path}: storage_format: got {str(stored)[:40]}, expected LeRobot's Parquet and MP4: save it as those"
-        )
+    if (stored := str(values.get("storage_format", "parquet"))) != "parquet":
+        raise DatasetError(f"{path}: storage_format: got {stored[:40]}, expected LeRobot's Parquet and MP4: save it so")
     try:
         return Info.model_validate(values)
     except ValidationError as error:
