@@ -104,7 +104,9 @@ def _check_installed() -> None:
 
 
 def _start(models: Path | str, device: str, model: str | None, threads: int, log: IO[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "genie_service", "--models", str(models), "--host", "127.0.0.1", "--port", "0"]
+    # -P: packages are the installed ones, not those of a checkout that somebody works in.
+    command = [sys.executable, "-P", "-m", "genie_service", "--models", str(models)]
+    command += ["--host", "127.0.0.1", "--port", "0"]
     command += ["--device", device, "--exit-with-stdin", *_ALONE]
     command += [] if model is None else ["--default-model", model]
     command += ["--threads", str(threads)] if threads else []

@@ -116,7 +116,7 @@ def blueprint_of(recording: Recording) -> rrb.Blueprint:
 def rerun_command(*arguments: str) -> tuple[list[str], dict[str, str]]:
     """Return Rerun's command line, and the environment in which it reports nothing to anybody."""
     environment = {**os.environ, "RERUN_ANALYTICS": "0", "RUST_LOG": os.environ.get("RUST_LOG", "error")}
-    return [sys.executable, "-m", "rerun", *arguments], environment
+    return [sys.executable, "-P", "-m", "rerun", *arguments], environment  # not a rerun.py that lies here
 
 
 def run_rerun(what: str, *arguments: str) -> None:

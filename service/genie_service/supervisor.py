@@ -121,6 +121,7 @@ class Supervisor:
         settings = divided(self._settings, worker.index, self._port, _gpus(self._settings), _cores())
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "genie_service.worker_process",
             stdin=asyncio.subprocess.PIPE,

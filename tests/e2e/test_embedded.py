@@ -35,7 +35,12 @@ def is_served(address: str) -> bool:
     return True
 
 
-def test_it_ends_with_the_block(models_folder: Path) -> None:
+def test_it_ends_with_the_block_and_imports_nothing_of_the_folder_it_starts_in(
+    models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "genie_core").mkdir()  # as in a checkout, of which the installed packages are not
+    (tmp_path / "genie_core" / "__init__.py").write_text("raise SystemExit('of the folder')\n")
+    monkeypatch.chdir(tmp_path)
     with embedded_server(models_folder) as address:
         assert is_served(address)
     assert not is_served(address)
