@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
 @contextmanager
-def divided(network: nn.Module, group: Group, device: torch.device) -> Iterator[nn.Module]:
+def divided(network: _Network, group: Group, device: torch.device) -> Iterator[_Network]:
     """Yield a copy of `network` that is divided among the processes; at the end `network` takes over its weights.
 
     Meanwhile `network` lies in the memory of the CPU. Called by all processes at once.
