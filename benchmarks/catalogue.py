@@ -168,6 +168,28 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         ),
     ),
     Benchmark(
+        "benchmarks.rollout_steps:at_fixed_quality",
+        1,
+        (
+            Metric(
+                "rollout_at_fixed_quality",
+                30.0,
+                "higher",
+                "x",
+                "Time of a frame by the full window at 25 MaskGIT steps over that by a rollout that carries its past "
+                "along, at the fewest steps that lose no more than 0.1 dB: steps are chosen on rollouts of the shipped "
+                "`tiny` from frames of the sample, and timed on the networks of `rollout_over_full_window`, on one "
+                "thread.",
+                "`full_window_pass`: one pass of the baseline, with the decoder; its 25 steps are taken for 25 of "
+                "them. `cached`, `cached_fewest`: ours, a frame at 25 steps and at the fewest. `motion`: a frame of "
+                "64 x 64 by the default model, which moves the last frame and draws nothing. `psnr_N_steps`: of frames "
+                "simulated by `tiny` against those that came, with the labels' codes, one a seed; `psnr_motion`: the "
+                "same of the default model with its own codes; `psnr_copy`: the last real frame repeated. Seconds are "
+                "those of the CPU.",
+            ),
+        ),
+    ),
+    Benchmark(
         "benchmarks.memory:growth",
         None,
         tuple(

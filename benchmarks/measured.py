@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.catalogue import Metric, command
@@ -32,6 +34,7 @@ def make_row(metric: Metric, measured: Measured, machine: Machine, *, quick: boo
         measured=measured.measured,
         facts=measured.facts,
         table=measured.table,
+        date=datetime.now(UTC).date().isoformat(),
     )
     machine = machine.model_copy(update={"gpu": measured.gpu})
     return Row(name=metric.name, value=float(f"{measured.value:.4g}"), parts=parts, machine=machine)

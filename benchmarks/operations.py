@@ -61,11 +61,11 @@ class Spent:
     bytes: int = 0
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operation of PyTorch that runs while it is entered."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.spent: dict[str, Spent] = {}
 
     def __torch_dispatch__(
@@ -113,21 +113,21 @@ def _name(func: Any, args: tuple[Any, ...]) -> str:
 @contextmanager
 def noting_opencv(operations: Operations) -> Iterator[None]:
     """Note what the model asks of OpenCV while the block lasts."""
-    flow, shrink = motion_lam.optical_flow, motion_lam.shrink
+    before = {name: vars(motion_lam)[name] for name in ("optical_flow", "shrink")}
 
-    def noted(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    def noted(name: str, *arguments: Any) -> Any:
         began = time.thread_time()
-        done = work(*arguments)
-        operations.note(name, time.thread_time() - began)
+        done = before[name](*arguments)
+        operations.note(f"OpenCV: {name.replace('_', ' ')}", time.thread_time() - began)
         return done
 
     try:
-        for name, work in (("optical_flow", flow), ("shrink", shrink)):
-            setattr(motion_lam, name, partial(noted, f"OpenCV: {name.replace('_', ' ')}", work))
+        for name in before:
+            setattr(motion_lam, name, partial(noted, name))
         yield
     finally:
-        setattr(motion_lam, "optical_flow", flow)  # noqa: B010
-        setattr(motion_lam, "shrink", shrink)  # noqa: B010
+        for name, work in before.items():
+            setattr(motion_lam, name, work)
 
 
 def of_default_bundle(quick: bool) -> list[Measured]:

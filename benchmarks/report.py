@@ -71,6 +71,7 @@ def _details(row: Row) -> str:
     if parts.table:
         titles, *found = parts.table
         lines += [_line(titles), _line(["---"] * len(titles)), *map(_line, found), ""]
+    lines += [f"Measured on {parts.date}:", ""] if parts.date else []
     lines += ["```", parts.command, "```", ""]
     return "\n".join(lines)
 

@@ -58,6 +58,7 @@ class Parts(_Frozen):
         measured: the raw samples, by what was measured.
         facts: sizes, differences and other single numbers or words that belong to the measurement.
         table: a line of titles and lines of what was found; () for none.
+        date: of the measurement, ISO 8601, UTC; "" of rows from before dates were kept.
 
     """
 
@@ -69,6 +70,7 @@ class Parts(_Frozen):
     measured: dict[str, Samples]
     facts: dict[str, float | int | str] = {}
     table: tuple[tuple[str, ...], ...] = ()
+    date: str = ""
 
 
 class Row(_Frozen):
