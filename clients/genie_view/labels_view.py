@@ -145,9 +145,10 @@ def labels_scene(view: LabelledView, codecs: Codecs = ANY_VIEWER, timeline: Time
 
 def log_properties(recording: rr.RecordingStream, name: str, view: LabelledView) -> None:
     """Log the provenance of the labels as the recording's properties `name`, and what a check said as ``check``."""
-    recording.send_property(name, rr.AnyValues(**view.provenance))
-    if view.checked:
-        recording.send_property("check", rr.AnyValues(**view.checked))
+    properties: dict[str, dict[str, Any]] = {name: dict(view.provenance), "check": dict(view.checked)}
+    for key, values in properties.items():
+        if values:
+            recording.send_property(key, rr.AnyValues(**values))
 
 
 def labels_recording(view: LabelledView, codecs: Codecs = ANY_VIEWER) -> Recording:

@@ -141,7 +141,7 @@ def _bounds(result: SuiteResult) -> Table:
                 [
                     *_of_ways(of, (SUPERVISED, *READERS)),
                     verdict(of.get(f"{ONE}_minus_{SUPERVISED}")),
-                    TableCell(str(of[SUPERVISED].episodes) if isinstance(of[SUPERVISED], Metric) else NONE),
+                    TableCell(str(bound.episodes) if isinstance(bound := of[SUPERVISED], Metric) else NONE),
                 ],
             )
             for name, of in result.bounds.items()
