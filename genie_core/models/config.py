@@ -103,9 +103,11 @@ class MotionActionConfig(_Frozen):
 
     kind: Literal["motion"] = "motion"
     quantizer: QuantizerConfig
-    width: int = Field(48, gt=0, description="channels of the encoder")
-    blocks: int = Field(3, ge=0, description="residual blocks of the encoder")
-    maps: int = Field(8, gt=0, description="number of attention maps of the encoder, which finds maps * width numbers")
+    width: int = Field(48, gt=0, le=4096, description="channels of the encoder")
+    blocks: int = Field(3, ge=0, le=64, description="residual blocks of the encoder")
+    maps: int = Field(
+        8, gt=0, le=1024, description="number of attention maps of the encoder, which finds maps * width numbers"
+    )
     places: int = Field(
         0,
         ge=0,
@@ -113,7 +115,7 @@ class MotionActionConfig(_Frozen):
         description="the feature has, beside what the encoder finds, the mean flow of places x places parts of the "
         "picture, which distinguish two arms",
     )
-    decoder_width: int = Field(48, gt=1, description="channels of the decoder")
+    decoder_width: int = Field(48, gt=1, le=4096, description="channels of the decoder")
     fine_codes: int = Field(0, ge=0, le=65535, description="codes of a second, finer level; 0: none")
     sums: bool = Field(
         False,

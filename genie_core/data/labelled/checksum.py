@@ -29,6 +29,8 @@ def group_digest(group: h5py.Group) -> str:
     file is damaged.
     """
     arrays = {name: np.asarray(read_array(group[name])) for name in _arrays_in(group)}
+    if not all(isinstance(name, str) for name in (*arrays, *group.attrs)):
+        raise OSError(f"{group.name}: a name is not UTF-8, of which h5py gives the bytes")
     return digest_of(arrays, {name: _python_value(group.attrs[name]) for name in group.attrs})
 
 
