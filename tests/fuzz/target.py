@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+_PROC = Path("/proc/self")
 
 Mutator = Callable[[bytes, int, int], bytes]
 """Changes bytes, given the most bytes of the result and a seed."""
@@ -59,20 +62,22 @@ class Target:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had since `forget_peak`, MiB."""
+    """The most memory that this process has had since `forget_peak`, MiB; where there is no /proc, ever."""
+    if not _PROC.is_dir():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     status = _status()
     at = status.index(b"VmHWM:") + 6
     return int(status[at : status.index(b"kB", at)]) / 1024
 
 
 def forget_peak() -> None:
-    """Begin anew, from the memory that the process has now."""
-    with open("/proc/self/clear_refs", "wb") as file:
-        file.write(b"5")
+    """Begin anew, from the memory that the process has now; where the system can."""
+    with suppress(OSError):
+        (_PROC / "clear_refs").write_bytes(b"5")
 
 
 def _status() -> bytes:
-    file = os.open("/proc/self/status", os.O_RDONLY)
+    file = os.open(_PROC / "status", os.O_RDONLY)
     try:
         return os.read(file, 4096)
     finally:
