@@ -202,6 +202,7 @@ def test_labels_of_several_cameras_are_refused(tmp_path: Path) -> None:
     path = label_file(make_robomimic(tmp_path / "a.hdf5", episodes=1, frames=8, size=8, fps=10)).path
     with h5py.File(path, "r+") as file:
         file["data/demo_0/latent_actions"].attrs["fused"] = '["front", "wrist"]'
+        file["data/demo_0/latent_actions"].attrs["fused_sources"] = '[["a.hdf5", 1, 1]]'
         file["data/demo_0/latent_actions"].create_group("views")
         for camera in ("front", "wrist"):
             for key in ("code", "latent", "confidence", "valid"):
