@@ -74,12 +74,13 @@ def step_warning(model: ModelInfo, step: Step) -> str | None:
         mismatch = step.mismatch(model.fps)
         far = mismatch is not None and abs(mismatch) > _LARGE_MISMATCH
         return mismatch_words(mismatch, step, model.fps) if far and mismatch is not None else None
-    if step.effective_fps is None or SHORTEST_S / _SLACK <= 1 / step.effective_fps <= LONGEST_S * _SLACK:
+    if step.effective_fps is None:
         return None
-    return (
-        f"with step {step.step} transitions are {1 / step.effective_fps:.2g} s long; "
-        f"the model was trained on {SHORTEST_S:g} to {LONGEST_S:g} s"
-    )
+    trained = f"the model was trained on {SHORTEST_S:g} to {LONGEST_S:g} s"
+    if 1 / step.effective_fps < SHORTEST_S / _SLACK:
+        return f"with step {step.step} transitions are {1 / step.effective_fps:.2g} s long; {trained}"
+    apart_s = 1 / (step.effective_fps * step.step)  # long transitions are sums of those from frame to frame
+    return f"frames are {apart_s:.2g} s apart; {trained}" if apart_s > LONGEST_S * _SLACK else None
 
 
 def mismatch_words(mismatch: float, step: Step, model_fps: float) -> str:
@@ -104,7 +105,7 @@ def _totals(report: LabelReport) -> Table:
         trained = f"{report.model.fps:g} frames/s"
         if report.model.usual_norm is not None:
             rate_words = "" if step.effective_fps is None else f", {1 / step.effective_fps:.2g} s"
-            trained = f"{SHORTEST_S:g} to {LONGEST_S:g} s"
+            trained = f"{SHORTEST_S:g} s and longer"
         table.add_row("step", f"{step.step}{rate_words} (model: {trained})")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
     if report.fine_histogram is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from genie_api.v1 import models_pb2
 from genie_cli import app
-from genie_cli.label_report import mismatch_words, print_report
+from genie_cli.label_report import mismatch_words, print_report, step_warning
 from genie_client import messages
 from genie_client.bulk import LabelReport
 from genie_core.data import Step
@@ -150,6 +150,14 @@ def test_a_rate_that_is_nearly_right_is_not_warned_of(capsys: pytest.CaptureFixt
     print_report(report_of({Step(3, 10.5), Step(2, None)}))
     assert "warning" not in capsys.readouterr().out
     assert "looks larger" in mismatch_words(-0.2, Step(1, 8.0), 10)
+
+
+def test_a_model_of_motion_warns_of_short_transitions_and_of_frames_far_apart() -> None:
+    info = messages.model_info(models_pb2.Model(name="models/motion", model_fps=10, usual_latent_norm=1.0))
+    assert step_warning(info, Step(1, 10.0)) is None
+    assert step_warning(info, Step(20, 0.5)) is None  # two seconds, summed from frame to frame
+    assert "transitions are 0.01 s long" in str(step_warning(info, Step(1, 100.0)))
+    assert "frames are 2 s apart" in str(step_warning(info, Step(2, 0.25)))
 
 
 def test_the_mean_confidence_is_that_of_the_labels_counted() -> None:
