@@ -153,7 +153,9 @@ def test_a_rate_that_is_nearly_right_is_not_warned_of(capsys: pytest.CaptureFixt
 
 
 def test_a_model_of_motion_warns_of_short_transitions_and_of_frames_far_apart() -> None:
-    info = messages.model_info(models_pb2.Model(name="models/motion", model_fps=10, usual_latent_norm=1.0))
+    info = messages.model_info(
+        models_pb2.Model(name="models/motion", model_fps=10, precision="float32", usual_latent_norm=1.0)
+    )
     assert step_warning(info, Step(1, 10.0)) is None
     assert step_warning(info, Step(20, 0.5)) is None  # two seconds, summed from frame to frame
     assert "transitions are 0.01 s long" in str(step_warning(info, Step(1, 100.0)))
