@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         0, ge=0, le=256, description="batches computed at once; 0: one per thread on a CPU, one on a GPU"
     )
     max_batch: int = Field(
-        0, ge=0, le=1024, description="largest number of pieces of work in a batch; 0: 4 on a CPU, 32 on a GPU"
+        0, ge=0, le=1024, description="largest number of pieces of work in a batch; 0: 2 on a CPU, 32 on a GPU"
     )
     batch_wait_ms: float = Field(
         0.0, ge=0, le=1000, description="how long a batch that is not full waits for more work, milliseconds"
@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     @property
     def largest_batch(self) -> int:
         """Largest number of pieces of work in a batch."""
-        return self.max_batch or (4 if self.on_cpu else 32)
+        return self.max_batch or (2 if self.on_cpu else 32)
 
     @property
     def memory_bytes(self) -> int:
