@@ -29,7 +29,9 @@ from genie_core.models.bundle import load_bundle
 BATCH = 32
 """Blocks a batch: what `genie serve` takes on a GPU."""
 
-BUNDLES = ("tiny", "motion")
+MOTION_BATCH = 8
+"""The same of `motion`, whose optical flow would be computed for what fills a batch up, too, on the CPU."""
+
 AGREEMENT = 0.999
 """Share of transitions whose code must be the CPU's."""
 
@@ -80,24 +82,37 @@ def digest(labels: Sequence[Labels]) -> str:
     return found.hexdigest()
 
 
-def clips(dry: bool) -> list[NDArray[np.uint8]]:
-    """Return the episodes of several lengths, (T, 64, 64, 3) uint8."""
-    count, longest = (2, 20) if dry else (64, 160)
+def clips(dry: bool, count: int = 64, longest: int = 160) -> list[NDArray[np.uint8]]:
+    """Return episodes of several lengths, (T, 64, 64, 3) uint8."""
+    if dry:
+        count, longest = 2, 20
     return [make_clip(longest - 7 * (i % 5), seed=100 + i) for i in range(count)]
 
 
+def _clips_for(name: str, dry: bool) -> list[NDArray[np.uint8]]:
+    return clips(dry, 24, 80) if name == "motion" else clips(dry)
+
+
 def measure(setting: Setting) -> Iterator[Found]:
-    """Yield each bundle in float32 in many ways, then its agreement with the CPU in each format."""
-    episodes, batch = clips(setting.dry), 2 if setting.dry else BATCH
-    for name in BUNDLES:
-        reference = _on_cpu(name, episodes)
-        for kind in FORMATS:
-            with arithmetic(kind):
-                labeller = Labeller(load_bundle(models_dir() / name, setting.device, weights(kind)))
-                found = label_in_batches(labeller, episodes, size=batch, together=len(episodes), chunk=1000)
-                if kind != "tf32":
-                    yield from _same_bits(setting, name, kind, labeller, episodes, batch, found)
-                yield _agreement(name, kind, reference, found)
+    """Yield `tiny` in float32 in many ways, then its agreement with the CPU in each format."""
+    return _measure(setting, "tiny", BATCH)
+
+
+def measure_motion(setting: Setting) -> Iterator[Found]:
+    """Yield the same of `motion`, of fewer and shorter episodes, as its optical flow is the CPU's."""
+    return _measure(setting, "motion", MOTION_BATCH)
+
+
+def _measure(setting: Setting, name: str, batch: int) -> Iterator[Found]:
+    episodes, batch = _clips_for(name, setting.dry), 2 if setting.dry else batch
+    reference = _on_cpu(name, episodes)
+    for kind in FORMATS:
+        with arithmetic(kind):
+            labeller = Labeller(load_bundle(models_dir() / name, setting.device, weights(kind)))
+            found = label_in_batches(labeller, episodes, size=batch, together=len(episodes), chunk=1000)
+            if kind != "tf32":
+                yield from _same_bits(setting, name, kind, labeller, episodes, batch, found)
+            yield _agreement(name, kind, reference, found)
 
 
 def _on_cpu(name: str, episodes: Sequence[NDArray[np.uint8]]) -> list[Labels]:
@@ -179,7 +194,7 @@ def _agreement(name: str, kind: str, reference: Sequence[Labels], found: Sequenc
 def main() -> None:
     """Print the digest of the labels: ``python -m benchmarks.gpu.labels BUNDLE DEVICE BATCH DRY``."""
     name, device, size, dry = sys.argv[1:]
-    episodes = clips(bool(int(dry)))
+    episodes = _clips_for(name, bool(int(dry)))
     with arithmetic("fp32"):
         labeller = Labeller(load_bundle(models_dir() / name, device))
         found = label_in_batches(labeller, episodes, size=int(size), together=len(episodes), chunk=1000)
@@ -190,4 +205,4 @@ if __name__ == "__main__":
     main()
 
 
-__all__ = ["clips", "digest", "label_in_batches", "measure"]
+__all__ = ["clips", "digest", "label_in_batches", "measure", "measure_motion"]

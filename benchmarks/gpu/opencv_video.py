@@ -82,7 +82,8 @@ def episodes_of(data: Path) -> list[Episode]:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    video = cv2.VideoCapture(str(path))
+    # One thread each: files are read in threads, and decoders of 16 threads each are in each other's way.
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not video.isOpened():
         raise DatasetError(f"{path}: OpenCV cannot read it")
     return video

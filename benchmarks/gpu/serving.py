@@ -18,8 +18,8 @@ from benchmarks.processes import serving
 from genie_client import Client
 from genie_core.data import Labels
 
-COMMAND = (sys.executable, "-m", "genie_service")
-"""The server as it starts where Genie is not installed."""
+COMMAND = (sys.executable, "-m", "benchmarks.gpu.server")
+"""The server as it starts where neither Genie nor PyAV is installed."""
 
 
 def measure(setting: Setting) -> Iterator[Found]:

@@ -11,7 +11,9 @@ An action is a code or a latent, a vector as labels hold it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -269,12 +271,28 @@ class SimulatedStream:
         self.sampling = sampling
         self.past = past
         self.frames = 0
+        self._drawn: tuple[int, Future[Chance]] | None = None
 
     def chance(self) -> Chance:
-        """Draw the random numbers of the next frame, which depend only on the seed and the frame's number."""
+        """Return the random numbers of the next frame, which depend only on the seed and the frame's number."""
+        drawn, self._drawn = self._drawn, None
+        if drawn is not None and drawn[0] == self.frames:
+            return drawn[1].result()
+        return self._chance_of(self.frames)
+
+    def draw_ahead(self) -> None:
+        """Draw the numbers of the frame after the next one beside the device's work: up to 0.1 s of the CPU's."""
+        self._drawn = (self.frames + 1, _ahead().submit(self._chance_of, self.frames + 1))
+
+    def _chance_of(self, frame: int) -> Chance:
         config = self.bundle.config
-        generator = _frame_generator(self.sampling.seed, self.frames)
+        generator = _frame_generator(self.sampling.seed, frame)
         return Chance.draw(config.tokens_per_frame, config.tokenizer.quantizer.codes, generator)
+
+
+@lru_cache(maxsize=1)
+def _ahead() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="chance")
 
 
 @torch.inference_mode()
@@ -321,15 +339,19 @@ def _vector(stream: SimulatedStream, action: Action) -> Tensor:
 def _draw(bundle: Bundle, streams: list[SimulatedStream], past: _Past, action_BD: Tensor) -> tuple[Tensor, list[_Past]]:
     """Draw the next frames, (B, 3, h, w), by the dynamics model; and the states after."""
     genie, device = bundle.genie, bundle.device
-    frame = genie.dynamics.next_frame(past.token_BN, action_BD, past.dynamics)
-    token_BN = sample_frame(
-        lambda token_BN, at_BM: genie.dynamics.reveal(frame, token_BN, at_BM),
-        Chance.join([stream.chance() for stream in streams], device),
-        steps=streams[0].sampling.maskgit_steps,
-        temperature_B=torch.tensor([stream.sampling.temperature for stream in streams], device=device),
-    )
-    # Once more with every token visible, for the state that later frames use.
-    dynamics = genie.dynamics.remember(frame, token_BN)
+    chance = Chance.join([stream.chance() for stream in streams], device)
+    if device.type == "cuda":
+        for stream in streams:
+            stream.draw_ahead()
+    with genie.dynamics.drawing(past.token_BN, action_BD, past.dynamics) as frame:
+        token_BN = sample_frame(
+            lambda token_BN, at_BM: genie.dynamics.reveal(frame, token_BN, at_BM),
+            chance,
+            steps=streams[0].sampling.maskgit_steps,
+            temperature_B=torch.tensor([stream.sampling.temperature for stream in streams], device=device),
+        )
+        # Once more with every token visible, for the state that later frames use.
+        dynamics = genie.dynamics.remember(frame, token_BN)
     pixels_B1CHW, decoder = genie.tokenizer.decode_stream(token_BN[:, None], past.decoder)
     return pixels_B1CHW[:, 0], _Past(token_BN, dynamics, decoder).split()
 

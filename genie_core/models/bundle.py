@@ -23,13 +23,13 @@ from torch import Tensor
 from genie_core.data import Computation, Precision
 from genie_core.data.storage.atomic import new_folder
 from genie_core.errors import ModelError
+from genie_core.models.attention import RotaryTime
 from genie_core.models.bundle_check import TRAINING_ONLY, check_finite, check_weights, read_config, read_text
 from genie_core.models.computation import computation_on
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
 from genie_core.models.quantizer import VectorQuantizer, usual_norm
-from genie_core.models.transformer import RotaryTime
 
 CONFIG, CARD = "config.json", "card.md"
 ALIGNMENTS = "alignments"

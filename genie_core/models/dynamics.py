@@ -6,12 +6,15 @@ previous frames and the actions. For sampling, see `genie_core.inference`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from genie_core.models.config import DynamicsConfig
+from genie_core.models.frame_graph import graph_for
 from genie_core.models.transformer import FramePast, SpatioTemporalTransformer, TemporalState
 
 COPY_LOGIT = 6.0
@@ -135,6 +138,17 @@ class DynamicsModel(nn.Module):
     def next_frame(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> NextFrame:
         """Start the next frame of B streams; `reveal` then returns logits of its tokens, step by step."""
         return NextFrame(previous_BN[:, None], action_BD[:, None], self.transformer.past(state))
+
+    @contextmanager
+    def drawing(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> Iterator[NextFrame]:
+        """`next_frame` while it is drawn by one thread: on a GPU, where it pays, by a pass that was recorded once."""
+        frame = self.next_frame(previous_BN, action_BD, state)
+        graph = graph_for(self.transformer, frame.past.tensors)
+        if graph is None:
+            yield frame
+            return
+        with graph.lock:
+            yield replace(frame, past=self.transformer.replayed(frame.past, graph))
 
     def reveal(self, frame: NextFrame, token_BN: Tensor, at_BM: Tensor) -> Tensor:
         """Return logits (B, M, codes) at token indices (B, M); `token_BN` holds the frame's tokens visible so far."""

@@ -5,9 +5,12 @@ It has the interface of `LatentActionModel` for labelling, training and evaluati
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genie_core.models.config import WHOLE, MotionActionConfig
@@ -27,6 +30,8 @@ class MotionActionModel(nn.Module):
     """Infers latent actions from pairs of frames. Latents keep the magnitude of the motion: equal frames give zero."""
 
     from_pixels = True
+    flow_threads = 1
+    """Threads that optical flow is computed with: more for training, which has nothing else to do meanwhile."""
     of_places_DP: Tensor | None
 
     def __init__(self, config: MotionActionConfig, height: int, width: int) -> None:
@@ -78,13 +83,21 @@ class MotionActionModel(nn.Module):
         The motion of the whole image is separated out: a shaking camera is not the robot's doing.
         """
         before, after = (to_frames(x[None])[0].cpu().numpy() for x in (before_NCHW, after_NCHW))
-        there = [optical_flow(a, b, GRID) for a, b in zip(before, after, strict=True)]
-        back = [optical_flow(b, a, GRID) for a, b in zip(before, after, strict=True)]
-        small = [np.stack([shrink(f, GRID) for f in frames]).transpose(0, 3, 1, 2) for frames in (before, after)]
+
+        def see_one(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
+            return shrink(a, GRID), shrink(b, GRID), optical_flow(a, b, GRID), optical_flow(b, a, GRID)
+
+        if self.flow_threads > 1:
+            with ThreadPoolExecutor(self.flow_threads) as pool:
+                seen = list(pool.map(see_one, before, after))
+        else:
+            seen = list(map(see_one, before, after))
+        small_a, small_b, there, back = (np.stack(same) for same in zip(*seen, strict=True))
+        small = [frames.transpose(0, 3, 1, 2) for frames in (small_a, small_b)]
         device = before_NCHW.device
         return Pairs(
             *(torch.from_numpy(s).to(device).float() / 255 - 0.5 for s in small),
-            *(torch.from_numpy(np.stack(f)).to(device) for f in (there, back)),
+            *(torch.from_numpy(f).to(device) for f in (there, back)),
         ).steady()
 
     def _encode(self, before_BTCHW: Tensor, after_BTCHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from genie_core.models.attention import SpatialAttention, TemporalAttention, places
 from genie_core.models.config import TransformerConfig
+from genie_core.models.frame_graph import FrameGraph
 
 TemporalMode = Literal["st", "c", "none"]
 
@@ -83,6 +85,7 @@ class FramePast:
             own, at position 0, so that neither its queries nor its keys need rotation.
         values: likewise.
         mask: (B, 1, 1, 1, window) bool, True for slots in use.
+        graph: the recorded pass that has taken keys, values and mask over; None: nothing is recorded.
 
     """
 
@@ -90,117 +93,18 @@ class FramePast:
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     mask: Tensor
+    graph: FrameGraph | None = None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Return all that attention reads: keys, values, mask."""
+        return [*self.keys, *self.values, self.mask]
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Softmax attention of q (B, T, ..., L, E) over k, v (B, T, ..., S, E); `mask`: (..., L, S), True where allowed.
-
-    On a CPU the explicit product is about 1.7 times as fast as the fused kernel in training at these short lengths, 5
-    times over the few keys of a temporal window, and faster in bfloat16; without gradients, over space and in float32,
-    the fused kernel is faster.
-    """
-    if mask is None and (q.is_cuda or (q.dtype == torch.float32 and not torch.is_grad_enabled())):
-        # Flattened, because more than one leading dimension would not reach the fused kernel.
-        fused = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
-        return fused.view(q.shape)
-    if q.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    mixed: Tensor = scores.softmax(dim=-1) @ v
-    return mixed
-
-
-class RotaryTime(nn.Module):
-    """Rotary position encoding over frames (Su et al. 2021, RoFormer)."""
-
-    frequencies_E: Tensor
-
-    def __init__(self, head_dim: int, base: float = 100.0) -> None:
-        super().__init__()
-        exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
-        self.register_buffer("frequencies_E", base**-exponents, persistent=False)
-
-    def forward(self, x: Tensor, first: int) -> Tensor:
-        """Rotate x (..., L, E), whose frames are at positions first .. first + L - 1."""
-        positions_L = torch.arange(first, first + x.shape[-2], device=x.device, dtype=torch.float32)
-        angles = positions_L[:, None] * self.frequencies_E
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
-
-
-class Attention(nn.Module):
-    """Projections of multi-head attention; subclasses choose which tokens attend to which."""
-
-    def __init__(self, dim: int, heads: int, qk_norm: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
-        self.q_norm: nn.Module = nn.LayerNorm(dim // heads, bias=False) if qk_norm else nn.Identity()
-        self.k_norm: nn.Module = nn.LayerNorm(dim // heads, bias=False) if qk_norm else nn.Identity()
-
-    def project(self, x_BTND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, T, N, H, E); queries and keys normalised if configured (QK-norm)."""
-        B, T, N, D = x_BTND.shape
-        q, k, v = self.qkv(x_BTND).view(B, T, N, 3, self.heads, D // self.heads).unbind(3)
-        return self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v
-
-
-class SpatialAttention(Attention):
-    """Every patch attends to all patches of its own frame."""
-
-    def forward(self, x_BTND: Tensor) -> Tensor:
-        """(B, T, N, D) -> (B, T, N, D)."""
-        return self._mix(*self.project(x_BTND))
-
-    def at(self, x_B1ND: Tensor, at_BM: Tensor) -> Tensor:
-        """Compute `forward` for one frame at the places (B, M) only: (B, 1, M, D)."""
-        B, _, N, D = x_B1ND.shape
-        of_q, of_kv = torch.split(self.qkv.weight, [D, 2 * D])
-        q = F.linear(_places(x_B1ND, at_BM), of_q).view(B, 1, -1, self.heads, D // self.heads)
-        k, v = F.linear(x_B1ND, of_kv).view(B, 1, N, 2, self.heads, D // self.heads).unbind(3)
-        return self._mix(self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v)
-
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (y.transpose(2, 3) for y in (q, k, v))  # (B, T, H, N, E)
-        out: Tensor = self.out(attention(q, k, v).transpose(2, 3).flatten(3))
-        return out
-
-
-class TemporalAttention(Attention):
-    """Every patch attends to the same patch of its own frame and of the window - 1 frames before it."""
-
-    def __init__(self, dim: int, heads: int, qk_norm: bool, window: int) -> None:
-        super().__init__(dim, heads, qk_norm)
-        self.window = window
-        self.rotary = RotaryTime(dim // heads)
-
-    def forward(
-        self, x_BTND: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(B, T, N, D) -> the same, and the keys and values (B, N, H, S, E) of past and new frames together."""
-        q, k, v = (y.permute(0, 2, 3, 1, 4) for y in self.project(x_BTND))  # (B, N, H, T, E)
-        if past is not None:
-            k, v = torch.cat((past[0].to(k.dtype), k), dim=3), torch.cat((past[1].to(v.dtype), v), dim=3)
-        # Positions count from the oldest key, not from the episode's start: they stay small, and exact forever.
-        y_BNHTE = attention(self.rotary(q, k.shape[3] - q.shape[3]), self.rotary(k, 0), v, mask)
-        out: Tensor = self.out(y_BNHTE.permute(0, 3, 1, 2, 4).flatten(3))
-        return out, (k, v)
-
-    def frame(self, x_B1ND: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Compute `forward` for one frame whose past is prepared in `keys` and `values`; overwrites their last slot.
-
-        Returns (B, 1, N, D), and the frame's own unrotated keys and values (B, N, H, 1, E).
-        """
-        q, k, v = (y.permute(0, 2, 3, 1, 4) for y in self.project(x_B1ND))  # (B, N, H, 1, E)
-        keys[:, :, :, -1:] = k
-        values[:, :, :, -1:] = v
-        y_BNH1E = attention(q, keys, values, mask)
-        out: Tensor = self.out(y_BNH1E.permute(0, 3, 1, 2, 4).flatten(3))
-        return out, (k, v)
+    @staticmethod
+    def of(state: TemporalState, tensors: list[Tensor], graph: FrameGraph | None = None) -> FramePast:
+        """Return the past of `tensors`."""
+        blocks = len(tensors) // 2
+        return FramePast(state, tuple(tensors[:blocks]), tuple(tensors[blocks:-1]), tensors[-1], graph)
 
 
 class TransformerBlock(nn.Module):
@@ -243,7 +147,7 @@ class TransformerBlock(nn.Module):
 
     def frame_at(self, x_B1ND: Tensor, ready: tuple[Tensor, Tensor] | None, mask: Tensor, at_BM: Tensor) -> Tensor:
         """Compute `frame` at the places (B, M) only: (B, 1, M, D)."""
-        x_B1MD = _places(x_B1ND, at_BM)
+        x_B1MD = places(x_B1ND, at_BM)
         if self.space is not None and self.space_norm is not None:
             x_B1MD = x_B1MD + self.space.at(self.space_norm(x_B1ND), at_BM)
         if self.time is not None and self.time_norm is not None and ready is not None:
@@ -252,11 +156,6 @@ class TransformerBlock(nn.Module):
             x_B1MD = x_B1MD + self.time.frame(self.time_norm(x_B1MD), keys, values, mask)[0]
         out: Tensor = x_B1MD + self.ffn(self.ffn_norm(x_B1MD))
         return out
-
-
-def _places(x_B1ND: Tensor, at_BM: Tensor) -> Tensor:
-    """Select the places (B, M) of one frame: (B, 1, M, D)."""
-    return x_B1ND.gather(2, at_BM[:, None, :, None].expand(-1, -1, -1, x_B1ND.shape[-1]))
 
 
 def _plan(layers: int, mode: TemporalMode) -> list[tuple[bool, bool]]:
@@ -338,6 +237,8 @@ class SpatioTemporalTransformer(nn.Module):
         May be called for several versions of that frame, but not from two threads at once with the same `past`. The
         last block computes only those places; its output at other places is undefined.
         """
+        if past.graph is not None:
+            return places(past.graph.run(x_B1ND, self._whole_frame), at_BM)
         x_B1ND, new = self._frame(x_B1ND, past, self.blocks[:-1])
         ready = _ready(past, len(new))
         out: Tensor = self.norm(cast(TransformerBlock, self.blocks[-1]).frame_at(x_B1ND, ready, past.mask, at_BM))
@@ -345,11 +246,25 @@ class SpatioTemporalTransformer(nn.Module):
 
     def advance(self, x_B1ND: Tensor, past: FramePast) -> TemporalState:
         """Return the state after the next frame, once its version is final. Not from two threads at once either."""
-        _, new = self._frame(x_B1ND, past, self.blocks)
         state = past.state
+        if past.graph is None:
+            _, new = self._frame(x_B1ND, past, self.blocks)
+        else:  # which leaves the frame's own in the last slots, where they need no rotation
+            past.graph.run(x_B1ND, self._whole_frame)
+            new = [(k[:, :, :, -1:], v[:, :, :, -1:]) for k, v in zip(past.keys, past.values, strict=True)]
         keys = tuple(torch.cat((old, k), dim=3)[:, :, :, 1:] for old, (k, _) in zip(state.keys, new, strict=True))
         values = tuple(torch.cat((old, v), dim=3)[:, :, :, 1:] for old, (_, v) in zip(state.values, new, strict=True))
         return TemporalState(keys, values, state.frames_B + 1)
+
+    def replayed(self, past: FramePast, graph: FrameGraph) -> FramePast:
+        """Return the past in the tensors of a recorded pass, which `frame_at` and `advance` then replay."""
+        graph.begin(past.tensors)
+        return FramePast.of(past.state, graph.past, graph)
+
+    def _whole_frame(self, x_B1ND: Tensor, past: list[Tensor]) -> Tensor:
+        """Compute all places in all blocks; the last slots of keys and values then hold the frame's own."""
+        out: Tensor = self.norm(self._frame(x_B1ND, FramePast.of(_NO_STATE, past), self.blocks)[0])
+        return out
 
     def _frame(self, x_B1ND: Tensor, past: FramePast, blocks: nn.ModuleList) -> tuple[Tensor, KeysAndValues]:
         """Run the first `blocks` on a frame; returns the output, and its keys and values in them."""
@@ -359,6 +274,9 @@ class SpatioTemporalTransformer(nn.Module):
             if kept is not None:
                 new.append(kept)
         return x_B1ND, new
+
+
+_NO_STATE = TemporalState((), (), torch.zeros(0, dtype=torch.int64))
 
 
 def _ready(past: FramePast, i: int) -> tuple[Tensor, Tensor] | None:
@@ -392,4 +310,4 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
 
 
-__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "attention", "recompute_activations"]
+__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "recompute_activations"]

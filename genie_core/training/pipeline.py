@@ -26,6 +26,7 @@ from genie_core.models.bundle import (
 )
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.models.transformer import recompute_activations
 from genie_core.training.card import card_metrics, write_card
@@ -235,6 +236,8 @@ def _begin(
     )
     torch.manual_seed(training.seed)
     genie = Genie(job.model)
+    if isinstance(genie.lam, MotionActionModel):
+        genie.lam.flow_threads = torch.get_num_threads()
     recompute_activations(genie, job.recompute)
     if job.init is not None:
         _take_weights(genie, load_bundle(job.init))

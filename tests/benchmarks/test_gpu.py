@@ -47,7 +47,7 @@ def test_every_part_runs_with_tiny_sizes(part: Part, tmp_path: Path, monkeypatch
     assert rows
     assert all(np.isfinite(row.value) and row.value > 0 for row in rows), rows
     same = [row for row in rows if "same bits" in row.name and row.target is not None]
-    assert len(same) == {"labels": 2 * 2 * 4 + 1, "serving": 1}.get(part.name, 0)
+    assert len(same) == {"labels": 2 * 4, "motion-labels": 2 * 4 + 1, "serving": 1}.get(part.name, 0)
     assert all(row.value == 1 for row in same), same
     assert missing(part) == []
 

@@ -17,7 +17,7 @@ from benchmarks.measured import Measured, make_row
 from benchmarks.motion_labels import one_thread
 from benchmarks.play_latency import QUICK_ACTIONS, under_bulk
 from benchmarks.processes import label_peak_mb, peak_mb, serving
-from benchmarks.robotics import time_rollouts
+from benchmarks.robotics import random_bundle, time_rollouts
 from benchmarks.row import read_rows, write_rows
 from genie_core.data import open_dataset, read_labels
 from genie_core.models.presets import preset
@@ -104,7 +104,7 @@ def test_matrix_products_are_counted() -> None:
 
 
 def test_rollouts_of_a_model_are_timed_on_any_device() -> None:
-    measured = time_rollouts(preset("nano"), torch.device("cpu"), steps=2, rounds=2)
+    measured = time_rollouts(random_bundle(preset("nano"), torch.device("cpu")), steps=2, rounds=2)
     assert measured.value == pytest.approx(1 / measured.measured["frame"].median, rel=1e-4)
     assert measured.gpu == ""
     assert measured.facts["maskgit_steps"] == 2

@@ -54,6 +54,14 @@ def test_flow_says_where_what_is_seen_goes_in_pixels_of_a_frame_of_64() -> None:
 
 
 @torch.inference_mode()
+def test_threads_change_nothing_of_what_is_seen() -> None:
+    lam, x = motion_model(), clips()
+    one = lam.latents(x)
+    lam.flow_threads = 3
+    assert torch.equal(lam.latents(x), one)
+
+
+@torch.inference_mode()
 def test_a_latent_changes_its_sign_with_time_and_is_zero_where_nothing_moves() -> None:
     lam, x = motion_model(), clips()
     latents = lam.latents(x)

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genie_core.models.attention import attention
 from genie_core.models.config import TransformerConfig
-from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode, attention
+from genie_core.models.frame_graph import FrameGraph
+from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode
 
 CONFIG = TransformerConfig(layers=3, dim=16, heads=2, window=3)
 T, N = 9, 4
@@ -95,6 +97,21 @@ def test_some_places_of_a_frame_are_what_the_stream_gives_there(mode: TemporalMo
     state = transformer.advance(x[:, seen : seen + 1], past)
     for name in ("keys", "values", "frames_B"):
         torch.testing.assert_close(getattr(state, name), getattr(after, name), rtol=0, atol=1e-12)
+
+
+@torch.inference_mode()
+def test_a_recorded_pass_gives_what_the_stream_gives_frame_after_frame() -> None:
+    transformer, x = network(), clip()[:1]
+    state = wanted_state = transformer.initial_state(1, N)
+    graph, at = FrameGraph(transformer.past(state).tensors, record=lambda work: work), torch.arange(N)[None]
+    for t in range(T):
+        whole, wanted_state = transformer.stream(x[:, t : t + 1], wanted_state)
+        past = transformer.replayed(transformer.past(state), graph)
+        transformer.frame_at(-x[:, t : t + 1], past, at)
+        torch.testing.assert_close(transformer.frame_at(x[:, t : t + 1], past, at), whole, rtol=0, atol=1e-12)
+        state = transformer.advance(x[:, t : t + 1], past)
+        for name in ("keys", "values", "frames_B"):
+            torch.testing.assert_close(getattr(state, name), getattr(wanted_state, name), rtol=0, atol=1e-12)
 
 
 def test_attention_is_the_same_with_gradients_and_without() -> None:
