@@ -66,9 +66,11 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="video to train the labels' recipe on")
     parser.add_argument("--train-minutes", type=float, default=5.0, help="for the recipe")
     options = parser.parse_args(words)
-    unknown = set(options.parts) - set(names)
+    unknown = set(options.parts) - {*names, RECIPE.name}
     if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are: {', '.join((*names, RECIPE.name))}")
+    if RECIPE.name in options.parts and not options.data:
+        parser.error(f"{RECIPE.name} needs --data")
     return options
 
 

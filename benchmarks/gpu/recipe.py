@@ -16,15 +16,16 @@ from genie_core.data.hold_out import hold_out_episodes
 from genie_core.models.config import ModelConfig
 from genie_core.models.presets import preset
 from genie_core.training.config import TrainingConfig, training_preset
-from genie_core.training.pipeline import TrainingJob, TrainingSplit, train
+from genie_core.training.pipeline import TrainingJob, TrainingSplit, train, train_alone
 
 SIDE = 128
 _TRIAL, _DRY_STEPS, _DRY_BATCH = 30, 3, 4
 _SHARE = 0.8
 """Of the time given that steps may take; the rest is for data, codes and the card."""
 
-_MOVER_SHARE = 1 / 3
-"""Steps of the mover over all."""
+_HELD_OUT = 0.05
+_MOVER_SHARE = 1.0
+"""Steps of the mover over those of the latent action model."""
 
 
 class _Clock:
@@ -33,6 +34,7 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.steps: dict[str, int] = {}
+        self.after: dict[int, float] = {}
         self._began, self._first, self._said = 0.0, 0, 0.0
 
     def start(self, stage: str, step: int, steps: int) -> None:
@@ -43,6 +45,7 @@ class _Clock:
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
         """Note how far it is."""
         self.seconds[stage] = time.monotonic() - self._began
+        self.after[step] = self.seconds[stage]
         self.steps[stage] = step - self._first
         if time.monotonic() - self._said > 10:
             self._said = time.monotonic()
@@ -60,7 +63,7 @@ def measure(setting: Setting) -> Iterator[Found]:
     folder.mkdir(parents=True, exist_ok=True)
     if setting.data is None:
         raise ValueError("recipe: got no --data, expected video")
-    train_on, held_out = hold_out_episodes(training_episodes(setting.data, None), 0.1, 0)
+    train_on, held_out = hold_out_episodes(training_episodes(setting.data, None), _HELD_OUT, 0)
     split = TrainingSplit(train_on, held_out)
     model, plan = model_of_labels(SIDE), folder / "plan.json"
     if plan.exists():
@@ -98,9 +101,13 @@ def _steps(setting: Setting, model: ModelConfig, split: TrainingSplit) -> int:
     began = time.monotonic()
     trial = setting.folder / "recipe" / "trial"
     job = TrainingJob(model, _recipe(_TRIAL), split, trial, device=setting.device)
-    train(job, clock, checkpoint_seconds=1e9, report_every=1)
-    # The first steps are slower than all others.
-    each = clock.seconds["lam"] / _TRIAL + _MOVER_SHARE * clock.seconds["mover"] / max(1, clock.steps["mover"])
+    train_alone(job, "lam", clock, checkpoint_seconds=1e9, report_every=1)
+    kept = setting.folder / "recipe" / f"{model.name}.run"
+    kept.mkdir(parents=True, exist_ok=True)
+    for frames in ("frames", "held_out"):
+        (trial.with_name("trial.run") / frames).rename(kept / frames)
+    # A step of the mover takes about as long. The first steps are slower than all others.
+    each = (1 + _MOVER_SHARE) * (clock.after[_TRIAL] - clock.after[_TRIAL // 3]) / (_TRIAL - _TRIAL // 3)
     left = 60 * setting.minutes - (time.monotonic() - began)
     return max(_TRIAL, round(_SHARE * left / each))
 

@@ -19,7 +19,7 @@ from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.lam import LatentActionModel
 from genie_core.models.presets import preset
-from genie_core.models.transformer import recompute_activations
+from genie_core.models.transformer import compile_blocks, recompute_activations
 from genie_core.training.config import StageConfig, TrainingConfig, training_preset
 from genie_core.training.cost import networks_to_count, stage_flops
 from genie_core.training.loop import StepLoss, Stepper, TrainingRun, make_optimizer
@@ -52,9 +52,14 @@ def measure(setting: Setting) -> Iterator[Found]:
         training = training_preset(name)
         for stage in ("tokenizer", "lam", "dynamics"):
             config: StageConfig = getattr(training, stage)
-            yield _step(setting, preset(name), training, stage, config, peak, recompute=False)
-    if not setting.dry:
-        yield _robotics(setting, peak)
+            yield _step(setting, preset(name), training, stage, config, peak)
+    if setting.dry:
+        return
+    yield _robotics(setting, peak)
+    for stage in ("dynamics", "tokenizer"):
+        config = getattr(training_preset("base"), stage)
+        yield _step(setting, preset("base"), training_preset("base"), stage, config, peak, compiled=True)
+    yield _robotics(setting, peak, compiled=True)
 
 
 def fastest_product(setting: Setting) -> float:
@@ -76,13 +81,13 @@ def _side(setting: Setting) -> int:
     return 128 if setting.dry else _SIDE
 
 
-def _robotics(setting: Setting, peak: float) -> Found:
+def _robotics(setting: Setting, peak: float, *, compiled: bool = False) -> Found:
     """Return the dynamics model, which is most of it: its blocks' activations are computed again, to fit one device."""
     model, training = preset("robotics"), training_preset("robotics")
     for batch in ROBOTICS_BATCHES:
         config = training.dynamics.model_copy(update={"batch": batch})
         try:
-            return _step(setting, model, training, "dynamics", config, peak, recompute=True)
+            return _step(setting, model, training, "dynamics", config, peak, recompute=True, compiled=compiled)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
     return Found("robotics: dynamics, training step", float("nan"), "s", None, "does not fit this device's memory")
@@ -96,7 +101,8 @@ def _step(
     config: StageConfig,
     peak: float,
     *,
-    recompute: bool,
+    recompute: bool = False,
+    compiled: bool = False,
 ) -> Found:
     """One row: the share of the peak, with the step's time beside it."""
     torch.manual_seed(0)
@@ -105,6 +111,8 @@ def _step(
         genie = Genie(model).eval()
     network = getattr(genie, stage).train()
     recompute_activations(network, recompute)
+    if compiled:
+        compile_blocks(network)
     run = TrainingRun(Path(), 0, device, training.precision == "bf16", _Silent())
     size = (config.batch, config.clip_frames, model.height, model.width, 3)
     clips = torch.from_numpy(np.random.default_rng(0).integers(0, 256, size, np.uint8))
@@ -121,9 +129,11 @@ def _step(
     flops = stage_flops(networks_to_count(model), stage, config.batch, config.clip_frames)
     note = f"{1000 * seconds:.1f} ms a step of {config.batch} clips of {config.clip_frames}, {flops / 1e12:.3g} TFLOP"
     note += "; activations computed again, whose arithmetic does not count" if recompute else ""
+    note += "; blocks compiled" if compiled else ""
     if device.type == "cuda":
         note += f"; {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
-    return Found(f"{model.name}: {stage}, share of the product", flops / seconds / peak, "x", GOAL, note)
+    how = ", compiled" if compiled else ""
+    return Found(f"{model.name}: {stage}{how}, share of the product", flops / seconds / peak, "x", GOAL, note)
 
 
 def _with_codes(training: TrainingConfig) -> TrainingConfig:

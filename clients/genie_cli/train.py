@@ -76,6 +76,10 @@ def train(
     recompute: Annotated[
         bool, typer.Option(help="Compute activations again in the backward pass: less memory, a third more work.")
     ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the transformers' blocks (torch.compile): faster on GPUs, other bits."),
+    ] = False,
     shard: Annotated[
         bool,
         typer.Option(
@@ -148,6 +152,7 @@ def train(
         like=None if like is None else bundle_folder(like),
         command=shlex.join(["genie", *sys.argv[1:]]),
         recompute=recompute,
+        compiled=compiled,
         stream=stream,
         shard=shard,
     )

@@ -301,6 +301,17 @@ def recompute_activations(module: nn.Module, recompute: bool = True) -> None:
             part.recomputes = recompute
 
 
+def compile_blocks(module: nn.Module, backend: str = "inductor") -> None:
+    """Have `torch.compile` make the blocks of transformers in `module` when they are first used: faster, other bits.
+
+    Block by block, as a network compiled whole takes minutes, and its blocks are what takes time.
+    """
+    for part in module.modules():
+        if isinstance(part, SpatioTemporalTransformer):
+            for block in part.blocks:
+                block.compile(backend=backend, dynamic=False)
+
+
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
@@ -310,4 +321,4 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
 
 
-__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "recompute_activations"]
+__all__ = ["FramePast", "SpatioTemporalTransformer", "TemporalState", "compile_blocks", "recompute_activations"]

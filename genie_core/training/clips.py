@@ -6,10 +6,13 @@ Every clip depends only on (seed, stage, step), so that a resumed run draws the 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +25,8 @@ from genie_core.errors import DatasetError
 from genie_core.training.streaming import StreamedFrames
 
 _CHUNK = 64
+_MOST_THREADS = 16
+"""Threads that decode, each an episode at a time."""
 
 
 @dataclass(frozen=True)
@@ -147,13 +152,8 @@ def _build(
     index, data = folder / "index.json", folder / "frames.bin"
     if not (index.exists() and json.loads(index.read_text()) == wanted):
         index.unlink(missing_ok=True)
-        with new_file(data) as temporary, temporary.open("wb") as file:
-            done = 0
-            for episode in chosen:
-                for chunk in episode.chunks(_CHUNK):
-                    file.write(np.ascontiguousarray(resize_frames(chunk, height, width)).data)
-                    done += len(chunk)
-                    progress(done)
+        with new_file(data) as temporary:
+            _decode(chosen, spans, temporary, (height, width), progress)
         write_text(index, json.dumps(wanted))
     total = sum(s.count for s in spans)
     if data.stat().st_size != total * height * width * 3:
@@ -161,6 +161,45 @@ def _build(
             f"{data} has {data.stat().st_size} bytes, expected {total * height * width * 3}: delete it and run again"
         )
     return ClipStore(np.memmap(data, np.uint8, "r", shape=(total, height, width, 3)), spans)
+
+
+def _decode(
+    episodes: list[Episode], spans: tuple[Span, ...], path: Path, size: tuple[int, int], progress: Callable[[int], None]
+) -> None:
+    """Write the frames of all episodes, each in its place, several episodes at a time, a chunk of each in memory."""
+    done, writing = 0, Lock()
+    with path.open("wb") as file, ThreadPoolExecutor(_threads(), "genie-decode") as pool:
+
+        def decode(episode: Episode, span: Span) -> None:
+            nonlocal done
+            at, stop = span.first, span.first + span.count
+            for chunk in episode.chunks(_CHUNK):
+                frames = np.ascontiguousarray(resize_frames(chunk, *size))
+                if at + len(frames) > stop:
+                    break
+                with writing:
+                    file.seek(at * frames[0].nbytes)
+                    file.write(frames.data)
+                    done += len(frames)
+                    progress(done)
+                at += len(frames)
+            if at != stop:
+                raise DatasetError(
+                    f"episode {episode.name} of {episode.source} has other than its {span.count} frames: it may have "
+                    "changed or be damaged; leave it out"
+                )
+
+        tasks = [pool.submit(decode, *one) for one in zip(episodes, spans, strict=True)]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _threads() -> int:
+    return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:

@@ -28,7 +28,7 @@ from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.quantizer import VectorQuantizer
-from genie_core.models.transformer import recompute_activations
+from genie_core.models.transformer import compile_blocks, recompute_activations
 from genie_core.training.card import card_metrics, write_card
 from genie_core.training.clips import ClipStore, build_store, stream_store
 from genie_core.training.codebook import number_as
@@ -81,6 +81,7 @@ class TrainingJob:
         rollouts: number of start frames of the rollouts behind the card's metrics.
         command: the command that started the job, for the card.
         recompute: whether the backward pass computes activations again instead of keeping them.
+        compiled: whether the transformers' blocks are compiled: other bits, and faster on GPUs, after a minute.
         stream: whether frames are decoded whenever they are drawn, instead of once to disk; the result is the same.
         shard: whether the dynamics model is divided among the processes while it is trained, see `sharding`.
 
@@ -98,6 +99,7 @@ class TrainingJob:
     rollouts: int = 8
     command: str = ""
     recompute: bool = False
+    compiled: bool = False
     stream: bool = False
     shard: bool = False
 
@@ -153,6 +155,7 @@ def _finish(
     # Evaluate the weights as stored: they may be rounded.
     save_bundle(folder / "bundle", genie, "", half=job.half)
     bundle = load_bundle(folder / "bundle", str(run.device))
+    _use_threads(bundle.genie)
     reporter.start("figures", 0, len(stores.held_out))
     metrics = {title: card_metrics(bundle, store, job.rollouts) for title, store in stores.held_out.items()}
     card = write_card(job.command, job.model, training, _data_lines(stores), metrics, run.device)
@@ -236,12 +239,18 @@ def _begin(
     )
     torch.manual_seed(training.seed)
     genie = Genie(job.model)
-    if isinstance(genie.lam, MotionActionModel):
-        genie.lam.flow_threads = torch.get_num_threads()
+    _use_threads(genie)
     recompute_activations(genie, job.recompute)
+    if job.compiled:
+        compile_blocks(genie)
     if job.init is not None:
         _take_weights(genie, load_bundle(job.init))
     return run, genie.to(device), stores
+
+
+def _use_threads(genie: Genie) -> None:
+    if isinstance(genie.lam, MotionActionModel):
+        genie.lam.flow_threads = torch.get_num_threads()
 
 
 class _Silent:

@@ -128,7 +128,7 @@ def test_the_labels_recipe_trains_on_video_and_goes_on(tmp_path: Path, monkeypat
         write_video(folder / f"{i}.mp4", clip[:9], 10)
     setting = Setting("cpu", True, tmp_path, str(tmp_path / "video"), 0.1)
     steps, *rates = recipe.measure(setting)
-    assert steps.value == 4
+    assert steps.value == 6
     assert {rate.name.split(": ")[1] for rate in rates} == {"lam", "mover"}
     bundle = load_bundle(tmp_path / "recipe" / "motion128")
     assert (bundle.config.height, bundle.config.lam.fine_codes) == (128, 32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from genie_core.models.attention import attention
 from genie_core.models.config import TransformerConfig
 from genie_core.models.frame_graph import FrameGraph
-from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode
+from genie_core.models.transformer import SpatioTemporalTransformer, TemporalMode, compile_blocks
 
 CONFIG = TransformerConfig(layers=3, dim=16, heads=2, window=3)
 T, N = 9, 4
@@ -121,6 +121,18 @@ def test_attention_is_the_same_with_gradients_and_without() -> None:
     torch.testing.assert_close(fused, attention(q, k, v), rtol=0, atol=1e-6)
     everything = torch.ones(5, 5, dtype=torch.bool)
     torch.testing.assert_close(fused, attention(q, k, v, everything), rtol=0, atol=1e-6)
+
+
+def test_compiled_blocks_compute_and_learn_the_same() -> None:
+    plain, compiled, x = network(), network(), clip()
+    compile_blocks(compiled, backend="eager")
+    for one in (plain, compiled):
+        one(x).square().sum().backward()
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
 
 
 def test_heads_must_divide_the_width() -> None:
