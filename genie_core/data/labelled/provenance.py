@@ -110,9 +110,9 @@ class StoredAttributes(BaseModel):
             return values
         return {**values, "computation": {key: values[key] for key in Computation.model_fields if key in values}}
 
-    @model_serializer(mode="wrap")
-    def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
+    @model_serializer(mode="wrap")  # names no imported type: pydantic 2.10 looks them up where a subclass is defined
+    def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        flat: dict[str, object] = {}
         for key, value in dump(self).items():
             flat |= value if key == "computation" else {key: value}
         return flat
