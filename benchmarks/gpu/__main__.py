@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.gpu.found import read, table
-from benchmarks.gpu.parts import PARTS, RECIPE, Part, missing
+from benchmarks.gpu.parts import PARTS, RECIPE, TRAINED, Part, missing
 
 ROOT = Path(__file__).parents[2]
 _PATHS = (ROOT, *(ROOT / name for name in ("protos", "service", "clients")))
@@ -35,7 +35,7 @@ def main(words: list[str] | None = None) -> int:
     options = _parse(words)
     wanted = [part for part in PARTS if not options.parts or part.name in options.parts]
     if options.data:
-        wanted.append(RECIPE)
+        wanted += [part for part in TRAINED if part.name in options.parts] or [RECIPE]
     options.out.mkdir(parents=True, exist_ok=True)
     environment = _environment(options.files, options.out)
     device = options.device or ("cpu" if options.dry_run else "cuda")
@@ -48,29 +48,31 @@ def main(words: list[str] | None = None) -> int:
     for part in wanted:
         left = 60 * options.minutes - (time.monotonic() - began)
         status = max(status, _run(part, folder, device, options, left, environment))
-    rows = [found for part in (*PARTS, RECIPE) for found in read(folder / f"{part.name}.jsonl")]
+    rows = [found for part in (*PARTS, *TRAINED) for found in read(folder / f"{part.name}.jsonl")]
     (folder / "table.md").write_text(f"# {name}\n\n{table(rows)}\n", encoding="utf-8")
     print(f"\n{len(rows)} rows in {folder / 'table.md'}; {time.monotonic() - began:.0f} s", flush=True)
     return status
 
 
 def _parse(words: list[str] | None) -> argparse.Namespace:
-    names = [part.name for part in PARTS]
+    names = [part.name for part in (*PARTS, *TRAINED)]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"all for none: {', '.join(names)}")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"all for none, of those that need no data: {', '.join(names)}"
+    )
     parser.add_argument("--device", help="torch device; default: cuda, or cpu with --dry-run")
     parser.add_argument("--minutes", type=float, default=8.5, help="time for all parts (the recipe's comes on top)")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes: does everything run, not how fast it is")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu", help="folder of rows and working files")
     parser.add_argument("--files", type=Path, default=ROOT / "runs" / "gpu-files", help="folder of `make gpu-files`")
-    parser.add_argument("--data", help="video to train the labels' recipe on")
-    parser.add_argument("--train-minutes", type=float, default=5.0, help="for the recipe")
+    parser.add_argument("--data", help="video to train on: the labels' recipe, unless `tokens` is named")
+    parser.add_argument("--train-minutes", type=float, default=5.0, help="for that")
     options = parser.parse_args(words)
-    unknown = set(options.parts) - {*names, RECIPE.name}
+    unknown = set(options.parts) - set(names)
     if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are: {', '.join((*names, RECIPE.name))}")
-    if RECIPE.name in options.parts and not options.data:
-        parser.error(f"{RECIPE.name} needs --data")
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    if not options.data and set(options.parts) & {part.name for part in TRAINED}:
+        parser.error("that part trains: give it --data")
     return options
 
 
@@ -117,7 +119,7 @@ def _run(
     """Run one part unless its rows exist; return its exit status."""
     rows = folder / f"{part.name}.jsonl"
     print(f"\n{part.name}: {part.about}", flush=True)
-    if rows.exists() and part is not RECIPE:
+    if rows.exists() and part not in TRAINED:
         for found in read(rows):
             print(f"{found.line}  (kept)", flush=True)
         return 0
@@ -128,7 +130,7 @@ def _run(
         )
         return _MISSING
     seconds = _PATIENCE_OF_DRY_RUN if options.dry_run else part.seconds
-    limit = 60 * options.train_minutes + 120 if part is RECIPE else min(seconds, left)
+    limit = 60 * options.train_minutes + 120 if part in TRAINED else min(seconds, left)
     if limit < _STARTED_WITHIN * part.seconds:
         print(f"left for the next time: {max(0, left):.0f} s are left", flush=True)
         return _TIME_IS_UP
@@ -136,7 +138,7 @@ def _run(
     partly.unlink(missing_ok=True)
     words = [sys.executable, "-m", "benchmarks.gpu.worker", part.name, str(partly), "--folder", str(folder)]
     words += ["--device", device, *(["--dry-run"] if options.dry_run else [])]
-    if part is RECIPE:
+    if part in TRAINED:
         words += ["--data", options.data, "--train-minutes", str(options.train_minutes)]
     try:
         subprocess.run(words, check=True, timeout=limit, cwd=ROOT, env=environment)

@@ -123,6 +123,18 @@ RECIPE = Part(
 )
 """Runs only where data are given; its time is what is given."""
 
+TOKENS = Part(
+    "tokens",
+    "benchmarks.gpu.tokens:measure",
+    "trains the tokens that mend moved frames on the data given, for the minutes given, and compares rollouts",
+    (*CORE, "cv2"),
+    0,
+)
+"""Likewise, where it is named."""
+
+TRAINED = (RECIPE, TOKENS)
+"""Parts that train on the data given."""
+
 
 def missing(part: Part) -> list[str]:
     """Return the names of the modules that a part needs and this Python lacks."""
@@ -139,4 +151,4 @@ def _missing(modules: tuple[str, ...]) -> Iterator[str]:
             yield module
 
 
-__all__ = ["CORE", "PARTS", "RECIPE", "Part", "Setting", "missing"]
+__all__ = ["CORE", "PARTS", "RECIPE", "TOKENS", "TRAINED", "Part", "Setting", "missing"]

@@ -25,7 +25,6 @@ from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
 from genie_core.evaluation.trajectories import diverse_findings, prompted_findings
 from genie_core.inference import Labeller, Sampling, Simulator
-from genie_core.inference.simulator import DEFAULT_MASKGIT_STEPS
 from genie_core.models.bundle import Bundle
 from genie_core.progress import Progress, silent
 
@@ -163,9 +162,8 @@ def part_rng(part: Part, seed: int) -> np.random.Generator:
 def resolve_sampling(bundle: Bundle, options: EvaluationOptions) -> Sampling:
     """Sampling options with all defaults filled in. Raises RequestError if one is out of range."""
     config = bundle.config
-    steps = min(DEFAULT_MASKGIT_STEPS, config.tokens_per_frame)
     sampling = Sampling(
-        steps if options.maskgit_steps is None else options.maskgit_steps,
+        config.maskgit_steps if options.maskgit_steps is None else options.maskgit_steps,
         config.temperature if options.temperature is None else options.temperature,
     )
     if config.context_frames:

@@ -2,8 +2,9 @@
 
 The past is never recomputed: keys and values of past frames are carried along exactly, in the dynamics model and in the
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
-A bundle with a mover draws nothing: it moves the last frame, and sampling options change nothing; frames of the prompt
-before the last show how fast the motion of each code is, and where the rollout began is remembered, to mend what moved.
+A bundle with a mover moves the last frame; frames of the prompt before the last show how fast the motion of each code
+is, and where the rollout began is remembered, to mend what moved. Nothing is drawn then, and sampling options change
+nothing, unless tokens mend what moved.
 
 An action is a code or a latent, a vector as labels hold it.
 """
@@ -26,13 +27,12 @@ from genie_core.errors import RequestError
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
 from genie_core.models.config import ModelConfig
-from genie_core.models.dynamics import previous_tokens
+from genie_core.models.dynamics import NextFrame, previous_tokens
+from genie_core.models.mending import mended, move_in_doubt
 from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames
 from genie_core.models.refiner import Memory
 from genie_core.models.transformer import TemporalState
-
-DEFAULT_MASKGIT_STEPS = 25
 
 Latent = NDArray[np.float32]
 """(D,), as in labels."""
@@ -46,7 +46,8 @@ class Sampling:
     """Sampling options.
 
     Attributes:
-        maskgit_steps: per frame, 1 to the number of tokens per frame; None: the paper's 25, or all if there are fewer.
+        maskgit_steps: per frame, 1 to the number of tokens per frame; None: the bundle's default, the paper's 25 (or
+            all if there are fewer), or 3 where tokens mend moved frames.
         temperature: of the softmax, > 0; None: the bundle's default.
         seed: 0 .. 2^64 - 1.
 
@@ -81,10 +82,10 @@ class Simulator:
         return 2 * branches * self.state_bytes
 
     def maskgit_steps(self, sampling: Sampling) -> int:
-        """Return the MaskGIT steps of a frame: as given, else the paper's 25, or all tokens if there are fewer."""
+        """Return the MaskGIT steps of a frame: as given, else the bundle's default."""
         if sampling.maskgit_steps is not None:
             return sampling.maskgit_steps
-        return min(DEFAULT_MASKGIT_STEPS, self.bundle.config.tokens_per_frame)
+        return self.bundle.config.maskgit_steps
 
     def start(self, prompt_PHWC: NDArray[np.uint8], branches: int = 1, sampling: Sampling | None = None) -> Rollout:
         """Start `branches` rollouts from the same prompt.
@@ -309,7 +310,8 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArr
     mover, pasts = bundle.genie.mover, [stream.past for stream in streams]
     after: list[_Past] | list[Moving]
     if mover is not None:
-        moving = mover.move(Moving.join([past for past in pasts if isinstance(past, Moving)]), action_BD)
+        now = Moving.join([past for past in pasts if isinstance(past, Moving)])
+        moving = _mend(bundle, streams, now, action_BD) if bundle.config.mends else mover.move(now, action_BD)
         pixels_BCHW, after = moving.frame_BCHW, moving.split()
     else:
         tokens = _Past.join([past for past in pasts if isinstance(past, _Past)])
@@ -338,22 +340,41 @@ def _vector(stream: SimulatedStream, action: Action) -> Tensor:
 
 def _draw(bundle: Bundle, streams: list[SimulatedStream], past: _Past, action_BD: Tensor) -> tuple[Tensor, list[_Past]]:
     """Draw the next frames, (B, 3, h, w), by the dynamics model; and the states after."""
-    genie, device = bundle.genie, bundle.device
-    chance = Chance.join([stream.chance() for stream in streams], device)
-    if device.type == "cuda":
-        for stream in streams:
-            stream.draw_ahead()
+    genie = bundle.genie
     with genie.dynamics.drawing(past.token_BN, action_BD, past.dynamics) as frame:
-        token_BN = sample_frame(
-            lambda token_BN, at_BM: genie.dynamics.reveal(frame, token_BN, at_BM),
-            chance,
-            steps=streams[0].sampling.maskgit_steps,
-            temperature_B=torch.tensor([stream.sampling.temperature for stream in streams], device=device),
-        )
+        token_BN = _tokens(bundle, streams, frame)
         # Once more with every token visible, for the state that later frames use.
         dynamics = genie.dynamics.remember(frame, token_BN)
     pixels_B1CHW, decoder = genie.tokenizer.decode_stream(token_BN[:, None], past.decoder)
     return pixels_B1CHW[:, 0], _Past(token_BN, dynamics, decoder).split()
+
+
+def _mend(bundle: Bundle, streams: list[SimulatedStream], now: Moving, action_BD: Tensor) -> Moving:
+    """Move frames, and draw by the dynamics model what cannot be moved."""
+    genie, config = bundle.genie, bundle.config
+    assert genie.mover is not None and config.mover is not None and config.mover.mending is not None
+    moved = move_in_doubt(genie.mover, config.mover.mending, config.token_grid, now, action_BD)
+    moving = moved.moving
+    before_BN = genie.tokenizer.encode(moving.frame_BCHW[:, None])[:, 0]
+    state = genie.dynamics.initial_state(len(before_BN))
+    frame = genie.dynamics.next_frame(before_BN, action_BD, state, moved.told_BCHW)
+    after_BN = _tokens(bundle, streams, frame)
+    drawn_BCHW = genie.tokenizer.decode(after_BN[:, None])[:, 0]
+    return Moving(mended(moved, before_BN, after_BN, drawn_BCHW), moving.memory).rounded()
+
+
+def _tokens(bundle: Bundle, streams: list[SimulatedStream], frame: NextFrame) -> Tensor:
+    """Draw the tokens of a frame of each stream, (B, N)."""
+    chance = Chance.join([stream.chance() for stream in streams], bundle.device)
+    if bundle.device.type == "cuda":
+        for stream in streams:
+            stream.draw_ahead()
+    return sample_frame(
+        lambda token_BN, at_BM: bundle.genie.dynamics.reveal(frame, token_BN, at_BM),
+        chance,
+        steps=streams[0].sampling.maskgit_steps,
+        temperature_B=torch.tensor([stream.sampling.temperature for stream in streams], device=bundle.device),
+    )
 
 
 def _frame_generator(seed: int, frame: int) -> torch.Generator:

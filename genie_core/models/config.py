@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+PAPER_STEPS = 25
+"""MaskGIT steps of a frame in the paper."""
+
 MAX_TOKENS = 16384
 """Largest number of patches per frame: the cost of spatial attention grows with its square."""
 
@@ -183,6 +186,10 @@ class DynamicsConfig(_Frozen):
     """MaskGIT dynamics model (paper, Section 2.1, Figure 7)."""
 
     transformer: TransformerConfig
+    temporal: Literal["st", "none"] = Field(
+        "st",
+        description="'st': blocks mix space and time; 'none': no attention over time, where moved frames are mended",
+    )
     previous_tokens: bool = Field(
         False, description="add the embedding of the previous frame's token at each place (beyond the paper)"
     )
@@ -205,6 +212,19 @@ class RefinerConfig(_Frozen):
     blocks: int = Field(3, ge=0, le=64, description="residual blocks")
 
 
+class MendingConfig(_Frozen):
+    """How the tokenizer and the dynamics model mend moved frames (beyond the paper)."""
+
+    steps: int = Field(3, ge=1, le=64, description="MaskGIT steps of a frame, unless a rollout says otherwise")
+    doubt_px: float = Field(
+        0.5,
+        gt=0,
+        le=64,
+        description="motion of a place, in pixels of 64 a side and without that of the whole picture, at which its "
+        "flow and that around it is not trusted at all; where nothing moves, frames are left as they are",
+    )
+
+
 class MoverConfig(_Frozen):
     """The network that simulates by moving the last frame (beyond the paper); of a model that reads motion."""
 
@@ -224,6 +244,9 @@ class MoverConfig(_Frozen):
     )
     refiner: RefinerConfig | None = Field(
         None, description="a network that mends moved frames, in place of `steady_px`"
+    )
+    mending: MendingConfig | None = Field(
+        None, description="tokens that mend moved frames: the model then has a tokenizer and a dynamics model too"
     )
     prompt_frames: int = Field(
         8, ge=1, le=64, description="maximum frames of a prompt: those before the last show how fast things move"
@@ -256,6 +279,11 @@ class ModelConfig(_Frozen):
     def _one_way_to_simulate(self) -> ModelConfig:
         if self.mover is not None and (self.simulates or not isinstance(self.lam, MotionActionConfig)):
             raise ValueError("mover: expected none but of a model that reads motion and has `simulates` false")
+        if self.mends and (self.dynamics.temporal != "none" or not self.dynamics.previous_tokens):
+            raise ValueError(
+                "mover.mending: expected dynamics.temporal 'none' and dynamics.previous_tokens true: a moved frame is "
+                "mended by itself"
+            )
         return self
 
     @model_validator(mode="after")
@@ -295,14 +323,28 @@ class ModelConfig(_Frozen):
         return self.dynamics.transformer.window if self.simulates else 0
 
     @property
+    def mends(self) -> bool:
+        """Whether tokens mend the frames that the mover has moved."""
+        return self.mover is not None and self.mover.mending is not None
+
+    @property
+    def maskgit_steps(self) -> int:
+        """MaskGIT steps of a frame unless a call says otherwise: the paper's 25, fewer of few tokens or to mend."""
+        mending = None if self.mover is None else self.mover.mending
+        return min(PAPER_STEPS if mending is None else mending.steps, self.tokens_per_frame)
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """Networks in a bundle of this configuration."""
+        if self.mends:
+            return ("tokenizer", "lam", "dynamics", "mover")
         if self.mover is not None:
             return ("lam", "mover")
         return ("tokenizer", "lam", "dynamics") if self.simulates else ("lam",)
 
 
 __all__ = [
+    "PAPER_STEPS",
     "WHOLE",
     "ActionConfig",
     "Component",
@@ -310,6 +352,7 @@ __all__ = [
     "LatentActionConfig",
     "ModelConfig",
     "MotionActionConfig",
+    "MendingConfig",
     "MoverConfig",
     "QuantizerConfig",
     "RefinerConfig",

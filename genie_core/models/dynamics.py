@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genie_core.models.config import DynamicsConfig
 from genie_core.models.frame_graph import graph_for
+from genie_core.models.patches import ConvMaps
 from genie_core.models.transformer import FramePast, SpatioTemporalTransformer, TemporalState
 
 COPY_LOGIT = 6.0
@@ -33,12 +34,14 @@ class NextFrame:
         previous_B1N: int64 tokens of the previous frame.
         action_B1D: latent action that leads to the frame.
         past: prepared past of the transformer.
+        told_B1PD: what the maps of the frame tell of each place; None of a model that is given none.
 
     """
 
     previous_B1N: Tensor
     action_B1D: Tensor
     past: FramePast
+    told_B1PD: Tensor | None = None
 
 
 class DynamicsModel(nn.Module):
@@ -46,9 +49,13 @@ class DynamicsModel(nn.Module):
 
     With `config.group` G > 1, squares of G x G tokens share one place (P places per frame) of the transformer: their
     embeddings are concatenated, and the head gives logits for each of them.
+
+    A model that mends moved frames is told more of each frame: maps (B, T, `told`, H, W) of its size.
     """
 
-    def __init__(self, config: DynamicsConfig, token_grid: tuple[int, int], codes: int, action_dim: int) -> None:
+    def __init__(
+        self, config: DynamicsConfig, token_grid: tuple[int, int], codes: int, action_dim: int, told: int = 0
+    ) -> None:
         super().__init__()
         dim, self.group, self.token_grid = config.transformer.dim, config.group, token_grid
         self.codes = self.mask_token = codes
@@ -59,9 +66,10 @@ class DynamicsModel(nn.Module):
         self.embed_previous = nn.Embedding(codes + 1, width) if config.previous_tokens else None
         self.action = nn.Linear(action_dim, dim)
         self.position_ND = nn.Parameter(0.02 * torch.randn(self.places, dim))
-        self.transformer = SpatioTemporalTransformer(config.transformer)
+        self.transformer = SpatioTemporalTransformer(config.transformer, config.temporal)
         self.head = nn.Linear(dim, self.group**2 * codes, bias=False)
         self.copy = nn.Linear(dim, self.group**2) if config.copy_previous else None
+        self.maps = ConvMaps(token_grid, self.group, told, dim) if told else None
         if self.copy is not None:  # start from "nothing changes", already a good guess
             nn.init.zeros_(self.copy.weight)
             nn.init.constant_(self.copy.bias, COPY_LOGIT)
@@ -69,13 +77,22 @@ class DynamicsModel(nn.Module):
             if table is not None:
                 nn.init.trunc_normal_(table.weight, std=0.02)
 
-    def _embed(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
+    def _embed(
+        self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, told_BTPD: Tensor | None = None
+    ) -> Tensor:
         """Return the transformer's input, (B, T, P, dim)."""
         x_BTND: Tensor = self.embed(token_BTN)
         if self.embed_previous is not None:
             x_BTND = x_BTND + self.embed_previous(previous_BTN)
         placed_BTPD: Tensor = self._grouped(x_BTND) + self.position_ND + self._acted(action_BTD)
-        return placed_BTPD
+        return placed_BTPD if told_BTPD is None else placed_BTPD + told_BTPD
+
+    def _told(self, told_BTCHW: Tensor | None) -> Tensor | None:
+        """Read maps (B, T, C, H, W) into (B, T, P, dim)."""
+        if self.maps is None or told_BTCHW is None:
+            return None
+        told_BTPD: Tensor = self.maps(told_BTCHW.to(self.position_ND.dtype))
+        return told_BTPD
 
     def _acted(self, action_BTD: Tensor) -> Tensor:
         acted_BTD: Tensor = self.action(action_BTD.to(self.action.weight.dtype))
@@ -95,16 +112,20 @@ class DynamicsModel(nn.Module):
         x = x_BTPD.view(B, T, h // g, w // g, g, g, D // g**2).transpose(3, 4)
         return x.reshape(B, T, P * g * g, D // g**2)
 
-    def forward(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor) -> Tensor:
+    def forward(
+        self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, told_BTCHW: Tensor | None = None
+    ) -> Tensor:
         """Return logits (B, T, N, codes) for whole clips.
 
         Args:
             token_BTN: int64 tokens, `mask_token` where hidden.
             previous_BTN: int64 tokens of the previous frame, all visible; `mask_token` before the first frame.
             action_BTD: latent action that led to each frame; zeros for the first frame.
+            told_BTCHW: maps of each frame, of a model that is given some.
 
         """
-        return self._logits(self.transformer(self._embed(token_BTN, previous_BTN, action_BTD)), previous_BTN)
+        x_BTPD = self._embed(token_BTN, previous_BTN, action_BTD, self._told(told_BTCHW))
+        return self._logits(self.transformer(x_BTPD), previous_BTN)
 
     def _logits(self, y_BTPD: Tensor, previous_BTN: Tensor) -> Tensor:
         logits_BTNK = self._ungrouped(self.head(y_BTPD))
@@ -135,9 +156,12 @@ class DynamicsModel(nn.Module):
         y_BTND, state = self.transformer.stream(self._embed(token_BTN, previous_BTN, action_BTD), state)
         return self._logits(y_BTND, previous_BTN), state
 
-    def next_frame(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> NextFrame:
+    def next_frame(
+        self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState, told_BCHW: Tensor | None = None
+    ) -> NextFrame:
         """Start the next frame of B streams; `reveal` then returns logits of its tokens, step by step."""
-        return NextFrame(previous_BN[:, None], action_BD[:, None], self.transformer.past(state))
+        told_B1PD = self._told(None if told_BCHW is None else told_BCHW[:, None])
+        return NextFrame(previous_BN[:, None], action_BD[:, None], self.transformer.past(state), told_B1PD)
 
     @contextmanager
     def drawing(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> Iterator[NextFrame]:
@@ -168,8 +192,8 @@ class DynamicsModel(nn.Module):
         return self.transformer.advance(self._embed(token_BN[:, None], *_context(frame)), frame.past)
 
 
-def _context(frame: NextFrame) -> tuple[Tensor, Tensor]:
-    return frame.previous_B1N, frame.action_B1D
+def _context(frame: NextFrame) -> tuple[Tensor, Tensor, Tensor | None]:
+    return frame.previous_B1N, frame.action_B1D, frame.told_B1PD
 
 
 def _of_group(y_BMX: Tensor, within_BM: Tensor, members: int) -> Tensor:

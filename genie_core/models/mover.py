@@ -38,6 +38,10 @@ class Moving:
     frame_BCHW: Tensor
     memory: Memory | None
 
+    def rounded(self) -> Moving:
+        """Round frames to 8 bits, as they are shown."""
+        return Moving(to_pixels(to_frames(self.frame_BCHW[None]))[0], self.memory)
+
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all that is held, the frame first."""
@@ -113,8 +117,19 @@ class FrameMover(nn.Module):
             prompt_ND: (N, D) latents of the prompt, N may be 0.
 
         """
-        elsewhere_KD = self.spoken_codebook.float() if self.speaks else quantizer.codebook
-        return code_means(quantizer, prompt_ND, elsewhere_KD, _PRIOR)
+        return code_means(quantizer, prompt_ND, self._elsewhere(quantizer), _PRIOR)
+
+    def told(self, quantizer: VectorQuantizer, prompt_BTD: Tensor, code_BS: Tensor) -> Tensor:
+        """Return `spoken` of codes (B, S) in rollouts with prompts (B, T, D) of latents, T may be 0: (B, S, D)."""
+        prior_BSD = F.embedding(code_BS, self._elsewhere(quantizer))
+        same_BST = (code_BS[:, :, None] == quantizer.nearest(prompt_BTD)[:, None]).to(prior_BSD)
+        count_BS1 = same_BST.sum(-1, keepdim=True)
+        mean_BSD = (same_BST @ prompt_BTD.to(prior_BSD) + _PRIOR * prior_BSD) / (count_BS1 + _PRIOR)
+        return torch.where(count_BS1 > 0, mean_BSD, prior_BSD)
+
+    def _elsewhere(self, quantizer: VectorQuantizer) -> Tensor:
+        """Return what codes stand for where there is no prompt, (K, D)."""
+        return self.spoken_codebook.float() if self.speaks else quantizer.codebook
 
     @property
     def remembers(self) -> bool:
@@ -134,8 +149,7 @@ class FrameMover(nn.Module):
         """
         dtype = self.fine_in.weight.dtype
         back_B2GG = self(now.frame_BCHW.to(dtype), latent_BD.to(dtype))
-        after = self.shown(now, back_B2GG, latent_BD)
-        return Moving(to_pixels(to_frames(after.frame_BCHW[None]))[0], after.memory)
+        return self.shown(now, back_B2GG, latent_BD).rounded()
 
     def shown(self, now: Moving, back_B2GG: Tensor, latent_BD: Tensor) -> Moving:
         """Move frames by the flow that `forward` found for latents (B, D), and mend them; they are not rounded."""

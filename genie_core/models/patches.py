@@ -9,6 +9,7 @@ import math
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -125,6 +126,28 @@ class ConvPixels(nn.Module):
         return y.reshape(B, T, *y.shape[1:])
 
 
+class ConvMaps(nn.Module):
+    """Maps of a frame's size to one vector a place, a square of `group` x `group` tokens, which sees its surroundings."""
+
+    def __init__(self, token_grid: tuple[int, int], group: int, channels: int, dim: int) -> None:
+        super().__init__()
+        w = max(1, dim // 2)
+        self.token_grid, self.group = token_grid, group
+        self.fine_in = nn.Conv2d(channels, max(1, w // 2), 4, stride=2, padding=1)
+        self.coarse_in = nn.Conv2d(max(1, w // 2), w, 4, stride=2, padding=1)
+        self.block = nn.Conv2d(w, w, 3, padding=1)
+        self.out = nn.Linear(w * group**2, dim)
+
+    def forward(self, x_BTCHW: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T, P, dim)."""
+        B, T = x_BTCHW.shape[:2]
+        y = F.gelu(self.coarse_in(F.gelu(self.fine_in(x_BTCHW.flatten(0, 1)))))
+        y = F.adaptive_avg_pool2d(y + F.gelu(self.block(y)), self.token_grid)
+        y = F.pixel_unshuffle(y, self.group).flatten(2).transpose(1, 2)
+        places_BTPD: Tensor = self.out(y).view(B, T, -1, self.out.out_features)
+        return places_BTPD
+
+
 class Beside(nn.Module):
     """Sum of two modules with the same input and output shapes."""
 
@@ -140,6 +163,7 @@ class Beside(nn.Module):
 
 __all__ = [
     "Beside",
+    "ConvMaps",
     "ConvPatches",
     "ConvPixels",
     "LinearPatches",

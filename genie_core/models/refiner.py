@@ -112,20 +112,8 @@ class FrameRefiner(nn.Module):
 
         """
         moved = warp(frame_BCHW, back_B2HW)
-        others = (
-            warp(memory.start_BCHW, memory.flow_B2HW),
-            shifted(frame_BCHW, whole_B2),
-            shifted(memory.start_BCHW, memory.shift_B2),
-            shifted(memory.oldest_BCHW, memory.shift_B2 + memory.older_B2),
-        )
-        told = (
-            2 * moved,
-            *(4 * (other - moved) for other in others),
-            2 * _FLOW_SCALE * (back_B2HW + whole_B2[:, :, None, None]),
-            _FLOW_SCALE * (memory.flow_B2HW + memory.shift_B2[:, :, None, None]),
-            _stretch(back_B2HW),
-            torch.log1p(size_B1)[:, :, None, None].expand(-1, 1, *back_B2HW.shape[2:]),
-        )
+        others = candidates(frame_BCHW, whole_B2, memory)
+        told = told_of(moved, others, back_B2HW, whole_B2, size_B1, memory)
         fine = F.gelu(self.fine_in(torch.cat(told, dim=1).to(self.fine_in.weight.dtype)))
         coarse = F.gelu(self.coarse_in(fine))
         for block in self.blocks:
@@ -138,6 +126,39 @@ class FrameRefiner(nn.Module):
             change = change + weight_BKHW[:, i : i + 1] * (other - moved)
         refined_BCHW: Tensor = moved + done_share(size_B1)[:, :, None, None] * change
         return refined_BCHW
+
+
+def candidates(frame_BCHW: Tensor, whole_B2: Tensor, memory: Memory) -> tuple[Tensor, ...]:
+    """Return what may be shown beside the moved frame, `_OTHERS` pictures (B, 3, H, W).
+
+    They are the start frame resampled once by the summed flow; and the last frame, the start frame and the oldest one
+    of the prompt, each shifted as a whole.
+    """
+    return (
+        warp(memory.start_BCHW, memory.flow_B2HW),
+        shifted(frame_BCHW, whole_B2),
+        shifted(memory.start_BCHW, memory.shift_B2),
+        shifted(memory.oldest_BCHW, memory.shift_B2 + memory.older_B2),
+    )
+
+
+def told_of(
+    moved_BCHW: Tensor,
+    others: tuple[Tensor, ...],
+    back_B2HW: Tensor,
+    whole_B2: Tensor,
+    size_B1: Tensor,
+    memory: Memory,
+) -> tuple[Tensor, ...]:
+    """Return what a network is told of a moved frame, as maps: pictures and how they differ, flow, stretch, size."""
+    return (
+        2 * moved_BCHW,
+        *(4 * (other - moved_BCHW) for other in others),
+        2 * _FLOW_SCALE * (back_B2HW + whole_B2[:, :, None, None]),
+        _FLOW_SCALE * (memory.flow_B2HW + memory.shift_B2[:, :, None, None]),
+        _stretch(back_B2HW),
+        torch.log1p(size_B1)[:, :, None, None].expand(-1, 1, *back_B2HW.shape[2:]),
+    )
 
 
 def steadied(moved_BCHW: Tensor, size_B1: Tensor, memory: Memory, steady_px: float) -> Tensor:
@@ -173,4 +194,4 @@ def _stretch(back_B2HW: Tensor) -> Tensor:
     return (1 + by_x[:, :1]) * (1 + by_y[:, 1:]) - by_x[:, 1:] * by_y[:, :1] - 1
 
 
-__all__ = ["FrameRefiner", "Memory", "done_share", "steadied"]
+__all__ = ["FrameRefiner", "Memory", "candidates", "done_share", "steadied", "told_of"]

@@ -84,21 +84,30 @@ class ClipStore:
         Sources are weighted by the square root of their number of frames, so that a large one does not drown the small;
         within a source, frames count alike. In episodes too short for that frames are as far apart as fits.
         """
-        count = np.array([s.count for s in self.spans], np.float64)
-        of_source: dict[str, float] = {}
-        for span in self.spans:
-            of_source[span.source] = of_source.get(span.source, 0.0) + span.count
-        weight = count / np.sqrt([of_source[s.source] for s in self.spans])
-        weight[count < length] = 0
-        if not weight.any():
-            raise DatasetError(f"no episode is long enough for a clip of {length} frames")
         rows = []
-        for i in rng.choice(len(self.spans), size=batch, p=weight / weight.sum()):
+        for i in rng.choice(len(self.spans), size=batch, p=self.shares(length)):
             span = self.spans[i]
             gap = min(max(1, round(rng.uniform(*gap_s) * span.fps)), (span.count - 1) // (length - 1))
             first = span.first + int(rng.integers(span.count - (length - 1) * gap))
             rows.append(first + gap * np.arange(length))
         return np.asarray(self.frames[np.array(rows)])
+
+    def shares(self, length: int) -> NDArray[np.float64]:
+        """Return each span's share of clips of `length` frames: a source counts by the square root of its frames.
+
+        Raises:
+            DatasetError: no episode is long enough.
+
+        """
+        count = np.array([s.count for s in self.spans], np.float64)
+        of_source: dict[str, float] = {}
+        for span in self.spans:
+            of_source[span.source] = of_source.get(span.source, 0.0) + span.count
+        weight: NDArray[np.float64] = count / np.sqrt([of_source[s.source] for s in self.spans])
+        weight[count < length] = 0
+        if not weight.any():
+            raise DatasetError(f"no episode is long enough for a clip of {length} frames")
+        return weight / weight.sum()
 
     def episode(self, span: Span) -> NDArray[np.uint8]:
         """One episode's frames at the model's rate, (T, H, W, 3)."""

@@ -118,6 +118,18 @@ class RefinerTraining(_Frozen):
     )
 
 
+class MendingTraining(_Frozen):
+    """Training options of the dynamics model that mends moved frames, which is trained on rollouts of several frames."""
+
+    strides: int = Field(2, ge=1, le=16, description="frames of a clip are 1 to so many steps of the model apart")
+    steps: int = Field(4, ge=1, description="frames that are simulated; those before them in a clip are the prompt")
+    coded_share: float = Field(0.5, ge=0, le=1, description="share of rollouts that are told by codes alone")
+    own_share: float = Field(0.75, ge=0, le=1, description="share of rollouts that go on from what they have drawn")
+    own_after: float = Field(0.3, gt=0, le=1, description="share of the steps over which `own_share` grows from 0")
+    temperature: float = Field(0.5, gt=0, description="at which they draw")
+    sure_weight: float = Field(0.05, ge=0, description="weight of tokens whose flow is not in doubt, which has 1 more")
+
+
 class DynamicsTraining(_Frozen):
     """Training options of the dynamics model."""
 
@@ -138,6 +150,7 @@ class TrainingConfig(_Frozen):
     motion_training: MotionTraining = MotionTraining()
     mover_training: MoverTraining = MoverTraining()
     refiner_training: RefinerTraining = RefinerTraining()
+    mending_training: MendingTraining = MendingTraining()
     dynamics_training: DynamicsTraining = DynamicsTraining()
     seed: int = 0
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -198,6 +211,16 @@ def _motion() -> TrainingConfig:
     return tiny.model_copy(update={"lam": StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
 
 
+def _motion_tokens() -> TrainingConfig:
+    """Return the recipe of `motion`, then of a tokenizer of any video, and of what mends moved frames."""
+    return _motion().model_copy(
+        update={
+            "tokenizer": StageConfig(steps=9000, batch=32, clip_frames=2, lr=1.5e-3, warmup=100),
+            "dynamics": StageConfig(steps=8000, batch=32, clip_frames=12, lr=1e-3),
+        }
+    )
+
+
 def _paper(tokenizer_batch: int, batch: int, steps: int, dynamics_lr: float, final_lr: float) -> TrainingConfig:
     adam = {"betas": (0.9, 0.9), "weight_decay": 1e-4}
     return TrainingConfig(
@@ -223,11 +246,13 @@ def training_preset(name: str) -> TrainingConfig:
         return _base()
     if name in ("motion", "motion-plain", "motion-refined"):
         return _motion()
+    if name == "motion-tokens":
+        return _motion_tokens()
     if name == "coinrun":
         return _paper(48, 36, 200_000, 3e-5, 3e-6)
     if name == "robotics":
         return _paper(64, 512, 125_000, 3e-5, 3e-6)
-    known = "nano, tiny, base, motion, motion-plain, motion-refined, coinrun, robotics"
+    known = "nano, tiny, base, motion, motion-plain, motion-refined, motion-tokens, coinrun, robotics"
     raise ModelError(f"no training recipe for {name!r}; there are: {known}")
 
 
@@ -235,6 +260,7 @@ __all__ = [
     "AugmentConfig",
     "DynamicsTraining",
     "LatentActionTraining",
+    "MendingTraining",
     "MotionTraining",
     "MoverTraining",
     "RefinerTraining",

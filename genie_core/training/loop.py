@@ -30,11 +30,17 @@ from genie_core.training.parallel import ALONE, Group
 from genie_core.training.sharding import average_gradients, clip_gradients, in_groups, is_divided
 
 StepLoss = Callable[[Tensor, int], tuple[Tensor, Metrics]]
-"""Computes the loss and values to report, from clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number."""
+"""Computes the loss and values to report, from clips (B, T, 3, H, W) in [-0.5, 0.5] and the step's number.
+
+Of a stage that `reads` otherwise, from whatever that gives.
+"""
 
 
-Draw = Callable[[np.random.Generator], NDArray[np.uint8]]
+Draw = Callable[[np.random.Generator], NDArray[np.uint8] | NDArray[np.int64]]
 """Draws the clips of a step, with the step's own generator."""
+
+Reads = Callable[[Tensor], Tensor]
+"""Turns what was drawn, on the device, into what the loss takes."""
 
 Prepare = Callable[[int], None]
 """Does what a step needs once, however many pieces it has, such as finding the first codes."""
@@ -86,6 +92,7 @@ def train_stage(
     depends_on: Sequence[BaseModel],
     draw: Draw | None = None,
     prepare: Prepare = lambda step: None,
+    reads: Reads = to_pixels,
 ) -> None:
     """Train `network` for the configured steps, resuming from the stage's checkpoint if there is one.
 
@@ -100,6 +107,7 @@ def train_stage(
             refused.
         draw: draws the clips of a step, (B, T, H, W, 3); None: uniformly from `store`, at the model's rate.
         prepare: called with the step's number before its loss is computed.
+        reads: turns what was drawn into what `loss` takes.
 
     Raises:
         ModelError: the loss is not finite, the checkpoint belongs to another run, or a step's pieces cannot be divided
@@ -113,7 +121,7 @@ def train_stage(
     together = is_divided(network)
     first = load_checkpoint(path, network, optimizer, identity) if path.exists() else 0
     network.train()
-    stepper = Stepper(run, name, network, loss, optimizer, config, prepare)
+    stepper = Stepper(run, name, network, loss, optimizer, config, prepare, reads)
     drawn = draw or (lambda rng: store.sample(rng, config.batch, config.clip_frames))
     run.reporter.start(name, first, config.steps)
     saved = time.monotonic()
@@ -177,9 +185,10 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         config: StageConfig,
         prepare: Prepare = lambda step: None,
+        reads: Reads = to_pixels,
     ) -> None:
         self._run, self._name, self._optimizer, self._config = run, name, optimizer, config
-        self._prepare = prepare
+        self._prepare, self._reads = prepare, reads
         self._own = run.group.own(config.pieces, name)
         self._parameters = list(network.parameters())
         self._quantizers = [module for module in network.modules() if isinstance(module, VectorQuantizer)]
@@ -191,7 +200,10 @@ class Stepper:
             self._loss = self._parallel
 
     def take(self, clips: Tensor, step: int) -> Metrics:
-        """Take one step on clips (B, T, H, W, 3) uint8, of all pieces; returns what the loss reports of its own."""
+        """Take one step on what was drawn, of all pieces; returns what the loss reports of its own.
+
+        Clips are (B, T, H, W, 3) uint8, unless the stage reads something else.
+        """
         run, config = self._run, self._config
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
@@ -215,17 +227,17 @@ class Stepper:
             return found[0]
         return {name: sum(float(metrics[name]) for metrics in found) / len(found) for name in found[0]}
 
-    def _backward(self, piece_BTHWC: Tensor, step: int, piece: int) -> Metrics:
+    def _backward(self, drawn: Tensor, step: int, piece: int) -> Metrics:
         run, config = self._run, self._config
         if config.pieces > 1:
             self._seed(step, piece)
             for quantizer in self._quantizers:
                 quantizer.held = [] if quantizer.held is None else quantizer.held
-        pixels_BTCHW = to_pixels(piece_BTHWC.to(run.device, non_blocking=True))
+        given = self._reads(drawn.to(run.device, non_blocking=True))
         more = self._parallel is not None and piece != self._own[-1]
         with self._parallel.no_sync() if more and self._parallel is not None else nullcontext():
             with self._autocast():
-                value, metrics = self._loss(pixels_BTCHW, step)
+                value, metrics = self._loss(given, step)
             (value / len(self._own)).backward()  # type: ignore[no-untyped-call]
         return metrics
 
@@ -261,6 +273,7 @@ def learning_rate(config: StageConfig, step: int) -> float:
 __all__ = [
     "Draw",
     "Prepare",
+    "Reads",
     "Reporter",
     "StepLoss",
     "Stepper",

@@ -84,10 +84,7 @@ def refiner_loss(
     with torch.no_grad(), torch.autocast(clip_BTCHW.device.type, enabled=False):
         latent_BTD = lam.latents(clip_BTCHW)
         before_BTD, told_BTD = latent_BTD.tensor_split([prompt - 1], dim=1)
-        code_BT = lam.quantizer.nearest(told_BTD)
-        spoken_BTD = torch.stack(
-            [mover.spoken(lam.quantizer, of_one)[code] for of_one, code in zip(before_BTD, code_BT, strict=True)]
-        )
+        spoken_BTD = mover.told(lam.quantizer, before_BTD, lam.quantizer.nearest(told_BTD))
         coded_B11 = torch.rand(len(told_BTD), 1, 1, device=told_BTD.device) < training.coded_share
         told_BTD = torch.where(coded_B11, spoken_BTD, told_BTD)
         copied_BT = (real_BTCHW - start_BCHW[:, None]).square().flatten(2).mean(2) + training.unchanged

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from genie_core.data import Episode
 from genie_core.errors import ModelError
@@ -24,7 +25,7 @@ from genie_core.models.bundle import (
     save_bundle,
     torch_device,
 )
-from genie_core.models.config import ModelConfig
+from genie_core.models.config import Component, ModelConfig, MoverConfig
 from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.quantizer import VectorQuantizer
@@ -39,6 +40,7 @@ from genie_core.training.stages import (
     train_dynamics,
     train_jointly,
     train_lam,
+    train_mending,
     train_mover,
     train_refiner,
     train_tokenizer,
@@ -76,7 +78,8 @@ class TrainingJob:
         out: the bundle's folder.
         device: torch device.
         half: whether to store weights as float16.
-        init: bundle whose weights to start from; None: random ones.
+        init: bundle whose weights to start from; None: random ones. Where tokens mend moved frames, its labels and its
+            mover stay as they are, and only the tokens are trained.
         like: bundle as whose codes the new ones are numbered where they mean the same; None: as they come.
         rollouts: number of start frames of the rollouts behind the card's metrics.
         command: the command that started the job, for the card.
@@ -135,7 +138,7 @@ def train(
     other = None if job.like is None else load_bundle(job.like, job.device)  # named before hours of training
     with process_group(job.device) as group:
         run, genie, stores = _begin(job, reporter, checkpoint_seconds, report_every, group)
-        _train_all(run, genie, stores, job.training)
+        _train_all(run, genie, stores, job)
         genie.eval()
         info = _finish(job, run, genie, stores, reporter, other) if group.is_first else None
         group.wait()
@@ -162,11 +165,16 @@ def _finish(
     return save_bundle(job.out, genie, card, half=job.half)
 
 
-def _train_all(run: TrainingRun, genie: Genie, stores: _Stores, training: TrainingConfig) -> None:
+def _train_all(run: TrainingRun, genie: Genie, stores: _Stores, job: TrainingJob) -> None:
+    training = job.training
     if not genie.config.simulates:
-        train_lam(run, genie, stores.everything, training)
-        train_mover(run, genie, stores.everything, training)
-        train_refiner(run, genie, stores.everything, training)
+        if not (genie.config.mends and job.init is not None):
+            train_lam(run, genie, stores.everything, training)
+            train_mover(run, genie, stores.everything, training)
+            train_refiner(run, genie, stores.everything, training)
+        if genie.config.mends:
+            train_tokenizer(run, genie, stores.data, training)
+            train_mending(run, genie, stores.data, training)
         return
     train_tokenizer(run, genie, stores.data, training)
     if training.lam_training.lead:
@@ -266,13 +274,19 @@ class _Silent:
 def _take_weights(genie: Genie, bundle: Bundle) -> None:
     """Load the weights of a bundle's networks. Raises ModelError if one is configured differently."""
     for component in bundle.config.components:
-        ours, theirs = (getattr(c, component) for c in (genie.config, bundle.config))
+        ours, theirs = (_network_config(c, component) for c in (genie.config, bundle.config))
         if ours != theirs:
             raise ModelError(f"--init {bundle.info.path}: {component}: got {theirs}, expected {ours}")
         getattr(genie, component).load_state_dict(getattr(bundle.genie, component).state_dict())
     for module in genie.modules():
         if isinstance(module, VectorQuantizer):
             module.settle()
+
+
+def _network_config(config: ModelConfig, component: Component) -> BaseModel:
+    """Return what a network is built from: a mover is the same one whether or not tokens mend its frames."""
+    built: BaseModel = getattr(config, component)
+    return built.model_copy(update={"mending": None}) if isinstance(built, MoverConfig) else built
 
 
 def _stores(job: TrainingJob, folder: Path, reporter: Reporter) -> _Stores:

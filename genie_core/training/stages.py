@@ -17,8 +17,10 @@ from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.patches import to_pixels
 from genie_core.training.clips import ClipStore
 from genie_core.training.config import TrainingConfig
+from genie_core.training.labelled_clips import LabelledClips, kept_latents
 from genie_core.training.loop import TrainingRun, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
+from genie_core.training.mending import mending_loss
 from genie_core.training.motion import motion_loss, mover_loss, refiner_loss, turned
 from genie_core.training.sharding import divided
 
@@ -29,8 +31,9 @@ _TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 
 
 def train_tokenizer(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
-    """Train the tokenizer."""
-    special = training.tokenizer_training
+    """Train the tokenizer; one that mends moved frames on all sources alike, mirrored and reversed."""
+    special, stage, gap_s = training.tokenizer_training, training.tokenizer, training.motion_training.gap_s
+    mends = genie.config.mends
 
     def prepare(step: int) -> None:
         if step and step == special.continuous_steps:
@@ -40,11 +43,14 @@ def train_tokenizer(run: TrainingRun, genie: Genie, store: ClipStore, training: 
         run,
         "tokenizer",
         genie.tokenizer,
-        lambda pixels_BTCHW, step: tokenizer_loss(genie.tokenizer, pixels_BTCHW, special, step=step),
+        lambda pixels_BTCHW, step: tokenizer_loss(
+            genie.tokenizer, turned(pixels_BTCHW) if mends else pixels_BTCHW, special, step=step
+        ),
         store,
-        training.tokenizer,
+        stage,
         depends_on=[genie.config.tokenizer, special],
         prepare=prepare,
+        draw=(lambda rng: store.sample_apart(rng, stage.batch, stage.clip_frames, gap_s)) if mends else None,
     )
     genie.tokenizer.eval()
 
@@ -184,6 +190,41 @@ def train_refiner(run: TrainingRun, genie: Genie, store: ClipStore, training: Tr
     mover.eval()
 
 
+def train_mending(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
+    """Train the dynamics model to mend moved frames, where it does; all other networks are finished."""
+    lam = genie.lam
+    if not genie.config.mends or not isinstance(lam, MotionActionModel):
+        return
+    pairs = sum(max(0, span.count - span.step) for span in store.spans)
+    run.reporter.start("latents", 0, pairs)
+    latent_2ND = kept_latents(lam, store, run.folder, lambda done: run.reporter.step("latents", done, {}))
+    clips = LabelledClips.of(store, latent_2ND, run.device)
+    special, stage = training.mending_training, training.dynamics
+    length = min(stage.clip_frames, max(span.count for span in store.spans))
+    for network in (genie.tokenizer, lam, genie.mover):
+        if network is not None:
+            network.eval().requires_grad_(False)
+
+    def loss(row_BX: Tensor, step: int) -> tuple[Tensor, Metrics]:
+        own_share = special.own_share * min(1.0, step / max(1.0, special.own_after * stage.steps))
+        clip_BTCHW, latent_BSD = clips.read(row_BX)
+        return mending_loss(genie, clip_BTCHW, latent_BSD, special, training.dynamics_training, own_share)
+
+    with _dynamics_divided(run, genie):
+        train_stage(
+            run,
+            "dynamics",
+            genie.dynamics,
+            loss,
+            store,
+            stage,
+            depends_on=[genie.config, training],
+            draw=lambda rng: clips.draw(rng, stage.batch, length, special.strides),
+            reads=lambda row_BX: row_BX,
+        )
+    genie.dynamics.eval()
+
+
 def train_dynamics(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:
     """Train the dynamics model on tokens and latent actions of clips; tokenizer and latent action model stay frozen."""
 
@@ -259,6 +300,7 @@ __all__ = [
     "train_dynamics",
     "train_jointly",
     "train_lam",
+    "train_mending",
     "train_motion",
     "train_mover",
     "train_refiner",

@@ -186,7 +186,7 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
         num_codes=config.lam.quantizer.codes,
         latent_dim=config.lam.quantizer.dim,
         context_frames=config.context_frames,
-        tokens_per_frame=config.tokens_per_frame if config.simulates else 0,
+        tokens_per_frame=config.tokens_per_frame if config.simulates or config.mends else 0,
         default_temperature=config.temperature,
         parameters=info.parameters,
         palette=code_palette(config.lam.quantizer.codes),
