@@ -35,7 +35,7 @@ class _Start:
 
 
 def compare(first: Bundle, second: Bundle, held: ClipStore, out: Path, *, starts: int) -> Iterator[Found]:
-    """Yield what rollouts of both gain over copying at 1 and 8 frames; write all frames' gains and a picture to `out`."""
+    """Yield what both gain over copying at 1 and 8 frames; write the gains at all frames and a picture to `out`."""
     chosen = _starts(second, held, starts)
     made = {name: _rollouts(bundle, chosen) for name, bundle in (("motion", first), ("tokens", second))}
     lines = []

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def measure(setting: Setting) -> Iterator[Found]:
     data, some = Path(setting.data), 4 if setting.dry else None
     store = _in_memory(_episodes(data / TRAIN, some), model.height, model.width, model.fps)
     held = _in_memory(_episodes(data / HELD, some), model.height, model.width, model.fps)
-    print(f"  {len(store.frames)} frames after {time.monotonic() - began:.0f} s", flush=True)
+    print(f"  {store.frames.shape[0]} frames after {time.monotonic() - began:.0f} s", flush=True)
     reading = _start_reading(lam, store, work)
     genie.to(device)
     saver = _Saver(out / "bundle", genie)
@@ -172,7 +173,7 @@ def _planned(
 
 def _sized(recipe: TrainingConfig, dry: bool) -> TrainingConfig:
     """Return the recipe with a GPU's batches, or tiny ones."""
-    tokenizer, dynamics = (4, 3) if dry else (128, 128)
+    tokenizer, dynamics = (4, 3) if dry else (128, 64)
     mending = recipe.mending_training.model_copy(update={"steps": 2 if dry else 6})
     continuous = recipe.tokenizer_training.model_copy(update={"continuous_steps": 1 if dry else 200})
     return recipe.model_copy(
@@ -199,7 +200,10 @@ def _in_memory(episodes: Sequence[Episode], height: int, width: int, fps: float)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         frames_NHWC = np.concatenate(list(pool.map(read, episodes)))
-    return ClipStore(frames_NHWC, stream_store(episodes, height=height, width=width, fps=fps).spans)
+    spans = stream_store(episodes, height=height, width=width, fps=fps).spans
+    # A folder is a source, of however many files.
+    named = (replace(span, source=Path(str(e.source)).parent.name) for span, e in zip(spans, episodes, strict=True))
+    return ClipStore(frames_NHWC, tuple(named))
 
 
 def _start_reading(lam: MotionActionModel, store: ClipStore, work: Path) -> Callable[[], None]:
@@ -247,7 +251,7 @@ def _latents_of(frames: Path, spans: list[Span]) -> tuple[list[Span], list[NDArr
 
 def _card(setting: Setting, recipe: TrainingConfig) -> str:
     return (
-        "# motion-tokens\n\nLabels and mover of the shipped bundle `motion`; tokens that mend moved frames, trained by\n\n"
+        "# motion-tokens\n\nLabels and mover of the shipped bundle `motion`; tokens that mend moved frames, by\n\n"
         f"    python -m benchmarks.gpu tokens --data VIDEOS --train-minutes {setting.minutes:g}\n\n"
         f"```json\n{recipe.model_dump_json(indent=2)}\n```\n"
     )

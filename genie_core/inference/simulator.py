@@ -352,8 +352,8 @@ def _draw(bundle: Bundle, streams: list[SimulatedStream], past: _Past, action_BD
 def _mend(bundle: Bundle, streams: list[SimulatedStream], now: Moving, action_BD: Tensor) -> Moving:
     """Move frames, and draw by the dynamics model what cannot be moved."""
     genie, config = bundle.genie, bundle.config
-    assert genie.mover is not None and config.mover is not None and config.mover.mending is not None
-    moved = move_in_doubt(genie.mover, config.mover.mending, config.token_grid, now, action_BD)
+    assert genie.mover is not None
+    moved = move_in_doubt(genie.mover, config.token_grid, now, action_BD)
     moving = moved.moving
     before_BN = genie.tokenizer.encode(moving.frame_BCHW[:, None])[:, 0]
     state = genie.dynamics.initial_state(len(before_BN))

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genie_core.models.config import MendingConfig
 from genie_core.models.flow import UNIT
 from genie_core.models.motion import whole_motion
 from genie_core.models.mover import FrameMover, Moving
@@ -44,25 +43,23 @@ class MovedFrame:
     done_B1: Tensor
 
 
-def move_in_doubt(
-    mover: FrameMover, config: MendingConfig, token_grid: tuple[int, int], now: Moving, latent_BD: Tensor
-) -> MovedFrame:
+def move_in_doubt(mover: FrameMover, token_grid: tuple[int, int], now: Moving, latent_BD: Tensor) -> MovedFrame:
     """Move frames by latents (B, D), and say where that is in doubt. Raises ValueError if nothing is remembered."""
-    if now.memory is None:
-        raise ValueError("mending: got a rollout without a memory")
+    if mover.mending is None:
+        raise ValueError("mending: got a mover whose frames no tokens mend")
     frame_BCHW = now.frame_BCHW.float()
     H, W = frame_BCHW.shape[-2:]
     dtype = mover.fine_in.weight.dtype
     back_B2GG = mover(frame_BCHW.to(dtype), latent_BD.to(dtype))
     moving = mover.shown(now, back_B2GG, latent_BD)
     memory = moving.memory
-    assert memory is not None
+    assert memory is not None  # `FrameMover.remembers` where tokens mend
     back_B2HW, whole_B2 = spread_to(back_B2GG, H, W), whole_motion(latent_BD).float()
     size_B1 = latent_BD.float().square().mean(1, keepdim=True).sqrt()
     shown_BCHW = moving.frame_BCHW
     others = (*candidates(frame_BCHW, whole_B2, memory), warp(frame_BCHW, back_B2HW))
     outside_B1HW = _outside(back_B2HW)
-    doubt_Bhw = _doubt(back_B2HW + whole_B2[:, :, None, None], outside_B1HW, token_grid, config.doubt_px)
+    doubt_Bhw = _doubt(back_B2HW + whole_B2[:, :, None, None], outside_B1HW, token_grid, mover.mending.doubt_px)
     doubt_B1HW = F.interpolate(doubt_Bhw[:, None], (H, W), mode="nearest")
     told = told_of(shown_BCHW, others, back_B2HW, whole_B2, size_B1, memory)
     told_BCHW = torch.cat((*told, _OUTSIDE_SCALE * outside_B1HW, doubt_B1HW), dim=1)

@@ -80,6 +80,7 @@ class FrameMover(nn.Module):
         self.fine_mid = nn.Conv2d(w + half, half, 3, padding=1, padding_mode="replicate")
         self.fine_out = nn.Conv2d(half, 2, 3, padding=1, padding_mode="replicate")
         self.refiner = None if config.refiner is None else FrameRefiner(config.refiner)
+        self.mending = config.mending
         self.steady_px = config.steady_px
         self.speaks = config.spoken_codes
         if self.speaks:
@@ -134,7 +135,7 @@ class FrameMover(nn.Module):
     @property
     def remembers(self) -> bool:
         """Whether rollouts remember where they began, and mend frames by that."""
-        return self.refiner is not None or self.steady_px > 0
+        return self.refiner is not None or self.mending is not None or self.steady_px > 0
 
     def begin(self, prompt_BTCHW: Tensor, latent_BTD: Tensor) -> Moving:
         """Begin with prompts (B, T, 3, H, W) in [-0.5, 0.5] and the latents between their frames, (B, T - 1, D)."""

@@ -127,7 +127,7 @@ class ConvPixels(nn.Module):
 
 
 class ConvMaps(nn.Module):
-    """Maps of a frame's size to one vector a place, a square of `group` x `group` tokens, which sees its surroundings."""
+    """Maps of a frame's size to one vector a place (`group` x `group` tokens), which sees its surroundings."""
 
     def __init__(self, token_grid: tuple[int, int], group: int, channels: int, dim: int) -> None:
         super().__init__()

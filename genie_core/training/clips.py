@@ -107,7 +107,8 @@ class ClipStore:
         weight[count < length] = 0
         if not weight.any():
             raise DatasetError(f"no episode is long enough for a clip of {length} frames")
-        return weight / weight.sum()
+        share: NDArray[np.float64] = weight / weight.sum()
+        return share
 
     def episode(self, span: Span) -> NDArray[np.uint8]:
         """One episode's frames at the model's rate, (T, H, W, 3)."""

@@ -119,7 +119,7 @@ class RefinerTraining(_Frozen):
 
 
 class MendingTraining(_Frozen):
-    """Training options of the dynamics model that mends moved frames, which is trained on rollouts of several frames."""
+    """Training options of the dynamics model that mends moved frames, which is trained on rollouts of some frames."""
 
     strides: int = Field(2, ge=1, le=16, description="frames of a clip are 1 to so many steps of the model apart")
     steps: int = Field(4, ge=1, description="frames that are simulated; those before them in a clip are the prompt")

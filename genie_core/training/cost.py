@@ -18,6 +18,7 @@ from genie_core.errors import ModelError
 from genie_core.models.config import ModelConfig
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.genie import Genie
+from genie_core.models.mending import TOLD
 from genie_core.models.motion import GRID, Pairs
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.mover import FrameMover
@@ -84,6 +85,7 @@ def stage_costs(model: ModelConfig, training: TrainingConfig) -> list[StageCost]
     if not model.simulates:
         stages = ["lam", *(["mover"] if genie.mover is not None else [])]
         stages += ["refiner"] if genie.mover is not None and genie.mover.refiner is not None else []
+        stages += ["tokenizer", "dynamics"] if model.mends else []
     else:
         stages = ["tokenizer", "lam", "dynamics"] if training.lam_training.lead else ["tokenizer", "lam_and_dynamics"]
     return [_cost(genie, training, name) for name in stages]
@@ -145,8 +147,11 @@ def _cost(genie: Genie, training: TrainingConfig, name: str) -> StageCost:
     parameters = sum(p.numel() for p in _trained_by(genie, name))
     # Counted for one clip: both grow with the batch, and no operation's count depends on it.
     flops, kept = _count(genie, name, 1, config.clip_frames)
-    if name == "refiner":  # counted of one simulated frame
-        flops, kept = (training.refiner_training.steps * of_frame for of_frame in (flops, kept))
+    simulated = {"refiner": training.refiner_training.steps}
+    if genie.config.mends:
+        simulated["dynamics"] = training.mending_training.steps
+    if name in simulated:  # counted of one simulated frame
+        flops, kept = (simulated[name] * of_frame for of_frame in (flops, kept))
     return StageCost(
         name=name,
         steps=config.steps,
@@ -194,9 +199,25 @@ def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]
         read, _ = _forward(lambda: (_latents(genie, pixels, pair), mover(pixels[:, 0], action[:, 0])))
         trained, kept = _trained(partial(_shown, mover, pixels, action))
         return read + trained, kept
+    if genie.config.mends:
+        return _mending(genie, pixels[:, :2], token[:, 0], action[:, 0])
     read, _ = _forward(lambda: (genie.tokenizer.latents(pixels), _latents(genie, pixels, pair)))
     shown = partial(genie.dynamics, token, previous_tokens(token, genie.dynamics.mask_token), action)
     trained, kept = _trained(shown)
+    return read + trained, kept
+
+
+def _mending(genie: Genie, pixels: Tensor, token: Tensor, action: Tensor) -> tuple[int, int]:
+    """Count one simulated frame, moved and mended; latents are read once for all steps, and not counted."""
+    mover = genie.mover
+    assert mover is not None
+    with torch.device("meta"):
+        told = torch.empty(len(pixels), TOLD, *pixels.shape[-2:])
+    # The tokens of the moved frame and of the true one; and what was drawn, as the next step moves it.
+    frozen = (partial(mover, pixels[:, 0], action), partial(genie.tokenizer.latents, pixels))
+    read, _ = _forward(lambda: (*(run() for run in frozen), genie.tokenizer.decode(token[:, None])))
+    given = (x[:, None] for x in (token, token, action, told))
+    trained, kept = _trained(partial(genie.dynamics, *given))
     return read + trained, kept
 
 

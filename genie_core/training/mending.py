@@ -36,8 +36,8 @@ def mending_loss(
         own_share: 0 to 1.
 
     """
-    mover, config, dynamics = genie.mover, genie.config.mover, genie.dynamics
-    assert mover is not None and config is not None and config.mending is not None
+    mover, dynamics = genie.mover, genie.dynamics
+    assert mover is not None
     steps = min(training.steps, clip_BTCHW.shape[1] - 1)
     most = clip_BTCHW.shape[1] - steps
     prompt = int(torch.randint(1, most + 1, ()))
@@ -54,7 +54,7 @@ def mending_loss(
     for t in range(steps):
         target_BN, action_BD = target_BTN[:, t], told_BTD[:, t]
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            moved = move_in_doubt(mover, config.mending, genie.config.token_grid, now, action_BD)
+            moved = move_in_doubt(mover, genie.config.token_grid, now, action_BD)
             before_BN = genie.tokenizer.encode(moved.moving.frame_BCHW[:, None])[:, 0]
         rate_B1 = masks.mask_low + (1 - masks.mask_low) * torch.rand(len(target_BN), 1, device=device)
         hidden_BN = torch.rand(target_BN.shape, device=device) < rate_B1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import parts, recipe
+from benchmarks.gpu import parts, recipe, tokens
 from benchmarks.gpu.found import Found, append, read, table
 from benchmarks.gpu.labels import clips, label_in_batches
 from benchmarks.gpu.parts import PARTS, Part, Setting, missing
@@ -21,6 +21,7 @@ from genie_core.data import write_video
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
+from genie_core.models.presets import preset
 from genie_core.training import card, stages
 
 ROOT = Path(__file__).parents[2]
@@ -134,6 +135,26 @@ def test_the_labels_recipe_trains_on_video_and_goes_on(tmp_path: Path, monkeypat
     assert (bundle.config.height, bundle.config.lam.fine_codes) == (128, 32)
     (again,) = recipe.measure(setting)  # all stages are done: nothing is trained again
     assert bundle.bundle_id[:12] in again.note
+
+
+def test_tokens_train_on_video_for_a_moment_and_rollouts_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in (tokens.TRAIN, tokens.HELD):
+        (tmp_path / "video" / part / "panda").mkdir(parents=True)
+        for i, clip in enumerate(clips(dry=True)[:2]):
+            write_video(tmp_path / "video" / part / "panda" / f"{i}.mp4", np.concatenate([clip] * 2)[:14], 10)
+    monkeypatch.setattr(tokens.os, "cpu_count", lambda: 1)
+    setting = Setting("cpu", True, tmp_path, str(tmp_path / "video"), 0.1)
+    rows = list(tokens.measure(setting))
+    assert [row.value for row in rows[:2]] == [3, 3]
+    assert {row.name.split(":")[0] for row in rows[2:]} == {"motion", "tokens"}
+    assert (tmp_path / "tokens" / "rollouts.png").stat().st_size
+    bundle = load_bundle(tmp_path / "tokens" / "bundle")
+    assert bundle.config == preset("motion-tokens")
+    shipped = load_bundle(models_dir() / "motion")
+    assert np.array_equal(bundle.codebook, shipped.codebook)
+    assert [row.value for row in tokens.measure(setting)] == [row.value for row in rows]  # goes on: all is done
 
 
 def test_batches_filled_up_give_the_labels_of_a_labeller() -> None:

@@ -32,6 +32,8 @@ def make_motion_bundle(path: Path, seed: int = 0, usual_norm: float = 1.0, mover
     quantizer = QuantizerConfig(codes=4, dim=6, metric="euclidean")
     lam = MotionActionConfig(quantizer=quantizer, width=8, maps=2, fine_codes=12, sums=True)
     config = preset("nano").model_copy(update={"name": "motion", "lam": lam, "simulates": False, "mover": mover})
+    if config.mends:
+        config = config.model_copy(update={"dynamics": config.dynamics.model_copy(update={"temporal": "none"})})
     genie = Genie(config)
     for level in (genie.lam.quantizer, genie.lam.fine_quantizer):
         assert level is not None

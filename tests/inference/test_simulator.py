@@ -12,7 +12,7 @@ from genie_core.inference import Sampling, Simulator, draw_together
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.inference.simulator import _frame_generator
 from genie_core.models.bundle import load_bundle
-from genie_core.models.config import MoverConfig, RefinerConfig
+from genie_core.models.config import MendingConfig, MoverConfig, RefinerConfig
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames, to_pixels
@@ -78,6 +78,32 @@ def test_moved_branches_are_what_single_rollouts_are_and_take_the_memory_that_is
     assert simulator.state_bytes == held
     fewer = simulator.rollout(prompt(3)[1:], list(latents))
     assert (fewer != frames[1]).any() == (refiner is not None)  # what the oldest frame showed may come into view
+
+
+@pytest.fixture(scope="module")
+def mending(tmp_path_factory: pytest.TempPathFactory) -> Simulator:
+    """Random tokens mend all that moves at all."""
+    mover = MoverConfig(width=8, blocks=1, mending=MendingConfig(doubt_px=1e-6))
+    return Simulator(load_bundle(make_motion_bundle(tmp_path_factory.mktemp("bundles") / "mending", mover=mover)))
+
+
+def test_mended_rollouts_depend_on_seed_and_request_alone(mending: Simulator) -> None:
+    latents = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    together = mending.start(prompt(3), 3, Sampling(seed=3))
+    sequences = [[0, 1, 2], list(latents), [0, latents[1], 3]]
+    frames = np.stack([together.step([s[t] for s in sequences]) for t in range(3)], axis=1)
+    assert together.maskgit_steps == 3
+    for branch, actions in zip(frames, sequences, strict=True):
+        np.testing.assert_array_equal(branch, mending.rollout(prompt(3), actions, Sampling(seed=3)))
+    assert (mending.rollout(prompt(3), sequences[1], Sampling(seed=4)) != frames[1]).any()
+    stream = together.branches[0]
+    assert isinstance(stream.past, Moving)
+    assert mending.state_bytes == sum(tensor.nbytes for tensor in (*stream.past.tensors, stream.spoken_KD))
+
+
+def test_nothing_is_mended_where_nothing_is_done(mending: Simulator) -> None:
+    still = mending.rollout(prompt(2), [np.zeros(6, np.float32)] * 2)
+    np.testing.assert_array_equal(still, np.stack([prompt(2)[-1]] * 2))
 
 
 @torch.inference_mode()

@@ -212,7 +212,7 @@ def test_counting_matches_what_is_built() -> None:
 
 
 def test_presets_are_listed_in_the_error() -> None:
-    with pytest.raises(ModelError, match="nano, tiny, base, motion, motion-plain, motion-refined, coinrun, robotics"):
+    with pytest.raises(ModelError, match="motion, motion-plain, motion-refined, motion-tokens, coinrun, robotics"):
         preset("huge")
     assert {preset(n).name for n in PRESETS} == set(PRESETS)
 

@@ -38,7 +38,7 @@ def test_arithmetic_of_a_step_is_what_a_step_does(stage: str) -> None:
 
 
 def test_costs_of_a_recipe() -> None:
-    for name in ("nano", "tiny", "motion-refined", "robotics"):
+    for name in ("nano", "tiny", "motion-refined", "motion-tokens", "robotics"):
         costs = stage_costs(preset(name), training_preset(name))
         assert all(cost.flops > 0 and cost.activation_bytes > 0 and cost.parameters > 0 for cost in costs)
     assert [cost.name for cost in costs] == ["tokenizer", "lam_and_dynamics"]

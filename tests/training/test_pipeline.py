@@ -20,11 +20,11 @@ from genie_core.data import open_dataset
 from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import BundleInfo, load_bundle
-from genie_core.models.config import MotionActionConfig, MoverConfig, QuantizerConfig, RefinerConfig
+from genie_core.models.config import MendingConfig, MotionActionConfig, MoverConfig, QuantizerConfig, RefinerConfig
 from genie_core.models.presets import preset
 from genie_core.training import stages
 from genie_core.training.clips import ClipStore, Span, build_store, stream_store
-from genie_core.training.config import StageConfig, TrainingConfig, training_preset
+from genie_core.training.config import MendingTraining, StageConfig, TrainingConfig, training_preset
 from genie_core.training.pipeline import Alone, TrainingJob, TrainingSplit, train, train_alone
 from tests.factories.data import make_robomimic, make_video
 from tests.factories.squares import make_squares
@@ -323,6 +323,40 @@ def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: P
     assert sorted(p.name for p in info.path.glob("*.safetensors")) == ["lam.safetensors", "mover.safetensors"]
     assert "| the same of the rollout with inferred latents: a replay |" in info.card
     assert "next frame predicted right" not in info.card  # it has no tokens
+
+
+def test_tokens_learn_to_mend_what_a_finished_mover_moves_and_a_killed_run_resumes(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels and mover stay those of the bundle that training starts from."""
+    monkeypatch.setattr(stages, "_MOTION_BATCHES", 16)  # of pairs that codes are fitted to
+    mover = MoverConfig(width=8, blocks=1)
+    parent = train(motion_job(squares, tmp_path / "parent", steps=10, mover=mover), Recorder())
+    plain = motion_job(squares, tmp_path / "x", mover=mover.model_copy(update={"mending": MendingConfig()}))
+    dynamics = plain.model.dynamics.model_copy(update={"temporal": "none"})
+    stage = StageConfig(steps=16, batch=4, clip_frames=4, lr=1e-2, warmup=2)
+    training = plain.training.model_copy(
+        update={
+            "tokenizer": stage,
+            "dynamics": stage,
+            "mending_training": MendingTraining(steps=2, sure_weight=1),
+        }
+    )
+    job = replace(
+        plain, model=plain.model.model_copy(update={"dynamics": dynamics}), training=training, init=parent.path
+    )
+    recorded = Recorder()
+    info = train(replace(job, out=tmp_path / "whole"), recorded, report_every=1)
+    for stage_name in ("tokenizer", "dynamics"):
+        losses = [loss for (of, _), loss in recorded.losses.items() if of == stage_name]
+        assert np.mean(losses[-5:]) < 0.93 * np.mean(losses[:3])
+    assert not any(of in ("lam", "mover") for of, _ in recorded.losses)
+    for name in ("lam", "mover"):
+        ours, theirs = (load_file(at / f"{name}.safetensors") for at in (info.path, parent.path))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(job, out=tmp_path / "cut"), Recorder(("dynamics", 10)), checkpoint_seconds=0, report_every=1)
+    assert train(replace(job, out=tmp_path / "cut"), Recorder(), report_every=1).bundle_id == info.bundle_id
 
 
 def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: Path, tmp_path: Path) -> None:
