@@ -11,8 +11,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from genie_client.bulk_report import LabelReport
-from genie_client.bulk_run import BadEpisodeError, BulkRun, Done, EpisodeWriter, Outcome, meet
+from genie_client.bulk_run import BulkRun, Done, EpisodeWriter, Outcome
 from genie_client.client import Client
+from genie_client.episode_reading import BadEpisodeError
+from genie_client.meeting import meet
 from genie_client.patience import BULK_PATIENCE_S, Waiting
 from genie_client.records import HostedAlignment, ModelInfo
 from genie_client.steps import ChosenSteps, StepChoice, choose_steps

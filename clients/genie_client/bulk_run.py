@@ -15,12 +15,26 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
+import numpy as np
+
+from genie_client import messages
+from genie_client.arguments import Labelling
 from genie_client.client import Client
-from genie_client.errors import ServerBusyError, ServerError, ServerTimeoutError, ServerUnavailableError
-from genie_client.patience import MOST_LOST, Patience, Tries, Waiting
-from genie_client.records import HostedAlignment, ModelInfo, Timing
+from genie_client.clip_call import ClipCall
+from genie_client.episode_reading import BadEpisodeError, check_step, count_frames, read_chunks
+from genie_client.errors import (
+    ServerBusyError,
+    ServerError,
+    ServerNotReadyError,
+    ServerTimeoutError,
+    ServerUnavailableError,
+)
+from genie_client.meeting import PASSING
+from genie_client.patience import MOST_LOST, Patience, Waiting
+from genie_client.records import HostedAlignment, LabelProvenance, ModelInfo, Timing
 from genie_client.streams import LabelStream
 from genie_core.data import (
+    Computation,
     Density,
     Episode,
     EpisodePart,
@@ -34,21 +48,13 @@ from genie_core.data.findings import Finding, note_findings, picture_findings, t
 from genie_core.data.frames.content import PictureWatch
 from genie_core.data.labelled.exclusion import exclusions, without
 from genie_core.data.labelled.fusing import fuse
-from genie_core.errors import DatasetError, ModelError
-
-_LEAST_FRAMES = 2
+from genie_core.errors import ModelError, RequestError
 
 _QUIET_S = 1.0
 """Seconds since the run last advanced within which it does not count as waiting, whatever single episodes do."""
 
 _T = TypeVar("_T")
-
-_PASSING = (ServerBusyError, ServerUnavailableError, ServerTimeoutError)
-"""No deadline is set here: a timeout means that the server has not heard from us for long."""
-
-
-class BadEpisodeError(DatasetError):
-    """An episode cannot be labelled, through no fault of the server or the output."""
+_Call = TypeVar("_Call", LabelStream, ClipCall)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,10 @@ Outcome = tuple[Episode, Done | Exception]
 class EpisodeWriter(Protocol):
     """Where finished episodes go: `LabelWriter`, or of one worker of many `PartWriter`."""
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether an episode's frames go there with its labels."""
+
     def step(self, episode: Episode) -> Step:
         """Transition length for an episode."""
 
@@ -75,10 +85,23 @@ class EpisodeWriter(Protocol):
 
 @dataclass
 class _Try:
-    """Progress of one try: whether the server accepted the episode, and the fraction labelled."""
+    """Progress of one try: whether the server accepted the episode, the fraction labelled, and whether each camera's
+    frames went in one message.
+    """
 
     accepted: bool = False
     done: float = 0.0
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What came of one camera of an episode."""
+
+    labels: Labels
+    timing: Timing
+    computation: Computation
+    findings: tuple[Finding, ...]
 
 
 class BulkRun:
@@ -107,10 +130,11 @@ class BulkRun:
         self._feature = feature
         self._transport: Transport = transport
         self._keep_frozen = keep_frozen
-        self._patience = Patience(patience_s, _PASSING)
+        self._patience = Patience(patience_s, PASSING)
         self._tell = wait
         self._lock = threading.Lock()
-        self._streams: set[LabelStream] = set()
+        self._calls: set[LabelStream | ClipCall] = set()
+        self._takes_whole = True
         self._stopped = threading.Event()
         self._went_on = time.monotonic()
         self._waits = False
@@ -119,9 +143,9 @@ class BulkRun:
         """Cancel the episodes under way; they stay unfinished."""
         self._stopped.set()
         with self._lock:
-            streams = list(self._streams)
-        for stream in streams:
-            stream.close()
+            calls = list(self._calls)
+        for call in calls:
+            call.close()
 
     def work(self, todo: SimpleQueue[Episode], done: SimpleQueue[Outcome]) -> None:
         """Label pending episodes until none are left, or `stop`; run it in its own thread."""
@@ -139,45 +163,78 @@ class BulkRun:
     def label(self, episode: Episode) -> Done:
         """Label one episode and finish it in the output, restarting it as often as needed."""
         failures = lost = 0
+        whole = self._takes_whole
         while True:
             this = _Try()
             try:
-                return self._label(episode, this)
+                return self._label(episode, this, whole)
+            except RequestError:
+                if not this.whole:
+                    raise
+                self._takes_whole = False
+                self.advance(-this.done)
             except ServerError as error:
                 self.advance(-this.done)
+                self._takes_whole &= not (this.whole and _may_be_too_large(error))
                 lost += this.accepted
                 failures = 1 if this.accepted else failures + 1
                 if lost > MOST_LOST:
                     error.add_note(f"{episode.name} was lost {lost} times: it may be what crashes the server")
                     raise
                 self._wait(error, failures)
+            whole = False  # a stream is accepted before it has sent anything, which the count of what was lost needs
 
-    def _label(self, episode: Episode, this: _Try) -> Done:
-        """Try once."""
-        count = _count_frames(episode)
+    def _label(self, episode: Episode, this: _Try, whole: bool) -> Done:
+        """Try once; `whole`: in one message a camera, if the episode is short enough."""
+        count, views = count_frames(episode), (episode, *episode.views)
         for view in episode.views:
-            if _count_frames(view) != count:
+            if count_frames(view) != count:
                 raise BadEpisodeError(
                     f"{view.source}: {view.name}: camera {view.camera} has {view.num_frames} frames, "
                     f"expected {count} as of camera {episode.camera}"
                 )
-        _check_step(self.writer, episode, self._alignment)
+        check_step(lambda: self.writer.step(episode), episode, self._alignment)
+        height, width = self._info.frame_size
+        if whole and count * height * width * 3 <= messages.CLIP_BYTES:
+            this.whole = True
+            return self._label_whole(episode, this)
         with _entered_under(self._lock, self.writer.episode(episode)) as part:
-            seen = [self._label_view(view, count, part, this, episode) for view in (episode, *episode.views)]
-            whole = seen[0].labels
-            if episode.views:
-                views = {view.camera: of.labels for view, of in zip((episode, *episode.views), seen, strict=True)}
-                whole = fuse(views, self._info.label_model, self._info.usual_norm)
+            seen = [self._label_view(view, count, part, this, episode) for view in views]
             with self._lock:
-                part.add_labels(whole)
-        timing = sum((of.timing for of in seen[1:]), seen[0].timing)
-        return Done(whole, timing, tuple(finding for of in seen for finding in of.findings))
+                return self._finished(episode, seen, part)
 
-    def _label_view(self, view: Episode, count: int, part: EpisodePart, this: _Try, episode: Episode) -> Done:
+    def _label_whole(self, episode: Episode, this: _Try) -> Done:
+        """Label an episode that is opened in the output when its labels are there, so that no other waits for that."""
+        step, views = self.writer.step(episode).step, (episode, *episode.views)
+        kept_THWC: Frames | None = None
+        seen = []
+        for view in views:
+            watch = PictureWatch()
+            chunks = list(self._chunks(view, None, watch))
+            frames_THWC = np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
+            del chunks
+            if view is episode and self.writer.keeps_frames:
+                kept_THWC = frames_THWC
+            with self._under_way(self._client.begin_clip(frames_THWC, **self._labelling(view, step))) as call:
+                del frames_THWC
+                labels = call.labels()
+            self._check(labels.provenance)
+            this.accepted = True
+            found, made = self._without_excluded(view, step, labels, watch), labels.provenance.computation
+            seen.append(_Seen(found, labels.summary.timing, made, self._findings(view, watch)))
+            this.done += 1 / len(views)
+            self.advance(1 / len(views))
+            self._go_on()
+        with self._lock, self.writer.episode(episode) as part:
+            if kept_THWC is not None:
+                part.add_frames(kept_THWC)
+            return self._finished(episode, seen, part)
+
+    def _label_view(self, view: Episode, count: int, part: EpisodePart, this: _Try, episode: Episode) -> _Seen:
         """Label the frames of one camera, `count` of them, of an episode that is being written to `part`."""
         watch, step = PictureWatch(), self.writer.step(episode).step
         with self._stream(view, step, part if view is episode else None, watch) as stream:
-            self._check(stream)
+            self._check(stream.provenance)
             this.accepted = True
             parts = []
             for labels in stream:
@@ -187,18 +244,31 @@ class BulkRun:
                 self.advance(done)
                 self._go_on()
             whole = self._without_excluded(view, step, Labels.concatenate(parts), watch)
-            with self._lock:
-                part.computed_as(stream.provenance.computation)
-        findings = (*note_findings(view), *picture_findings(watch.seen, view.fps), *time_findings(view))
-        return Done(whole, stream.summary.timing, findings)
+            made = stream.provenance.computation
+        return _Seen(whole, stream.summary.timing, made, self._findings(view, watch))
+
+    def _finished(self, episode: Episode, seen: list[_Seen], part: EpisodePart) -> Done:
+        """Write the labels of an episode, fused if there are several cameras, into its part; under the lock."""
+        labels = seen[0].labels
+        if episode.views:
+            views = {view.camera: of.labels for view, of in zip((episode, *episode.views), seen, strict=True)}
+            labels = fuse(views, self._info.label_model, self._info.usual_norm)
+        for of in seen:
+            part.computed_as(of.computation)
+        part.add_labels(labels)
+        timing = sum((of.timing for of in seen[1:]), seen[0].timing)
+        return Done(labels, timing, tuple(finding for of in seen for finding in of.findings))
+
+    def _findings(self, view: Episode, watch: PictureWatch) -> tuple[Finding, ...]:
+        return (*note_findings(view), *picture_findings(watch.seen, view.fps), *time_findings(view))
 
     def _without_excluded(self, episode: Episode, step: int, labels: Labels, watch: PictureWatch) -> Labels:
         reasons = exclusions(watch.seen, step, episode.fps, episode.moments, keep_frozen=self._keep_frozen)
         return without(labels, reasons)
 
-    def _check(self, stream: LabelStream) -> None:
+    def _check(self, there: LabelProvenance) -> None:
         """Raise ModelError if the server's model is not the one the run began with, as after a restart."""
-        name, there, ours = self._info.name, stream.provenance, self._info
+        name, ours = self._info.name, self._info
         if there.bundle_id != ours.bundle_id:
             raise ModelError(
                 f"{name}: the server replaced the model during this run: bundle: got {there.bundle_id[:12]}, "
@@ -217,7 +287,7 @@ class BulkRun:
         """Wait for the next try. Raises `error` if patience has run out or the run is stopped."""
         wait_s = self._patience.next_wait_s(error, failures, self._quiet_s, random.random())
         if wait_s is None:
-            if self._patience.seconds and isinstance(error, _PASSING):
+            if self._patience.seconds and isinstance(error, PASSING):
                 error.add_note(f"waited {self._quiet_s:.0f} s for it (--patience {self._patience.seconds:g})")
             raise error
         until, is_gone = time.monotonic() + wait_s, isinstance(error, ServerUnavailableError)
@@ -246,8 +316,13 @@ class BulkRun:
         self, episode: Episode, step: int, part: EpisodePart | None, watch: PictureWatch
     ) -> Iterator[LabelStream]:
         """Yield the labels of an episode as they arrive, until `stop`; `part` takes frames, None: nobody does."""
-        with self._client.label_stream(
-            self._chunks(episode, part, watch),
+        begun = self._client.label_stream(self._chunks(episode, part, watch), **self._labelling(episode, step))
+        with self._under_way(begun) as stream:
+            yield stream
+
+    def _labelling(self, episode: Episode, step: int) -> Labelling:
+        """Return the options of the calls that label an episode."""
+        return Labelling(
             model=self._info.name,
             resize=False,  # done by `_chunks`
             about=episode.name,
@@ -258,20 +333,25 @@ class BulkRun:
             transport=self._transport,
             alignment=self._alignment.name if self._alignment else None,
             patience_s=0,  # ours
-        ) as stream:
+        )
+
+    @contextmanager
+    def _under_way(self, call: _Call) -> Iterator[_Call]:
+        """Let `stop` end a call until the block ends, which ends it too."""
+        with call:
             with self._lock:
-                self._streams.add(stream)
+                self._calls.add(call)
             if self._stopped.is_set():
-                stream.close()
+                call.close()
             try:
-                yield stream
+                yield call
             finally:
                 with self._lock:
-                    self._streams.discard(stream)
+                    self._calls.discard(call)
 
     def _chunks(self, episode: Episode, part: EpisodePart | None, watch: PictureWatch) -> Iterator[Frames]:
         """Yield frames at the model's size, storing them if the output keeps frames; runs in the sender's thread."""
-        for chunk in _read(episode):
+        for chunk in read_chunks(episode):
             watch.add(chunk)
             frames_THWC = resize_frames(chunk, *self._info.frame_size)
             # Otherwise there is nothing to wait for another episode's disk for.
@@ -281,63 +361,10 @@ class BulkRun:
             yield frames_THWC
 
 
-def meet(client: Client, model: str | None, patience_s: float, wait: Callable[[Waiting | None], None]) -> ModelInfo:
-    """Ask for the model, waiting up to `patience_s` seconds for a server that has not been started or is not ready.
-
-    Raises what `Client.model` raises. `wait` is called with what is waited for, as in `BulkRun`.
-    """
-    tries = Tries(Patience(patience_s, _PASSING))
-    while True:
-        try:
-            info = client.model(model)
-        except ServerError as error:
-            wait_s = tries.wait_s(error)
-            if wait_s is None:
-                if patience_s and isinstance(error, _PASSING):
-                    error.add_note(f"waited {tries.waited_s:.0f} s for it (--patience {patience_s:g})")
-                raise
-            wait(Waiting(error, tries.waited_s, patience_s))
-            time.sleep(wait_s)
-            continue
-        if tries.failures:
-            wait(None)
-        return info
-
-
-def _count_frames(episode: Episode) -> int:
-    """Return the number of frames. Raises BadEpisodeError if there are fewer than two, or the file is damaged."""
-    try:
-        count = episode.num_frames
-    except DatasetError as error:
-        raise BadEpisodeError(str(error)) from error
-    if count < _LEAST_FRAMES:
-        frames = "1 frame" if count == 1 else f"{count} frames"
-        raise BadEpisodeError(f"{episode.source}: {episode.name}: got {frames}, expected at least 2")
-    return count
-
-
-def _check_step(writer: EpisodeWriter, episode: Episode, alignment: HostedAlignment | None) -> None:
-    """Raise BadEpisodeError if the transition length is unknown, the stated frame rate is impossible, or the alignment
-    is for another transition length.
-    """
-    try:
-        step = writer.step(episode).step
-    except DatasetError as error:
-        for _ in _read(episode):  # frames that cannot be read are why no step was found in them, and told first
-            pass
-        raise BadEpisodeError(str(error)) from error
-    if alignment is not None and alignment.step != step:
-        raise BadEpisodeError(
-            f"{episode.source}: {episode.name}: step: got {step} frames, "
-            f"expected {alignment.step}, as alignment {alignment.name} decodes"
-        )
-
-
-def _read(episode: Episode) -> Iterator[Frames]:
-    try:
-        yield from episode.chunks()
-    except DatasetError as error:
-        raise BadEpisodeError(str(error)) from error
+def _may_be_too_large(error: ServerError) -> bool:
+    """Return whether the size of a message may be why it failed: refused for good, or too long on its way."""
+    refused = isinstance(error, ServerBusyError) and not isinstance(error, ServerNotReadyError)
+    return isinstance(error, ServerTimeoutError) or (refused and error.retry_after_s is None)
 
 
 @contextmanager
@@ -355,4 +382,4 @@ def _entered_under(lock: threading.Lock, context: AbstractContextManager[_T]) ->
         context.__exit__(None, None, None)
 
 
-__all__ = ["BadEpisodeError", "BulkRun", "Done", "EpisodeWriter", "Outcome", "meet"]
+__all__ = ["BulkRun", "Done", "EpisodeWriter", "Outcome"]

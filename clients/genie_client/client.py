@@ -15,6 +15,7 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
+from genie_client.clip_call import ClipCall
 from genie_client.connection import Tls, open_channel, security_for
 from genie_client.errors import Peer, ServerError, ServerUnavailableError
 from genie_client.flows import Conversation, Flow, Stubs
@@ -117,6 +118,17 @@ class Client(Closing):
             return clip
         with self.label_stream([frames_THWC], **labelling) as stream:
             return stream.read_all()
+
+    def begin_clip(self, frames_THWC: Frames, **labelling: Unpack[Labelling]) -> ClipCall:
+        """Send an episode in one message, frames as they are, and return the call; arguments as for `label`.
+
+        What costs least for a short episode (`messages.CLIP_BYTES`) of many. Nothing is tried again: a server may take
+        only smaller messages, and whether it has begun is not known before the labels are there.
+        """
+        arguments = LabelArguments(**labelling)
+        request = messages.whole_clip_request(frames_THWC, arguments)
+        call = self._stubs.labelling.LabelClip.future(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
+        return ClipCall(call, self._peer, arguments.about)
 
     def label_stream(self, chunks: Iterable[Frames], **labelling: Unpack[Labelling]) -> LabelStream:
         """Label an episode of any length, read from `chunks` in a separate thread; arguments as for `label`.

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec
 
-from genie_client.bulk_run import BadEpisodeError, BulkRun
+from genie_client.bulk_run import BulkRun
 from genie_client.client import Client
 from genie_client.embedded import embedded_client
+from genie_client.episode_reading import BadEpisodeError
 from genie_client.errors import ServerEndedError, ServerUnavailableError
 from genie_client.pool import WorkerLostError
 from genie_client.records import HostedAlignment, ModelInfo, Timing

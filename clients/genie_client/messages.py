@@ -39,7 +39,10 @@ from genie_core.data import (
 from genie_core.errors import RequestError, problems_of
 
 MESSAGE_BYTES = 512 * 1024
-"""Approximate size of messages with frames, measured to be the fastest."""
+"""Approximate size of messages with frames, measured to be the fastest for a stream."""
+
+CLIP_BYTES = 4 * 1024 * 1024
+"""Most pixels of an episode that bulk labelling sends as one message: 341 frames of 64 x 64."""
 
 FrameSize = tuple[int, int]
 """Height and width in pixels."""
@@ -220,8 +223,18 @@ def clip_request(
     height, width = size or (height, width)
     if not _LEAST_FRAMES <= count <= MESSAGE_BYTES // (height * width * channels):
         return None
-    message = frames_message(resize_frames(frames_THWC, height, width), arguments.transport)
-    return labelling_pb2.LabelClipRequest(options=options, frames=message)
+    return _clip(options, resize_frames(frames_THWC, height, width), arguments.transport)
+
+
+def whole_clip_request(frames_THWC: Frames, arguments: LabelArguments) -> labelling_pb2.LabelClipRequest:
+    """Build one message of a whole episode, frames as they are. Raises RequestError as `label_options` does."""
+    return _clip(label_options(arguments), frames_THWC, arguments.transport)
+
+
+def _clip(
+    options: labelling_pb2.LabelOptions, frames_THWC: Frames, transport: Transport
+) -> labelling_pb2.LabelClipRequest:
+    return labelling_pb2.LabelClipRequest(options=options, frames=frames_message(frames_THWC, transport))
 
 
 def read_clip(response: labelling_pb2.LabelClipResponse) -> EpisodeLabels:
@@ -364,6 +377,7 @@ def _rows(sent: bytes, width: int) -> NDArray[np.float32]:
 
 
 __all__ = [
+    "CLIP_BYTES",
     "MESSAGE_BYTES",
     "FramePacker",
     "FrameSize",
@@ -379,4 +393,5 @@ __all__ = [
     "read_timing",
     "resource_name",
     "server_statistics",
+    "whole_clip_request",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -28,8 +29,8 @@ class OutgoingChannel:
         """Return ``unary_unary`` and its siblings for the stubs."""
         return functools.partial(self._method, kind)
 
-    def _method(self, kind: str, path: str, *arguments: Any, **more: Any) -> Any:
-        return functools.partial(self._call, getattr(self._channel, kind)(path, *arguments, **more), path)
+    def _method(self, kind: str, path: str, *arguments: Any, **more: Any) -> _Method:
+        return _Method(self._call, getattr(self._channel, kind)(path, *arguments, **more), path)
 
     def _call(self, method: Any, path: str, *requests: Any, **more: Any) -> Any:
         request_id = secrets.token_hex(8)
@@ -47,6 +48,20 @@ class OutgoingChannel:
         else:
             _end(span, grpc.StatusCode.OK)
         return call
+
+
+class _Method:
+    """A method of a service: called, it is asked; `future` (blocking channels only) asks and does not wait."""
+
+    def __init__(self, call: Callable[..., Any], method: Any, path: str) -> None:
+        self._call, self._method, self._path = call, method, path
+
+    def __call__(self, *requests: Any, **more: Any) -> Any:
+        return self._call(self._method, self._path, *requests, **more)
+
+    def future(self, request: Any, **more: Any) -> Any:
+        """Return the call of one answer as soon as its request is on its way."""
+        return self._call(self._method.future, self._path, request, **more)
 
 
 def request_id_of(error: grpc.RpcError, call: object = None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from genie_client import pool as pools
-from genie_client.bulk_run import BadEpisodeError
+from genie_client.episode_reading import BadEpisodeError
 from genie_client.episode_worker import Failure, relayed
 from genie_client.errors import ServerEndedError
 from genie_client.patience import MOST_LOST

@@ -98,6 +98,11 @@ class PartWriter:
         self._folder, self._settings, self._held = folder, settings, held
         self.about = settings.attributes(dataset)
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether an episode's frames, at the model's size, are stored with its labels."""
+        return self._settings.frames == "model"
+
     def step(self, episode: Episode) -> Step:
         """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
         return self.about.step(episode)
@@ -118,7 +123,7 @@ class PartWriter:
                 self._settings.model,
                 self._settings.alignment,
                 feature_dim=self._settings.feature_dim,
-                keep_frames=self._settings.frames == "model",
+                keep_frames=self.keeps_frames,
             )
             yield part
             labels = part.complete_labels()

@@ -143,6 +143,11 @@ class LabelWriter(Closing):
         """Return the episodes that are still to be labelled, in order."""
         return [episode for episode in self._dataset.episodes if episode.name not in self._stored]
 
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether an episode's frames, at the model's size, are stored with its labels."""
+        return self._parts.keeps_frames
+
     def step(self, episode: Episode) -> Step:
         """Return the transition length for `episode`. Raises DatasetError if it is unknown."""
         return self._parts.step(episode)
