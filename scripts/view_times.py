@@ -1,11 +1,12 @@
-"""What `genie view` takes for ten minutes of HDF5: until labels are shown, until all pictures are there, its file.
+"""What `genie view` takes for ten minutes of pictures: until labels are shown, until all is there, and its file.
 
-    python scripts/view_times.py VIDEO OUT [--frames 18000] [--size 480x640] [--jpeg]
+    python scripts/view_times.py VIDEO OUT [--frames 18000] [--size 480x640] [--stored arrays|aloha|folder]
 
 VIDEO gives the pictures, played forwards and backwards until there are enough. OUT gets a robomimic file of plain
-arrays, or with --jpeg one of ALOHA's of compressed pictures, and labels that are made up, 32 numbers a latent; then
-`genie view --save` writes its recording, and a headless viewer is filled as `genie view` fills the window that it
-opens. Prints seconds, those of the processor, and sizes. Needs a graphics driver, such as Mesa's lavapipe.
+arrays, or one of ALOHA's of JPEGs of quality 50, as its recorder writes them, or a folder of the same JPEGs, and labels
+that are made up, 32 numbers a latent; then `genie view --save` writes its recording, and a headless viewer is filled as
+`genie view` fills the window that it opens. Prints seconds, those of the processor, and sizes. Needs a graphics driver,
+such as Mesa's lavapipe.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
+import cv2
 import h5py
 import numpy as np
 from rerun.experimental import ViewerClient
@@ -32,7 +34,6 @@ from genie_core.data import (
     Labels,
     LabelWriter,
     ReadOptions,
-    encode_image,
     open_dataset,
     open_labelled,
     resize_frames,
@@ -71,11 +72,10 @@ def write_arrays(path: Path, video: Path, frames: int, size: tuple[int, int]) ->
             stored[number] = played[index]
 
 
-def write_jpegs(path: Path, video: Path, frames: int, size: tuple[int, int]) -> None:
-    """One episode of JPEGs, padded to one length, in ALOHA's layout."""
+def write_aloha(path: Path, video: Path, frames: int, size: tuple[int, int]) -> None:
+    """One episode of JPEGs, padded to one length, in ALOHA's layout; its recorder exchanges red and blue."""
     order = list(pictures(video, frames, size))
-    played = order[0][1]
-    coded = [encode_image(frame, "jpeg") for frame in played]
+    coded = jpegs(order[0][1])
     with h5py.File(path, "w") as file:
         file.attrs["sim"], file.attrs["compress"] = False, True
         shape = (frames, max(map(len, coded)))
@@ -85,6 +85,23 @@ def write_jpegs(path: Path, video: Path, frames: int, size: tuple[int, int]) -> 
             stored[number] = padded[index]
         file["observations/qpos"] = np.zeros((frames, 14), np.float32)
         file["action"] = np.zeros((frames, 14), np.float32)
+
+
+def write_folder(path: Path, video: Path, frames: int, size: tuple[int, int]) -> None:
+    """One episode of JPEG files."""
+    order = list(pictures(video, frames, size))
+    coded = jpegs(order[0][1][..., ::-1])
+    path.mkdir()
+    for number, (index, _) in enumerate(order):
+        (path / f"{number:05}.jpg").write_bytes(coded[index])
+
+
+def jpegs(frames_THWC: Frames) -> list[bytes]:
+    """Code frames as OpenCV does, which takes them for BGR."""
+    return [cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, 50])[1].tobytes() for frame_HWC in frames_THWC]
+
+
+WRITERS = {"arrays": write_arrays, "aloha": write_aloha, "folder": write_folder}
 
 
 def write_labels(path: Path, data: Path) -> None:
@@ -135,7 +152,7 @@ def live(path: Path) -> tuple[float, float]:
         watcher = Thread(target=watch, daemon=True)
         watcher.start()
         (view,) = LabelledViews(labelled).of(list(labelled.episodes))
-        recording = labels_recording(view, Codecs.here())
+        recording = labels_recording(view, Codecs.here(1))
         with viewer.stream(recording) as stream:
             log_recording(stream, recording)
         sent_s = time.monotonic() - began
@@ -152,14 +169,15 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--frames", type=int, default=18_000)
     parser.add_argument("--size", default="64x64", help="height x width")
-    parser.add_argument("--jpeg", action="store_true")
+    parser.add_argument("--stored", choices=WRITERS, default="arrays")
     asked = parser.parse_args()
     height, width = map(int, asked.size.split("x"))
     asked.out.mkdir(parents=True, exist_ok=True)
-    data, labelled, saved = (asked.out / f"film{end}" for end in (".hdf5", ".labelled.hdf5", ".rrd"))
-    (write_jpegs if asked.jpeg else write_arrays)(data, asked.video, asked.frames, (height, width))
-    size_mb = data.stat().st_size / 1e6
-    print(f"{asked.frames:,} frames of {height} x {width}, {size_mb:,.0f} MB of HDF5", flush=True)
+    ends = ("" if asked.stored == "folder" else ".hdf5", ".labelled.hdf5", ".rrd")
+    data, labelled, saved = (asked.out / f"film{end}" for end in ends)
+    WRITERS[asked.stored](data, asked.video, asked.frames, (height, width))
+    size_mb = sum(file.stat().st_size for file in ([data] if data.is_file() else data.iterdir())) / 1e6
+    print(f"{asked.frames:,} frames of {height} x {width}, {size_mb:,.0f} MB, {asked.stored}", flush=True)
     write_labels(labelled, data)
     wall_s, cpu_s = genie("view", labelled, "--save", saved)
     print(f"--save: {wall_s:.1f} s, {cpu_s:.1f} s of the processor; {saved.stat().st_size / 1e6:.1f} MB", flush=True)

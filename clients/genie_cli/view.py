@@ -91,10 +91,10 @@ def view(
     elif records:
         from genie_view.frame_log import ANY_VIEWER, BROWSER, Codecs
 
-        codecs = ANY_VIEWER if save is not None else BROWSER if serve else Codecs.here()
+        codecs = ANY_VIEWER if save is not None else BROWSER if serve else Codecs.here(len(names))
         recordings = _recordings(labelled, names, dataset, against, _words(labelled, palette), codecs, checked)
         if serve:
-            _serve(labelled, recordings, save, host, port)
+            _serve(recordings, save, host, port)
         else:
             _show(recordings, save)
 
@@ -208,17 +208,14 @@ def _show(recordings: list[Recording], path: Path | None) -> None:
     )
 
 
-def _serve(labelled: LabelledFile, recordings: list[Recording], path: Path | None, host: str, port: int) -> None:
-    """Serve recordings to browsers until Ctrl-C."""
-    from tempfile import TemporaryDirectory
-
+def _serve(recordings: list[Recording], path: Path | None, host: str, port: int) -> None:
+    """Serve recordings to browsers until Ctrl-C; written to `path` before, if there is one."""
     from genie_view.recording import write_recordings
     from genie_view.serving import serve_web
 
-    with TemporaryDirectory() as folder:
-        shown = path or Path(folder) / f"{labelled.path.stem}.rrd"
-        write_recordings(shown, recordings)
-        serve_web(shown, host, port, typer.echo)
+    if path is not None:
+        write_recordings(path, recordings)
+    serve_web(path or recordings, host, port, typer.echo)
 
 
 __all__ = ["view"]

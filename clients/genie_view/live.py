@@ -25,7 +25,7 @@ from genie_view.clock import Clock
 from genie_view.frame_log import Codecs, log_frames
 from genie_view.labels_view import APPLICATION, LabelledView, labels_scene, log_codes
 from genie_view.principal import axes_of
-from genie_view.recording import LOOPBACK, Recording, blueprint_of, log_recording, rerun_command
+from genie_view.recording import LOOPBACK, Recording, listens, log_recording, rerun_command, stream_over
 from genie_view.simulation_view import SimulationView, simulation_recording
 
 WINDOW = ("--expect-data-soon", "--memory-limit", "4GB")
@@ -51,12 +51,8 @@ class LiveViewer:
     @contextmanager
     def stream(self, recording: Recording) -> Iterator[rr.RecordingStream]:
         """Yield a stream that the viewer shows as it comes, laid out as `recording` says; nothing is logged yet."""
-        stream = rr.RecordingStream(recording.application)
-        stream.connect_grpc(f"rerun+http://{LOOPBACK}:{self.port}/proxy", default_blueprint=blueprint_of(recording))
-        try:
+        with stream_over(LOOPBACK, self.port, recording) as stream:
             yield stream
-        finally:
-            stream.disconnect()
 
 
 def start_viewer(instead: str, arguments: Sequence[str] = WINDOW) -> LiveViewer:
@@ -76,9 +72,8 @@ def start_viewer(instead: str, arguments: Sequence[str] = WINDOW) -> LiveViewer:
                 errors.seek(0)
                 said = errors.read().strip()[-2000:]
                 raise GenieError(f"the Rerun viewer failed: {said}; {instead}")
-            with socket.socket() as trial:
-                if trial.connect_ex((LOOPBACK, port)) == 0:
-                    return LiveViewer(process, port)
+            if listens(LOOPBACK, port):
+                return LiveViewer(process, port)
             time.sleep(0.1)
     process.kill()
     raise GenieError(f"the Rerun viewer did not start within {_STARTS_S:g} s; {instead}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -95,6 +96,30 @@ def stream_to(
         stream.disconnect()
 
 
+@contextmanager
+def stream_over(host: str, port: int, recording: Recording) -> Iterator[rr.RecordingStream]:
+    """Yield a stream that the viewer or server at `port` shows as it comes, laid out as `recording` says.
+
+    Nothing is logged yet.
+    """
+    shown = f"[{host}]" if ":" in host else host
+    stream = rr.RecordingStream(recording.application, recording_id=recording.recording_id)
+    stream.connect_grpc(f"rerun+http://{shown}:{port}/proxy", default_blueprint=blueprint_of(recording))
+    try:
+        yield stream
+    finally:
+        stream.disconnect()
+
+
+def listens(host: str, port: int) -> bool:
+    """Return whether something answers there."""
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
 def log_recording(stream: rr.RecordingStream, recording: Recording) -> None:
     """Log everything that a recording holds, wherever the stream goes."""
     stream.send_recording_name(recording.name)
@@ -132,9 +157,11 @@ __all__ = [
     "Recording",
     "Scene",
     "blueprint_of",
+    "listens",
     "log_recording",
     "rerun_command",
     "run_rerun",
+    "stream_over",
     "stream_to",
     "write_recordings",
 ]

@@ -89,6 +89,14 @@ class Noted(Protocol):
         """Facts in the file that reading acts on, a sentence each."""
 
 
+@runtime_checkable
+class Pictured(Protocol):
+    """A reader whose frames are stored as a JPEG or PNG each."""
+
+    def pictures(self) -> Iterator[bytes] | None:
+        """Return the frames as they are stored, in order, unchecked; None if this file stores them otherwise."""
+
+
 @dataclass(frozen=True)
 class FilmSpan:
     """A run of consecutive frames in a video file: `count` from number `first` on, in order of presentation."""
@@ -183,6 +191,18 @@ class Episode:
         if self.convention != _AS_IT_IS or not isinstance(self.reader, Filmed):
             return None
         return self.reader.film
+
+    def pictures(self) -> Iterator[bytes] | None:
+        """Return the JPEG or PNG of each frame as it is stored, in order, for viewers; unchecked: strangers wrote them.
+
+        Their red and blue are exchanged where `convention` says so. None if frames are stored otherwise, or reading
+        turns them. Raises DatasetError if they cannot be read.
+        """
+        turns = self.convention != Convention(colour=self.convention.colour)
+        if turns or not isinstance(self.reader, Pictured):
+            return None
+        self._check_size()
+        return self.reader.pictures()
 
     @property
     def notes(self) -> tuple[str, ...]:

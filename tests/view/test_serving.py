@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,7 @@ from genie_core.errors import GenieError
 from genie_view.serving import check_address
 from tests.factories.data import make_robomimic
 from tests.factories.labelled import label_file
+from tests.support.recordings import column
 
 PROGRAM = Path(sys.executable).with_name("genie")
 
@@ -45,6 +49,25 @@ def free_pair() -> int:
     pytest.skip("no two free ports")
 
 
+def received(port: int, path: Path, entity: str, component: str, count: int) -> dict[Any, Any]:
+    """What a viewer gets that comes late: taken down by Rerun, until there are so many values."""
+    words = ["--save", str(path), "--bind", "127.0.0.1", "--port", str(free_pair())]
+    command = [sys.executable, "-m", "rerun", *words, f"rerun+http://127.0.0.1:{port}/proxy"]
+    found: dict[Any, Any] = {}
+    with subprocess.Popen(command, env={**os.environ, "RERUN_ANALYTICS": "0"}, start_new_session=True) as taking:
+        try:
+            until = time.monotonic() + 120
+            while len(found) < count and time.monotonic() < until:
+                try:
+                    found = column(path, entity, component)
+                except (OSError, ValueError, RuntimeError, IndexError):
+                    time.sleep(0.2)  # still being written
+        finally:
+            os.killpg(taking.pid, signal.SIGTERM)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:RRD file has no footer")
 def test_a_browser_gets_the_page_until_it_is_interrupted(tmp_path: Path) -> None:
     labelled = label_file(make_robomimic(tmp_path / "lift.hdf5", episodes=1))
     port = free_pair()
@@ -61,5 +84,9 @@ def test_a_browser_gets_the_page_until_it_is_interrupted(tmp_path: Path) -> None
                 except OSError:
                     time.sleep(0.2)
             assert b"<html" in page.lower()
+            said = [served.stdout.readline(), served.stdout.readline()]
+            assert said[-1] == "all of it is there\n"  # sent after the page was there
+            codes = received(port + 1, tmp_path / "x.rrd", "/labels/code/number", "Scalars:scalars", 11)
+            assert sorted(codes) == list(range(11))
         finally:
             served.terminate()

@@ -22,7 +22,7 @@ from genie_core.data.frames.image_structure import (
     size_of,
 )
 from genie_core.data.frames.resize import Frames, conform_frames
-from genie_core.data.frames.rgb import RgbConverter, picture_of
+from genie_core.data.frames.rgb import RgbConverter, Shown, picture_of
 from genie_core.data.frames.turning import UPRIGHT, turn_of_orientation
 from genie_core.errors import DatasetError, RequestError
 
@@ -86,6 +86,31 @@ def decode_image(data: bytes, field: str = "image") -> NDArray[np.uint8]:
     return image_HWC if turn == UPRIGHT else np.ascontiguousarray(turn.of(image_HWC[None])[0])
 
 
+def shown_picture(data: bytes, converter: Shown, field: str = "image") -> VideoFrame:
+    """Decode a PNG or JPEG to a picture for viewers, as `converter` makes them: as `decode_image`, but quicker.
+
+    Raises what `decode_image` does.
+    """
+    if is_plain(data):
+        try:
+            kind, needed = kind_of(data), essentials(data)
+        except StructureError as error:
+            raise _refused(field, error) from None
+        assert kind is not None
+        picture = _decode(_CODECS[kind], needed, field)
+        if not (picture.format.has_palette or any(of.is_alpha or of.bits > 8 for of in picture.format.components)):
+            return converter.picture(picture)
+    return converter.frame(decode_image(data, field))
+
+
+def is_plain(data: bytes) -> bool:
+    """Return whether bytes begin like a PNG or JPEG that is upright as it is stored."""
+    try:
+        return kind_of(data) is not None and orientation_of(data) == 1
+    except StructureError:
+        return False
+
+
 def _rgb(picture: VideoFrame, field: str) -> NDArray[np.uint8]:
     components = picture.format.components
     if any(component.bits > 8 for component in components):
@@ -142,4 +167,14 @@ def _context(codec: str, mode: Literal["r", "w"]) -> VideoCodecContext:
     return context
 
 
-__all__ = ["MAX_PIXELS", "ImageFormat", "decode_image", "encode_image", "image_size", "is_image", "read_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageFormat",
+    "decode_image",
+    "encode_image",
+    "image_size",
+    "is_image",
+    "is_plain",
+    "read_image",
+    "shown_picture",
+]

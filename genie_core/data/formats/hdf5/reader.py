@@ -26,6 +26,9 @@ from genie_core.errors import DatasetError, RequestError
 
 ALOHA_IMAGES, ALOHA_ACTIONS = "observations/images", "action"
 
+_ROWS = 64
+"""Rows of encoded pictures that are read at a time."""
+
 Storage = Literal["images", "last", "first"]
 """How frames are stored: ``images`` (a PNG or JPEG per row), or arrays with the channels ``last`` or ``first``."""
 
@@ -101,6 +104,17 @@ class Hdf5Reader:
             first, end = self._span(dataset)
             for start in range(first, end, size):
                 yield self._frames_between(dataset, start, min(start + size, end))
+
+    def pictures(self) -> Iterator[bytes] | None:
+        """Return the JPEG or PNG of each row; None if frames are stored as an array."""
+        with self._open() as dataset:
+            return self._stored() if self._storage_of(dataset) == "images" else None
+
+    def _stored(self) -> Iterator[bytes]:
+        with self._open() as dataset:
+            first, end = self._span(dataset)
+            for start in range(first, end, _ROWS):
+                yield from map(_bytes_of, dataset[start : min(start + _ROWS, end)])
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array `key` in the episode's group, or in the file if `key` starts with ``/``."""
@@ -180,9 +194,8 @@ class Hdf5Reader:
         return frames_THWC
 
     def _decode(self, row: Any, number: int) -> NDArray[np.uint8]:
-        data = (row if isinstance(row, bytes) else np.asarray(row).tobytes()).rstrip(b"\0")
         try:
-            return decode_image(data)
+            return decode_image(_bytes_of(row))
         except RequestError as error:
             raise DatasetError(f"{self.where}: frame {number} of {self.frames}: {error}") from error
 
@@ -197,6 +210,11 @@ class Hdf5Reader:
                 "give the frame rate that is true (fps)"
             )
         return fps
+
+
+def _bytes_of(row: Any) -> bytes:
+    """Return the picture of a row, without what fills it up to the length of all rows."""
+    return (row if isinstance(row, bytes) else np.asarray(row).tobytes()).rstrip(b"\0")
 
 
 def aloha_frames(camera: str) -> str:

@@ -90,6 +90,10 @@ class ImagesReader:
         """Yield all frames, `size` at a time."""
         return self._frames.chunks(size)
 
+    def pictures(self) -> Iterator[bytes]:
+        """Return the contents of each file."""
+        return (self._bytes(self.folder / name, _MAX_FILE) for name in self.names)
+
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array of the file ``KEY.npy`` in the episode's folder; None if there is none."""
         name = key.strip("/")
