@@ -121,7 +121,7 @@ def answer(out: Path, words: Iterable[object]) -> dict[str, Any]:
 def number(report: dict[str, Any], name: str, digits: int = 2) -> str:
     """A metric of a report in words; empty where it has none."""
     metric = report["metrics"].get(name)
-    return "" if metric is None else f"{metric['value']:.{digits}f}"
+    return "" if metric is None else rounded(metric["value"], digits)
 
 
 def with_interval(report: dict[str, Any], name: str) -> str:
@@ -130,7 +130,12 @@ def with_interval(report: dict[str, Any], name: str) -> str:
     if metric is None or metric["ci95"] is None:
         return number(report, name)
     low, high = metric["ci95"]
-    return f"{metric['value']:.2f} ({low:.2f} to {high:.2f})"
+    return f"{rounded(metric['value'])} ({rounded(low)} to {rounded(high)})"
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """A number in words; none is -0.00."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def row(name: str, trained: str, report: dict[str, Any]) -> str:
@@ -138,7 +143,7 @@ def row(name: str, trained: str, report: dict[str, Any]) -> str:
     steps = sorted({of["step"] for of in report["episodes"]})
     labelled, moving = (sum(of[key] for of in report["episodes"]) for key in ("labelled", "moving"))
     reasons = ", ".join(
-        f"`{of['name']}` {of['value']:.{3 if of['name'] in FINE else 2}f}" for of in report["decided_by"]
+        f"`{of['name']}` {rounded(of['value'], 3 if of['name'] in FINE else 2)}" for of in report["decided_by"]
     )
     probes = [number(report, f"probe_{of}") for of in ("code", "latent", "flow", "frame_difference")]
     cells = [
