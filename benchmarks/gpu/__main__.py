@@ -33,7 +33,8 @@ def main(words: list[str] | None = None) -> int:
     """Run; 0 if every part asked for has its rows, 1 if one failed, 3 if time was up first, 4 if modules lack."""
     began = time.monotonic()
     options = _parse(words)
-    wanted = [part for part in PARTS if not options.parts or part.name in options.parts]
+    known = {part.name: part for part in PARTS}
+    wanted = [known[name] for name in options.parts if name in known] if options.parts else list(PARTS)
     if options.data:
         wanted += [part for part in TRAINED if part.name in options.parts] or [RECIPE]
     options.out.mkdir(parents=True, exist_ok=True)
