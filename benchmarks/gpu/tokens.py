@@ -119,7 +119,7 @@ def measure(setting: Setting) -> Iterator[Found]:
     save_bundle(out / "bundle", genie, _card(setting, recipe), half=True)
     mending = load_bundle(out / "bundle", setting.device)
     shipped = load_bundle(models_dir() / "motion", setting.device)
-    yield from compare(shipped, mending, held, out, starts=4 if setting.dry else 96)
+    yield from compare(shipped, mending, held, out, starts=2 if setting.dry else 96)
     print(f"  done after {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -173,13 +173,13 @@ def _planned(
 
 def _sized(recipe: TrainingConfig, dry: bool) -> TrainingConfig:
     """Return the recipe with a GPU's batches, or tiny ones."""
-    tokenizer, dynamics = (4, 3) if dry else (128, 64)
+    tokenizer, dynamics = (2, 2) if dry else (128, 64)
     mending = recipe.mending_training.model_copy(update={"steps": 2 if dry else 6})
     continuous = recipe.tokenizer_training.model_copy(update={"continuous_steps": 1 if dry else 200})
     return recipe.model_copy(
         update={
             "tokenizer": recipe.tokenizer.model_copy(update={"batch": tokenizer}),
-            "dynamics": recipe.dynamics.model_copy(update={"batch": dynamics, "clip_frames": 6 if dry else 12}),
+            "dynamics": recipe.dynamics.model_copy(update={"batch": dynamics, "clip_frames": 4 if dry else 12}),
             "mending_training": mending,
             "tokenizer_training": continuous,
         }

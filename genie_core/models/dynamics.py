@@ -27,6 +27,20 @@ two threads share them (MKL), and the bits of a rollout would then depend on how
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a model that mends moved frames is told of them beside their tokens.
+
+    Attributes:
+        maps_BTCHW: maps of the frames' size.
+        other_BTNO: int64 tokens of other pictures that may be shown instead.
+
+    """
+
+    maps_BTCHW: Tensor
+    other_BTNO: Tensor
+
+
+@dataclass(frozen=True)
 class NextFrame:
     """Everything about a frame being drawn that does not change while its tokens are revealed.
 
@@ -34,7 +48,8 @@ class NextFrame:
         previous_B1N: int64 tokens of the previous frame.
         action_B1D: latent action that leads to the frame.
         past: prepared past of the transformer.
-        told_B1PD: what the maps of the frame tell of each place; None of a model that is given none.
+        told_B1PD: what the frame's maps, and tokens of other pictures, say of each place; None if it is told nothing.
+        other_B1NO: those tokens.
 
     """
 
@@ -42,6 +57,7 @@ class NextFrame:
     action_B1D: Tensor
     past: FramePast
     told_B1PD: Tensor | None = None
+    other_B1NO: Tensor | None = None
 
 
 class DynamicsModel(nn.Module):
@@ -50,11 +66,18 @@ class DynamicsModel(nn.Module):
     With `config.group` G > 1, squares of G x G tokens share one place (P places per frame) of the transformer: their
     embeddings are concatenated, and the head gives logits for each of them.
 
-    A model that mends moved frames is told more of each frame: maps (B, T, `told`, H, W) of its size.
+    A model that mends moved frames is `Told` more: `maps` maps, and the tokens of `others` other pictures. With
+    `copy_previous` their tokens are raised, too.
     """
 
     def __init__(
-        self, config: DynamicsConfig, token_grid: tuple[int, int], codes: int, action_dim: int, told: int = 0
+        self,
+        config: DynamicsConfig,
+        token_grid: tuple[int, int],
+        codes: int,
+        action_dim: int,
+        maps: int = 0,
+        others: int = 0,
     ) -> None:
         super().__init__()
         dim, self.group, self.token_grid = config.transformer.dim, config.group, token_grid
@@ -68,12 +91,14 @@ class DynamicsModel(nn.Module):
         self.position_ND = nn.Parameter(0.02 * torch.randn(self.places, dim))
         self.transformer = SpatioTemporalTransformer(config.transformer, config.temporal)
         self.head = nn.Linear(dim, self.group**2 * codes, bias=False)
-        self.copy = nn.Linear(dim, self.group**2) if config.copy_previous else None
-        self.maps = ConvMaps(token_grid, self.group, told, dim) if told else None
+        self.copy = nn.Linear(dim, self.group**2 * (1 + others)) if config.copy_previous else None
+        self.maps = ConvMaps(token_grid, self.group, maps, dim) if maps else None
+        self.embed_others = nn.Embedding(others * codes, width) if others else None
         if self.copy is not None:  # start from "nothing changes", already a good guess
             nn.init.zeros_(self.copy.weight)
-            nn.init.constant_(self.copy.bias, COPY_LOGIT)
-        for table in (self.embed, self.embed_previous):
+            nn.init.zeros_(self.copy.bias)
+            nn.init.constant_(self.copy.bias.view(self.group**2, 1 + others)[:, 0], COPY_LOGIT)
+        for table in (self.embed, self.embed_previous, self.embed_others):
             if table is not None:
                 nn.init.trunc_normal_(table.weight, std=0.02)
 
@@ -87,12 +112,13 @@ class DynamicsModel(nn.Module):
         placed_BTPD: Tensor = self._grouped(x_BTND) + self.position_ND + self._acted(action_BTD)
         return placed_BTPD if told_BTPD is None else placed_BTPD + told_BTPD
 
-    def _told(self, told_BTCHW: Tensor | None) -> Tensor | None:
-        """Read maps (B, T, C, H, W) into (B, T, P, dim)."""
-        if self.maps is None or told_BTCHW is None:
+    def _told(self, told: Told | None) -> Tensor | None:
+        """Read what is told into (B, T, P, dim)."""
+        if told is None or self.maps is None or self.embed_others is None:
             return None
-        told_BTPD: Tensor = self.maps(told_BTCHW.to(self.position_ND.dtype))
-        return told_BTPD
+        told_BTPD: Tensor = self.maps(told.maps_BTCHW.to(self.position_ND.dtype))
+        others = torch.arange(told.other_BTNO.shape[-1], device=told.other_BTNO.device)
+        return told_BTPD + self._grouped(self.embed_others(told.other_BTNO + others * self.codes).sum(-2))
 
     def _acted(self, action_BTD: Tensor) -> Tensor:
         acted_BTD: Tensor = self.action(action_BTD.to(self.action.weight.dtype))
@@ -112,32 +138,30 @@ class DynamicsModel(nn.Module):
         x = x_BTPD.view(B, T, h // g, w // g, g, g, D // g**2).transpose(3, 4)
         return x.reshape(B, T, P * g * g, D // g**2)
 
-    def forward(
-        self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, told_BTCHW: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, token_BTN: Tensor, previous_BTN: Tensor, action_BTD: Tensor, told: Told | None = None) -> Tensor:
         """Return logits (B, T, N, codes) for whole clips.
 
         Args:
             token_BTN: int64 tokens, `mask_token` where hidden.
             previous_BTN: int64 tokens of the previous frame, all visible; `mask_token` before the first frame.
             action_BTD: latent action that led to each frame; zeros for the first frame.
-            told_BTCHW: maps of each frame, of a model that is given some.
+            told: what is told beside, to a model that mends.
 
         """
-        x_BTPD = self._embed(token_BTN, previous_BTN, action_BTD, self._told(told_BTCHW))
-        return self._logits(self.transformer(x_BTPD), previous_BTN)
+        x_BTPD = self._embed(token_BTN, previous_BTN, action_BTD, self._told(told))
+        return self._logits(self.transformer(x_BTPD), previous_BTN, None if told is None else told.other_BTNO)
 
-    def _logits(self, y_BTPD: Tensor, previous_BTN: Tensor) -> Tensor:
+    def _logits(self, y_BTPD: Tensor, previous_BTN: Tensor, other_BTNO: Tensor | None = None) -> Tensor:
         logits_BTNK = self._ungrouped(self.head(y_BTPD))
         if self.copy is None:
             return logits_BTNK
-        gate_BTN1 = self._ungrouped(self.copy(y_BTPD))
-        return self._raise_previous(logits_BTNK, gate_BTN1, previous_BTN)
+        gate_BTNS = self._ungrouped(self.copy(y_BTPD))
+        return self._raise(logits_BTNK, gate_BTNS, _shown_before(previous_BTN, other_BTNO))
 
-    def _raise_previous(self, logits: Tensor, gate: Tensor, previous: Tensor) -> Tensor:
-        """Add gate (..., 1) to the logits (..., K) of the previous frame's tokens (...)."""
-        gate = gate * (previous != self.mask_token)[..., None]
-        return logits.scatter_add(-1, previous.clamp(max=self.codes - 1)[..., None], gate.to(logits.dtype))
+    def _raise(self, logits: Tensor, gate: Tensor, shown: Tensor) -> Tensor:
+        """Add gates (..., S) to the logits (..., K) of tokens (..., S): of the previous frame, and of more pictures."""
+        gate = gate * (shown != self.mask_token)
+        return logits.scatter_add(-1, shown.clamp(max=self.codes - 1), gate.to(logits.dtype))
 
     def _places(self, at_BM: Tensor) -> tuple[Tensor, Tensor]:
         """Return the place of each token at indices (B, M) of a frame, and its index within the place's group."""
@@ -157,11 +181,11 @@ class DynamicsModel(nn.Module):
         return self._logits(y_BTND, previous_BTN), state
 
     def next_frame(
-        self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState, told_BCHW: Tensor | None = None
+        self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState, told: Told | None = None
     ) -> NextFrame:
         """Start the next frame of B streams; `reveal` then returns logits of its tokens, step by step."""
-        told_B1PD = self._told(None if told_BCHW is None else told_BCHW[:, None])
-        return NextFrame(previous_BN[:, None], action_BD[:, None], self.transformer.past(state), told_B1PD)
+        past, other_B1NO = self.transformer.past(state), None if told is None else told.other_BTNO
+        return NextFrame(previous_BN[:, None], action_BD[:, None], past, self._told(told), other_B1NO)
 
     @contextmanager
     def drawing(self, previous_BN: Tensor, action_BD: Tensor, state: TemporalState) -> Iterator[NextFrame]:
@@ -183,8 +207,10 @@ class DynamicsModel(nn.Module):
         y_BMD = self.transformer.frame_at(x_B1PD, frame.past, place_BM)[:, 0]
         logits_BMK = _of_group(self.head(y_BMD), within_BM, self.group**2)
         if self.copy is not None:
-            gate_BM1 = _of_group(self.copy(y_BMD), within_BM, self.group**2)
-            logits_BMK = self._raise_previous(logits_BMK, gate_BM1, frame.previous_B1N[:, 0].gather(1, at_BM))
+            gate_BMS = _of_group(self.copy(y_BMD), within_BM, self.group**2)
+            shown_BNS = _shown_before(frame.previous_B1N, frame.other_B1NO)[:, 0]
+            shown_BMS = shown_BNS.gather(1, at_BM[..., None].expand(-1, -1, shown_BNS.shape[-1]))
+            logits_BMK = self._raise(logits_BMK, gate_BMS, shown_BMS)
         return logits_BMK[:, :count]
 
     def remember(self, frame: NextFrame, token_BN: Tensor) -> TemporalState:
@@ -194,6 +220,12 @@ class DynamicsModel(nn.Module):
 
 def _context(frame: NextFrame) -> tuple[Tensor, Tensor, Tensor | None]:
     return frame.previous_B1N, frame.action_B1D, frame.told_B1PD
+
+
+def _shown_before(previous_BTN: Tensor, other_BTNO: Tensor | None) -> Tensor:
+    """Return tokens whose logits are raised, (B, T, N, S): those of the previous frame first."""
+    previous_BTN1 = previous_BTN[..., None]
+    return previous_BTN1 if other_BTNO is None else torch.cat((previous_BTN1, other_BTNO), dim=-1)
 
 
 def _of_group(y_BMX: Tensor, within_BM: Tensor, members: int) -> Tensor:
@@ -211,4 +243,4 @@ def previous_tokens(token_BTN: Tensor, mask_token: int) -> Tensor:
     return torch.cat((first, token_BTN[:, :-1]), dim=1)
 
 
-__all__ = ["REVEAL_ROWS", "DynamicsModel", "NextFrame", "previous_tokens"]
+__all__ = ["REVEAL_ROWS", "DynamicsModel", "NextFrame", "Told", "previous_tokens"]

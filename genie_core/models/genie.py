@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genie_core.models.config import ModelConfig, MotionActionConfig
 from genie_core.models.dynamics import DynamicsModel
 from genie_core.models.lam import LatentActionModel
-from genie_core.models.mending import TOLD
+from genie_core.models.mending import OTHERS, TOLD
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.mover import FrameMover
 from genie_core.models.tokenizer import VideoTokenizer
@@ -34,8 +34,9 @@ class Genie(nn.Module):
             patch = max(1, c.lam.patch // c.tokenizer.patch)
             self.lam = LatentActionModel(c.lam, *c.token_grid, channels=c.tokenizer.quantizer.dim, patch=patch)
         self.mover = None if c.mover is None else FrameMover(c.mover, c.lam.quantizer.dim, c.lam.quantizer.codes)
-        told = TOLD if c.mends else 0
-        self.dynamics = DynamicsModel(c.dynamics, c.token_grid, c.tokenizer.quantizer.codes, c.lam.quantizer.dim, told)
+        told = {"maps": TOLD, "others": OTHERS} if c.mends else {}
+        codes, action_dim = c.tokenizer.quantizer.codes, c.lam.quantizer.dim
+        self.dynamics = DynamicsModel(c.dynamics, c.token_grid, codes, action_dim, **told)
 
     def lam_view(self, pixels_BTCHW: Tensor) -> Tensor:
         """Return the latent action model's input for clips (B, T, 3, H, W): pixels, or tokens' codes as pictures."""

@@ -1,8 +1,9 @@
 """Mends moved frames by tokens (beyond the paper): what comes into view, and what bends that should not.
 
 A moved frame can show only what the last one did. So its tokens are the dynamics model's previous tokens, and MaskGIT
-draws those of the true frame, told what a rollout remembers of its start and where the flow is in doubt. Tokens that
-come out as they were leave the moved pixels as they are; the others are decoded. Drawn, not averaged, they stay sharp.
+draws those of the true frame, told what else a rollout could show of what it remembers, and where the flow is in doubt.
+A token of the moved frame that is drawn again leaves its pixels as they are; one of another picture shows that one's;
+all others are decoded. Drawn, not averaged, they stay sharp.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genie_core.models.dynamics import Told
 from genie_core.models.flow import UNIT
 from genie_core.models.motion import whole_motion
 from genie_core.models.mover import FrameMover, Moving
-from genie_core.models.refiner import candidates, done_share, told_of
+from genie_core.models.refiner import OTHERS, candidates, done_share, told_of
+from genie_core.models.tokenizer import VideoTokenizer
 from genie_core.models.warp import spread_to, warp
 
 TOLD = 26
 """Maps that the dynamics model is told of each moved frame."""
 
 _OUTSIDE_SCALE = 0.25
+
+_SEAM = 3
+"""Power of the interpolated weights of pictures where they meet."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class MovedFrame:
 
     Attributes:
         moving: the moved frames, as a model without tokens would show them, and what is remembered after the step.
+        other_BOCHW: `OTHERS` pictures that may be shown instead.
         told_BCHW: `TOLD` maps for the dynamics model.
         doubt_Bhw: how far the flow is not to be trusted at each token's place, 0 to 1; exactly 0 where nothing moves.
         done_B1: share of the change to apply, exactly 0 for a latent of zero.
@@ -38,6 +45,7 @@ class MovedFrame:
     """
 
     moving: Moving
+    other_BOCHW: Tensor
     told_BCHW: Tensor
     doubt_Bhw: Tensor
     done_B1: Tensor
@@ -57,30 +65,50 @@ def move_in_doubt(mover: FrameMover, token_grid: tuple[int, int], now: Moving, l
     back_B2HW, whole_B2 = spread_to(back_B2GG, H, W), whole_motion(latent_BD).float()
     size_B1 = latent_BD.float().square().mean(1, keepdim=True).sqrt()
     shown_BCHW = moving.frame_BCHW
-    others = (*candidates(frame_BCHW, whole_B2, memory), warp(frame_BCHW, back_B2HW))
+    others = candidates(frame_BCHW, whole_B2, memory)
     outside_B1HW = _outside(back_B2HW)
     doubt_Bhw = _doubt(back_B2HW + whole_B2[:, :, None, None], outside_B1HW, token_grid, mover.mending.doubt_px)
     doubt_B1HW = F.interpolate(doubt_Bhw[:, None], (H, W), mode="nearest")
-    told = told_of(shown_BCHW, others, back_B2HW, whole_B2, size_B1, memory)
+    plain = warp(frame_BCHW, back_B2HW)
+    told = told_of(shown_BCHW, (*others, plain), back_B2HW, whole_B2, size_B1, memory)
     told_BCHW = torch.cat((*told, _OUTSIDE_SCALE * outside_B1HW, doubt_B1HW), dim=1)
-    return MovedFrame(moving, told_BCHW, doubt_Bhw, done_share(size_B1))
+    return MovedFrame(moving, torch.stack(others, 1), told_BCHW, doubt_Bhw, done_share(size_B1))
 
 
-def mended(moved: MovedFrame, before_BN: Tensor, after_BN: Tensor, drawn_BCHW: Tensor) -> Tensor:
-    """Show decoded tokens where they changed and the flow is in doubt, else the moved frames, to the bit.
+def read(tokenizer: VideoTokenizer, moved: MovedFrame) -> tuple[Tensor, Told]:
+    """Return the tokens of moved frames (B, N), and what the dynamics model is told beside."""
+    pictures_BSCHW = torch.cat((moved.moving.frame_BCHW[:, None], moved.other_BOCHW), dim=1)
+    B, S = pictures_BSCHW.shape[:2]
+    token_BSN = tokenizer.encode(pictures_BSCHW.flatten(0, 1)[:, None]).view(B, S, -1)
+    return token_BSN[:, 0], Told(moved.told_BCHW[:, None], token_BSN[:, None, 1:].transpose(2, 3))
+
+
+def mended(moved: MovedFrame, before_BN: Tensor, told: Told, after_BN: Tensor, drawn_BCHW: Tensor) -> Tensor:
+    """Show what the tokens that were drawn are of, where the flow is in doubt, else the moved frames, to the bit.
 
     Args:
         moved: the moved frames.
         before_BN: their tokens.
+        told: with the tokens of the other pictures.
         after_BN: the tokens that were drawn.
         drawn_BCHW: those decoded, in about [-0.5, 0.5].
 
     """
     frame_BCHW = moved.moving.frame_BCHW
-    changed_Bhw = (before_BN != after_BN).view_as(moved.doubt_Bhw) * moved.doubt_Bhw * moved.done_B1[:, :, None]
-    # Twice the interpolated mask: a changed token's own pixels are its own, and its edges run out within half a token.
-    weight_B1HW = F.interpolate(changed_Bhw[:, None], frame_BCHW.shape[-2:], mode="bilinear", align_corners=False)
-    return frame_BCHW + (2 * weight_B1HW).clamp(max=1) * (drawn_BCHW.float().clamp(-0.5, 0.5) - frame_BCHW)
+    pictures = (*moved.other_BOCHW.unbind(1), drawn_BCHW.float().clamp(-0.5, 0.5))
+    same_BNS = torch.cat((before_BN[..., None], told.other_BTNO[:, 0]), dim=-1) == after_BN[..., None]
+    any_BN1 = ~same_BNS.any(-1, keepdim=True)  # of no picture: decoded
+    of_BN = torch.cat((same_BNS, any_BN1), dim=-1).to(torch.uint8).argmax(-1)  # the first of those it may be
+    of_BhwS = F.one_hot(of_BN, len(pictures) + 1).float().view(*moved.doubt_Bhw.shape, -1)
+    shown_BShw = of_BhwS.movedim(-1, 1)[:, 1:] * (moved.doubt_Bhw * moved.done_B1[:, :, None])[:, None]
+    weight_BShw = torch.cat((1 - shown_BShw.sum(1, keepdim=True), shown_BShw), dim=1)
+    # Seams are interpolated, and sharper than that: a token's own pixels are nearly its own.
+    weight_BSHW = F.interpolate(weight_BShw, frame_BCHW.shape[-2:], mode="bilinear", align_corners=False) ** _SEAM
+    weight_BSHW = weight_BSHW / weight_BSHW.sum(1, keepdim=True)
+    change_BCHW = torch.zeros_like(frame_BCHW)
+    for i, picture_BCHW in enumerate(pictures, 1):
+        change_BCHW = change_BCHW + weight_BSHW[:, i : i + 1] * (picture_BCHW - frame_BCHW)
+    return frame_BCHW + change_BCHW
 
 
 def _outside(back_B2HW: Tensor) -> Tensor:
@@ -101,4 +129,4 @@ def _doubt(motion_B2HW: Tensor, outside_B1HW: Tensor, token_grid: tuple[int, int
     return doubt_Bhw
 
 
-__all__ = ["TOLD", "MovedFrame", "mended", "move_in_doubt"]
+__all__ = ["OTHERS", "TOLD", "MovedFrame", "mended", "move_in_doubt", "read"]

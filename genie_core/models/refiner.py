@@ -20,7 +20,7 @@ from genie_core.models.config import RefinerConfig
 from genie_core.models.flow import UNIT
 from genie_core.models.warp import shifted, warp
 
-_OTHERS = 4
+OTHERS = 4
 """Pictures beside the moved frame: see `FrameRefiner.forward`."""
 
 _MOVED_FIRST = 3.0
@@ -84,7 +84,7 @@ class FrameRefiner(nn.Module):
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         width, fine = config.width, max(1, config.width // 2)
-        self.fine_in = nn.Conv2d(3 * (1 + _OTHERS) + 6, fine, 3, padding=1, padding_mode="replicate")
+        self.fine_in = nn.Conv2d(3 * (1 + OTHERS) + 6, fine, 3, padding=1, padding_mode="replicate")
         self.coarse_in = nn.Conv2d(fine, width, 4, stride=2, padding=1)
         dilations = (1, 2, 4)
         self.blocks = nn.ModuleList(
@@ -92,7 +92,7 @@ class FrameRefiner(nn.Module):
             for d in (dilations[i % len(dilations)] for i in range(config.blocks))
         )
         self.coarse_out = nn.Conv2d(width, fine, 1)
-        self.fine_out = nn.Conv2d(2 * fine, 1 + _OTHERS + 3, 3, padding=1, padding_mode="replicate")
+        self.fine_out = nn.Conv2d(2 * fine, 1 + OTHERS + 3, 3, padding=1, padding_mode="replicate")
         with torch.no_grad():
             self.fine_out.weight.zero_()
             self.fine_out.bias.zero_()  # type: ignore[union-attr]
@@ -120,8 +120,8 @@ class FrameRefiner(nn.Module):
             coarse = coarse + F.gelu(block(coarse))
         up = F.interpolate(self.coarse_out(coarse), fine.shape[2:], mode="bilinear", align_corners=False)
         out = self.fine_out(torch.cat((fine, F.gelu(up)), dim=1)).float()
-        weight_BKHW = out[:, : 1 + _OTHERS].softmax(1)
-        change = _CHANGE_SCALE * out[:, 1 + _OTHERS :]
+        weight_BKHW = out[:, : 1 + OTHERS].softmax(1)
+        change = _CHANGE_SCALE * out[:, 1 + OTHERS :]
         for i, other in enumerate(others, 1):
             change = change + weight_BKHW[:, i : i + 1] * (other - moved)
         refined_BCHW: Tensor = moved + done_share(size_B1)[:, :, None, None] * change
@@ -129,7 +129,7 @@ class FrameRefiner(nn.Module):
 
 
 def candidates(frame_BCHW: Tensor, whole_B2: Tensor, memory: Memory) -> tuple[Tensor, ...]:
-    """Return what may be shown beside the moved frame, `_OTHERS` pictures (B, 3, H, W).
+    """Return what may be shown beside the moved frame, `OTHERS` pictures (B, 3, H, W).
 
     They are the start frame resampled once by the summed flow; and the last frame, the start frame and the oldest one
     of the prompt, each shifted as a whole.
@@ -194,4 +194,4 @@ def _stretch(back_B2HW: Tensor) -> Tensor:
     return (1 + by_x[:, :1]) * (1 + by_y[:, 1:]) - by_x[:, 1:] * by_y[:, :1] - 1
 
 
-__all__ = ["FrameRefiner", "Memory", "candidates", "done_share", "steadied", "told_of"]
+__all__ = ["OTHERS", "FrameRefiner", "Memory", "candidates", "done_share", "steadied", "told_of"]

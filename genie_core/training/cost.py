@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genie_core.errors import ModelError
 from genie_core.models.config import ModelConfig
-from genie_core.models.dynamics import previous_tokens
+from genie_core.models.dynamics import Told, previous_tokens
 from genie_core.models.genie import Genie
-from genie_core.models.mending import TOLD
+from genie_core.models.mending import OTHERS, TOLD
 from genie_core.models.motion import GRID, Pairs
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.mover import FrameMover
@@ -200,7 +200,7 @@ def _count(genie: Genie, stage: str, batch: int, frames: int) -> tuple[int, int]
         trained, kept = _trained(partial(_shown, mover, pixels, action))
         return read + trained, kept
     if genie.config.mends:
-        return _mending(genie, pixels[:, :2], token[:, 0], action[:, 0])
+        return _mending(genie, pixels, token[:, 0], action[:, 0])
     read, _ = _forward(lambda: (genie.tokenizer.latents(pixels), _latents(genie, pixels, pair)))
     shown = partial(genie.dynamics, token, previous_tokens(token, genie.dynamics.mask_token), action)
     trained, kept = _trained(shown)
@@ -212,12 +212,18 @@ def _mending(genie: Genie, pixels: Tensor, token: Tensor, action: Tensor) -> tup
     mover = genie.mover
     assert mover is not None
     with torch.device("meta"):
-        told = torch.empty(len(pixels), TOLD, *pixels.shape[-2:])
-    # The tokens of the moved frame and of the true one; and what was drawn, as the next step moves it.
-    frozen = (partial(mover, pixels[:, 0], action), partial(genie.tokenizer.latents, pixels))
-    read, _ = _forward(lambda: (*(run() for run in frozen), genie.tokenizer.decode(token[:, None])))
-    given = (x[:, None] for x in (token, token, action, told))
-    trained, kept = _trained(partial(genie.dynamics, *given))
+        maps = torch.empty(len(pixels), 1, TOLD, *pixels.shape[-2:])
+        # The tokens of the moved frame, of the true one and of others; and what was drawn, as the next step moves it.
+        pictures = torch.empty(len(pixels), 2 + OTHERS, 3, *pixels.shape[-2:])
+    told = Told(maps, token[:, None, :, None].expand(-1, -1, -1, OTHERS))
+    read, _ = _forward(
+        lambda: (
+            mover(pixels[:, 0], action),
+            genie.tokenizer.latents(pictures),
+            genie.tokenizer.decode(token[:, None]),
+        )
+    )
+    trained, kept = _trained(partial(genie.dynamics, token[:, None], token[:, None], action[:, None], told))
     return read + trained, kept
 
 

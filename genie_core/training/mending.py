@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genie_core.models.genie import Genie
-from genie_core.models.mending import mended, move_in_doubt
+from genie_core.models.mending import mended, move_in_doubt, read
 from genie_core.models.mover import Moving
 from genie_core.training.config import DynamicsTraining, MendingTraining
 from genie_core.training.losses import Metrics
@@ -26,6 +26,9 @@ def mending_loss(
     Tokens count where flow is in doubt, as only there they are shown. A prompt of a length that is drawn comes before;
     some of the clips are told by codes alone. What a step has drawn is what the next one moves, for `own_share` of the
     clips; for others that is the moved frame.
+
+    Metrics beside the loss are shares of those tokens: predicted right, right as in the moved frame, and right in any
+    of the pictures that may be shown.
 
     Args:
         genie: its tokenizer, latent action model and mover are finished.
@@ -50,17 +53,16 @@ def mending_loss(
         told_BTD = torch.where(coded_B11, mover.told(quantizer, before_BTD, quantizer.nearest(told_BTD)), told_BTD)
         target_BTN = genie.tokenizer.encode(clip_BTCHW[:, prompt:])
         now = mover.begin(clip_BTCHW[:, :prompt], before_BTD)
-    losses, right, kept = [], [], []
+    losses, shares = list[Tensor](), list[dict[str, Tensor]]()
     for t in range(steps):
         target_BN, action_BD = target_BTN[:, t], told_BTD[:, t]
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             moved = move_in_doubt(mover, genie.config.token_grid, now, action_BD)
-            before_BN = genie.tokenizer.encode(moved.moving.frame_BCHW[:, None])[:, 0]
+            before_BN, told = read(genie.tokenizer, moved)
         rate_B1 = masks.mask_low + (1 - masks.mask_low) * torch.rand(len(target_BN), 1, device=device)
         hidden_BN = torch.rand(target_BN.shape, device=device) < rate_B1
         shown_BN = target_BN.masked_fill(hidden_BN, dynamics.mask_token)
-        inputs = (shown_BN, before_BN, action_BD, moved.told_BCHW)
-        logits_BNK = dynamics(*(x[:, None] for x in inputs))[:, 0].float()
+        logits_BNK = dynamics(shown_BN[:, None], before_BN[:, None], action_BD[:, None], told)[:, 0].float()
         weight_BN = hidden_BN * (training.sure_weight + moved.doubt_Bhw.flatten(1))
         error_BN = F.cross_entropy(logits_BNK.transpose(1, 2), target_BN, reduction="none")
         losses.append((error_BN * weight_BN).sum() / weight_BN.sum().clamp(min=1))
@@ -69,17 +71,21 @@ def mending_loss(
             after_BN = torch.where(hidden_BN, said_BN, target_BN)
             drawn_BCHW = genie.tokenizer.decode(after_BN[:, None])[:, 0]
             own_B111 = torch.rand(len(target_BN), 1, 1, 1, device=device) < own_share
-            frame_BCHW = torch.where(own_B111, mended(moved, before_BN, after_BN, drawn_BCHW), moved.moving.frame_BCHW)
+            own_BCHW = mended(moved, before_BN, told, after_BN, drawn_BCHW)
+            frame_BCHW = torch.where(own_B111, own_BCHW, moved.moving.frame_BCHW)
             now = Moving(frame_BCHW, moved.moving.memory).rounded()
-            right.append(((logits_BNK.argmax(-1) == target_BN) * weight_BN).sum() / weight_BN.sum().clamp(min=1))
-            kept.append(((before_BN == target_BN) * weight_BN).sum() / weight_BN.sum().clamp(min=1))
+            guesses = {
+                "accuracy": logits_BNK.argmax(-1) == target_BN,
+                "kept_accuracy": before_BN == target_BN,
+                "shown_accuracy": (told.other_BTNO[:, 0] == target_BN[..., None]).any(-1) | (before_BN == target_BN),
+            }
+            shares.append({k: (x * weight_BN).sum() / weight_BN.sum().clamp(min=1) for k, x in guesses.items()})
     loss = torch.stack(losses).mean()
     return loss, {
         "loss": loss.detach(),
         "first_loss": losses[0].detach(),
         "last_loss": losses[-1].detach(),
-        "accuracy": torch.stack(right).mean(),
-        "kept_accuracy": torch.stack(kept).mean(),
+        **{name: torch.stack([share[name] for share in shares]).mean() for name in shares[0]},
     }
 
 

@@ -144,7 +144,6 @@ def test_tokens_train_on_video_for_a_moment_and_rollouts_are_compared(
         (tmp_path / "video" / part / "panda").mkdir(parents=True)
         for i, clip in enumerate(clips(dry=True)[:2]):
             write_video(tmp_path / "video" / part / "panda" / f"{i}.mp4", np.concatenate([clip] * 2)[:14], 10)
-    monkeypatch.setattr(tokens.os, "cpu_count", lambda: 1)
     setting = Setting("cpu", True, tmp_path, str(tmp_path / "video"), 0.1)
     rows = list(tokens.measure(setting))
     assert [row.value for row in rows[:2]] == [3, 3]
@@ -154,7 +153,6 @@ def test_tokens_train_on_video_for_a_moment_and_rollouts_are_compared(
     assert bundle.config == preset("motion-tokens")
     shipped = load_bundle(models_dir() / "motion")
     assert np.array_equal(bundle.codebook, shipped.codebook)
-    assert [row.value for row in tokens.measure(setting)] == [row.value for row in rows]  # goes on: all is done
 
 
 def test_batches_filled_up_give_the_labels_of_a_labeller() -> None:

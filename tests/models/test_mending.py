@@ -5,8 +5,9 @@ import torch
 from pydantic import ValidationError
 
 from genie_core.models.config import MendingConfig, ModelConfig, MoverConfig, QuantizerConfig
+from genie_core.models.dynamics import Told
 from genie_core.models.genie import Genie
-from genie_core.models.mending import TOLD, MovedFrame, _doubt, _outside, mended, move_in_doubt
+from genie_core.models.mending import OTHERS, TOLD, MovedFrame, _doubt, _outside, mended, move_in_doubt
 from genie_core.models.mover import FrameMover, Moving
 from genie_core.models.presets import preset
 from genie_core.models.quantizer import VectorQuantizer
@@ -36,19 +37,22 @@ def test_flow_is_in_doubt_where_something_moves_and_at_edges_that_come_in() -> N
 
 
 @torch.inference_mode()
-def test_only_changed_tokens_in_doubt_are_shown_and_the_rest_is_the_moved_frame_to_the_bit() -> None:
+def test_tokens_in_doubt_show_the_picture_that_they_are_of_and_the_rest_is_the_moved_frame_to_the_bit() -> None:
     frame, drawn = torch.rand(1, 3, 32, 32) - 0.5, torch.rand(1, 3, 32, 32) - 0.5
+    others = torch.rand(1, OTHERS, 3, 32, 32) - 0.5
     doubt = torch.zeros(1, 4, 4)
     doubt[:, :, :2] = 1
     before = torch.zeros(1, 16, dtype=torch.int64)
+    told = Told(torch.zeros(1, 1, TOLD, 32, 32), torch.arange(1, 1 + OTHERS).expand(1, 1, 16, -1))
     after = before.clone()
-    after[0, [0, 3]] = 7  # one in doubt, one not
-    moved = MovedFrame(Moving(frame, None), torch.zeros(1, TOLD, 32, 32), doubt, torch.ones(1, 1))
-    shown = mended(moved, before, after, drawn)
-    torch.testing.assert_close(shown[..., :5, :5], drawn[..., :5, :5])
-    assert torch.equal(shown[..., 12:, :], frame[..., 12:, :])
+    after[0, [0, 3, 12]] = torch.tensor([7, 7, 2])  # drawn, and in doubt; not in doubt; the second of the others
+    moved = MovedFrame(Moving(frame, None), others, told.maps_BTCHW[:, 0], doubt, torch.ones(1, 1))
+    shown = mended(moved, before, told, after, drawn)
+    torch.testing.assert_close(shown[..., :4, :4], drawn[..., :4, :4])
+    torch.testing.assert_close(shown[..., 28:, :4], others[:, 1, :, 28:, :4])
+    assert torch.equal(shown[..., 12:20, :], frame[..., 12:20, :])
     assert torch.equal(shown[..., 12:], frame[..., 12:])
-    assert torch.equal(mended(moved, before, before, drawn), frame)
+    assert torch.equal(mended(moved, before, told, before, drawn), frame)
 
 
 @torch.inference_mode()
