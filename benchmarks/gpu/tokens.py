@@ -174,7 +174,7 @@ def _planned(
 def _sized(recipe: TrainingConfig, dry: bool) -> TrainingConfig:
     """Return the recipe with a GPU's batches, or tiny ones."""
     tokenizer, dynamics = (2, 2) if dry else (128, 64)
-    mending = recipe.mending_training.model_copy(update={"steps": 2 if dry else 6})
+    mending = recipe.mending_training.model_copy(update={"steps": 2 if dry else 5})
     continuous = recipe.tokenizer_training.model_copy(update={"continuous_steps": 1 if dry else 200})
     return recipe.model_copy(
         update={
