@@ -92,8 +92,12 @@ class ClipStore:
             rows.append(first + gap * np.arange(length))
         return np.asarray(self.frames[np.array(rows)])
 
-    def shares(self, length: int) -> NDArray[np.float64]:
+    def shares(self, length: int, *, at_rate: bool = False) -> NDArray[np.float64]:
         """Return each span's share of clips of `length` frames: a source counts by the square root of its frames.
+
+        Args:
+            length: frames.
+            at_rate: at the model's rate, instead of one after another.
 
         Raises:
             DatasetError: no episode is long enough.
@@ -104,7 +108,8 @@ class ClipStore:
         for span in self.spans:
             of_source[span.source] = of_source.get(span.source, 0.0) + span.count
         weight: NDArray[np.float64] = count / np.sqrt([of_source[s.source] for s in self.spans])
-        weight[count < length] = 0
+        reach = np.array([(length - 1) * (s.step if at_rate else 1) for s in self.spans])
+        weight[count <= reach] = 0
         if not weight.any():
             raise DatasetError(f"no episode is long enough for a clip of {length} frames")
         share: NDArray[np.float64] = weight / weight.sum()

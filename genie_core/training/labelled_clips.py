@@ -59,7 +59,7 @@ class LabelledClips:
     def draw(self, rng: np.random.Generator, batch: int, length: int, strides: int) -> NDArray[np.int64]:
         """Draw clips of `length` frames that are 1 .. `strides` steps of the model apart, as far as they fit.
 
-        Sources are weighted as in `ClipStore.sample_apart`.
+        Sources are weighted as in `ClipStore.sample_apart`; episodes too short at the model's rate are left out.
 
         Returns:
             (batch, length + 1): the numbers of a clip's frames, and last how many frames a step of the model is.
@@ -67,7 +67,7 @@ class LabelledClips:
         """
         spans = self.store.spans
         rows = np.empty((batch, length + 1), np.int64)
-        for clip, i in enumerate(rng.choice(len(spans), size=batch, p=self.store.shares(length))):
+        for clip, i in enumerate(rng.choice(len(spans), size=batch, p=self.store.shares(length, at_rate=True))):
             span = spans[i]
             gap = span.step * int(rng.integers(1, strides + 1))
             gap = min(gap, max(1, (span.count - 1) // (length - 1) // span.step) * span.step)

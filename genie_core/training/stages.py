@@ -200,7 +200,7 @@ def train_mending(run: TrainingRun, genie: Genie, store: ClipStore, training: Tr
     latent_2ND = kept_latents(lam, store, run.folder, lambda done: run.reporter.step("latents", done, {}))
     clips = LabelledClips.of(store, latent_2ND, run.device)
     special, stage = training.mending_training, training.dynamics
-    length = min(stage.clip_frames, max(span.count for span in store.spans))
+    length = min(stage.clip_frames, max((span.count - 1) // span.step + 1 for span in store.spans))
     for network in (genie.tokenizer, lam, genie.mover):
         if network is not None:
             network.eval().requires_grad_(False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from genie_core.errors import DatasetError
 from genie_core.models.bundle import load_bundle
 from genie_core.models.motion_lam import MotionActionModel
 from genie_core.training.clips import ClipStore, Span
@@ -56,3 +57,14 @@ def test_clips_have_the_latents_of_their_direction_and_stride(lam: MotionActionM
     torch.testing.assert_close(latent_BTD[single], again[single], atol=5e-3, rtol=1e-2)
     alike = torch.nn.functional.cosine_similarity(latent_BTD[~single].flatten(1), again[~single].flatten(1))
     assert alike.min() > 0.5
+
+
+def test_an_episode_too_short_at_the_models_rate_is_not_drawn(store: ClipStore) -> None:
+    """Of 12 frames, every other of which is one of the model: six."""
+    clips = LabelledClips.of(store, np.zeros((2, 24, 6), np.float16), torch.device("cpu"))
+    assert set(clips.draw(np.random.default_rng(0), 64, 6, 2)[:, -1]) == {1, 2}
+    rows = clips.draw(np.random.default_rng(0), 64, 7, 2)
+    assert set(rows[:, -1]) == {1}
+    assert rows[:, :-1].max() < 12
+    with pytest.raises(DatasetError, match="long enough for a clip of 13 frames"):
+        clips.draw(np.random.default_rng(0), 1, 13, 2)
