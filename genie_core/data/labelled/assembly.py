@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import h5py
@@ -41,16 +43,18 @@ def assemble(
     names = {name: demo for name, demo in _output_names(dataset).items() if name in stored}
     is_robomimic = dataset.format in ROBOMIMIC_LAYOUT
     with write_hdf5(output) as atomic:
-        for episode in dataset.episodes:
-            if episode.name not in names:
-                continue
-            with atomic.writing() as file:
-                demo = file.create_group(f"data/{names[episode.name]}")
-                _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
-                if is_robomimic:
-                    _add_demo(demo, episode, attrs.frames, output)
-                else:
-                    _describe_video(demo, episode)
+        wanted = (episode for episode in dataset.episodes if episode.name in names)
+        for source, episodes in groupby(wanted, key=lambda episode: episode.source if is_robomimic else None):
+            with nullcontext() if source is None else read_hdf5(source) as opened:
+                target = link_target(source, output) if source is not None and attrs.frames == "link" else ""
+                for episode in episodes:
+                    with atomic.writing() as file:
+                        demo = file.create_group(f"data/{names[episode.name]}")
+                        _copy_stored(stored[episode.name], demo, with_frames=attrs.frames == "model")
+                        if opened is None:
+                            _describe_video(demo, episode)
+                        else:
+                            _add_demo(demo, episode, attrs.frames, opened, target)
         with atomic.writing() as file:
             first = next(episode for episode in dataset.episodes if episode.name in names)
             masks = {key: [names[e] for e in episodes if e in names] for key, episodes in dataset.masks.items()}
@@ -102,22 +106,20 @@ def _copy_stored(stored: StoredLabels, demo: h5py.Group, *, with_frames: bool) -
             file.copy(group["obs"], demo, name="obs")
 
 
-def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, output: Path) -> None:
-    """Add the attributes and arrays, linked or copied, of the source demo of `episode`."""
+def _add_demo(demo: h5py.Group, episode: Episode, frames: FramesMode, opened: h5py.File, target: str) -> None:
+    """Add the attributes and arrays, copied or linked to `target`, of the demo of `episode` in its source `opened`."""
     name = episode.name.rpartition("/")[2]
-    target = link_target(episode.source, output) if frames == "link" else ""
-    with read_hdf5(episode.source) as file:
-        source = file["data"][name]
-        for key, value in source.attrs.items():
-            demo.attrs[key] = value
-        for key in source:
-            if key == LABEL_GROUP or frames == "none":
-                continue
-            if frames == "copy":
-                require_link(source, key, f"{episode.source}: {name}")
-                file.copy(source[key], demo, name=key, expand_external=True)
-            else:
-                demo[key] = h5py.ExternalLink(target, f"/data/{name}/{key}")
+    source = opened["data"][name]
+    for key, value in source.attrs.items():
+        demo.attrs[key] = value
+    for key in source:
+        if key == LABEL_GROUP or frames == "none":
+            continue
+        if frames == "copy":
+            require_link(source, key, f"{episode.source}: {name}")
+            opened.copy(source[key], demo, name=key, expand_external=True)
+        else:
+            demo[key] = h5py.ExternalLink(target, f"/data/{name}/{key}")
     demo.attrs.setdefault("num_samples", np.int64(episode.num_frames))
     if name != episode.name:
         demo.attrs["source"] = str(absolute(episode.source))

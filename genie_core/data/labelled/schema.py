@@ -26,7 +26,7 @@ from genie_core.data.labelled.checksum import CHECKSUM, FRAMES_CHECKSUM, digest_
 from genie_core.data.labelled.file_provenance import FileProvenance
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelModel, Provenance
-from genie_core.data.storage.hdf5 import read_array, read_hdf5
+from genie_core.data.storage.hdf5 import read_array, read_hdf5, write_arrays, write_attributes
 from genie_core.data.storage.location import SourcePath
 from genie_core.errors import DatasetError
 
@@ -48,10 +48,8 @@ def write_labels(demo: h5py.Group, labels: Labels, attrs: Provenance, frames_sha
     arrays = _arrays_of(labels)
     for camera, view in (labels.views or {}).items():
         arrays |= {f"{_view(camera)}/{name}": values for name, values in _arrays_of(view).items()}
-    for name, values in arrays.items():
-        group[name] = values
-    for name, value in {**attributes, CHECKSUM: digest_of(arrays, attributes)}.items():
-        group.attrs[name] = value
+    write_arrays(group, arrays)
+    write_attributes(group, {**attributes, CHECKSUM: digest_of(arrays, attributes)})
 
 
 def _view(camera: str) -> str:

@@ -9,13 +9,14 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data.storage.atomic import failures_named, new_file, write_error
@@ -33,6 +34,9 @@ _FREE_BYTES, _FREE_BYTES_IN_PARTS = 64 << 20, 64 << 30
 
 _MOST_PACKED = 20_000
 """... or so many times as large as what is stored."""
+
+
+_TEXT = h5py.string_dtype()
 
 
 @contextmanager
@@ -62,6 +66,29 @@ def read_array(dataset: h5py.Dataset) -> NDArray[Any]:
     check_stored(dataset)
     values: NDArray[Any] = dataset[()]
     return values
+
+
+def write_arrays(group: h5py.Group, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write new arrays into a group by their paths, as ``group[path] = array`` does, in half the time."""
+    link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    link.set_create_intermediate_group(True)
+    timeless = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    timeless.set_obj_track_times(False)
+    for path, values in arrays.items():
+        link.set_char_encoding(h5py.h5t.CSET_ASCII if path.isascii() else h5py.h5t.CSET_UTF8)
+        values = np.ascontiguousarray(values)
+        kind = h5py.h5t.py_create(values.dtype, logical=True)
+        space = h5py.h5s.create_simple(values.shape)
+        made = h5py.h5d.create(group.id, path.encode(), kind, space, timeless, link)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+
+
+def write_attributes(group: h5py.Group, values: Mapping[str, str | float]) -> None:
+    """Write new attributes, one value each, as ``group.attrs[name] = value`` does, in half the time."""
+    for name, value in values.items():
+        array = np.array(value, _TEXT if isinstance(value, str) else None)
+        kind = h5py.h5t.py_create(array.dtype, logical=True)
+        h5py.h5a.create(group.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR)).write(array)
 
 
 def names_in(group: h5py.Group) -> list[str]:
@@ -298,4 +325,14 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(signal_number)
 
 
-__all__ = ["AtomicFile", "check_sources", "check_stored", "names_in", "read_array", "read_hdf5", "write_hdf5"]
+__all__ = [
+    "AtomicFile",
+    "check_sources",
+    "check_stored",
+    "names_in",
+    "read_array",
+    "read_hdf5",
+    "write_arrays",
+    "write_attributes",
+    "write_hdf5",
+]
