@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from genie_core.errors import ModelError, problems_of
 from genie_core.models.config import ModelConfig
@@ -64,10 +66,37 @@ def check_weights(folder: Path, config: ModelConfig, components: tuple[str, ...]
         _check_component(folder / f"{component}.safetensors", wanted[component])
 
 
+_OF_ONE_SHAPE = frozenset(
+    {
+        Tensor.mul,
+        Tensor.div,
+        Tensor.neg,
+        Tensor.__rpow__,
+        nn.functional.normalize,
+        nn.init.kaiming_uniform_,
+        nn.init.uniform_,
+        nn.init.normal_,
+        nn.init.constant_,
+    }
+)
+"""What the networks are built with, and gives a tensor of the shape that it is given."""
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves numbers out: on the meta device PyTorch computes them in Python and loads its compiler for that, 1.7 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _OF_ONE_SHAPE:
+            return args[0] if args else kwargs["tensor"]
+        if func is torch.arange:
+            return torch.empty(len(range(*args)))
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
 @lru_cache(maxsize=8)
 def _shapes(config: ModelConfig) -> Mapping[str, Shapes]:
     """Return the shape of every tensor of every component; kept, as building the networks is most of the work."""
-    with torch.device("meta"):  # nothing is allocated
+    with torch.device("meta"), _ShapesAlone():  # nothing is allocated
         genie = Genie(config)
     return {
         component: {name: tuple(tensor.shape) for name, tensor in getattr(genie, component).state_dict().items()}

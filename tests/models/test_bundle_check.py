@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,3 +48,22 @@ def test_a_codebook_in_another_precision_is_read(tmp_path: Path) -> None:
     assert rounded.dtype == np.float32
     np.testing.assert_allclose(rounded, exact, atol=0.01)
     np.testing.assert_array_equal(load_bundle(bundle).genie.lam.quantizer.codebook.numpy(), rounded)
+
+
+def test_shapes_are_those_of_the_networks_and_found_without_the_compiler() -> None:
+    """PyTorch loads its compiler when it computes numbers on the meta device: 1.7 s for every command and server."""
+    script = (
+        "import sys, torch\n"
+        "from genie_core.models.bundle_check import _shapes\n"
+        "from genie_core.models.genie import Genie\n"
+        "from genie_core.models.presets import preset\n"
+        "found = {name: _shapes(preset(name)) for name in ('tiny', 'motion')}\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "for name, shapes in found.items():\n"
+        "    with torch.device('meta'):\n"
+        "        genie = Genie(preset(name))\n"
+        "    for component, of in shapes.items():\n"
+        "        tensors = getattr(genie, component).state_dict()\n"
+        "        assert of == {key: tuple(tensor.shape) for key, tensor in tensors.items()}\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
