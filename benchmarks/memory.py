@@ -13,6 +13,7 @@ from benchmarks.measured import Measured
 from benchmarks.processes import label_peak_mb, peak_mb, serving
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS
+from genie_core.bundles import DEFAULT
 
 SHORT, LONG, QUICK_LONG = 1_000, 100_000, 3_000
 
@@ -35,7 +36,7 @@ def growth(quick: bool) -> list[Measured]:
 def _label(path: Path, index: int) -> tuple[float, float]:
     """Measure peak memory of a fresh client and server that label one file, MB; `index` makes output names unique."""
     out = path.with_suffix(f".{index}.labelled.hdf5")
-    with serving() as server:
+    with serving(model=DEFAULT) as server:
         client = label_peak_mb(str(path), "--server", server.address, "--out", str(out), "--overwrite")
         return client, peak_mb(server.pid)
 

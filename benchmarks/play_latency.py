@@ -1,9 +1,9 @@
 """Times the frames of a `Play` beside a bulk labeller on one server against those of one that has it to itself.
 
-Both go through real clients. What the labeller loses to the `Play` is measured too. The published row is of `MODEL`; of
-another one, printed and written nowhere:
+Both go through real clients. What the labeller loses to the `Play` is measured too. The published row is of the default
+bundle; of another one, printed and written nowhere:
 
-    python -m benchmarks.play_latency motion
+    python -m benchmarks.play_latency tiny
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +25,11 @@ from benchmarks.catalogue import JOBS
 from benchmarks.episodes import make_clip, write_episodes
 from benchmarks.label_client import LabelClients, waiting_clients
 from benchmarks.measured import Measured
-from benchmarks.processes import MODEL, serving
+from benchmarks.processes import serving
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS, interleaved, ratios
 from genie_client import Client, PlaySession
+from genie_core.bundles import DEFAULT
 
 ACTIONS, QUICK_ACTIONS = 20, 2
 """Actions of a round."""
@@ -140,12 +140,12 @@ def _wait_until_busy(client: Client, work: Future[None]) -> None:
     raise RuntimeError(f"the labeller did not keep every lane busy within {_BUSY_WITHIN_S:g} s")
 
 
-def under_bulk(quick: bool, model: str = MODEL) -> list[Measured]:
+def under_bulk(quick: bool, model: str = DEFAULT) -> list[Measured]:
     """Play with and without a labeller beside, and label with and without a `Play` beside, in turn."""
     rounds = 1 if quick else ROUNDS
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving("--default-model", model) as server,
+        serving(model=model) as server,
         Client(server.address) as client,
     ):
         jobs = max(JOBS, 2 * client.statistics().lanes)
@@ -189,7 +189,7 @@ def _measured(player: Player, labeller: Labeller, rounds: int, facts: dict[str, 
     measured["labeller_alone"] = Samples.of(labeller.alone[-rounds:], "frames/s")
     measured["labeller_beside"] = Samples.of(labeller.beside[-rounds:], "frames/s")
     measured["ratio"] = Samples.of(shares, "x")
-    return Measured(value=median(shares), measured=measured, facts=facts)
+    return Measured(value=measured["beside_p95"].median, measured=measured, facts=facts)
 
 
 __all__ = ["Labeller", "Player", "under_bulk"]

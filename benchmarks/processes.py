@@ -15,7 +15,7 @@ GENIE = (sys.executable, "-c", "from genie_cli import main; main()")
 """The `genie` command of this environment."""
 
 MODEL = "tiny"
-"""The shipped bundle of the published rows: all of its work is its networks', which both sides of a ratio share."""
+"""The shipped bundle of what is measured on a GPU and of tests: all of its work is its networks'."""
 
 _STOP_WITHIN_S = 30.0
 

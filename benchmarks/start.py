@@ -11,6 +11,7 @@ from benchmarks.processes import serving
 from benchmarks.row import Samples
 from benchmarks.timing import ROUNDS
 from genie_client import Client
+from genie_core.bundles import DEFAULT
 
 _FRAMES = 17
 
@@ -21,7 +22,7 @@ def start_to_first_label(quick: bool) -> list[Measured]:
     ready: list[float] = []
     first: list[float] = []
     for _ in range(1 if quick else ROUNDS):
-        with serving() as server, Client(server.address) as client:
+        with serving(model=DEFAULT) as server, Client(server.address) as client:
             labels = client.label(clip, fps=FPS)
             first.append(time.perf_counter() - server.started)
             ready.append(server.ready - server.started)

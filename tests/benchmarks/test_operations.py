@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.networks import WINDOW
 from benchmarks.operations import Operations, of_default_bundle
-from benchmarks.rollout_steps import fewest_steps
+from benchmarks.rollout_steps import FullWindow, fewest_steps
+from genie_core.models.bundle import load_bundle
+from genie_core.models.dynamics import previous_tokens
+from tests.factories.bundles import make_nano_bundle
 
 
 def test_operations_count_arithmetic_and_bytes() -> None:
@@ -43,3 +50,19 @@ def test_account_of_the_default_bundle_names_flow_and_convolutions() -> None:
 )
 def test_fewest_steps_lose_no_more_than_a_tenth_of_a_decibel(quality_db: dict[int, float], fewest: int) -> None:
     assert fewest_steps(quality_db) == fewest
+
+
+@torch.inference_mode()
+def test_full_window_has_the_logits_of_the_carried_past(tmp_path: Path) -> None:
+    bundle = load_bundle(make_nano_bundle(tmp_path / "nano"))
+    dynamics, (height, width) = bundle.genie.dynamics, (bundle.config.height, bundle.config.width)
+    frames = np.random.default_rng(0).integers(0, 256, (WINDOW, height, width, 3), np.uint8)
+    window = FullWindow(bundle, frames, steps=2)
+    token_1N = torch.full_like(window.past_1TN[:, 0], dynamics.mask_token)
+    token_1N[:, ::2] = 1
+    at_1M = torch.tensor([[1, 3]])
+    past_1TN = previous_tokens(window.past_1TN, dynamics.mask_token)
+    _, past = dynamics.stream(window.past_1TN, past_1TN, window.action_1TD[:, :-1], dynamics.initial_state(1))
+    frame = dynamics.next_frame(window.past_1TN[:, -1], window.action_1TD[:, -1], past)
+    torch.testing.assert_close(window.logits(token_1N, at_1M), dynamics.reveal(frame, token_1N, at_1M))
+    assert window.draw().shape == (1, height, width, 3)
