@@ -39,7 +39,7 @@ PARTS = {
 }
 """Parts of the client, and the functions, none within another of another part but `cheap_sha256`, that they are."""
 
-FILES = {"_channel", "bulk", "client", "clip_call", "content", "fingerprint", "messages", "opening", "reader", "writer"}
+FILES = {"_channel", "client", "clip_call", "content", "fingerprint", "messages", "opening", "reader", "writer"}
 """Modules that these functions are in."""
 
 

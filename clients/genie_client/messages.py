@@ -163,25 +163,21 @@ def server_statistics(message: models_pb2.GetStatisticsResponse) -> ServerStatis
 
 def frames_message(frames_THWC: Frames, transport: Transport = "raw") -> frames_pb2.Frames:
     """Build a message of frames: raw, or each a PNG or JPEG file."""
-    count, height, width, channels = frames_THWC.shape
+    message = frames_pb2.Frames()
+    _fill(message, frames_THWC, transport)
+    return message
+
+
+def _fill(message: frames_pb2.Frames, frames_THWC: Frames, transport: Transport) -> None:
+    """Put frames into a message where it stands: one that is given to another message is copied, pixels and all."""
+    message.count, message.height, message.width, message.channels = frames_THWC.shape
     if transport != "raw":
-        return frames_pb2.Frames(
-            encoding=_ENCODINGS[transport],
-            count=count,
-            height=height,
-            width=width,
-            channels=channels,
-            images=[encode_image(frame_HWC, transport) for frame_HWC in frames_THWC],
-        )
-    return frames_pb2.Frames(
-        encoding=frames_pb2.FRAME_ENCODING_RAW,
-        data_type=frames_pb2.DATA_TYPE_UINT8,
-        count=count,
-        height=height,
-        width=width,
-        channels=channels,
-        raw=np.ascontiguousarray(frames_THWC).tobytes(),
-    )
+        message.encoding = _ENCODINGS[transport]
+        message.images.extend(encode_image(frame_HWC, transport) for frame_HWC in frames_THWC)
+        return
+    message.encoding = frames_pb2.FRAME_ENCODING_RAW
+    message.data_type = frames_pb2.DATA_TYPE_UINT8
+    message.raw = np.ascontiguousarray(frames_THWC).tobytes()
 
 
 def read_frames(message: frames_pb2.Frames) -> Frames:
@@ -234,7 +230,9 @@ def whole_clip_request(frames_THWC: Frames, arguments: LabelArguments) -> labell
 def _clip(
     options: labelling_pb2.LabelOptions, frames_THWC: Frames, transport: Transport
 ) -> labelling_pb2.LabelClipRequest:
-    return labelling_pb2.LabelClipRequest(options=options, frames=frames_message(frames_THWC, transport))
+    request = labelling_pb2.LabelClipRequest(options=options)
+    _fill(request.frames, frames_THWC, transport)
+    return request
 
 
 def read_clip(response: labelling_pb2.LabelClipResponse) -> EpisodeLabels:
@@ -275,7 +273,9 @@ class FramePacker:
             part = frames_THWC[start : start + count]
             if self._size is not None:
                 part = resize_frames(part, *self._size)
-            yield labelling_pb2.LabelEpisodeRequest(frames=frames_message(part, self._transport))
+            request = labelling_pb2.LabelEpisodeRequest()
+            _fill(request.frames, part, self._transport)
+            yield request
 
 
 def header_request(header: labelling_pb2.LabelOptions) -> labelling_pb2.LabelEpisodeRequest:
