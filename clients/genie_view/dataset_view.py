@@ -27,6 +27,8 @@ _MOST_MOMENTS = 150
 _LISTED = 200
 _PICTURE_PX = 256
 _WHITE = 0xFFFFFFFF
+_ROOM, _SPREAD = 10, 2.0
+"""Times on the timeline that a moment has for itself, and how many times that the map is wide for each of them."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,20 @@ class DatasetView:
     frame_N: NDArray[np.int64]
     moments: NDArray[np.int64]
     words: Sequence[str]
+
+    @property
+    def time_M(self) -> NDArray[np.int64]:
+        """(M,) time of each moment on the timeline: its place in the first direction, with room for a click."""
+        place_M = self.place_N2[self.moments, 0]
+        if not len(place_M):
+            return np.empty(0, np.int64)
+        scale = _SPREAD * _ROOM * len(place_M) / max(float(np.ptp(place_M)), 1e-9)
+        wanted_M = ((place_M - place_M.min()) * scale).astype(np.int64)
+        time_M, free = np.empty(len(place_M), np.int64), 0
+        for moment in np.argsort(place_M, kind="stable").tolist():
+            time_M[moment] = max(free, wanted_M[moment])
+            free = int(time_M[moment]) + _ROOM
+        return time_M
 
 
 def dataset_view(labelled: LabelledFile, words: Sequence[str] = ()) -> DatasetView:
@@ -151,21 +167,31 @@ def _log_map(recording: rr.RecordingStream, view: DatasetView) -> None:
     radii = [-1.5]  # negative: points on the screen, not of the map
     points = rr.Points2D(view.place_N2, colors=colors[view.code_N], labels=labels, radii=radii, show_labels=False)
     recording.log("map/transitions", points, static=True)
-    for number, row in enumerate(view.moments.tolist()):  # each by itself: what is selected shows its own picture
-        color, label = colors[view.code_N[row]], f"moment {number}: {labels[row]}"
+    moments = list(zip(view.time_M.tolist(), view.moments.tolist(), strict=True))
+    for time, row in moments:  # each by itself: what is selected shows its own picture
+        color, label = colors[view.code_N[row]], f"moment {time}: {labels[row]}"
         point = rr.Points2D(view.place_N2[row], colors=[color], labels=[label], radii=[-3.5], show_labels=False)
-        recording.log(_point(number), point, static=True)
+        recording.log(_point(time), point, static=True)
+    # Rerun moves the time to where a plot is clicked on, but not to a point of a map: so this map is a plot, and a
+    # point is in the middle of the times at which its moment is shown.
+    for code, color in enumerate(colors.tolist()):
+        own = sorted((time, -view.place_N2[row, 1]) for time, row in moments if view.code_N[row] == code)
+        dots = rr.SeriesPoints(names=[code_name(code, view.words)], colors=[color], marker_sizes=[5])
+        recording.log(f"moments/{code}", dots, static=True)
+        when = rr.TimeColumn("moment", sequence=[time + _ROOM // 2 for time, _ in own])
+        recording.send_columns(f"moments/{code}", [when], rr.Scalars.columns(scalars=[place for _, place in own]))
 
 
 def _log_moments(recording: rr.RecordingStream, view: DatasetView, labelled: LabelledFile) -> None:
     originals = Originals()
-    for number, row in enumerate(view.moments.tolist()):
+    for time, row in sorted(zip(view.time_M.tolist(), view.moments.tolist(), strict=True)):
         facts, frame = view.episodes[view.episode_N[row]], int(view.frame_N[row])
-        recording.set_time("moment", sequence=number)
+        recording.set_time("moment", sequence=time)
         here = rr.Points2D(view.place_N2[row], colors=[np.uint32(_WHITE)], radii=[-7.0], draw_order=-1.0)
         recording.log("map/here", here)
         said = f"**{facts.name}**, frame {frame}: code {code_name(int(view.code_N[row]), view.words)}"
         recording.log("moment/where", rr.TextDocument(said, media_type="text/markdown"))
+        recording.log("moment/list", rr.TextLog(said.replace("*", ""), level="INFO"))
         episode = frames_of(labelled, facts.name, originals).episode
         if episode is None:
             continue
@@ -179,11 +205,11 @@ def _log_moments(recording: rr.RecordingStream, view: DatasetView, labelled: Lab
             picture = resize_frames(picture, max(1, round(height * scale)), max(1, round(width * scale)))
         image = rr.EncodedImage(contents=encode_image(picture[0], "jpeg"), media_type="image/jpeg")
         recording.log("moment/picture", image)
-        recording.log(_point(number), image, static=True)
+        recording.log(_point(time), image, static=True)
 
 
-def _point(moment: int) -> str:
-    return f"map/moments/{moment}"
+def _point(time: int) -> str:
+    return f"map/moments/{time}"
 
 
 def _table(view: DatasetView) -> str:
@@ -209,6 +235,12 @@ def _bounds(view: DatasetView) -> rrb.VisualBounds2D:
     return rrb.VisualBounds2D(x_range=(float(low[0]), float(high[0])), y_range=(float(low[1]), float(high[1])))
 
 
+def _all_times(view: DatasetView) -> rr.TimeRange:
+    last = int(view.time_M.max(initial=0))
+    absolute = rr.TimeRangeBoundary.absolute
+    return rr.TimeRange(start=absolute(seq=-_ROOM), end=absolute(seq=last + 2 * _ROOM))
+
+
 def _blueprint(view: DatasetView) -> rrb.Container:
     return rrb.Horizontal(
         rrb.Vertical(
@@ -218,20 +250,33 @@ def _blueprint(view: DatasetView) -> rrb.Container:
             row_shares=[1, 1, 2],
         ),
         rrb.Vertical(
-            rrb.Spatial2DView(
-                origin="map",
-                name="map of the latents, along the two directions of most variance",
-                visual_bounds=_bounds(view),
-                # Their pictures are for whoever selects one, not for the map.
-                overrides={
-                    _point(number): rr.Points2D.from_fields().visualizer() for number in range(len(view.moments))
-                },
+            rrb.TimeSeriesView(
+                origin="moments",
+                name="moments, along the two directions of most variance: a right click leads to one",
+                plot_legend=rrb.Corner2D.RightTop,
+                axis_x=rrb.archetypes.TimeAxis(view_range=_all_times(view)),
             ),
             rrb.Horizontal(
-                rrb.Spatial2DView(origin="moment/picture", name="the moment"),
-                rrb.TextDocumentView(origin="moment/where", name="where it is"),
+                rrb.Vertical(
+                    rrb.Spatial2DView(origin="moment/picture", name="the moment"),
+                    rrb.TextDocumentView(origin="moment/where", name="where it is"),
+                    row_shares=[5, 1],
+                ),
+                rrb.Tabs(
+                    rrb.Spatial2DView(
+                        origin="map",
+                        name="all latents",
+                        visual_bounds=_bounds(view),
+                        # Their pictures are for whoever selects one, not for the map.
+                        overrides={
+                            _point(time): rr.Points2D.from_fields().visualizer() for time in view.time_M.tolist()
+                        },
+                    ),
+                    rrb.TextLogView(origin="moment/list", name="moments"),
+                    active_tab=0,
+                ),
             ),
-            row_shares=[3, 2],
+            row_shares=[1, 1],
         ),
         column_shares=[2, 3],
         name="dataset",

@@ -43,7 +43,8 @@ class Recording:
         recording_id: identity of the recording: the viewer shows all that has the same one, of the same application, as
             one recording. None: one of its own.
         timeline: the timeline that the viewer shows first.
-        selects: whether what is clicked on is shown beside the views.
+        selects: whether it is for clicking, not for playing: it stands still, and shows what is clicked on beside the
+            views.
 
     """
 
@@ -134,7 +135,12 @@ def blueprint_of(recording: Recording) -> rrb.Blueprint:
         blueprints[0] if len(blueprints) == 1 else rrb.Tabs(*blueprints),
         rrb.BlueprintPanel(state="expanded"),  # lists the recordings
         rrb.SelectionPanel(state="expanded" if recording.selects else "collapsed"),
-        rrb.TimePanel(state="collapsed", timeline=recording.timeline, fps=recording.fps),
+        rrb.TimePanel(
+            state="collapsed",
+            timeline=recording.timeline,
+            fps=recording.fps,
+            play_state="paused" if recording.selects else None,
+        ),
     )
 
 
