@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledBy:
-    """The bundle that made the labels of `path`."""
+    """The bundle that made the labels of `path`, or whose labels an alignment there decodes."""
 
     path: Path
     name: str

@@ -34,6 +34,17 @@ def play(
             help="Labels with the robot's positions, for what each code means in words. [default: the palette's words]",
         ),
     ] = None,
+    alignment: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Alignment of the model, for what each code makes the robot do in words."),
+    ] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PLUS/MINUS",
+            help="With --alignment: words for a component of its actions, such as gripper=open/close; may be repeated.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling: the same seed gives the same frames.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the model's]")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps per frame. [default: 25, or all]")] = None,
@@ -48,18 +59,25 @@ def play(
     from genie_cli.labelled_model import model_of
     from genie_client.arguments import Simulating
     from genie_client.prompt import Moment
+    from genie_core.errors import GenieError
     from genie_play.guard import check_bind
     from genie_play.starts import Starts
 
     check_bind(host, insecure)
     starts = Starts.open(prompt, Moment(episode, frame, camera))
-    words = _words(labels)
-    made = model_of(labels or prompt)
+    if alignment is not None:
+        said, made = _aligned_words(alignment, words or [])
+        if labels is not None:
+            raise GenieError("--alignment: got --labels beside it, expected one of them: both say what codes mean")
+    elif words:
+        raise GenieError("--words: expected --alignment beside it, whose components it names")
+    else:
+        said, made = _words(labels), model_of(labels or prompt)
     if model is None and server is None and models is None and made is not None:
         model = made.shipped
     options = Simulating(seed=seed, temperature=temperature, maskgit_steps=steps, model=model)
     with server_address(server, models, model) as (address, ours):
-        asyncio.run(_serve(address, ours, starts, options, words, made if words else None, host, port, browse))
+        asyncio.run(_serve(address, ours, starts, options, said, made if said else None, host, port, browse))
 
 
 def _words(labels: Path | None) -> list[str]:
@@ -74,6 +92,18 @@ def _words(labels: Path | None) -> list[str]:
     if motions is None:
         raise GenieError(f"--labels: got {labels}, expected labels beside the robot's positions, {END_EFFECTOR}")
     return [str(motion) for motion in motions]
+
+
+def _aligned_words(path: Path, said: list[str]) -> tuple[list[str], LabelledBy]:
+    """Return what each code means by an alignment's actions, and its bundle. Raises GenieError."""
+    from genie_cli.labelled_model import LabelledBy
+    from genie_core.alignment import read_alignment
+    from genie_core.alignment.words import code_words, read_ways
+
+    alignment = read_alignment(path)
+    names = alignment.info.actions
+    words = code_words(names, alignment.dictionary, read_ways(said, names))
+    return words, LabelledBy(path, alignment.info.bundle_name, alignment.info.bundle_id)
 
 
 async def _serve(

@@ -11,6 +11,7 @@ from genie_core.alignment.store import (
     alignment_path,
     list_alignments,
     load_alignment,
+    read_alignment,
     read_alignment_info,
     save_alignment,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "alignment_path",
     "list_alignments",
     "load_alignment",
+    "read_alignment",
     "read_alignment_info",
     "save_alignment",
 ]

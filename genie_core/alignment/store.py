@@ -74,8 +74,13 @@ def load_alignment(path: Path, bundle: BundleInfo) -> Alignment:
         ModelError: the file is missing, damaged or not an alignment, or it belongs to another bundle.
 
     """
+    _check_bundle(path, read_alignment_info(path), bundle)
+    return read_alignment(path)
+
+
+def read_alignment(path: Path) -> Alignment:
+    """Read an alignment of any bundle. Raises ModelError if the file is missing, damaged or not an alignment."""
     info = read_alignment_info(path)
-    _check_bundle(path, info, bundle)
     try:
         with safe_open(path, framework="np") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a dictionary
@@ -244,6 +249,7 @@ __all__ = [
     "alignment_path",
     "list_alignments",
     "load_alignment",
+    "read_alignment",
     "read_alignment_info",
     "save_alignment",
 ]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from genie_core.data import LabelModel, Labels, LabelWriter, open_dataset, read_image
 from genie_core.data.labelled.provenance import LabelAlignment
-from tests.factories.data import make_frames, make_video
+from tests.factories.data import make_frames, make_robomimic, make_video
+from tests.support.processes import Genie
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -54,6 +57,17 @@ def test_the_toy_of_the_tutorial_and_a_policy_from_labels_of_its_videos(tmp_path
         path = writer.finish()
     said = example("train_policy.py", path, "--steps", "2", "--starts", "3")
     assert said.startswith("232 transitions with decoded actions of 2 numbers\nsuccess from 3 new starts: ")
+
+
+def test_a_policy_from_labels_in_robomimics_layout(server: str, genie: Genie, tmp_path: Path) -> None:
+    genie.run("label", make_robomimic(tmp_path / "lift.hdf5", episodes=4, frames=10), "--server", server)
+    path = tmp_path / "lift.labelled.hdf5"
+    with h5py.File(path, "a") as file:
+        file["mask/genie_keep"] = [b"demo_0", b"demo_1", b"demo_3"]
+    said = example("robomimic_policy.py", path, "--filter", "genie_keep", "--steps", "100").splitlines()
+    assert said[0] == "27 transitions of 3 demos, 8 numbers each"
+    errors = [float(word) for word in re.findall(r"\d+\.\d+", said[1])]
+    assert errors[1] < 0.9 < errors[0]  # it learns; frames at random have nothing in common with those held out
 
 
 def test_counterfactuals_of_the_sample(tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from genie_client import Client
 from genie_client.prompt import Moment, read_prompt
+from genie_core.alignment import save_alignment
 from genie_core.data import encode_image, open_dataset, resize_frames
+from genie_core.models.bundle import read_bundle_info
+from tests.factories.alignment import make_alignment
+from tests.factories.bundles import make_nano_bundle
 from tests.factories.data import make_frames, make_robomimic
 from tests.support.play_page import PlayPage, picture_of, playing
 from tests.support.processes import Genie, server_process
@@ -196,3 +200,9 @@ def test_what_cannot_be_played_is_refused_before_a_page_is_served(genie: Genie, 
         "play", "--prompt", make_robomimic(tmp_path / "a.hdf5"), "--episode", "demo_9", "--server", server
     )
     assert "expected loopback" in genie.fail("play", "--host", "0.0.0.0", "--server", server)
+    other = tmp_path / "other.safetensors"
+    save_alignment(other, make_alignment(read_bundle_info(make_nano_bundle(tmp_path / "nano", seed=5)), observe=False))
+    start = ("play", "--prompt", tmp_path / "a.hdf5", "--server", server)
+    assert "codes and latents of another mean other motions" in genie.fail(*start, "--alignment", other)
+    assert "expected NAME=PLUS/MINUS, NAME one of x, y" in genie.fail(*start, "--alignment", other, "--words", "z=a/b")
+    assert "--words: expected --alignment beside it" in genie.fail(*start, "--words", "x=left/right")

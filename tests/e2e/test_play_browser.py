@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from genie_core.alignment import save_alignment
+from genie_core.alignment.dictionary import Dictionary
 from genie_core.data import encode_image
+from genie_core.models.bundle import read_bundle_info
+from tests.factories.alignment import make_alignment
 from tests.factories.data import make_frames
 from tests.support.play_page import playing
 from tests.support.processes import Genie
@@ -45,8 +51,18 @@ def browser() -> Iterator[webdriver.Chrome]:
         yield chrome
 
 
-def test_keys_play_undo_and_branch(browser: webdriver.Chrome, server: str, tmp_path: Path) -> None:
+def aligned(path: Path, models_folder: Path) -> Path:
+    """An alignment of the model that is played, of whose codes four have a direction of their own."""
+    ways = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float64)
+    dictionary = Dictionary.fill(np.repeat(np.arange(4), 10), np.repeat(ways, 10, axis=0), 8)
+    alignment = make_alignment(read_bundle_info(models_folder / "nano"), observe=False, budget=40)
+    save_alignment(path, replace(alignment, dictionary=dictionary))
+    return path
+
+
+def test_keys_play_undo_and_branch(browser: webdriver.Chrome, server: str, models_folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "scene.png"
+    says = ("--alignment", aligned(tmp_path / "a.safetensors", models_folder), "--words", "x=close/open")
     picture.write_bytes(encode_image(make_frames(1, 48, 64)[0]))
 
     def nodes() -> int:
@@ -55,9 +71,11 @@ def test_keys_play_undo_and_branch(browser: webdriver.Chrome, server: str, tmp_p
     def until_nodes(count: int) -> None:
         WebDriverWait(browser, 60).until(lambda _: nodes() == count)
 
-    with playing(Genie(tmp_path), "--prompt", picture, "--server", server) as page:
+    with playing(Genie(tmp_path), "--prompt", picture, "--server", server, *says) as page:
         browser.get(page.url)
         until_nodes(1)
+        said = [of.text for of in browser.find_elements(By.CSS_SELECTOR, "#palette span")]
+        assert said == ["close", "open", "left", "right", *["not used"] * 4]
         keys = browser.find_element(By.TAG_NAME, "body")
         keys.send_keys("4")
         until_nodes(2)
