@@ -115,7 +115,7 @@ def read_material(
     if both is not None:
         raise DatasetError(f"{both.source}: {both.name} would be trained on and measured on; leave out --eval-data")
     model = base.model
-    films = [load_film(episode, model.height, model.width, model.fps, options) for episode in chosen]
+    films = [load_film(episode, model, options) for episode in chosen]
     there = [film for film in films if film is not None]
     if not there:
         raise DatasetError(f"{source.path}: no held-out episode has 2 frames at {model.fps:g} frames/s")

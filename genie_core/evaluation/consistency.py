@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genie_core.data import Frames
 from genie_core.data.frames.grid import CodedFrame, report_grid
 from genie_core.evaluation.image_motion import image_motion
-from genie_core.evaluation.material import Start, Study, by_take, draw_starts, read_codes
+from genie_core.evaluation.material import Start, Study, by_take, draw_starts, read_codes, read_film
 from genie_core.evaluation.metrics import Findings, Measured, Missing, ReportImage, mean_of
 from genie_core.evaluation.tokenizer import redraw
 from genie_core.inference import Simulator
@@ -98,8 +98,8 @@ def _tokenizer_round_trip(study: Study, rng: np.random.Generator) -> Measured:
     same = []
     for done, take in enumerate(study.takes):
         study.progress("labels of drawn frames", done, len(study.takes))
-        drawn_THWC, _ = redraw(study.bundle, take.film.frames_THWC)
-        same.append((read_codes(study.labeller, drawn_THWC)[0] == take.code_S).astype(np.float64))
+        code_S, _ = read_film(study.labeller, take.film, lambda frames_THWC: redraw(study.bundle, frames_THWC)[0])
+        same.append((code_S == take.code_S).astype(np.float64))
     return mean_of(same, rng)
 
 

@@ -193,8 +193,7 @@ def read_prompts(bundle: Bundle, images: Sequence[Path]) -> list[Frames]:
 
 
 def _films(bundle: Bundle, episodes: Sequence[Episode], options: EvaluationOptions) -> list[Film]:
-    config = bundle.config
-    films = (load_film(episode, config.height, config.width, config.fps, options) for episode in episodes)
+    films = (load_film(episode, bundle.config, options) for episode in episodes)
     return [film for film in films if film is not None]
 
 

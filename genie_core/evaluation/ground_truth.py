@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genie_core.evaluation.baselines import FLOWS, baseline_features, random_encoder
 from genie_core.evaluation.flow import optical_flow
-from genie_core.evaluation.material import Film, Study, Take, read_codes
+from genie_core.evaluation.material import Film, Study, Take, read_film
 from genie_core.evaluation.metrics import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.evaluation.supervised import Lesson, supervised_predictions
 from genie_core.inference import Labeller
@@ -163,7 +163,7 @@ def _features(take: Take, untrained: Labeller) -> dict[str, Array]:
     frames_THWC = take.film.frames_THWC
     before, after = frames_THWC[:-1], frames_THWC[1:]
     found = baseline_features(before, after, optical_flow(before, after))
-    return {**found, "random_encoder": read_codes(untrained, frames_THWC)[1].astype(np.float64)}
+    return {**found, "random_encoder": read_film(untrained, take.film)[1].astype(np.float64)}
 
 
 def _others(study: Study, read: Read, width: int) -> list[tuple[Take, Array]]:

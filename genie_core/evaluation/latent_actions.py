@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genie_core.data import Frames, resize_frames
-from genie_core.evaluation.material import Study, read_codes
+from genie_core.evaluation.material import Study, read_film
 from genie_core.evaluation.metrics import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
@@ -133,9 +134,15 @@ def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
     metrics = {}
     for done, (name, disturb) in enumerate(DISTURBANCES.items()):
         study.progress("labels under disturbances", done, len(DISTURBANCES))
-        same = [read_codes(study.labeller, disturb(t.film.frames_THWC, rng))[0] == t.code_S for t in study.takes]
+        same = [
+            read_film(study.labeller, t.film, partial(_disturbed, disturb, rng))[0] == t.code_S for t in study.takes
+        ]
         metrics[f"lam.unchanged_{name}"] = mean_of(same, rng)
     return metrics
+
+
+def _disturbed(disturb: Disturbance, rng: np.random.Generator, frames_THWC: Frames) -> Frames:
+    return disturb(frames_THWC, rng)
 
 
 def _rounded(values: Array) -> Frames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from genie_core.data import Dataset, Episode, Frames, Labels, hold_out_episodes,
 from genie_core.errors import DatasetError
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller, Sampling
+from genie_core.inference.sums import part_length
 from genie_core.models.bundle import Bundle
+from genie_core.models.config import ModelConfig
 from genie_core.progress import Progress
 from genie_core.statistics.metrics import Array
 
@@ -31,6 +33,9 @@ class Film:
         frames_THWC: (T, h, w, 3) uint8, every step-th frame of the episode at the model's size.
         position_TK: array under the chosen key at those frames; None if there is none.
         action_SA: mean action over each of the S = T - 1 transitions; None without actions.
+        between_FHWC: those frames and the ones between them, which labels that are sums are read from; None: no label
+            is read from others than `frames_THWC`.
+        apart: length of a transition in the frames that labels are read from.
 
     """
 
@@ -38,6 +43,21 @@ class Film:
     frames_THWC: Frames
     position_TK: Array | None
     action_SA: Array | None
+    between_FHWC: Frames | None = None
+    apart: int = 1
+
+    @staticmethod
+    def of(
+        name: str,
+        read_FHWC: Frames,
+        apart: int,
+        position_TK: Array | None = None,
+        action_SA: Array | None = None,
+    ) -> Film:
+        """Make a film of the frames that labels are read from, of which every `apart`-th one begins a transition."""
+        frames_THWC = read_FHWC[::apart]
+        between_FHWC = None if apart == 1 else read_FHWC[: (len(frames_THWC) - 1) * apart + 1]
+        return Film(name, frames_THWC, position_TK, action_SA, between_FHWC, apart)
 
     @property
     def displacement_SK(self) -> Array | None:
@@ -132,40 +152,53 @@ def _drawn(
     return subset, chosen, [e for e in usable if e.name not in names]
 
 
-def load_film(episode: Episode, height: int, width: int, fps: float, options: EvaluationOptions) -> Film | None:
+def load_film(episode: Episode, model: ModelConfig, options: EvaluationOptions) -> Film | None:
     """Read one episode at the model's size and rate; None if that leaves no transition.
+
+    Where the model's labels of long transitions are sums, the frames between are kept, too.
 
     Raises:
         DatasetError: the frame rate is unknown, or a ground-truth array does not match the frames.
 
     """
-    step = resolve_step(episode.fps, fps, options.step).step
+    step = resolve_step(episode.fps, model.fps, options.step).step
+    part = part_length(model.lam, step)
     wanted = min((options.frames - 1) * step + 1, episode.num_frames)
     pieces, seen = [], 0
     for chunk_THWC in episode.chunks(_CHUNK):
-        kept_THWC = chunk_THWC[-seen % step : wanted - seen : step]
-        pieces.append(resize_frames(np.ascontiguousarray(kept_THWC), height, width))
+        kept_THWC = chunk_THWC[-seen % part : wanted - seen : part]
+        pieces.append(resize_frames(np.ascontiguousarray(kept_THWC), model.height, model.width))
         seen += len(chunk_THWC)
         if seen >= wanted:
             break
-    frames_THWC = np.concatenate(pieces)
-    if len(frames_THWC) < 2:
+    read_FHWC = np.concatenate(pieces)
+    apart = step // part
+    transitions = (len(read_FHWC) - 1) // apart
+    if not transitions:
         return None
     position_FK = _track(episode, options.position, episode.array(options.position))
     action_FA = _track(episode, "actions", episode.actions)
-    transitions = len(frames_THWC) - 1
-    return Film(
+    return Film.of(
         episode.name,
-        frames_THWC,
+        read_FHWC,
+        apart,
         None if position_FK is None else position_FK[: transitions * step + 1 : step],
         None if action_FA is None else _means(action_FA[: transitions * step], step),
     )
 
 
 def label_film(labeller: Labeller, film: Film) -> Take:
-    """Label a film; its frames are already at the model's rate, so that a transition is one frame long."""
-    code_S, latent_SD = read_codes(labeller, film.frames_THWC)
-    return Take(film, code_S, latent_SD)
+    """Label the transitions of a film as video is labelled: as sums of short ones, of models whose labels are that."""
+    return Take(film, *read_film(labeller, film))
+
+
+def read_film(
+    labeller: Labeller, film: Film, change: Callable[[Frames], Frames] = lambda frames: frames
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return codes (S,) and latents (S, D) of a film's transitions, after `change` of all frames that are read."""
+    frames = film.frames_THWC if film.between_FHWC is None else film.between_FHWC
+    labels = labeller.label(change(frames), film.apart, "strided")
+    return labels.code[labels.valid].astype(np.int64), labels.latent[labels.valid]
 
 
 def read_codes(labeller: Labeller, frames_THWC: Frames) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -239,4 +272,5 @@ __all__ = [
     "label_film",
     "load_film",
     "read_codes",
+    "read_film",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from genie_core import __version__
@@ -19,10 +20,11 @@ from genie_core.evaluation.metrics import Findings, Metric
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.evaluation.rollouts import rollout_findings
 from genie_core.evaluation.tokenizer import tokenizer_findings
+from genie_core.inference.sums import part_length
 from genie_core.models.bundle import Bundle
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import count_parameters
-from genie_core.training.clips import ClipStore
+from genie_core.training.clips import ClipStore, Span
 from genie_core.training.config import TrainingConfig
 
 _MOST_EPISODES = 40
@@ -98,9 +100,15 @@ def _rows(findings: Findings) -> list[str]:
 
 def card_metrics(bundle: Bundle, store: ClipStore, rollouts: int) -> Findings:
     """Measure a bundle on the first episodes of a store: tokenizer, latent action model and a few rollouts."""
-    films = [Film(span.name, store.episode(span)[:_MOST_FRAMES], None, None) for span in store.spans[:_MOST_EPISODES]]
+    films = [_film(bundle, store, span) for span in store.spans[:_MOST_EPISODES]]
     options = EvaluationOptions(rollouts=rollouts, supervised_steps=0)
     return measure(bundle, films, options, parts=(tokenizer_findings, latent_action_findings, rollout_findings))
+
+
+def _film(bundle: Bundle, store: ClipStore, span: Span) -> Film:
+    part = part_length(bundle.config.lam, span.step)
+    most = min(span.count, (_MOST_FRAMES - 1) * span.step + 1)
+    return Film.of(span.name, np.array(store.frames[span.first : span.first + most : part]), span.step // part)
 
 
 __all__ = ["card_metrics", "write_card"]

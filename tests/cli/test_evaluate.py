@@ -118,7 +118,7 @@ def test_the_same_evaluation_gives_the_same_figures(bundle: Path, data: Path) ->
 def test_a_part_finds_the_same_alone(bundle: Path, data: Path) -> None:
     loaded = load_bundle(bundle)
     options = EvaluationOptions(rollouts=1, starts=1, applications=1, maskgit_steps=2, supervised_steps=0)
-    films = [load_film(episode, 32, 32, 10, options) for episode in open_dataset(data).episodes]
+    films = [load_film(episode, loaded.config, options) for episode in open_dataset(data).episodes]
     chosen = [film for film in films if film is not None]
     together = measure(loaded, chosen, options, parts=(tokenizer_findings, latent_action_findings))
     alone = measure(loaded, chosen, options, parts=(latent_action_findings,))

@@ -19,12 +19,16 @@ from genie_core.evaluation.material import (
     draw_starts,
     label_film,
     load_film,
+    read_film,
 )
 from genie_core.evaluation.options import EvaluationOptions
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
-from tests.factories.bundles import make_nano_bundle
+from genie_core.models.presets import preset
+from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.factories.data import make_frames, make_robomimic
+
+NANO = preset("nano")
 
 
 def take(frames: int) -> Take:
@@ -38,7 +42,7 @@ def test_a_film_is_the_episode_at_the_models_rate(tmp_path: Path, step: int) -> 
     dataset = open_dataset(make_robomimic(tmp_path / "data.hdf5", frames=150, size=40, fps=10 * step))
     labeller = Labeller(load_bundle(make_nano_bundle(tmp_path / "nano")))
     episode = dataset.episodes[0]
-    film = load_film(episode, 32, 32, 10, EvaluationOptions())
+    film = load_film(episode, NANO, EvaluationOptions())
     assert film is not None
     np.testing.assert_array_equal(film.frames_THWC, resize_frames(episode.frames()[::step], 32, 32))
     whole = labeller.label(episode.frames(), step, "strided")
@@ -55,16 +59,36 @@ def test_a_film_is_the_episode_at_the_models_rate(tmp_path: Path, step: int) -> 
     assert len(film.displacement_SK) == len(film.action_SA) == len(found.code_S) == len(film.frames_THWC) - 1
 
 
+@pytest.mark.parametrize("frames", [150, 151])
+def test_long_transitions_are_read_as_sums_where_video_is_labelled_so(tmp_path: Path, frames: int) -> None:
+    """Of models that read motion, also when the frames in between are changed; the film itself is as ever."""
+    path = make_robomimic(tmp_path / "data.hdf5", frames=frames, size=32, fps=30)
+    episode = open_dataset(path).episodes[0]
+    bundle = load_bundle(make_motion_bundle(tmp_path / "motion"))
+    labeller, options = Labeller(bundle), EvaluationOptions(frames=40)
+    film = load_film(episode, bundle.config, options)
+    assert film is not None
+    np.testing.assert_array_equal(film.frames_THWC, episode.frames()[:118:3])
+    whole = labeller.label(episode.frames()[:118], 3, "strided")
+    pairs = labeller.label(film.frames_THWC, 1)
+    found = label_film(labeller, film)
+    np.testing.assert_array_equal(found.latent_SD, whole.latent[whole.valid])
+    np.testing.assert_array_equal(found.code_S, whole.code[whole.valid])
+    assert not np.allclose(found.latent_SD, pairs.latent[pairs.valid], atol=0.05)
+    backwards = read_film(labeller, film, lambda frames_FHWC: frames_FHWC[::-1])[1]
+    np.testing.assert_allclose(backwards, -found.latent_SD[::-1], atol=1e-4)
+
+
 def test_a_film_is_no_longer_than_asked_for(tmp_path: Path) -> None:
     episode = open_dataset(make_robomimic(tmp_path / "data.hdf5", frames=150, size=32, fps=20)).episodes[0]
-    film = load_film(episode, 32, 32, 10, EvaluationOptions(frames=40))
+    film = load_film(episode, NANO, EvaluationOptions(frames=40))
     assert film is not None
     np.testing.assert_array_equal(film.frames_THWC, episode.frames()[:79:2])
 
 
 def test_an_episode_of_one_frame_at_the_models_rate_is_no_film(tmp_path: Path) -> None:
     episode = open_dataset(make_robomimic(tmp_path / "data.hdf5", frames=3, size=32, fps=30)).episodes[0]
-    assert load_film(episode, 32, 32, 10, EvaluationOptions()) is None
+    assert load_film(episode, NANO, EvaluationOptions()) is None
 
 
 def test_held_out_episodes_are_chosen(tmp_path: Path) -> None:
@@ -95,9 +119,9 @@ def test_truth_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         file["data/demo_1/obs/robot0_eef_pos"][0] = np.nan
     first, second = open_dataset(path).episodes
     with pytest.raises(DatasetError, match=r"expected a row of numbers for each of 12 frames"):
-        load_film(first, 32, 32, 10, EvaluationOptions())
+        load_film(first, NANO, EvaluationOptions())
     with pytest.raises(DatasetError, match="not finite"):
-        load_film(second, 32, 32, 10, EvaluationOptions())
+        load_film(second, NANO, EvaluationOptions())
 
 
 @given(st.lists(st.integers(2, 12), min_size=1, max_size=5), st.integers(1, 30), st.integers(0, 8))
@@ -127,6 +151,6 @@ def test_values_are_gathered_by_take() -> None:
 
 def test_make_frames_is_what_the_film_reads(tmp_path: Path) -> None:
     episode = open_dataset(make_robomimic(tmp_path / "data.hdf5", frames=8, size=32)).episodes[1]
-    film = load_film(episode, 32, 32, 10, EvaluationOptions())
+    film = load_film(episode, NANO, EvaluationOptions())
     assert film is not None
     np.testing.assert_array_equal(film.frames_THWC, make_frames(8, 32, 32, seed=1))
