@@ -334,9 +334,11 @@ def read(bundle: Bundle, transitions: Transitions, latent_ND: Array | None = Non
 
 
 def _latents(genie: Genie, transitions: Transitions) -> Array:
-    found = [latents_of(genie, clips_BTHWC).cpu().numpy() for clips_BTHWC in transitions.clips()]
-    latent_ND: Array = np.concatenate(found).astype(np.float64)
-    return latent_ND
+    """Return the latents as labels will have them: sums of those from frame to frame, of models whose labels are."""
+    summed = isinstance(genie.lam, MotionActionModel) and genie.lam.config.sums
+    clips = transitions.parts() if summed else transitions.clips()
+    latent_ND: Array = np.concatenate([latents_of(genie, c).cpu().numpy() for c in clips]).astype(np.float64)
+    return transitions.sums(latent_ND) if summed else latent_ND
 
 
 def _scores(video: AdaptVideo, of: Mapping[str, Read]) -> dict[str, float]:
@@ -365,4 +367,4 @@ def _compare(job: AdaptJob, whose: str, was: Mapping[str, float], now: Mapping[s
         )
 
 
-__all__ = ["AdaptJob", "AdaptReport", "adapt"]
+__all__ = ["AdaptJob", "AdaptReport", "adapt", "read"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from genie_core.data import AutoSteps, Episode, Frames
 from genie_core.errors import DatasetError
 from genie_core.models.config import ModelConfig
+from genie_core.statistics.metrics import Array
 from genie_core.training.clips import ClipStore, Span, build_store
 from genie_core.training.loop import Reporter
 from genie_core.training.pipeline import TrainingSplit
@@ -34,12 +35,14 @@ class Transitions:
     Attributes:
         store: the frames.
         row_BT: (B, T) rows of the store: clips of T frames, T - 1 transitions each.
+        step_B: (B,) how many rows those of a clip are apart.
         motion: what moves in them.
 
     """
 
     store: ClipStore
     row_BT: NDArray[np.int64]
+    step_B: NDArray[np.int64]
     motion: Motion
 
     def __len__(self) -> int:
@@ -49,6 +52,26 @@ class Transitions:
         """Yield the clips, (B, T, H, W, 3), some at a time."""
         for at in range(0, len(self.row_BT), _CLIPS):
             yield np.asarray(self.store.frames[self.row_BT[at : at + _CLIPS]])
+
+    def parts(self) -> Iterator[Frames]:
+        """Yield the pairs of neighbouring frames that the transitions span, (B, 2, H, W, 3), each once."""
+        row_N = self._part_row_N
+        for at in range(0, len(row_N), _CLIPS):
+            yield np.asarray(self.store.frames[row_N[at : at + _CLIPS, None] + np.arange(2)])
+
+    def sums(self, part_ND: Array) -> Array:
+        """Sum what was found of each of `parts`, (N, D), over each clip of two frames: (B, D)."""
+        row_N, first_B = self._part_row_N, self.row_BT[:, 0]
+        total_BD = np.zeros((len(first_B), part_ND.shape[1]))
+        for row in range(int(self.step_B.max(initial=0))):
+            spans_B = self.step_B > row
+            total_BD[spans_B] += part_ND[np.searchsorted(row_N, first_B[spans_B] + row)]
+        return total_BD
+
+    @property
+    def _part_row_N(self) -> NDArray[np.int64]:
+        rows = [np.arange(first, last) for first, last in self.row_BT[:, [0, -1]].tolist()]
+        return np.unique(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
 
     @property
     def before_NHWC(self) -> Frames:
@@ -163,14 +186,15 @@ def _draw(store: ClipStore, most: int, clip_frames: int, rng: np.random.Generato
     ends = np.cumsum(starts)
     span_B = np.searchsorted(ends, picks, side="right")
     first_B = np.array([s.first for s in store.spans])[span_B] + picks - (ends - starts)[span_B]
-    row_BT = first_B[:, None] + np.array([s.step for s in store.spans])[span_B, None] * np.arange(clip_frames)
+    step_B = np.array([s.step for s in store.spans])[span_B]
+    row_BT = first_B[:, None] + step_B[:, None] * np.arange(clip_frames)
     motions = []
     for at in range(0, len(row_BT), _CLIPS):
         clips_BTHWC = np.asarray(store.frames[row_BT[at : at + _CLIPS]])
         before, after = (x.reshape(-1, *clips_BTHWC.shape[2:]) for x in (clips_BTHWC[:, :-1], clips_BTHWC[:, 1:]))
         motions.append(motion_of(before, after, np.repeat(span_B[at : at + _CLIPS], clip_frames - 1)))
     joined = {name: np.concatenate([getattr(m, name) for m in motions]) for name in Motion.__dataclass_fields__}
-    return Transitions(store, row_BT, Motion(**joined))
+    return Transitions(store, row_BT, step_B, Motion(**joined))
 
 
 def _lines(train: Sequence[Span], held_out: Sequence[Span]) -> list[str]:

@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genie_core.data import hold_out_episodes, open_dataset, resize_frames
+from genie_core.data import AutoSteps, hold_out_episodes, open_dataset, resize_frames
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller
 from genie_core.models.bundle import load_bundle
 from genie_core.models.config import MoverConfig, QuantizerConfig
 from genie_core.models.quantizer import VectorQuantizer
-from genie_core.training.adapt import AdaptJob, AdaptReport, adapt
+from genie_core.training.adapt import AdaptJob, AdaptReport, adapt, read
+from genie_core.training.adapt_data import adapt_video
 from genie_core.training.codebook import MOST_COMMON, fit_codes, number_as, order_of, renumber
 from genie_core.training.pipeline import TrainingSplit
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
@@ -69,6 +70,21 @@ def test_codes_tell_more_of_the_motion_and_latents_stay_as_they_are(
     assert adapted.info.name == "mine"
     for words in (load_bundle(parent).bundle_id, "Adapted from `motion`", "Untrained: random weights", "genie adapt"):
         assert words in adapted.info.card
+
+
+def test_codes_are_fitted_to_latents_as_labels_have_them(parent: Path, tmp_path: Path) -> None:
+    """Of transitions of several frames that is their sum from frame to frame, in episodes of any rate."""
+    paths = [make_squares(tmp_path / f"{fps}.hdf5", episodes=1, fps=fps) for fps in (10, 30, 50)]
+    episodes = [open_dataset(path).episodes[0] for path in paths]
+    bundle, steps = load_bundle(parent), AutoSteps.of([(10.0, 1), (30.0, 3), (50.0, 5)])
+    data = TrainingSplit(episodes[:2], episodes[2:])
+    video = adapt_video(data, tmp_path / "run", bundle.config, steps, 2, 0, Silent(), tunes=False)
+    for part, first, some in ((video.train, 0, (1, 3)), (video.held_out, 48, (5,))):
+        labelled = [Labeller(bundle).label(e.frames(), k).latent for e, k in zip(episodes, (1, 3, 5), strict=True)]
+        wanted = np.concatenate(labelled)[part.row_BT[:, 0]]
+        assert set(part.step_B.tolist()) == set(some)
+        assert part.row_BT[:, 0].min() >= first
+        np.testing.assert_allclose(read(bundle, part).latent_ND, wanted, atol=1e-5)
 
 
 def test_the_same_job_gives_the_same_bundle(
