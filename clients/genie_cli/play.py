@@ -65,6 +65,7 @@ def play(
 
     check_bind(host, insecure)
     starts = Starts.open(prompt, Moment(episode, frame, camera))
+    made: LabelledBy | None
     if alignment is not None:
         said, made = _aligned_words(alignment, words or [])
         if labels is not None:
