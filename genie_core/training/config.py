@@ -88,9 +88,6 @@ class MotionTraining(_Frozen):
     flicker: float = Field(0.04, ge=0, description="largest brightness shift of the later frame, of a range of 1")
     pixel_noise: float = Field(0.01, ge=0, description="standard deviation of pixel noise, of a range of 1")
     flow_noise: float = Field(0.03, ge=0, description="standard deviation of noise on the flow, pixels")
-    codes_seed: int = Field(
-        0, ge=0, description="seed of k-means, which ends in other codes, about as good, from other first centres"
-    )
 
 
 class MoverTraining(_Frozen):
@@ -211,8 +208,7 @@ def _base() -> TrainingConfig:
 def _motion() -> TrainingConfig:
     """Return the recipe for labels from motion and for moving frames by them: no tokenizer, no dynamics model."""
     tiny = _tiny()
-    lam = StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)
-    return tiny.model_copy(update={"lam": lam, "motion_training": MotionTraining(codes_seed=70)})
+    return tiny.model_copy(update={"lam": StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
 
 
 def _motion_tokens() -> TrainingConfig:

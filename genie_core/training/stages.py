@@ -25,8 +25,8 @@ from genie_core.training.motion import motion_loss, mover_loss, refiner_loss, tu
 from genie_core.training.sharding import divided
 
 _CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
-_RESTARTS = 8
-"""Of k-means, which ends in other codes from other first centres; see `MotionTraining.codes_seed`."""
+_RESTARTS = 64
+"""Of k-means, which ends in other codes from other first centres."""
 _TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 
 
@@ -128,34 +128,13 @@ def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig)
         return lam.latents_of(feature_NF)
 
 
-@torch.no_grad()
-def summed_latents(lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> Tensor:
-    """Return the latents (N, D) of freshly drawn transitions as video is labelled: sums of those from frame to frame.
-
-    They are longer than those of their outer frames, and of fewer directions: codes that are fitted to them fit labels.
-    """
-    torch.manual_seed(training.seed)
-    device = next(lam.parameters()).device
-    found = []
-    for i in range(_MOTION_BATCHES):
-        rng = np.random.default_rng([training.seed, 3, i])
-        for run_THWC in store.sample_runs(rng, training.lam.batch, training.motion_training.gap_s):
-            clip_1TCHW = turned(to_pixels(torch.from_numpy(run_THWC)[None].to(device)))
-            found.append(lam.latents(clip_1TCHW)[0].float().sum(0))
-    return torch.stack(found)
-
-
 def _train_motion(run: TrainingRun, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
     """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
     train_motion(run, lam, store, training)
     latent_ND = condense(lam, store, training)
-    usual_norm = float(latent_ND.norm(dim=-1).median())
-    if lam.config.sums:
-        latent_ND = summed_latents(lam, store, training)
-    torch.manual_seed(training.motion_training.codes_seed)
     for level in (lam.quantizer, lam.fine_quantizer):
         if level is not None:
-            level.fit(latent_ND, restarts=_RESTARTS, usual_norm=usual_norm)
+            level.fit(latent_ND, restarts=_RESTARTS)
     run.group.share(lam)
 
 
