@@ -39,25 +39,40 @@ taken: attention is PyTorch's fused kernel. `tests/benchmarks` holds that they c
 _SERVICE = """## What the service costs
 
 Beside the networks, a frame that is labelled through the service is read from HDF5, sent, received and handed to a
-lane, and its label is sent back, written to a journal, and copied into the output. Of the server's CPU time its lanes
-took 94.6% (the networks and optical flow alone 93.7%), the event loop 4.2% and gRPC's thread 1.2%: one client, 32
-episodes of 128 frames, the default model, two busy cores of a Xeon (`py-spy record --threads --pid PID`). The client
-took 0.17 ms a frame, against 2.4 ms of the server; 26% of that were writing finished episodes to the journal, 19%
-waiting for and reading answers, 15% reading, looking at and packing frames, 12% putting the output together
-(`python scripts/profile_client.py --model tiny`).
+lane, and its label is sent back, written to a journal, and copied into the output. Where the CPU time goes, one client
+that labels 32 episodes of 128 frames with the default model on two cores of a Xeon that nine other processes shared
+(`python scripts/profile_client.py`; the client's shares under cProfile):
 
-An earlier design gave 0.76 to 0.82 by the clock (the rows without a date, four cores). What was mended since by this
-profile are the largest two items of the client: checksums are made of what is written instead of reading it back, and
-pictures are sampled by whole rows, which took it from 0.20 to 0.17 ms a frame. Before that, two rounds of 48 episodes
-gave a `cpu_ratio` of 0.952 with the default model and 0.946 with `tiny`. After it, single rounds of 16 episodes beside
-thirteen other processes gave 0.92 and 0.85: with so few episodes what is done once a run counts for more, and so full a
-machine moves CPU time by a tenth. **So 0.95 is near and not shown**, until five rounds are measured on a quiet machine.
-By the clock a busy machine favours the service, whose threads are more than the two of the `Labeller` (1.19 in the two
-rounds above), which says nothing; `cpu_ratio` is what to read there.
+| part | ms a frame | share |
+| --- | --- | --- |
+| server: two lanes (networks and optical flow) | 2.549 | 97.8% of the server |
+| server: event loop | 0.049 | 1.9% |
+| server: gRPC's and other threads | 0.007 | 0.3% |
+| client: writing finished episodes to the journal | 0.040 | 29.9% of the client |
+| client: packing and sending | 0.021 | 16.1% |
+| client: putting the output together | 0.017 | 12.5% |
+| client: reading frames | 0.013 | 9.5% |
+| client: waiting for answers and reading them | 0.008 | 5.7% |
+| client: opening the data | 0.008 | 5.7% |
+| client: hashing the source | 0.007 | 5.4% |
+| client: looking at pictures | 0.005 | 3.6% |
+| client: anything else (threads, provenance, locks) | 0.015 | 11.5% |
 
-Next, where 0.95 is missed: fewer, larger answers a stream (each block of 16 frames is one now, and wakes a thread of
-the client), and the journal's file an episode, which is written, synced and copied. A process of its own for the event
-loop would not help on two cores: its 4% would take the same cores.
+What was mended by such profiles, the newest last: checksums are made of what is written instead of reading it back, and
+pictures are sampled by whole rows (the client went from 0.20 to 0.17 ms a frame); an episode of at most 4 MiB of pixels
+goes as one message and comes back as one answer, where a stream took three threads of the client, one of which looked
+up ten times a second, and an answer a block of 16 frames; frames are put into the message where it stands; labels and
+attributes are written by HDF5's own calls, 1.30 ms instead of 2.06 an episode; a source is opened once for all its
+episodes. One message against a stream, in turn on one server, four rounds beside ten other processes: 0.134 ms of the
+client and 2.45 of the server instead of 0.184 and 2.52, 4.3% less in all.
+
+Where a row misses 0.95, this is what is left: the client's files. Its journal keeps every finished episode whatever
+kills the process, as a file of its own that is written, synced, renamed, and copied into the output at the end, while
+nothing is left to compute; 32 clients of two episodes each pay for opening, hashing and a journal every 256 frames.
+Next would be to write the output while episodes come in, and one append-only journal. Lanes in processes of their own,
+or an event loop in one, could win no more than the 2% of the server that are not its lanes, and on two cores not even
+those. By the clock a busy machine favours the service, whose threads are more than the two of the `Labeller`;
+`cpu_ratio` is what to read there. The rows of `tiny` are of four cores and of the design before all of this.
 """
 
 
