@@ -23,6 +23,7 @@ from benchmarks.timing import interleaved, ratios
 from genie_core.models.dynamics import DynamicsModel, previous_tokens
 from genie_core.models.genie import Genie
 from genie_core.models.presets import preset
+from genie_core.models.transformer import compile_blocks
 
 
 def main() -> None:
@@ -37,8 +38,7 @@ def main() -> None:
     config = preset(options.preset)
     eager = Genie(config).dynamics.train()
     compiled = copy.deepcopy(eager)
-    for block in compiled.transformer.blocks:
-        block.compile()
+    compile_blocks(compiled)
     token_BTN = torch.randint(eager.codes, (options.batch, options.frames, eager.tokens_per_frame))
     action_BTD = torch.randn(options.batch, options.frames, config.lam.quantizer.dim)
     gradients = [backward(model, token_BTN, action_BTD) for model in (eager,)]
