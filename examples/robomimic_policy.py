@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 SIZE = 32
 """Pictures are shrunk to so many pixels a side, by the mean of what lies under each."""
+MAPS = 12
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,30 @@ def read(path: Path, key: str, camera: str | None, kept: str | None) -> list[Dem
 
 
 class Policy(nn.Module):
-    """From a picture to the mean of what the data did there."""
+    """From a picture to the mean of what the data did there: maps of it, the mean place in each, and a network.
+
+    So does robomimic's own (`SpatialSoftmax`).
+    """
 
     def __init__(self, numbers: int) -> None:
         super().__init__()
-        self.see = nn.Sequential(
+        self.maps = nn.Sequential(
             nn.AdaptiveAvgPool2d(SIZE),
             nn.Conv2d(3, 16, 5, 2, 2),
             nn.ReLU(),
-            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.Conv2d(16, 16, 5, 1, 2),
             nn.ReLU(),
-            nn.Flatten(),
+            nn.Conv2d(16, MAPS, 1),
         )
-        self.act = nn.Sequential(nn.Linear(32 * (SIZE // 4) ** 2, 128), nn.ReLU(), nn.Linear(128, numbers))
+        self.act = nn.Sequential(nn.Linear(2 * MAPS, 64), nn.ReLU(), nn.Linear(64, numbers))
 
     def forward(self, picture_BHWC: Tensor) -> Tensor:
         """What to do (B, A) in pictures (B, h, w, 3) uint8."""
-        wanted: Tensor = self.act(self.see(picture_BHWC.permute(0, 3, 1, 2).float() / 255 - 0.5))
+        maps = self.maps(picture_BHWC.permute(0, 3, 1, 2).float() / 255 - 0.5)
+        grid = torch.linspace(-1, 1, maps.shape[-1])
+        weight = maps.flatten(2).softmax(-1).view_as(maps)
+        places = torch.cat([(weight.sum(3) * grid).sum(2), (weight.sum(2) * grid).sum(2)], dim=1)
+        wanted: Tensor = self.act(places)
         return wanted
 
 

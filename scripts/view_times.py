@@ -4,9 +4,9 @@
 
 VIDEO gives the pictures, played forwards and backwards until there are enough. OUT gets a robomimic file of plain
 arrays, or one of ALOHA's of JPEGs of quality 50, as its recorder writes them, or a folder of the same JPEGs, and labels
-that are made up, 32 numbers a latent; then `genie view --save` writes its recording, and a headless viewer is filled as
-`genie view` fills the window that it opens. Prints seconds, those of the processor, and sizes. Needs a graphics driver,
-such as Mesa's lavapipe.
+that are made up, 32 numbers a latent; then `genie view --save` writes its recording, a headless viewer opens that, and
+another is filled as `genie view` fills the window that it opens. Prints seconds, those of the processor, and sizes.
+Needs a graphics driver, such as Mesa's lavapipe.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def write_labels(path: Path, data: Path) -> None:
     dataset = open_dataset(source_path(str(data)), options=ReadOptions(fps=FPS))
     rng, step = np.random.default_rng(0), 3
     model = LabelModel("ab" * 32, "made-up", 10.0, rng.normal(size=(CODES, LATENT)).astype(np.float32))
-    with LabelWriter(path, dataset, model, step=step, frames="link") as writer:
+    with LabelWriter(path, dataset, model, step=step, frames="none") as writer:
         for episode in writer.pending():
             count = episode.num_frames
             valid = np.arange(count) < count - step
@@ -162,6 +162,22 @@ def live(path: Path) -> tuple[float, float]:
         viewer.close()
 
 
+def opened(recording: Path) -> float:
+    """Open a recording in a viewer; return seconds until it shows labels and all of the file is read."""
+    began = time.monotonic()
+    viewer = start_viewer("headless", ("--headless", "--memory-limit", "4GB", str(recording)))
+    client = ViewerClient.connect(f"rerun+http://{LOOPBACK}:{viewer.port}/proxy")
+    try:
+        while time.monotonic() - began < 120:
+            with contextlib.suppress(OSError, RuntimeError):  # no recording is there yet
+                if SHOWN in str(client.get_recording_schema(paths_only=True)) and not client.get_state().loading:
+                    return time.monotonic() - began
+            time.sleep(0.2)
+        return float("nan")
+    finally:
+        viewer.close()
+
+
 def main() -> None:
     """Make, label, write and open."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,6 +197,7 @@ def main() -> None:
     write_labels(labelled, data)
     wall_s, cpu_s = genie("view", labelled, "--save", saved)
     print(f"--save: {wall_s:.1f} s, {cpu_s:.1f} s of the processor; {saved.stat().st_size / 1e6:.1f} MB", flush=True)
+    print(f"open that: {opened(saved):.1f} s", flush=True)
     shown_s, all_s = live(labelled)
     print(f"viewer: labels after {shown_s:.1f} s, the last picture after {all_s:.1f} s")
 

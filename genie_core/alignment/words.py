@@ -17,7 +17,8 @@ _ROS: Mapping[str, Ways] = {"x": ("forward", "back"), "y": ("left", "right"), "z
 """Axes of a robot's base by ROS's convention (REP 103)."""
 
 _LEAST = 0.25
-"""Mean action of a code, in deviations of all actions, from which it is said."""
+_ERRORS = 2.0
+"""Mean action of a code, in deviations of all actions, from which it is said; and in its own standard errors."""
 _AGREEING = 0.6
 """Share of a code's actions that have to go the way of their mean."""
 _MOST_WORDS = 2
@@ -65,11 +66,13 @@ def _said(way_NA: np.ndarray[tuple[int, ...], np.dtype[np.float64]], named: Sequ
     if not len(way_NA):
         return "not used"
     mean_A = way_NA.mean(axis=0)
-    size_A = np.abs(mean_A)
+    size_A, least = np.abs(mean_A), max(_LEAST, _ERRORS / len(way_NA) ** 0.5)
     most = int(size_A.argmax())
-    if (np.sign(way_NA[:, most]) == np.sign(mean_A[most])).mean() < _AGREEING or size_A[most] < _LEAST:
+    if (np.sign(way_NA[:, most]) == np.sign(mean_A[most])).mean() < _AGREEING or size_A[most] < least:
         return "still" if float(np.abs(way_NA).max(axis=1).mean()) < _LEAST else "no one way"
-    chosen = [part for part in np.argsort(-size_A, kind="stable").tolist() if size_A[part] >= size_A[most] / 2]
+    chosen = [
+        part for part in np.argsort(-size_A, kind="stable").tolist() if size_A[part] >= max(least, size_A[most] / 2)
+    ]
     return ", ".join(named[part][0 if mean_A[part] > 0 else 1] for part in chosen[:_MOST_WORDS])
 
 

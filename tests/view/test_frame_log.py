@@ -6,6 +6,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -94,6 +95,20 @@ def test_a_stream_of_alohas_pictures_has_their_colours(tmp_path: Path) -> None:
     assert frames.shape == wanted.shape
     error = np.abs(frames - wanted).mean()
     assert error < 0.5 * np.abs(frames[..., ::-1] - wanted).mean()
+
+
+@pytest.mark.parametrize("sharing", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+def test_a_stream_of_jpegs_has_the_range_of_video(tmp_path: Path, sharing: int) -> None:
+    """Theirs is wider: viewers would show it with too much contrast."""
+    black_and_white = np.repeat(np.array([[0, 255]], np.uint8), 32, axis=1).repeat(32, axis=0)
+    picture = np.stack([black_and_white] * 3, axis=-1)
+    coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sharing])[1].tobytes()
+    decoder = av.CodecContext.create("h264", "r")
+    samples = encoded(picture_folder(tmp_path / "p", [coded] * 3), "h264")
+    shown = [p for data in (*samples, None) for p in decoder.decode(data and av.Packet(data))]
+    luma = shown[0].to_ndarray()[:32]
+    assert abs(int(luma.min()) - 16) < 4
+    assert abs(int(luma.max()) - 235) < 4
 
 
 def test_a_stream_stays_below_50_mb_in_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,8 @@ _SAME_EVERYWHERE = _BILINEAR | _ACCURATE_ROUNDING | _BIT_EXACT
 # always converts in one thread.
 _KNOWS_COLOURS = int(av.__version__.split(".")[0]) >= 17
 
+_OF_VIDEO = 1
+"""FFmpeg's ``AVCOL_RANGE_MPEG``."""
 _UNSPECIFIED = 2
 """FFmpeg's ``AVCOL_SPC_UNSPECIFIED``."""
 
@@ -142,9 +144,13 @@ class Shown:
 
 
 def _quickly(reformatter: VideoReformatter, picture: VideoFrame, pixel_format: str) -> VideoFrame:
+    """Convert; a JPEG's colours, which use the whole range, to that of video, which is what viewers expect."""
+    ranged = _OF_VIDEO if pixel_format.startswith("yuv") else None
     if _KNOWS_COLOURS:
-        return reformatter.reformat(picture, format=pixel_format, interpolation=_FAST_BILINEAR, threads=1)
-    return reformatter.reformat(picture, format=pixel_format, interpolation=_FAST_BILINEAR)
+        return reformatter.reformat(
+            picture, format=pixel_format, interpolation=_FAST_BILINEAR, dst_color_range=ranged, threads=1
+        )
+    return reformatter.reformat(picture, format=pixel_format, interpolation=_FAST_BILINEAR, dst_color_range=ranged)
 
 
 class _Siting:
