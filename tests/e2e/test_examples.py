@@ -64,10 +64,10 @@ def test_a_policy_from_labels_in_robomimics_layout(server: str, genie: Genie, tm
     path = tmp_path / "lift.labelled.hdf5"
     with h5py.File(path, "a") as file:
         file["mask/genie_keep"] = [b"demo_0", b"demo_1", b"demo_3"]
-    said = example("robomimic_policy.py", path, "--filter", "genie_keep", "--steps", "100").splitlines()
+    said = example("robomimic_policy.py", path, "--filter", "genie_keep", "--steps", "150").splitlines()
     assert said[0] == "27 transitions of 3 demos, 8 numbers each"
     errors = [float(word) for word in re.findall(r"\d+\.\d+", said[1])]
-    assert errors[1] < 0.9 < errors[0]  # it learns; frames at random have nothing in common with those held out
+    assert errors[1] < 0.95 < errors[0]  # it learns; frames at random have nothing in common with those held out
 
 
 def test_counterfactuals_of_the_sample(tmp_path: Path) -> None:
