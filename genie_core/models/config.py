@@ -210,6 +210,11 @@ class RefinerConfig(_Frozen):
 
     width: int = Field(32, gt=1, le=4096, description="channels at half of the frame's size; half as many at its size")
     blocks: int = Field(3, ge=0, le=64, description="residual blocks")
+    chooses: bool = Field(
+        False,
+        description="one of the pictures is shown at each place, instead of their mean and what the network adds: "
+        "farther from what happens where that is uncertain, and sharp",
+    )
 
 
 class MendingConfig(_Frozen):

@@ -26,6 +26,9 @@ OTHERS = 4
 _MOVED_FIRST = 3.0
 """Logit of the moved frame before training, the others having 0."""
 
+_SURE = 4.0
+"""Factor on logits where one picture is to be chosen: seams are soft over a pixel or two."""
+
 _FLOW_SCALE, _CHANGE_SCALE = 0.125, 0.25
 
 _STEADY_SHARE = 0.1
@@ -79,10 +82,11 @@ class Memory:
 
 
 class FrameRefiner(nn.Module):
-    """Chooses at every pixel between pictures of what it may show."""
+    """Chooses at every pixel between pictures of what it may show; mixes them, unless the configuration says not to."""
 
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
+        self.chooses = config.chooses
         width, fine = config.width, max(1, config.width // 2)
         self.fine_in = nn.Conv2d(3 * (1 + OTHERS) + 6, fine, 3, padding=1, padding_mode="replicate")
         self.coarse_in = nn.Conv2d(fine, width, 4, stride=2, padding=1)
@@ -92,7 +96,8 @@ class FrameRefiner(nn.Module):
             for d in (dilations[i % len(dilations)] for i in range(config.blocks))
         )
         self.coarse_out = nn.Conv2d(width, fine, 1)
-        self.fine_out = nn.Conv2d(2 * fine, 1 + OTHERS + 3, 3, padding=1, padding_mode="replicate")
+        added = 0 if config.chooses else 3
+        self.fine_out = nn.Conv2d(2 * fine, 1 + OTHERS + added, 3, padding=1, padding_mode="replicate")
         with torch.no_grad():
             self.fine_out.weight.zero_()
             self.fine_out.bias.zero_()  # type: ignore[union-attr]
@@ -113,19 +118,34 @@ class FrameRefiner(nn.Module):
         """
         moved = warp(frame_BCHW, back_B2HW)
         others = candidates(frame_BCHW, whole_B2, memory)
-        told = told_of(moved, others, back_B2HW, whole_B2, size_B1, memory)
+        out = self._out(told_of(moved, others, back_B2HW, whole_B2, size_B1, memory))
+        logit_BKHW = out[:, : 1 + OTHERS]
+        weight_BKHW = (_SURE * logit_BKHW if self.chooses else logit_BKHW).softmax(1)
+        change = torch.zeros_like(moved) if self.chooses else _CHANGE_SCALE * out[:, 1 + OTHERS :]
+        for i, other in enumerate(others, 1):
+            change = change + weight_BKHW[:, i : i + 1] * (other - moved)
+        refined_BCHW: Tensor = moved + done_share(size_B1)[:, :, None, None] * change
+        return refined_BCHW
+
+    def choice(
+        self, frame_BCHW: Tensor, back_B2HW: Tensor, whole_B2: Tensor, size_B1: Tensor, memory: Memory
+    ) -> tuple[Tensor, Tensor]:
+        """Return the pictures, (B, 1 + OTHERS, 3, H, W), and their chances to be chosen, (B, 1 + OTHERS, H, W).
+
+        Arguments are those of `forward`.
+        """
+        moved = warp(frame_BCHW, back_B2HW)
+        others = candidates(frame_BCHW, whole_B2, memory)
+        out = self._out(told_of(moved, others, back_B2HW, whole_B2, size_B1, memory))
+        return torch.stack((moved, *others), 1), out[:, : 1 + OTHERS].softmax(1)
+
+    def _out(self, told: tuple[Tensor, ...]) -> Tensor:
         fine = F.gelu(self.fine_in(torch.cat(told, dim=1).to(self.fine_in.weight.dtype)))
         coarse = F.gelu(self.coarse_in(fine))
         for block in self.blocks:
             coarse = coarse + F.gelu(block(coarse))
         up = F.interpolate(self.coarse_out(coarse), fine.shape[2:], mode="bilinear", align_corners=False)
-        out = self.fine_out(torch.cat((fine, F.gelu(up)), dim=1)).float()
-        weight_BKHW = out[:, : 1 + OTHERS].softmax(1)
-        change = _CHANGE_SCALE * out[:, 1 + OTHERS :]
-        for i, other in enumerate(others, 1):
-            change = change + weight_BKHW[:, i : i + 1] * (other - moved)
-        refined_BCHW: Tensor = moved + done_share(size_B1)[:, :, None, None] * change
-        return refined_BCHW
+        return self.fine_out(torch.cat((fine, F.gelu(up)), dim=1)).float()
 
 
 def candidates(frame_BCHW: Tensor, whole_B2: Tensor, memory: Memory) -> tuple[Tensor, ...]:

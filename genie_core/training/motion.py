@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genie_core.models.config import WHOLE
-from genie_core.models.motion import Pairs
+from genie_core.models.motion import Pairs, whole_motion
 from genie_core.models.motion_lam import MotionActionModel
-from genie_core.models.mover import FrameMover
-from genie_core.models.warp import warp
+from genie_core.models.mover import FrameMover, Moving
+from genie_core.models.warp import spread_to, warp
 from genie_core.training.config import MotionTraining, MoverTraining, RefinerTraining
 from genie_core.training.losses import Metrics, spread
 
@@ -76,6 +76,8 @@ def refiner_loss(
     The last `steps` frames of the clips are simulated (of shorter clips all but the first), after prompts of a length
     that is drawn; some of the clips are told by codes alone, as rollouts take them.
     """
+    refiner = mover.refiner
+    assert refiner is not None
     steps = min(training.steps, clip_BTCHW.shape[1] - 1)
     most = clip_BTCHW.shape[1] - steps
     prompt = int(torch.randint(1, most + 1, ()))
@@ -92,11 +94,35 @@ def refiner_loss(
     for t in range(steps):
         with torch.no_grad():
             back_B2GG = mover(now.frame_BCHW, told_BTD[:, t])
-        now = mover.shown(now, back_B2GG, told_BTD[:, t])
-        error_B = (now.frame_BCHW - real_BTCHW[:, t]).square().flatten(1).mean(1)
+        if refiner.chooses:
+            error_B, now = _chosen(mover, now, back_B2GG, told_BTD[:, t], real_BTCHW[:, t])
+        else:
+            now = mover.shown(now, back_B2GG, told_BTD[:, t])
+            error_B = (now.frame_BCHW - real_BTCHW[:, t]).square().flatten(1).mean(1)
         errors.append((error_B / copied_BT[:, t]).mean())
     loss = torch.stack(errors).mean()
     return loss, {"loss": loss.detach(), "first_error": errors[0].detach(), "last_error": errors[-1].detach()}
+
+
+def _chosen(
+    mover: FrameMover, now: Moving, back_B2GG: Tensor, latent_BD: Tensor, real_BCHW: Tensor
+) -> tuple[Tensor, Moving]:
+    """Return the expected squared error of what is chosen at each pixel, and what is shown.
+
+    It is linear in the chances: a mean of two guesses, nearer to what happens than either may be, is no choice.
+    """
+    refiner, memory = mover.refiner, now.memory
+    assert refiner is not None
+    assert memory is not None
+    back_B2HW = spread_to(back_B2GG, *real_BCHW.shape[-2:])
+    whole_B2, size_B1 = whole_motion(latent_BD).float(), latent_BD.float().square().mean(1, keepdim=True).sqrt()
+    with torch.no_grad():
+        after = memory.after(back_B2HW, whole_B2)
+    picture_BKCHW, chance_BKHW = refiner.choice(now.frame_BCHW, back_B2HW, whole_B2, size_B1, after)
+    error_BKHW = (picture_BKCHW - real_BCHW[:, None]).square().mean(2)
+    with torch.no_grad():
+        shown = mover.shown(now, back_B2GG, latent_BD)
+    return (chance_BKHW * error_BKHW).sum(1).flatten(1).mean(1), shown
 
 
 def disturbed(pairs: Pairs, training: MotionTraining) -> Pairs:

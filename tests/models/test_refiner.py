@@ -108,3 +108,21 @@ def test_streams_moved_together_are_what_they_are_alone(mends: str) -> None:
         assert len(one.tensors) == (1 if mends == "nothing" else 6)
         for a, b in zip(one.tensors, of_batch.tensors, strict=True):
             torch.testing.assert_close(a, b, atol=1e-2 if a.shape[1] == 3 else 1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_refiner_that_chooses_shows_one_picture_and_is_charged_what_the_choice_costs_on_average() -> None:
+    """A mean of two guesses would be nearer to a truth between them; it costs what the guesses cost."""
+    refiner = FrameRefiner(RefinerConfig(width=8, blocks=1, chooses=True)).eval()
+    oldest, start, nothing = picture(1), picture(2), torch.zeros(1, 2)
+    memory = Memory.begin(torch.stack((oldest, start), 1), torch.zeros(1, 1, 2))
+    still = torch.zeros(1, 2, 32, 32)
+    given = (start, still, nothing, torch.full((1, 1), 1e6), memory.after(still, nothing))
+    torch.testing.assert_close(refiner(*given), start, atol=1e-3, rtol=0)  # before training: what moved
+    refiner.fine_out.bias[0], refiner.fine_out.bias[4] = 0.0, 50.0
+    torch.testing.assert_close(refiner(*given), oldest, atol=1e-4, rtol=0)
+    refiner.fine_out.bias[:] = torch.tensor([50.0, 0, 0, 0, 50])  # the start frame or the oldest
+    pictures, chances = refiner.choice(*given)
+    between = (start + oldest) / 2
+    cost = (chances * (pictures - between[:, None]).square().mean(2)).sum(1)
+    torch.testing.assert_close(cost.mean(), (start - oldest).square().mean() / 4, atol=1e-4, rtol=0)

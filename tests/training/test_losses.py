@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+from genie_core.models.bundle import load_bundle
+from genie_core.models.config import MoverConfig, RefinerConfig
 from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
 from genie_core.models.presets import preset
 from genie_core.training.config import (
     AugmentConfig,
     DynamicsTraining,
     LatentActionTraining,
+    RefinerTraining,
     StageConfig,
     TokenizerTraining,
 )
 from genie_core.training.loop import learning_rate
 from genie_core.training.losses import augment, dynamics_loss, lam_loss, mask, psnr, tokenizer_loss
+from genie_core.training.motion import refiner_loss
+from tests.factories.bundles import make_motion_bundle
 
 
 def clips(seed: int = 0) -> torch.Tensor:
@@ -120,3 +127,19 @@ def test_the_learning_rate_warms_up_and_falls_on_a_cosine() -> None:
     assert rates[60] == pytest.approx(0.55)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize("chooses", [False, True])
+def test_only_the_refiner_learns_from_its_rollouts(tmp_path: Path, chooses: bool) -> None:
+    mover = MoverConfig(width=8, blocks=1, refiner=RefinerConfig(width=8, blocks=1, chooses=chooses))
+    networks = load_bundle(make_motion_bundle(tmp_path / "b", mover=mover)).genie
+    assert networks.mover is not None
+    assert networks.mover.refiner is not None
+    assert isinstance(networks.lam, MotionActionModel)
+    networks.mover.refiner.requires_grad_(True)
+    loss, metrics = refiner_loss(networks.mover, networks.lam, clips(), RefinerTraining(steps=2))
+    loss.backward()
+    assert float(metrics["last_error"]) > 0
+    learnt = {name for name, p in networks.mover.named_parameters() if p.grad is not None and p.grad.any()}
+    assert "refiner.fine_out.weight" in learnt
+    assert all(name.startswith("refiner.") for name in learnt)
