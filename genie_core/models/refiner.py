@@ -145,7 +145,8 @@ class FrameRefiner(nn.Module):
         for block in self.blocks:
             coarse = coarse + F.gelu(block(coarse))
         up = F.interpolate(self.coarse_out(coarse), fine.shape[2:], mode="bilinear", align_corners=False)
-        return self.fine_out(torch.cat((fine, F.gelu(up)), dim=1)).float()
+        out: Tensor = self.fine_out(torch.cat((fine, F.gelu(up)), dim=1))
+        return out.float()
 
 
 def candidates(frame_BCHW: Tensor, whole_B2: Tensor, memory: Memory) -> tuple[Tensor, ...]:
