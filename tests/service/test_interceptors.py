@@ -176,12 +176,27 @@ def test_the_unforeseen_is_logged_in_full_and_told_by_id_only(caplog: pytest.Log
     assert record.exc_info is not None
 
 
+def _access(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "genie_service.access"]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, or long enough for the assertions that follow to say what does not."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+
+
 def test_one_line_a_call_with_method_code_time_and_frames(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "genie_service.access")
 
+    begun = []
+
     async def handle(request: Any) -> None:
+        begun.append(request.name)
         current_call().frames += 3
-        await asyncio.sleep(0.02 if request.name != "slow" else 0.2)
+        await asyncio.sleep(0.02 if request.name != "slow" else 30)  # longer than any client waits
         if request.name == "bad":
             raise RequestError("name", "bad")
 
@@ -192,14 +207,14 @@ def test_one_line_a_call_with_method_code_time_and_frames(caplog: pytest.LogCapt
                 await _one(channel, Request(name="bad").SerializeToString())
             with pytest.raises(aio.AioRpcError):
                 await _one(channel, Request(name="slow").SerializeToString(), timeout=0.01)
-            await asyncio.sleep(0.05)  # the server notices by itself, in older versions of gRPC a little later
-            call = channel.unary_unary("/genie_api.Test/One")(b"")
-            await asyncio.sleep(0.01)
+            await _until(lambda: len(_access(caplog)) == 3)  # the server notices by itself, a little later
+            call = channel.unary_unary("/genie_api.Test/One")(Request(name="slow").SerializeToString())
+            await _until(lambda: len(begun) == 5)
             call.cancel()
-            await asyncio.sleep(0.02)
+            await _until(lambda: len(_access(caplog)) == 4)
 
     asyncio.run(main())
-    lines = [r.getMessage() for r in caplog.records if r.name == "genie_service.access"]
+    lines = _access(caplog)
     assert len(lines) == 4
     assert lines[0].startswith("/genie_api.Test/Many code=OK ms=")
     assert "frames=6 peer=ipv4:127.0.0.1" in lines[0]

@@ -42,7 +42,7 @@ class Running:
 
         def work(payloads: list[None]) -> list[None]:
             started.set()
-            release.wait(30)
+            release.wait(300)
             return payloads
 
         engine = self.server.engine
@@ -53,7 +53,7 @@ class Running:
             yield
         finally:
             release.set()
-            future.result(10)
+            future.result(60)
 
     @contextmanager
     def waiting_work(self, pieces: int) -> Iterator[None]:
