@@ -184,11 +184,14 @@ def announce(engine: Engine, client: str, work: dict[Operation, int], remaining_
         job.announce(Announcement(work, remaining_s=remaining_s))
 
 
-def test_a_call_is_refused_when_it_begins_if_others_would_keep_it_waiting_too_long() -> None:
+def test_a_call_is_refused_when_it_begins_if_others_would_keep_it_waiting_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FairQueue, "cost_s", lambda *_: 0.3)  # whatever a busy machine takes for it
+
     async def main() -> None:
         engine, blocker = Engine(max_wait_s=1), Blocker()
         sleep = each(time.sleep)
-        await engine.job("bulk").run(sleep, 0.3)  # teaches the engine what a piece costs
         busy = asyncio.create_task(engine.job("bulk").run(blocker.operation, None))
         bulk = asyncio.create_task(engine.job("bulk").run_all(sleep, [0.0] * 20))
         await until(lambda: engine.pending == 21)
@@ -229,7 +232,11 @@ def test_what_accepted_calls_have_announced_counts_before_they_submit_it() -> No
     asyncio.run(main())
 
 
-def test_a_call_whose_deadline_its_clients_own_work_leaves_no_time_for_is_refused() -> None:
+def test_a_call_whose_deadline_its_clients_own_work_leaves_no_time_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FairQueue, "cost_s", lambda *_: 0.1)
+
     async def main() -> None:
         engine, sleep = Engine(max_wait_s=10), each(time.sleep)
         await engine.job("a").run(sleep, 0.1)
