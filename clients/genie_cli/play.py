@@ -66,10 +66,10 @@ def play(
     check_bind(host, insecure)
     starts = Starts.open(prompt, Moment(episode, frame, camera))
     made: LabelledBy | None
+    if alignment is not None and labels is not None:
+        raise GenieError("--alignment: got --labels beside it, expected one of them: both say what codes mean")
     if alignment is not None:
         said, made = _aligned_words(alignment, words or [])
-        if labels is not None:
-            raise GenieError("--alignment: got --labels beside it, expected one of them: both say what codes mean")
     elif words:
         raise GenieError("--words: expected --alignment beside it, whose components it names")
     else:

@@ -60,10 +60,12 @@ class FrameGraph:
     def run(self, x_11ND: Tensor, work: Work) -> Tensor:
         """Process one version of the frame; `work` is the same in all calls. The next call overwrites the result."""
         if self._seen is None or self._replay is None:
-            x, y = torch.empty_like(x_11ND), torch.empty_like(x_11ND)
-            self._seen = (x, y)
-            x.copy_(x_11ND)
-            self._replay = self._record(lambda: (y.copy_(work(x, self.past)), None)[1])
+            x, y = x_11ND.clone(), torch.empty_like(x_11ND)
+
+            def once() -> None:
+                y.copy_(work(x, self.past))
+
+            self._seen, self._replay = (x, y), self._record(once)
         self._seen[0].copy_(x_11ND)
         self._replay()
         return self._seen[1]

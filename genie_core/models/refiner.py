@@ -116,9 +116,7 @@ class FrameRefiner(nn.Module):
             memory: of the rollouts, with this step's motion in it.
 
         """
-        moved = warp(frame_BCHW, back_B2HW)
-        others = candidates(frame_BCHW, whole_B2, memory)
-        out = self._out(told_of(moved, others, back_B2HW, whole_B2, size_B1, memory))
+        moved, others, out = self._found(frame_BCHW, back_B2HW, whole_B2, size_B1, memory)
         logit_BKHW = out[:, : 1 + OTHERS]
         weight_BKHW = (_SURE * logit_BKHW if self.chooses else logit_BKHW).softmax(1)
         change = torch.zeros_like(moved) if self.chooses else _CHANGE_SCALE * out[:, 1 + OTHERS :]
@@ -134,19 +132,22 @@ class FrameRefiner(nn.Module):
 
         Arguments are those of `forward`.
         """
-        moved = warp(frame_BCHW, back_B2HW)
-        others = candidates(frame_BCHW, whole_B2, memory)
-        out = self._out(told_of(moved, others, back_B2HW, whole_B2, size_B1, memory))
+        moved, others, out = self._found(frame_BCHW, back_B2HW, whole_B2, size_B1, memory)
         return torch.stack((moved, *others), 1), out[:, : 1 + OTHERS].softmax(1)
 
-    def _out(self, told: tuple[Tensor, ...]) -> Tensor:
+    def _found(
+        self, frame_BCHW: Tensor, back_B2HW: Tensor, whole_B2: Tensor, size_B1: Tensor, memory: Memory
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Return the moved frames, the other pictures, and what the network says of them."""
+        moved = warp(frame_BCHW, back_B2HW)
+        others = candidates(frame_BCHW, whole_B2, memory)
+        told = told_of(moved, others, back_B2HW, whole_B2, size_B1, memory)
         fine = F.gelu(self.fine_in(torch.cat(told, dim=1).to(self.fine_in.weight.dtype)))
         coarse = F.gelu(self.coarse_in(fine))
         for block in self.blocks:
             coarse = coarse + F.gelu(block(coarse))
         up = F.interpolate(self.coarse_out(coarse), fine.shape[2:], mode="bilinear", align_corners=False)
-        out: Tensor = self.fine_out(torch.cat((fine, F.gelu(up)), dim=1))
-        return out.float()
+        return moved, others, self.fine_out(torch.cat((fine, F.gelu(up)), dim=1)).float()
 
 
 def candidates(frame_BCHW: Tensor, whole_B2: Tensor, memory: Memory) -> tuple[Tensor, ...]:

@@ -131,6 +131,21 @@ def test_carried_state_gives_what_recomputing_the_whole_window_gives(simulator: 
     assert np.abs(fast.astype(int) - plain.astype(int)).max() <= 1
 
 
+def test_numbers_drawn_ahead_are_those_of_their_frame_alone(simulator: Simulator) -> None:
+    ahead, plain = (simulator.start(prompt(), 1, FAST).branches[0] for _ in range(2))
+    for stream in (ahead, plain):
+        stream.chance()
+    ahead.draw_ahead()
+    for _ in range(2):  # the frame failed, and is drawn again; then the next
+        assert torch.equal(ahead.chance().gumbel_BNK, plain.chance().gumbel_BNK)
+        ahead.draw_ahead()
+        for stream in (ahead, plain):
+            stream.frames += 1
+    used, wanted = ahead.chance(), plain.chance()
+    assert torch.equal(used.gumbel_BNK, wanted.gumbel_BNK)
+    assert torch.equal(used.order_BN, wanted.order_BN)
+
+
 def test_a_frame_of_the_past_matters_as_long_as_it_is_in_reach(simulator: Simulator) -> None:
     a = simulator.rollout(prompt(), [1, 1], FAST)
     b = simulator.rollout(prompt(seed=9), [1, 1], FAST)
