@@ -238,8 +238,8 @@ class AsyncClient(AsyncClosing):
         branches: int = 1,
     ) -> AsyncIterator[simulations.Step]:
         """Yield each step; the call is cancelled if the reader stops."""
-        for again in (False, True):
-            info, request = await self._run(self._conversation.request_of(arguments.model, make, again=again))
+        for attempt in range(simulations.MOST_REPLACED + 1):
+            info, request = await self._run(self._conversation.request_of(arguments.model, make, again=attempt > 0))
             reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
@@ -248,7 +248,7 @@ class AsyncClient(AsyncClosing):
                         yield reader.read(answer)
                 return
             except simulations.ModelReplacedError:  # raised before the first frame, or never
-                if again:
+                if attempt == simulations.MOST_REPLACED:
                     raise
             finally:
                 call.cancel()

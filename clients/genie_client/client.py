@@ -287,8 +287,8 @@ class Client(Closing):
         branches: int = 1,
     ) -> Iterator[simulations.Step]:
         """Yield each step; the call is cancelled if the reader stops."""
-        for again in (False, True):
-            info, request = self._run(self._conversation.request_of(arguments.model, make, again=again))
+        for attempt in range(simulations.MOST_REPLACED + 1):
+            info, request = self._run(self._conversation.request_of(arguments.model, make, again=attempt > 0))
             reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
@@ -297,7 +297,7 @@ class Client(Closing):
                         yield reader.read(answer)
                 return
             except simulations.ModelReplacedError:  # raised before the first frame, or never
-                if again:
+                if attempt == simulations.MOST_REPLACED:
                     raise
             finally:
                 call.cancel()

@@ -181,6 +181,10 @@ def _latent_bytes(info: ModelInfo, latent_TD: Latents, field: str) -> bytes:
 StepAnswer = simulation_pb2.RolloutResponse | simulation_pb2.BranchResponse | simulation_pb2.PlayResponse
 
 
+MOST_REPLACED = 3
+"""How often a call is begun again because its model was replaced, which may happen anew before it begins."""
+
+
 class ModelReplacedError(ModelError):
     """The server has replaced a model since it was requested."""
 
@@ -271,6 +275,7 @@ def _confidences(answer: StepAnswer) -> tuple[float, ...]:
 
 
 __all__ = [
+    "MOST_REPLACED",
     "Actions",
     "Latents",
     "ModelReplacedError",
