@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -162,7 +164,8 @@ def _planned(
             train(tried, genie, store, short)
             genie.load_state_dict(before)
             genie.requires_grad_(True)
-            each = (saver.at[-1] - saver.at[-_TRIAL - 1]) / _TRIAL
+            # Some steps of the trial are recorded, which takes longer.
+            each = median(later - at for at, later in pairwise(saver.at[-_TRIAL - 1 :]))
             steps = max(_TRIAL, round((seconds - (time.monotonic() - began)) / each))
             print(f"  {stage}: {1 / each:.1f} steps/s, so {steps} in {seconds:.0f} s", flush=True)
         plan.write_text(json.dumps({"steps": steps, "minutes": setting.minutes}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock, RLock
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,8 +22,12 @@ Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Records work on tensors that stay where they are; returns what does the same work again."""
 
 
-def record_on_gpu(work: Callable[[], None]) -> Callable[[], None]:
-    """Record work as a CUDA graph, once it has been done twice, as libraries need to choose their kernels."""
+def record_on_gpu(work: Callable[[], None], pool: Any = None) -> Callable[[], None]:
+    """Record work as a CUDA graph, once it has been done twice, as libraries need to choose their kernels.
+
+    What a graph needs on the way is its own, or of a `pool` (`torch.cuda.graph_pool_handle()`) that it shares with
+    graphs that never run beside it.
+    """
     apart = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     apart.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(apart):
@@ -30,7 +35,7 @@ def record_on_gpu(work: Callable[[], None]) -> Callable[[], None]:
             work()
     torch.cuda.current_stream().wait_stream(apart)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
         work()
     replay: Callable[[], None] = graph.replay
     return replay

@@ -19,13 +19,13 @@ def mending_loss(
     latent_BSD: Tensor,
     training: MendingTraining,
     masks: DynamicsTraining,
-    own_share: float,
+    own_share: Tensor,
 ) -> tuple[Tensor, Metrics]:
     """Cross-entropy of hidden tokens of the last `steps` frames of clips, which are simulated; trains the dynamics.
 
-    Tokens count where flow is in doubt, as only there they are shown. A prompt of a length that is drawn comes before;
-    some of the clips are told by codes alone. What a step has drawn is what the next one moves, for `own_share` of the
-    clips; for others that is the moved frame.
+    Tokens count where flow is in doubt, as only there they are shown. What comes before is the prompt; some of the
+    clips are told by codes alone. What a step has drawn is what the next one moves, for `own_share` of the clips; for
+    others that is the moved frame. Nothing that is done depends on values, so that a GPU can record it.
 
     Metrics beside the loss are shares of those tokens: predicted right, right as in the moved frame, and right in any
     of the pictures that may be shown.
@@ -36,15 +36,13 @@ def mending_loss(
         latent_BSD: latents between them, S = T - 1.
         training: of mending.
         masks: rates at which tokens are hidden.
-        own_share: 0 to 1.
+        own_share: scalar, 0 to 1.
 
     """
     mover, dynamics = genie.mover, genie.dynamics
     assert mover is not None
     steps = min(training.steps, clip_BTCHW.shape[1] - 1)
-    most = clip_BTCHW.shape[1] - steps
-    prompt = int(torch.randint(1, most + 1, ()))
-    clip_BTCHW, latent_BSD = clip_BTCHW[:, most - prompt :], latent_BSD[:, most - prompt :]
+    prompt = clip_BTCHW.shape[1] - steps
     device = clip_BTCHW.device
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         before_BTD, told_BTD = latent_BSD.tensor_split([prompt - 1], dim=1)
@@ -64,7 +62,7 @@ def mending_loss(
         shown_BN = target_BN.masked_fill(hidden_BN, dynamics.mask_token)
         logits_BNK = dynamics(shown_BN[:, None], before_BN[:, None], action_BD[:, None], told)[:, 0].float()
         weight_BN = hidden_BN * (training.sure_weight + moved.doubt_Bhw.flatten(1))
-        error_BN = F.cross_entropy(logits_BNK.transpose(1, 2), target_BN, reduction="none")
+        error_BN = F.cross_entropy(logits_BNK.flatten(0, 1), target_BN.flatten(), reduction="none").view_as(target_BN)
         losses.append((error_BN * weight_BN).sum() / weight_BN.sum().clamp(min=1))
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             said_BN = _drawn(logits_BNK, training.temperature)
@@ -89,10 +87,20 @@ def mending_loss(
     }
 
 
+def with_prompt(clip_BTCHW: Tensor, latent_BSD: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Cut off the beginning of clips and their latents: a prompt of a length that is drawn stays before the last steps.
+
+    Lengths from one frame to all are drawn alike.
+    """
+    most = clip_BTCHW.shape[1] - min(steps, clip_BTCHW.shape[1] - 1)
+    prompt = int(torch.randint(1, most + 1, ()))
+    return clip_BTCHW[:, most - prompt :], latent_BSD[:, most - prompt :]
+
+
 def _drawn(logits_BNK: Tensor, temperature: float) -> Tensor:
     """Draw tokens (B, N): the largest of log-probabilities plus Gumbel noise is a draw from the softmax."""
     noise_BNK = -torch.empty_like(logits_BNK).exponential_().clamp(min=1e-20).log()
     return (logits_BNK / temperature + noise_BNK).argmax(-1)
 
 
-__all__ = ["mending_loss"]
+__all__ = ["mending_loss", "with_prompt"]

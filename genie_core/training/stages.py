@@ -20,8 +20,9 @@ from genie_core.training.config import TrainingConfig
 from genie_core.training.labelled_clips import LabelledClips, kept_latents
 from genie_core.training.loop import TrainingRun, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
-from genie_core.training.mending import mending_loss
+from genie_core.training.mending import mending_loss, with_prompt
 from genie_core.training.motion import motion_loss, mover_loss, refiner_loss, turned
+from genie_core.training.recorded import RecordedLoss
 from genie_core.training.sharding import divided
 
 _CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
@@ -205,10 +206,16 @@ def train_mending(run: TrainingRun, genie: Genie, store: ClipStore, training: Tr
         if network is not None:
             network.eval().requires_grad_(False)
 
+    def computed(clip_BTCHW: Tensor, latent_BSD: Tensor, own_share: Tensor) -> tuple[Tensor, Metrics]:
+        return mending_loss(genie, clip_BTCHW, latent_BSD, special, training.dynamics_training, own_share)
+
+    records = run.device.type == "cuda" and run.group.size == 1 and not run.shard
+    work = RecordedLoss(list(genie.dynamics.parameters()), computed) if records else computed
+
     def loss(row_BX: Tensor, step: int) -> tuple[Tensor, Metrics]:
         own_share = special.own_share * min(1.0, step / max(1.0, special.own_after * stage.steps))
-        clip_BTCHW, latent_BSD = clips.read(row_BX)
-        return mending_loss(genie, clip_BTCHW, latent_BSD, special, training.dynamics_training, own_share)
+        clip_BTCHW, latent_BSD = with_prompt(*clips.read(row_BX), special.steps)
+        return work(clip_BTCHW, latent_BSD, clip_BTCHW.new_tensor(own_share))
 
     with _dynamics_divided(run, genie):
         train_stage(
