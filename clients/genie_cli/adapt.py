@@ -26,11 +26,11 @@ def adapt(
     out: Annotated[Path | None, typer.Option(help="The derived bundle's folder.")] = None,
     minutes: Annotated[
         float,
-        typer.Option("--train", min=0, metavar="MINUTES", help="Also tune the encoder, for this long; 0: codes only."),
+        typer.Option("--train", min=0, metavar="MINUTES", help="Also tune the networks, for this long; 0: codes only."),
     ] = 0.0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Tune it for this many steps instead, which gives the same weights on any machine."),
+        typer.Option(min=1, help="Tune each for this many steps instead, which gives the same weights on any machine."),
     ] = None,
     fine_codes: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Number of fine codes. [default: as many as BUNDLE has]")
@@ -51,7 +51,7 @@ def adapt(
     *,
     reading: ReadOptions,
 ) -> None:
-    """Fit a bundle to your own robot video, without labels: codes in seconds, the encoder in minutes if asked.
+    """Fit a bundle to your own robot video, without labels: codes in seconds, its networks in minutes if asked.
 
     Writes a derived bundle if its labels predict more of the motion in held-out video than those of BUNDLE.
     """
@@ -94,7 +94,7 @@ def _print_report(report: AdaptReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from genie_core.training.adapt_card import KINDS
+    from genie_core.training.adapt_card import KINDS, tuned_names
 
     train, held_out = report.transitions
     table = Table("of what moves in held-out video, labels tell", "before", "after", box=None)
@@ -108,7 +108,7 @@ def _print_report(report: AdaptReport) -> None:
         rate = "" if found.fps is None else f" at {found.fps:g} frames/s"
         console.print(f"transitions of {found.step} frames{rate}, as genie label --step auto")
     if report.tuned_steps:
-        console.print(f"encoder tuned for {report.tuned_steps:,} steps")
+        console.print(f"{tuned_names(report.info.config)}: tuned for {report.tuned_steps:,} steps each")
     console.print(table)
     for level, renumbered in report.renumbered.items():
         same = int(renumbered.same_K.sum())

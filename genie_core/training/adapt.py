@@ -1,4 +1,4 @@
-"""Adaptation of a bundle to somebody's own video, without labels: codes are fitted anew, the encoder tuned if asked.
+"""Adaptation of a bundle to somebody's own video, without labels: codes are fitted anew, the networks tuned if asked.
 
 The derived bundle names its parent. It is written only if its labels predict more of the motion in video held out
 than those of the parent, and of the bundle that it would replace.
@@ -6,9 +6,6 @@ than those of the parent, and of the bundle that it would replace.
 
 from __future__ import annotations
 
-import copy
-import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +15,6 @@ import torch
 from torch import Tensor
 
 from genie_core.data import AutoSteps
-from genie_core.data.storage.atomic import write_text
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference.auto_step import find_steps_with
 from genie_core.models.bundle import Bundle, BundleInfo, is_bundle, load_bundle, save_bundle, stored_half
@@ -32,22 +28,19 @@ from genie_core.statistics.metrics import Array
 from genie_core.training.adapt_card import adapted_card
 from genie_core.training.adapt_data import AdaptVideo, Transitions, adapt_video
 from genie_core.training.codebook import Renumbering, fit_codes, latents_of, meanings, renumber
-from genie_core.training.config import StageConfig, TrainingConfig, training_preset
+from genie_core.training.config import TrainingConfig
 from genie_core.training.loop import Reporter, TrainingRun
-from genie_core.training.motion import motion_loss, turned
 from genie_core.training.pipeline import TrainingSplit
 from genie_core.training.score import Read, scores, top_share
-from genie_core.training.stages import condense, train_motion
+from genie_core.training.stages import condense
+from genie_core.training.tuning import go_on_reading, steps_within, tune_labels, tune_rollouts, tuning_recipe
 
 _PER_CODE, _MOVING_PER_CODE = 10, 3
 """Least transitions a code to fit codes to, and of these, ones in which something moves."""
 _MEANING_FRAMES = 24
 """Frames on which codes of two codebooks are compared."""
-_BATCH = 32
-_TIMED = 3
 _FEW = 0.5
 """How many latents a code itself counts as, in what it stands for in rollouts."""
-"""Steps that are timed, after one to warm up, to find how many fit into the minutes given."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +51,8 @@ class AdaptJob:
         parent: folder of the bundle.
         data: episodes to adapt to, and those held out for the scores; where none are, the end of each is held out.
         out: folder of the derived bundle.
-        minutes: how long to tune the encoder; 0: not at all.
-        steps: how many steps to tune it, in place of `minutes`, for the same weights on any machine.
+        minutes: how long to tune the networks; 0: not at all.
+        steps: how many steps to tune each, in place of `minutes`, for the same weights on any machine.
         seed: of everything that is drawn; the same job gives the same bundle.
         fine_codes: number of fine codes; None: as many as the parent has.
         keep_codes: leave the parent's codes as they are, and fit fine ones alone.
@@ -83,7 +76,7 @@ class AdaptJob:
 
     @property
     def tunes(self) -> bool:
-        """Whether the encoder is tuned."""
+        """Whether the networks are tuned."""
         return bool(self.steps or self.minutes)
 
 
@@ -100,7 +93,7 @@ class AdaptReport:
         renumbered: by level: how its codes were numbered as the parent's.
         auto_steps: transition lengths that the codes were fitted at; None: those of the frame rates.
         transitions: how many codes were fitted to, and how many were held out.
-        tuned_steps: how many steps the encoder was tuned.
+        tuned_steps: how many steps each network was tuned.
 
     """
 
@@ -138,14 +131,20 @@ def adapt(job: AdaptJob, reporter: Reporter) -> AdaptReport:
     before = {"train": read(parent, video.train), "held_out": read(parent, video.held_out)}
 
     genie = _derived(config, parent)
-    tuned = _tune(job, genie, parent.bundle_id, video, folder, reporter) if job.tunes else 0
-    train_latents = before["train"].latent_ND if not tuned else _latents(genie, video.train)
-    renumbered = _fit(job, genie, parent, torch.from_numpy(train_latents).float(), video)
-    _speak(genie, torch.from_numpy(train_latents).float())
+    tuning = _Tuning.begin(job, genie, parent.bundle_id, video, folder, reporter) if job.tunes else None
+    latent_MD = torch.from_numpy(before["train"].latent_ND).float()
+    if tuning is not None:
+        latent_MD = tuning.labels(genie, video, latent_MD)
+    renumbered = _fit(job, genie, parent, latent_MD, video)
+    if tuning is not None:
+        tune_rollouts(tuning.run, genie, video.store, tuning.recipe)
+        genie.eval()
+    _speak(genie, latent_MD)
     half = stored_half(job.parent)
     save_bundle(folder / "bundle", genie, "", half=half)
     child = load_bundle(folder / "bundle", job.device)  # scores are those of the weights as stored
 
+    tuned = 0 if tuning is None else tuning.recipe.lam.steps
     known = None if tuned else before
     after = {
         part: read(child, getattr(video, part), None if known is None else known[part].latent_ND) for part in before
@@ -184,28 +183,26 @@ def _with_info(report: AdaptReport, info: BundleInfo) -> AdaptReport:
 
 
 def _derived_config(job: AdaptJob, parent: Bundle) -> ModelConfig:
-    lam = parent.config.lam
-    if job.tunes and not isinstance(parent.genie.lam, MotionActionModel):
-        raise ModelError(
-            f"{job.parent}: got a bundle that does not read motion, whose encoder `genie adapt` does not tune; leave "
-            "--train out to fit its codes, or use genie train --init"
-        )
-    if parent.config.lam.source != "pixels":
+    lam, mover = parent.config.lam, parent.config.mover
+    if lam.source != "pixels":
         raise ModelError(f"{job.parent}: got a latent action model that reads tokens, expected one that reads pixels")
     fine = lam.fine_codes if job.fine_codes is None else job.fine_codes
     if job.keep_codes and not fine:
         raise ModelError("--keep-codes: there are no fine codes to fit; give --fine-codes, or leave it out")
-    if parent.config.simulates and not job.keep_codes:
-        # The dynamics model was trained with the parent's codes: others would mean nothing to it.
-        return parent.config.model_copy(
-            update={"name": job.out.name, "simulates": False, "lam": lam.model_copy(update={"fine_codes": fine})}
+    if job.keep_codes and job.tunes:
+        raise ModelError(
+            "--keep-codes: latents of a tuned encoder are others, which no code fits; leave out one of both"
         )
-    # The mover was trained with the parent's latents; a tuned encoder makes others.
-    mover = None
-    if parent.config.mover is not None and not job.tunes:
-        mover = parent.config.mover.model_copy(update={"spoken_codes": True})
-    fitted = lam.model_copy(update={"fine_codes": fine})
-    return parent.config.model_copy(update={"name": job.out.name, "lam": fitted, "mover": mover})
+    # A dynamics model that is not tuned was trained with the parent's codes: others would mean nothing to it.
+    simulates = parent.config.simulates and (job.keep_codes or job.tunes)
+    return parent.config.model_copy(
+        update={
+            "name": job.out.name,
+            "simulates": simulates,
+            "lam": lam.model_copy(update={"fine_codes": fine}),
+            "mover": None if mover is None else mover.model_copy(update={"spoken_codes": True}),
+        }
+    )
 
 
 def _derived(config: ModelConfig, parent: Bundle) -> Genie:
@@ -247,49 +244,31 @@ def _check_enough(video: AdaptVideo, config: ModelConfig, job: AdaptJob) -> None
         )
 
 
-def _tune(job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder: Path, reporter: Reporter) -> int:
-    """Train the encoder on the video; returns the number of steps."""
-    lam = genie.lam
-    assert isinstance(lam, MotionActionModel)
-    training = training_preset("motion")
-    run = TrainingRun(
-        folder,
-        job.seed,
-        next(lam.parameters()).device,
-        training.precision == "bf16",
-        reporter,
-        init=parent_id,
-    )
-    steps = job.steps or _steps_within(job.minutes, lam, video, training, folder)
-    stage = StageConfig(steps=steps, batch=_BATCH, clip_frames=2, lr=5e-4, warmup=min(20, steps), weight_decay=0.02)
-    recipe = training.model_copy(update={"lam": stage, "seed": job.seed})
-    train_motion(run, lam, video.store, recipe)
-    condense(lam, video.store, recipe)
-    return steps
+@dataclass(frozen=True)
+class _Tuning:
+    """How the networks are tuned."""
 
+    run: TrainingRun
+    recipe: TrainingConfig
 
-def _steps_within(
-    minutes: float, lam: MotionActionModel, video: AdaptVideo, training: TrainingConfig, folder: Path
-) -> int:
-    """Return the number of steps that fit `minutes`, measured when the run began; a resumed run keeps it."""
-    kept = folder / "tuning.json"
-    if kept.exists():
-        found = json.loads(kept.read_text())
-        if found["minutes"] == minutes:
-            return int(found["steps"])
-    trial, rng = copy.deepcopy(lam).train(), np.random.default_rng(0)
-    began = time.monotonic()
-    for step in range(_TIMED + 1):
-        if step == 1:
-            began = time.monotonic()
-        pairs = torch.from_numpy(video.store.sample_apart(rng, _BATCH, 2, training.motion_training.gap_s))
-        pair_B2CHW = turned(to_pixels(pairs.to(next(trial.parameters()).device)))
-        with torch.autocast(pair_B2CHW.device.type, torch.bfloat16):
-            loss, _ = motion_loss(trial, trial.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1]), training.motion_training)
-        loss.backward()  # type: ignore[no-untyped-call]
-    steps = max(1, round(60 * minutes * _TIMED / (time.monotonic() - began)))
-    write_text(kept, json.dumps({"minutes": minutes, "steps": steps}))
-    return steps
+    @staticmethod
+    def begin(
+        job: AdaptJob, genie: Genie, parent_id: str, video: AdaptVideo, folder: Path, reporter: Reporter
+    ) -> _Tuning:
+        device = genie.lam.quantizer.codebook.device
+        run = TrainingRun(folder, job.seed, device, bf16=True, reporter=reporter, init=parent_id)
+        steps = job.steps or steps_within(job.minutes, run, genie, video.store, job.seed)
+        return _Tuning(run, tuning_recipe(genie.config, video.store, steps, job.seed))
+
+    def labels(self, genie: Genie, video: AdaptVideo, was_MD: Tensor) -> Tensor:
+        """Tune what labels come from; returns the latents of the training transitions, (M, D), that were `was_MD`."""
+        tune_labels(self.run, genie, video.store, self.recipe)
+        if isinstance(genie.lam, MotionActionModel):
+            condense(genie.lam, video.store, self.recipe)
+        now_MD = torch.from_numpy(_latents(genie, video.train)).float()
+        if isinstance(genie.lam, MotionActionModel):
+            go_on_reading(genie, was_MD, now_MD)
+        return now_MD
 
 
 def _fit(job: AdaptJob, genie: Genie, parent: Bundle, latent_MD: Tensor, video: AdaptVideo) -> dict[str, Renumbering]:

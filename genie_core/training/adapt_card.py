@@ -14,6 +14,9 @@ from genie_core.data import AutoSteps
 from genie_core.models.bundle import BundleInfo
 from genie_core.models.config import ModelConfig
 
+NETWORKS = {"tokenizer": "tokenizer", "lam": "encoder", "dynamics": "dynamics model", "mover": "mover"}
+"""Networks of a bundle, in words."""
+
 KINDS = {"code": "code", "fine_code": "fine code", "latent": "latent"}
 """Kinds of labels that are scored, in words."""
 
@@ -41,18 +44,19 @@ def adapted_card(
         top: share of the most frequent code among transitions in which something moves, before and after.
         same: by level: whether each code means what it means in the parent.
         steps: transition lengths that codes were fitted at.
-        tuned_steps: steps that the encoder was tuned; 0: it is the parent's.
+        tuned_steps: steps that each network was tuned; 0: they are the parent's.
         seed: of everything that was drawn.
 
     """
     lam = config.lam
     fine = f" and {lam.fine_codes} fine ones" if lam.fine_codes else ""
-    encoder = f"tuned for {tuned_steps} steps" if tuned_steps else "the parent's, so latents are the same"
+    whose = "the parent's, so that latents are the same"
+    tuned = f"tuned for {tuned_steps} steps each" if tuned_steps else whose
     lines = [
         f"# {config.name}",
         "",
         f"Adapted from `{parent.name}`, bundle {parent.bundle_id}, to video without labels. {lam.quantizer.codes} codes"
-        f"{fine}; encoder {encoder}.",
+        f"{fine}; networks ({tuned_names(config)}) {tuned}.",
         "",
         "## Data",
         "",
@@ -84,6 +88,11 @@ def adapted_card(
     return "\n".join(lines)
 
 
+def tuned_names(config: ModelConfig) -> str:
+    """Return the networks of a bundle in words."""
+    return ", ".join(NETWORKS[component] for component in config.components)
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
@@ -103,4 +112,4 @@ def _same_lines(same: Mapping[str, NDArray[np.bool_]]) -> list[str]:
     return lines
 
 
-__all__ = ["KINDS", "adapted_card"]
+__all__ = ["KINDS", "NETWORKS", "adapted_card", "tuned_names"]

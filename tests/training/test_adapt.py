@@ -14,14 +14,15 @@ from safetensors.torch import load_file, save_file
 
 from genie_core.data import AutoSteps, hold_out_episodes, open_dataset, resize_frames
 from genie_core.errors import DatasetError, ModelError
-from genie_core.inference import Labeller
+from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import load_bundle
-from genie_core.models.config import MoverConfig, QuantizerConfig
+from genie_core.models.config import MendingConfig, MoverConfig, QuantizerConfig
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.training.adapt import AdaptJob, AdaptReport, adapt, read
 from genie_core.training.adapt_data import adapt_video
 from genie_core.training.codebook import MOST_COMMON, fit_codes, number_as, order_of, renumber
 from genie_core.training.pipeline import TrainingSplit
+from genie_core.training.tuning import go_on_reading
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.factories.data import make_robomimic
 from tests.factories.squares import make_squares
@@ -33,6 +34,12 @@ class Silent:
 
     def step(self, stage: str, step: int, metrics: dict[str, float]) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def condensed_from_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optical flow of thousands of pairs takes most of the time of tuning for a step."""
+    monkeypatch.setattr("genie_core.training.stages._MOTION_BATCHES", 4)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +150,7 @@ def test_the_encoder_is_tuned_for_the_steps_given_and_the_same_again(
     assert timed.tuned_steps >= 1
 
 
-def test_a_mover_stays_with_fitted_codes_and_not_with_a_tuned_encoder(video: TrainingSplit, tmp_path: Path) -> None:
+def test_a_mover_stays_with_fitted_codes(video: TrainingSplit, tmp_path: Path) -> None:
     moving = make_motion_bundle(tmp_path / "moving", usual_norm=0.1, mover=MoverConfig(width=8, blocks=1))
     fitted = adapt(AdaptJob(moving, video, tmp_path / "fitted", force=True), Silent()).info
     assert fitted.config.components == ("lam", "mover")
@@ -156,19 +163,57 @@ def test_a_mover_stays_with_fitted_codes_and_not_with_a_tuned_encoder(video: Tra
     code_KD = torch.from_numpy(fitted.codebook)
     assert spoken_KD.norm(dim=1).median() > code_KD.norm(dim=1).median()
     assert (torch.nn.functional.cosine_similarity(spoken_KD, code_KD) > 0.5).all()
-    tuned = adapt(AdaptJob(moving, video, tmp_path / "tuned", steps=1, force=True), Silent()).info
-    assert (tuned.config.components, tuned.config.context_frames) == (("lam",), 0)
 
 
-def test_codes_of_a_bundle_that_reads_no_motion_are_fitted_too_and_its_rollouts_left_out(
+MENDING = MoverConfig(width=8, blocks=1, mending=MendingConfig(steps=1))
+
+
+@pytest.mark.parametrize("mover", [MoverConfig(width=8, blocks=1), MENDING], ids=["moves", "mends"])
+def test_tuning_keeps_what_rollouts_are_made_by_and_tunes_it_too(
+    mover: MoverConfig, video: TrainingSplit, tmp_path: Path
+) -> None:
+    moving = make_motion_bundle(tmp_path / "moving", usual_norm=0.1, mover=mover)
+    job = AdaptJob(moving, video, tmp_path / "tuned", steps=2, force=True)
+    tuned = adapt(job, Silent()).info
+    config = load_bundle(moving).config
+    assert (tuned.config.components, tuned.config.context_frames) == (config.components, 8)
+    for component in config.components:
+        before, after = (load_file(path / f"{component}.safetensors") for path in (moving, tuned.path))
+        assert any(not torch.equal(after[name], tensor) for name, tensor in before.items()), component
+    for name in [*config.components, "frames/frames"]:
+        assert list((tmp_path / "tuned.run").glob(f"{name}.*")), name  # a run that is interrupted goes on from there
+    assert adapt(job, Silent()).info.bundle_id == tuned.bundle_id
+    shown = Simulator(load_bundle(tuned.path)).rollout(video.held_out[0].frames(0, 4), [1, 2])
+    assert shown.shape[0] == 2
+
+
+def test_tuned_latents_are_read_as_the_former_ones_were(tmp_path: Path) -> None:
+    genie = load_bundle(make_motion_bundle(tmp_path / "moving", mover=MoverConfig(width=8, blocks=1))).genie
+    assert genie.mover is not None
+    torch.manual_seed(0)
+    was_ND, frames = torch.randn(50, 6), torch.rand(50, 3, 32, 32) - 0.5
+    turn_KK = torch.linalg.qr(torch.randn(4, 4))[0]
+    now_ND = torch.cat((was_ND[:, :4] @ turn_KK, was_ND[:, 4:]), dim=1)
+    wanted = genie.mover(frames, was_ND).detach()
+    assert (genie.mover(frames, now_ND) - wanted).abs().max() > 1e-4
+    go_on_reading(genie, was_ND, now_ND)
+    torch.testing.assert_close(genie.mover(frames, now_ND).detach(), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_codes_of_a_bundle_that_reads_no_motion_are_fitted_without_its_rollouts_or_all_is_tuned(
     video: TrainingSplit, tmp_path: Path
 ) -> None:
     nano = make_nano_bundle(tmp_path / "nano")
     report = adapt(AdaptJob(nano, video, tmp_path / "mine", force=True), Silent())
     assert not report.info.config.simulates
     assert report.info.codebook.shape == (8, 8)
-    with pytest.raises(ModelError, match="does not read motion"):
-        adapt(AdaptJob(nano, video, tmp_path / "tuned", minutes=1), Silent())
+    tuned = adapt(AdaptJob(nano, video, tmp_path / "tuned", minutes=1e-4, force=True), Silent())
+    assert tuned.tuned_steps >= 1
+    for component in ("tokenizer", "lam", "dynamics"):
+        before, after = (load_file(path / f"{component}.safetensors") for path in (nano, tuned.info.path))
+        assert any(not torch.equal(after[name], tensor) for name, tensor in before.items()), component
+    with pytest.raises(ModelError, match="--keep-codes: latents of a tuned encoder are others"):
+        adapt(AdaptJob(nano, video, tmp_path / "kept", steps=1, fine_codes=9, keep_codes=True), Silent())
 
 
 def test_too_little_video_and_still_video_are_refused(parent: Path, tmp_path: Path) -> None:
