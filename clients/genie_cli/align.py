@@ -66,8 +66,8 @@ def align(
     seeds: Annotated[int, typer.Option(min=1, help="Draws of labelled transitions per budget.")] = 5,
     mlp: Annotated[bool, typer.Option(help="Whether to compare with a small network (MLP).")] = True,
     supervised_steps: Annotated[
-        int, typer.Option(min=0, help="Training steps of supervised inverse dynamics; 0: leave it out.")
-    ] = 300,
+        int, typer.Option(min=0, help="Most training steps of supervised inverse dynamics; 0: leave it out.")
+    ] = 1000,
     camera: Annotated[str | None, typer.Option(help="Camera of REAL to read if LABELLED holds no frames.")] = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 0,

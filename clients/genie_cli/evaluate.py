@@ -64,7 +64,7 @@ def evaluate(
         int, typer.Option(min=1, help="Times each code is applied from each start frame.")
     ] = DEFAULTS.applications,
     supervised_steps: Annotated[
-        int, typer.Option(min=0, help="Training steps of the supervised bound; 0 skips it.")
+        int, typer.Option(min=0, help="Most training steps of supervised inverse dynamics; 0 skips it.")
     ] = DEFAULTS.supervised_steps,
     subset: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Supervised bound: inverse dynamics trained on all actions, scored on the same transitions as the alignment."""
+"""Supervised inverse dynamics, trained on all actions and scored on the same transitions as the alignment."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from genie_core.statistics.metrics import residual_sums
 
 def supervised_score(
     bundle: Bundle, split: HeldOutSplit, step: int, steps: int, seed: int, progress: Progress
-) -> Score:
+) -> tuple[Score, bool]:
     """Train the bundle's encoder on the actions of all fitting episodes, and score it on the held-out ones.
+
+    Returns also whether its error on lessons set aside stopped falling: only then is it a bound.
 
     Args:
         bundle: its encoder is the starting point.
         split: its episodes must keep their frames.
         step: frames of a transition.
-        steps: training steps, at least 1.
+        steps: most training steps, at least 1.
         seed: of the batches and the head's weights.
         progress: receives the progress of training.
 
@@ -32,14 +34,15 @@ def supervised_score(
     train = [lesson for episode in split.fit for lesson in _lessons(episode, step)]
     test = [_lessons(episode, step) for episode in split.held_out]
     shown = [lesson.frames_THWC for lessons in test for lesson in lessons]
-    read = iter(supervised_predictions(bundle, train, shown, steps, seed, progress))
+    found = supervised_predictions(bundle, train, shown, steps, seed, progress)
+    read = iter(found.predicted)
     sums = []
     for episode, lessons in zip(split.held_out, test, strict=True):
         predicted_TA = np.full_like(episode.action_TA, np.nan)
         for phase, lesson in zip(_phases(episode, step), lessons, strict=True):
             predicted_TA[phase : phase + step * len(lesson.truth_SK) : step] = next(read)
         sums.append(residual_sums(episode.action_SA, predicted_TA[episode.frame_S]))
-    return Score(np.stack(sums)[None])
+    return Score(np.stack(sums)[None]), found.settled
 
 
 def _phases(episode: AlignedEpisode, step: int) -> Sequence[int]:

@@ -43,7 +43,7 @@ class Plan:
         budget: number of labelled transitions to fit on; None: all in the episodes not held out.
         hold_out: share of the episodes to score on; 0: none, and no report.
         study: what to compare.
-        supervised_steps: training steps of the supervised bound; 0 leaves it out.
+        supervised_steps: most training steps of supervised inverse dynamics; 0 leaves it out.
 
     """
 
@@ -94,12 +94,16 @@ def align(
     scores, scores_back = sweep(split, study, progress), sweep_back(split, study)
     if budget not in scores:
         scores[budget], scores_back[budget] = own, {"regressor": own_back}
-    bound = None
+    supervised, settled = None, False
     if plan.supervised_steps:
-        bound = supervised_score(bundle, split, material.provenance.step, plan.supervised_steps, study.seed, progress)
+        supervised, settled = supervised_score(
+            bundle, split, material.provenance.step, plan.supervised_steps, study.seed, progress
+        )
     names = [episode.name for episode in split.held_out]
     facts = _facts(alignment.info, material, split, everything, plan)
-    return alignment, AlignmentReport(facts, info.actions, scores, bound, names, study.seed, scores_back)
+    return alignment, AlignmentReport(
+        facts, info.actions, scores, supervised, names, study.seed, scores_back, supervised_settled=settled
+    )
 
 
 def own_scores(split: HeldOutSplit, alignment: Alignment) -> dict[str, Score]:

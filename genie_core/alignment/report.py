@@ -39,7 +39,8 @@ class AlignmentReport:
         facts: what was fitted, and on which data; JSON's types.
         actions: names of the A components of an action.
         scores: by budget and by method.
-        supervised: the bound; None if it was left out.
+        supervised: supervised inverse dynamics; None if it was left out.
+        supervised_settled: whether its error had stopped falling, so that it is a bound.
         held_out: names of the episodes scored on.
         seed: seed of the bootstrap.
         way_back: of latents from actions, by budget and by method.
@@ -53,15 +54,19 @@ class AlignmentReport:
     held_out: Sequence[str]
     seed: int
     way_back: Scores = field(default_factory=dict)
+    supervised_settled: bool = False
 
     def rows(self) -> list[TableRow]:
-        """Return the rows of the main table: the error by budget and by method, then the bound."""
+        """Return the rows of the main table: the error by budget and by method, then that of supervised training."""
         rows = [
             (f"{budget:,}", WAYS[way], *self._words(score))
             for budget, ways in self.scores.items()
             for way, score in ways.items()
         ]
-        return rows + ([] if self.supervised is None else [("all", SUPERVISED, *self._words(self.supervised))])
+        if self.supervised is None:
+            return rows
+        settled = SUPERVISED if self.supervised_settled else f"{SUPERVISED}; still falling, so no bound"
+        return [*rows, ("all", settled, *self._words(self.supervised))]
 
     def rows_back(self) -> list[TableRow]:
         """Return the rows of the table of the way back: the error of latents by budget and by method."""
@@ -87,6 +92,7 @@ class AlignmentReport:
             "held_out": list(self.held_out),
             "budgets": budgets,
             "supervised": bound,
+            "supervised_settled": None if bound is None else self.supervised_settled,
             "way_back": back,
         }
 

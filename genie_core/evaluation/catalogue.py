@@ -64,7 +64,7 @@ _PROBED = {
     "frame": "baseline: linear probe of the first frame alone, shrunk to 8 x 8: what the scene says",
     "random_encoder": "baseline: linear probe of the same encoder's latents before any training",
     "shuffled": "floor: MLP probe of the latent, fitted to the truth in random order",
-    "supervised": "the same encoder, trained with the truth as long as asked: a bound only if that was long enough",
+    "supervised": "the same encoder, trained with the truth until its error on episodes set aside stops falling",
 }
 _BASELINES = ("flow_8x8", "flow_8x8_mlp", "flow_4x4", "flow_global", "frame_difference", "frame", "random_encoder")
 _PROBE_TARGETS = {"code": (Target(0.75, codes=8), Target(0.85, codes=16)), "latent": (Target(0.92),)}
@@ -147,6 +147,52 @@ _LAM = (
         "unchanged: crop",
         "labels that stay the same when 2 pixels a side are cut off and the rest is enlarged",
         "share",
+    ),
+    Entry(
+        "lam.unchanged_shake",
+        "unchanged: shake",
+        "labels that stay the same when the camera shakes by up to a pixel of 64, each frame by itself",
+        "share",
+        (Target(0.9),),
+    ),
+    Entry(
+        "lam.unchanged_flicker",
+        "unchanged: flicker",
+        "labels that stay the same when each frame is up to 5% lighter or darker by itself",
+        "share",
+        (Target(0.97),),
+    ),
+    Entry(
+        "lam.unchanged_pan",
+        "unchanged: pan",
+        "labels that stay the same when the camera pans by 0.25 pixels of 64 a frame",
+        "share",
+        (Target(0.97),),
+    ),
+    Entry("lam.unchanged_jpeg", "unchanged: JPEG", "labels that stay the same in JPEG of quality 50", "share"),
+    Entry(
+        "lam.unchanged_object",
+        "unchanged: object",
+        "labels that stay the same when a striped square moves through the picture",
+        "share",
+    ),
+    Entry(
+        "lam.unchanged_hand",
+        "unchanged: hand",
+        "labels that stay the same when a person's hand moves at one edge",
+        "share",
+    ),
+    Entry(
+        "lam.frozen_still_share",
+        "frame beside itself, one code",
+        "share of frames that, beside themselves, get the most frequent code of such pairs",
+        "share",
+        (Target(1.0),),
+    ),
+    Entry(
+        "lam.frozen_length",
+        "... length of its latent",
+        "over the median length of latents; 0 where length means size, 1 where latents have unit length",
     ),
 )
 _PROBE = (

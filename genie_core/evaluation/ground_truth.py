@@ -76,7 +76,7 @@ def _action(film: Film) -> Array | None:
 def _probe_findings(
     study: Study, target: str, truth: Truth, read: Read, halves: Halves | None, rng: np.random.Generator
 ) -> Findings:
-    """Return the metrics of all probes of one target; of displacement also of the supervised bound."""
+    """Return the metrics of all probes of one target; of displacement also of supervised inverse dynamics."""
     study.progress(f"probes of {target}", 0, 1)
     scores = _scores(study, target, truth, read, halves, rng)
     metrics: dict[str, Measured] = {}
@@ -202,17 +202,20 @@ def _purity(count_EM: Array, rng: np.random.Generator) -> Measured:
     return estimate(count_EM, lambda sums: ratio(np.stack((sums.max(1), sums.sum(1)), 1)), int(count_EM.sum()), rng)
 
 
-def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array:
-    """Score the supervised bound, trained on the episodes that probes are fitted on."""
+def _supervised_score(study: Study, truth: Sequence[Array], halves: Halves) -> Array | Missing:
+    """Score supervised inverse dynamics, trained on the episodes that probes are fitted on."""
     others = [take.film for take, _ in _others(study, _displacement, truth[0].shape[1])]
     fitted = [study.takes[i].film for i in halves.fit] + others
     train = [Lesson(film.frames_THWC, film.displacement_SK) for film in fitted if film.displacement_SK is not None]
     test = [study.takes[i].film.frames_THWC for i in halves.score]
     options = study.options
-    predictions = supervised_predictions(
-        study.bundle, train, test, options.supervised_steps, options.seed, study.progress
-    )
-    return np.stack([residual_sums(truth[i], read) for i, read in zip(halves.score, predictions, strict=True)])
+    read = supervised_predictions(study.bundle, train, test, options.supervised_steps, options.seed, study.progress)
+    if not read.settled:
+        return Missing(
+            f"its held-out error had not stopped falling after {read.steps} steps, so that it bounds nothing: give "
+            "more --supervised-steps"
+        )
+    return np.stack([residual_sums(truth[i], r) for i, r in zip(halves.score, read.predicted, strict=True)])
 
 
 def _share_of_bound(latent: Array | Missing, bound: Array | Missing, rng: np.random.Generator) -> Measured:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genie_core.data import Frames, resize_frames
-from genie_core.evaluation.material import Study, read_film
+from genie_core.evaluation.disturbances import DISTURBANCES as NEVER_TRAINED
+from genie_core.evaluation.material import Study, read_codes, read_film
 from genie_core.evaluation.metrics import Findings, Measured, Missing, Statistic, estimate, mean_of, ratio
 from genie_core.models.bundle import Bundle
 from genie_core.models.patches import to_pixels
@@ -28,6 +29,8 @@ SHIFT = 2
 """Pixels by which the whole image is shifted."""
 CROP = 2
 """Pixels cropped from each side before resizing to the old size."""
+DISTURBED_EPISODES, DISTURBED_FRAMES, FROZEN_FRAMES = 6, 32, 4
+"""Most episodes that are disturbed beyond training, most frames of each, and most that are shown beside themselves."""
 
 Codes = NDArray[np.int64]
 
@@ -63,6 +66,7 @@ def latent_action_findings(study: Study, rng: np.random.Generator) -> Findings:
             "lam.code_entropy_bits": estimate(
                 count_EK, lambda count_RK: entropy(count_RK) / np.log(2), transitions, rng
             ),
+            **_beyond_training(study, rng),
         },
         {"lam.code_share": [estimate(count_EK, _share_of(code), transitions, rng) for code in range(codes)]},
     )
@@ -138,6 +142,29 @@ def _robustness(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
             read_film(study.labeller, t.film, partial(_disturbed, disturb, rng))[0] == t.code_S for t in study.takes
         ]
         metrics[f"lam.unchanged_{name}"] = mean_of(same, rng)
+    return metrics
+
+
+def _beyond_training(study: Study, rng: np.random.Generator) -> dict[str, Measured]:
+    """Return the share of labels that stay under what no recipe augments with, and labels of frozen frames."""
+    labeller, films = study.labeller, [t.film.frames_THWC[:DISTURBED_FRAMES] for t in study.takes[:DISTURBED_EPISODES]]
+    plain, metrics = [read_codes(labeller, film) for film in films], {}
+    for done, (name, disturb) in enumerate(NEVER_TRAINED.items()):
+        study.progress("labels under disturbances beyond training", done, len(NEVER_TRAINED))
+        same = [read_codes(labeller, disturb(f, rng))[0] == code_S for f, (code_S, _) in zip(films, plain, strict=True)]
+        metrics[f"lam.unchanged_{name}"] = mean_of(same, rng)
+    frozen = [
+        [read_codes(labeller, np.stack((frame, frame))) for frame in film[:: -(-len(film) // FROZEN_FRAMES)]]
+        for film in films
+    ]
+    usual = float(np.median(np.concatenate([np.linalg.norm(latent_SD, axis=1) for _, latent_SD in plain])))
+    still = np.bincount([int(code[0]) for of_film in frozen for code, _ in of_film]).argmax()
+    metrics["lam.frozen_still_share"] = mean_of(
+        [np.array([code[0] == still for code, _ in of_film]) for of_film in frozen], rng
+    )
+    metrics["lam.frozen_length"] = mean_of(
+        [np.array([np.linalg.norm(latent) / max(usual, 1e-12) for _, latent in of_film]) for of_film in frozen], rng
+    )
     return metrics
 
 

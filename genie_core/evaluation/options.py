@@ -26,7 +26,9 @@ class EvaluationOptions(BaseModel):
     step: int | None = Field(None, gt=0, description="transition length in frames; None: the closest to the model's")
     position: str = Field(END_EFFECTOR, description="array whose change over a transition the probes predict")
     still: float = Field(0.015, ge=0, description="changes of the position below this count as still, in its units")
-    supervised_steps: int = Field(150, ge=0, description="training steps of the supervised bound; 0: leave it out")
+    supervised_steps: int = Field(
+        1000, ge=0, description="most training steps of supervised inverse dynamics; 0: leave it out"
+    )
     rollouts: int = Field(20, gt=0, description="start frames of rollouts compared with real video")
     prompt_frames: int = Field(
         1, gt=0, description="frames in the prompts of these rollouts, ending at the start; at most the model's context"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from genie_core.evaluation import consistency
+from genie_core.evaluation import consistency, latent_actions, supervised
 from genie_core.evaluation.consistency import apply_codes, consistency_findings
+from genie_core.evaluation.disturbances import DISTURBANCES as NEVER_TRAINED
+from genie_core.evaluation.ground_truth import ground_truth_findings
 from genie_core.evaluation.latent_actions import DISTURBANCES, add_noise, brighten, crop, latent_action_findings, shift
 from genie_core.evaluation.material import Film, Start, Study, label_film, read_codes
 from genie_core.evaluation.metrics import Findings, Metric, Missing
@@ -57,6 +61,12 @@ def value(findings: Findings, name: str) -> float:
     return metric.value
 
 
+def reason(findings: Findings, name: str) -> str:
+    missing = findings.metrics[name]
+    assert isinstance(missing, Missing)
+    return missing.reason
+
+
 def test_tokenizer_figures_are_those_of_the_network(study: Study) -> None:
     found = tokenizer_findings(study, rng())
     errors, used = [], set()
@@ -96,6 +106,17 @@ def test_disturbances_are_mild_and_change_every_frame_alike(name: str) -> None:
     assert np.abs(changed.astype(int) - frames).mean() < 15
     if name != "noise":
         assert (changed == changed[:1]).all()
+
+
+def test_labels_are_disturbed_beyond_training_too(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = latent_action_findings(study, rng())
+    for name in NEVER_TRAINED:
+        assert 0 <= value(found, f"lam.unchanged_{name}") <= 1
+    assert 0 < value(found, "lam.frozen_still_share") <= 1
+    assert value(found, "lam.frozen_length") == pytest.approx(1, abs=1e-4)  # latents of this bundle have unit length
+    shaken = {"shake": lambda frames, rng: frames}
+    monkeypatch.setattr(latent_actions, "NEVER_TRAINED", shaken)
+    assert value(latent_action_findings(study, rng()), "lam.unchanged_shake") == 1
 
 
 def test_disturbances_by_hand() -> None:
@@ -216,7 +237,26 @@ def test_the_supervised_bound_learns_and_leaves_the_bundle_alone(study: Study) -
     before = {k: v.clone() for k, v in study.bundle.genie.lam.state_dict().items()}
     test = [lit(100), lit(101)]
     lessons, shown = [lit(seed) for seed in range(30)], [lesson.frames_THWC for lesson in test]
-    read = supervised_predictions(study.bundle, lessons, shown, 80, 0, study.progress)
+    read = supervised_predictions(study.bundle, lessons, shown, 80, 0, study.progress).predicted
     truth = np.concatenate([lesson.truth_SK for lesson in test])
     assert np.corrcoef(np.concatenate(read)[:, 0], truth[:, 0])[0, 1] > 0.8
     assert all(torch.equal(v, before[k]) for k, v in study.bundle.genie.lam.state_dict().items())
+
+
+def test_supervised_inverse_dynamics_is_a_bound_only_once_its_held_out_error_has_stopped_falling(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nothing tells stops falling at once; after 3 steps nobody can say."""
+    found = ground_truth_findings(replace(study, others=[]), rng())
+    assert "had not stopped falling after 3 steps" in reason(found, "probe.supervised_to_displacement_r2_mean")
+    assert "bounds nothing" in reason(found, "probe.latent_share_of_supervised")
+    lessons = [
+        Lesson(take.film.frames_THWC, rng(i).normal(size=(take.film.frames_THWC.shape[0] - 1, 1)))
+        for i, take in enumerate(study.takes)
+    ]
+    monkeypatch.setattr(supervised, "CHECK_EVERY", 2)
+    read = supervised_predictions(study.bundle, lessons, [lessons[0].frames_THWC], 200, 0, study.progress)
+    assert read.settled
+    assert read.steps < 200
+    alone = supervised_predictions(study.bundle, lessons[:1], [lessons[0].frames_THWC], 3, 0, study.progress)
+    assert (alone.settled, alone.steps) == (False, 3)  # nothing to set aside

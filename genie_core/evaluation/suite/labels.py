@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_core.data import Frames
+from genie_core.evaluation.disturbances import CELLS, DISTURBANCES, Disturbance
 from genie_core.evaluation.metrics import Measured, estimate, mean_of, ratio
-from genie_core.evaluation.suite.disturbances import CELLS, DISTURBANCES, Disturbance
 from genie_core.evaluation.suite.rows import EpisodeTransitions
 from genie_core.inference import Labeller
 from genie_core.statistics.metrics import Array, perplexity

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from genie_core import __version__
 from genie_core.data import Episode, Frames
 from genie_core.data.storage.location import SourcePath, source_path
+from genie_core.evaluation.disturbances import DISTURBANCES
 from genie_core.evaluation.metrics import Measured, Missing, estimate, ratio
 from genie_core.evaluation.suite.bound import bound_metrics
 from genie_core.evaluation.suite.config import Suite, SuiteSet
-from genie_core.evaluation.suite.disturbances import DISTURBANCES
 from genie_core.evaluation.suite.labels import (
     DISTURBED_EPISODES,
     DISTURBED_FRAMES,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from genie_core.evaluation.disturbances import DISTURBANCES
 from genie_core.evaluation.metrics import Measured, Metric
 from genie_core.evaluation.suite.bound import READERS
-from genie_core.evaluation.suite.disturbances import DISTURBANCES
 from genie_core.evaluation.suite.run import ONE, RIVALS, SetResult, SuiteResult
 from genie_core.evaluation.suite.scoring import MANY_EPISODES, SUPERVISED
 

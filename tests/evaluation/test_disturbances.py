@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from genie_core.evaluation.disturbances import DISTURBANCES, flicker, hand, jpeg, moving_object, pan, shake
 from genie_core.evaluation.flow import optical_flow
-from genie_core.evaluation.suite.disturbances import DISTURBANCES, flicker, hand, jpeg, moving_object, pan, shake
 from tests.factories.squares import draw_squares
 
 Frames = NDArray[np.uint8]
