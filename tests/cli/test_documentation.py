@@ -18,7 +18,7 @@ import typer
 from genie_cli.app import build_app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "genie_core/bundles/tiny/card.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("genie_core/bundles/*/card.md")])
 OLD_OPTIONS = {"CHANGELOG.md"}
 """Pages that also tell of options as they once were called."""
 

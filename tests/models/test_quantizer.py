@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -71,6 +73,19 @@ def test_kmeans_finds_separate_clusters() -> None:
     q = quantizer()
     q.fit(latent)
     assert perplexity(q.eval().nearest(clusters), 8) > 7.9
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_centres_of_kmeans_keep_their_weight_in_the_moving_average(metric: Literal["cosine", "euclidean"]) -> None:
+    """A step moves a code towards its new latents by 1 - decay, and not nearly all the way."""
+    torch.manual_seed(0)
+    q = VectorQuantizer(QuantizerConfig(codes=4, dim=4, metric=metric))
+    q.fit(torch.eye(4).repeat(64, 1), restarts=8)
+    torch.testing.assert_close(q.count_K, torch.full((4,), 0.25))
+    fitted_KD = q.codebook.clone()
+    q.train()(F.normalize(torch.eye(4) + 0.4, dim=-1).repeat(8, 1))  # 24 degrees from the centres
+    assert (F.cosine_similarity(q.codebook, fitted_KD) > 0.9999).all()
+    assert not torch.equal(q.codebook, fitted_KD)
 
 
 def test_perplexity_counts_codes() -> None:

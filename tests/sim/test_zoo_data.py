@@ -7,6 +7,7 @@ from pathlib import Path
 from scripts import zoo_data
 
 SETS = zoo_data.planned(json.loads(zoo_data.PLAN.read_text()))
+SUITE = Path(__file__).parents[2] / "genie_core/evaluation/suites/simulated.json"
 PAIRED = ("panda_mixed_looks", "panda_far", "panda_az80", "panda_el60", "panda_shake", "panda_flicker", "panda_pan")
 
 
@@ -24,7 +25,9 @@ def test_a_sets_own_choices_come_before_its_groups_and_those_before_the_common_o
 def test_what_is_held_out_is_not_trained_on():
     training = {name: config for name, (config, _) in SETS.items() if name.startswith("train_")}
     others = {name: config for name, (config, _) in SETS.items() if name not in training}
-    assert "UR5e" not in {config.robot for config in training.values()}
+    held_out = {one["robot"] for one in json.loads(SUITE.read_text())["sets"] if one["role"] == "held-out"}
+    assert held_out == {"UR5e", "Kinova3"}
+    assert not held_out & {config.robot for config in training.values()}
     assert not {config.seed for config in training.values()} & {config.seed for config in others.values()}
     assert len({config.seed for config in training.values()}) == len(training)
 

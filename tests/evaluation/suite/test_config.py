@@ -30,7 +30,7 @@ def test_the_shipped_suites_can_be_read_and_name_no_path_of_a_machine() -> None:
         assert all(not s.path.startswith("/") for s in read.sets)
     zoo = read_suite("zoo")
     assert {"g1", "cr5", "franka_lab", "bridge_0", "bridge_1", "xhand"} == set(zoo.means["zero-shot real"])
-    kept_out = {"g1", "bridge_0", "bridge_1", "xhand", "ur5e_sim", "droid_clips"}
+    kept_out = {"g1", "bridge_0", "bridge_1", "xhand", "ur5e_sim", "droid_clips", "bair"}
     assert {s.name for s in zoo.sets if s.role == "held-out"} == kept_out
 
 
