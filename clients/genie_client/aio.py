@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from genie_api.v1 import labelling_pb2
 from genie_client import messages
 from genie_client import simulation_messages as simulations
-from genie_client.aio_streams import AsyncFeed, AsyncLabelStream, AsyncPlaySession, gated_requests
+from genie_client.aio_streams import AsyncFeed, AsyncLabelStream, AsyncPlaySession, PlayCall, gated_requests
 from genie_client.arguments import LabelArguments, Labelling, Simulating, SimulationArguments
 from genie_client.connection import Tls, open_aio_channel, security_for
 from genie_client.errors import Peer, ServerError
@@ -179,15 +179,19 @@ class AsyncClient(AsyncClosing):
         """Start an interactive simulation: ``async with await client.play(prompt) as s: frame = await s.step(3)``."""
         arguments = SimulationArguments(**simulating)
         make = simulations.play_maker(prompt, arguments)
-        info, start = await self._run(self._conversation.request_of(arguments.model, make, again=True))
-        call = self._stubs.simulation.Play(timeout=arguments.timeout_s, wait_for_ready=self._wait)
-        try:
-            with self._peer.explaining("playing", call):
-                await call.write(start)
-        except BaseException:
-            call.cancel()  # a write that is cancelled early leaves its call open
-            raise
-        return AsyncPlaySession(call, info, self._peer, arguments.alignment)
+
+        async def begin() -> tuple[PlayCall, ModelInfo]:
+            info, start = await self._run(self._conversation.request_of(arguments.model, make, again=True))
+            call: PlayCall = self._stubs.simulation.Play(timeout=arguments.timeout_s, wait_for_ready=self._wait)
+            try:
+                with self._peer.explaining("playing", call):
+                    await call.write(start)
+            except BaseException:
+                call.cancel()  # a write that is cancelled early leaves its call open
+                raise
+            return call, info
+
+        return AsyncPlaySession(*await begin(), begin, self._peer, arguments.alignment)
 
     async def _run(self, flow: Flow[_T]) -> _T:
         """Make the calls of a flow and return its result."""
@@ -238,8 +242,9 @@ class AsyncClient(AsyncClosing):
         branches: int = 1,
     ) -> AsyncIterator[simulations.Step]:
         """Yield each step; the call is cancelled if the reader stops."""
-        for attempt in range(simulations.MOST_REPLACED + 1):
-            info, request = await self._run(self._conversation.request_of(arguments.model, make, again=attempt > 0))
+        beginnings = simulations.Beginnings()
+        while True:
+            info, request = await self._run(self._conversation.request_of(arguments.model, make, again=beginnings.again))
             reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
@@ -247,9 +252,8 @@ class AsyncClient(AsyncClosing):
                     async for answer in call:
                         yield reader.read(answer)
                 return
-            except simulations.ModelReplacedError:  # raised before the first frame, or never
-                if attempt == simulations.MOST_REPLACED:
-                    raise
+            except simulations.ModelReplacedError as error:  # raised before the first frame, or never
+                beginnings.replaced(error)
             finally:
                 call.cancel()
 

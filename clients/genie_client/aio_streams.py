@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
 
 from grpc import aio
 from numpy.typing import ArrayLike
@@ -13,14 +13,14 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_client import messages
 from genie_client.errors import Peer, ServerError
 from genie_client.records import EpisodeLabels, ModelInfo
-from genie_client.simulation_messages import Latents
+from genie_client.simulation_messages import Latents, ModelReplacedError
 from genie_client.stream_states import LabelStreamState, PlayState
 from genie_core.closing import AsyncClosing
 from genie_core.data import Frames, Labels, Transport
 
 _T = TypeVar("_T")
 _LabelCall = aio.StreamStreamCall[labelling_pb2.LabelEpisodeRequest, labelling_pb2.LabelEpisodeResponse]
-_PlayCall = aio.StreamStreamCall[simulation_pb2.PlayRequest, simulation_pb2.PlayResponse]
+PlayCall: TypeAlias = aio.StreamStreamCall[simulation_pb2.PlayRequest, simulation_pb2.PlayResponse]
 
 
 class AsyncFeed:
@@ -95,26 +95,37 @@ class AsyncLabelStream(LabelStreamState, AsyncClosing, AsyncIterator[Labels]):
 class AsyncPlaySession(PlayState, AsyncClosing):
     """An interactive simulation whose state is on the server; an async context manager. For one task only."""
 
-    def __init__(self, call: _PlayCall, info: ModelInfo, peer: Peer, alignment: str | None = None) -> None:
+    def __init__(
+        self,
+        call: PlayCall,
+        info: ModelInfo,
+        begin: Callable[[], Awaitable[tuple[PlayCall, ModelInfo]]],
+        peer: Peer,
+        alignment: str | None = None,
+    ) -> None:
+        """Take a call that has been begun; `begin` begins it again if its model is replaced before the first frame."""
         super().__init__(info, alignment)
         self._call = call
+        self._begin = begin
         self._peer = peer
 
     async def send(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> None:
         """Take one action without waiting for its frame; `receive` returns the frames in order."""
-        request = self._request(code, robot_action)
-        with self._peer.explaining("playing", self._call):
-            try:
-                await self._call.write(request)
-            except asyncio.InvalidStateError:  # the call has ended, for a reason that reading gives
-                await self._call.read()
-                raise ServerError("the server ended the session") from None
+        await self._write(self._request(code, robot_action))
 
     async def receive(self) -> Frames:
         """Return the (h, w, 3) uint8 frame of the oldest action that was sent and not yet answered."""
-        with self._peer.explaining("playing", self._call):
-            answer = await self._call.read()
-        return self._frame(answer)
+        while True:
+            with self._peer.explaining("playing", self._call):
+                answer = await self._call.read()
+            try:
+                return self._frame(answer)
+            except ModelReplacedError as error:
+                self._beginnings.replaced(error)
+            self._call.cancel()
+            self._call, info = await self._begin()
+            for request in self._again(info):
+                await self._write(request)
 
     async def step(self, code: int | Latents | None = None, *, robot_action: ArrayLike | None = None) -> Frames:
         """Take one action; return the (h, w, 3) uint8 frame that it leads to. See `PlaySession.step`."""
@@ -124,6 +135,14 @@ class AsyncPlaySession(PlayState, AsyncClosing):
     async def close(self) -> None:
         """End the session; the server discards its state."""
         self._call.cancel()
+
+    async def _write(self, request: simulation_pb2.PlayRequest) -> None:
+        with self._peer.explaining("playing", self._call):
+            try:
+                await self._call.write(request)
+            except asyncio.InvalidStateError:  # the call has ended, for a reason that reading gives
+                await self._call.read()
+                raise ServerError("the server ended the session") from None
 
 
 async def gated_requests(
@@ -144,4 +163,4 @@ async def _in_thread(items: Iterable[_T]) -> AsyncIterator[_T]:
         yield item
 
 
-__all__ = ["AsyncFeed", "AsyncLabelStream", "AsyncPlaySession", "gated_requests"]
+__all__ = ["AsyncFeed", "AsyncLabelStream", "AsyncPlaySession", "PlayCall", "gated_requests"]

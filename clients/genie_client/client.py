@@ -23,7 +23,7 @@ from genie_client.health import answers_within
 from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import EpisodeLabels, ModelInfo, ServerStatistics, SimulatedFrame
 from genie_client.simulation_messages import Actions, Latents
-from genie_client.streams import Feed, Gate, LabelStream, PlaySession
+from genie_client.streams import Feed, Gate, LabelStream, PlayCall, PlaySession
 from genie_core.closing import Closing
 from genie_core.data import Frames
 
@@ -236,13 +236,16 @@ class Client(Closing):
         """Start an interactive simulation: ``with client.play(prompt) as session: frame = session.step(3)``."""
         arguments = SimulationArguments(**simulating)
         make = simulations.play_maker(prompt, arguments)
-        info, start = self._run(self._conversation.request_of(arguments.model, make, again=True))
-        outbox: SimpleQueue[simulation_pb2.PlayRequest | None] = SimpleQueue()
-        outbox.put(start)
-        call = self._stubs.simulation.Play(
-            iter(outbox.get, None), timeout=arguments.timeout_s, wait_for_ready=self._wait
-        )
-        return PlaySession(call, outbox, info, self._peer, arguments.alignment)
+
+        def begin() -> PlayCall:
+            info, start = self._run(self._conversation.request_of(arguments.model, make, again=True))
+            outbox: SimpleQueue[simulation_pb2.PlayRequest | None] = SimpleQueue()
+            outbox.put(start)
+            requests = iter(outbox.get, None)
+            call = self._stubs.simulation.Play(requests, timeout=arguments.timeout_s, wait_for_ready=self._wait)
+            return PlayCall(call, outbox, info)
+
+        return PlaySession(begin, self._peer, arguments.alignment)
 
     def _run(self, flow: Flow[_T]) -> _T:
         """Make the calls of a flow and return its result."""
@@ -287,8 +290,9 @@ class Client(Closing):
         branches: int = 1,
     ) -> Iterator[simulations.Step]:
         """Yield each step; the call is cancelled if the reader stops."""
-        for attempt in range(simulations.MOST_REPLACED + 1):
-            info, request = self._run(self._conversation.request_of(arguments.model, make, again=attempt > 0))
+        beginnings = simulations.Beginnings()
+        while True:
+            info, request = self._run(self._conversation.request_of(arguments.model, make, again=beginnings.again))
             reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:
@@ -296,9 +300,8 @@ class Client(Closing):
                     for answer in call:
                         yield reader.read(answer)
                 return
-            except simulations.ModelReplacedError:  # raised before the first frame, or never
-                if attempt == simulations.MOST_REPLACED:
-                    raise
+            except simulations.ModelReplacedError as error:  # raised before the first frame, or never
+                beginnings.replaced(error)
             finally:
                 call.cancel()
 

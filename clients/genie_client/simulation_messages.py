@@ -31,7 +31,7 @@ class RobotActions:
     def of(values: ArrayLike, dimensions: int = 2) -> RobotActions:
         """Take actions of (T, A), or one of (A,). Raises RequestError for anything else, or what is not finite."""
         try:
-            array = np.asarray(values, np.float32)
+            array = np.array(values, np.float32)  # a copy: a session keeps it until the first answer
         except (TypeError, ValueError) as error:
             raise RequestError("robot_actions", f"expected numbers: {error}") from error
         if array.ndim != dimensions or not array.size or not np.isfinite(array).all():
@@ -189,6 +189,29 @@ class ModelReplacedError(ModelError):
     """The server has replaced a model since it was requested."""
 
 
+class Beginnings:
+    """Counts how often one call was begun for a bundle that had left when the server took it up.
+
+    A server ends a call with the bundle that it began it with. But a client asks for the model first, since prompt and
+    actions are made for it, and that may be replaced before the call arrives: then all that has come is the first
+    answer, and the call is begun again for the bundle that this one names.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @property
+    def again(self) -> bool:
+        """Whether the call was begun before."""
+        return self._count > 0
+
+    def replaced(self, error: ModelReplacedError) -> None:
+        """Note that its model was replaced. Raises ModelReplacedError if that happened too often."""
+        self._count += 1
+        if self._count > MOST_REPLACED:
+            raise ModelReplacedError(f"{error}; begun {self._count} times, and each time it was replaced anew") from error
+
+
 @dataclass(frozen=True)
 class Step:
     """The next frame of each of N branches.
@@ -241,7 +264,10 @@ class StepReader:
 
         """
         if answer.bundle_id not in ("", self._info.bundle_id):
-            raise ModelReplacedError(f"{self._info.name}: the server has replaced the model; call again")
+            raise ModelReplacedError(
+                f"{self._info.name}: got frames of bundle {answer.bundle_id:.12}, expected {self._info.bundle_id:.12}: "
+                "the server has replaced the model; call again"
+            )
         several = isinstance(answer, simulation_pb2.BranchResponse)
         frames_NHWC = read_frames(answer.frames if isinstance(answer, simulation_pb2.BranchResponse) else answer.frame)
         if (answer.index, len(frames_NHWC)) != (self._next_index, self._branches):
@@ -277,6 +303,7 @@ def _confidences(answer: StepAnswer) -> tuple[float, ...]:
 __all__ = [
     "MOST_REPLACED",
     "Actions",
+    "Beginnings",
     "Latents",
     "ModelReplacedError",
     "RobotActions",

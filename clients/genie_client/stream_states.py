@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from genie_api.v1 import labelling_pb2, simulation_pb2
@@ -59,7 +60,10 @@ class PlayState:
 
     def __init__(self, info: ModelInfo, alignment: str | None = None) -> None:
         self._info = info
+        self._alignment = alignment
         self._reader = simulations.StepReader(info, alignment=alignment)
+        self._beginnings = simulations.Beginnings()
+        self._unanswered: list[int | simulations.Latents | simulations.RobotActions] = []
         self.timing = Timing()
         self.newest: SimulatedFrame | None = None
 
@@ -73,16 +77,29 @@ class PlayState:
         """Return the request of one action, whichever is given. Raises RequestError unless it is one."""
         if (code is None) == (robot_action is None):
             raise RequestError("action", "expected either a code or latent, or a robot_action")
+        action: int | simulations.Latents | simulations.RobotActions
         if robot_action is not None:
-            return simulations.action_request(self._info, simulations.RobotActions.of(robot_action, dimensions=1))
-        assert code is not None
-        return simulations.action_request(self._info, code)
+            action = simulations.RobotActions.of(robot_action, dimensions=1)
+        else:
+            assert code is not None
+            action = code.copy() if isinstance(code, np.ndarray) else code
+        request = simulations.action_request(self._info, action)
+        if self.newest is None:
+            self._unanswered.append(action)
+        return request
+
+    def _again(self, info: ModelInfo) -> list[simulation_pb2.PlayRequest]:
+        """Return the requests of all actions so far, none of which was answered, for the model that came instead."""
+        warns, self._reader = self._reader.warns, simulations.StepReader(info, alignment=self._alignment)
+        self._info, self._reader.warns = info, warns
+        return [simulations.action_request(info, action) for action in self._unanswered]
 
     def _frame(self, answer: object) -> Frames:
         """Return the (h, w, 3) uint8 frame of an answer."""
         if not isinstance(answer, simulation_pb2.PlayResponse):
             raise ServerError("the server ended the session")
         self.newest = self._reader.read(answer).simulated
+        self._unanswered.clear()
         self.timing = self.newest.timing
         return self.newest.frame_HWC
 

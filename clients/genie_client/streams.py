@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
@@ -179,36 +180,47 @@ class LabelStream(LabelStreamState, Closing, Iterator[Labels]):
             raise
 
 
+@dataclass(frozen=True)
+class PlayCall:
+    """A call of Play that has been begun: its answers, where its requests go (None ends them), and its model."""
+
+    answers: Call[simulation_pb2.PlayResponse]
+    outbox: SimpleQueue[simulation_pb2.PlayRequest | None]
+    info: ModelInfo
+
+
 class PlaySession(PlayState, Closing):
     """An interactive simulation whose state the server keeps; a context manager. Not thread-safe."""
 
-    def __init__(
-        self,
-        call: Call[simulation_pb2.PlayResponse],
-        outbox: SimpleQueue[simulation_pb2.PlayRequest | None],
-        info: ModelInfo,
-        peer: Peer,
-        alignment: str | None = None,
-    ) -> None:
-        super().__init__(info, alignment)
-        self._call = call
-        self._outbox = outbox
+    def __init__(self, begin: Callable[[], PlayCall], peer: Peer, alignment: str | None = None) -> None:
+        """Begin the call; `begin` is called again if its model is replaced before the first frame."""
+        self._begin = begin
+        self._call = begin()
         self._peer = peer
+        super().__init__(self._call.info, alignment)
 
     def step(self, code: int | simulations.Latents | None = None, *, robot_action: ArrayLike | None = None) -> Frames:
         """Take one action: a code, a latent (D,), or an action of the robot (A,) if the session has an alignment.
 
         Returns the frame that it leads to, (h, w, 3) uint8; `newest` has what is known of it.
         """
-        self._outbox.put(self._request(code, robot_action))
-        with self._peer.explaining("playing"):
-            answer = next(self._call, None)
-        return self._frame(answer)
+        self._call.outbox.put(self._request(code, robot_action))
+        while True:
+            with self._peer.explaining("playing"):
+                answer = next(self._call.answers, None)
+            try:
+                return self._frame(answer)
+            except simulations.ModelReplacedError as error:
+                self._beginnings.replaced(error)
+            self.close()
+            self._call = self._begin()
+            for request in self._again(self._call.info):
+                self._call.outbox.put(request)
 
     def close(self) -> None:
         """End the session; the server forgets its state."""
-        self._outbox.put(None)
-        self._call.cancel()
+        self._call.outbox.put(None)
+        self._call.answers.cancel()
 
 
-__all__ = ["Call", "Feed", "Gate", "LabelStream", "PlaySession"]
+__all__ = ["Call", "Feed", "Gate", "LabelStream", "PlayCall", "PlaySession"]
