@@ -304,4 +304,54 @@ class VideoReader:
         return np.empty((num_frames, *self.frame_size, 3), np.uint8)
 
 
-__all__ = ["VIDEO_CAMERA", "Packets", "VideoReader", "Window"]
+@dataclass(frozen=True)
+class VideoBacked:
+    """What a reader gives whose frames are those of a video, and whose arrays lie elsewhere: all of a video's.
+
+    Attributes:
+        video: the frames.
+
+    """
+
+    video: VideoReader
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames of the video."""
+        return self.video.num_frames
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.video.frame_size
+
+    @property
+    def fps(self) -> float | None:
+        """The video's rate."""
+        return self.video.fps
+
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """The video's times."""
+        return self.video.times_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts in the video file that reading acts on, a sentence each."""
+        return self.video.notes
+
+    @property
+    def film(self) -> FilmSpan | None:
+        """All of the video; None if its pictures are turned when read, or it is but a part of its file."""
+        return self.video.film
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Return frames start .. stop - 1."""
+        return self.video.read(start, stop)
+
+    def chunks(self, size: int) -> Iterator[Frames]:
+        """Yield all frames, `size` at a time."""
+        return self.video.chunks(size)
+
+
+__all__ = ["VIDEO_CAMERA", "Packets", "VideoBacked", "VideoReader", "Window"]

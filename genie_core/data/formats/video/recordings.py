@@ -5,18 +5,15 @@ Row i of the arrays belongs to frame i: both projects' own loaders count so. A r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data.episode import FilmSpan
-from genie_core.data.formats.video.reader import VideoReader
-from genie_core.data.frames.resize import Frames
+from genie_core.data.formats.video.reader import VideoBacked
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.hdf5 import check_sources, read_array, read_hdf5
 from genie_core.data.storage.location import SourcePath
@@ -46,55 +43,15 @@ _PROPRIOCEPTION = (
 
 
 @dataclass(frozen=True)
-class RecordedReader:
+class RecordedReader(VideoBacked):
     """Reads one episode: frames of a video, and the robot's arrays of an HDF5 file; a `FrameReader`.
 
     Attributes:
-        video: the frames.
         robot: the HDF5 file.
 
     """
 
-    video: VideoReader
     robot: SourcePath
-
-    @property
-    def num_frames(self) -> int:
-        """Number of frames of the video."""
-        return self.video.num_frames
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.video.frame_size
-
-    @property
-    def fps(self) -> float | None:
-        """The video's rate."""
-        return self.video.fps
-
-    @property
-    def times_s(self) -> NDArray[np.float64] | None:
-        """The video's times."""
-        return self.video.times_s
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Facts in the video file that reading acts on, a sentence each."""
-        return self.video.notes
-
-    @property
-    def film(self) -> FilmSpan | None:
-        """All of the video; None if its pictures are turned when read."""
-        return self.video.film
-
-    def read(self, start: int, stop: int) -> Frames:
-        """Return frames start .. stop - 1."""
-        return self.video.read(start, stop)
-
-    def chunks(self, size: int) -> Iterator[Frames]:
-        """Yield all frames, `size` at a time."""
-        return self.video.chunks(size)
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array at the path `key` of the HDF5 file; None if there is none."""

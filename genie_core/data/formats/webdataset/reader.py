@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from genie_core.data.formats.video.reader import VideoReader
+from genie_core.data.formats.video.reader import VideoBacked
 from genie_core.data.formats.webdataset.members import Member
-from genie_core.data.frames.resize import Frames
 from genie_core.data.robot import Proprioception, first_known
 from genie_core.data.storage.json_text import parse_json
 from genie_core.data.storage.location import local_file
@@ -27,50 +26,15 @@ _WORDS = ("language_instruction", "instruction", "task", "caption")
 
 
 @dataclass(frozen=True)
-class SampleReader:
+class SampleReader(VideoBacked):
     """Reads one sample; a `FrameReader`.
 
     Attributes:
-        video: the frames.
         fields: the sample's other members by what follows its key: ``action.npy``, ``json``.
 
     """
 
-    video: VideoReader
     fields: Mapping[str, Member]
-
-    @property
-    def num_frames(self) -> int:
-        """Number of frames of the video."""
-        return self.video.num_frames
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.video.frame_size
-
-    @property
-    def fps(self) -> float | None:
-        """The video's rate."""
-        return self.video.fps
-
-    @property
-    def times_s(self) -> NDArray[Any] | None:
-        """The video's times."""
-        return self.video.times_s
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the video says that reading acts on."""
-        return self.video.notes
-
-    def read(self, start: int, stop: int) -> Frames:
-        """Return frames start .. stop - 1."""
-        return self.video.read(start, stop)
-
-    def chunks(self, size: int) -> Iterator[Frames]:
-        """Yield all frames, `size` at a time."""
-        return self.video.chunks(size)
 
     def array(self, key: str) -> NDArray[Any] | None:
         """Return the array of the sample's member ``KEY.npy``; None if there is none."""
