@@ -244,7 +244,9 @@ class AsyncClient(AsyncClosing):
         """Yield each step; the call is cancelled if the reader stops."""
         beginnings = simulations.Beginnings()
         while True:
-            info, request = await self._run(self._conversation.request_of(arguments.model, make, again=beginnings.again))
+            info, request = await self._run(
+                self._conversation.request_of(arguments.model, make, again=beginnings.again)
+            )
             reader = simulations.StepReader(info, branches, arguments.alignment)
             call = method(request, timeout=arguments.timeout_s, wait_for_ready=self._wait)
             try:

@@ -96,7 +96,8 @@ def label_in_pool(
                 wait(None)
                 _count(writer, plan, report, dataset, place, answer, advance)
             if writer.stored and not writer.is_complete:
-                record_machines(plan.place, writer.stored, writer.settings, info.name, report.skipped)
+                told = record_machines(plan.place, writer.stored, writer.settings, info.name, report.skipped)
+                report.also += [] if told is None else [told]
             finish(writer, plan, report)
         return report
 

@@ -44,6 +44,7 @@ class LabelReport:
         seconds: wall time of this run.
         alignment: the alignment that decoded the robot's actions; None: none.
         auto_steps: transition lengths that were found on the data; None: none were looked for.
+        also: warnings that are not of the data, a sentence each.
         was_complete: whether the output was there, and just what this run would have made; `skipped` are not in it.
 
     """
@@ -66,6 +67,7 @@ class LabelReport:
     seconds: float = 0.0
     alignment: HostedAlignment | None = None
     auto_steps: AutoSteps | None = None
+    also: list[str] = field(default_factory=list)
     was_complete: bool = False
 
     @property
@@ -114,7 +116,7 @@ class LabelReport:
                 f"nearly all is one code: {share:.0%} of the transitions have code {most}: motions are smaller than, "
                 "or unlike, those of the training: try --step N, or adapt the model"
             )
-        return tuple(said)
+        return (*said, *self.also)
 
 
 __all__ = ["LabelReport"]

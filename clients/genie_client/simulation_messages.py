@@ -209,7 +209,9 @@ class Beginnings:
         """Note that its model was replaced. Raises ModelReplacedError if that happened too often."""
         self._count += 1
         if self._count > MOST_REPLACED:
-            raise ModelReplacedError(f"{error}; begun {self._count} times, and each time it was replaced anew") from error
+            raise ModelReplacedError(
+                f"{error}; begun {self._count} times, and each time it was replaced anew"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,27 @@ def test_each_engine_goes_on_where_the_other_was_stopped(client: Client, data: P
     assert label(client, data, output, [])[0].was_complete
 
 
+def test_a_damaged_record_of_machines_is_kept_and_told(client: Client, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.hdf5"
+    record, aside = machines_file(output), tmp_path / "out.hdf5.machines.json.damaged"
+    for broken in (b"{half", b""):
+        record.write_bytes(broken)
+        report, _ = label(client, data, output, [], existing="replace")
+        (warning,) = [warning for warning in report.warnings if "machine" in warning]
+        assert f"{record}: does not say which machines labelled" in warning
+        assert f"kept as {aside.name}" in warning
+        assert aside.read_bytes() == broken
+        assert len(read_machines(record).episodes) == 7
+        aside = aside.with_name(f"{aside.name}-2")
+    assert not [
+        warning for warning in label(client, data, output, [], existing="replace")[0].warnings if "kept" in warning
+    ]
+    record.unlink()
+    record.mkdir()
+    with pytest.raises(DatasetError, match=r"machines\.json: cannot be read: Is a directory"):
+        label(client, data, output, [], existing="replace")
+
+
 def test_a_worker_that_sees_other_data_or_no_journal_says_so(client: Client, data: Path, tmp_path: Path) -> None:
     other = make_robomimic(tmp_path / "other.hdf5", episodes=3, frames=24, size=32)
     pool = Pool(lambda: Threaded(client, None), 1, 1)

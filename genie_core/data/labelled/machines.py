@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,10 @@ from genie_core.data.labelled.assembly import StoredLabels
 from genie_core.data.labelled.checksum import CHECKSUM
 from genie_core.data.labelled.journal import Manifest
 from genie_core.data.labelled.part_writer import host_of
-from genie_core.data.labelled.schema import read_labels_of
+from genie_core.data.labelled.schema import read_attrs_of
 from genie_core.data.labelled.shards import ShardEpisode
 from genie_core.data.storage.atomic import failures_named, write_bytes
-from genie_core.data.storage.hdf5 import read_hdf5
+from genie_core.data.storage.hdf5 import read_array, read_hdf5
 from genie_core.errors import DatasetError
 
 
@@ -74,17 +75,21 @@ def record_machines(
     settings: Manifest,
     bundle_name: str,
     skipped: Sequence[tuple[str, str]],
-) -> Path:
+) -> str | None:
     """Write who labelled the finished episodes in `stored`, by name, before they leave the journal.
 
-    Of an episode that lies in the output already, what this file said before is kept, if its labels are the same.
+    Of an episode that lies in the output already, what this file said before is kept, if its labels are the same. A
+    file that this version cannot read is kept under another name.
+
+    Returns:
+        What to tell the user of such a file; None: there was none.
 
     Raises:
-        DatasetError: an episode cannot be read, or the file not be written.
+        DatasetError: an episode cannot be read, or the file not be read or written.
 
     """
     path = machines_file(output)
-    before = _before(path)
+    before, problem = _before(path)
     episodes = []
     for name, place in stored.items():
         found = _episode(name, place)
@@ -101,32 +106,50 @@ def record_machines(
     )
     with failures_named(path):
         write_bytes(path, machines.model_dump_json(indent=2).encode())
-    return path
+    return problem
 
 
 def read_machines(path: Path) -> Machines:
-    """Read such a file. Raises DatasetError if it is damaged, or of another version."""
+    """Read such a file. Raises DatasetError if it cannot be read, is damaged, or of another version."""
     try:
         return Machines.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
         raise DatasetError(f"{path}: does not say which machines labelled, as this version reads it") from error
 
 
-def _before(path: Path) -> dict[str, MachineEpisode]:
+def _before(path: Path) -> tuple[dict[str, MachineEpisode], str | None]:
+    """Return what an earlier run wrote, by episode, and what to tell of a file that had to be put aside."""
+    if not path.exists():
+        return {}, None
     try:
-        return {episode.name: episode for episode in read_machines(path).episodes}
-    except DatasetError:
-        return {}
+        return {episode.name: episode for episode in read_machines(path).episodes}, None
+    except DatasetError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        with failures_named(path):
+            aside = _free_name(path)
+            path.rename(aside)
+        return {}, f"{error}; kept as {aside.name}: which machine labelled what earlier runs left is not known any more"
+
+
+def _free_name(path: Path) -> Path:
+    """Return a name beside `path` that nothing has."""
+    names = (path.with_name(f"{path.name}.damaged{'' if number == 1 else f'-{number}'}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _episode(name: str, place: StoredLabels) -> MachineEpisode:
+    """Read who labelled an episode; of its labels only which are valid, as a run checked the others."""
     with read_hdf5(place.path) as file:
         demo = file[place.group]
-        labels, attrs = read_labels_of(demo)
+        attrs = read_attrs_of(demo)
+        valid_T = read_array(demo[LABEL_GROUP]["valid"])
         return MachineEpisode(
             name=name,
-            frames=len(labels),
-            transitions=int(labels.valid.sum()),
+            frames=len(valid_T),
+            transitions=int(valid_T.sum()),
             step=attrs.step,
             step_policy=attrs.step_policy,
             sha256=str(demo[LABEL_GROUP].attrs[CHECKSUM]),
