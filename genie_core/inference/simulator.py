@@ -236,6 +236,8 @@ class Rollout:
 
         """
         self.check(actions)
+        # One by one: each branch is then its own rollout, bit for bit, while a batch may round otherwise. The service,
+        # which knows the batches that do not (`inference/shapes`), draws branches together.
         return np.stack([draw_together([move])[0] for move in zip(self.branches, actions, strict=True)])
 
 
