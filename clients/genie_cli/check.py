@@ -185,6 +185,8 @@ def _check_data(
 
 
 def _print(report: CheckReport) -> None:
+    from genie_core.checking.rules import RULES
+
     labels = sum(e.labelled for e in report.episodes)
     typer.echo(f"{report.path}: {len(report.episodes)} episodes, {labels} labels of {report.bundle}")
     shares = ", ".join(f"{code}: {share:.0%}" for code, share in enumerate(report.code_share) if share >= 0.005)
@@ -203,10 +205,12 @@ def _print(report: CheckReport) -> None:
         typer.echo(f"... and {len(doomed) - _LISTED} more; --json and --parquet have them all")
     if report.delete_command is not None:
         typer.echo(f"to delete them: {report.delete_command}")
-    typer.echo(f"\nverdict: {report.verdict}")
-    for one in report.decided_by:
-        stop = "" if one.stop is None else f", do not use from {one.stop:g}"
-        typer.echo(f"  {one.name} {one.value:.3g} (care from {one.care:g}{stop}): {one.about}")
+    bad = [one for one in report.decided_by if one.level != "good"]
+    typer.echo(f"\nverdict: {report.verdict}{'' if bad else '; nearest to calling for care:'}")
+    for one in bad or report.decided_by:
+        side = RULES[one.name].from_care_on
+        stop = "" if one.stop is None else f", do not use at {one.stop:g} {side}"
+        typer.echo(f"  {one.name} {one.value:.3g} (care at {one.care:g} {side}{stop}): {one.about}")
     for advice in dict.fromkeys(one.next for one in report.decided_by if one.next):
         typer.echo(f"next: {advice}")
 

@@ -59,7 +59,10 @@ def _print_report(report: DatasetReport, reading: ReadOptions) -> None:
     facts.add_row("cameras", ", ".join(report.cameras) or "none")
     if report.camera and len(report.cameras) > 1:
         facts.add_row("", f"{report.camera} is labelled unless --camera names another")
-    rate = f"{report.fps:g}, {report.fps_source}" if report.fps else "unknown or not the same"
+    known = {episode.fps for episode in report.episodes}
+    rate = (
+        f"{report.fps:g}, {report.fps_source}" if report.fps else "unknown" if known == {None} else "not all the same"
+    )
     if report.episodes:
         facts.add_row("frames/s", rate)
         facts.add_row("pictures", _pictures(report))

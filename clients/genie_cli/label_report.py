@@ -106,7 +106,8 @@ def _totals(report: LabelReport) -> Table:
         if report.model.usual_norm is not None:
             rate_words = "" if step.effective_fps is None else f", {1 / step.effective_fps:.2g} s"
             trained = f"{SHORTEST_S:g} s and longer"
-        table.add_row("step", f"{step.step}{rate_words} (model: {trained})")
+        why = "" if report.auto_steps else f" (model: {trained})"  # auto goes by motion, and was told at the start
+        table.add_row("step", f"{step.step}{rate_words}{why}")
     table.add_row("model", f"{report.model.name} {report.model.bundle_id[:12]}")
     if report.fine_histogram is not None:
         used, there = int(np.count_nonzero(report.fine_histogram)), len(report.fine_histogram)

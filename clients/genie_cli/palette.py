@@ -84,12 +84,26 @@ def palette(
         typer.echo(f"wrote {path}")
     if store:
         try:
-            typer.echo(f"stored with the bundle: {write_meanings(folder, found)}")
+            there = _there(folder, loaded.bundle_id, len(found.codes))
+            instead = "" if there in (None, found.data) else f", in place of what codes do in {there}"
+            typer.echo(f"stored with the bundle: {write_meanings(folder, found)}{instead}")
         except OSError as error:
             raise DatasetError(
                 f"{folder / FILE}: {error.strerror}: the bundle's folder cannot be written; add --no-store and --out "
                 "X.html"
             ) from error
+
+
+def _there(folder: Path, bundle_id: str, codes: int) -> str | None:
+    """Return of which data the palette is that a bundle has; None if it has none, or none that can be read."""
+    from genie_core.data.code_meanings import read_meanings
+    from genie_core.errors import ModelError
+
+    try:
+        there = read_meanings(folder, bundle_id, codes)
+    except ModelError:  # damaged, or of the bundle that was here before: to be made again in any case
+        return None
+    return None if there is None else there.data
 
 
 def _check_outputs(outputs: list[Path], overwrite: bool) -> None:

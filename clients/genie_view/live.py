@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ from genie_view.simulation_view import SimulationView, simulation_recording
 WINDOW = ("--expect-data-soon", "--memory-limit", "4GB")
 """What Rerun is started with: a window, which drops the oldest data where it holds more than that."""
 
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _STARTS_S = 60.0
 _AXES = 3
 
@@ -58,8 +60,10 @@ class LiveViewer:
 def start_viewer(instead: str, arguments: Sequence[str] = WINDOW) -> LiveViewer:
     """Start Rerun's viewer, on loopback alone, and wait until it listens.
 
-    Raises GenieError if it ends at once, for example without a display; `instead` says what to do then.
+    Raises GenieError if there is no display, or it ends at once; `instead` says what to do then.
     """
+    if arguments == WINDOW and not _has_display():  # Rerun listens before it looks for one, and fails much later
+        raise GenieError(f"the Rerun viewer needs a display, and neither {' nor '.join(_DISPLAYS)} is set; {instead}")
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
         port = int(free.getsockname()[1])
@@ -77,6 +81,10 @@ def start_viewer(instead: str, arguments: Sequence[str] = WINDOW) -> LiveViewer:
             time.sleep(0.1)
     process.kill()
     raise GenieError(f"the Rerun viewer did not start within {_STARTS_S:g} s; {instead}")
+
+
+def _has_display() -> bool:
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in _DISPLAYS)
 
 
 def show(viewer: LiveViewer, recordings: Iterable[Recording]) -> None:

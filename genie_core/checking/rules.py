@@ -45,6 +45,11 @@ class Rule:
     stops: bool = True
     best: float = 0.0
 
+    @property
+    def from_care_on(self) -> str:
+        """On which side of `care` values call for care, in words."""
+        return "and above" if self.worst > self.care else "and below"
+
     def badness(self, value: float) -> float:
         """-1 at `best`, 0 at `care`, 1 at `worst`, and in proportion between and beyond."""
         beyond = (value - self.care) / (self.worst - self.care)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -15,7 +16,7 @@ from genie_cli import app
 from genie_cli.label_report import mismatch_words, print_report, step_warning
 from genie_client import messages
 from genie_client.bulk import LabelReport
-from genie_core.data import Step
+from genie_core.data import AutoSteps, Step
 from genie_core.errors import GenieError
 from tests.factories.data import make_robomimic
 from tests.factories.labelled import label_file
@@ -58,6 +59,7 @@ def test_inspect_says_what_stands_in_the_way(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("inspect", make_robomimic(tmp_path / "lift.hdf5", fps=None))
     assert code == 0
     assert "warning: the frame rate of 2 episodes is unknown" in out
+    assert re.search(r"frames/s +unknown *\n", out)
     code, out, _ = run("inspect", make_robomimic(tmp_path / "short.hdf5", frames=1))
     assert code == 1
     assert "cannot be labelled" in out
@@ -150,6 +152,15 @@ def test_a_rate_that_is_nearly_right_is_not_warned_of(capsys: pytest.CaptureFixt
     print_report(report_of({Step(3, 10.5), Step(2, None)}))
     assert "warning" not in capsys.readouterr().out
     assert "looks larger" in mismatch_words(-0.2, Step(1, 8.0), 10)
+
+
+def test_a_step_that_was_found_by_motion_is_held_against_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    report = report_of({Step(2, 15.0)})
+    print_report(report)
+    assert "(model: 10 frames/s)" in capsys.readouterr().out
+    report.auto_steps = AutoSteps.of([(30.0, 2)])
+    print_report(report)
+    assert "(model: " not in capsys.readouterr().out
 
 
 def test_a_model_of_motion_warns_of_short_transitions_and_of_frames_far_apart() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from genie_cli import main
 from genie_core.data import read_image
-from genie_core.data.code_meanings import read_meanings
+from genie_core.data.code_meanings import read_meanings, write_meanings
 from genie_core.evaluation.palette import motion_words, moving_motion
 from genie_core.models.bundle import read_bundle_info
 from tests.factories.bundles import make_motion_bundle
@@ -54,6 +54,8 @@ def test_a_palette_is_written_in_every_form_and_stored(
     assert info.bundle_id == read_bundle_info(bundle).bundle_id  # it is no part of what labels depend on
     code, said = run(capsys, "palette", bundle, data, "--out", page)
     assert code == 2
+    write_meanings(bundle, found.model_copy(update={"data": "other.hdf5"}))
+    assert "in place of what codes do in other.hdf5" in run(capsys, "palette", bundle, data, "--step", "1")[1]
 
 
 def test_the_way_of_motion_is_said_in_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,12 +83,23 @@ def test_a_viewer_listens_on_loopback_and_reports_nothing(monkeypatch: pytest.Mo
         calls.append((command, kwargs["env"]))
         raise KeyboardInterrupt
 
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(KeyboardInterrupt):
         start_viewer("")
     ((command, environment),) = calls
     assert command[command.index("--bind") + 1] == "127.0.0.1"
     assert environment["RERUN_ANALYTICS"] == "0"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a display needs no variable")
+def test_without_a_display_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(
+        GenieError, match=r"needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set; try --save"
+    ):
+        start_viewer("try --save")
 
 
 def test_a_viewer_that_ends_at_once_says_why() -> None:
