@@ -84,13 +84,14 @@ def adapt(
     )
     with TerminalReporter(out.with_name(out.name + ".run")) as reporter:
         report = run(job, reporter)
-    _print_report(report)
+    print_report(report)
     typer.echo(
         f"bundle {report.info.bundle_id[:12]} written to {out}: genie label DATA --models {shlex.quote(str(out))}"
     )
 
 
-def _print_report(report: AdaptReport) -> None:
+def print_report(report: AdaptReport) -> None:
+    """Print what labels tell before and after, and what became of the codes."""
     from rich.console import Console
     from rich.table import Table
 
@@ -110,9 +111,11 @@ def _print_report(report: AdaptReport) -> None:
     if report.tuned_steps:
         console.print(f"{tuned_names(report.info.config)}: tuned for {report.tuned_steps:,} steps each")
     console.print(table)
+    if report.tuned_steps and report.after["latent"] < report.before["latent"]:
+        console.print("latents tell less than the parent's did: to learn from latents, leave out --train")
     for level, renumbered in report.renumbered.items():
         same = int(renumbered.same_K.sum())
         console.print(f"{same} of {len(renumbered.same_K)} {KINDS[level]}s mean what they mean in the parent")
 
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "print_report"]

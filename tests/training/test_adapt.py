@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from genie_cli.adapt import print_report
 from genie_core.data import AutoSteps, hold_out_episodes, open_dataset, resize_frames
 from genie_core.errors import DatasetError, ModelError
 from genie_core.inference import Labeller, Simulator
@@ -92,6 +93,14 @@ def test_codes_are_fitted_to_latents_as_labels_have_them(parent: Path, tmp_path:
         assert set(part.step_B.tolist()) == set(some)
         assert part.row_BT[:, 0].min() >= first
         np.testing.assert_allclose(read(bundle, part).latent_ND, wanted, atol=1e-5)
+
+
+def test_latents_that_tuning_made_worse_are_told_of(adapted: AdaptReport, capsys: pytest.CaptureFixture[str]) -> None:
+    """Codes may tell so much more that the bundle as a whole is better."""
+    worse = replace(adapted, tuned_steps=5, after={**adapted.after, "latent": adapted.before["latent"] - 0.01})
+    for report, told in ((adapted, False), (replace(adapted, tuned_steps=5), False), (worse, True)):
+        print_report(report)
+        assert ("latents tell less" in capsys.readouterr().out) is told
 
 
 def test_the_same_job_gives_the_same_bundle(

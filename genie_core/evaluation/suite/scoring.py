@@ -42,7 +42,7 @@ class Way:
 
 LABELS = ("code", "fine_code", "latent", "feature")
 LINEAR = tuple(Way(features, "linear") for features in (*LABELS, SUMMED, *BASELINES, "random_encoder"))
-NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "flow_8x8"))
+NETWORKS = tuple(Way(f, "mlp") for f in ("latent", "feature", "flow_8x8"))
 SHUFFLED = Way("latent", "shuffled")
 WAYS = (*LINEAR, *NETWORKS, SHUFFLED)
 

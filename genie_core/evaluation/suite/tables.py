@@ -17,6 +17,7 @@ WAYS = {
     "latent_linear": "latent",
     "latent_mlp": "latent, MLP",
     "feature_linear": "feature",
+    "feature_mlp": "feature, MLP",
     "flow_8x8_summed_linear": "flow 8x8, summed",
     "flow_8x8_linear": "flow 8x8",
     "flow_8x8_mlp": "flow 8x8, MLP",
