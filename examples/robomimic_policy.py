@@ -48,10 +48,15 @@ def read(path: Path, key: str, camera: str | None, kept: str | None) -> list[Dem
             demo = file[f"data/{name}"]
             cameras = [of for of in demo.get("obs", {}) if demo[f"obs/{of}"].ndim == 4]
             if key not in demo or not cameras:
-                raise SystemExit(f"{path}: {name} has no {key} or no pictures: label with --frames copy")
-            valid = demo["latent_actions/valid"][()]
-            wanted = demo[key][()].astype(np.float32).reshape(len(valid), -1)
-            found.append(Demo(demo[f"obs/{camera or cameras[0]}"][()][valid], wanted[valid]))
+                what = key if key not in demo else "pictures: label with --keep-frames model, or copy"
+                raise SystemExit(f"{path}: {name} has no {what}")
+            if camera not in (None, *cameras):
+                raise SystemExit(f"--camera: got {camera}, expected one of {name}'s: {', '.join(cameras)}")
+            valid, wanted = demo["latent_actions/valid"][()], demo[key][()].astype(np.float32)
+            if len(wanted) < len(valid):  # a frame more than actions: the last has none
+                valid = valid[: len(wanted)]
+            pictures = demo[f"obs/{camera or cameras[0]}"][: len(valid)]
+            found.append(Demo(pictures[valid], wanted[: len(valid)][valid].reshape(valid.sum(), -1)))
     return [demo for demo in found if len(demo.wanted)]
 
 

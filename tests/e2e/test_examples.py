@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from genie_core.data import LabelModel, Labels, LabelWriter, open_dataset, read_image
 from genie_core.data.labelled.provenance import LabelAlignment
 from tests.factories.data import make_frames, make_robomimic, make_video
+from tests.factories.labelled import label_file
 from tests.support.processes import Genie
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -68,6 +70,26 @@ def test_a_policy_from_labels_in_robomimics_layout(server: str, genie: Genie, tm
     assert said[0] == "27 transitions of 3 demos, 8 numbers each"
     errors = [float(word) for word in re.findall(r"\d+\.\d+", said[1])]
     assert errors[1] < min(0.95, errors[0])  # it learns, and best what it was trained on
+
+
+def test_what_a_policy_is_cloned_from_is_read_or_refused_in_words(tmp_path: Path) -> None:
+    path = label_file(make_robomimic(tmp_path / "lift.hdf5", episodes=2, frames=6)).path
+    read = runpy.run_path(str(EXAMPLES / "robomimic_policy.py"))["read"]
+    assert [len(demo.wanted) for demo in read(path, "actions", None, None)] == [5, 5]
+    with h5py.File(path, "a") as file:
+        actions = file["data/demo_0/actions"][:-1]  # as recorders write them that keep the last frame
+        del file["data/demo_0/actions"]
+        file["data/demo_0/actions"] = actions
+    demos = read(path, "actions", "agentview_image", None)
+    assert [(len(demo.picture), len(demo.wanted)) for demo in demos] == [(5, 5), (5, 5)]
+    with pytest.raises(SystemExit, match="--camera: got wrist, expected one of demo_0's: agentview_image"):
+        read(path, "actions", "wrist", None)
+    with pytest.raises(SystemExit, match="demo_0 has no latent_actions/action"):
+        read(path, "latent_actions/action", None, None)
+    with h5py.File(path, "a") as file:
+        del file["data/demo_0/obs"]
+    with pytest.raises(SystemExit, match="demo_0 has no pictures: label with --keep-frames model, or copy"):
+        read(path, "actions", None, None)
 
 
 def test_counterfactuals_of_the_sample(tmp_path: Path) -> None:
