@@ -136,10 +136,10 @@ def adapt_video(
         height=model.height,
         width=model.width,
         fps=model.fps,
+        steps=steps,
         progress=lambda frames: reporter.step("frames", frames, {}),
     )
-    spans = tuple(_with_step(span, steps) for span in store.spans)
-    kept, apart = spans[: len(train)], spans[len(train) :]
+    kept, apart = store.spans[: len(train)], store.spans[len(train) :]
     if not apart:
         halves = [_split(span) for span in kept]
         kept, apart = tuple(first for first, _ in halves), tuple(last for _, last in halves)
@@ -159,11 +159,6 @@ def _spread(episodes: Sequence[Episode], most: int) -> list[Episode]:
     count = max(1, len(episodes) * most // total)
     places = np.unique(np.linspace(0, len(episodes) - 1, count).round().astype(int))
     return [episodes[place] for place in places.tolist()]
-
-
-def _with_step(span: Span, steps: AutoSteps | None) -> Span:
-    found = None if steps is None else steps.step(span.fps)
-    return span if found is None else replace(span, step=found.step)
 
 
 def _split(span: Span) -> tuple[Span, Span]:

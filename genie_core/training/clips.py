@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.data import Episode, resize_frames, resolve_step
+from genie_core.data import AutoSteps, Episode, resize_frames, resolve_step
 from genie_core.data.storage.atomic import new_file, write_text
 from genie_core.data.storage.lock import waiting_lock
 from genie_core.errors import DatasetError
@@ -33,6 +33,7 @@ _MOST_THREADS = 16
 class Span:
     """One episode in the store: frames first .. first + count - 1, `step` frames per model step, `fps` per second.
 
+    `fps` of a video whose rate is unknown is what it were if a transition lasted as long as the model's.
     `source` names the file that it shares with others, or the folder of the files of which each holds one.
     """
 
@@ -127,6 +128,7 @@ def build_store(
     height: int,
     width: int,
     fps: float,
+    steps: AutoSteps | None = None,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> ClipStore:
     """Decode and resize every episode into `folder`, or reuse the complete store of an earlier run.
@@ -137,6 +139,7 @@ def build_store(
         height: of stored frames, pixels.
         width: of stored frames, pixels.
         fps: the model's frame rate, frames a second.
+        steps: transition lengths, for the rates that they are known of; of others and by default those of the rates.
         progress: receives the number of frames stored so far.
 
     Raises:
@@ -145,7 +148,8 @@ def build_store(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(folder / "lock"):  # stages may be trained by processes started at the same time
-        return _build(list(episodes), folder, height, width, fps, progress)
+        chosen = list(episodes)
+        return _build(chosen, _plan(chosen, fps, steps), folder, height, width, fps, progress)
 
 
 def stream_store(episodes: Iterable[Episode], *, height: int, width: int, fps: float) -> ClipStore:
@@ -160,9 +164,14 @@ def stream_store(episodes: Iterable[Episode], *, height: int, width: int, fps: f
 
 
 def _build(
-    chosen: list[Episode], folder: Path, height: int, width: int, fps: float, progress: Callable[[int], None]
+    chosen: list[Episode],
+    spans: tuple[Span, ...],
+    folder: Path,
+    height: int,
+    width: int,
+    fps: float,
+    progress: Callable[[int], None],
 ) -> ClipStore:
-    spans = _plan(chosen, fps)
     wanted = {"height": height, "width": width, "fps": fps, "spans": [asdict(s) for s in spans]}
     index, data = folder / "index.json", folder / "frames.bin"
     if not (index.exists() and json.loads(index.read_text()) == wanted):
@@ -217,17 +226,21 @@ def _threads() -> int:
     return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
-def _plan(episodes: list[Episode], fps: float) -> tuple[Span, ...]:
+def _plan(episodes: list[Episode], fps: float, steps: AutoSteps | None = None) -> tuple[Span, ...]:
     if not episodes:
         raise DatasetError("there is no episode to train on")
     spans, first = [], 0
     for e, source in zip(episodes, _sources([Path(str(e.source)) for e in episodes]), strict=True):
-        step = resolve_step(e.fps, fps, None).step
-        if e.num_frames < step + 1:
+        found = None if steps is None else steps.step(e.fps)
+        if found is None and e.fps is None:
+            raise DatasetError(f"fps: got none of episode {e.name} of {e.source}, expected its frames a second (--fps)")
+        step = (found or resolve_step(e.fps, fps, None)).step
+        least = step + 1 if found is None else 2  # no clip is drawn of those too short for a step that was found
+        if e.num_frames < least:
             raise DatasetError(
-                f"episode {e.name} of {e.source} has {e.num_frames} frames: training needs {step + 1} at least"
+                f"episode {e.name} of {e.source} has {e.num_frames} frames: training needs {least} at least"
             )
-        spans.append(Span(e.name, source, first, e.num_frames, step, float(e.fps or fps)))
+        spans.append(Span(e.name, source, first, e.num_frames, step, float(e.fps or fps * step)))
         first += e.num_frames
     return tuple(spans)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,6 +22,7 @@ from genie_core.models.config import MendingConfig, MoverConfig, QuantizerConfig
 from genie_core.models.quantizer import VectorQuantizer
 from genie_core.training.adapt import AdaptJob, AdaptReport, adapt, read
 from genie_core.training.adapt_data import adapt_video
+from genie_core.training.clips import build_store
 from genie_core.training.codebook import MOST_COMMON, fit_codes, number_as, order_of, renumber
 from genie_core.training.pipeline import TrainingSplit
 from genie_core.training.tuning import go_on_reading
@@ -41,6 +43,17 @@ class Silent:
 def condensed_from_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optical flow of thousands of pairs takes most of the time of tuning for a step."""
     monkeypatch.setattr("genie_core.training.stages._MOTION_BATCHES", 4)
+
+
+@dataclass(frozen=True)
+class Rateless:
+    """Reads an episode of a file that states no frame rate."""
+
+    reader: Any
+    fps: None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reader, name)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +114,23 @@ def test_latents_that_tuning_made_worse_are_told_of(adapted: AdaptReport, capsys
     for report, told in ((adapted, False), (replace(adapted, tuned_steps=5), False), (worse, True)):
         print_report(report)
         assert ("latents tell less" in capsys.readouterr().out) is told
+
+
+def test_video_whose_rate_nobody_knows_is_adapted_to_by_the_steps_that_are_found(
+    adapted: AdaptReport, parent: Path, video: TrainingSplit, tmp_path: Path
+) -> None:
+    unknown = TrainingSplit(
+        *([replace(e, reader=Rateless(e.reader)) for e in of] for of in (video.train, video.held_out))
+    )
+    found = adapt(AdaptJob(parent, unknown, tmp_path / "mine"), Silent())
+    assert found.auto_steps is not None
+    assert adapted.auto_steps is not None
+    assert [(f.fps, f.step) for f in found.auto_steps.found] == [(None, f.step) for f in adapted.auto_steps.found]
+    assert (found.info.bundle_id, found.after) == (adapted.info.bundle_id, adapted.after)
+    with pytest.raises(
+        DatasetError, match=r"fps: got none of episode demo_\d+ of .*squares\.hdf5, expected its frames"
+    ):
+        build_store(unknown.train, tmp_path / "frames", height=8, width=8, fps=10)
 
 
 def test_the_same_job_gives_the_same_bundle(
