@@ -29,7 +29,12 @@ def shipped(name: str = DEFAULT) -> Path:
 
 def bundle_folder(named: str) -> Path:
     """Return the folder of a bundle that a user names: a path, or the name of a shipped one. Raises ModelError."""
-    return Path(named) if Path(named).exists() else shipped(named)
+    if Path(named).exists():
+        return Path(named)
+    try:
+        return shipped(named)
+    except ModelError as error:
+        raise ModelError(f"{named}: no such folder, and {error}") from None
 
 
 __all__ = ["DEFAULT", "DEMO", "bundle_folder", "models_dir", "shipped"]

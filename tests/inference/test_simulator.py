@@ -181,13 +181,15 @@ def test_bad_prompts_and_actions_are_named(simulator: Simulator) -> None:
 
 
 def test_the_shipped_models_folder_is_found(tmp_path: Path) -> None:
-    from genie_core.bundles import DEFAULT, DEMO, models_dir, shipped
+    from genie_core.bundles import DEFAULT, DEMO, bundle_folder, models_dir, shipped
     from genie_core.errors import ModelError
     from genie_core.models.bundle import read_bundle_info
 
     assert models_dir().is_dir()
     with pytest.raises(ModelError, match="no bundle 'huge'"):
         shipped("huge")
+    with pytest.raises(ModelError, match="huge: no such folder, and no bundle 'huge' ships with Genie"):
+        bundle_folder("huge")
     both = [read_bundle_info(shipped(name)).config for name in (DEFAULT, DEMO)]
     assert all(config.context_frames for config in both)  # what is used where none is named labels and simulates
     assert read_bundle_info(shipped()).usual_norm is not None

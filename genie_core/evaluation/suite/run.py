@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from genie_core import __version__
 from genie_core.data import Episode, Frames
 from genie_core.data.storage.location import SourcePath, source_path
+from genie_core.errors import DatasetError
 from genie_core.evaluation.disturbances import DISTURBANCES
 from genie_core.evaluation.metrics import Measured, Missing, estimate, ratio
 from genie_core.evaluation.suite.bound import bound_metrics
@@ -131,6 +132,12 @@ def run_suite(
     """
     began = time.monotonic()
     root = source_path(data_root)
+    missing = [entry.path for entry in suite.sets if not (root / entry.path).exists()]
+    if missing:
+        raise DatasetError(
+            f"data root: got {root}, which lacks {len(missing)} of the {len(suite.sets)} sets of {suite.name}, "
+            f"expected the folder that their paths are relative to (--data-root): {', '.join(missing)}"
+        )
     chosen = [(entry, choose_episodes(entry, root / entry.path, seed, episodes)) for entry in suite.sets]
     labels_alone = suite.probes == "labels"
     reading = Reading.of(bundle, seed, labels_alone=labels_alone)

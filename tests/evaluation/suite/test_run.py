@@ -173,6 +173,13 @@ def test_what_does_not_fit_is_named(root: Path, reading: Reading, changes: dict[
         )
 
 
+def test_sets_that_are_not_at_the_data_root_are_all_named(root: Path, bundle: Path) -> None:
+    suite = Suite(name="mine", sets=(entry("a"), entry("b", path="far/b.hdf5"), entry("c", path="c.hdf5")))
+    words = r"data root: got .*, which lacks 2 of the 3 sets of mine, .*\(--data-root\): far/b.hdf5, c.hdf5"
+    with pytest.raises(DatasetError, match=words):
+        run_suite(load_bundle(bundle), suite, root)
+
+
 def test_seconds_become_frames(root: Path) -> None:
     episode = choose_episodes(entry("a"), source_path(root / "squares.hdf5"), 0, 1)[0]
     assert [step_of(entry("a", seconds=s), episode) for s in (0.04, 0.1, 0.26, 0.5)] == [1, 1, 3, 5]
