@@ -97,6 +97,7 @@ def log_to_stderr(level: str, form: LogFormat = "text") -> QueueingHandler:
     """Log records from `level` on, including warnings and exceptions that end threads, to standard error."""
     handler = QueueingHandler(sys.stderr.fileno())
     _set_format(handler, form)
+    handler.addFilter(without_clients_that_left)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     threading.excepthook = _log_death
@@ -130,6 +131,15 @@ def _set_format(handler: logging.Handler, form: LogFormat) -> None:
     handler.addFilter(_with_request_id)
 
 
+def without_clients_that_left(record: logging.LogRecord) -> bool:
+    """Drop what gRPC logs, as an error of twelve lines, of every client that is gone when an answer is sent.
+
+    The access log has the call, and an alarm on errors is not for clients to ring.
+    """
+    failed = record.exc_info[0] if record.exc_info else None
+    return not (record.name.startswith("grpc.") and failed is not None and failed.__name__ == "ExecuteBatchError")
+
+
 def _with_request_id(record: logging.LogRecord) -> bool:
     with suppress(LookupError):  # not within a call
         record.request_id = current_call().id
@@ -142,4 +152,4 @@ def _log_death(died: threading.ExceptHookArgs) -> None:
         logging.getLogger(__name__).critical("%s died", name, exc_info=died.exc_value)
 
 
-__all__ = ["LogFormat", "QueueingHandler", "log_to_file", "log_to_stderr"]
+__all__ = ["LogFormat", "QueueingHandler", "log_to_file", "log_to_stderr", "without_clients_that_left"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from genie_service.logs import QueueingHandler, log_to_file
+from genie_service.logs import QueueingHandler, log_to_file, without_clients_that_left
 
 
 @pytest.fixture
@@ -65,6 +66,24 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     handler.close()
     os.close(writing)
     assert handler.dropped == 0
+
+
+def test_a_client_that_has_left_is_no_error_of_the_server(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    handler, cygrpc = QueueingHandler(write), importlib.import_module("grpc._cython.cygrpc")
+    handler.addFilter(without_clients_that_left)
+    try:
+        raise cygrpc.ExecuteBatchError("Failed")
+    except cygrpc.ExecuteBatchError as error:
+        gone = error
+    for name, error in (("grpc._cython.cygrpc", gone), ("grpc._cython.cygrpc", ValueError("ours")), ("genie", gone)):
+        record = logging.LogRecord(name, logging.ERROR, "", 0, "%s failed", (name,), (type(error), error, None))
+        if handler.filter(record):
+            handler.emit(record)
+    handler.close()
+    lines = os.read(read, 4096).decode().splitlines()
+    assert [line for line in lines if line.endswith("failed")] == ["grpc._cython.cygrpc failed", "genie failed"]
+    assert "ValueError: ours" in lines
 
 
 def test_a_log_in_a_file_is_added_to_and_read_by_its_owner_alone(tmp_path: Path) -> None:
