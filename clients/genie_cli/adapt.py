@@ -91,7 +91,7 @@ def adapt(
 
 
 def print_report(report: AdaptReport) -> None:
-    """Print what labels tell before and after, and what became of the codes."""
+    """Print how a bundle was fitted, and its scores beside its parent's."""
     from rich.console import Console
     from rich.table import Table
 
@@ -113,6 +113,12 @@ def print_report(report: AdaptReport) -> None:
     console.print(table)
     if report.tuned_steps and report.after["latent"] < report.before["latent"]:
         console.print("latents tell less than the parent's did: to learn from latents, leave out --train")
+    if max(report.after.values()) <= 0:
+        console.print(
+            "note: below 0 labels tell less than the mean motion does: the video held out is unlike the rest, or there "
+            "is too little of it; hold the labels against the video, or add more",
+            soft_wrap=True,
+        )
     for level, renumbered in report.renumbered.items():
         same = int(renumbered.same_K.sum())
         console.print(f"{same} of {len(renumbered.same_K)} {KINDS[level]}s mean what they mean in the parent")

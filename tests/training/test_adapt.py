@@ -116,6 +116,15 @@ def test_latents_that_tuning_made_worse_are_told_of(adapted: AdaptReport, capsys
         assert ("latents tell less" in capsys.readouterr().out) is told
 
 
+def test_scores_that_are_worse_than_the_mean_are_said_to_be(
+    adapted: AdaptReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_report(adapted)
+    assert "note:" not in capsys.readouterr().out
+    print_report(replace(adapted, after={"code": -0.2, "latent": -0.01}))
+    assert "note: below 0 labels tell less than the mean motion does" in capsys.readouterr().out
+
+
 def test_video_whose_rate_nobody_knows_is_adapted_to_by_the_steps_that_are_found(
     adapted: AdaptReport, parent: Path, video: TrainingSplit, tmp_path: Path
 ) -> None:
