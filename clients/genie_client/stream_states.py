@@ -67,6 +67,11 @@ class PlayState:
         self.timing = Timing()
         self.newest: SimulatedFrame | None = None
 
+    @property
+    def model(self) -> ModelInfo:
+        """The model that draws; after the first frame it is the same to the end."""
+        return self._info
+
     def do_not_warn(self) -> None:
         """Do not warn of robot actions beyond the alignment's range; `newest` reports them."""
         self._reader.warns = False

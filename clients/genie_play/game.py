@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from genie_client.aio import AsyncClient
 from genie_client.arguments import Simulating
-from genie_client.errors import ServerError
 from genie_client.records import ModelInfo
 from genie_core.data import Frames, encode_image
 from genie_core.errors import GenieError, RequestError
@@ -66,8 +64,7 @@ class Game:
         """End the game; the server forgets it."""
         if self._previews is not None:
             self._previews.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._previews
+            await asyncio.wait([self._previews])  # what it raised is its own affair, and must not stop what follows
             self._previews = None
         if self._player is not None:
             await self._player.__aexit__()
@@ -101,7 +98,7 @@ class Game:
         """Send what each code does from the start; a server that cannot now leaves the buttons without pictures."""
         try:
             frames_NTHWC = await player.previews(0)
-        except ServerError as error:
+        except GenieError as error:
             await self._send({"type": "error", "message": f"no pictures of what the codes do: {error}"})
             return
         pictures = [[_png(frame_HWC) for frame_HWC in frames_THWC] for frames_THWC in frames_NTHWC]

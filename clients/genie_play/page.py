@@ -165,8 +165,7 @@ class Page:
         finally:
             del self._games[name]
             worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await worker
+            await asyncio.wait([worker])  # whatever it ended with, what the game holds on the server is given back
             await game.close()
 
 
