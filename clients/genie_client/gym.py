@@ -162,13 +162,20 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
         return self._frame.copy(), self._told(SimulatedFrame(self._frame))
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
-        """Take a code, or a robot action (A,). Raises RequestError before the first `reset`, or for a bad action."""
+        """Take a code, or a robot action (A,).
+
+        Raises:
+            RequestError: before the first `reset`, or for a bad action.
+            ModelError: the server has replaced the model since the environment was made.
+
+        """
         if self._session is None:
             raise RequestError("action", "expected reset() before the first step")
         if self._aligned is None:
             self._session.step(int(action))
         else:
             self._session.step(robot_action=action)
+        self._session.check_model(self._info, "make the environment anew: its spaces are of the one before")
         newest = self._session.newest
         assert newest is not None
         self._frame, self._steps = newest.frame_HWC, self._steps + 1

@@ -11,7 +11,7 @@ from genie_client import simulation_messages as simulations
 from genie_client.errors import ServerError
 from genie_client.records import LabelProvenance, LabelSummary, ModelInfo, SimulatedFrame, Timing
 from genie_core.data import Frames, Labels
-from genie_core.errors import RequestError
+from genie_core.errors import ModelError, RequestError
 
 
 class LabelStreamState:
@@ -67,10 +67,18 @@ class PlayState:
         self.timing = Timing()
         self.newest: SimulatedFrame | None = None
 
-    @property
-    def model(self) -> ModelInfo:
-        """The model that draws; after the first frame it is the same to the end."""
-        return self._info
+    def check_model(self, info: ModelInfo, instead: str) -> None:
+        """Raise ModelError, which says what to do `instead`, if another bundle than that of `info` draws.
+
+        Which it is, is sure from the first frame on. For callers that hold what they know of the model for longer than
+        a session: frames of two bundles are not to be mixed.
+        """
+        if self._info.bundle_id != info.bundle_id:
+            got, expected = self._info.bundle_id[:12], info.bundle_id[:12]
+            raise ModelError(
+                f"{info.name}: got frames of bundle {got}, expected {expected}: the server has replaced the model; "
+                f"{instead}"
+            )
 
     def do_not_warn(self) -> None:
         """Do not warn of robot actions beyond the alignment's range; `newest` reports them."""

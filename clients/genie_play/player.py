@@ -13,7 +13,7 @@ from genie_client.errors import ServerError
 from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import ModelInfo, Timing
 from genie_core.data import Frames, check_code, resize_frames
-from genie_core.errors import ModelError, RequestError
+from genie_core.errors import RequestError
 from genie_play.tree import Node, Tree
 
 _SESSIONS = 2
@@ -114,7 +114,7 @@ class Player:
         try:
             for code in path[len(live.path) :]:
                 frame = await live.session.step(code)
-                self._check_model(live.session.model)
+                live.session.check_model(self._info, "start `genie play` again")
                 live.path = (*live.path, code)
                 drawn += 1
         except BaseException:
@@ -124,15 +124,6 @@ class Player:
         if frame is None:
             raise RequestError("action", "got none, expected one")
         return frame, drawn, live.session.timing
-
-    def _check_model(self, drawing: ModelInfo) -> None:
-        """Raise ModelError if another bundle draws than the one whose frames the tree holds: they would mix."""
-        if drawing.bundle_id != self._info.bundle_id:
-            got, expected = drawing.bundle_id[:12], self._info.bundle_id[:12]
-            raise ModelError(
-                f"{self._info.name}: got frames of bundle {got}, expected {expected}: the server has replaced it "
-                "since this page began; start `genie play` again"
-            )
 
     async def _session_on(self, path: tuple[int, ...]) -> _Live:
         """Return the session that has gone farthest on `path` and nowhere else, or a new one; it is the newest now."""

@@ -83,3 +83,19 @@ def test_a_model_that_never_stays_ends_the_call_with_what_happened(
     with pytest.raises(ModelError, match=words):
         simulation(address, kind)
     assert swapping.asked == MOST_REPLACED + 1
+
+
+def test_an_environment_is_not_stepped_with_another_bundle_than_it_was_made_for(
+    address: str, swapping: Swapping
+) -> None:
+    pytest.importorskip("gymnasium")
+    from genie_client.gym import GenieEnv
+
+    with GenieEnv(address, prompt=PROMPT) as env:
+        env.reset()
+        assert env.step(1)[0].shape == (8, 8, 3)
+        swapping.bundle += 1
+        assert env.step(1)[0].max() == 0  # the session that has begun ends with its own bundle
+        env.reset()
+        with pytest.raises(ModelError, match=r"bundle 01e+, expected 00e+: .* make the environment anew"):
+            env.step(1)
