@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from genie_client.prompt import Moment, is_picture
 from genie_core.data import open_labelled, source_path
+from genie_core.data.storage.npy import read_npy
 from genie_core.errors import DatasetError
 
 
@@ -69,12 +70,9 @@ def labelled_with(path: Path) -> tuple[str, str] | None:
 
 
 def _read_array(path: Path) -> NDArray[np.float32]:
-    try:
-        held = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
-    if not isinstance(held, np.ndarray) or held.ndim != 2 or held.dtype.kind not in "fiu" or not len(held):
-        found = f"{held.dtype} of shape {held.shape}" if isinstance(held, np.ndarray) else "several arrays"
+    held = read_npy(path)
+    if held.ndim != 2 or held.dtype.kind not in "fiu" or not len(held):
+        found = f"{held.dtype} of shape {held.shape}"
         raise DatasetError(f"{path}: got {found}, expected latents: numbers of shape (frames, size of a latent)")
     return held.astype(np.float32)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from genie_client.prompt import Moment
 from genie_client.records import HostedAlignment, ModelInfo
 from genie_core.data import Episode, open_dataset
+from genie_core.data.storage.npy import read_npy
 from genie_core.errors import DatasetError, ModelError
 
 _MOST_BYTES = 256 * 1024 * 1024
@@ -69,13 +70,10 @@ def read_robot_actions(
 
 
 def _read_array(path: Path) -> NDArray[np.float64]:
-    try:
-        held = np.load(path, allow_pickle=False, mmap_mode="r")
-        if not isinstance(held, np.ndarray) or held.dtype.kind not in "fiu" or held.nbytes > _MOST_BYTES:
-            raise ValueError("it holds no array of numbers, or too large a one")
-        return np.asarray(held, np.float64)
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
+    held = read_npy(path)
+    if held.dtype.kind not in "fiu" or held.nbytes > _MOST_BYTES:
+        raise DatasetError(f"{path} cannot be read: it holds no array of numbers, or too large a one")
+    return np.asarray(held, np.float64)
 
 
 def _read_table(path: Path) -> NDArray[np.float64]:
