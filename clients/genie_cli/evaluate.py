@@ -87,7 +87,7 @@ def evaluate(
         step_option("Transition length: in frames, auto as of genie label, or from the frame rates. [default: rates]"),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; default: the bundle's.")] = None,
-    maskgit_steps: Annotated[int | None, typer.Option(help="Sampling steps per frame; default: 25.")] = None,
+    maskgit_steps: Annotated[int | None, typer.Option(help="MaskGIT steps per frame; default: the model's.")] = None,
     calibrate: Annotated[
         bool,
         typer.Option(

@@ -63,7 +63,7 @@ def figure(
     ] = DEFAULTS.applications,
     seed: SeedOption = DEFAULTS.seed,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the bundle's]")] = None,
-    maskgit_steps: Annotated[int | None, typer.Option(help="MaskGIT steps per frame. [default: 25]")] = None,
+    maskgit_steps: Annotated[int | None, typer.Option(help="MaskGIT steps per frame. [default: the model's]")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Maximum episodes of DATA to draw from.")] = DEFAULTS.episodes,
     subset: Annotated[
         str | None,

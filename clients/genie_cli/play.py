@@ -47,7 +47,10 @@ def play(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling: the same seed gives the same frames.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the model's]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps per frame. [default: 25, or all]")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="MaskGIT steps per frame; 0: only move the last one. [default: the model's]"),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to serve the page on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes any that is free.")] = 8474,
     insecure: Annotated[

@@ -66,7 +66,10 @@ def simulate(
     camera: Annotated[str | None, typer.Option(help="Camera of a dataset, if there are several.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling: the same seed gives the same video.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature. [default: the model's]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="MaskGIT steps per frame. [default: 25, or all]")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="MaskGIT steps per frame; 0: only move the last one. [default: the model's]"),
+    ] = None,
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
     every: Annotated[
         bool,

@@ -101,7 +101,7 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
             confidence: whether `info` says how far each frame can be trusted.
             least_confidence: truncate the episode where confidence falls below.
             temperature: sampling temperature; None: the model's.
-            maskgit_steps: per frame; None: the server's default.
+            maskgit_steps: per frame; None: the model's; 0: frames are moved and not mended by tokens.
             connect: makes the client instead of `address`, for TLS or a token.
             render_mode: ``rgb_array`` for `render`.
 

@@ -80,12 +80,12 @@ def simulation_start(
     seed, steps = arguments.seed, arguments.maskgit_steps
     if not 0 <= seed < 2**64:
         raise RequestError("seed", f"got {seed}, expected 0 to 2^64 - 1")
-    if steps is not None and steps < 1:
-        raise RequestError("maskgit_steps", f"got {steps}, expected 1 or more")
+    if steps is not None and not 0 <= steps < 2**32:
+        raise RequestError("maskgit_steps", f"got {steps}, expected 0 or more")
     return simulation_pb2.SimulationStart(
         model=resource_name(info.name),
         prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
-        sampling=simulation_pb2.SamplingOptions(maskgit_steps=steps or 0, temperature=arguments.temperature, seed=seed),
+        sampling=simulation_pb2.SamplingOptions(maskgit_steps=steps, temperature=arguments.temperature, seed=seed),
         response_encoding=frames_pb2.FRAME_ENCODING_RAW,
         alignment=_alignment(info, arguments),
         confidence=_confidence(info, arguments),

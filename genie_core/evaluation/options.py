@@ -36,7 +36,7 @@ class EvaluationOptions(BaseModel):
     starts: int = Field(100, gt=0, description="start frames from which every code is applied (Fig. 13)")
     applications: int = Field(5, gt=0, description="number of times each code is applied from each of them")
     temperature: float | None = Field(None, description="sampling temperature; None: the bundle's")
-    maskgit_steps: int | None = Field(None, description="per frame; None: 25, or all tokens if there are fewer")
+    maskgit_steps: int | None = Field(None, description="per frame; None: the bundle's")
     i3d: Path | None = Field(None, description="I3D weights as TorchScript; None: no FVD")
     images: tuple[Path, ...] = Field((), description="PNG or JPEG files to prompt from (Fig. 10)")
     seed: int = Field(0, ge=0)

@@ -47,7 +47,8 @@ class Sampling:
 
     Attributes:
         maskgit_steps: per frame, 1 to the number of tokens per frame; None: the bundle's default, the paper's 25 (or
-            all if there are fewer), or 3 where tokens mend moved frames.
+            all if there are fewer), or 3 where tokens mend moved frames; 0, of a model that moves frames: they are not
+            mended by tokens, which is many times as fast.
         temperature: of the softmax, > 0; None: the bundle's default.
         seed: 0 .. 2^64 - 1.
 
@@ -131,9 +132,10 @@ class Simulator:
             check_action(a, self.bundle.config, field)
 
     def _checked(self, sampling: Sampling) -> _Checked:
-        tokens, steps = self.bundle.config.tokens_per_frame, self.maskgit_steps(sampling)
-        if not 1 <= steps <= tokens:
-            raise RequestError("maskgit_steps", f"got {steps}, expected 1 to {tokens}")
+        least, tokens = self.bundle.config.least_steps, self.bundle.config.tokens_per_frame
+        steps = self.maskgit_steps(sampling)
+        if not least <= steps <= tokens:
+            raise RequestError("maskgit_steps", f"got {steps}, expected {least} to {tokens}")
         temperature = self.bundle.config.temperature if sampling.temperature is None else sampling.temperature
         if not 0 < temperature < float("inf"):
             raise RequestError("temperature", f"got {temperature}, expected a finite number above 0")
@@ -313,7 +315,8 @@ def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArr
     after: list[_Past] | list[Moving]
     if mover is not None:
         now = Moving.join([past for past in pasts if isinstance(past, Moving)])
-        moving = _mend(bundle, streams, now, action_BD) if bundle.config.mends else mover.move(now, action_BD)
+        mends = bundle.config.mends and streams[0].sampling.maskgit_steps > 0
+        moving = _mend(bundle, streams, now, action_BD) if mends else mover.move(now, action_BD)
         pixels_BCHW, after = moving.frame_BCHW, moving.split()
     else:
         tokens = _Past.join([past for past in pasts if isinstance(past, _Past)])

@@ -339,6 +339,11 @@ class ModelConfig(_Frozen):
         return min(PAPER_STEPS if mending is None else mending.steps, self.tokens_per_frame)
 
     @property
+    def least_steps(self) -> int:
+        """Fewest MaskGIT steps of a frame that a call may ask for: 0 where frames are there without."""
+        return 0 if self.mover is not None else 1
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """Networks in a bundle of this configuration."""
         if self.mends:

@@ -212,7 +212,10 @@ def test_a_prompt_is_one_picture_or_several_frames_at_the_models_size(info: Mode
     assert (one.prompt.count, several.prompt.count) == (1, 3)
     np.testing.assert_array_equal(messages.read_frames(several.prompt), resize_frames(frames, *SIZE))
     assert not one.sampling.HasField("temperature")
-    assert (one.sampling.maskgit_steps, several.sampling.temperature) == (0, 0.5)
+    assert not one.sampling.HasField("maskgit_steps")
+    none = start(info, frames, maskgit_steps=0, temperature=0.5)
+    assert none.sampling.HasField("maskgit_steps")
+    assert (none.sampling.maskgit_steps, several.sampling.temperature) == (0, 0.5)
 
 
 def test_simulations_that_cannot_be_are_refused(info: ModelInfo) -> None:
@@ -220,7 +223,7 @@ def test_simulations_that_cannot_be_are_refused(info: ModelInfo) -> None:
     refused = {
         "prompt": lambda: start(info, frame / 255),
         "seed": lambda: start(info, frame, seed=-1),
-        "maskgit_steps": lambda: start(info, frame, maskgit_steps=0),
+        "maskgit_steps": lambda: start(info, frame, maskgit_steps=-1),
         "actions": lambda: simulations.rollout_maker(frame, [], SimulationArguments())(info),
         "latents": lambda: simulations.chosen_actions([1], np.zeros((1, info.latent_dim))),
         "branches": lambda: simulations.branch_maker(frame, [], SimulationArguments()),

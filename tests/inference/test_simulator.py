@@ -11,9 +11,10 @@ from genie_core.errors import RequestError
 from genie_core.inference import Sampling, Simulator, draw_together
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.inference.simulator import _frame_generator
-from genie_core.models.bundle import load_bundle
+from genie_core.models.bundle import load_bundle, save_bundle
 from genie_core.models.config import MendingConfig, MoverConfig, RefinerConfig
 from genie_core.models.dynamics import previous_tokens
+from genie_core.models.genie import Genie
 from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames, to_pixels
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
@@ -99,6 +100,19 @@ def test_mended_rollouts_depend_on_seed_and_request_alone(mending: Simulator) ->
     stream = together.branches[0]
     assert isinstance(stream.past, Moving)
     assert mending.state_bytes == sum(tensor.nbytes for tensor in (*stream.past.tensors, stream.spoken_KD))
+
+
+def test_without_steps_frames_are_those_of_the_mover_to_the_bit(mending: Simulator, tmp_path: Path) -> None:
+    config, genie = mending.bundle.config, mending.bundle.genie
+    assert config.mover is not None
+    mover = config.mover.model_copy(update={"mending": None})
+    alone = Genie(config.model_copy(update={"mover": mover}))
+    for name in ("lam", "mover"):
+        getattr(alone, name).load_state_dict(getattr(genie, name).state_dict())
+    save_bundle(tmp_path / "alone", alone, "")
+    moved = Simulator(load_bundle(tmp_path / "alone")).rollout(prompt(3), [0, 1, 2])
+    np.testing.assert_array_equal(mending.rollout(prompt(3), [0, 1, 2], Sampling(0)), moved)
+    assert (mending.rollout(prompt(3), [0, 1, 2]) != moved).any()
 
 
 def test_nothing_is_mended_where_nothing_is_done(mending: Simulator) -> None:

@@ -148,6 +148,7 @@ def test_frames_can_come_and_go_as_png(genie: Running) -> None:
         (rollout(video(2), [0], response_encoding=9), "start.response_encoding", ["9"]),
         (rollout(video(2), [0], model="x"), "start.model", ["'x'"]),
         (rollout(video(2), [0], sampling={"maskgit_steps": 17}), "start.sampling.maskgit_steps", ["17", "1 to 16"]),
+        (rollout(video(2), [0], sampling={"maskgit_steps": 0}), "start.sampling.maskgit_steps", ["0", "1 to 16"]),
         (rollout(video(2), [0], sampling={"temperature": 0}), "start.sampling.temperature", ["got 0"]),
         (rollout(video(2), [0], sampling={"temperature": float("nan")}), "start.sampling.temperature", ["nan"]),
     ],

@@ -21,8 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SamplingOptions(_message.Message):
-    """Options of the sampling of frames. A model that moves the last frame (`tokens_per_frame` 0) draws nothing, and ignores
-    them.
+    """Options of the sampling of frames. A model that only moves the last frame (`tokens_per_frame` 0) draws nothing, and
+    ignores them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -31,7 +31,9 @@ class SamplingOptions(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     maskgit_steps: _builtins.int
-    """MaskGIT steps per frame, 1 to the number of tokens per frame; 0 for the default of 25."""
+    """MaskGIT steps per frame, 1 to the number of tokens per frame; unset for the bundle's default. 0, for a model that
+    moves the last frame and mends it by tokens: only move it, which is many times as fast.
+    """
     temperature: _builtins.float
     """Softmax temperature, > 0; unset for the bundle's default."""
     seed: _builtins.int
@@ -39,16 +41,21 @@ class SamplingOptions(_message.Message):
     def __init__(
         self,
         *,
-        maskgit_steps: _builtins.int = ...,
+        maskgit_steps: _builtins.int | None = ...,
         temperature: _builtins.float | None = ...,
         seed: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "temperature", b"temperature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maskgit_steps", b"_maskgit_steps", "_temperature", b"_temperature", "maskgit_steps", b"maskgit_steps", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "maskgit_steps", b"maskgit_steps", "seed", b"seed", "temperature", b"temperature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maskgit_steps", b"_maskgit_steps", "_temperature", b"_temperature", "maskgit_steps", b"maskgit_steps", "seed", b"seed", "temperature", b"temperature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maskgit_steps: _TypeAlias = _typing.Literal["maskgit_steps"]  # noqa: Y015
+    _WhichOneofArgType__maskgit_steps: _TypeAlias = _typing.Literal["_maskgit_steps", b"_maskgit_steps"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maskgit_steps) -> _WhichOneofReturnType__maskgit_steps | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
 
 Global___SamplingOptions: _TypeAlias = SamplingOptions  # noqa: Y015

@@ -49,9 +49,12 @@ def response_encoding(start: simulation_pb2.SimulationStart, field: str) -> fram
 
 def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, field: str) -> Sampling:
     """Return the sampling options, None for those left at default. Raises RequestError."""
-    steps, tokens = options.maskgit_steps or None, config.tokens_per_frame
-    if steps is not None and steps > tokens:
-        raise RequestError(f"{field}.maskgit_steps", f"got {steps}, expected 1 to {tokens}, the tokens of a frame")
+    steps, least, most = None, config.least_steps, config.tokens_per_frame
+    if options.HasField("maskgit_steps"):
+        steps = options.maskgit_steps
+        if not least <= steps <= most:
+            wanted = f"expected {least} to {most}, the tokens of a frame"
+            raise RequestError(f"{field}.maskgit_steps", f"got {steps}, {wanted}")
     temperature = options.temperature if options.HasField("temperature") else None
     if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
         raise RequestError(f"{field}.temperature", f"got {temperature:g}, expected a finite number above 0")
