@@ -28,7 +28,6 @@ from genie_core.training.loop import TrainingRun
 from genie_core.training.stages import (
     train_dynamics,
     train_lam,
-    train_mending,
     train_motion,
     train_mover,
     train_tokenizer,
@@ -52,7 +51,7 @@ def tuning_recipe(config: ModelConfig, store: ClipStore, steps: int, seed: int) 
         seed: of everything that is drawn.
 
     """
-    recipe = training_preset("motion-tokens" if config.mends else "tiny" if config.simulates else "motion")
+    recipe = training_preset("tiny" if config.simulates else "motion")
     longest = max((span.count - 1) // span.step + 1 for span in store.spans)
 
     def tuned(stage: StageConfig) -> StageConfig:
@@ -93,8 +92,8 @@ def _stages(genie: Genie) -> tuple[list[Stage], list[Stage]]:
     """Return the stages before and after codes are fitted."""
     config = genie.config
     if isinstance(genie.lam, MotionActionModel):
-        moving: list[Stage] = [train_mover] if genie.mover is not None else []
-        return [_train_encoder], [*moving, train_tokenizer, train_mending] if config.mends else moving
+        # Tokens that mend stay: they know any video, and a step of theirs takes ten times as long as one of all others.
+        return [_train_encoder], [train_mover] if genie.mover is not None else []
     return ([train_tokenizer, train_lam], [train_dynamics]) if config.simulates else ([train_lam], [])
 
 

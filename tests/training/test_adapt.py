@@ -227,8 +227,11 @@ def test_tuning_keeps_what_rollouts_are_made_by_and_tunes_it_too(
     assert (tuned.config.components, tuned.config.context_frames) == (config.components, 8)
     for component in config.components:
         before, after = (load_file(path / f"{component}.safetensors") for path in (moving, tuned.path))
-        assert any(not torch.equal(after[name], tensor) for name, tensor in before.items()), component
-    for name in [*config.components, "frames/frames"]:
+        changed = {name for name, tensor in before.items() if not torch.equal(after[name], tensor)}
+        # Tokens know any video; the dynamics model is only to read the new latents as it read the old ones.
+        kept = {"tokenizer": set[str](), "dynamics": {"action.weight"}}
+        assert changed == kept[component] if component in kept else changed, component
+    for name in ["lam", "mover", "frames/frames"]:
         assert list((tmp_path / "tuned.run").glob(f"{name}.*")), name  # a run that is interrupted goes on from there
     assert adapt(job, Silent()).info.bundle_id == tuned.bundle_id
     shown = Simulator(load_bundle(tuned.path)).rollout(video.held_out[0].frames(0, 4), [1, 2])
