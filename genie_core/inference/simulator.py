@@ -28,7 +28,7 @@ from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
 from genie_core.models.config import ModelConfig
 from genie_core.models.dynamics import NextFrame, previous_tokens
-from genie_core.models.mending import mended, move_in_doubt, read
+from genie_core.models.mending import mended, move_in_doubt, read, tells
 from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames
 from genie_core.models.refiner import Memory
@@ -358,13 +358,15 @@ def _mend(bundle: Bundle, streams: list[SimulatedStream], now: Moving, action_BD
     """Move frames, and draw by the dynamics model what cannot be moved."""
     genie, config = bundle.genie, bundle.config
     assert genie.mover is not None
+    assert genie.mover.mending is not None
     moved = move_in_doubt(genie.mover, config.token_grid, now, action_BD)
     before_BN, told = read(genie.tokenizer, moved)
     state = genie.dynamics.initial_state(len(before_BN))
     frame = genie.dynamics.next_frame(before_BN, action_BD, state, told)
     after_BN = _tokens(bundle, streams, frame)
-    drawn_BCHW = genie.tokenizer.decode(after_BN[:, None])[:, 0]
-    return Moving(mended(moved, before_BN, told, after_BN, drawn_BCHW), moved.moving.memory).rounded()
+    drawn_BCHW, own_BCHW = genie.tokenizer.decode(torch.stack((after_BN, before_BN), dim=1)).unbind(1)
+    tells_BN = tells(moved, drawn_BCHW, own_BCHW, genie.mover.mending.least_change)
+    return Moving(mended(moved, before_BN, told, after_BN, drawn_BCHW, tells_BN), moved.moving.memory).rounded()
 
 
 def _tokens(bundle: Bundle, streams: list[SimulatedStream], frame: NextFrame) -> Tensor:

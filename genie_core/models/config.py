@@ -228,6 +228,12 @@ class MendingConfig(_Frozen):
         description="motion of a place, in pixels of 64 a side and without that of the whole picture, at which its "
         "flow and that around it is not trusted at all; where nothing moves, frames are left as they are",
     )
+    least_change: float = Field(
+        8.0,
+        ge=0,
+        description="how many times the tokenizer's own squared error the picture of a drawn token has to differ by "
+        "from that of the moved frame's token to be shown",
+    )
 
 
 class MoverConfig(_Frozen):

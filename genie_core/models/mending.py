@@ -3,7 +3,7 @@
 A moved frame can show only what the last one did. So its tokens are the dynamics model's previous tokens, and MaskGIT
 draws those of the true frame, told what else a rollout could show of what it remembers, and where the flow is in doubt.
 A token of the moved frame that is drawn again leaves its pixels as they are; one of another picture shows that one's;
-all others are decoded. Drawn, not averaged, they stay sharp.
+all others are decoded, where that tells more than the tokenizer's own errors. Drawn, not averaged, they stay sharp.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _OUTSIDE_SCALE = 0.25
 
 _SEAM = 3
 """Power of the interpolated weights of pictures where they meet."""
+
+_AROUND = 3
+"""Tokens a side over which the tokenizer's own error is averaged."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,14 @@ def read(tokenizer: VideoTokenizer, moved: MovedFrame) -> tuple[Tensor, Told]:
     return token_BSN[:, 0], Told(moved.told_BCHW[:, None], token_BSN[:, None, 1:].transpose(2, 3))
 
 
-def mended(moved: MovedFrame, before_BN: Tensor, told: Told, after_BN: Tensor, drawn_BCHW: Tensor) -> Tensor:
+def mended(
+    moved: MovedFrame,
+    before_BN: Tensor,
+    told: Told,
+    after_BN: Tensor,
+    drawn_BCHW: Tensor,
+    tells_BN: Tensor | None = None,
+) -> Tensor:
     """Show what the tokens that were drawn are of, where the flow is in doubt, else the moved frames, to the bit.
 
     Args:
@@ -92,6 +102,7 @@ def mended(moved: MovedFrame, before_BN: Tensor, told: Told, after_BN: Tensor, d
         told: with the tokens of the other pictures.
         after_BN: the tokens that were drawn.
         drawn_BCHW: those decoded, in about [-0.5, 0.5].
+        tells_BN: which of them may be shown decoded (`tells`); None: all.
 
     """
     frame_BCHW = moved.moving.frame_BCHW
@@ -99,6 +110,8 @@ def mended(moved: MovedFrame, before_BN: Tensor, told: Told, after_BN: Tensor, d
     same_BNS = torch.cat((before_BN[..., None], told.other_BTNO[:, 0]), dim=-1) == after_BN[..., None]
     any_BN1 = ~same_BNS.any(-1, keepdim=True)  # of no picture: decoded
     of_BN = torch.cat((same_BNS, any_BN1), dim=-1).to(torch.uint8).argmax(-1)  # the first of those it may be
+    if tells_BN is not None:
+        of_BN = of_BN.masked_fill(any_BN1[..., 0] & ~tells_BN, 0)
     of_BhwS = F.one_hot(of_BN, len(pictures) + 1).float().view(*moved.doubt_Bhw.shape, -1)
     shown_BShw = of_BhwS.movedim(-1, 1)[:, 1:] * (moved.doubt_Bhw * moved.done_B1[:, :, None])[:, None]
     weight_BShw = torch.cat((1 - shown_BShw.sum(1, keepdim=True), shown_BShw), dim=1)
@@ -109,6 +122,30 @@ def mended(moved: MovedFrame, before_BN: Tensor, told: Told, after_BN: Tensor, d
     for i, picture_BCHW in enumerate(pictures, 1):
         change_BCHW = change_BCHW + weight_BSHW[:, i : i + 1] * (picture_BCHW - frame_BCHW)
     return frame_BCHW + change_BCHW
+
+
+def tells(moved: MovedFrame, drawn_BCHW: Tensor, own_BCHW: Tensor, least_change: float) -> Tensor:
+    """Return which of the drawn tokens tell something, (B, N).
+
+    Where a tokenizer knows a video badly, tokens of what looks the same differ by less than each of them from what it
+    is of. To show the drawn one there would cost sharpness, and say nothing.
+
+    Args:
+        moved: the moved frames.
+        drawn_BCHW: the drawn tokens, decoded.
+        own_BCHW: those of the moved frames, decoded.
+        least_change: how many times the tokenizer's squared error around it a token's picture has to differ by.
+
+    """
+
+    h, w = moved.doubt_Bhw.shape[1:]
+
+    def by_token(change_BCHW: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(change_BCHW.float().square().mean(1, keepdim=True), (h, w))
+
+    error_B1hw = by_token(moved.moving.frame_BCHW - own_BCHW)
+    error_B1hw = F.avg_pool2d(error_B1hw, _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)
+    return (by_token(drawn_BCHW - own_BCHW) >= least_change * error_B1hw).flatten(1)
 
 
 def _outside(back_B2HW: Tensor) -> Tensor:
@@ -129,4 +166,4 @@ def _doubt(motion_B2HW: Tensor, outside_B1HW: Tensor, token_grid: tuple[int, int
     return doubt_Bhw
 
 
-__all__ = ["OTHERS", "TOLD", "MovedFrame", "mended", "move_in_doubt", "read"]
+__all__ = ["OTHERS", "TOLD", "MovedFrame", "mended", "move_in_doubt", "read", "tells"]

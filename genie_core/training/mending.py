@@ -69,6 +69,7 @@ def mending_loss(
             after_BN = torch.where(hidden_BN, said_BN, target_BN)
             drawn_BCHW = genie.tokenizer.decode(after_BN[:, None])[:, 0]
             own_B111 = torch.rand(len(target_BN), 1, 1, 1, device=device) < own_share
+            # All that is drawn is shown here, whether or not it `tells`: it is to learn from its own faults.
             own_BCHW = mended(moved, before_BN, told, after_BN, drawn_BCHW)
             frame_BCHW = torch.where(own_B111, own_BCHW, moved.moving.frame_BCHW)
             now = Moving(frame_BCHW, moved.moving.memory).rounded()

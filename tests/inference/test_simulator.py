@@ -84,7 +84,7 @@ def test_moved_branches_are_what_single_rollouts_are_and_take_the_memory_that_is
 @pytest.fixture(scope="module")
 def mending(tmp_path_factory: pytest.TempPathFactory) -> Simulator:
     """Random tokens mend all that moves at all."""
-    mover = MoverConfig(width=8, blocks=1, mending=MendingConfig(doubt_px=1e-6))
+    mover = MoverConfig(width=8, blocks=1, mending=MendingConfig(doubt_px=1e-6, least_change=0))
     return Simulator(load_bundle(make_motion_bundle(tmp_path_factory.mktemp("bundles") / "mending", mover=mover)))
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from genie_core.models.config import MendingConfig, ModelConfig, MoverConfig, QuantizerConfig
 from genie_core.models.dynamics import Told
 from genie_core.models.genie import Genie
-from genie_core.models.mending import OTHERS, TOLD, MovedFrame, _doubt, _outside, mended, move_in_doubt
+from genie_core.models.mending import OTHERS, TOLD, MovedFrame, _doubt, _outside, mended, move_in_doubt, tells
 from genie_core.models.mover import FrameMover, Moving
 from genie_core.models.presets import preset
 from genie_core.models.quantizer import VectorQuantizer
@@ -53,6 +53,27 @@ def test_tokens_in_doubt_show_the_picture_that_they_are_of_and_the_rest_is_the_m
     assert torch.equal(shown[..., 12:20, :], frame[..., 12:20, :])
     assert torch.equal(shown[..., 12:], frame[..., 12:])
     assert torch.equal(mended(moved, before, told, before, drawn), frame)
+
+
+@torch.inference_mode()
+def test_a_token_is_shown_decoded_only_where_it_tells_more_than_the_tokenizers_own_errors() -> None:
+    frame, others = torch.zeros(1, 3, 32, 32), torch.rand(1, OTHERS, 3, 32, 32) - 0.5
+    doubt = torch.ones(1, 4, 4)
+    moved = MovedFrame(Moving(frame, None), others, torch.zeros(1, TOLD, 32, 32), doubt, torch.ones(1, 1))
+    own = torch.full((1, 3, 32, 32), 0.05)  # the tokenizer errs by 0.05 everywhere
+    drawn = own.clone()
+    drawn[..., :8, :8] += 0.16  # above 3 times that: squares are compared with 8 times the square
+    drawn[..., :8, 8:16] += 0.12
+    told = tells(moved, drawn, own, 8.0)
+    assert told.nonzero().tolist() == [[0, 0]]
+    assert tells(moved, drawn, own, 0.0).all()
+    before, after = torch.zeros(1, 16, dtype=torch.int64), torch.full((1, 16), 9)
+    after[0, 15] = 3  # of another picture: that is shown, whatever it tells
+    pictures = Told(moved.told_BCHW[:, None], torch.arange(1, 1 + OTHERS).expand(1, 1, 16, -1))
+    shown = mended(moved, before, pictures, after, drawn, told)
+    torch.testing.assert_close(shown[..., :4, :4], drawn[..., :4, :4])
+    assert torch.equal(shown[..., :8, 20:], frame[..., :8, 20:])
+    torch.testing.assert_close(shown[..., 28:, 28:], others[:, 2, :, 28:, 28:])
 
 
 @torch.inference_mode()
