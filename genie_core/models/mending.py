@@ -137,7 +137,6 @@ def tells(moved: MovedFrame, drawn_BCHW: Tensor, own_BCHW: Tensor, least_change:
         least_change: how many times the tokenizer's squared error around it a token's picture has to differ by.
 
     """
-
     h, w = moved.doubt_Bhw.shape[1:]
 
     def by_token(change_BCHW: Tensor) -> Tensor:
