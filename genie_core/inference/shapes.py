@@ -102,18 +102,24 @@ def draw_shapes(simulator: Simulator, *, largest: int, threads: int) -> ExactSha
     config = simulator.bundle.config
     frames = np.random.default_rng(_SEED).integers(256, size=(1, config.height, config.width, 3), dtype=np.uint8)
 
-    def draw(count: int) -> list[SimulatedStream]:
+    some_steps = tuple(min(steps, config.tokens_per_frame) for steps in _TRIED_STEPS)
+    # A model that only moves frames unless it is asked for more is to be fast at that, and the same bits at both.
+    usual = some_steps if config.maskgit_steps else (0,)
+
+    def draw(count: int, several: Sequence[int]) -> list[SimulatedStream]:
         with threads_of_this_thread(count):
-            return [drawn(min(steps, config.tokens_per_frame)) for steps in _TRIED_STEPS]
+            return [drawn(steps) for steps in several]
 
     def drawn(steps: int) -> SimulatedStream:
         (stream,) = simulator.start(frames, 1, Sampling(steps, seed=_SEED)).branches
         draw_together([(stream, 0)])
         return stream
 
-    drawn(1)  # warms up
-    (reference, in_one), (some, in_all) = _timed(lambda: draw(1)), _timed(lambda: draw(threads))
-    return ExactShapes((1,), in_threads=all(map(_same_streams, some, reference)) and in_all < in_one)
+    drawn(usual[0])  # warms up
+    (reference, in_one), (found, in_all) = _timed(lambda: draw(1, usual)), _timed(lambda: draw(threads, usual))
+    if in_all < in_one and usual != some_steps:
+        reference, found = [*reference, *draw(1, some_steps)], [*found, *draw(threads, some_steps)]
+    return ExactShapes((1,), in_threads=all(map(_same_streams, found, reference)) and in_all < in_one)
 
 
 def _timed(work: Callable[[], _T]) -> tuple[_T, float]:

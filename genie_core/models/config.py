@@ -220,7 +220,9 @@ class RefinerConfig(_Frozen):
 class MendingConfig(_Frozen):
     """How the tokenizer and the dynamics model mend moved frames (beyond the paper)."""
 
-    steps: int = Field(3, ge=1, le=64, description="MaskGIT steps of a frame, unless a rollout says otherwise")
+    steps: int = Field(
+        3, ge=0, le=64, description="MaskGIT steps of a frame, unless a rollout says otherwise; 0: not mended then"
+    )
     doubt_px: float = Field(
         0.5,
         gt=0,

@@ -89,8 +89,9 @@ def adapted_card(
 
 
 def tuned_names(config: ModelConfig) -> str:
-    """Return the networks of a bundle in words."""
-    return ", ".join(NETWORKS[component] for component in config.components)
+    """Return the networks of a bundle that tuning tunes, in words."""
+    kept = ("tokenizer", "dynamics") if config.mends else ()  # tokens that mend stay as they are
+    return ", ".join(NETWORKS[component] for component in config.components if component not in kept)
 
 
 def _number(value: float | None) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from genie_core.errors import RequestError
 from genie_core.inference import Sampling, Simulator, draw_together
 from genie_core.inference.sampler import Chance, sample_frame
+from genie_core.inference.shapes import draw_shapes
 from genie_core.inference.simulator import _frame_generator
 from genie_core.models.bundle import load_bundle, save_bundle
 from genie_core.models.config import MendingConfig, MoverConfig, RefinerConfig
@@ -113,6 +114,22 @@ def test_without_steps_frames_are_those_of_the_mover_to_the_bit(mending: Simulat
     moved = Simulator(load_bundle(tmp_path / "alone")).rollout(prompt(3), [0, 1, 2])
     np.testing.assert_array_equal(mending.rollout(prompt(3), [0, 1, 2], Sampling(0)), moved)
     assert (mending.rollout(prompt(3), [0, 1, 2]) != moved).any()
+
+
+def test_a_bundle_may_move_frames_only_unless_it_is_asked_for_more(mending: Simulator, tmp_path: Path) -> None:
+    config = mending.bundle.config
+    assert config.mover is not None
+    mover = config.mover.model_copy(update={"mending": MendingConfig(steps=0, doubt_px=1e-6, least_change=0)})
+    save_bundle(tmp_path / "mover", Genie(config.model_copy(update={"mover": mover})), "")
+    other = Simulator(load_bundle(tmp_path / "mover"))
+    for network in config.components:
+        getattr(other.bundle.genie, network).load_state_dict(getattr(mending.bundle.genie, network).state_dict())
+    actions = [0, 1, 2]
+    moved = mending.rollout(prompt(3), actions, Sampling(0))
+    np.testing.assert_array_equal(other.rollout(prompt(3), actions), moved)
+    mended = mending.rollout(prompt(3), actions, Sampling(3))
+    np.testing.assert_array_equal(other.rollout(prompt(3), actions, Sampling(3)), mended)
+    assert draw_shapes(other, largest=8, threads=2).sizes == (1,)
 
 
 def test_nothing_is_mended_where_nothing_is_done(mending: Simulator) -> None:
