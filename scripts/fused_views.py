@@ -71,7 +71,7 @@ def fused_rows(info: BundleInfo, views: Mapping[str, Mapping[str, EpisodeTransit
         each = {view: rows[name] for view, rows in views.items()}
         latents = [row.features["latent"] for row in each.values()]
         mean_SD = np.mean(latents, axis=0)
-        code_S, _ = nearest(mean_SD.astype(np.float32), info.codebook, info.usual_norm)
+        code_S, _ = nearest(mean_SD.astype(np.float32), info.codebook, info.latent_radius)
         features: dict[str, Array] = {
             **{f"latent {view}": row.features["latent"] for view, row in each.items()},
             FUSED: mean_SD,

@@ -252,7 +252,7 @@ class BulkRun:
         labels = seen[0].labels
         if episode.views:
             views = {view.camera: of.labels for view, of in zip((episode, *episode.views), seen, strict=True)}
-            labels = fuse(views, self._info.label_model, self._info.usual_norm)
+            labels = fuse(views, self._info.label_model, self._info.latent_radius)
         for of in seen:
             part.computed_as(of.computation)
         part.add_labels(labels)

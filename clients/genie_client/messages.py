@@ -91,6 +91,8 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         computation=_computation(message),
         alignments=tuple(map(_alignment, message.alignments)),
         usual_norm=message.usual_latent_norm or None,
+        # Servers that do not report the radius have bundles whose usual latents are four radii long.
+        latent_radius=message.latent_radius or message.usual_latent_norm / 4 or None,
         fine_codebook=_rows(message.fine_codebook, max(1, message.latent_dim)) if message.fine_codebook else None,
         num_fine_codes=message.num_fine_codes,
         feature_dim=message.feature_dim or None,

@@ -256,6 +256,8 @@ class ModelInfo:
         feature_dim: size F of the feature that latents are made of; None of a model that gives none.
         calibrated: whether the confidence of simulated frames was calibrated on real futures.
         usual_norm: median length of the latents of its training; None where all have unit length, whatever the motion.
+        latent_radius: radius of the ball in which distances between latents and codes are taken, see `fuse`; None where
+            all latents have unit length.
         code_meanings: what each code does, one for every code, in order; empty if nobody has found it, and in a
             listing.
         code_meanings_problem: why what was found cannot be used; empty otherwise.
@@ -282,6 +284,7 @@ class ModelInfo:
     computation: Computation
     alignments: tuple[HostedAlignment, ...] = ()
     usual_norm: float | None = None
+    latent_radius: float | None = None
     fine_codebook: NDArray[np.float32] | None = None
     num_fine_codes: int = 0
     feature_dim: int | None = None

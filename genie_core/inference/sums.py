@@ -42,7 +42,7 @@ class TransitionSums:
         if self._is_strided:
             valid = (kept.start + np.arange(count)) % self._step == 0
         latent = _summed(kept.latent, self._step, valid)
-        code, confidence = nearest(latent[valid], self._info.codebook, self._info.usual_norm)
+        code, confidence = nearest(latent[valid], self._info.codebook, self._info.latent_radius)
         out = Labels.invalid(
             kept.start,
             count,
@@ -54,7 +54,7 @@ class TransitionSums:
         out.latent[:] = latent
         out.code[valid], out.confidence[valid] = code, confidence
         if out.fine_code is not None and self._info.fine_codebook is not None:
-            out.fine_code[valid] = nearest(latent[valid], self._info.fine_codebook, self._info.usual_norm)[0]
+            out.fine_code[valid] = nearest(latent[valid], self._info.fine_codebook, self._info.latent_radius)[0]
         if out.feature is not None and kept.feature is not None:
             out.feature[:] = _summed(kept.feature, self._step, valid)
         return out

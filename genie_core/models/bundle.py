@@ -29,7 +29,7 @@ from genie_core.models.computation import computation_on
 from genie_core.models.config import ModelConfig
 from genie_core.models.genie import Genie
 from genie_core.models.patches import to_pixels
-from genie_core.models.quantizer import VectorQuantizer, usual_norm
+from genie_core.models.quantizer import VectorQuantizer
 
 CONFIG, CARD = "config.json", "card.md"
 ALIGNMENTS = "alignments"
@@ -50,7 +50,8 @@ class BundleInfo:
         card: Markdown.
         codebook: (codes, D) float32, the quantized latent of each code.
         parameters: number of trained parameters of all components.
-        usual_norm: median length of the latents that the codebook was fitted to; None where all have unit length.
+        latent_radius: radius of the ball in which distances between latents and codes are taken; None where all latents
+            have unit length.
         fine_codebook: (fine codes, D) float32, the same of the second level; None without one.
 
     """
@@ -62,8 +63,13 @@ class BundleInfo:
     card: str
     codebook: NDArray[np.float32]
     parameters: int
-    usual_norm: float | None = None
+    latent_radius: float | None = None
     fine_codebook: NDArray[np.float32] | None = None
+
+    @property
+    def usual_norm(self) -> float | None:
+        """Median length of the latents of training; None where all have unit length."""
+        return None if self.latent_radius is None else self.config.lam.quantizer.radii * self.latent_radius
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def read_bundle_info(path: Path) -> BundleInfo:
             if config.lam.fine_codes:
                 fine = tensors.get_tensor("fine_quantizer.codebook").to(torch.float32, copy=True)
             keeps_length = config.lam.quantizer.metric == "euclidean"
-            usual = usual_norm(float(tensors.get_tensor("quantizer.radius"))) if keeps_length else None
+            radius = float(tensors.get_tensor("quantizer.radius")) if keeps_length else None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     check_finite(file, {"quantizer.codebook": codebook} | ({} if fine is None else {"fine_quantizer.codebook": fine}))
@@ -160,7 +166,7 @@ def read_bundle_info(path: Path) -> BundleInfo:
         card,
         codebook.numpy(),
         parameters,
-        usual,
+        radius,
         None if fine is None else fine.numpy(),
     )
 

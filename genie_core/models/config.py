@@ -55,6 +55,12 @@ class QuantizerConfig(_Frozen):
     decay: float = Field(0.99, gt=0, lt=1, description="of the moving averages")
     commitment: float = Field(0.25, ge=0, description="weight of the loss that pulls latents to their codes")
     revive_after: int = Field(50, gt=0, description="steps without use after which a code restarts at a live latent")
+    radii: float = Field(
+        4.0,
+        gt=0,
+        description="'euclidean': usual length of latents, in radii of the ball in which distances are taken; "
+        "the more, the less length counts",
+    )
 
 
 class TokenizerConfig(_Frozen):

@@ -2,7 +2,7 @@
 
 With the metric ``cosine``, latents and codes have unit length. With ``euclidean`` they keep their length, and distances
 are those between x / sqrt(1 + |x|^2 / r^2): near zero those of the latents themselves, while far out, where only large
-motions are, direction decides. r is a quarter of the median length of the latents that the codebook was fitted to.
+motions are, direction decides. The usual length of latents is `QuantizerConfig.radii` times r.
 
 Codes follow exponential moving averages of the latents assigned to them; a code unused for a while restarts at a
 current latent, so that the codebook does not collapse.
@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genie_core.data.labelled.fusing import RADII
 from genie_core.models.config import QuantizerConfig
 
 _AS_GOOD = 0.01
@@ -181,17 +180,27 @@ class VectorQuantizer(nn.Module):
         self.idle_K.zero_()
 
     @torch.no_grad()
-    def fit(self, latent_MD: Tensor, iterations: int = 25, restarts: int = 1) -> None:
+    def fit(
+        self, latent_MD: Tensor, iterations: int = 25, restarts: int = 1, *, usual_norm: float | None = None
+    ) -> None:
         """Initialise the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents.
 
         The best of `restarts` runs is kept, by mean squared distance. Latents of the metric ``euclidean`` change their
         sign with time: of the runs that are about as good as the best, the one whose codes are most nearly pairs of
         opposites is kept.
+
+        Args:
+            latent_MD: (M, dim).
+            iterations: of each run.
+            restarts: runs.
+            usual_norm: usual length of latents of the metric ``euclidean``, which gives `radius`; None: their median.
+
         """
         with torch.autocast(latent_MD.device.type, enabled=False):
             latent_MD = latent_MD.float()
             if not self.round:
-                self.radius.copy_((latent_MD.norm(dim=-1).median() / RADII).clamp(min=1e-6))
+                usual = latent_MD.norm(dim=-1).median() if usual_norm is None else torch.tensor(usual_norm)
+                self.radius.copy_((usual / self.config.radii).clamp(min=1e-6))
             short_MD = self._shorten(latent_MD)
             found = [self._clusters(short_MD, iterations) for _ in range(restarts)]
             best = min(found, key=lambda clusters: clusters[2])
@@ -291,15 +300,10 @@ def _unpaired(centre_KD: Tensor) -> float:
     return float(apart_KK.amin(1).mean() / centre_KD.square().sum(-1).mean().clamp(min=1e-12))
 
 
-def usual_norm(radius: float) -> float:
-    """Return the median length of the latents that a codebook of this `radius` was fitted to."""
-    return RADII * radius
-
-
 def perplexity(code: Tensor, codes: int) -> float:
     """Return the perplexity of code usage, 1 to `codes`: the exponential of the entropy of their shares."""
     share = torch.bincount(code.reshape(-1), minlength=codes).float() / max(1, code.numel())
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
 
 
-__all__ = ["Followed", "Quantized", "VectorQuantizer", "perplexity", "usual_norm"]
+__all__ = ["Followed", "Quantized", "VectorQuantizer", "perplexity"]

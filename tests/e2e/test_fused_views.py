@@ -58,7 +58,7 @@ def test_fused_labels_and_those_of_each_view_reach_every_format(
         assert labels.views is not None
         for camera, view in views.items():
             assert_same(labels.views[camera], view)
-        assert_same(labels, fuse(views, labelled.model, bundle.info.usual_norm))
+        assert_same(labels, fuse(views, labelled.model, bundle.info.latent_radius))
         np.testing.assert_allclose(labels.latent, (views[FRONT].latent + views[WRIST].latent) / 2, rtol=1e-6)
     for to in ("parquet", "lerobot"):
         genie.run("export", labelled.path, tmp_path / to, "--to", to)

@@ -91,6 +91,7 @@ def test_without_being_asked_for_features_are_left_out_and_only_some_models_give
     with Client(two_levels) as client:
         info = client.model("motion")
         assert (info.num_fine_codes, info.feature_dim, info.usual_norm) == (12, 18, pytest.approx(1))
+        assert info.latent_radius == pytest.approx(1 / 4)
         short, long = client.label(frames, step=1, model="motion", feature=True), None
         with client.label_stream([frames], step=1, model="motion", feature=True) as stream:
             long = stream.read_all()

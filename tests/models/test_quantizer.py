@@ -106,3 +106,12 @@ def test_of_codes_of_motion_that_fit_about_as_well_pairs_of_opposites_are_kept(m
     monkeypatch.setattr(fitted, "_clusters", lambda *_: next(runs))
     fitted.fit(10 * torch.randn(20, 2), restarts=3)
     torch.testing.assert_close(fitted._shorten(fitted.codebook), opposite, atol=1e-4, rtol=0)
+
+
+def test_the_ball_of_distances_is_as_large_as_the_usual_length_says() -> None:
+    quantizer = VectorQuantizer(QuantizerConfig(codes=2, dim=2, metric="euclidean", radii=2))
+    latents = torch.tensor([[3.0, 0], [5.0, 0], [0, 4.0]])
+    quantizer.fit(latents)
+    assert quantizer.radius == 2
+    quantizer.fit(latents, usual_norm=7)
+    assert quantizer.radius == 3.5

@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from genie_core.data.labelled.labels import Labels
 from genie_core.data.labelled.provenance import LabelModel
 
-RADII = 4
-"""Usual length of latents, in radii of the ball in which distances between latents of any length are taken."""
-
 _AT_A_TIME = 256
 
 
-def fuse(views: Mapping[str, Labels], model: LabelModel, usual_norm: float | None) -> Labels:
+def fuse(views: Mapping[str, Labels], model: LabelModel, radius: float | None) -> Labels:
     """Fuse the labels of a whole episode.
 
     A transition is valid where it is in every view; the first view that left it out says why.
@@ -28,7 +25,7 @@ def fuse(views: Mapping[str, Labels], model: LabelModel, usual_norm: float | Non
     Args:
         views: labels of the same frames by camera, at least two, without decoded actions.
         model: the model that made all of them.
-        usual_norm: median length of the latents of its training; None: its latents have unit length.
+        radius: see `nearest`.
 
     Returns:
         Labels of all frames, with `Labels.views`.
@@ -42,11 +39,11 @@ def fuse(views: Mapping[str, Labels], model: LabelModel, usual_norm: float | Non
         raise ValueError(f"views: got {[len(part) for part in parts]} labels, expected as many of two or more cameras")
     valid = np.logical_and.reduce([part.valid for part in parts])
     latent = _mean([part.latent for part in parts])
-    if usual_norm is None:
+    if radius is None:
         latent /= np.maximum(np.linalg.norm(latent, axis=1, keepdims=True), 1e-12)
     latent_TD = np.where(valid[:, None], latent, 0).astype(np.float32)
-    code, confidence = nearest(latent_TD, model.codebook, usual_norm)
-    fine = None if model.fine_codebook is None else nearest(latent_TD, model.fine_codebook, usual_norm)[0]
+    code, confidence = nearest(latent_TD, model.codebook, radius)
+    fine = None if model.fine_codebook is None else nearest(latent_TD, model.fine_codebook, radius)[0]
     features = [part.feature for part in parts if part.feature is not None]
     return Labels(
         parts[0].start,
@@ -62,18 +59,17 @@ def fuse(views: Mapping[str, Labels], model: LabelModel, usual_norm: float | Non
 
 
 def nearest(
-    latent_TD: NDArray[np.float32], codebook_KD: NDArray[np.float32], usual_norm: float | None
+    latent_TD: NDArray[np.float32], codebook_KD: NDArray[np.float32], radius: float | None
 ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
     """Return the nearest code of each latent, (T,), and the confidence, (T,), as the model's quantizer defines them.
 
     Args:
         latent_TD: latents.
         codebook_KD: at least two codes.
-        usual_norm: see `fuse`. Where it is given, distances are taken between x / sqrt(1 + |x|^2 / r^2), r being a
-            quarter of it: near zero those of latents themselves, far out those of their directions.
+        radius: of the ball in which distances are taken, r: between x / sqrt(1 + |x|^2 / r^2), near zero those of
+            latents themselves, far out those of their directions. None: the latents have unit length.
 
     """
-    radius = None if usual_norm is None else usual_norm / RADII
     short_KD = _shortened(codebook_KD.astype(np.float64), radius)
     codes, margins = [np.zeros(0, np.uint16)], [np.zeros(0, np.float32)]
     for start in range(0, len(latent_TD), _AT_A_TIME):
@@ -109,4 +105,4 @@ def _reasons(parts: list[Labels], valid: NDArray[np.bool_]) -> NDArray[np.uint8]
     return reason if reason.any() else None
 
 
-__all__ = ["RADII", "fuse", "nearest"]
+__all__ = ["fuse", "nearest"]

@@ -85,6 +85,7 @@ class Model(_message.Message):
     CALIBRATED_FIELD_NUMBER: _builtins.int
     CODE_MEANINGS_FIELD_NUMBER: _builtins.int
     CODE_MEANINGS_PROBLEM_FIELD_NUMBER: _builtins.int
+    LATENT_RADIUS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -135,6 +136,10 @@ class Model(_message.Message):
     """Whether the confidence of simulated frames was calibrated on real futures (`SimulationStart.confidence`)."""
     code_meanings_problem: _builtins.str
     """Why the palette beside the bundle cannot be used; empty otherwise."""
+    latent_radius: _builtins.float
+    """Radius r of the ball in which distances between latents and codes are taken: those between x / sqrt(1 + |x|^2 / r^2);
+    0 if latents have unit length.
+    """
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Colour of each code, 0xRRGGBB, the same in every view of this model."""
@@ -180,10 +185,11 @@ class Model(_message.Message):
         calibrated: _builtins.bool = ...,
         code_meanings: _abc.Iterable[Global___CodeMeaning] | None = ...,
         code_meanings_problem: _builtins.str = ...,
+        latent_radius: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "code_meanings", b"code_meanings", "code_meanings_problem", b"code_meanings_problem", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "code_meanings", b"code_meanings", "code_meanings_problem", b"code_meanings_problem", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "latent_radius", b"latent_radius", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

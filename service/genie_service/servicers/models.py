@@ -191,6 +191,7 @@ def _info_message(info: BundleInfo, brief: bool) -> models_pb2.Model:
         parameters=info.parameters,
         palette=code_palette(config.lam.quantizer.codes),
         usual_latent_norm=info.usual_norm or 0.0,
+        latent_radius=info.latent_radius or 0.0,
         num_fine_codes=config.lam.fine_codes,
         feature_dim=label_feature_dim(config.lam) or 0,
         calibrated=_is_calibrated(info),

@@ -22,7 +22,7 @@ def test_codes_and_confidences_are_those_of_the_models_own_quantizer() -> None:
     rng = np.random.default_rng(0)
     lengths = 10 ** rng.uniform(-2, 2, (2000, 1))
     latents = (rng.normal(size=(2000, info.codebook.shape[1])) * lengths).astype(np.float32)
-    code, confidence = nearest(latents, info.codebook, info.usual_norm)
+    code, confidence = nearest(latents, info.codebook, info.latent_radius)
     with torch.inference_mode():
         wanted = quantizer.nearest(torch.from_numpy(latents)).numpy()
         sure = quantizer.confidence(torch.from_numpy(latents)).numpy()
