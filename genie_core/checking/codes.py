@@ -13,7 +13,7 @@ from genie_core.data.labelled.exclusion import REASONS
 from genie_core.evaluation.metrics import Measured, Metric, Missing, estimate, mean_of, of_means, ratio
 from genie_core.statistics.metrics import Array, perplexity
 
-STATIC = 0.5
+STATIC = 0.25
 """Length of a latent, as a share of the median length of the codebook's, below which nothing moves in a transition: of
 the shipped `motion` a tenth of the usual latent, since codes are the centres of many."""
 

@@ -105,7 +105,9 @@ def _base() -> ModelConfig:
 
 def _motion(name: str = "motion", mover: MoverConfig | None = None) -> ModelConfig:
     """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
-    quantizer = QuantizerConfig(codes=8, dim=64, metric="euclidean")
+    # A radius of a third of the median of summed latents: smaller ones tell less and heed noise, larger ones drown what
+    # is small among stillness.
+    quantizer = QuantizerConfig(codes=8, dim=64, metric="euclidean", radii=2.0741)
     lam = MotionActionConfig(quantizer=quantizer, places=8, fine_codes=32, sums=True)
     changes = {"name": name, "lam": lam, "simulates": False, "mover": mover or MoverConfig()}
     return _tiny().model_copy(update=changes)

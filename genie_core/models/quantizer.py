@@ -181,7 +181,13 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def fit(
-        self, latent_MD: Tensor, iterations: int = 25, restarts: int = 1, *, usual_norm: float | None = None
+        self,
+        latent_MD: Tensor,
+        iterations: int = 25,
+        restarts: int = 1,
+        *,
+        usual_norm: float | None = None,
+        reach: float = 1,
     ) -> None:
         """Initialise the codebook by k-means (k-means++ seeding; spherical for the cosine metric) on (M, dim) latents.
 
@@ -194,6 +200,8 @@ class VectorQuantizer(nn.Module):
             iterations: of each run.
             restarts: runs.
             usual_norm: usual length of latents of the metric ``euclidean``, which gives `radius`; None: their median.
+            reach: how far from zero codes of the metric ``euclidean`` are put, as a share of where k-means has them;
+                the one nearest to zero stays. Below 1 fewer large latents, of no code's direction, count as stillness.
 
         """
         with torch.autocast(latent_MD.device.type, enabled=False):
@@ -208,6 +216,8 @@ class VectorQuantizer(nn.Module):
                 as_good = [clusters for clusters in found if clusters[2] <= (1 + _AS_GOOD) * best[2]]
                 best = min(as_good, key=lambda clusters: _unpaired(clusters[0]))
             centre_KD, share_K, _ = best
+            if not self.round:
+                centre_KD = _drawn_in(centre_KD, reach)
             self.codebook.copy_(self._lengthen(centre_KD))
             self.count_K.copy_(share_K)
             self.sum_KD.copy_(centre_KD * share_K[:, None])
@@ -292,6 +302,13 @@ class VectorQuantizer(nn.Module):
             centres = torch.where(number_K[:, None] == 0, centres, self._centre(sums, number_K))
         spread = float((short_MD - centres[code_M]).square().sum(-1).mean())
         return centres, (number_K / M).clamp(min=1e-3 / K), spread
+
+
+def _drawn_in(centre_KD: Tensor, reach: float) -> Tensor:
+    """Scale centres by `reach`, all but the one nearest to zero."""
+    share_K1 = torch.full_like(centre_KD[:, :1], reach)
+    share_K1[centre_KD.norm(dim=-1).argmin()] = 1
+    return share_K1 * centre_KD
 
 
 def _unpaired(centre_KD: Tensor) -> float:

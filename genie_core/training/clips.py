@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,13 +85,26 @@ class ClipStore:
         Sources are weighted by the square root of their number of frames, so that a large one does not drown the small;
         within a source, frames count alike. In episodes too short for that frames are as far apart as fits.
         """
-        rows = []
+        places = self._places_apart(rng, batch, length, gap_s)
+        return np.asarray(self.frames[np.array([first + gap * np.arange(length) for first, gap in places])])
+
+    def sample_runs(
+        self, rng: np.random.Generator, batch: int, gap_s: tuple[float, float]
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Draw pairs of frames as `sample_apart` does; yield each with all frames between them, (T, H, W, 3)."""
+        for first, gap in self._places_apart(rng, batch, 2, gap_s):
+            yield np.asarray(self.frames[first + np.arange(gap + 1)])
+
+    def _places_apart(
+        self, rng: np.random.Generator, batch: int, length: int, gap_s: tuple[float, float]
+    ) -> list[tuple[int, int]]:
+        """Return the first frame of each clip, and how many frames its frames are apart."""
+        places = []
         for i in rng.choice(len(self.spans), size=batch, p=self.shares(length)):
             span = self.spans[i]
             gap = min(max(1, round(rng.uniform(*gap_s) * span.fps)), (span.count - 1) // (length - 1))
-            first = span.first + int(rng.integers(span.count - (length - 1) * gap))
-            rows.append(first + gap * np.arange(length))
-        return np.asarray(self.frames[np.array(rows)])
+            places.append((span.first + int(rng.integers(span.count - (length - 1) * gap)), gap))
+        return places
 
     def shares(self, length: int, *, at_rate: bool = False) -> NDArray[np.float64]:
         """Return each span's share of clips of `length` frames: a source counts by the square root of its frames.

@@ -88,6 +88,16 @@ class MotionTraining(_Frozen):
     flicker: float = Field(0.04, ge=0, description="largest brightness shift of the later frame, of a range of 1")
     pixel_noise: float = Field(0.01, ge=0, description="standard deviation of pixel noise, of a range of 1")
     flow_noise: float = Field(0.03, ge=0, description="standard deviation of noise on the flow, pixels")
+    codes_seeds: tuple[int, int] = Field(
+        (0, 0), description="seeds of k-means for codes and fine codes: from other first centres it ends in other ones"
+    )
+    codes_runs: int = Field(64, ge=1, description="runs of k-means at each level, of which the best is kept")
+    codes_reach: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="how far from zero codes are put, as a share of where k-means has them; all but the nearest",
+    )
 
 
 class MoverTraining(_Frozen):
@@ -208,7 +218,10 @@ def _base() -> TrainingConfig:
 def _motion() -> TrainingConfig:
     """Return the recipe for labels from motion and for moving frames by them: no tokenizer, no dynamics model."""
     tiny = _tiny()
-    return tiny.model_copy(update={"lam": StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)})
+    # Runs that fit alike differ in what they tell: these were chosen by cameras all round (docs/label-experiments.md).
+    lam = StageConfig(steps=1500, batch=32, clip_frames=2, lr=2e-3, warmup=50)
+    codes = MotionTraining(codes_seeds=(33, 35), codes_runs=1, codes_reach=0.88)
+    return tiny.model_copy(update={"lam": lam, "motion_training": codes})
 
 
 def _motion_tokens() -> TrainingConfig:

@@ -26,8 +26,6 @@ from genie_core.training.recorded import RecordedLoss
 from genie_core.training.sharding import divided
 
 _CODEBOOK_BATCHES, _MOTION_BATCHES = 40, 120
-_RESTARTS = 64
-"""Of k-means, which ends in other codes from other first centres."""
 _TOKEN_CLIPS, _MOST_TOKENS = 128, 40_000
 
 
@@ -129,13 +127,35 @@ def condense(lam: MotionActionModel, store: ClipStore, training: TrainingConfig)
         return lam.latents_of(feature_NF)
 
 
+@torch.no_grad()
+def summed_latents(lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> Tensor:
+    """Return the latents (N, D) of freshly drawn transitions as video is labelled: sums of those from frame to frame.
+
+    They are longer than those of their outer frames, and of fewer directions: codes that are fitted to them fit labels.
+    """
+    torch.manual_seed(training.seed)
+    device = next(lam.parameters()).device
+    found = []
+    for i in range(_MOTION_BATCHES):
+        rng = np.random.default_rng([training.seed, 3, i])
+        for run_THWC in store.sample_runs(rng, training.lam.batch, training.motion_training.gap_s):
+            clip_1TCHW = turned(to_pixels(torch.from_numpy(run_THWC)[None].to(device)))
+            found.append(lam.latents(clip_1TCHW)[0].float().sum(0))
+    return torch.stack(found)
+
+
 def _train_motion(run: TrainingRun, lam: MotionActionModel, store: ClipStore, training: TrainingConfig) -> None:
     """Train on pairs of frames without codes; then make latents of features, and find codes by k-means."""
     train_motion(run, lam, store, training)
     latent_ND = condense(lam, store, training)
-    for level in (lam.quantizer, lam.fine_quantizer):
+    usual_norm = float(latent_ND.norm(dim=-1).median())
+    if lam.config.sums:
+        latent_ND = summed_latents(lam, store, training)
+    options = training.motion_training
+    for level, seed in zip((lam.quantizer, lam.fine_quantizer), options.codes_seeds, strict=True):
         if level is not None:
-            level.fit(latent_ND, restarts=_RESTARTS)
+            torch.manual_seed(seed)
+            level.fit(latent_ND, restarts=options.codes_runs, usual_norm=usual_norm, reach=options.codes_reach)
     run.group.share(lam)
 
 

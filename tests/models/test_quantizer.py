@@ -115,3 +115,17 @@ def test_the_ball_of_distances_is_as_large_as_the_usual_length_says() -> None:
     assert quantizer.radius == 2
     quantizer.fit(latents, usual_norm=7)
     assert quantizer.radius == 3.5
+
+
+def test_codes_within_reach_lie_nearer_to_zero_all_but_the_one_of_stillness() -> None:
+    torch.manual_seed(0)
+    latents = torch.cat([0.01 * torch.randn(20, 2), torch.tensor([[4.0, 0], [-4.0, 0], [0, 4.0]]).repeat(20, 1)])
+    whole, drawn_in = (VectorQuantizer(QuantizerConfig(codes=4, dim=2, metric="euclidean")) for _ in range(2))
+    for quantizer, reach in ((whole, 1.0), (drawn_in, 0.5)):
+        torch.manual_seed(0)
+        quantizer.fit(latents, restarts=8, reach=reach)
+    length_K = whole._shorten(whole.codebook).norm(dim=-1)
+    share_K = drawn_in._shorten(drawn_in.codebook).norm(dim=-1) / length_K
+    still = int(length_K.argmin())
+    assert share_K[still] == pytest.approx(1, abs=1e-3)
+    assert share_K[torch.arange(4) != still].tolist() == pytest.approx([0.5] * 3, abs=1e-3)

@@ -21,6 +21,9 @@ from genie_core.errors import DatasetError, ModelError, RequestError
 from genie_core.inference import Labeller, Simulator
 from genie_core.models.bundle import BundleInfo, load_bundle
 from genie_core.models.config import MendingConfig, MotionActionConfig, MoverConfig, QuantizerConfig, RefinerConfig
+from genie_core.models.genie import Genie
+from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.patches import to_pixels
 from genie_core.models.presets import preset
 from genie_core.training import stages
 from genie_core.training.clips import ClipStore, Span, build_store, stream_store
@@ -413,6 +416,30 @@ def test_pairs_come_from_every_source_and_lie_within_the_gap() -> None:
     gap, small = pairs[:, 1].astype(int) - pairs[:, 0], pairs[:, 0] >= 100
     assert (set(gap[~small]), set(gap[small])) == ({1, 2, 3, 4, 5, 6, 7}, {1, 2, 3})
     assert small.mean() == pytest.approx(10**0.5 / (10**0.5 + 10), abs=0.08)  # 0.24, not 0.09
+    runs = ClipStore(frames, spans).sample_runs(np.random.default_rng(0), 400, (0.1, 0.7))
+    for run, (first, last) in zip(runs, pairs.astype(int).tolist(), strict=True):
+        assert run[:, 0, 0, 0].tolist() == list(range(first, last + 1))
+
+
+def test_codes_are_fitted_to_latents_as_labels_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are sums from frame to frame; pairs that are mirrored or reversed are so with all frames between them."""
+    monkeypatch.setattr(stages, "_MOTION_BATCHES", 1)
+    monkeypatch.setattr(stages, "turned", lambda clip_BTCHW: clip_BTCHW)
+    store = ClipStore(
+        np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8), (Span("a", "a", 0, 30, 1, 10),)
+    )
+    quantizer = QuantizerConfig(codes=4, dim=6, metric="euclidean")
+    model = preset("nano").model_copy(update={"lam": MotionActionConfig(quantizer=quantizer, width=8, sums=True)})
+    lam, training = Genie(model).lam.eval(), training_preset("motion")
+    assert isinstance(lam, MotionActionModel)
+    found_ND = stages.summed_latents(lam, store, training)
+    runs = list(store.sample_runs(np.random.default_rng([0, 3, 0]), training.lam.batch, (0.1, 0.7)))
+    assert {2, 3, 4} < {len(run) for run in runs}
+    for latent_D, run_THWC in zip(found_ND, runs, strict=True):
+        parts = [
+            lam.latents(to_pixels(torch.from_numpy(run_THWC[None, i : i + 2])))[0, 0] for i in range(len(run_THWC) - 1)
+        ]
+        torch.testing.assert_close(latent_D, torch.stack(parts).sum(0), atol=1e-4, rtol=1e-4)
 
 
 def test_training_goes_on_from_a_bundle_and_refuses_one_of_other_networks(
@@ -440,7 +467,7 @@ def test_sources_are_read_each_in_its_own_way(data: Path, tmp_path: Path, monkey
     app.command()(command)
     out = tmp_path / "bundle"
     recipe = tmp_path / "recipe.json"
-    small = {"kind": "motion", "quantizer": {"codes": 4, "dim": 8, "metric": "euclidean"}, "width": 8}
+    small = {"kind": "motion", "quantizer": {"codes": 4, "dim": 8, "metric": "euclidean"}, "width": 8, "sums": True}
     recipe.write_text(json.dumps({"model": {"lam": small}}))
     options = ["--preset", "motion", "--sources", str(listed), "--scale", "0.0004", "--recipe", str(recipe)]
     result = CliRunner().invoke(app, [*options, "--out", str(out)])
