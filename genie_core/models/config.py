@@ -254,12 +254,26 @@ class MoverConfig(_Frozen):
         description="whether it holds what each code stands for in somebody's video, a latent of the size that motions "
         "have there; otherwise that is the code itself",
     )
+    places: int = Field(
+        0,
+        ge=0,
+        le=32,
+        description="side of a grid of places whose flow a latent tells by itself, linearly, beside what the network "
+        "makes of the picture; 0: the network alone says where things move",
+    )
     steady_px: float = Field(
         1.0,
         ge=0,
         le=64,
         description="motion of a place since a rollout's start, in pixels of 64 a side and without that of the whole "
         "picture, at which half of it at most is the start frame's; 0: frames are shown as they moved",
+    )
+    steady_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="that motion as a share of the farthest one in the picture, so that small motions are shown as "
+        "large ones are",
     )
     refiner: RefinerConfig | None = Field(
         None, description="a network that mends moved frames, in place of `steady_px`"

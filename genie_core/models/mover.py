@@ -24,6 +24,9 @@ from genie_core.models.warp import spread_to, warp
 _PRIOR = 2.0
 """How many latents of the prompt what a code stands for elsewhere counts as."""
 
+_PENALTY = 1.0
+"""Of squared weights, in the fit of the flow that latents tell by themselves."""
+
 
 @dataclass(frozen=True)
 class Moving:
@@ -67,6 +70,12 @@ class FrameMover(nn.Module):
     def __init__(self, config: MoverConfig, latent_dim: int, codes: int) -> None:
         super().__init__()
         w, half = config.width, max(1, config.width // 2)
+        self.places = config.places
+        if config.places:
+            self.to_places = nn.Linear(latent_dim, 2 * config.places**2, bias=False)
+            nn.init.zeros_(self.to_places.weight)  # until `fit_places`
+            self.told_coarse = nn.Conv2d(2, w, 3, padding=1, padding_mode="replicate", bias=False)
+            self.told_fine = nn.Conv2d(2, half, 3, padding=1, padding_mode="replicate", bias=False)
         self.fine_in = nn.Conv2d(4 * 3, half, 3, padding=1, padding_mode="replicate")
         self.coarse_in = nn.Conv2d(4 * half + 2, w, 1)
         self.action = nn.Sequential(
@@ -78,10 +87,10 @@ class FrameMover(nn.Module):
             for d in (dilations[i % len(dilations)] for i in range(config.blocks))
         )
         self.fine_mid = nn.Conv2d(w + half, half, 3, padding=1, padding_mode="replicate")
-        self.fine_out = nn.Conv2d(half, 2, 3, padding=1, padding_mode="replicate")
+        self.fine_out = nn.Conv2d(half, 3 if config.places else 2, 3, padding=1, padding_mode="replicate")
         self.refiner = None if config.refiner is None else FrameRefiner(config.refiner)
         self.mending = config.mending
-        self.steady_px = config.steady_px
+        self.steady_share, self.steady_px = config.steady_share, config.steady_px
         self.speaks = config.spoken_codes
         if self.speaks:
             self.register_buffer("spoken_codebook", torch.zeros(codes, latent_dim))
@@ -91,20 +100,63 @@ class FrameMover(nn.Module):
 
         That is the flow from the next frame's pixels back to the given one's, in pixels of a frame of `UNIT` a side.
         """
+        size_N1 = latent_ND.square().mean(1, keepdim=True).sqrt()
+        unit_N1 = (1 + size_N1.square()).sqrt()
+        told_N2GG = self.told_flow(latent_ND) if self.places else None
         small = F.interpolate(frame_NCHW, (2 * GRID, 2 * GRID), mode="area")
         fine = F.gelu(self.fine_in(F.pixel_unshuffle(2 * small, 2)))
         coarse = F.pixel_unshuffle(fine, 2)
-        coarse = F.gelu(self.coarse_in(torch.cat((coarse, place_channels(coarse)), dim=1)))
-        size_N1 = latent_ND.square().mean(1, keepdim=True).sqrt()
-        told_ND = torch.cat((latent_ND / (1 + size_N1.square()).sqrt(), torch.log1p(size_N1)), dim=1)
+        coarse = self.coarse_in(torch.cat((coarse, place_channels(coarse)), dim=1))
+        if told_N2GG is not None:
+            seen_N2GG = (told_N2GG / unit_N1[:, :, None, None]).to(coarse.dtype)
+            coarse = coarse + self.told_coarse(F.avg_pool2d(seen_N2GG, 2))
+        coarse = F.gelu(coarse)
+        told_ND = torch.cat((latent_ND / unit_N1, torch.log1p(size_N1)), dim=1)
         turns = self.action(told_ND.to(coarse.dtype))[:, :, None, None].chunk(max(1, 2 * len(self.blocks)), dim=1)
         for block, gain, shift in zip(self.blocks, turns[0::2], turns[1::2], strict=True):
             coarse = coarse + F.gelu(block(coarse) * (1 + gain) + shift)
         up = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-        fine = F.gelu(self.fine_mid(torch.cat((fine, up), dim=1)))
-        share_N111 = done_share(size_N1)[:, :, None, None]
-        back_N2GG: Tensor = self.fine_out(fine).float() * share_N111.float()
+        fine = self.fine_mid(torch.cat((fine, up), dim=1))
+        if told_N2GG is not None:
+            fine = fine + self.told_fine(seen_N2GG)
+        out = self.fine_out(F.gelu(fine)).float()
+        back_N2GG: Tensor = out[:, :2] * done_share(size_N1)[:, :, None, None].float()
+        if told_N2GG is not None:
+            back_N2GG = torch.lerp(back_N2GG, told_N2GG, torch.sigmoid(out[:, 2:]))
         return back_N2GG
+
+    def told_flow(self, latent_ND: Tensor) -> Tensor:
+        """Return the flow that latents (N, D) tell by themselves, (N, 2, GRID, GRID), as that of `forward`.
+
+        Raises ValueError if the configuration has no `places`.
+        """
+        if not self.places:
+            raise ValueError("places: got a mover whose latents tell no flow by themselves")
+        told_NF = self.to_places(latent_ND.to(self.to_places.weight.dtype)).float()
+        told_N2PP = told_NF.view(-1, 2, self.places, self.places)
+        return F.interpolate(told_N2PP, (GRID, GRID), mode="bilinear", align_corners=False)
+
+    @torch.no_grad()
+    def fit_places(self, latent_ND: Tensor, back_N2GG: Tensor, still: float) -> None:
+        """Fit the flow that latents tell by themselves: least squares over the flow's own size, with a small penalty.
+
+        Args:
+            latent_ND: (N, D).
+            back_N2GG: flow of their pairs, as `forward` returns it.
+            still: mean squared flow below which an error counts for less.
+
+        Raises:
+            ValueError: the configuration has no `places`.
+
+        """
+        if not self.places:
+            raise ValueError("places: got a mover whose latents tell no flow by themselves")
+        flow_NF = F.adaptive_avg_pool2d(back_N2GG, self.places).flatten(1).double()
+        latent_ND = latent_ND.double()
+        weighed_ND = latent_ND / (flow_NF.square().mean(1, keepdim=True) + still)
+        penalty_DD = _PENALTY * torch.eye(latent_ND.shape[1], dtype=torch.float64, device=latent_ND.device)
+        fitted_DF = torch.linalg.solve(weighed_ND.T @ latent_ND + penalty_DD, weighed_ND.T @ flow_NF)
+        self.to_places.weight.copy_(fitted_DF.T)
 
     def spoken(self, quantizer: VectorQuantizer, prompt_ND: Tensor) -> Tensor:
         """Return what each code stands for in a rollout, (K, D): the mean of the prompt's latents that it was read off.
@@ -162,7 +214,8 @@ class FrameMover(nn.Module):
         memory = now.memory.after(back_B2HW, whole_B2)
         if self.refiner is not None:
             return Moving(self.refiner(frame_BCHW, back_B2HW, whole_B2, size_B1, memory), memory)
-        return Moving(steadied(warp(frame_BCHW, back_B2HW), size_B1, memory, self.steady_px), memory)
+        moved_BCHW = warp(frame_BCHW, back_B2HW)
+        return Moving(steadied(moved_BCHW, size_B1, memory, self.steady_share, self.steady_px), memory)
 
 
 def code_means(quantizer: VectorQuantizer, latent_ND: Tensor, prior_KD: Tensor, weight: float) -> Tensor:

@@ -103,24 +103,29 @@ def _base() -> ModelConfig:
     )
 
 
+def _mover(**changes: object) -> MoverConfig:
+    """Return how a model that reads motion moves frames: latents tell of 16 x 16 places by themselves how they move."""
+    return MoverConfig.model_validate({"places": 16, "steady_share": 0.3, "steady_px": 1.5, **changes})
+
+
 def _motion(name: str = "motion", mover: MoverConfig | None = None) -> ModelConfig:
     """Labels from the motion of frames, and rollouts that move the last one. Tokenizer and dynamics are not used."""
     # A radius of a third of the median of summed latents: smaller ones tell less and heed noise, larger ones drown what
     # is small among stillness.
     quantizer = QuantizerConfig(codes=8, dim=64, metric="euclidean", radii=2.0741)
     lam = MotionActionConfig(quantizer=quantizer, places=8, fine_codes=32, sums=True)
-    changes = {"name": name, "lam": lam, "simulates": False, "mover": mover or MoverConfig()}
+    changes = {"name": name, "lam": lam, "simulates": False, "mover": mover or _mover()}
     return _tiny().model_copy(update=changes)
 
 
 def _motion_plain() -> ModelConfig:
     """As `motion`, but moved frames are shown as they are."""
-    return _motion("motion-plain", MoverConfig(steady_px=0))
+    return _motion("motion-plain", _mover(steady_px=0))
 
 
 def _motion_refined() -> ModelConfig:
     """As `motion`, but a network mends moved frames: nearer to what happens, and blurred where it moves."""
-    return _motion("motion-refined", MoverConfig(refiner=RefinerConfig()))
+    return _motion("motion-refined", _mover(refiner=RefinerConfig()))
 
 
 def _motion_tokens() -> ModelConfig:
@@ -130,7 +135,7 @@ def _motion_tokens() -> ModelConfig:
     dynamics = DynamicsConfig(
         transformer=transformer, temporal="none", previous_tokens=True, copy_previous=True, group=2
     )
-    return _motion("motion-tokens", MoverConfig(mending=MendingConfig())).model_copy(update={"dynamics": dynamics})
+    return _motion("motion-tokens", _mover(mending=MendingConfig())).model_copy(update={"dynamics": dynamics})
 
 
 def _coinrun() -> ModelConfig:

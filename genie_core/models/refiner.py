@@ -31,9 +31,6 @@ _SURE = 4.0
 
 _FLOW_SCALE, _CHANGE_SCALE = 0.125, 0.25
 
-_STEADY_SHARE = 0.1
-"""Of the farthest motion: where less has moved, more of the start frame is shown than of the moved one."""
-
 _STILL = 0.05
 """Root mean square of a latent, of which the median pair has 1, at which half of what the network says is done."""
 
@@ -183,19 +180,20 @@ def told_of(
     )
 
 
-def steadied(moved_BCHW: Tensor, size_B1: Tensor, memory: Memory, steady_px: float) -> Tensor:
+def steadied(moved_BCHW: Tensor, size_B1: Tensor, memory: Memory, share: float, steady_px: float) -> Tensor:
     """Show the start frame, shifted as a whole, where little has moved since, and else the moved frame.
 
     Args:
         moved_BCHW: moved frames.
         size_B1: root mean square of the latents; for 0 they stay as they are, exactly.
         memory: of the rollouts, with this step's motion in it.
-        steady_px: motion at which either counts half, at most; it is `_STEADY_SHARE` of the farthest motion in the
-            picture, so that small motions are shown as large ones are.
+        share: of the farthest motion in the picture, at which either counts half, so that small motions are shown as
+            large ones are.
+        steady_px: at which either counts half, at most.
 
     """
     moved_B1HW = (memory.flow_B2HW + memory.shift_B2[:, :, None, None]).square().sum(1, keepdim=True)
-    half_B111 = (_STEADY_SHARE**2 * moved_B1HW.amax((1, 2, 3), keepdim=True)).clamp(1e-9, steady_px**2)
+    half_B111 = (share**2 * moved_B1HW.amax((1, 2, 3), keepdim=True)).clamp(1e-9, steady_px**2)
     # The fourth power: with the second, what moves is half its own ghost, and seems to have moved half as far.
     stays_B1HW = done_share(size_B1)[:, :, None, None] / (1 + (moved_B1HW / half_B111).square())
     shown_BCHW: Tensor = moved_BCHW + stays_B1HW * (shifted(memory.start_BCHW, memory.shift_B2) - moved_BCHW)

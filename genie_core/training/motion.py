@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,15 +59,35 @@ def mover_loss(
         latent_ND = lam.latents_of(lam.features_of(pairs))
         code_ND = lam.quantizer.lookup(lam.quantizer.nearest(latent_ND))
         coded_N1 = torch.rand(len(latent_ND), 1, device=latent_ND.device) < training.coded_share
-        whole_N2 = pairs.back_NCHW.new_zeros(len(latent_ND), 2) if pairs.whole_N2 is None else pairs.whole_N2
-        target_NCHW = pairs.back_NCHW - whole_N2[:, :, None, None]
     back = mover(before_NCHW, torch.where(coded_N1, code_ND, latent_ND))
-    flow_error = _relative_error(back, target_NCHW, training.still)
+    flow_error = _relative_error(back, _flow_back(pairs), training.still)
     moved_NCHW = warp(before_NCHW, back)
     change_N = (after_NCHW - before_NCHW).square().flatten(1).mean(1)
     picture_error = ((moved_NCHW - after_NCHW).square().flatten(1).mean(1) / (change_N + training.unchanged)).mean()
     loss = flow_error + training.picture_weight * picture_error
     return loss, {"loss": loss.detach(), "flow_error": flow_error.detach(), "picture_error": picture_error.detach()}
+
+
+@torch.no_grad()
+def fit_places(
+    mover: FrameMover, lam: MotionActionModel, pairs_B2CHW: Iterable[Tensor], training: MoverTraining
+) -> None:
+    """Fit the flow that latents tell by themselves, see `FrameMover.fit_places`, to batches of pairs of frames."""
+    latents, flows = [], []
+    for pair_B2CHW in pairs_B2CHW:
+        with torch.autocast(pair_B2CHW.device.type, enabled=False):
+            pairs = lam.see(pair_B2CHW[:, 0], pair_B2CHW[:, 1])
+            latents.append(lam.latents_of(lam.features_of(pairs)))
+        flows.append(_flow_back(pairs))
+    mover.fit_places(torch.cat(latents), torch.cat(flows), training.still)
+
+
+def _flow_back(pairs: Pairs) -> Tensor:
+    """Return the flow from the later frames' pixels back to the earlier ones', that of the whole picture in it."""
+    if pairs.whole_N2 is None:
+        return pairs.back_NCHW
+    flow_N2GG: Tensor = pairs.back_NCHW - pairs.whole_N2[:, :, None, None]
+    return flow_N2GG
 
 
 def refiner_loss(
@@ -146,4 +168,4 @@ def _relative_error(flow_N2hw: Tensor, target_N2HW: Tensor, still: float) -> Ten
     return ((flow_N2hw.float() - target_N2hw).square().flatten(1).mean(1) / own_N).mean()
 
 
-__all__ = ["disturbed", "motion_loss", "mover_loss", "refiner_loss", "turned"]
+__all__ = ["disturbed", "fit_places", "motion_loss", "mover_loss", "refiner_loss", "turned"]

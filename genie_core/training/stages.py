@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from genie_core.errors import ModelError
 from genie_core.models.genie import Genie
 from genie_core.models.motion_lam import MotionActionModel
+from genie_core.models.mover import FrameMover
 from genie_core.models.patches import to_pixels
 from genie_core.training.clips import ClipStore
 from genie_core.training.config import TrainingConfig
@@ -21,7 +22,7 @@ from genie_core.training.labelled_clips import LabelledClips, kept_latents
 from genie_core.training.loop import TrainingRun, train_stage
 from genie_core.training.losses import Metrics, augment, dynamics_loss, lam_loss, tokenizer_loss
 from genie_core.training.mending import mending_loss, with_prompt
-from genie_core.training.motion import motion_loss, mover_loss, refiner_loss, turned
+from genie_core.training.motion import fit_places, motion_loss, mover_loss, refiner_loss, turned
 from genie_core.training.recorded import RecordedLoss
 from genie_core.training.sharding import divided
 
@@ -167,6 +168,11 @@ def train_mover(run: TrainingRun, genie: Genie, store: ClipStore, training: Trai
     special, stage, gap_s = training.mover_training, training.mover, training.motion_training.gap_s
     if mover.refiner is not None:
         mover.refiner.requires_grad_(False)
+
+    def prepare(step: int) -> None:
+        if step == 0 and mover.places and not mover.to_places.weight.any():  # else another run has fitted them
+            _fit_places(run, mover, lam, store, training)
+
     train_stage(
         run,
         "mover",
@@ -175,9 +181,23 @@ def train_mover(run: TrainingRun, genie: Genie, store: ClipStore, training: Trai
         store,
         stage,
         depends_on=[genie.config, training.lam, training.motion_training, special],
+        prepare=prepare,
         draw=lambda rng: store.sample_apart(rng, stage.batch, 2, gap_s),
     )
     mover.eval()
+
+
+def _fit_places(
+    run: TrainingRun, mover: FrameMover, lam: MotionActionModel, store: ClipStore, training: TrainingConfig
+) -> None:
+    """Initialise the flow that latents tell by themselves by least squares on freshly drawn pairs."""
+
+    def draw(batch: int) -> Tensor:
+        rng = np.random.default_rng([training.seed, 4, batch])
+        pairs = torch.from_numpy(store.sample_apart(rng, training.mover.batch, 2, training.motion_training.gap_s))
+        return turned(to_pixels(pairs.to(run.device)))
+
+    fit_places(mover, lam, (draw(batch) for batch in range(_MOTION_BATCHES)), training.mover_training)
 
 
 def train_refiner(run: TrainingRun, genie: Genie, store: ClipStore, training: TrainingConfig) -> None:

@@ -118,7 +118,8 @@ def go_on_reading(genie: Genie, was_ND: Tensor, now_ND: Tensor) -> None:
     axes = was_ND.shape[1] - WHOLE
     left, _, right = torch.linalg.svd(now_ND[:, :axes].double().T @ was_ND[:, :axes].double())
     turn_KK = left @ right
-    layers = [] if genie.mover is None else [genie.mover.action[0]]
+    mover = genie.mover
+    layers = [] if mover is None else [mover.action[0], *([mover.to_places] if mover.places else [])]
     for layer in [*layers, *([genie.dynamics.action] if genie.config.mends else [])]:
         weight_OD = layer.weight
         assert isinstance(weight_OD, Tensor)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from genie_core.models.config import (
     LatentActionConfig,
@@ -106,9 +107,10 @@ def test_a_code_stands_for_the_mean_of_the_latents_that_have_it() -> None:
     assert torch.equal(code_means(quantizer, latent_ND[:0], prior_KD, weight=2.0), prior_KD)
 
 
-def test_a_mover_does_nothing_for_a_latent_of_zero_and_answers_in_whole_grey_levels() -> None:
+@pytest.mark.parametrize("places", [0, 4])
+def test_a_mover_does_nothing_for_a_latent_of_zero_and_answers_in_whole_grey_levels(places: int) -> None:
     torch.manual_seed(0)
-    mover, x_NCHW = FrameMover(MoverConfig(width=8, blocks=2), 6, 4).eval(), clips()[:, 0]
+    mover, x_NCHW = FrameMover(MoverConfig(width=8, blocks=2, places=places), 6, 4).eval(), clips()[:, 0]
     now = mover.begin(x_NCHW[:, None], torch.zeros(2, 0, 6))
     assert torch.equal(mover.move(now, torch.zeros(2, 6)).frame_BCHW, x_NCHW)
     moved = mover.move(now, 5 * torch.randn(2, 6)).frame_BCHW
@@ -116,6 +118,23 @@ def test_a_mover_does_nothing_for_a_latent_of_zero_and_answers_in_whole_grey_lev
     assert (moved - x_NCHW).abs().max() > 0.01
     levels = (moved + 0.5) * 255
     torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_latents_tell_a_mover_by_themselves_where_things_move() -> None:
+    """Flow that is linear in latents is found from pairs, whatever their sizes, and moves any picture."""
+    torch.manual_seed(0)
+    mover = FrameMover(MoverConfig(width=8, blocks=1, places=4, steady_px=0), 6, 4).eval()
+    true_F6, latent_N6 = torch.randn(2 * 4 * 4, 6), torch.randn(200, 6) * 10 ** torch.linspace(0, 2, 200)[:, None]
+    flow_N2GG = F.interpolate((latent_N6 @ true_F6.T).view(-1, 2, 4, 4), (32, 32), mode="nearest")
+    mover.fit_places(latent_N6, flow_N2GG, still=0.02)
+    torch.testing.assert_close(mover.to_places.weight, true_F6, atol=0.2, rtol=0)
+    mover.fine_out.bias[2] = 30.0  # relies on that alone
+    told = mover.told_flow(latent_N6[:2])
+    torch.testing.assert_close(mover(clips()[:, 0], latent_N6[:2]), told)
+    assert told.abs().amax() > 1
+    with pytest.raises(ValueError, match="places"):
+        FrameMover(MoverConfig(width=8, blocks=1), 6, 4).fit_places(latent_N6, flow_N2GG, still=0.02)
 
 
 @torch.inference_mode()

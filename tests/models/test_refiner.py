@@ -76,10 +76,10 @@ def test_what_has_hardly_moved_is_shown_as_at_the_start_and_what_has_moved_far_a
     back = -whole_12[:, :, None, None].expand(1, 2, 32, 32).clone()
     back[:, 1, :, 16:] = 10
     memory = memory.after(back, whole_12)
-    shown = steadied(moved, torch.full((1, 1), 1e6), memory, 1.0)
+    shown = steadied(moved, torch.full((1, 1), 1e6), memory, 0.1, 1.0)
     torch.testing.assert_close(shown[..., :16], shifted(start, whole_12)[..., :16], atol=1e-4, rtol=0)
     torch.testing.assert_close(shown[..., 16:], moved[..., 16:], atol=0.02, rtol=0)
-    assert torch.equal(steadied(moved, torch.zeros(1, 1), memory, 1.0), moved)
+    assert torch.equal(steadied(moved, torch.zeros(1, 1), memory, 0.1, 1.0), moved)
 
 
 @torch.inference_mode()

@@ -239,9 +239,10 @@ def test_tuning_keeps_what_rollouts_are_made_by_and_tunes_it_too(
 
 
 def test_tuned_latents_are_read_as_the_former_ones_were(tmp_path: Path) -> None:
-    genie = load_bundle(make_motion_bundle(tmp_path / "moving", mover=MoverConfig(width=8, blocks=1))).genie
+    genie = load_bundle(make_motion_bundle(tmp_path / "moving", mover=MoverConfig(width=8, blocks=1, places=4))).genie
     assert genie.mover is not None
     torch.manual_seed(0)
+    torch.nn.init.normal_(genie.mover.to_places.weight)
     was_ND, frames = torch.randn(50, 6), torch.rand(50, 3, 32, 32) - 0.5
     turn_KK = torch.linalg.qr(torch.randn(4, 4))[0]
     now_ND = torch.cat((was_ND[:, :4] @ turn_KK, was_ND[:, 4:]), dim=1)
