@@ -312,13 +312,11 @@ def motion_job(data: Path, out: Path, steps: int = 60, mover: MoverConfig | None
 
 
 def test_motion_is_learnt_and_a_killed_run_resumes_to_the_same_bundle(squares: Path, tmp_path: Path) -> None:
-    whole, mover = Recorder(), MoverConfig(width=8, blocks=1, places=4, refiner=RefinerConfig(width=8, blocks=1))
+    whole, mover = Recorder(), MoverConfig(width=8, blocks=1, refiner=RefinerConfig(width=8, blocks=1))
     info = train(motion_job(squares, tmp_path / "whole", mover=mover), whole, report_every=1)
-    losses = {of: [loss for (at, _), loss in whole.losses.items() if at == of] for of in ("lam", "mover", "refiner")}
-    for stage in ("lam", "refiner"):
-        assert np.mean(losses[stage][-10:]) < 0.93 * np.mean(losses[stage][:5])
-    # Charged about 2 if nothing moves, half as much if all is right; it begins with what latents tell by themselves.
-    assert np.mean(losses["mover"][-10:]) < np.mean(losses["mover"][:5]) < 1.4
+    for stage in ("lam", "mover", "refiner"):
+        losses = [loss for (of, _), loss in whole.losses.items() if of == stage]
+        assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:5])
     for stop in (("lam", 30), ("mover", 20), ("refiner", 10)):
         job = motion_job(squares, tmp_path / "cut", mover=mover)
         with pytest.raises(KeyboardInterrupt):
@@ -365,8 +363,10 @@ def test_tokens_learn_to_mend_what_a_finished_mover_moves_and_a_killed_run_resum
 
 
 def test_a_bundle_that_moves_frames_simulates_by_codes_and_by_latents(squares: Path, tmp_path: Path) -> None:
-    plain = MoverConfig(width=8, steady_px=0)
-    bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=plain), Recorder()).path)
+    plain, recorded = MoverConfig(width=8, places=4, steady_px=0), Recorder()
+    bundle = load_bundle(train(motion_job(squares, tmp_path / "b", mover=plain), recorded, report_every=1).path)
+    losses = [loss for (stage, _), loss in recorded.losses.items() if stage == "mover"]
+    assert losses[-1] < losses[0] < 1.6  # it begins with what latents tell by themselves: nothing moved costs about 2
     episode = next(iter(open_dataset(squares).episodes))
     labels, simulator = Labeller(bundle).label(episode.frames(), 1), Simulator(bundle)
     assert simulator.context_frames == MoverConfig().prompt_frames
