@@ -67,8 +67,8 @@ class Simulating(TypedDict, total=False):
     Attributes:
         seed: seed of the random sampling, 0 to 2^64 - 1, default 0; the same seed gives the same frames.
         temperature: sampling temperature, above 0; default: the model's.
-        maskgit_steps: MaskGIT steps per frame, 1 to the model's tokens per frame; default: the model's, 25 of most, 3
-            of one that mends moved frames. 0 is for such a model: frames are moved and not mended, many times as fast.
+        maskgit_steps: MaskGIT steps per frame, 1 to the model's tokens per frame; default: the model's, 25 of most. 0,
+            the default of `motion`, is of models that move frames: none is mended by tokens, which 3 steps do.
         model: name of a model on the server; default: the server's default model.
         alignment: name of one of the model's alignments, made by ``genie align``, which encodes the robot's own actions
             as latent ones; needed with robot actions only.

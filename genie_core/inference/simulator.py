@@ -47,7 +47,7 @@ class Sampling:
 
     Attributes:
         maskgit_steps: per frame, 1 to the number of tokens per frame; None: the bundle's default, the paper's 25 (or
-            all if there are fewer), or 3 where tokens mend moved frames; 0, of a model that moves frames: they are not
+            all if there are fewer), or as its mover's `mending` says; 0, of a model that moves frames: they are not
             mended by tokens, which is many times as fast.
         temperature: of the softmax, > 0; None: the bundle's default.
         seed: 0 .. 2^64 - 1.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from genie_cli.sources import listed_sources
+from genie_cli.train import adjusted
 from genie_core.data import ReadOptions
+from genie_core.models.presets import preset
+from genie_core.training.config import training_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
@@ -30,3 +33,11 @@ def test_every_public_source_is_in_the_page_and_in_the_card() -> None:
 def test_nothing_that_is_held_out_is_a_source() -> None:
     assert [path for path in SOURCES for name in ("xhand", "G1", "rlds", "ur5e", "kinova3") if name in path] == []
     assert len(SOURCES) == len(set(SOURCES))
+
+
+def test_the_recipe_of_what_ships_names_its_codes_and_other_video_gets_the_best_of_many() -> None:
+    usual = training_preset("motion")
+    _, shipped = adjusted(preset("motion"), usual, 1.0, 0, ROOT / "scripts/motion_recipe.json")
+    assert (shipped.motion_training.codes_seeds, shipped.motion_training.codes_runs) == ((33, 35), 1)
+    assert usual.motion_training.codes_runs == 64
+    assert shipped.model_copy(update={"motion_training": usual.motion_training}) == usual
