@@ -206,7 +206,8 @@ def test_one_line_a_call_with_method_code_time_and_frames(caplog: pytest.LogCapt
             with pytest.raises(aio.AioRpcError):
                 await _one(channel, Request(name="bad").SerializeToString())
             with pytest.raises(aio.AioRpcError):
-                await _one(channel, Request(name="slow").SerializeToString(), timeout=0.01)
+                # Long enough to reach a busy server: of a call that has not, nothing is written.
+                await _one(channel, Request(name="slow").SerializeToString(), timeout=1.0)
             await _until(lambda: len(_access(caplog)) == 3)  # the server notices by itself, a little later
             call = channel.unary_unary("/genie_api.Test/One")(Request(name="slow").SerializeToString())
             await _until(lambda: len(begun) == 5)
