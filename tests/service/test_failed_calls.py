@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import tracemalloc
 import types
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from genie_api.v1 import labelling_pb2, simulation_pb2
 from genie_service.fair_queue import Operation
 from tests.support.service_messages import episode, raw, video
 from tests.support.service_server import Running
+from tests.support.waiting import wait_until
 
 Options, Clip = labelling_pb2.LabelOptions, labelling_pb2.LabelClipRequest
 
@@ -70,9 +70,7 @@ def test_nothing_of_a_call_waits_for_the_garbage_collector(genie: Running, call:
         for _ in range(2):
             with suppress(grpc.RpcError):
                 call(genie)
-        while genie.server.calls_under_way or genie.server.engine.pending:
-            time.sleep(0.005)
-        time.sleep(0.05)
+        genie.wait_until_idle()
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         left = [_name(thing) for thing in gc.garbage if _is_ours(thing)]
@@ -90,8 +88,13 @@ def test_nothing_that_a_call_brought_is_left_at_all(genie: Running, call: str) -
         for _ in range(3):
             with suppress(grpc.RpcError):
                 _brings(genie, call, 8 << 20)
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] < 4 << 20
+        genie.wait_until_idle()
+
+        def few_are_left() -> bool:
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] < 4 << 20
+
+        wait_until(few_are_left, "what the calls brought is freed")
     finally:
         tracemalloc.stop()
 

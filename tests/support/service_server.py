@@ -17,6 +17,7 @@ from genie_service.fair_queue import Operation
 from genie_service.loaded_model import LoadedModel
 from genie_service.server import GenieServer
 from genie_service.settings import load_settings
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 
@@ -34,6 +35,18 @@ class Running:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+
+    def wait_until_idle(self) -> None:
+        """Return once the server is done with every call; its client has the answer a little before that."""
+        wait_until(lambda: self.run(self._idle()), "the server is done with every call")
+
+    async def _idle(self) -> bool:
+        """Whether there is nothing under way: neither calls, nor work, nor tasks but gRPC's, which wait for calls."""
+        names = (
+            getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - {asyncio.current_task()}
+        )
+        idle = self.server.calls_under_way == self.server.engine.pending == 0
+        return idle and all(name.startswith("AioServer.") for name in names)
 
     @contextmanager
     def busy_device(self) -> Iterator[None]:
