@@ -23,6 +23,7 @@ from genie_core.models.bundle import load_bundle
 from genie_service import frames as frames_module
 from tests.support.service_messages import Episode, assert_invalid, details, episode, labels_of, raw, video
 from tests.support.service_server import Running
+from tests.support.waiting import WITHIN_S, wait_until
 
 LATENT_DIM = 8
 Request = labelling_pb2.LabelEpisodeRequest
@@ -94,7 +95,7 @@ def test_labels_come_back_before_the_episode_ends(genie: Running) -> None:
 
     def requests() -> Iterator[Request]:
         yield from episode(video(40))
-        assert got_labels.wait(10), "no label came before the last frame was sent"
+        assert got_labels.wait(WITHIN_S), "no label came before the last frame was sent"
         yield Request(frames=raw(video(3)))
 
     parts = []
@@ -199,7 +200,7 @@ def test_a_deadline_drops_the_work_before_it_runs(genie: Running) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             genie.labelling.LabelClip(_clip(video(20), fps=10), timeout=1.0)
         assert caught.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
-        _wait_until(lambda: genie.server.engine.pending == genie.server.engine.lanes)
+        wait_until(lambda: genie.server.engine.pending == genie.server.engine.lanes)
 
 
 def test_a_cancelled_stream_stops_and_gives_back_what_it_holds(genie: Running) -> None:
@@ -217,7 +218,7 @@ def test_a_cancelled_stream_stops_and_gives_back_what_it_holds(genie: Running) -
         if response.WhichOneof("part") == "labels":
             call.cancel()
             break
-    _wait_until(lambda: genie.server.engine.pending == 0 and genie.server.calls_under_way == 0)
+    genie.wait_until_idle()
     after = sent
     time.sleep(0.1)
     assert sent <= after + 1
@@ -268,22 +269,23 @@ def test_a_client_that_is_alone_is_never_refused_for_its_own_size(start: Callabl
 
 
 def test_a_header_costs_nothing_and_a_phase_its_state_once_its_frames_come(genie: Running) -> None:
+    genie.wait_until_idle()
     budget = genie.server.budget
     done = threading.Event()
 
     def requests(frames: Episode) -> Iterator[Request]:
         yield from episode(frames, step=1024)
-        done.wait(10)
+        done.wait(WITHIN_S)
 
     calls = [genie.labelling.LabelEpisode(requests(video(0))) for _ in range(4)]
     for call in calls:
         assert next(call).header.step == 1024
     assert budget.work.used == 0
     call = genie.labelling.LabelEpisode(requests(video(4, 32, 32)))
-    _wait_until(lambda: budget.work.used >= genie.model("alpha").labeller.stream_bytes(1024, "dense"))
+    wait_until(lambda: budget.work.used >= genie.model("alpha").labeller.stream_bytes(1024, "dense"))
     done.set()
     assert [r.WhichOneof("part") for r in call][-1] == "summary"
-    _wait_until(lambda: budget.used == 0)
+    wait_until(lambda: budget.used == 0)
 
 
 def test_silent_streams_give_their_places_to_those_who_come_new(start: Callable[..., Running]) -> None:
@@ -292,7 +294,7 @@ def test_silent_streams_give_their_places_to_those_who_come_new(start: Callable[
 
     def silent() -> Iterator[Request]:
         yield from episode(video(0))
-        done.wait(20)
+        done.wait(WITHIN_S)
 
     with genie.other_clients(6) as others:
         held = [other.LabelEpisode(silent()) for other in others for _ in range(2)]
@@ -309,14 +311,14 @@ def test_one_client_cannot_keep_another_out(start: Callable[..., Running]) -> No
 
     def silent() -> Iterator[Request]:
         yield from episode(video(0))
-        done.wait(20)
+        done.wait(WITHIN_S)
 
     with genie.other_clients(1) as (greedy,):
         held = [greedy.LabelEpisode(silent()) for _ in range(40)]
         began = time.monotonic()
         assert list(genie.labelling.LabelEpisode(episode(video(20))))[-1].summary.frames == 20
-        assert time.monotonic() - began < 5
-        _wait_until(lambda: sum(call.done() for call in held) >= 32)
+        assert time.monotonic() - began < WITHIN_S / 2
+        wait_until(lambda: sum(call.done() for call in held) >= 32)
         refused = {call.code() for call in held if call.done()}
     done.set()
     assert refused == {grpc.StatusCode.RESOURCE_EXHAUSTED}
@@ -352,7 +354,7 @@ def test_images_that_wait_for_their_turn_take_no_memory_from_others(
     done = threading.Event()
 
     def slow(data: bytes, field: str) -> tuple[int, int]:
-        done.wait(30)
+        done.wait(WITHIN_S)
         raise RequestError(field, "got no image")
 
     monkeypatch.setattr(frames_module, "image_size", slow)
@@ -362,11 +364,11 @@ def test_images_that_wait_for_their_turn_take_no_memory_from_others(
     work = genie.server.budget.work
     with genie.other_clients(work.total // frames_module.scratch_bytes(frames) + 2) as clients:
         calls = [client.LabelClip.future(request) for client in clients]
-        _wait_until(lambda: work.used > 0)
+        wait_until(lambda: work.used > 0)
         time.sleep(0.2)
         try:
             clip = _clip(video(20, labeller.height, labeller.width), fps=10)
-            assert len(genie.labelling.LabelClip(clip, timeout=5).labels.code) == 20
+            assert len(genie.labelling.LabelClip(clip, timeout=WITHIN_S / 2).labels.code) == 20
             assert not any(call.done() for call in calls)
         finally:
             done.set()
@@ -374,13 +376,13 @@ def test_images_that_wait_for_their_turn_take_no_memory_from_others(
 
 
 def test_whose_images_would_wait_too_long_is_told_when_to_return(
-    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Running], labeller: Labeller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genie = start(max_wait_seconds=2.0)
     done = threading.Event()
 
     def slow(data: bytes, field: str) -> tuple[int, int]:
-        done.wait(30)
+        done.wait(WITHIN_S)
         raise RequestError(field, "got no image")
 
     monkeypatch.setattr(frames_module, "image_size", slow)
@@ -390,10 +392,11 @@ def test_whose_images_would_wait_too_long_is_told_when_to_return(
     with genie.other_clients(6) as clients:
         calls = [client.LabelClip.future(request) for client in clients]
         try:
-            _wait_until(lambda: any(call.done() for call in calls))
+            wait_until(lambda: any(call.done() for call in calls))
             with pytest.raises(grpc.RpcError, match="to decode first; the server's limit is 2 s"):
                 genie.labelling.LabelClip(request)
-            assert len(genie.labelling.LabelClip(_clip(video(20), fps=10)).labels.code) == 20
+            clip = _clip(video(20, labeller.height, labeller.width), fps=10)  # which no thread must resize
+            assert len(genie.labelling.LabelClip(clip, timeout=WITHIN_S / 2).labels.code) == 20
         finally:
             done.set()
         codes = {call.code() for call in calls}
@@ -406,17 +409,10 @@ def test_an_idle_episode_is_ended(start: Callable[..., Running]) -> None:
 
     def requests() -> Iterator[Request]:
         yield from episode(video(4))
-        done.wait(10)
+        done.wait(WITHIN_S)
 
     with pytest.raises(grpc.RpcError) as caught:
         list(genie.labelling.LabelEpisode(requests()))
     done.set()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "0.2 s" in caught.value.details()
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

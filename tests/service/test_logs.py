@@ -43,7 +43,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up_and_learns_what_it_missed(p
     for _ in range(1000):
         handler.emit(_record("x" * 999))
     handler.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     dropped = handler.dropped
     assert dropped > 600  # a pipe holds 64 lines, the queue 200
     os.set_blocking(reading, False)

@@ -8,7 +8,6 @@ import os
 import queue
 import shutil
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from tests.factories.bundles import BROKEN_WHEN_LOADED, LISTED_AS_BROKEN, make_n
 from tests.factories.meanings import make_meanings
 from tests.support.service_messages import assert_invalid, episode, raw, video
 from tests.support.service_server import Running
+from tests.support.waiting import WITHIN_S, until, wait_until
 
 
 def _list(genie: Running, **request: object) -> models_pb2.ListModelsResponse:
@@ -216,8 +216,7 @@ def test_requests_under_way_finish_before_a_model_is_gone(start: Callable[..., R
 
     thread = threading.Thread(target=unload)
     thread.start()
-    while _state(genie, "models/beta") != "UNLOADED":
-        time.sleep(0.001)
+    wait_until(lambda: _state(genie, "models/beta") == "UNLOADED")
     with pytest.raises(grpc.RpcError) as caught:
         list(genie.labelling.LabelEpisode(episode(video(5), model="models/beta")))
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
@@ -225,7 +224,7 @@ def test_requests_under_way_finish_before_a_model_is_gone(start: Callable[..., R
     more.put(labelling_pb2.LabelEpisodeRequest(frames=raw(video(20))))
     more.put(None)
     assert [r.WhichOneof("part") for r in call][-1] == "summary"
-    assert unloaded.wait(10)
+    assert unloaded.wait(WITHIN_S)
     thread.join()
 
 
@@ -335,14 +334,20 @@ def test_a_load_goes_on_when_its_caller_gives_up_and_uses_meanwhile_may_come_aga
     asyncio.run(main())
 
 
+async def _unloaded(registry: ModelRegistry) -> None:
+    """Wait until the model counts as unloaded, which it does while calls still use it."""
+    async with asyncio.timeout(WITHIN_S):
+        while (await registry.status("alpha")).state is not State.UNLOADED:
+            await asyncio.sleep(0)
+
+
 def test_a_model_unloaded_in_use_is_taken_back_at_once(models: Path) -> None:
     async def main() -> None:
         registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
         await registry.load("alpha")
         async with registry.lease("alpha") as model:
             unloading = asyncio.create_task(registry.unload("alpha"))
-            while (await registry.status("alpha")).state is not State.UNLOADED:
-                await asyncio.sleep(0)
+            await _unloaded(registry)
             async with asyncio.timeout(30):  # nobody ends the call that uses it
                 assert (await registry.load("alpha")).state is State.READY
                 assert (await unloading).state is State.READY
@@ -363,7 +368,7 @@ def test_a_model_replaced_and_unloaded_in_use_is_loaded_only_when_the_old_one_is
         events: list[str] = []
         async with registry.lease("alpha") as model:
             unloading = asyncio.create_task(registry.unload("alpha"))
-            await asyncio.sleep(0.01)
+            await _unloaded(registry)
             unloading.cancel()
             make_nano_bundle(tmp_path / "alpha", seed=2)
             loading = asyncio.create_task(registry.load("alpha"))
@@ -381,23 +386,26 @@ def test_a_model_replaced_and_unloaded_in_use_is_loaded_only_when_the_old_one_is
 
 
 def test_an_unloaded_model_leaves_memory_even_if_nobody_waits_for_it(models: Path) -> None:
-    async def main() -> object:
+    async def main() -> None:
         registry = await ModelRegistry.open(models, "alpha", Compute(), Engine())
         await registry.load("alpha")
         async with registry.lease("alpha") as model:
             kept = weakref.ref(model)
             del model
             unloading = asyncio.create_task(registry.unload("alpha"))
-            await asyncio.sleep(0.01)
+            await _unloaded(registry)
             unloading.cancel()
-            await asyncio.sleep(0.01)
+            await asyncio.gather(unloading, return_exceptions=True)
             gc.collect()
             assert kept() is not None
-        await asyncio.sleep(0.01)
-        gc.collect()
-        return kept()
 
-    assert asyncio.run(main()) is None
+        def has_left_memory() -> bool:
+            gc.collect()
+            return kept() is None
+
+        await until(has_left_memory)
+
+    asyncio.run(main())
 
 
 def test_a_device_that_is_not_there_is_named(models: Path) -> None:

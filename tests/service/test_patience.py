@@ -42,11 +42,11 @@ def test_what_comes_in_time_is_given_and_what_is_raised_too() -> None:
 
 def test_the_longest_silence_gives_way_if_it_is_long_enough_and_holds_what_is_wanted() -> None:
     async def main() -> list[str]:
-        waiters, ended = Waiters(patience_s=0.05), []
+        patient, waiters, ended = Waiters(patience_s=60), Waiters(patience_s=0.05), []
 
         async def call(name: str) -> None:
             silence = Silence()
-            with waiters.watching(silence, name), silence.asking():
+            with patient.watching(silence, name), waiters.watching(silence, name), silence.asking():
                 with pytest.raises(BusyError, match="others wait for room"):
                     await silence.wait(asyncio.get_running_loop().create_future(), 60, "idle_seconds")
                 ended.append(name)
@@ -54,7 +54,7 @@ def test_the_longest_silence_gives_way_if_it_is_long_enough_and_holds_what_is_wa
         calls = [asyncio.create_task(call("first"))]
         await asyncio.sleep(0.02)
         calls.append(asyncio.create_task(call("second")))
-        waiters.make_room("new")
+        patient.make_room("new")
         await asyncio.sleep(0.01)
         assert ended == []  # nobody has been silent for long enough
         await asyncio.sleep(0.1)

@@ -25,6 +25,7 @@ from genie_service.server import LABELLING, MODELS, SIMULATION, GenieServer
 from genie_service.settings import load_settings
 from tests.support.service_messages import episode, raw, video
 from tests.support.service_server import Running
+from tests.support.waiting import WITHIN_S, wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -57,14 +58,14 @@ def test_health_follows_the_default_model(start: Callable[..., Running]) -> None
 
     thread = threading.Thread(target=listen)
     thread.start()
-    assert watched.get(timeout=10) == NOT_SERVING
+    assert watched.get(timeout=WITHIN_S) == NOT_SERVING
     genie.models.LoadModel(models_pb2.LoadModelRequest(name="models/alpha"))
-    assert watched.get(timeout=10) == SERVING
+    assert watched.get(timeout=WITHIN_S) == SERVING
     genie.models.LoadModel(models_pb2.LoadModelRequest(name="models/beta"))
     genie.run(genie.server.registry.unload("alpha"))
-    assert watched.get(timeout=10) == NOT_SERVING
+    assert watched.get(timeout=WITHIN_S) == NOT_SERVING
     watch.cancel()
-    thread.join(10)
+    thread.join(WITHIN_S)
 
 
 def test_a_client_that_knows_no_contract_can_use_the_server(genie: Running) -> None:
@@ -91,9 +92,8 @@ def test_a_draining_server_finishes_what_is_under_way_and_says_that_it_takes_no_
         more.put(request)
     call = genie.labelling.LabelEpisode(iter(more.get, None))
     assert next(call).WhichOneof("part") == "header"
-    draining = asyncio.run_coroutine_threadsafe(genie.server.drain(20), genie.loop)
-    while _health(genie) != NOT_SERVING:
-        time.sleep(0.005)
+    draining = asyncio.run_coroutine_threadsafe(genie.server.drain(WITHIN_S), genie.loop)
+    wait_until(lambda: _health(genie) == NOT_SERVING)
     assert _health(genie, MODELS) == NOT_SERVING
     with pytest.raises(grpc.RpcError) as caught:
         genie.models.GetModel(models_pb2.GetModelRequest())
@@ -103,7 +103,7 @@ def test_a_draining_server_finishes_what_is_under_way_and_says_that_it_takes_no_
     more.put(None)
     parts = list(call)
     assert parts[-1].summary.frames == 49
-    assert draining.result(10) == 0
+    assert draining.result(WITHIN_S) == 0
 
 
 def test_a_drain_has_an_end(start: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
@@ -112,13 +112,13 @@ def test_a_drain_has_an_end(start: Callable[..., Running], caplog: pytest.LogCap
 
     def requests() -> Any:
         yield from episode(video(4))
-        released.wait(10)
+        released.wait(WITHIN_S)
 
     call = genie.labelling.LabelEpisode(requests())
     next(call)
     began = time.monotonic()
     assert genie.run(genie.server.drain(0.2)) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < WITHIN_S / 2
     with pytest.raises(grpc.RpcError) as caught:
         list(call)
     assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -131,8 +131,8 @@ def test_health_watchers_do_not_hold_up_a_drain(start: Callable[..., Running]) -
     watch = health_pb2_grpc.HealthStub(genie.channel).Watch(health_pb2.HealthCheckRequest())
     assert next(watch).status == SERVING
     began = time.monotonic()
-    genie.run(genie.server.drain(20))
-    assert time.monotonic() - began < 5
+    genie.run(genie.server.drain(WITHIN_S))
+    assert time.monotonic() - began < WITHIN_S / 2
     assert next(watch).status == NOT_SERVING
 
 

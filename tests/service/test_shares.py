@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from genie_service.errors import BusyError
 from genie_service.shares import Share, Shares, Unit
+from tests.support.waiting import WITHIN_S, until
 
 PLACES = Unit("calls are under way", "max_calls", retry_s=2.0)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def _fill(shares: Shares, client: str) -> list[Share]:
@@ -62,11 +56,11 @@ def test_whoever_holds_least_is_served_first() -> None:
         waiting = []
         for client in ("much", "little", "new"):
             waiting.append(asyncio.create_task(wait(client)))
-            await _until(lambda: shares.waiting == len(waiting))
+            await until(lambda: shares.waiting == len(waiting))
         for n, share in enumerate(held[:3], 1):
             share.release()
             share.release()  # again does nothing
-            await _until(lambda: len(order) == n)  # noqa: B023
+            await until(lambda: len(order) == n)  # noqa: B023
         return order
 
     assert asyncio.run(main()) == ["new", "little", "much"]
@@ -77,7 +71,7 @@ def test_one_who_gives_up_leaves_nothing_behind() -> None:
         shares = Shares(1, PLACES)
         share = await shares.take("a")
         gone, granted = (asyncio.create_task(shares.take(client)) for client in ("b", "c"))
-        await _until(lambda: shares.waiting == 2)
+        await until(lambda: shares.waiting == 2)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
         share.release()  # which grants it to c,
@@ -93,7 +87,7 @@ def test_more_than_there_is_waits_until_it_can_be_alone() -> None:
         shares = Shares(100, Unit("bytes", "memory_mib"))
         small = await shares.take("small", 10)
         large = asyncio.create_task(shares.take("large", 500))
-        await _until(lambda: shares.waiting == 1)
+        await until(lambda: shares.waiting == 1)
         another = await shares.take("newcomer", 10)  # is not held up
         small.release()
         another.release()
@@ -113,7 +107,7 @@ def test_what_is_there_already_is_counted_past_the_bound_and_settles() -> None:
         await asyncio.sleep(0.01)
         assert not settled.done()
         share.shrink(100)
-        await asyncio.wait_for(settled, 1)
+        await asyncio.wait_for(settled, WITHIN_S)
         assert shares.held("a") == 100
 
     asyncio.run(main())
@@ -124,7 +118,7 @@ def test_while_somebody_waits_room_is_made() -> None:
         held: list[Share] = []
         shares = Shares(1, PLACES, make_room=lambda client: held[0].release())
         held.append(await shares.take("silent"))
-        await asyncio.wait_for(shares.take("new"), 2)
+        await asyncio.wait_for(shares.take("new"), WITHIN_S)
 
     asyncio.run(main())
 

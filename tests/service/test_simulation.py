@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from genie_core.inference import Sampling, Simulator
 from genie_core.models.bundle import load_bundle
 from tests.support.service_messages import Episode, assert_invalid, details, pixels, raw, rollout, video
 from tests.support.service_server import Running
+from tests.support.waiting import WITHIN_S
 
 PlayRequest = simulation_pb2.PlayRequest
 SAMPLING = simulation_pb2.SamplingOptions(maskgit_steps=4, seed=7)
@@ -199,26 +201,38 @@ def test_wrong_play_is_refused_by_field(
     assert_invalid(caught.value, field, *words)
 
 
-def test_an_idle_player_is_sent_home_and_another_gets_in(start: Callable[..., Running]) -> None:
-    genie = start(idle_seconds=0.4, max_play_streams=1)
+@contextmanager
+def _idle_player(genie: Running) -> Iterator[Any]:
+    """A player who takes one step and then does nothing, until the block ends."""
     done = threading.Event()
 
     def idle() -> Iterator[PlayRequest]:
         yield from _play(1)
-        done.wait(10)
+        done.wait(WITHIN_S)
 
     call = genie.simulation.Play(idle())
     assert next(call).index == 0
-    with pytest.raises(grpc.RpcError) as refused:
+    try:
+        yield call
+    finally:
+        done.set()
+
+
+def test_a_player_for_whom_there_is_no_room_is_told_to_come_again(start: Callable[..., Running]) -> None:
+    genie = start(max_play_streams=1)
+    with _idle_player(genie), pytest.raises(grpc.RpcError) as refused:
         list(genie.simulation.Play(iter(_play(1))))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "max_play_streams" in refused.value.details()
     assert "RetryInfo" in details(refused.value)
-    with pytest.raises(grpc.RpcError) as caught:
+
+
+def test_an_idle_player_is_sent_home_and_another_gets_in(start: Callable[..., Running]) -> None:
+    genie = start(idle_seconds=0.4, max_play_streams=1)
+    with _idle_player(genie) as call, pytest.raises(grpc.RpcError) as caught:
         next(call)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "nothing came for 0.4 s" in caught.value.details()
-    done.set()
     assert len(list(genie.simulation.Play(iter(_play(1, 2))))) == 2
 
 
@@ -226,9 +240,4 @@ def test_a_cancelled_rollout_stops_between_frames(genie: Running) -> None:
     call = genie.simulation.Rollout(rollout(video(2), [0] * 1000, sampling=SAMPLING))
     next(call)
     call.cancel()
-    deadline = threading.Event()
-    for _ in range(500):
-        if genie.server.calls_under_way == 0 and genie.server.engine.pending == 0:
-            return
-        deadline.wait(0.01)
-    pytest.fail("the rollout goes on without its client")
+    genie.wait_until_idle()

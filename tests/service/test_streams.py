@@ -11,6 +11,7 @@ import pytest
 from genie_service.errors import IdleError
 from genie_service.patience import Silence
 from genie_service.streams import next_or_none, read_ahead
+from tests.support.waiting import until
 
 
 class Source:
@@ -46,7 +47,8 @@ def test_every_item_comes_in_order_and_one_is_read_ahead() -> None:
     async def main() -> list[tuple[int, int]]:
         source, seen = Source(4), []
         async for item in read_ahead(source(), source.silence, 5):
-            await asyncio.sleep(0.005)
+            await until(lambda item=item: source.read == min(item + 2, 4))
+            await asyncio.sleep(0.005)  # in which it reads no further
             seen.append((item, source.read))
         return seen
 

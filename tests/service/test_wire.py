@@ -57,7 +57,7 @@ def test_what_is_no_message_is_left_to_the_parser(data: bytes) -> None:
 
 def test_millions_of_elements_cost_no_more_than_those_allowed() -> None:
     data = b"\x12\x00" * 10_000_000
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(RequestError):
         check_counts(data, Branch.DESCRIPTOR, LIMITS)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5

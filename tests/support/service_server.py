@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from genie_service.fair_queue import Operation
 from genie_service.loaded_model import LoadedModel
 from genie_service.server import GenieServer
 from genie_service.settings import load_settings
-from tests.support.waiting import wait_until
+from tests.support.waiting import WITHIN_S, wait_until
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ class Running:
         self.models = models_pb2_grpc.ModelServiceStub(self.channel)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(WITHIN_S)
 
     def wait_until_idle(self) -> None:
         """Return once the server is done with every call; its client has the answer a little before that."""
@@ -51,33 +50,30 @@ class Running:
     @contextmanager
     def busy_device(self) -> Iterator[None]:
         """The device computes for as long as the block lasts."""
-        release, started = threading.Event(), threading.Event()
+        release, engine = threading.Event(), self.server.engine
 
         def work(payloads: list[None]) -> list[None]:
-            started.set()
             release.wait(300)
             return payloads
 
-        engine = self.server.engine
         busy = engine.run(Operation("busy", work), [None] * engine.lanes, "")
         future = asyncio.run_coroutine_threadsafe(busy, self.loop)
-        assert started.wait(10)
         try:
+            wait_until(lambda: engine.statistics().busy_lanes == engine.lanes, "all lanes are busy")
             yield
         finally:
             release.set()
-            future.result(60)
+            future.result(WITHIN_S)
 
     @contextmanager
     def waiting_work(self, pieces: int) -> Iterator[None]:
         """Work of somebody else waits for the device at first; it is done when the device is free."""
         engine = self.server.engine
-        work = engine.run(Operation("waiting", lambda payloads: payloads), [None] * pieces, "somebody else")
         before = engine.pending
+        work = engine.run(Operation("waiting", lambda payloads: payloads), [None] * pieces, "somebody else")
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        while engine.pending < before + pieces:
-            time.sleep(0.001)
         try:
+            wait_until(lambda: engine.pending >= before + pieces, "the work waits")
             yield
         finally:
             future.cancel()
@@ -106,7 +102,7 @@ def serving(models: Path, **flags: Any) -> Iterator[Running]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     settings = load_settings({"models": models, "port": 0, **flags})
-    server = asyncio.run_coroutine_threadsafe(GenieServer.start(settings), loop).result(30)
+    server = asyncio.run_coroutine_threadsafe(GenieServer.start(settings), loop).result(WITHIN_S)
     running = Running(loop, server)
     running.run(server.preload())
     try:
@@ -115,5 +111,5 @@ def serving(models: Path, **flags: Any) -> Iterator[Running]:
         running.channel.close()
         running.run(server.drain(5))
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(WITHIN_S)
         loop.close()
