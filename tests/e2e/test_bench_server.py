@@ -38,9 +38,9 @@ def test_clients_of_a_sweep_have_connections_of_their_own(server: str) -> None:
         clients.append(Client(server, own_connection=True))
         return clients[-1]
 
-    (level,) = sweep(connect, [2], work="label", clip=CLIP, fps=10, seconds=0.1)
+    (level,) = sweep(connect, [2], work="label", clip=CLIP, fps=10, seconds=0.0)
     assert len(clients) == 2
-    assert level.calls >= 2
+    assert level.calls >= 2  # one each at least, however late a client's turn comes
 
 
 def test_what_is_wrong_is_told_at_once(genie: GenieHere, server: str) -> None:
