@@ -50,7 +50,7 @@ def decode(
     return Labels.concatenate([*parts, actions.decode(stream.rest())]), kept
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data(), step=st.integers(1, 3))
 def test_how_frames_are_cut_changes_no_bit(
     labeller: Labeller, alignment: Alignment, data: st.DataObject, step: int

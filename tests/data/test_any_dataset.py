@@ -263,7 +263,6 @@ def check(made: Made, how: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(
     max_examples=int(_WANTED or 20),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=_WANTED is None,
 )

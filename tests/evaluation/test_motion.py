@@ -27,7 +27,7 @@ def blob_video(moves: list[tuple[float, float]], seed: int = 0, size: int = 64) 
 
 
 @given(st.floats(0, 2 * math.pi), st.floats(1.5, 4), st.integers(0, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_motion_is_found_to_a_few_degrees(angle: float, length: float, seed: int) -> None:
     move = (length * math.cos(angle), length * math.sin(angle))
     found = image_motion(blob_video([move], seed))[0]

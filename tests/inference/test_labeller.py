@@ -35,7 +35,7 @@ def assert_same(a: Labels, b: Labels) -> None:
 
 
 @given(cuts=st.lists(st.integers(0, FRAMES), max_size=8), step=st.integers(1, 4), strided=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_labels_do_not_depend_on_how_frames_arrive(
     labeller: Labeller, cuts: list[int], step: int, strided: bool
 ) -> None:

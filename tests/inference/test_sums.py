@@ -54,7 +54,7 @@ def test_codes_of_sums_are_those_of_the_models_own_quantizers(labeller: Labeller
 
 
 @given(cuts=st.lists(st.integers(0, FRAMES), max_size=6), step=st.sampled_from([2, 4, 6, 9]), strided=st.booleans())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_sums_do_not_depend_on_how_frames_arrive(labeller: Labeller, cuts: list[int], step: int, strided: bool) -> None:
     frames, density = make_frames(FRAMES, 32, 32), "strided" if strided else "dense"
     stream = labeller.stream(step, density)

@@ -28,7 +28,7 @@ def clips(frames: int = 6, seed: int = 0) -> torch.Tensor:
 
 
 @given(h=st.integers(1, 4), w=st.integers(1, 4), patch=st.sampled_from([1, 2, 4]), channels=st.integers(1, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_unpatchify_undoes_patchify(h: int, w: int, patch: int, channels: int) -> None:
     x = torch.randn(2, 3, channels, h * patch, w * patch)
     assert torch.equal(unpatchify(patchify(x, patch), patch, h * patch, w * patch), x)

@@ -22,7 +22,7 @@ def unit(n: int, seed: int = 1) -> torch.Tensor:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_chosen_code_is_the_nearest_and_confidence_is_its_margin(seed: int) -> None:
     q = quantizer().eval()
     latent = unit(50, seed)

@@ -25,7 +25,7 @@ def clip(seed: int = 0) -> torch.Tensor:
 
 @torch.inference_mode()
 @given(cuts=st.lists(st.integers(1, T - 1), unique=True, max_size=T - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_stream_cut_anywhere_gives_what_the_whole_clip_gives(cuts: list[int]) -> None:
     transformer, x = network(), clip()
     state, parts = transformer.initial_state(2, N), []

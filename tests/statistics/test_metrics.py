@@ -64,7 +64,7 @@ def test_ssim_is_the_definition_window_by_window() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_ssim_is_symmetric_and_1_only_for_equal_pictures(seed: int, other: int) -> None:
     a, b = noise(seed), noise(other)
     np.testing.assert_allclose(ssim(a, b), ssim(b, a))

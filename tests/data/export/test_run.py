@@ -94,7 +94,7 @@ def round_trip(folder: Path, labels: list[Labels], to: ExportFormat) -> None:
     assert_same_labels(folder / "back.hdf5", labelled)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(labels=st.lists(episode_labels(), min_size=1, max_size=3))
 def test_labels_come_back_from_parquet_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, labels: list[Labels]
@@ -102,7 +102,7 @@ def test_labels_come_back_from_parquet_bit_for_bit(
     round_trip(tmp_path_factory.mktemp("parquet") / "x", labels, "parquet")
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(labels=st.lists(episode_labels(finite=True), min_size=1, max_size=3))
 def test_labels_come_back_from_lerobot_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, labels: list[Labels]

@@ -46,7 +46,7 @@ def test_the_checksum_is_crc_32c_masked() -> None:
     assert masked_crc(b"123456789") == ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(records)
 def test_records_come_back_as_they_were_written(written: list[bytes]) -> None:
     path = write(b"".join(map(frame_record, written)))
@@ -56,7 +56,7 @@ def test_records_come_back_as_they_were_written(written: list[bytes]) -> None:
         path.unlink()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.data())
 def test_no_changed_bit_goes_unnoticed(written: list[bytes], data: st.DataObject) -> None:
     content = bytearray(b"".join(map(frame_record, written)))
@@ -71,7 +71,7 @@ def test_no_changed_bit_goes_unnoticed(written: list[bytes], data: st.DataObject
         path.unlink()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.data())
 def test_a_file_that_is_cut_off_keeps_the_records_before(written: list[bytes], data: st.DataObject) -> None:
     framed = [frame_record(record) for record in written]
@@ -106,13 +106,12 @@ def test_a_record_that_is_not_there_is_named(tmp_path: Path) -> None:
         index_records(path)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(examples)
 def test_an_example_comes_back_as_it_was_written(written: dict[str, list[bytes] | list[float] | list[int]]) -> None:
     assert {name: list(held) for name, held in parse_example(encode_example(written)).items()} == written
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_strange_bytes_are_an_example_or_refused(data: bytes) -> None:
     problem = None

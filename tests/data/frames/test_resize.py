@@ -27,14 +27,14 @@ def exact_weights(in_length: int, out_length: int) -> NDArray[np.float64]:
 
 
 @given(SIZES, SIZES, st.integers(0, 255))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_constant_image_stays_constant(size: tuple[int, int], new_size: tuple[int, int], value: int) -> None:
     frames = np.full((1, *size, 3), value, np.uint8)
     assert (resize_frames(frames, *new_size) == value).all()
 
 
 @given(SIZES, SIZES, st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_is_the_exact_filter_within_one_level(size: tuple[int, int], new_size: tuple[int, int], seed: int) -> None:
     frames = random_frames(2, size, seed)
     rows, columns = exact_weights(size[0], new_size[0]), exact_weights(size[1], new_size[1])
@@ -43,7 +43,7 @@ def test_is_the_exact_filter_within_one_level(size: tuple[int, int], new_size: t
 
 
 @given(SIZES, SIZES, st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_is_integer_arithmetic_rounded_once(size: tuple[int, int], new_size: tuple[int, int], seed: int) -> None:
     frames = random_frames(1, size, seed)
     weights = [
@@ -56,7 +56,7 @@ def test_is_integer_arithmetic_rounded_once(size: tuple[int, int], new_size: tup
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4), SIZES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_how_an_episode_is_cut_changes_nothing(cuts: list[int], new_size: tuple[int, int]) -> None:
     frames = random_frames(sum(cuts), (37, 51))
     pieces = np.split(frames, np.cumsum(cuts)[:-1])
@@ -65,7 +65,7 @@ def test_how_an_episode_is_cut_changes_nothing(cuts: list[int], new_size: tuple[
 
 
 @given(SIZES, SIZES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shrinking_preserves_the_mean(size: tuple[int, int], new_size: tuple[int, int]) -> None:
     new_size = (min(size[0], new_size[0]), min(size[1], new_size[1]))
     frames = random_frames(1, size)
@@ -73,7 +73,7 @@ def test_shrinking_preserves_the_mean(size: tuple[int, int], new_size: tuple[int
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_weights_are_non_negative_and_sum_exactly(in_length: int, out_length: int) -> None:
     weights = axis_weights(in_length, out_length)
     assert weights.min() >= 0
