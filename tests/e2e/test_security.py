@@ -12,7 +12,9 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -24,6 +26,7 @@ from genie_client import AsyncClient, Client, GenieError, ModelError, ServerAcce
 from genie_client.connection import security_for
 from genie_client.errors import ServerError
 from genie_client.health import ask_health
+from genie_service import tokens as token_files
 from genie_service.server import GenieServer
 from genie_service.settings import load_settings
 from genie_service.tokens import Scope, add_token, read_tokens
@@ -222,10 +225,14 @@ def test_refusals_have_their_codes_and_say_what_to_do(start: Start, tmp_path: Pa
     assert asyncio.run(main()) == 5
 
 
-def test_tokens_come_and_go_without_a_restart(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_tokens_come_and_go_without_a_restart(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "tokens.toml"
     first = add_token(file, "first", [Scope.LABEL])
-    today = datetime.datetime.now(datetime.UTC).date()
+    today = datetime.date(2026, 7, 1)
+    standing = SimpleNamespace(datetime=Mock(now=lambda _: datetime.datetime(2026, 7, 1, 12)), UTC=datetime.UTC)
+    monkeypatch.setattr(token_files, "datetime", standing)  # it never is midnight between here and the server
     late = add_token(file, "late", [Scope.LABEL], today - datetime.timedelta(days=1))
     on_time = add_token(file, "on time", [Scope.LABEL], today)
     address = start(tokens=file).server.address

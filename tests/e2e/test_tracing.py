@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from genie_client import AsyncClient, Client, GenieError
 from tests.support.service_server import Running, serving
+from tests.support.waiting import wait_until
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
 LABEL_CLIP, LABEL_EPISODE = (f"/genie_api.v1.LabellingService/{name}" for name in ("LabelClip", "LabelEpisode"))
@@ -51,9 +51,19 @@ def trees(exporter: InMemorySpanExporter) -> dict[str, list[ReadableSpan]]:
     }
 
 
+def failures(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
+    return [s for s in exporter.get_finished_spans() if s.status.status_code is trace.StatusCode.ERROR]
+
+
+def ended(exporter: InMemorySpanExporter, name: str, count: int) -> None:
+    """Wait until so many spans have ended: gRPC tells of the end of a call in threads of its own."""
+    wait_until(lambda: [s.name for s in exporter.get_finished_spans()].count(name) >= count, f"{count} of {name}")
+
+
 def test_a_call_is_traced_from_client_to_lane(running: Running, spans: InMemorySpanExporter) -> None:
     with Client(running.server.address) as client:
         client.label(FRAMES, fps=10)
+    ended(spans, LABEL_CLIP, 2)
     tree = trees(spans)[LABEL_CLIP]
     (server,) = [s for s in tree if s.kind is trace.SpanKind.SERVER]
     (client_span,) = [s for s in spans.get_finished_spans() if s.name == LABEL_CLIP and s is not server]
@@ -87,14 +97,15 @@ def test_streams_and_failures_are_traced_by_both_clients(running: Running, spans
     asyncio.run(label())
     with Client(running.server.address) as client, client.label_stream([FRAMES], fps=10) as labels:
         labels.read_all()
-    until = time.monotonic() + 10  # gRPC tells of the end of a call in threads of its own
-    while len([s for s in spans.get_finished_spans() if s.name == LABEL_EPISODE]) < 4 and time.monotonic() < until:
-        time.sleep(0.01)
+    ended(spans, LABEL_EPISODE, 4)
+    wait_until(lambda: len(failures(spans)) == 2, "the spans of the call that failed have ended")
     found = [(s.kind.name, s.name, s.status.status_code.name) for s in spans.get_finished_spans()]
     for kind in ("CLIENT", "SERVER"):
         assert found.count((kind, LABEL_EPISODE, "UNSET")) == 2
-    failed = [s for s in spans.get_finished_spans() if s.status.status_code is trace.StatusCode.ERROR]
-    assert {(s.kind.name, s.status.description) for s in failed} == {("CLIENT", "NOT_FOUND"), ("SERVER", "NOT_FOUND")}
+    assert {(s.kind.name, s.status.description) for s in failures(spans)} == {
+        ("CLIENT", "NOT_FOUND"),
+        ("SERVER", "NOT_FOUND"),
+    }
 
 
 def test_the_command_line_exports_where_the_environment_says(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from genie_core.inference import Block, Encoded, Labeller, Simulator
+from genie_core.inference import Block, Encoded, Labeller, Simulator, shapes
 from genie_core.inference.shapes import ExactShapes, draw_shapes, label_shapes, threads_of_this_thread
 from genie_core.models.bundle import Bundle, load_bundle
 from tests.factories.bundles import make_nano_bundle
@@ -33,30 +33,32 @@ class Sensitive(Labeller):
 
 
 def test_sizes_that_change_a_bit_are_found_out(bundle: Bundle) -> None:
-    assert label_shapes(Sensitive(bundle), largest=8, threads=1).sizes == (1, 2)
+    assert label_shapes(Sensitive(bundle), largest=8, threads=1, within_s=600.0).sizes == (1, 2)
 
 
 def test_threads_that_change_a_bit_are_found_out(bundle: Bundle) -> None:
     labeller = Sensitive(bundle)
     labeller.by_threads = True
-    found = label_shapes(labeller, largest=2, threads=2)
+    found = label_shapes(labeller, largest=2, threads=2, within_s=600.0)
     assert found == ExactShapes((1, 2), in_threads=False)
 
 
 class Slow(Labeller):
-    """Labels take long where there are as many threads as `slow_in`."""
+    """Labels take longer, by a clock of their own, where there are as many threads as `slow_in`."""
 
     slow_in = 1
+    now = 0.0
 
     def encode(self, blocks: list[Block]) -> list[Encoded]:  # type: ignore[override]
-        time.sleep(1.5 * (torch.get_num_threads() == self.slow_in))
+        self.now += 2.0 if torch.get_num_threads() == self.slow_in else 1.0
         return super().encode(blocks)
 
 
 @pytest.mark.parametrize("slow_in", [1, 2])
-def test_threads_are_used_where_they_pay(bundle: Bundle, slow_in: int) -> None:
+def test_threads_are_used_where_they_pay(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, slow_in: int) -> None:
     labeller = Slow(bundle)
     labeller.slow_in = slow_in
+    monkeypatch.setattr(shapes, "time", SimpleNamespace(perf_counter=lambda: labeller.now))
     assert label_shapes(labeller, largest=1, threads=2).in_threads == (slow_in == 1)
 
 

@@ -28,7 +28,7 @@ def test_what_the_headers_tell_is_told_without_allocating(tmp_path: Path, broken
         with pytest.raises(ModelError, match=words):
             read(bundle)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(("broken", "words"), BROKEN_WHEN_LOADED.values(), ids=BROKEN_WHEN_LOADED.keys())

@@ -64,7 +64,7 @@ def test_previews_that_fail_are_told_and_stop_no_later_start(swapping: Swapping,
             swapping.swaps = MOST_REPLACED + 1
             for _ in range(2):
                 await game.handle('{"type": "start"}')
-                await asyncio.wait_for(shown.wait(), 20)
+                await asyncio.wait_for(shown.wait(), 60)
                 shown.clear()
             await game.close()
         return said

@@ -243,7 +243,7 @@ if __name__ == "__main__":
     for _ in range(4):  # told of three finished episodes
         run.stdout.readline()
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the parent and its workers
-    _, errors = run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=120)
     assert b"KeyboardInterrupt" in errors
     assert not out.exists()
     told = make(out, episodes=6)

@@ -59,10 +59,12 @@ def test_pixels_inflate_to_what_the_header_says_and_no_further() -> None:
     small, rows = png(8, 8, b""), deflated(64)
     bomb = small[:33] + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
     tracemalloc.start()
-    with pytest.raises(RequestError, match="more pixels than its header says"):
-        decode_image(bomb)
-    assert tracemalloc.get_traced_memory()[1] < MIB
-    tracemalloc.stop()
+    try:
+        with pytest.raises(RequestError, match="more pixels than its header says"):
+            decode_image(bomb)
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ class OwnLock:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_BEAT_S", 0.05)
-    monkeypatch.setattr(lock, "_DEAD_S", 1.0)
+    monkeypatch.setattr(lock, "_BETWEEN_S", 0.01)
+    monkeypatch.setattr(lock, "_DEAD_S", 60.0)  # however late a busy machine lets a thread give its sign
 
 
 @contextmanager
@@ -57,10 +59,15 @@ def test_a_second_machine_is_refused_while_the_first_is_alive(tmp_path: Path) ->
         FolderLock(tmp_path / "out.parts", "labels a").release()
 
 
-def test_what_a_machine_that_died_held_is_taken_over_and_it_is_told_so_should_it_come_back(tmp_path: Path) -> None:
+def test_what_a_machine_that_died_held_is_taken_over_and_it_is_told_so_should_it_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
     dead = FolderLock(tmp_path / "out.parts", "labels a")
+    (living,) = set(threading.enumerate()) - before
     dead._ended.set()  # no sign of life any more
-    time.sleep(0.1)
+    living.join()
+    monkeypatch.setattr(lock, "_DEAD_S", 0.5)
     with on_another_machine():
         held = FolderLock(tmp_path / "out.parts", "labels a")
         with pytest.raises(DatasetError, match=r"no longer held by this process but by process .* on another-host"):
@@ -78,7 +85,7 @@ def test_on_the_same_machine_nobody_waits_for_a_dead_process(tmp_path: Path) -> 
     killed._lock.release()
     began = time.monotonic()
     held = FolderLock(folder, "labels a")
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 30
     held.check()
     held.release()
     assert list(folder.iterdir()) == []
@@ -92,7 +99,7 @@ def test_an_owner_of_before_there_were_signs_of_life_is_told_by_its_host(tmp_pat
     assert read_owner(folder) is not None
     began = time.monotonic()
     FolderLock(folder, "labels a").release()
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 30
 
 
 def test_no_clock_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
