@@ -33,7 +33,7 @@ def _range_help(name: str, meaning: str) -> str:
 
 def make_data(
     out: Annotated[Path, typer.Argument(help="HDF5 file to write, in robomimic's layout.")],
-    robot: Annotated[Robot, typer.Option(help="The arm.")] = "Panda",
+    robot: Annotated[Robot, typer.Option(help="The robot: one arm; Baxter, GR1ArmsOnly: two.")] = "Panda",
     task: Annotated[Task, typer.Option(help="Lift one cube, or Stack two.")] = "Lift",
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     frames: Annotated[int, typer.Option(help="Frames per episode, at 10 Hz.")] = 50,
@@ -60,7 +60,7 @@ def make_data(
     distance: Annotated[
         str,
         typer.Option(
-            help=_range_help("distance", "Distance of the camera from the table's centre, metres"), rich_help_panel=VIEW
+            help=_range_help("distance", "Distance of the camera from what it looks at, metres"), rich_help_panel=VIEW
         ),
     ] = "0.9",
     motion: Annotated[

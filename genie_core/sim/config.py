@@ -3,11 +3,12 @@
 It holds the user's choices, not physics: the controller's tuning is beside the controller in `scene`.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-Robot = Literal["Panda", "UR5e", "Kinova3", "IIWA", "Jaco", "Sawyer"]
+from genie_core.sim.robots import Robot, body_of
+
 Task = Literal["Lift", "Stack"]
 LookStyle = Literal["randomised", "laboratory"]
 Mode = Literal["play", "script", "smooth", "axes", "mixed"]
@@ -92,6 +93,15 @@ class SimConfig(BaseModel):
                 f"got {low:g} to {high:g}, expected a range, lower end first, within {least:g} to {most:g}"
             )
         return limits
+
+    @model_validator(mode="after")
+    def _scripts_need_a_gripper(self) -> Self:
+        if "script" in self.motions and not body_of(self.robot).picks:
+            raise ValueError(
+                f"motions: got script of {self.robot}, expected axes, mixed, smooth or play: only robots with one arm "
+                "and a gripper pick and place"
+            )
+        return self
 
     def stated(self) -> dict[str, Any]:
         """Return the config as stored beside the data, ready for JSON; newer fields only if not at their default.

@@ -15,8 +15,20 @@ from genie_core.sim.disturbances import draw_disturbances
 from genie_core.sim.geometry import Vector
 from genie_core.sim.looks import Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
-from genie_core.sim.motion import CLOSED, OPEN, STEP_M, WORKSPACE, draw_mode, make_policy, reach, turn
+from genie_core.sim.motion import (
+    CLOSED,
+    MODE_ODDS,
+    NO_SCRIPT_ODDS,
+    OPEN,
+    STEP_M,
+    Hand,
+    draw_mode,
+    make_policy,
+    reach,
+    turn,
+)
 from genie_core.sim.renderer import CAMERA, Renderer
+from genie_core.sim.robots import body_of
 from genie_core.sim.scene import Scene
 from genie_core.sim.truth import View, flow_between
 
@@ -62,18 +74,36 @@ def _seen(looks: Looks) -> str:
     )
 
 
-def _pre_roll(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
-    """Move the hand, unrecorded, to a random place above the table; returns its yaw and grip there."""
-    low, high = WORKSPACE
-    start = rng.uniform(low + np.array([0.0, 0.0, 0.05]), high)
+@dataclass(frozen=True)
+class _Start:
+    """Where a hand starts: its place (3,), yaw and grip."""
+
+    place: Vector
+    yaw: float
+    grip: float
+
+    def action(self, hand: Hand) -> Vector:
+        return np.concatenate([reach(hand, self.place, 1.0), turn(hand, self.yaw), [self.grip]])
+
+    def reached(self, hand: Hand) -> bool:
+        return bool(np.linalg.norm(self.place - hand.position) < 0.02)
+
+
+def _draw_start(hand: Hand, rng: np.random.Generator) -> _Start:
+    low, high = hand.workspace
+    place = rng.uniform(low + np.array([0.0, 0.0, 0.05]), high)
     grip = CLOSED if rng.random() < 1 / 3 else OPEN
-    yaw = float(rng.uniform(-0.5, 0.5))
+    return _Start(place, float(rng.uniform(-0.5, 0.5)), grip)
+
+
+def _pre_roll(scene: Scene, rng: np.random.Generator) -> list[_Start]:
+    """Move each hand, unrecorded, to a random place in its workspace, and return where."""
+    starts = [_draw_start(hand, rng) for hand in scene.hands()]
     for _ in range(PRE_ROLL_STEPS):
-        hand = scene.hand()
-        scene.step(np.concatenate([reach(hand, start, 1.0), turn(hand, yaw), [grip]]))
-        if np.linalg.norm(start - scene.hand().position) < 0.02:
+        scene.step(np.concatenate([start.action(hand) for start, hand in zip(starts, scene.hands(), strict=True)]))
+        if all(start.reached(hand) for start, hand in zip(starts, scene.hands(), strict=True)):
             break
-    return yaw, grip
+    return starts
 
 
 def jammed(before: Vector, after: Vector, action: Vector) -> bool:
@@ -102,6 +132,8 @@ def _record(
 ) -> SimulatedEpisode | None:
     """Record one draw of an episode. Row t of `actions` was chosen at frame t and leads to frame t + 1.
 
+    Of two arms that of the right comes first, in rows of actions, primitives and all that is told of hands.
+
     Looks, motion, view with pace, and disturbances have separate random streams: the same seed with another camera or
     other disturbances repeats the motion.
     """
@@ -115,31 +147,43 @@ def _record(
     renderer.dress(looks)
     scene.reset(cubes)
     camera = renderer.camera_json()
-    mode = draw_mode(motion_rng, config.motions)
-    yaw, grip = _pre_roll(scene, motion_rng)
-    policy = make_policy(mode, motion_rng, scene.hand(), yaw, grip, pace)
+    mode = draw_mode(motion_rng, config.motions, MODE_ODDS if body_of(config.robot).picks else NO_SCRIPT_ODDS)
+    starts = _pre_roll(scene, motion_rng)
+    policies = [
+        make_policy(mode, motion_rng, hand, start.yaw, start.grip, pace)
+        for start, hand in zip(starts, scene.hands(), strict=True)
+    ]
 
     rows: dict[str, list[Any]] = {}
     views: list[View] = []
     for frame in range(config.frames):
-        hand = scene.hand()
+        hands = scene.hands()
         if camera_moves:
             renderer.aim(disturbances.shift_px[frame])
         renderer.place(disturbances.bodies, frame)
         row: dict[str, Any] = {
             f"obs/{CAMERA}_image": renderer.frame(float(disturbances.gain[frame])),
-            "obs/eef_pixel": renderer.pixel(hand.position, looks),
+            "obs/eef_pixel": np.concatenate([renderer.pixel(hand.position, looks) for hand in hands]),
             **scene.sense(),
         }
         if camera_moves:
             row[f"obs/{CAMERA}_quat"] = renderer.camera_quat()
         if config.depth or config.flow:
             views.append(renderer.truth())
-        action, primitive = policy.act(hand)
-        scene.step(action)
-        if scene.unstable() or (draws < MOST_DRAWS and jammed(hand.position, scene.hand().position, action)):
+        acts = [policy.act(hand) for policy, hand in zip(policies, hands, strict=True)]
+        scene.step(np.concatenate([action for action, _ in acts]))
+        stuck = any(
+            jammed(before.position, after.position, action)
+            for before, after, (action, _) in zip(hands, scene.hands(), acts, strict=True)
+        )
+        if scene.unstable() or (draws < MOST_DRAWS and stuck):
             return None
-        row |= {"actions": action, "primitive": np.int8(primitive), "rewards": np.float64(scene.reward)}
+        primitives = np.array([primitive for _, primitive in acts], np.int8)
+        row |= {
+            "actions": np.concatenate([action for action, _ in acts]),
+            "primitive": primitives[0] if len(hands) == 1 else primitives,
+            "rewards": np.float64(scene.reward),
+        }
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
     arrays = {name: np.stack(values) for name, values in rows.items()}

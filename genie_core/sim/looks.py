@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from genie_core.sim.config import LookStyle, SimConfig
 from genie_core.sim.geometry import Vector
+from genie_core.sim.robots import ABOVE_TABLE_M, body_of
 
 TABLE_TEXTURES = (
     "blue-wood",
@@ -58,11 +59,12 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """Camera pose before jitter: degrees around the table, degrees above the horizon, metres away."""
+    """Camera pose before jitter: degrees around what it looks at, degrees above the horizon, metres away."""
 
     azimuth_deg: float
     elevation_deg: float
     distance_m: float
+    looked_at: tuple[float, float, float] = ABOVE_TABLE_M
 
 
 _DEFAULT = SimConfig()
@@ -103,14 +105,16 @@ class Cube:
 
 def draw_view(rng: np.random.Generator, config: SimConfig) -> View:
     """Draw the view of one episode from the config's ranges."""
-    return View(*(float(rng.uniform(*limits)) for limits in (config.azimuth, config.elevation, config.distance)))
+    ranges = (config.azimuth, config.elevation, config.distance)
+    azimuth_deg, elevation_deg, distance_m = (float(rng.uniform(*limits)) for limits in ranges)
+    return View(azimuth_deg, elevation_deg, distance_m, body_of(config.robot).looked_at)
 
 
 def draw_camera(rng: np.random.Generator, jitter: float, view: View) -> Camera:
     """Return a camera at `view` of the table, displaced at random in proportion to `jitter`."""
     azimuth = np.deg2rad(view.azimuth_deg + jitter * rng.uniform(-4.0, 4.0))
     elevation = np.deg2rad(view.elevation_deg + jitter * rng.uniform(-3.0, 3.0))
-    target = np.array([-0.03, 0.0, 0.90]) + jitter * rng.uniform(-0.02, 0.02, 3)
+    target = np.array(view.looked_at) + jitter * rng.uniform(-0.02, 0.02, 3)
     distance_m = view.distance_m * (1.0 + jitter * rng.uniform(-0.04, 0.04))
     direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     return Camera(target + distance_m * direction, target, 42.0)

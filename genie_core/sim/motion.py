@@ -14,11 +14,10 @@ import numpy as np
 from genie_core.sim.config import Mode
 from genie_core.sim.geometry import Matrix, Vector, rotation_vector, rotation_z, yaw_between
 from genie_core.sim.looks import CUBE_AREA
+from genie_core.sim.robots import WORKSPACE, Box
 
 STEP_M = 0.07
 STEP_RAD = 0.5
-WORKSPACE = (np.array([-0.15, -0.20, 0.830]), np.array([0.16, 0.20, 1.060]))
-"""Corners in metres of the box that the hand stays in; the table top is at z = 0.8."""
 TABLE_M = 0.8
 OPEN, CLOSED = -1.0, 1.0
 YAW_LIMIT_RAD = 0.8
@@ -33,6 +32,8 @@ PRIMITIVES = (
 
 MODE_ODDS: dict[Mode, float] = {"play": 0.6, "script": 0.3, "smooth": 0.1}
 """The usual mixture, drawn from if no motions are asked for."""
+NO_SCRIPT_ODDS: dict[Mode, float] = {"play": 0.9, "smooth": 0.1}
+"""That of robots that cannot pick and place."""
 Kind = Literal["axis", "compound", "mixed", "yaw", "grip", "stay"]
 PLAY_ODDS: dict[Kind, float] = {"axis": 0.66, "compound": 0.10, "yaw": 0.09, "grip": 0.10, "stay": 0.05}
 """Primitives of `Play`: mostly one axis at a time."""
@@ -44,13 +45,17 @@ MIXED_ODDS: dict[Kind, float] = {"mixed": 0.95, "stay": 0.05}
 
 @dataclass(frozen=True)
 class Hand:
-    """Observation of a policy: the hand's position (3,), rotation (3, 3) and rotation at rest, and the first cube."""
+    """Observation of a policy: the hand's position (3,), rotation (3, 3) and rotation at rest, and the first cube.
+
+    The hand stays in `workspace`.
+    """
 
     position: Vector
     rotation: Matrix
     home: Matrix
     cube: Vector
     cube_yaw: float
+    workspace: Box = WORKSPACE
 
     @property
     def yaw(self) -> float:
@@ -83,7 +88,7 @@ def turn(hand: Hand, yaw: float, fastest: float = 0.6) -> Vector:
 
 def keep_inside(hand: Hand, velocity: Vector, slack_m: float) -> Vector:
     """Shorten `velocity` (3,) so that the next position stays in the workspace, within `slack_m`."""
-    low, high = WORKSPACE
+    low, high = hand.workspace
     cell = 0.85 * STEP_M
     to_low = (low - slack_m * np.array([1.0, 1.0, 0.5]) - hand.position) / cell  # half the slack towards the table
     to_high = (high + slack_m - hand.position) / cell
@@ -144,7 +149,7 @@ class Play:
             drawn = self._draw()
             for steps in (drawn.steps, min(drawn.steps, 2)):
                 end = hand.position + drawn.velocity * FOLLOWED * STEP_M * steps
-                inside = np.all(end >= WORKSPACE[0]) and np.all(end <= WORKSPACE[1])
+                inside = np.all(end >= hand.workspace[0]) and np.all(end <= hand.workspace[1])
                 if inside and abs(self._yaw + drawn.yaw_rad * steps) <= YAW_LIMIT_RAD:
                     return Segment(drawn.primitive, drawn.velocity, drawn.yaw_rad, drawn.grip, steps)
         return Segment(0, np.zeros(3), 0.0, self._segment.grip, 1)
@@ -276,12 +281,12 @@ class Scripted:
         return next(self._script)
 
 
-def draw_mode(rng: np.random.Generator, motions: Sequence[Mode] = ()) -> Mode:
-    """Draw the policy of an episode: one of `motions`, all equally likely, or one of the usual mixture."""
+def draw_mode(rng: np.random.Generator, motions: Sequence[Mode] = (), odds: Mapping[Mode, float] = MODE_ODDS) -> Mode:
+    """Draw the policy of an episode: one of `motions`, all equally likely, or one of the usual mixture, `odds`."""
     if motions:
         return motions[int(rng.integers(len(motions)))]
-    modes: list[Mode] = list(MODE_ODDS)
-    return modes[int(rng.choice(len(modes), p=list(MODE_ODDS.values())))]
+    modes = list(odds)
+    return modes[int(rng.choice(len(modes), p=list(odds.values())))]
 
 
 def make_policy(mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, grip: float, pace: float = 1.0) -> Policy:
@@ -298,6 +303,6 @@ def make_policy(mode: Mode, rng: np.random.Generator, hand: Hand, yaw: float, gr
 
 
 __all__ = [
-    "CLOSED", "MODE_ODDS", "OPEN", "PRIMITIVES", "STEP_M", "STEP_RAD", "WORKSPACE", "Hand", "Play", "Policy",
+    "CLOSED", "MODE_ODDS", "NO_SCRIPT_ODDS", "OPEN", "PRIMITIVES", "STEP_M", "STEP_RAD", "Hand", "Play", "Policy",
     "Scripted", "Segment", "Smooth", "draw_mode", "keep_inside", "make_policy", "pick_and_place", "reach", "turn",
 ]  # fmt: skip

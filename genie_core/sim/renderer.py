@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.sim.config import Robot
 from genie_core.sim.disturbances import Body, turned
 from genie_core.sim.geometry import Matrix, Vector, look_at, project, quaternion
 from genie_core.sim.looks import Looks
 from genie_core.sim.motion import TABLE_M
+from genie_core.sim.robots import Robot
 from genie_core.sim.scene import Scene, distractor_geom, table_material
 from genie_core.sim.truth import NOTHING, View
 

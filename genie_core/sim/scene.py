@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genie_core.sim.config import FPS, Robot, Task
+from genie_core.sim.config import FPS, Task
 from genie_core.sim.disturbances import LARGEST_M
 from genie_core.sim.geometry import Matrix, Vector
 from genie_core.sim.looks import CUBE_HALF_RANGE_M, TABLE_TEXTURES, Cube
 from genie_core.sim.meshes import lighten
 from genie_core.sim.motion import CLOSED, OPEN, STEP_M, STEP_RAD, TABLE_M, Hand
+from genie_core.sim.robots import Robot, Side, body_of
 
 CUBES: dict[Task, tuple[str, ...]] = {"Lift": ("cube",), "Stack": ("cubeA", "cubeB")}
 CUBE_KG = 0.08
@@ -37,8 +38,8 @@ CONTROLLER = {
     "output_max": [STEP_M] * 3 + [STEP_RAD] * 3,
     "output_min": [-STEP_M] * 3 + [-STEP_RAD] * 3,
 }
-SENSED = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "robot0_joint_pos")
-"""Observations of robosuite that are stored unchanged, besides "object-state"."""
+SENSED = ("eef_pos", "eef_quat", "gripper_qpos")
+"""Observations of each arm that are stored unchanged, besides the robot's "joint_pos" and "object-state"."""
 
 
 def table_material(texture: str) -> str:
@@ -91,13 +92,13 @@ def edit_model(
     return ET.tostring(root, encoding="unicode")
 
 
-def _mend_sawyer() -> None:
-    """Let robosuite's Sawyer compile: since 3.3, MuJoCo refuses meshes as thin as its head's unless they are shells.
+def _mend(robot: Robot) -> None:
+    """Let robosuite's Sawyer and Baxter compile: since 3.3, MuJoCo refuses meshes as thin as their heads' if no shells.
 
-    Its links state their inertia, so that of the meshes does not enter the physics.
+    Their links state their inertia, so that of the meshes does not enter the physics.
     """
     models: Any = import_module("robosuite.models.robots.robot_model")
-    known: Any = models.REGISTERED_ROBOTS["Sawyer"]
+    known: Any = models.REGISTERED_ROBOTS[robot]
     if getattr(known, "mended", False):
         return
 
@@ -106,7 +107,19 @@ def _mend_sawyer() -> None:
         for mesh in self.asset.iter("mesh"):
             mesh.set("inertia", "shell")
 
-    type(known)("Sawyer", (known,), {"__init__": build, "mended": True})  # robosuite registers every class it sees made
+    type(known)(robot, (known,), {"__init__": build, "mended": True})  # robosuite registers every class it sees made
+
+
+def _controller(robosuite: Any, robot: Robot) -> Any:
+    """Return robosuite's configuration of the controllers of all arms, that of `CONTROLLER` each."""
+    if len(body_of(robot).workspaces) == 1:
+        controller = robosuite.load_composite_controller_config(robot=robot)
+        controller["body_parts"]["right"].update(CONTROLLER)
+        return controller
+    arm = robosuite.load_composite_controller_config(robot="Panda")["body_parts"]["right"]
+    # Their arms are mounted askew, and by default commands are in the frame of what an arm is mounted on.
+    arm.update(CONTROLLER, input_ref_frame="world")
+    return {"type": "BASIC", "body_parts": {side: copy.deepcopy(arm) for side in body_of(robot).workspaces}}
 
 
 def _quick_gripper(gripper: Any) -> None:
@@ -131,13 +144,11 @@ class Scene:
         logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
         robosuite: Any = import_module("robosuite")
         robosuite.macros.SIMULATION_TIMESTEP = physics_step_ms / 1000
-        if robot == "Sawyer":
-            _mend_sawyer()
-        controller: Any = robosuite.load_composite_controller_config(robot=robot)
-        controller["body_parts"]["right"].update(CONTROLLER)
+        if robot in ("Sawyer", "Baxter"):
+            _mend(robot)
         options: dict[str, Any] = {
             "robots": [robot],
-            "controller_configs": controller,
+            "controller_configs": _controller(robosuite, robot),
             "control_freq": FPS,
             "has_renderer": False,
             "has_offscreen_renderer": False,
@@ -164,25 +175,32 @@ class Scene:
         env.set_xml_processor(edit)
         env.reset()  # compiles the edited model
         env.hard_reset = False  # and from here on resets without compiling
-        _quick_gripper(env.robots[0].gripper["right"])
+        self.workspaces = body_of(robot).workspaces
+        for side in self.workspaces:
+            _quick_gripper(env.robots[0].gripper[side])
         self._env = env
         self.model: Any = env.sim.model._model
         self.data: Any = env.sim.data._data
-        self._grip_site = int(env.robots[0].eef_site_id["right"])
+        self._grip_site = {side: int(env.robots[0].eef_site_id[side]) for side in self.workspaces}
         self._cube_body = int(self.model.body(f"{self.cubes[0]}_main").id)
-        self._home: Matrix = np.eye(3)
+        self._home: dict[Side, Matrix] = {}
         self._sensed: dict[str, NDArray[Any]] = {}
         self.reward = 0.0
         self._open, self._closed = self._gripper_ends()
 
-    def _gripper_ends(self) -> tuple[Vector, Vector]:
-        """Joint positions of the open and the closed gripper, found by trying away from the table."""
+    def _named(self, side: Side, observation: str) -> str:
+        """Return robosuite's name of an arm's observation."""
+        return f"robot0_{observation}" if len(self.workspaces) == 1 else f"robot0_{side}_{observation}"
+
+    def _gripper_ends(self) -> tuple[dict[Side, Vector], dict[Side, Vector]]:
+        """Joint positions of open and closed grippers, found by trying away from the table."""
         self._env.reset()
-        ends: list[Vector] = []
+        ends: list[dict[Side, Vector]] = []
         for grip in (OPEN, CLOSED):
             for _ in range(12):
-                self.step(np.array([0.0, 0.0, 0.3, 0.0, 0.0, 0.0, grip]))
-            ends.append(np.array(self._sensed["robot0_gripper_qpos"], np.float64))
+                self.step(np.array([0.0, 0.0, 0.3, 0.0, 0.0, 0.0, grip] * len(self.workspaces)))
+            qpos = {side: self._sensed[self._named(side, "gripper_qpos")] for side in self.workspaces}
+            ends.append({side: np.array(values, np.float64) for side, values in qpos.items()})
         return ends[0], ends[1]
 
     def reset(self, cubes: Sequence[Cube]) -> None:
@@ -196,11 +214,16 @@ class Scene:
             self._env.sim.data.set_joint_qpos(f"{name}_joint0", np.array(pose))
         self._env.sim.forward()
         self._sensed = self._env._get_observations(force_update=True)
-        self._home = self._rotation()
+        self._home = {side: self._rotation(side) for side in self.workspaces}
 
     def step(self, action: Vector) -> None:
-        """Carry out `action` (7,) for 0.1 s."""
-        self._sensed, reward, _, _ = self._env.step(action)
+        """Carry out `action`, (7,) for each arm, one after another, for 0.1 s; all fingers of a hand move as one."""
+        robot: Any = self._env.robots[0]
+        parts: dict[str, Vector] = {}
+        for side, of_arm in zip(self.workspaces, np.split(action, len(self.workspaces)), strict=True):
+            parts[side] = of_arm[:6]
+            parts[f"{side}_gripper"] = np.full(robot.gripper[side].dof, of_arm[6])
+        self._sensed, reward, _, _ = self._env.step(robot.create_action_vector(parts))
         self.reward = float(reward)
 
     def unstable(self) -> bool:
@@ -209,28 +232,37 @@ class Scene:
         bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
         return any(self.data.warning[int(kind)].number > 0 for kind in bad)
 
-    def _rotation(self) -> Matrix:
-        return np.array(self.data.site_xmat[self._grip_site]).reshape(3, 3)
+    def _rotation(self, side: Side) -> Matrix:
+        return np.array(self.data.site_xmat[self._grip_site[side]]).reshape(3, 3)
 
-    def hand(self) -> Hand:
-        """Return the observations that a policy may see."""
+    def hand(self, side: Side = "right") -> Hand:
+        """Return the observations that the policy of one arm may see."""
         w, x, y, z = self.data.xquat[self._cube_body]
         return Hand(
-            position=np.array(self.data.site_xpos[self._grip_site]),
-            rotation=self._rotation(),
-            home=self._home,
+            position=np.array(self.data.site_xpos[self._grip_site[side]]),
+            rotation=self._rotation(side),
+            home=self._home[side],
             cube=np.array(self.data.xpos[self._cube_body]),
             cube_yaw=float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))),
+            workspace=self.workspaces[side],
         )
+
+    def hands(self) -> list[Hand]:
+        """Return `hand` of each arm, in the order of actions."""
+        return [self.hand(side) for side in self.workspaces]
 
     def sense(self) -> dict[str, NDArray[Any]]:
         """Return low-dimensional observations to store, float32, and the simulator's full `states`, float64."""
-        stroke = self._open - self._closed
-        opened = (self._sensed["robot0_gripper_qpos"] - self._closed) @ stroke / (stroke @ stroke)
+        opened = []
+        for side in self.workspaces:
+            stroke = self._open[side] - self._closed[side]
+            off = self._sensed[self._named(side, "gripper_qpos")] - self._closed[side]
+            opened.append(off @ stroke / (stroke @ stroke))
+        sensed = [self._named(side, name) for side in self.workspaces for name in SENSED]
         return {
-            **{f"obs/{name}": np.asarray(self._sensed[name], np.float32) for name in SENSED},
+            **{f"obs/{name}": np.asarray(self._sensed[name], np.float32) for name in (*sensed, "robot0_joint_pos")},
             "obs/object": np.asarray(self._sensed["object-state"], np.float32),
-            "obs/gripper_open": np.array([np.clip(opened, 0.0, 1.0)], np.float32),
+            "obs/gripper_open": np.clip(opened, 0.0, 1.0).astype(np.float32),
             "states": np.array(self._env.sim.get_state().flatten(), np.float64),
         }
 

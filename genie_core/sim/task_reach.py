@@ -17,8 +17,9 @@ from genie_core.sim.episode import PRE_ROLL_STEPS, Recorder, SimulatedEpisode
 from genie_core.sim.geometry import Vector
 from genie_core.sim.looks import Cube, Looks, draw_cubes, draw_looks, draw_view
 from genie_core.sim.meshes import cache_dir
-from genie_core.sim.motion import OPEN, PRIMITIVES, WORKSPACE, Hand, reach, turn
+from genie_core.sim.motion import OPEN, PRIMITIVES, Hand, reach, turn
 from genie_core.sim.renderer import CAMERA, Renderer
+from genie_core.sim.robots import WORKSPACE, body_of
 from genie_core.sim.scene import Scene
 
 ExpertStyle = Literal["axes", "straight"]
@@ -104,6 +105,8 @@ class Reach:
     def __init__(self, config: SimConfig) -> None:
         if config.task != "Lift":
             raise ValueError(f"task: got {config.task!r}, expected 'Lift': reaching has one cube")
+        if not body_of(config.robot).picks:
+            raise ValueError(f"robot: got {config.robot!r}, expected one with one arm and a gripper")
         if unsuited := config.stated().keys() & NOT_HERE:
             raise ValueError(f"reaching does without {', '.join(sorted(unsuited))}: leave them at their defaults")
         self._config = config

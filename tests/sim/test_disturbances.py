@@ -6,7 +6,8 @@ import pytest
 from genie_core.sim import SimConfig
 from genie_core.sim.disturbances import LARGEST_M, draw_disturbances, turned
 from genie_core.sim.geometry import look_at, project
-from genie_core.sim.motion import TABLE_M, WORKSPACE
+from genie_core.sim.motion import TABLE_M
+from genie_core.sim.robots import WORKSPACE
 
 
 def draw(seed=0, **choices):

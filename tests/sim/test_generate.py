@@ -364,6 +364,7 @@ def test_command_hands_every_option_on(tmp_path, monkeypatch):
         ("--azimuth left", r"--azimuth: got 'left', expected a number or LOW:HIGH"),
         ("--elevation 20:90", r"elevation: .*expected a range, lower end first, within 0 to 80"),
         ("--motion dance", r"motions.*'axes'"),
+        ("--robot GR1ArmsOnly --motion script", r"got script of GR1ArmsOnly, expected axes, mixed, smooth or play"),
         ("--physics-step-ms 3", r"physics_step_ms: .*2, 4 or 5"),
     ],
 )

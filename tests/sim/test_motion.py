@@ -15,7 +15,6 @@ from genie_core.sim.motion import (
     PRIMITIVES,
     STEP_M,
     STEP_RAD,
-    WORKSPACE,
     Hand,
     Play,
     draw_mode,
@@ -24,6 +23,7 @@ from genie_core.sim.motion import (
     reach,
     turn,
 )
+from genie_core.sim.robots import WORKSPACE
 
 HOME = np.diag([1.0, -1.0, -1.0])
 CUBE = np.array([0.05, -0.05, 0.822])

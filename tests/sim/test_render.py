@@ -112,6 +112,29 @@ def test_another_robot_in_the_laboratory_stacks(tmp_path):
     assert 0.4 < (first[0] == second[0]).all(axis=-1).mean() < 0.999
 
 
+@pytest.mark.parametrize(("robot", "joints", "fingers"), [("Baxter", 14, 2), ("GR1ArmsOnly", 14, 11)])
+def test_two_arms_move_as_commanded_each_on_its_own_side(tmp_path, robot, joints, fingers):
+    out, t = tmp_path / "two.hdf5", 12
+    motions = {"motions": ("mixed",), "seed": 2}
+    generate(SimConfig(robot=robot, frames=t, size=32, shadows=False, mesh_faces=300, **motions), 1, out, workers=1)
+    found = {name.removeprefix("data/demo_0/"): item for name, item in datasets(out).items()}
+    shapes = {name: item.shape for name, item in found.items()}
+    assert shapes.items() >= {
+        "actions": (t, 14), "primitive": (t, 2), "obs/eef_pixel": (t, 4), "obs/gripper_open": (t, 2),
+        "obs/robot0_joint_pos": (t, joints), "obs/robot0_left_eef_quat": (t, 4),
+        "obs/robot0_right_gripper_qpos": (t, fingers),
+    }.items()  # fmt: skip
+    hands = [found[f"obs/robot0_{side}_eef_pos"].astype(float) for side in ("right", "left")]
+    assert hands[0][:, 1].max() < 0 < hands[1][:, 1].min()
+    for hand, action in zip(hands, np.split(found["actions"], 2, axis=1), strict=True):
+        commanded, moved = 0.07 * action[:-1, :3], np.diff(hand, axis=0)
+        gain = (commanded * moved).sum() / (commanded**2).sum()
+        assert 0.7 < gain < 1.0
+        assert 1 - ((moved - gain * commanded) ** 2).sum() / ((moved - moved.mean(0)) ** 2).sum() > 0.8
+    frames = found["obs/agentview_image"].astype(int)
+    assert (np.abs(np.diff(frames, axis=0)).max(axis=-1) > 12).sum(axis=(1, 2)).mean() > 20
+
+
 def test_disturbances_and_cameras_leave_the_motion_alone_and_flow_explains_the_frames(tmp_path):
     # Cheap settings: the motion is what is compared, and it does not depend on how the picture is drawn.
     calm = SimConfig(robot="Sawyer", frames=8, seed=2, shadows=False, mesh_faces=300, motions=("axes",))

@@ -11,7 +11,16 @@ from genie_core.progress import silent
 from genie_core.sim import SimConfig, backend
 from genie_core.sim.generate import fill
 from genie_core.sim.motion import STEP_M, Hand
-from genie_core.sim.task_reach import ABOVE_M, LEAST_WAY_M, REACHED_M, Expert, draw_start, goal, make_demonstrator
+from genie_core.sim.task_reach import (
+    ABOVE_M,
+    LEAST_WAY_M,
+    REACHED_M,
+    Expert,
+    Reach,
+    draw_start,
+    goal,
+    make_demonstrator,
+)
 from tests.factories.bundles import make_nano_bundle
 
 LABORATORY = SimConfig(looks="laboratory", frames=12, seed=3)
@@ -28,6 +37,11 @@ def test_starts_are_far_enough_and_a_function_of_seed_and_number():
         assert np.linalg.norm(start.hand - above) > LEAST_WAY_M
     others = LABORATORY.model_copy(update={"seed": 4})
     assert not np.array_equal(draw_start(LABORATORY, 0)[0].hand, draw_start(others, 0)[0].hand)
+
+
+def test_robots_without_a_gripper_do_not_reach():
+    with pytest.raises(ValueError, match="robot: got 'Baxter', expected one with one arm and a gripper"):
+        Reach(SimConfig(robot="Baxter"))
 
 
 @pytest.mark.parametrize("seed", range(10))
