@@ -26,8 +26,8 @@ from genie_core.bundles import DEFAULT, shipped
 from genie_core.data import Frames, open_dataset
 from genie_core.data.samples import sample_path
 from genie_core.inference import Labeller, Simulator
+from genie_core.inference.asked import Sampling
 from genie_core.inference.sampler import Chance, sample_frame
-from genie_core.inference.simulator import Sampling
 from genie_core.models.bundle import Bundle, load_bundle
 from genie_core.models.dynamics import previous_tokens
 from genie_core.models.patches import to_frames

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from genie_cli.frame_size import read_size
 from genie_core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def bench_server(
     levels = _levels(clients)
     with Client(address) as client:
         info = client.model(model)
-    height, width = info.frame_size if size is None else _size(size)
+    height, width = info.frame_size if size is None else read_size(size)
     clip = np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), np.uint8)
     found: list[Level] = []
     for level in sweep(
@@ -92,13 +93,6 @@ def _levels(text: str) -> list[int]:
     if not all(part.isdecimal() and 0 < int(part) <= 1024 for part in parts):
         raise RequestError("--clients", f"got {text!r}, expected numbers from 1 to 1024 with commas: 1,2,4")
     return [int(part) for part in parts]
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise RequestError("--size", f"got {text!r}, expected HEIGHTxWIDTH in pixels: 480x640")
-    return int(height), int(width)
 
 
 __all__ = ["bench_server"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genie_cli.frame_size import FrameSizeOption, read_frame_size
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, server_address
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def play(
         int | None,
         typer.Option(min=0, help="MaskGIT steps per frame; 0: only move the last one. [default: the model's]"),
     ] = None,
+    size: FrameSizeOption = "auto",
     host: Annotated[str, typer.Option(help="Address to serve the page on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes any that is free.")] = 8474,
     insecure: Annotated[
@@ -79,7 +81,9 @@ def play(
         said, made = _words(labels), model_of(labels or prompt)
     if model is None and server is None and models is None and made is not None:
         model = made.shipped
-    options = Simulating(seed=seed, temperature=temperature, maskgit_steps=steps, model=model)
+    options = Simulating(
+        seed=seed, temperature=temperature, maskgit_steps=steps, model=model, frame_size=read_frame_size(size)
+    )
     with server_address(server, models, model) as (address, ours):
         asyncio.run(_serve(address, ours, starts, options, said, made if said else None, host, port, browse))
 

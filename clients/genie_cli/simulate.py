@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from genie_cli.frame_size import FrameSizeOption, read_frame_size
 from genie_cli.server import ModelOption, ModelsOption, ServerOption, connected
 from genie_cli.shared_options import OverwriteOption
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from genie_core.data import Frames
 
     Told: TypeAlias = list[int] | Replay | RobotActions
+
+_MOST_PIXELS, _MOST_BYTES = 640 * 480, 256 << 20
+"""Of a frame that has the size of its prompt, and of all frames of a simulation, which are held until it is written."""
 
 
 def simulate(
@@ -70,6 +74,7 @@ def simulate(
         int | None,
         typer.Option(min=0, help="MaskGIT steps per frame; 0: only move the last one. [default: the model's]"),
     ] = None,
+    size: FrameSizeOption = "auto",
     save: Annotated[Path | None, typer.Option(metavar="X.rrd", help="Also write a Rerun recording.")] = None,
     every: Annotated[
         bool,
@@ -88,12 +93,13 @@ def simulate(
     from genie_cli.simulate_view import counterfactuals, record, true_future, watched
     from genie_client.prompt import Moment, read_prompt
     from genie_client.replay import Replay
-    from genie_client.simulation_messages import RobotActions
+    from genie_client.simulation_messages import RobotActions, simulated_size
     from genie_core.data import resize_frames, write_video
     from genie_core.errors import RequestError
     from genie_view.rerun_version import require_rerun
 
     moment = Moment(episode, frame, camera)
+    frame_size = read_frame_size(size)
     done: list[int] | Replay | None = None
     if robot_actions is None:
         if alignment is not None:
@@ -131,7 +137,10 @@ def simulate(
             name = encoder.name
             told = RobotActions(read_robot_actions(robot_actions, encoder, moment, length))
         assert told is not None
-        prompt_PHWC = resize_frames(read_prompt(prompt, info, moment), *info.frame_size)
+        prompt_PHWC = read_prompt(prompt, info, moment)
+        frames = len(told) * (1 + (info.num_codes if every else 0))
+        drawn = simulated_size(info, prompt_PHWC, frame_size, steps, min(_MOST_PIXELS, _MOST_BYTES // (3 * frames)))
+        prompt_PHWC = resize_frames(prompt_PHWC, *drawn)
         options: Simulating = {
             "model": info.name,
             "seed": seed,
@@ -139,6 +148,7 @@ def simulate(
             "maskgit_steps": steps,
             "alignment": name,
             "confidence": confidence,
+            "frame_size": drawn,
         }
         began = time.monotonic()
         with watched(info, prompt_PHWC, codes, wanted=view) as show:
@@ -153,7 +163,7 @@ def simulate(
         _tell(simulated, () if name is None else encoder.action_names, notes, confidence)
     if save is not None and codes is not None:
         step = told.step if isinstance(told, Replay) else None
-        future = true_future(prompt, info, moment, count, step)
+        future = true_future(prompt, info, moment, count, step, drawn)
         trust = [step.confidence for step in simulated]
         record(save, info, prompt_PHWC, frames_THWC, codes, others, future, trust)
 

@@ -58,15 +58,17 @@ def counterfactuals(
     ]
 
 
-def true_future(prompt: Path, info: ModelInfo, moment: Moment, length: int, step: int | None) -> Frames | None:
-    """Return what followed the prompt, of the model's size, as `read_future` does; None if nothing did."""
+def true_future(
+    prompt: Path, info: ModelInfo, moment: Moment, length: int, step: int | None, size: tuple[int, int]
+) -> Frames | None:
+    """Return what followed the prompt, of that height and width, as `read_future` does; None if nothing did."""
     from genie_client.prompt import is_picture, read_future
     from genie_core.data import resize_frames
 
     if is_picture(prompt):
         return None
     future = read_future(prompt, info, moment, length, step)
-    return resize_frames(future, *info.frame_size) if len(future) else None
+    return resize_frames(future, *size) if len(future) else None
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from genie_core.data import Density, Transport
+
+FrameSize = tuple[int, int] | Literal["prompt"]
+"""Height and width of simulated frames, pixels, or those of the prompt."""
 
 
 class Labelling(TypedDict, total=False):
@@ -73,6 +76,9 @@ class Simulating(TypedDict, total=False):
         alignment: name of one of the model's alignments, made by ``genie align``, which encodes the robot's own actions
             as latent ones; needed with robot actions only.
         confidence: whether to ask how far each frame can be trusted (`SimulatedFrame.confidence`); default: no.
+        frame_size: height and width of the frames, pixels; default: the model's. ``prompt``: those of the prompt, as
+            far as the model and the server allow: smaller, of the same shape, if they have more pixels than
+            `ModelInfo.max_simulated_pixels`, and the model's of a model that draws its frames, or mends them by tokens.
         timeout_s: longest time for the whole simulation, seconds; unlimited by default.
 
     """
@@ -83,6 +89,7 @@ class Simulating(TypedDict, total=False):
     model: str | None
     alignment: str | None
     confidence: bool
+    frame_size: FrameSize | None
     timeout_s: float | None
 
 
@@ -96,7 +103,8 @@ class SimulationArguments:
     model: str | None = None
     alignment: str | None = None
     confidence: bool = False
+    frame_size: FrameSize | None = None
     timeout_s: float | None = None
 
 
-__all__ = ["LabelArguments", "Labelling", "Simulating", "SimulationArguments"]
+__all__ = ["FrameSize", "LabelArguments", "Labelling", "Simulating", "SimulationArguments"]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from genie_client.client import Client
 from genie_client.records import HostedAlignment, ModelInfo, SimulatedFrame
 from genie_client.robot_actions import encoding_alignment
+from genie_client.simulation_messages import checked_size
 from genie_client.streams import PlaySession
 from genie_core.data import Frames, conform_frames, resize_frames
 from genie_core.errors import RequestError
@@ -60,7 +61,7 @@ class LatentDistance:
 class GenieEnv(gymnasium.Env[Observation, Any]):
     """One rollout as an environment, over an interactive session of the server.
 
-    Observations are frames, (h, w, 3) uint8 at the model's size. Actions are codes, or with ``alignment`` the robot's
+    Observations are frames, (h, w, 3) uint8. Actions are codes, or with ``alignment`` the robot's
     own actions, (A,): the space is the range of those that the alignment was fitted on, and actions beyond are taken as
     they are, and reported in ``info["out_of_range"]``.
 
@@ -85,6 +86,7 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
         least_confidence: float | None = None,
         temperature: float | None = None,
         maskgit_steps: int | None = None,
+        frame_size: tuple[int, int] | None = None,
         connect: Connect | None = None,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
@@ -102,6 +104,8 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
             least_confidence: truncate the episode where confidence falls below.
             temperature: sampling temperature; None: the model's.
             maskgit_steps: per frame; None: the model's; 0: frames are moved and not mended by tokens.
+            frame_size: height and width of observations, pixels; None: the model's. Others are for models that move
+                frames (`ModelInfo.max_simulated_pixels`).
             connect: makes the client instead of `address`, for TLS or a token.
             render_mode: ``rgb_array`` for `render`.
 
@@ -117,11 +121,12 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
         try:
             self._info = self._client.model(model)
             self._aligned = None if alignment is None else encoding_alignment(self._info, alignment)
+            self._size = self._info.frame_size if frame_size is None else checked_size(self._info, frame_size)
         except BaseException:
             self._client.close()
             raise
         self.metadata = {**self.metadata, "render_fps": self._info.fps}
-        self.observation_space = Box(0, 255, (*self._info.frame_size, 3), np.uint8)
+        self.observation_space = Box(0, 255, (*self._size, 3), np.uint8)
         self.action_space = _action_space(self._info, self._aligned)
         self._prompt, self._goal = prompt, goal
         self._max_steps, self._reached = max_steps, reached
@@ -132,6 +137,7 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
             "confidence": confidence or least_confidence is not None,
             "temperature": temperature,
             "maskgit_steps": maskgit_steps,
+            "frame_size": frame_size,
         }
         self._session: PlaySession | None = None
         self._distance: LatentDistance | None = None
@@ -204,7 +210,7 @@ class GenieEnv(gymnasium.Env[Observation, Any]):
     def _sized(self, frames: Frames, field: str) -> Frames:
         whole = np.asarray(frames)
         whole = conform_frames(whole[None] if whole.ndim == 3 else whole, field)
-        return resize_frames(whole, *self._info.frame_size)
+        return resize_frames(whole, *self._size)
 
     def _end(self) -> None:
         if self._session is not None:

@@ -97,6 +97,7 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         num_fine_codes=message.num_fine_codes,
         feature_dim=message.feature_dim or None,
         calibrated=message.calibrated,
+        max_simulated_pixels=message.max_simulated_pixels,
         code_meanings=tuple(map(_code_meaning, message.code_meanings)),
         code_meanings_problem=message.code_meanings_problem,
     )

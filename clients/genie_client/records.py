@@ -258,6 +258,7 @@ class ModelInfo:
         usual_norm: median length of the latents of its training; None where all have unit length, whatever the motion.
         latent_radius: radius of the ball in which distances between latents and codes are taken, see `fuse`; None where
             all latents have unit length.
+        max_simulated_pixels: most pixels of a simulated frame, which may then have any size; 0: the model's alone.
         code_meanings: what each code does, one for every code, in order; empty if nobody has found it, and in a
             listing.
         code_meanings_problem: why what was found cannot be used; empty otherwise.
@@ -289,6 +290,7 @@ class ModelInfo:
     num_fine_codes: int = 0
     feature_dim: int | None = None
     calibrated: bool = False
+    max_simulated_pixels: int = 0
     code_meanings: tuple[HostedCodeMeaning, ...] = ()
     code_meanings_problem: str = ""
 

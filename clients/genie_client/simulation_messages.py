@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from genie_api.v1 import frames_pb2, simulation_pb2
-from genie_client.arguments import SimulationArguments
+from genie_client.arguments import FrameSize, SimulationArguments
 from genie_client.errors import ServerError
 from genie_client.messages import frames_message, read_frames, read_timing, resource_name
 from genie_client.records import ModelInfo, OutOfRangeWarning, SimulatedFrame, Timing
-from genie_core.data import Frames, check_code, conform_frames, resize_frames
+from genie_core.data import LEAST_SIDE, Frames, check_code, conform_frames, resize_frames
 from genie_core.errors import ModelError, RequestError
 
 Latents = NDArray[np.floating]
@@ -75,21 +75,72 @@ def chosen_branches(branches: Sequence[Actions] | None, robot_actions: Sequence[
 def simulation_start(
     info: ModelInfo, prompt: NDArray[np.generic], arguments: SimulationArguments
 ) -> simulation_pb2.SimulationStart:
-    """Return the start of a simulation: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the model's frames."""
+    """Return the start of a simulation: a prompt of (H, W, 3) or (P, H, W, 3) uint8, resized to the frames drawn."""
     prompt_PHWC = conform_frames(prompt[None] if np.ndim(prompt) == 3 else prompt, "prompt")
     seed, steps = arguments.seed, arguments.maskgit_steps
     if not 0 <= seed < 2**64:
         raise RequestError("seed", f"got {seed}, expected 0 to 2^64 - 1")
     if steps is not None and not 0 <= steps < 2**32:
         raise RequestError("maskgit_steps", f"got {steps}, expected 0 or more")
+    size = simulated_size(info, prompt_PHWC, arguments.frame_size, steps)
+    height, width = (0, 0) if size == info.frame_size else size
     return simulation_pb2.SimulationStart(
         model=resource_name(info.name),
-        prompt=frames_message(resize_frames(prompt_PHWC, *info.frame_size)),
+        prompt=frames_message(resize_frames(prompt_PHWC, *size)),
         sampling=simulation_pb2.SamplingOptions(maskgit_steps=steps, temperature=arguments.temperature, seed=seed),
         response_encoding=frames_pb2.FRAME_ENCODING_RAW,
         alignment=_alignment(info, arguments),
         confidence=_confidence(info, arguments),
+        frame_height=height,
+        frame_width=width,
     )
+
+
+def simulated_size(
+    info: ModelInfo,
+    prompt: Frames,
+    frame_size: FrameSize | None,
+    maskgit_steps: int | None = None,
+    most: int | None = None,
+) -> tuple[int, int]:
+    """Return height and width of the frames that a simulation is to have.
+
+    Args:
+        info: the model.
+        prompt: (P, H, W, 3).
+        frame_size: as in `Simulating`.
+        maskgit_steps: likewise.
+        most: pixels, of a size that is the prompt's.
+
+    Raises:
+        RequestError: a size is asked for that the model or its server does not simulate.
+
+    """
+    wanted, able = frame_size, info.max_simulated_pixels
+    if wanted is None:
+        return info.frame_size
+    if wanted == "prompt":
+        if not able or maskgit_steps:
+            return info.frame_size
+        height, width = prompt.shape[1:3]
+        shrink = (min(able, able if most is None else most) / (height * width)) ** 0.5
+        if shrink >= 1 and min(height, width) >= LEAST_SIDE:
+            return height, width
+        small, narrow = (max(LEAST_SIDE, int(min(1.0, shrink) * side) // 2 * 2) for side in (height, width))
+        return small, narrow  # even: H.264 has no other
+    return checked_size(info, wanted)
+
+
+def checked_size(info: ModelInfo, size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width. Raises RequestError unless the model and its server simulate frames of that size."""
+    if len(size) != 2 or not all(isinstance(side, int) and side >= LEAST_SIDE for side in size):
+        expected = f"expected height and width, at least {LEAST_SIDE} pixels each"
+        raise RequestError("frame_size", f"got {size!r}, {expected}")
+    if size != info.frame_size and size[0] * size[1] > info.max_simulated_pixels:
+        own = f"{info.frame_height} x {info.frame_width}, the only size that {info.name} simulates"
+        expected = f"at most {info.max_simulated_pixels} pixels" if info.max_simulated_pixels else own
+        raise RequestError("frame_size", f"got {size[0]} x {size[1]}, expected {expected}")
+    return size
 
 
 def _alignment(info: ModelInfo, arguments: SimulationArguments) -> str:
@@ -314,9 +365,11 @@ __all__ = [
     "action_request",
     "branch_maker",
     "check_action",
+    "checked_size",
     "chosen_actions",
     "chosen_branches",
     "play_maker",
     "rollout_maker",
+    "simulated_size",
     "simulation_start",
 ]

@@ -12,12 +12,18 @@ from genie_client.arguments import Simulating
 from genie_client.errors import ServerError
 from genie_client.patience import CALL_PATIENCE_S, Patience, Tries
 from genie_client.records import ModelInfo, Timing
+from genie_client.simulation_messages import simulated_size
 from genie_core.data import Frames, check_code, resize_frames
 from genie_core.errors import RequestError
 from genie_play.tree import Node, Tree
 
 _SESSIONS = 2
 """Sessions that a player keeps on the server: going back and forth between two branches draws nothing twice."""
+
+MOST_PIXELS = 320 * 240
+"""Of a frame that has the size of its prompt: a browser and a tree are to take many."""
+
+_PREVIEW_PIXELS = 96 * 96
 
 PREVIEW_FRAMES = 2
 """Times that each latent action is taken to show what it does."""
@@ -54,10 +60,16 @@ class Player:
         """Begin at a prompt of 1 to `info.context_frames` frames, (P, H, W, 3) uint8 of any size."""
         self._client = client
         self._info = info
-        self._options = options
         self._live: list[_Live] = []
         self._patience = Patience(CALL_PATIENCE_S)
-        self.tree = Tree(resize_frames(prompt_PHWC, *info.frame_size))
+        wanted, steps = options.get("frame_size"), options.get("maskgit_steps")
+        size = simulated_size(info, prompt_PHWC, wanted, steps, MOST_PIXELS)
+        small = simulated_size(info, prompt_PHWC, wanted, steps, _PREVIEW_PIXELS)
+        self.tree = Tree(resize_frames(prompt_PHWC, *size))
+        self._options = Simulating(**options)
+        self._options["frame_size"] = size
+        self._previewed = Simulating(**options)
+        self._previewed["frame_size"] = small
 
     async def __aenter__(self) -> Player:
         return self
@@ -88,7 +100,7 @@ class Player:
         """Return what each code would lead to from a frame, (codes, PREVIEW_FRAMES, h, w, 3) uint8; the tree stays."""
         path = self.tree.path(number)
         branches = [[*path, *[code] * PREVIEW_FRAMES] for code in range(self._info.num_codes)]
-        frames_NTHWC = await self._client.branch(self.tree.prompt_PHWC, branches, **self._options)
+        frames_NTHWC = await self._client.branch(self.tree.prompt_PHWC, branches, **self._previewed)
         return frames_NTHWC[:, -PREVIEW_FRAMES:]
 
     async def _patiently(self, path: Sequence[int]) -> tuple[Frames, int, Timing]:
@@ -139,4 +151,4 @@ class Player:
         return live
 
 
-__all__ = ["PREVIEW_FRAMES", "Move", "Player"]
+__all__ = ["MOST_PIXELS", "PREVIEW_FRAMES", "Move", "Player"]

@@ -10,7 +10,7 @@ from genie_core.data.dataset import Dataset, Format, ReadOptions
 from genie_core.data.episode import Episode, FrameReader
 from genie_core.data.frames.convention import Colour, Convention
 from genie_core.data.frames.images import decode_image, encode_image, read_image
-from genie_core.data.frames.resize import Frames, conform_frames, resize_frames
+from genie_core.data.frames.resize import LEAST_SIDE, Frames, conform_frames, resize_frames
 from genie_core.data.frames.timing import Step, resolve_step
 from genie_core.data.frames.video_write import write_video
 from genie_core.data.hold_out import hold_out_episodes
@@ -35,6 +35,7 @@ from genie_core.data.opening import open_dataset
 from genie_core.data.storage.location import RemotePath, SourcePath, source_path
 
 __all__ = [
+    "LEAST_SIDE",
     "AutoSteps",
     "Colour",
     "Computation",

@@ -16,8 +16,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from genie_core.inference.asked import Sampling
 from genie_core.inference.labeller import BLOCK, Block, Encoded, Labeller
-from genie_core.inference.simulator import Sampling, SimulatedStream, Simulator, draw_together
+from genie_core.inference.simulator import SimulatedStream, Simulator, draw_together
 from genie_core.models.mover import Moving
 from genie_core.models.transformer import TemporalState
 

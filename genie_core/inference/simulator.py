@@ -4,7 +4,7 @@ The past is never recomputed: keys and values of past frames are carried along e
 tokenizer's decoder, for rollouts of any length. A rollout depends only on bundle, prompt, actions and sampling options.
 A bundle with a mover moves the last frame; frames of the prompt before the last show how fast the motion of each code
 is, and where the rollout began is remembered, to mend what moved. Nothing is drawn then, and sampling options change
-nothing, unless tokens mend what moved.
+nothing, unless tokens mend what moved. Motion has no pixels of its own, so frames of any size can be moved.
 
 An action is a code or a latent, a vector as labels hold it.
 """
@@ -22,50 +22,27 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_core.data import check_code, conform_frames, resize_frames
+from genie_core.data import conform_frames, resize_frames
 from genie_core.errors import RequestError
+from genie_core.inference.asked import (
+    Action,
+    CheckedSampling,
+    Latent,
+    Sampling,
+    check_action,
+    check_frame_size,
+    check_sampling,
+    check_simulates,
+    maskgit_steps,
+)
 from genie_core.inference.sampler import Chance, sample_frame
 from genie_core.models.bundle import Bundle
-from genie_core.models.config import ModelConfig
 from genie_core.models.dynamics import NextFrame, previous_tokens
 from genie_core.models.mending import mended, move_in_doubt, read, tells
 from genie_core.models.mover import Moving
 from genie_core.models.patches import to_frames
 from genie_core.models.refiner import Memory
 from genie_core.models.transformer import TemporalState
-
-Latent = NDArray[np.float32]
-"""(D,), as in labels."""
-
-Action = int | Latent
-"""What is done between two frames."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Sampling options.
-
-    Attributes:
-        maskgit_steps: per frame, 1 to the number of tokens per frame; None: the bundle's default, the paper's 25 (or
-            all if there are fewer), or as its mover's `mending` says; 0, of a model that moves frames: they are not
-            mended by tokens, which is many times as fast.
-        temperature: of the softmax, > 0; None: the bundle's default.
-        seed: 0 .. 2^64 - 1.
-
-    """
-
-    maskgit_steps: int | None = None
-    temperature: float | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """Sampling options with defaults filled in, all in range."""
-
-    maskgit_steps: int
-    temperature: float
-    seed: int
 
 
 class Simulator:
@@ -76,19 +53,32 @@ class Simulator:
         self.context_frames = bundle.config.context_frames
         self.num_codes = bundle.config.lam.quantizer.codes
         self.latent_dim = bundle.config.lam.quantizer.dim
-        self.state_bytes = _state_bytes(bundle)
 
-    def rollout_bytes(self, branches: int) -> int:
+    def state_bytes(self, frame_size: tuple[int, int] | None = None) -> int:
+        """Return what one simulated stream of frames of that size remembers; None: the model's."""
+        bundle = self.bundle
+        if bundle.genie.mover is not None:
+            height, width = frame_size or (bundle.config.height, bundle.config.width)
+            memory = Memory.floats(height, width) if bundle.genie.mover.remembers else 0
+            return 4 * (3 * height * width + memory + bundle.codebook.size)
+        genie = bundle.genie
+        return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
+
+    def rollout_bytes(self, branches: int, frame_size: tuple[int, int] | None = None) -> int:
         """Return the most bytes that a rollout holds: its state, and what it prepares for the next frames."""
-        return 2 * branches * self.state_bytes
+        return 2 * branches * self.state_bytes(frame_size)
 
     def maskgit_steps(self, sampling: Sampling) -> int:
         """Return the MaskGIT steps of a frame: as given, else the bundle's default."""
-        if sampling.maskgit_steps is not None:
-            return sampling.maskgit_steps
-        return self.bundle.config.maskgit_steps
+        return maskgit_steps(sampling, self.bundle.config)
 
-    def start(self, prompt_PHWC: NDArray[np.uint8], branches: int = 1, sampling: Sampling | None = None) -> Rollout:
+    def start(
+        self,
+        prompt_PHWC: NDArray[np.uint8],
+        branches: int = 1,
+        sampling: Sampling | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> Rollout:
         """Start `branches` rollouts from the same prompt.
 
         Args:
@@ -96,6 +86,8 @@ class Simulator:
                 action model infers the actions between prompt frames.
             branches: number of rollouts, at least 1.
             sampling: None: the defaults.
+            frame_size: height and width of the frames, pixels; None: the model's. Others are for models that move
+                frames (`ModelConfig.moves_any_size`), which read the motion in frames of their own size.
 
         Raises:
             RequestError: naming the argument: a prompt of the wrong shape, dtype or length, or an option out of range.
@@ -107,21 +99,28 @@ class Simulator:
             raise RequestError("prompt", f"got {len(prompt)} frames, expected 1 to {self.context_frames}")
         if branches < 1:
             raise RequestError("branches", f"got {branches}, expected at least 1")
-        return Rollout(self.bundle, prompt, branches, self._checked(sampling or Sampling()))
+        checked = check_sampling(sampling or Sampling(), self.bundle.config)
+        size = check_frame_size(frame_size, self.bundle.config, checked.maskgit_steps)
+        return Rollout(self.bundle, prompt, branches, checked, size)
 
     def rollout(
-        self, prompt_PHWC: NDArray[np.uint8], actions: Sequence[Action], sampling: Sampling | None = None
+        self,
+        prompt_PHWC: NDArray[np.uint8],
+        actions: Sequence[Action],
+        sampling: Sampling | None = None,
+        frame_size: tuple[int, int] | None = None,
     ) -> NDArray[np.uint8]:
-        """Run one whole rollout; returns the frame after each action, (T, h, w, 3) uint8 at the model's size.
+        """Run one whole rollout; returns the frame after each action, (T, h, w, 3) uint8.
 
         Args:
             prompt_PHWC: as of `start`.
             actions: codes, or latents: the rows of (T, D).
             sampling: None: the defaults.
+            frame_size: as of `start`.
 
         """
         self.check_actions(actions)
-        rollout = self.start(prompt_PHWC, 1, sampling)
+        rollout = self.start(prompt_PHWC, 1, sampling, frame_size)
         return np.concatenate([rollout.step([a]) for a in actions])
 
     def check_actions(self, actions: Sequence[Action], field: str = "actions") -> None:
@@ -130,52 +129,6 @@ class Simulator:
             raise RequestError(field, "got none, expected at least 1 latent action")
         for a in actions:
             check_action(a, self.bundle.config, field)
-
-    def _checked(self, sampling: Sampling) -> _Checked:
-        least, tokens = self.bundle.config.least_steps, self.bundle.config.tokens_per_frame
-        steps = self.maskgit_steps(sampling)
-        if not least <= steps <= tokens:
-            raise RequestError("maskgit_steps", f"got {steps}, expected {least} to {tokens}")
-        temperature = self.bundle.config.temperature if sampling.temperature is None else sampling.temperature
-        if not 0 < temperature < float("inf"):
-            raise RequestError("temperature", f"got {temperature}, expected a finite number above 0")
-        if not 0 <= sampling.seed < 2**64:
-            raise RequestError("seed", f"got {sampling.seed}, expected 0 to 2^64 - 1")
-        return _Checked(steps, temperature, sampling.seed)
-
-
-def check_simulates(config: ModelConfig, field: str = "model") -> None:
-    """Raise RequestError about `field` if a model only labels."""
-    if not config.context_frames:
-        raise RequestError(
-            field,
-            f"got {config.name!r}, which labels video and has neither a dynamics model nor a mover; expected a model "
-            "that simulates: `genie models` and ListModels show one by its context frames, which are 0 here",
-        )
-
-
-def check_action(action: Action, config: ModelConfig, field: str) -> None:
-    """Raise RequestError about `field` unless an action is one of the model's codes, or a latent of its size."""
-    quantizer = config.lam.quantizer
-    if not isinstance(action, np.ndarray):
-        check_code(action, quantizer.codes, field)
-    elif action.shape != (quantizer.dim,) or not np.isfinite(action).all():
-        raise RequestError(field, f"got {_described(action)}, expected a latent of {quantizer.dim} finite numbers")
-
-
-def _described(latent: NDArray[np.generic]) -> str:
-    shape = " x ".join(map(str, latent.shape))
-    return f"{shape} numbers" if np.isfinite(latent).all() else f"{shape} numbers, some not finite"
-
-
-def _state_bytes(bundle: Bundle) -> int:
-    """Return what one simulated stream remembers."""
-    if bundle.genie.mover is not None:
-        height, width = bundle.config.height, bundle.config.width
-        memory = Memory.floats(height, width) if bundle.genie.mover.remembers else 0
-        return 4 * (3 * height * width + memory + bundle.codebook.size)
-    genie = bundle.genie
-    return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
 
 
 class Rollout:
@@ -188,7 +141,14 @@ class Rollout:
     """
 
     @torch.inference_mode()
-    def __init__(self, bundle: Bundle, prompt_PHWC: NDArray[np.uint8], branches: int, sampling: _Checked) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        prompt_PHWC: NDArray[np.uint8],
+        branches: int,
+        sampling: CheckedSampling,
+        size: tuple[int, int],
+    ) -> None:
         self._bundle, self.maskgit_steps = bundle, sampling.maskgit_steps
         config, genie = bundle.config, bundle.genie
         pixels_1TCHW = bundle.pixels(resize_frames(prompt_PHWC, config.height, config.width)[None])
@@ -198,7 +158,10 @@ class Rollout:
             past, spoken_KD = self._past(pixels_1TCHW), quantizer.codebook
         else:
             latent_1TD = self._read_latents(pixels_1TCHW)
-            past, spoken_KD = genie.mover.begin(pixels_1TCHW, latent_1TD), genie.mover.spoken(quantizer, latent_1TD[0])
+            ends_1TCHW = pixels_1TCHW
+            if size != (config.height, config.width):  # of large frames only those that are remembered
+                ends_1TCHW = bundle.pixels(resize_frames(prompt_PHWC[[0, -1]], *size)[None])
+            past, spoken_KD = genie.mover.begin(ends_1TCHW, latent_1TD), genie.mover.spoken(quantizer, latent_1TD[0])
         self.branches = [SimulatedStream(bundle, past, sampling, spoken_KD) for _ in range(branches)]
 
     def _past(self, pixels_1TCHW: Tensor) -> _Past:
@@ -270,7 +233,7 @@ class SimulatedStream:
     The state of a bundle with a mover is `Moving`. `spoken_KD` is what each code stands for.
     """
 
-    def __init__(self, bundle: Bundle, past: _Past | Moving, sampling: _Checked, spoken_KD: Tensor) -> None:
+    def __init__(self, bundle: Bundle, past: _Past | Moving, sampling: CheckedSampling, spoken_KD: Tensor) -> None:
         self.bundle = bundle
         self.spoken_KD = spoken_KD
         self.sampling = sampling
@@ -302,7 +265,7 @@ def _ahead() -> ThreadPoolExecutor:
 
 @torch.inference_mode()
 def draw_together(moves: Sequence[tuple[SimulatedStream, Action]]) -> list[NDArray[np.uint8]]:
-    """Take one valid action in each of several streams of the same bundle that agree in MaskGIT steps.
+    """Take one valid action in each of several streams of the same bundle that agree in MaskGIT steps and frame size.
 
     Returns:
         Frame of each stream, (h, w, 3) uint8. If anything fails, no stream has advanced.
@@ -390,13 +353,9 @@ def _frame_generator(seed: int, frame: int) -> torch.Generator:
 
 
 __all__ = [
-    "Action",
     "Rollout",
-    "Sampling",
     "SimulatedStream",
     "Simulator",
     "asked_for",
-    "check_action",
-    "check_simulates",
     "draw_together",
 ]

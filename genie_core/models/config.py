@@ -356,6 +356,11 @@ class ModelConfig(_Frozen):
         return self.dynamics.transformer.window if self.simulates else 0
 
     @property
+    def moves_any_size(self) -> bool:
+        """Whether frames of any size can be simulated: they are moved, and no network of fixed size mends them."""
+        return self.mover is not None and self.mover.refiner is None
+
+    @property
     def mends(self) -> bool:
         """Whether tokens mend the frames that the mover has moved."""
         return self.mover is not None and self.mover.mending is not None

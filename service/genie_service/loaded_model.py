@@ -35,7 +35,7 @@ class LoadedModel:
         self.encode = Operation(f"{name}/encode", self.labeller.encode)
         # Operations do not refer to this object, so that it is freed as soon as nobody uses it.
         self.start = Operation(f"{name}/start", lambda payloads: [simulator.start(*prompt) for prompt in payloads])
-        self._draws: dict[int, Operation] = {}
+        self._draws: dict[tuple[int, int], Operation] = {}
         self._draw_shapes = ONE_BY_ONE
         self._users = 0
         self._unused = asyncio.Event()
@@ -57,12 +57,25 @@ class LoadedModel:
         """Allowed batch sizes, by kind of work."""
         return {"encode": self.encode.shapes, "draw": self._draw_shapes}
 
-    def draw(self, maskgit_steps: int) -> Operation:
-        """Return the operation that advances simulations in that many steps: (stream, action) -> (h, w, 3)."""
-        if maskgit_steps not in self._draws:
-            name = f"{self.name}/draw-{maskgit_steps}"
-            self._draws[maskgit_steps] = Operation(name, draw_together, self._draw_shapes, _another_stream)
-        return self._draws[maskgit_steps]
+    def draw(self, maskgit_steps: int, size: tuple[int, int]) -> Operation:
+        """Return the operation that advances simulations: (stream, action) -> (h, w, 3).
+
+        Frames of other sizes than the model's are moved one by one, and have an operation for each power of two of
+        pixels, so that what large ones cost is not taken for the cost of small ones.
+
+        Args:
+            maskgit_steps: of a frame.
+            size: of the frames.
+
+        """
+        config = self.bundle.config
+        own = size == (config.height, config.width)
+        large = 0 if own else (size[0] * size[1]).bit_length()
+        if (maskgit_steps, large) not in self._draws:
+            name = f"{self.name}/draw-{maskgit_steps}" + ("" if own else f"-2^{large}")
+            shapes = self._draw_shapes if own else ExactShapes((1,), self._draw_shapes.in_threads)
+            self._draws[maskgit_steps, large] = Operation(name, draw_together, shapes, _another_stream)
+        return self._draws[maskgit_steps, large]
 
     @contextmanager
     def in_use(self) -> Iterator[LoadedModel]:

@@ -278,7 +278,7 @@ class GenieServer:
             alignments,
             engine,
             reading,
-            SimulationLimits(settings.max_actions, settings.max_branches),
+            _simulation_limits(settings),
             self._plays,
             self._players,
             settings.max_wait_seconds,
@@ -288,7 +288,9 @@ class GenieServer:
         labelling_pb2_grpc.add_LabellingServiceServicer_to_server(labelling, self._server)
         simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulation, self._server)
         room = Room(self._admission, self._plays, self.budget, counts.calls)
-        hosting = ModelServicer(registry, alignments, engine, room, fixed=self._shares_port)
+        hosting = ModelServicer(
+            registry, alignments, engine, room, settings.max_simulated_pixels, fixed=self._shares_port
+        )
         models_pb2_grpc.add_ModelServiceServicer_to_server(hosting, self._server)
         self._health.add_to(self._server)
         names: tuple[str, ...] = (LABELLING, SIMULATION, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -332,6 +334,16 @@ def _channel_options(settings: Settings, shares_port: bool) -> list[tuple[str, i
         ("grpc.http2.max_pings_without_data", 0),  # as many as it takes
         ("grpc.max_concurrent_streams", settings.max_calls + MAX_OTHER_CALLS),  # of one connection
     ]
+
+
+def _simulation_limits(settings: Settings) -> SimulationLimits:
+    return SimulationLimits(
+        max_actions=settings.max_actions,
+        max_branches=settings.max_branches,
+        max_pixels=settings.max_simulated_pixels,
+        max_side=settings.max_frame_side,
+        max_message_bytes=settings.max_message_mib * MIB,
+    )
 
 
 def _worker_threads(settings: Settings) -> int:

@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     max_frame_side: int = Field(4096, ge=1, le=16384, description="largest frame height and width, pixels")
     max_actions: int = Field(1024, ge=1, description="largest number of actions in one rollout or branch")
     max_branches: int = Field(64, ge=1, description="largest number of branches in one request")
+    max_simulated_pixels: int = Field(
+        1 << 20,
+        ge=64,
+        le=1 << 24,
+        description="most pixels of a simulated frame, where the model moves them",
+    )
     max_calls: int = Field(128, ge=1, description="largest number of calls in progress at once")
     max_play_streams: int = Field(16, ge=1, description="largest number of Play streams at once")
     max_frames_per_second: float = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -55,6 +56,16 @@ def test_gymnasiums_own_checker_is_content(address: str, alignment: str | None) 
     )
     check_env(env.unwrapped, skip_render_check=False)
     env.close()
+
+
+def test_observations_have_the_size_that_is_asked_for(address: str) -> None:
+    with closing(GenieEnv(address, prompt=PROMPT, frame_size=(48, 80))) as env:
+        assert env.observation_space.shape == (48, 80, 3)
+        first, _ = env.reset(seed=0)
+        moved, *_ = env.step(1)
+    assert first.shape == moved.shape == (48, 80, 3)
+    with pytest.raises(RequestError, match="frame_size"):
+        GenieEnv(address, prompt=PROMPT, frame_size=(4, 80))
 
 
 def test_an_episode_is_a_rollout_and_starts_where_it_is_told(address: str) -> None:

@@ -206,3 +206,14 @@ def test_what_cannot_be_played_is_refused_before_a_page_is_served(genie: Genie, 
     assert "codes and latents of another mean other motions" in genie.fail(*start, "--alignment", other)
     assert "expected NAME=PLUS/MINUS, NAME one of x, y" in genie.fail(*start, "--alignment", other, "--words", "z=a/b")
     assert "--words: expected --alignment beside it" in genie.fail(*start, "--words", "x=left/right")
+
+
+def test_moved_frames_are_shown_at_the_size_of_their_prompt(folder: Path) -> None:
+    picture = folder / "scene.png"
+    picture.write_bytes(encode_image(make_frames(1, 480, 640)[0]))
+    with playing(Genie(folder), "--prompt", picture, "--model", "motion") as page, page.game() as game:
+        game.send(type="start")
+        assert picture_of(game.receive("started")).shape == (240, 320, 3)
+        previews = game.receive("previews")["png"]
+        assert picture_of({"png": previews[0][0]}).shape == (82, 110, 3)
+        assert picture_of(game.step(0, 1)).shape == (240, 320, 3)

@@ -111,6 +111,26 @@ def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, motion_ser
     assert "expected latents" in genie.fail("simulate", *start, "--latents", "flat.npy", "--out", "d.mp4")
 
 
+def test_moved_frames_have_the_size_of_their_prompt_unless_another_is_asked_for(
+    genie: Genie, motion_server: str, server: str, tmp_path: Path
+) -> None:
+    picture = tmp_path / "scene.png"
+    picture.write_bytes(encode_image(make_frames(1, 601, 900)[0]))
+
+    def size(name: str, *words: str, at: str = motion_server) -> tuple[int, ...]:
+        genie.run("simulate", "--prompt", picture, "--actions", "1,1", "--out", name, "--server", at, *words)
+        return video_frames(genie.folder / name).shape[1:3]
+
+    assert size("auto.mp4") == (452, 678)  # 640 x 480 pixels, or as good as that
+    assert size("own.mp4", "--size", "model") == (64, 64)
+    assert size("other.mp4", "--size", "46x62") == (46, 62)
+    assert size("tokens.mp4", "--steps", "3") == (64, 64)
+    assert size("drawn.mp4", at=server) == (32, 32)
+    start = ("simulate", "--prompt", picture, "--actions", "1", "--out", "x.mp4", "--server")
+    assert "got 'large', expected auto, model or HEIGHTxWIDTH" in genie.fail(*start, server, "--size", "large")
+    assert "the only size that nano simulates" in genie.fail(*start, server, "--size", "48x48")
+
+
 def test_what_cannot_be_simulated_is_said_in_one_line(genie: Genie, server: str, picture: Path) -> None:
     def fail(*words: str | Path) -> str:
         return genie.fail("simulate", "--prompt", picture, "--out", "x.mp4", "--server", server, *words)

@@ -77,7 +77,7 @@ def test_moved_branches_are_what_single_rollouts_are_and_take_the_memory_that_is
     stream = together.branches[0]
     assert isinstance(stream.past, Moving)
     held = sum(tensor.nbytes for tensor in (*stream.past.tensors, stream.spoken_KD))
-    assert simulator.state_bytes == held
+    assert simulator.state_bytes() == held
     fewer = simulator.rollout(prompt(3)[1:], list(latents))
     assert (fewer != frames[1]).any() == (refiner is not None)  # what the oldest frame showed may come into view
 
@@ -100,7 +100,7 @@ def test_mended_rollouts_depend_on_seed_and_request_alone(mending: Simulator) ->
     assert (mending.rollout(prompt(3), sequences[1], Sampling(seed=4)) != frames[1]).any()
     stream = together.branches[0]
     assert isinstance(stream.past, Moving)
-    assert mending.state_bytes == sum(tensor.nbytes for tensor in (*stream.past.tensors, stream.spoken_KD))
+    assert mending.state_bytes() == sum(tensor.nbytes for tensor in (*stream.past.tensors, stream.spoken_KD))
 
 
 def test_without_steps_frames_are_those_of_the_mover_to_the_bit(mending: Simulator, tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ async function main() {
   about = await (await fetch("about")).json();
   $("model").textContent = `plays ${about.model}`;
   $("screen").style.aspectRatio = `${about.width} / ${about.height}`;
+  $("frame").addEventListener("load", () => { $("screen").style.aspectRatio = `${$("frame").naturalWidth} / ${$("frame").naturalHeight}`; });
   buildPalette();
   buildDataset();
   listen();

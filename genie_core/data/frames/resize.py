@@ -20,6 +20,9 @@ WEIGHT_BITS = 16
 ROWS_PER_PRODUCT = 4
 """Output rows per matrix product: the weights are banded, so narrow products skip most of the zeros."""
 
+LEAST_SIDE = 8
+"""Fewest pixels a side of a simulated frame."""
+
 Frames = NDArray[np.uint8]
 """(T, H, W, 3) RGB, 0 to 255."""
 

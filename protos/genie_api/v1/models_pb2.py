@@ -24,45 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19genie_api/v1/models.proto\x12\x0cgenie_api.v1\"\xba\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.genie_api.v1.ModelState\x12\x15\n\rstate_message\x18\x04 \x01(\t\x12\x14\n\x0c\x66rame_height\x18\x05 \x01(\r\x12\x13\n\x0b\x66rame_width\x18\x06 \x01(\r\x12\x11\n\tmodel_fps\x18\x07 \x01(\x01\x12\x11\n\tnum_codes\x18\x08 \x01(\r\x12\x12\n\nlatent_dim\x18\t \x01(\r\x12\x10\n\x08\x63odebook\x18\n \x01(\x0c\x12\x16\n\x0e\x63ontext_frames\x18\x0b \x01(\r\x12\x18\n\x10tokens_per_frame\x18\x0c \x01(\r\x12\x1b\n\x13\x64\x65\x66\x61ult_temperature\x18\r \x01(\x01\x12\x12\n\nparameters\x18\x0e \x01(\x04\x12\x0f\n\x07palette\x18\x0f \x03(\r\x12\x0c\n\x04\x63\x61rd\x18\x10 \x01(\t\x12\x12\n\nis_default\x18\x11 \x01(\x08\x12\x11\n\tprecision\x18\x12 \x01(\t\x12+\n\nalignments\x18\x13 \x03(\x0b\x32\x17.genie_api.v1.Alignment\x12\x11\n\tprocessor\x18\x14 \x01(\t\x12\x15\n\rtorch_version\x18\x15 \x01(\t\x12\x19\n\x11usual_latent_norm\x18\x16 \x01(\x01\x12\x16\n\x0enum_fine_codes\x18\x17 \x01(\r\x12\x15\n\rfine_codebook\x18\x18 \x01(\x0c\x12\x13\n\x0b\x66\x65\x61ture_dim\x18\x19 \x01(\r\x12\x12\n\ncalibrated\x18\x1a \x01(\x08\x12\x30\n\rcode_meanings\x18\x1b \x03(\x0b\x32\x19.genie_api.v1.CodeMeaning\x12\x1d\n\x15\x63ode_meanings_problem\x18\x1c \x01(\t\x12\x15\n\rlatent_radius\x18\x1d \x01(\x01\"s\n\x0b\x43odeMeaning\x12\r\n\x05words\x18\x01 \x01(\t\x12\r\n\x05robot\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x17\n\nround_trip\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07picture\x18\x05 \x01(\x0c\x42\r\n\x0b_round_trip\"\xc2\x01\n\tAlignment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61lignment_id\x18\x02 \x01(\t\x12\x12\n\naction_dim\x18\x03 \x01(\r\x12\x14\n\x0c\x61\x63tion_names\x18\x04 \x03(\t\x12\x0c\n\x04step\x18\x05 \x01(\r\x12\x0f\n\x07problem\x18\x06 \x01(\t\x12\x0e\n\x06reduce\x18\x07 \x01(\t\x12\x0f\n\x07\x65ncodes\x18\x08 \x01(\x08\x12\x12\n\naction_low\x18\t \x03(\x01\x12\x13\n\x0b\x61\x63tion_high\x18\n \x03(\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.genie_api.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.genie_api.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x11LoadModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.genie_api.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x13UnloadModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.genie_api.v1.Model\"\x16\n\x14GetStatisticsRequest\"\xa8\x03\n\x15GetStatisticsResponse\x12\r\n\x05lanes\x18\x01 \x01(\r\x12\x12\n\nbusy_lanes\x18\x02 \x01(\r\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x04\x12\x0f\n\x07refused\x18\x05 \x01(\x04\x12\x10\n\x08uptime_s\x18\x06 \x01(\x01\x12\x35\n\noperations\x18\x07 \x03(\x0b\x32!.genie_api.v1.OperationStatistics\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\r\n\x05\x63\x61lls\x18\n \x01(\r\x12\x15\n\rwaiting_calls\x18\x0b \x01(\r\x12\x11\n\tmax_calls\x18\x0c \x01(\r\x12\x14\n\x0cplay_streams\x18\r \x01(\r\x12\x18\n\x10max_play_streams\x18\x0e \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x04\x12\x1b\n\x13memory_budget_bytes\x18\x10 \x01(\x04\x12\x31\n\x08refusals\x18\x11 \x03(\x0b\x32\x1f.genie_api.v1.RefusalStatistics\"1\n\x11RefusalStatistics\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\"V\n\x13OperationStatistics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06pieces\x18\x02 \x01(\x04\x12\x0f\n\x07\x62\x61tches\x18\x03 \x01(\x04\x12\x10\n\x08\x64\x65vice_s\x18\x04 \x01(\x01*\x8b\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x32\xa6\x03\n\x0cModelService\x12O\n\nListModels\x12\x1f.genie_api.v1.ListModelsRequest\x1a .genie_api.v1.ListModelsResponse\x12I\n\x08GetModel\x12\x1d.genie_api.v1.GetModelRequest\x1a\x1e.genie_api.v1.GetModelResponse\x12L\n\tLoadModel\x12\x1e.genie_api.v1.LoadModelRequest\x1a\x1f.genie_api.v1.LoadModelResponse\x12R\n\x0bUnloadModel\x12 .genie_api.v1.UnloadModelRequest\x1a!.genie_api.v1.UnloadModelResponse\x12X\n\rGetStatistics\x12\".genie_api.v1.GetStatisticsRequest\x1a#.genie_api.v1.GetStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19genie_api/v1/models.proto\x12\x0cgenie_api.v1\"\xd8\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.genie_api.v1.ModelState\x12\x15\n\rstate_message\x18\x04 \x01(\t\x12\x14\n\x0c\x66rame_height\x18\x05 \x01(\r\x12\x13\n\x0b\x66rame_width\x18\x06 \x01(\r\x12\x11\n\tmodel_fps\x18\x07 \x01(\x01\x12\x11\n\tnum_codes\x18\x08 \x01(\r\x12\x12\n\nlatent_dim\x18\t \x01(\r\x12\x10\n\x08\x63odebook\x18\n \x01(\x0c\x12\x16\n\x0e\x63ontext_frames\x18\x0b \x01(\r\x12\x18\n\x10tokens_per_frame\x18\x0c \x01(\r\x12\x1b\n\x13\x64\x65\x66\x61ult_temperature\x18\r \x01(\x01\x12\x12\n\nparameters\x18\x0e \x01(\x04\x12\x0f\n\x07palette\x18\x0f \x03(\r\x12\x0c\n\x04\x63\x61rd\x18\x10 \x01(\t\x12\x12\n\nis_default\x18\x11 \x01(\x08\x12\x11\n\tprecision\x18\x12 \x01(\t\x12+\n\nalignments\x18\x13 \x03(\x0b\x32\x17.genie_api.v1.Alignment\x12\x11\n\tprocessor\x18\x14 \x01(\t\x12\x15\n\rtorch_version\x18\x15 \x01(\t\x12\x19\n\x11usual_latent_norm\x18\x16 \x01(\x01\x12\x16\n\x0enum_fine_codes\x18\x17 \x01(\r\x12\x15\n\rfine_codebook\x18\x18 \x01(\x0c\x12\x13\n\x0b\x66\x65\x61ture_dim\x18\x19 \x01(\r\x12\x12\n\ncalibrated\x18\x1a \x01(\x08\x12\x30\n\rcode_meanings\x18\x1b \x03(\x0b\x32\x19.genie_api.v1.CodeMeaning\x12\x1d\n\x15\x63ode_meanings_problem\x18\x1c \x01(\t\x12\x15\n\rlatent_radius\x18\x1d \x01(\x01\x12\x1c\n\x14max_simulated_pixels\x18\x1e \x01(\r\"s\n\x0b\x43odeMeaning\x12\r\n\x05words\x18\x01 \x01(\t\x12\r\n\x05robot\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x17\n\nround_trip\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07picture\x18\x05 \x01(\x0c\x42\r\n\x0b_round_trip\"\xc2\x01\n\tAlignment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61lignment_id\x18\x02 \x01(\t\x12\x12\n\naction_dim\x18\x03 \x01(\r\x12\x14\n\x0c\x61\x63tion_names\x18\x04 \x03(\t\x12\x0c\n\x04step\x18\x05 \x01(\r\x12\x0f\n\x07problem\x18\x06 \x01(\t\x12\x0e\n\x06reduce\x18\x07 \x01(\t\x12\x0f\n\x07\x65ncodes\x18\x08 \x01(\x08\x12\x12\n\naction_low\x18\t \x03(\x01\x12\x13\n\x0b\x61\x63tion_high\x18\n \x03(\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.genie_api.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.genie_api.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x11LoadModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.genie_api.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x13UnloadModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.genie_api.v1.Model\"\x16\n\x14GetStatisticsRequest\"\xa8\x03\n\x15GetStatisticsResponse\x12\r\n\x05lanes\x18\x01 \x01(\r\x12\x12\n\nbusy_lanes\x18\x02 \x01(\r\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x04\x12\x0f\n\x07refused\x18\x05 \x01(\x04\x12\x10\n\x08uptime_s\x18\x06 \x01(\x01\x12\x35\n\noperations\x18\x07 \x03(\x0b\x32!.genie_api.v1.OperationStatistics\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\r\n\x05\x63\x61lls\x18\n \x01(\r\x12\x15\n\rwaiting_calls\x18\x0b \x01(\r\x12\x11\n\tmax_calls\x18\x0c \x01(\r\x12\x14\n\x0cplay_streams\x18\r \x01(\r\x12\x18\n\x10max_play_streams\x18\x0e \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x04\x12\x1b\n\x13memory_budget_bytes\x18\x10 \x01(\x04\x12\x31\n\x08refusals\x18\x11 \x03(\x0b\x32\x1f.genie_api.v1.RefusalStatistics\"1\n\x11RefusalStatistics\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\"V\n\x13OperationStatistics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06pieces\x18\x02 \x01(\x04\x12\x0f\n\x07\x62\x61tches\x18\x03 \x01(\x04\x12\x10\n\x08\x64\x65vice_s\x18\x04 \x01(\x01*\x8b\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x32\xa6\x03\n\x0cModelService\x12O\n\nListModels\x12\x1f.genie_api.v1.ListModelsRequest\x1a .genie_api.v1.ListModelsResponse\x12I\n\x08GetModel\x12\x1d.genie_api.v1.GetModelRequest\x1a\x1e.genie_api.v1.GetModelResponse\x12L\n\tLoadModel\x12\x1e.genie_api.v1.LoadModelRequest\x1a\x1f.genie_api.v1.LoadModelResponse\x12R\n\x0bUnloadModel\x12 .genie_api.v1.UnloadModelRequest\x1a!.genie_api.v1.UnloadModelResponse\x12X\n\rGetStatistics\x12\".genie_api.v1.GetStatisticsRequest\x1a#.genie_api.v1.GetStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'genie_api.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=2068
-  _globals['_MODELSTATE']._serialized_end=2207
+  _globals['_MODELSTATE']._serialized_start=2098
+  _globals['_MODELSTATE']._serialized_end=2237
   _globals['_MODEL']._serialized_start=44
-  _globals['_MODEL']._serialized_end=742
-  _globals['_CODEMEANING']._serialized_start=744
-  _globals['_CODEMEANING']._serialized_end=859
-  _globals['_ALIGNMENT']._serialized_start=862
-  _globals['_ALIGNMENT']._serialized_end=1056
-  _globals['_LISTMODELSREQUEST']._serialized_start=1058
-  _globals['_LISTMODELSREQUEST']._serialized_end=1116
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1118
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1200
-  _globals['_GETMODELREQUEST']._serialized_start=1202
-  _globals['_GETMODELREQUEST']._serialized_end=1233
-  _globals['_GETMODELRESPONSE']._serialized_start=1235
-  _globals['_GETMODELRESPONSE']._serialized_end=1289
-  _globals['_LOADMODELREQUEST']._serialized_start=1291
-  _globals['_LOADMODELREQUEST']._serialized_end=1323
-  _globals['_LOADMODELRESPONSE']._serialized_start=1325
-  _globals['_LOADMODELRESPONSE']._serialized_end=1380
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1382
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1416
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1418
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1475
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=1477
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=1499
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=1502
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1926
-  _globals['_REFUSALSTATISTICS']._serialized_start=1928
-  _globals['_REFUSALSTATISTICS']._serialized_end=1977
-  _globals['_OPERATIONSTATISTICS']._serialized_start=1979
-  _globals['_OPERATIONSTATISTICS']._serialized_end=2065
-  _globals['_MODELSERVICE']._serialized_start=2210
-  _globals['_MODELSERVICE']._serialized_end=2632
+  _globals['_MODEL']._serialized_end=772
+  _globals['_CODEMEANING']._serialized_start=774
+  _globals['_CODEMEANING']._serialized_end=889
+  _globals['_ALIGNMENT']._serialized_start=892
+  _globals['_ALIGNMENT']._serialized_end=1086
+  _globals['_LISTMODELSREQUEST']._serialized_start=1088
+  _globals['_LISTMODELSREQUEST']._serialized_end=1146
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1148
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1230
+  _globals['_GETMODELREQUEST']._serialized_start=1232
+  _globals['_GETMODELREQUEST']._serialized_end=1263
+  _globals['_GETMODELRESPONSE']._serialized_start=1265
+  _globals['_GETMODELRESPONSE']._serialized_end=1319
+  _globals['_LOADMODELREQUEST']._serialized_start=1321
+  _globals['_LOADMODELREQUEST']._serialized_end=1353
+  _globals['_LOADMODELRESPONSE']._serialized_start=1355
+  _globals['_LOADMODELRESPONSE']._serialized_end=1410
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1412
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1446
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1448
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1505
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=1507
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=1529
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=1532
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1956
+  _globals['_REFUSALSTATISTICS']._serialized_start=1958
+  _globals['_REFUSALSTATISTICS']._serialized_end=2007
+  _globals['_OPERATIONSTATISTICS']._serialized_start=2009
+  _globals['_OPERATIONSTATISTICS']._serialized_end=2095
+  _globals['_MODELSERVICE']._serialized_start=2240
+  _globals['_MODELSERVICE']._serialized_end=2662
 # @@protoc_insertion_point(module_scope)

@@ -86,6 +86,7 @@ class Model(_message.Message):
     CODE_MEANINGS_FIELD_NUMBER: _builtins.int
     CODE_MEANINGS_PROBLEM_FIELD_NUMBER: _builtins.int
     LATENT_RADIUS_FIELD_NUMBER: _builtins.int
+    MAX_SIMULATED_PIXELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}`; {model} is the bundle's folder name."""
     bundle_id: _builtins.str
@@ -140,6 +141,8 @@ class Model(_message.Message):
     """Radius r of the ball in which distances between latents and codes are taken: those between x / sqrt(1 + |x|^2 / r^2);
     0 if latents have unit length.
     """
+    max_simulated_pixels: _builtins.int
+    """Most pixels of a simulated frame (`SimulationStart.frame_height`); 0 if frames have the model's size alone."""
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Colour of each code, 0xRRGGBB, the same in every view of this model."""
@@ -186,10 +189,11 @@ class Model(_message.Message):
         code_meanings: _abc.Iterable[Global___CodeMeaning] | None = ...,
         code_meanings_problem: _builtins.str = ...,
         latent_radius: _builtins.float = ...,
+        max_simulated_pixels: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "code_meanings", b"code_meanings", "code_meanings_problem", b"code_meanings_problem", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "latent_radius", b"latent_radius", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "bundle_id", b"bundle_id", "calibrated", b"calibrated", "card", b"card", "code_meanings", b"code_meanings", "code_meanings_problem", b"code_meanings_problem", "codebook", b"codebook", "context_frames", b"context_frames", "default_temperature", b"default_temperature", "feature_dim", b"feature_dim", "fine_codebook", b"fine_codebook", "frame_height", b"frame_height", "frame_width", b"frame_width", "is_default", b"is_default", "latent_dim", b"latent_dim", "latent_radius", b"latent_radius", "max_simulated_pixels", b"max_simulated_pixels", "model_fps", b"model_fps", "name", b"name", "num_codes", b"num_codes", "num_fine_codes", b"num_fine_codes", "palette", b"palette", "parameters", b"parameters", "precision", b"precision", "processor", b"processor", "state", b"state", "state_message", b"state_message", "tokens_per_frame", b"tokens_per_frame", "torch_version", b"torch_version", "usual_latent_norm", b"usual_latent_norm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from genie_api.v1 import frames_pb2 as genie__api_dot_v1_dot_frames__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgenie_api/v1/simulation.proto\x12\x0cgenie_api.v1\x1a\x19genie_api/v1/frames.proto\"w\n\x0fSamplingOptions\x12\x1a\n\rmaskgit_steps\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x42\x10\n\x0e_maskgit_stepsB\x0e\n\x0c_temperature\"\xd6\x01\n\x0fSimulationStart\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06prompt\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12/\n\x08sampling\x18\x03 \x01(\x0b\x32\x1d.genie_api.v1.SamplingOptions\x12\x36\n\x11response_encoding\x18\x04 \x01(\x0e\x32\x1b.genie_api.v1.FrameEncoding\x12\x11\n\talignment\x18\x05 \x01(\t\x12\x12\n\nconfidence\x18\x06 \x01(\x08\"G\n\x0e\x41\x63tionSequence\x12\r\n\x05\x63odes\x18\x01 \x03(\r\x12\x0f\n\x07latents\x18( \x01(\x0c\x12\x15\n\rrobot_actions\x18) \x01(\x0c\"m\n\x0eRolloutRequest\x12,\n\x05start\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.SimulationStart\x12-\n\x07\x61\x63tions\x18\x02 \x01(\x0b\x32\x1c.genie_api.v1.ActionSequence\"\xbc\x01\n\x0fRolloutResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\x12\x11\n\tbundle_id\x18\x04 \x01(\t\x12\x14\n\x0cout_of_range\x18\x05 \x03(\r\x12\x17\n\nconfidence\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"m\n\rBranchRequest\x12,\n\x05start\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.SimulationStart\x12.\n\x08\x62ranches\x18\x02 \x03(\x0b\x32\x1c.genie_api.v1.ActionSequence\"\xa8\x01\n\x0e\x42ranchResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12$\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\x12\x11\n\tbundle_id\x18\x04 \x01(\t\x12\x14\n\x0cout_of_range\x18\x05 \x03(\r\x12\x12\n\nconfidence\x18\x06 \x03(\x01\"\x81\x01\n\x0bPlayRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.SimulationStartH\x00\x12\x10\n\x06\x61\x63tion\x18\x02 \x01(\rH\x00\x12\x10\n\x06latent\x18( \x01(\x0cH\x00\x12\x16\n\x0crobot_action\x18) \x01(\x0cH\x00\x42\x06\n\x04part\"\xb9\x01\n\x0cPlayResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\x12\x11\n\tbundle_id\x18\x04 \x01(\t\x12\x14\n\x0cout_of_range\x18\x05 \x03(\r\x12\x17\n\nconfidence\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_confidence2\xe7\x01\n\x11SimulationService\x12H\n\x07Rollout\x12\x1c.genie_api.v1.RolloutRequest\x1a\x1d.genie_api.v1.RolloutResponse0\x01\x12\x45\n\x06\x42ranch\x12\x1b.genie_api.v1.BranchRequest\x1a\x1c.genie_api.v1.BranchResponse0\x01\x12\x41\n\x04Play\x12\x19.genie_api.v1.PlayRequest\x1a\x1a.genie_api.v1.PlayResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgenie_api/v1/simulation.proto\x12\x0cgenie_api.v1\x1a\x19genie_api/v1/frames.proto\"w\n\x0fSamplingOptions\x12\x1a\n\rmaskgit_steps\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x42\x10\n\x0e_maskgit_stepsB\x0e\n\x0c_temperature\"\x81\x02\n\x0fSimulationStart\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06prompt\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12/\n\x08sampling\x18\x03 \x01(\x0b\x32\x1d.genie_api.v1.SamplingOptions\x12\x36\n\x11response_encoding\x18\x04 \x01(\x0e\x32\x1b.genie_api.v1.FrameEncoding\x12\x11\n\talignment\x18\x05 \x01(\t\x12\x12\n\nconfidence\x18\x06 \x01(\x08\x12\x14\n\x0c\x66rame_height\x18\x07 \x01(\r\x12\x13\n\x0b\x66rame_width\x18\x08 \x01(\r\"G\n\x0e\x41\x63tionSequence\x12\r\n\x05\x63odes\x18\x01 \x03(\r\x12\x0f\n\x07latents\x18( \x01(\x0c\x12\x15\n\rrobot_actions\x18) \x01(\x0c\"m\n\x0eRolloutRequest\x12,\n\x05start\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.SimulationStart\x12-\n\x07\x61\x63tions\x18\x02 \x01(\x0b\x32\x1c.genie_api.v1.ActionSequence\"\xbc\x01\n\x0fRolloutResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\x12\x11\n\tbundle_id\x18\x04 \x01(\t\x12\x14\n\x0cout_of_range\x18\x05 \x03(\r\x12\x17\n\nconfidence\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"m\n\rBranchRequest\x12,\n\x05start\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.SimulationStart\x12.\n\x08\x62ranches\x18\x02 \x03(\x0b\x32\x1c.genie_api.v1.ActionSequence\"\xa8\x01\n\x0e\x42ranchResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12$\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\x12\x11\n\tbundle_id\x18\x04 \x01(\t\x12\x14\n\x0cout_of_range\x18\x05 \x03(\r\x12\x12\n\nconfidence\x18\x06 \x03(\x01\"\x81\x01\n\x0bPlayRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1d.genie_api.v1.SimulationStartH\x00\x12\x10\n\x06\x61\x63tion\x18\x02 \x01(\rH\x00\x12\x10\n\x06latent\x18( \x01(\x0cH\x00\x12\x16\n\x0crobot_action\x18) \x01(\x0cH\x00\x42\x06\n\x04part\"\xb9\x01\n\x0cPlayResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.genie_api.v1.Frames\x12$\n\x06timing\x18\x03 \x01(\x0b\x32\x14.genie_api.v1.Timing\x12\x11\n\tbundle_id\x18\x04 \x01(\t\x12\x14\n\x0cout_of_range\x18\x05 \x03(\r\x12\x17\n\nconfidence\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_confidence2\xe7\x01\n\x11SimulationService\x12H\n\x07Rollout\x12\x1c.genie_api.v1.RolloutRequest\x1a\x1d.genie_api.v1.RolloutResponse0\x01\x12\x45\n\x06\x42ranch\x12\x1b.genie_api.v1.BranchRequest\x1a\x1c.genie_api.v1.BranchResponse0\x01\x12\x41\n\x04Play\x12\x19.genie_api.v1.PlayRequest\x1a\x1a.genie_api.v1.PlayResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,21 +35,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAMPLINGOPTIONS']._serialized_start=74
   _globals['_SAMPLINGOPTIONS']._serialized_end=193
   _globals['_SIMULATIONSTART']._serialized_start=196
-  _globals['_SIMULATIONSTART']._serialized_end=410
-  _globals['_ACTIONSEQUENCE']._serialized_start=412
-  _globals['_ACTIONSEQUENCE']._serialized_end=483
-  _globals['_ROLLOUTREQUEST']._serialized_start=485
-  _globals['_ROLLOUTREQUEST']._serialized_end=594
-  _globals['_ROLLOUTRESPONSE']._serialized_start=597
-  _globals['_ROLLOUTRESPONSE']._serialized_end=785
-  _globals['_BRANCHREQUEST']._serialized_start=787
-  _globals['_BRANCHREQUEST']._serialized_end=896
-  _globals['_BRANCHRESPONSE']._serialized_start=899
-  _globals['_BRANCHRESPONSE']._serialized_end=1067
-  _globals['_PLAYREQUEST']._serialized_start=1070
-  _globals['_PLAYREQUEST']._serialized_end=1199
-  _globals['_PLAYRESPONSE']._serialized_start=1202
-  _globals['_PLAYRESPONSE']._serialized_end=1387
-  _globals['_SIMULATIONSERVICE']._serialized_start=1390
-  _globals['_SIMULATIONSERVICE']._serialized_end=1621
+  _globals['_SIMULATIONSTART']._serialized_end=453
+  _globals['_ACTIONSEQUENCE']._serialized_start=455
+  _globals['_ACTIONSEQUENCE']._serialized_end=526
+  _globals['_ROLLOUTREQUEST']._serialized_start=528
+  _globals['_ROLLOUTREQUEST']._serialized_end=637
+  _globals['_ROLLOUTRESPONSE']._serialized_start=640
+  _globals['_ROLLOUTRESPONSE']._serialized_end=828
+  _globals['_BRANCHREQUEST']._serialized_start=830
+  _globals['_BRANCHREQUEST']._serialized_end=939
+  _globals['_BRANCHRESPONSE']._serialized_start=942
+  _globals['_BRANCHRESPONSE']._serialized_end=1110
+  _globals['_PLAYREQUEST']._serialized_start=1113
+  _globals['_PLAYREQUEST']._serialized_end=1242
+  _globals['_PLAYRESPONSE']._serialized_start=1245
+  _globals['_PLAYRESPONSE']._serialized_end=1430
+  _globals['_SIMULATIONSERVICE']._serialized_start=1433
+  _globals['_SIMULATIONSERVICE']._serialized_end=1664
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,8 @@ class SimulationStart(_message.Message):
     RESPONSE_ENCODING_FIELD_NUMBER: _builtins.int
     ALIGNMENT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    FRAME_HEIGHT_FIELD_NUMBER: _builtins.int
+    FRAME_WIDTH_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Resource name of the model, `models/{model}`; empty for the server's default model."""
     response_encoding: _frames_pb2.FrameEncoding.ValueType
@@ -82,9 +84,14 @@ class SimulationStart(_message.Message):
     """Whether responses say how far each frame can be trusted, where the model was calibrated (`Model.calibrated`); costs a
     look at each frame by the latent action model.
     """
+    frame_height: _builtins.int
+    """Height and width of the returned frames, pixels; both 0 for the model's. Others are for models that move frames, up
+    to `Model.max_simulated_pixels`, without MaskGIT steps.
+    """
+    frame_width: _builtins.int
     @_builtins.property
     def prompt(self) -> _frames_pb2.Frames:
-        """1 to `context_frames` frames at the model's frame rate, any size; resized to the model's."""
+        """1 to `context_frames` frames at the model's frame rate, any size; resized to that of the returned frames."""
 
     @_builtins.property
     def sampling(self) -> Global___SamplingOptions:
@@ -99,10 +106,12 @@ class SimulationStart(_message.Message):
         response_encoding: _frames_pb2.FrameEncoding.ValueType = ...,
         alignment: _builtins.str = ...,
         confidence: _builtins.bool = ...,
+        frame_height: _builtins.int = ...,
+        frame_width: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "confidence", b"confidence", "model", b"model", "prompt", b"prompt", "response_encoding", b"response_encoding", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "confidence", b"confidence", "frame_height", b"frame_height", "frame_width", b"frame_width", "model", b"model", "prompt", b"prompt", "response_encoding", b"response_encoding", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,7 +205,7 @@ class RolloutResponse(_message.Message):
     """
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
-        """One frame at the model's size."""
+        """One frame, of the size that the start asks for."""
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
@@ -276,7 +285,7 @@ class BranchResponse(_message.Message):
     """SHA-256 of the bundle's contents, 64 hexadecimal digits; only in the first response of a call."""
     @_builtins.property
     def frames(self) -> _frames_pb2.Frames:
-        """N frames at the model's size: frame i belongs to branch i."""
+        """N frames of the size that the start asks for: frame i belongs to branch i."""
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:
@@ -368,7 +377,7 @@ class PlayResponse(_message.Message):
     """
     @_builtins.property
     def frame(self) -> _frames_pb2.Frames:
-        """One frame at the model's size."""
+        """One frame, of the size that the start asks for."""
 
     @_builtins.property
     def timing(self) -> _frames_pb2.Timing:

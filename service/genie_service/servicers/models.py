@@ -52,14 +52,25 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Serves the registry."""
 
     def __init__(
-        self, registry: ModelRegistry, alignments: Alignments, engine: Engine, room: Room, *, fixed: bool = False
+        self,
+        registry: ModelRegistry,
+        alignments: Alignments,
+        engine: Engine,
+        room: Room,
+        max_pixels: int,
+        *,
+        fixed: bool = False,
     ) -> None:
-        """`fixed`: this is one of several processes, whose models cannot be changed in one alone."""
+        """Serve them, and tell of those that move frames of any size that they may have `max_pixels`.
+
+        `fixed`: this is one of several processes, whose models cannot be changed in one alone.
+        """
         self._fixed = fixed
         self._registry = registry
         self._alignments = alignments
         self._engine = engine
         self._room = room
+        self._max_pixels = max_pixels
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: Context
@@ -150,6 +161,8 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def _message(self, status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
         found = [] if status.info is None else await self._alignments.find(status.info)
         message = _model_message(status, found, brief)
+        if status.info is not None and status.info.config.moves_any_size:
+            message.max_simulated_pixels = self._max_pixels
         if status.info is not None and not brief:
             message.MergeFrom(await asyncio.to_thread(_meanings_message, status.info))
         return message

@@ -33,6 +33,11 @@ class RobotActions:
         if aligned is not None:
             aligned.alignment.back_needs_frames  # noqa: B018 - raises ModelError without a way back
 
+    @property
+    def reads_frames(self) -> bool:
+        """Whether an action is encoded with a look at the frame in which it begins."""
+        return self._aligned is not None
+
     def read(self, data: bytes, most: int, field: str) -> Sequence[RobotAction]:
         """Return 1 to `most` actions of float32, sent as `field`. Raises RequestError for anything else."""
         if self._aligned is None:

@@ -10,17 +10,20 @@ from contextlib import aclosing, closing
 import numpy as np
 
 from genie_api.v1 import frames_pb2, simulation_pb2, simulation_pb2_grpc
-from genie_core.data import Frames
+from genie_core.data import Frames, resize_frames
 from genie_core.errors import RequestError
 from genie_core.inference import Rollout
+from genie_core.inference.asked import Latent
 from genie_core.inference.confidence import Calibration, ReadBack, read_calibration
-from genie_core.inference.simulator import Latent, asked_for
+from genie_core.inference.simulator import asked_for
 from genie_core.models.config import ModelConfig
 from genie_service.acceptance import Announcement
 from genie_service.alignments import Alignments
 from genie_service.calls import Call, current_call
 from genie_service.counting import CallCounts
 from genie_service.engine import Engine
+from genie_service.fair_queue import Operation
+from genie_service.frames import CHANNELS
 from genie_service.interceptors.wrapping import Context
 from genie_service.job import Job
 from genie_service.loaded_model import LoadedModel
@@ -32,6 +35,7 @@ from genie_service.servicers.robot_actions import RobotActions, Wanted
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
     check_start,
+    frame_size_of,
     read_action,
     read_actions,
     read_branches,
@@ -41,6 +45,9 @@ from genie_service.servicers.simulation_requests import (
 from genie_service.servicers.timing import Clock
 from genie_service.shares import Share, Shares
 from genie_service.streams import next_or_none, part_of, read_ahead
+
+_COPIES = 3
+"""Copies of a step's frames that are there at once: as drawn, side by side, and in the message."""
 
 
 class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
@@ -156,7 +163,8 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         self._reading.check(start.prompt, "start.prompt")
         encoding = response_encoding(start, "start")
         job = call.ending.enter_context(closing(self._engine.job(call.client)))
-        draw = model.draw(model.simulator.maskgit_steps(sampling))
+        size = frame_size_of(start, config, sampling, branches, self._limits, "start")
+        draw = model.draw(model.simulator.maskgit_steps(sampling), size)
         first, total = Counter({model.start: 1, draw: branches}), Counter({model.start: 1, draw: branches * frames})
         calibration = await self._calibration(model) if start.confidence else None
         if calibration is not None:
@@ -164,16 +172,14 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
             total[model.encode] += branches * frames
         job.announce(Announcement(first, total, call.remaining_s, rounds=frames))
         with call.waiting(self._max_wait_s) as may_s:
-            await call.memory.room_to_work(model.simulator.rollout_bytes(branches), may_s)
-        size = (config.height, config.width)
+            shown = (start.prompt.count + _COPIES * branches) * size[0] * size[1] * CHANNELS
+            await call.memory.room_to_work(model.simulator.rollout_bytes(branches, size) + shown, may_s)
         prompt = await self._reading.read(start.prompt, "start.prompt", size, refusable=True)
-        rollout = await job.run(model.start, (prompt, branches, sampling))
+        rollout = await job.run(model.start, (prompt, branches, sampling, size))
         clock = Clock(job, self._counts)
-        last = [prompt[-1]] * branches
-        trust = None if calibration is None else Trust(model, calibration, last)
-        return Simulation(
-            rollout, model, rollout.maskgit_steps, job, encoding, self._reading, clock, encoder, last, trust
-        )
+        read = [(await _at_own_size(prompt[-1:], config))[0]] * branches
+        trust = None if calibration is None else Trust(model, calibration, read)
+        return Simulation(rollout, model, draw, job, encoding, self._reading, clock, encoder, read, trust)
 
     async def _calibration(self, model: LoadedModel) -> Calibration:
         """Return the calibration beside the model's bundle, as it is now. Raises RequestError if there is none."""
@@ -200,27 +206,31 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
 
 
 class Simulation:
-    """A rollout in progress: draws frames on the engine, as messages with their timing."""
+    """A rollout in progress: draws frames on the engine, as messages with their timing.
+
+    What reads frames, an encoder of robot actions or a calibration, is given them at the model's size.
+    """
 
     def __init__(
         self,
         rollout: Rollout,
         model: LoadedModel,
-        steps: int,
+        draw: Operation,
         job: Job,
         encoding: frames_pb2.FrameEncoding.ValueType,
         reading: FrameReading,
         clock: Clock,
         encoder: RobotActions,
-        last: Sequence[Frames],
+        read: Sequence[Frames],
         trust: Trust | None,
     ) -> None:
         self._rollout = rollout
         self._trust = trust
         self._encoder = encoder
-        self._last = last
+        self._read = read
+        self._config = model.bundle.config
         self._bundle_id = model.bundle.info.bundle_id
-        self._draw = model.draw(steps)
+        self._draw = draw
         self._job = job
         self._encoding = encoding
         self._reading = reading
@@ -232,15 +242,16 @@ class Simulation:
 
     async def step(self, wanted: Sequence[Wanted]) -> tuple[frames_pb2.Frames, list[list[int]]]:
         """Take one action in each branch: N -> N frames, and the components beyond the alignment's range of each."""
-        encoded = [self._encoder.encode(of, frame) for of, frame in zip(wanted, self._last, strict=True)]
+        encoded = [self._encoder.encode(of, frame) for of, frame in zip(wanted, self._read, strict=True)]
         actions = [action for action, _ in encoded]
         self._rollout.check(actions)
         moves = list(zip(self._rollout.branches, actions, strict=True))
-        self._last = await self._job.run_all(self._draw, moves)
+        frames_NHWC = np.stack(await self._job.run_all(self._draw, moves))
+        if self._trust is not None or self._encoder.reads_frames:
+            self._read = list(await _at_own_size(frames_NHWC, self._config))
         if self._trust is not None:
             latents = list(map(asked_for, self._rollout.branches, actions))
-            await self._trust.look(self._job, self._last, latents)
-        frames_NHWC = np.stack(self._last)
+            await self._trust.look(self._job, self._read, latents)
         current_call().frames += len(frames_NHWC)
         return await self._reading.message(frames_NHWC, self._encoding), [outside for _, outside in encoded]
 
@@ -271,6 +282,14 @@ class Trust:
         for branch, frame_HWC, wanted_D, found in zip(self._branches, frames, wanted, encoded, strict=True):
             branch.take(frame_HWC, wanted_D, found)
         self.confidence = [branch.probability(self._calibration) for branch in self._branches]
+
+
+async def _at_own_size(frames_NHWC: Frames, config: ModelConfig) -> Frames:
+    """Return frames at the size that the model reads."""
+    size = (config.height, config.width)
+    if frames_NHWC.shape[1:3] == size:
+        return frames_NHWC
+    return await asyncio.to_thread(resize_frames, frames_NHWC, *size)
 
 
 async def _actions(

@@ -12,18 +12,31 @@ from genie_api.v1 import frames_pb2, simulation_pb2
 from genie_core.data import check_code
 from genie_core.errors import RequestError
 from genie_core.inference import Action, Sampling
-from genie_core.inference.simulator import check_action, check_simulates
+from genie_core.inference.asked import check_action, check_frame_size, check_simulates, maskgit_steps
 from genie_core.models.config import ModelConfig
+from genie_service.frames import CHANNELS
 from genie_service.servicers.robot_actions import RobotActions, Wanted
 from genie_service.streams import part_of
 
 
 @dataclass(frozen=True)
 class SimulationLimits:
-    """Largest number of actions in a sequence, and of branches in a request."""
+    """Limits of one simulation.
+
+    Attributes:
+        max_actions: in a sequence.
+        max_branches: in a request.
+        max_pixels: of a frame.
+        max_side: of a frame, pixels.
+        max_message_bytes: of the frames of one step of all branches.
+
+    """
 
     max_actions: int
     max_branches: int
+    max_pixels: int
+    max_side: int
+    max_message_bytes: int
 
 
 def check_start(start: simulation_pb2.SimulationStart, config: ModelConfig, field: str) -> None:
@@ -59,6 +72,34 @@ def sampling_of(options: simulation_pb2.SamplingOptions, config: ModelConfig, fi
     if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
         raise RequestError(f"{field}.temperature", f"got {temperature:g}, expected a finite number above 0")
     return Sampling(steps, temperature, options.seed)
+
+
+def frame_size_of(
+    start: simulation_pb2.SimulationStart,
+    config: ModelConfig,
+    sampling: Sampling,
+    branches: int,
+    limits: SimulationLimits,
+    field: str,
+) -> tuple[int, int]:
+    """Return height and width of the returned frames. Raises RequestError unless they can be simulated and sent."""
+    height, width = start.frame_height, start.frame_width
+    if not height and not width:
+        return config.height, config.width
+    for side, pixels in (("frame_height", height), ("frame_width", width)):
+        if not 1 <= pixels <= limits.max_side:
+            raise RequestError(f"{field}.{side}", f"got {pixels} pixels, expected 1 to {limits.max_side}, or both 0")
+    size = check_frame_size((height, width), config, maskgit_steps(sampling, config), f"{field}.frame_height")
+    if size == (config.height, config.width):
+        return size
+    if height * width > limits.max_pixels:
+        got = f"got {height} x {width} = {height * width} pixels"
+        raise RequestError(f"{field}.frame_height", f"{got}, expected at most {limits.max_pixels}")
+    sent = branches * height * width * CHANNELS
+    if sent > limits.max_message_bytes:
+        got = f"got {branches} branches of {height} x {width}, {sent} bytes a step"
+        raise RequestError(f"{field}.frame_height", f"{got}, expected at most {limits.max_message_bytes}")
+    return size
 
 
 def read_actions(
@@ -138,6 +179,7 @@ def _part(sequence: simulation_pb2.ActionSequence) -> str:
 __all__ = [
     "SimulationLimits",
     "check_start",
+    "frame_size_of",
     "read_action",
     "read_actions",
     "read_branches",
