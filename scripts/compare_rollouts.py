@@ -1,7 +1,7 @@
 """What rollouts gain over repeating their start frame, by horizon, of one bundle or of several from the same starts.
 
     python scripts/compare_rollouts.py BUNDLE [BUNDLE ...] --data DATA [--camera NAME] [--fps F] [--hold-out SHARE]
-        [--episodes N] [--prompt-frames P] [--rollouts N] [--sheet FILE]
+        [--subset KEY] [--episodes N] [--prompt-frames P] [--rollouts N] [--sheet FILE]
 
 Starts, codes and latents are those of `genie evaluate --frames 60` with the same options. Prints, by latents and by
 codes, dB over copying at 1 to 8 frames and over frames 9 to 16 together, the same with 95% intervals over episodes, and
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--camera")
     parser.add_argument("--fps", type=float)
     parser.add_argument("--hold-out", type=float, default=0.0)
+    parser.add_argument("--subset", help="as of `genie evaluate`: a filter key of robomimic's, or all")
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--prompt-frames", type=int, default=1)
     parser.add_argument("--rollouts", type=int, default=24)
@@ -51,6 +52,7 @@ def main() -> None:
         episodes=told.episodes,
         frames=FRAMES,
         hold_out=told.hold_out,
+        subset=told.subset,
         rollouts=told.rollouts,
         prompt_frames=told.prompt_frames,
         supervised_steps=0,

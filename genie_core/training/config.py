@@ -153,7 +153,7 @@ class TrainingConfig(_Frozen):
     tokenizer: StageConfig
     lam: StageConfig
     dynamics: StageConfig
-    mover: StageConfig = StageConfig(steps=2000, batch=32, clip_frames=2, lr=1.5e-3, warmup=50)
+    mover: StageConfig = StageConfig(steps=6000, batch=32, clip_frames=2, lr=1.5e-3, warmup=50)
     refiner: StageConfig = StageConfig(steps=600, batch=6, clip_frames=12, lr=2e-3, warmup=30)
     tokenizer_training: TokenizerTraining = TokenizerTraining()
     lam_training: LatentActionTraining = LatentActionTraining()
