@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.dot_task import DotTask
+from tests.support.waiting import wait_until
+
+WITHIN_S = 120.0
 
 PROGRAM = """
 import sys
@@ -41,15 +44,8 @@ class Sleeper(DotTask):
 
     def environment(self):
         (self.folder / f"worker-{os.getpid()}").touch()
-        time.sleep(120)
+        time.sleep(2 * WITHIN_S)  # longer than anybody waits for its end
         raise AssertionError("it should have been ended")
-
-
-def wait_until(happened, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def runs(pid):
@@ -66,11 +62,11 @@ def test_workers_end_with_their_parent(how, tmp_path):
     script.write_text(PROGRAM.format(paths=[p for p in sys.path if p], folder=str(tmp_path)))
     parent = subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: len(list(tmp_path.glob("worker-*"))) == 2)
+        wait_until(lambda: len(list(tmp_path.glob("worker-*"))) == 2, within_s=WITHIN_S)
         workers = [int(path.name.removeprefix("worker-")) for path in tmp_path.glob("worker-*")]
         parent.send_signal(how)
-        assert parent.wait(30) != 0
-        wait_until(lambda: not any(map(runs, workers)), timeout_s=15)
+        assert parent.wait(WITHIN_S) != 0
+        wait_until(lambda: not any(map(runs, workers)), within_s=WITHIN_S)
     finally:
         parent.kill()
         parent.wait()

@@ -26,6 +26,9 @@ from tests.support.tcp_proxy import TcpProxy
 CUT_S = float(os.environ.get("GENIE_CUT_SECONDS", "0.5"))
 """How long the network is cut."""
 
+SLOW = 1200
+"""Frames a second that a server takes of a client, so that it is stopped half way however late this process looks."""
+
 
 class Run:
     """A labelling of the dataset `source` in a thread of its own."""
@@ -48,7 +51,7 @@ class Run:
     def _advance(self, episodes: float) -> None:
         self.done += episodes
 
-    def wait_until(self, condition: Callable[[], bool], within_s: float = 30) -> bool:
+    def wait_until(self, condition: Callable[[], bool], within_s: float = 60) -> bool:
         deadline = time.monotonic() + within_s
         while not condition() and self._thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -93,7 +96,7 @@ def test_a_server_without_room_is_waited_for_and_the_run_goes_on(models: Path, s
 
 def start_and_stop(models: Path, source: Path, output: Path, port: int, **plan: float) -> Run:
     """A run whose server is drained as soon as one episode is done, with no time for those under way."""
-    with serving(models, port=port, drain_seconds=0) as running:
+    with serving(models, port=port, drain_seconds=0, max_frames_per_second=SLOW) as running:
         run = Run(running.server.address, source, output, jobs=2, **plan)
         assert run.wait_until(lambda: run.done > 1.01)
         running.run(running.server.drain(0))
@@ -151,19 +154,21 @@ def test_a_server_that_comes_back_with_another_bundle_is_refused(models: Path, s
 
 @pytest.mark.parametrize("what", ["vanishes", "is truncated", "is replaced"])
 def test_a_source_that_changes_under_the_run_is_told_and_costs_nothing_once_it_is_back(
-    server: str, source: Path, tmp_path: Path, what: str
+    models: Path, server: str, source: Path, tmp_path: Path, what: str
 ) -> None:
     kept = shutil.copy2(source, tmp_path / "kept")
-    run = Run(server, source, tmp_path / "out.hdf5", jobs=1)
-    assert run.wait_until(lambda: run.done > 1.01)
-    if what == "vanishes":
-        source.unlink()
-    elif what == "is truncated":
-        os.truncate(source, source.stat().st_size // 2)
-    else:
-        os.replace(make_robomimic(tmp_path / "b.hdf5", episodes=12, frames=400, size=32), source)
-    with pytest.raises(DatasetError, match=rf"{source.name}: "):
-        run.end()
+    another = make_robomimic(tmp_path / "b.hdf5", episodes=12, frames=400, size=32)
+    with serving(models, max_frames_per_second=SLOW) as slow:
+        run = Run(slow.server.address, source, tmp_path / "out.hdf5", jobs=1)
+        assert run.wait_until(lambda: run.done > 1.01)
+        if what == "vanishes":
+            source.unlink()
+        elif what == "is truncated":
+            os.truncate(source, source.stat().st_size // 2)
+        else:
+            os.replace(another, source)
+        with pytest.raises(DatasetError, match=rf"{source.name}: "):
+            run.end()
     assert not (tmp_path / "out.hdf5").exists()
     os.replace(kept, source)
     assert Run(server, source, tmp_path / "out.hdf5").end().found >= 1

@@ -23,6 +23,7 @@ from genie_client import (
 from tests.factories.bundles import make_nano_bundle
 from tests.factories.data import make_frames
 from tests.support.processes import server_process
+from tests.support.waiting import wait_until
 
 FRAMES = make_frames(70, 48, 64)
 NOBODY = "127.0.0.1:1"
@@ -211,10 +212,10 @@ def test_leaving_a_stream_stops_reading_its_source(client: Client) -> None:
 
     with client.label_stream(endless(), fps=10) as stream:
         assert next(stream).start == 0
-    assert closed
+    wait_until(lambda: closed)  # the stream waits for that itself, though not for long
     with pytest.raises(ModelError):
         client.label_stream(endless(), fps=10, model="nobody", resize=False)
-    assert "genie-feed" not in {thread.name for thread in threading.enumerate()}
+    wait_until(lambda: "genie-feed" not in {thread.name for thread in threading.enumerate()})
     assert len(client.label(FRAMES, fps=10)) == 70
 
 

@@ -122,7 +122,8 @@ def test_a_file_labelled_by_a_process_of_its_own_and_resumed_by_another_has_the_
     dataset = open_dataset(data, fps=10)
     plan = LabelPlan(tmp_path / "out.hdf5", jobs=3, patience_s=0)
     with serving(bundle) as running, Client(running.server.address) as client, ThreadPoolExecutor(1) as pool:
-        killer = _After(4.5, lambda: pool.submit(running.run, running.server.drain(0)))
+        # It waits for the end of the server: the few episodes that are left would be done meanwhile.
+        killer = _After(4.5, lambda: pool.submit(running.run, running.server.drain(0)).result())
         with pytest.raises(GenieError):
             label_dataset(client, dataset, plan, killer)
     with embedded_server(bundle) as address, Client(address) as client:

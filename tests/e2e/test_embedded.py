@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from genie_client import Client, ServerUnavailableError
 from genie_client.embedded import embedded_server
 from genie_core.errors import GenieError
+from tests.support.waiting import wait_until
 
 OWNER = """
 import sys, time
@@ -55,9 +55,7 @@ def test_it_ends_with_its_owner_however_that_dies(models_folder: Path) -> None:
         address = owner.stdout.readline().strip()
         assert is_served(address)
         owner.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while is_served(address):
-        assert time.monotonic() < deadline
+    wait_until(lambda: not is_served(address), "the server ends")
 
 
 def test_a_server_that_is_too_slow_is_given_up(models_folder: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -17,8 +15,12 @@ from genie_core.data import open_labelled
 from tests.factories.bundles import make_motion_bundle
 from tests.factories.data import make_robomimic, make_video
 from tests.support.processes import Genie, free_port, server_process
+from tests.support.service_server import serving
+from tests.support.waiting import wait_until
 
 NOBODY = "127.0.0.1:1"
+SLOW = 600
+"""Frames a second that a server takes of a client, so that it is stopped half way however late this process looks."""
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def long_data(tmp_path: Path) -> Path:
-    """Enough to be stopped half way."""
+    """Enough to be stopped half way, at `SLOW` frames a second."""
     return make_robomimic(tmp_path / "long.hdf5", episodes=20, frames=150, size=32)
 
 
@@ -42,13 +44,6 @@ def assert_same_labels(path: Path, other: Path) -> None:
     assert list(latents(path)) == list(expected)
     for name, latent in latents(path).items():
         np.testing.assert_array_equal(latent, expected[name])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def finished_episodes(output: Path) -> int:
@@ -115,9 +110,9 @@ def test_a_server_that_is_killed_and_started_again_half_way_costs_nothing(
     genie_process: Genie, models_folder: Path, server: str, long_data: Path, tmp_path: Path
 ) -> None:
     output, port = long_data.with_name("long.labelled.hdf5"), free_port()
-    with server_process(models_folder, port) as (process, address):
+    with server_process(models_folder, port, "--max-frames-per-second", str(SLOW)) as (process, address):
         labelling = genie_process.start("label", long_data, "--server", address, "--jobs", "1")
-        wait_for(lambda: finished_episodes(output) >= 3)
+        wait_until(lambda: finished_episodes(output) >= 3)
         process.kill()
     assert labelling.stderr is not None
     waiting = labelling.stderr.readline()  # the server stays away until that is noticed
@@ -138,7 +133,7 @@ def test_an_embedded_server_that_dies_is_not_waited_for(
 ) -> None:
     output = long_data.with_name("long.labelled.hdf5")
     labelling = genie_process.start("label", long_data, "--models", models_folder)
-    wait_for(lambda: finished_episodes(output) >= 2)
+    wait_until(lambda: finished_episodes(output) >= 2)
     children = Path(f"/proc/{labelling.pid}/task/{labelling.pid}/children").read_text().split()
     (server,) = [child for child in children if b"genie_service" in Path(f"/proc/{child}/cmdline").read_bytes()]
     os.kill(int(server), signal.SIGKILL)
@@ -148,12 +143,13 @@ def test_an_embedded_server_that_dies_is_not_waited_for(
     assert "of 20 episodes are finished; the same command goes on from there" in err
 
 
-def test_ctrl_c_keeps_what_is_finished(genie_process: Genie, server: str, long_data: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished(genie_process: Genie, models_folder: Path, server: str, long_data: Path) -> None:
     output = long_data.with_name("long.labelled.hdf5")
-    labelling = genie_process.start("label", long_data, "--server", server, "--jobs", "2")
-    wait_for(lambda: finished_episodes(output) >= 2)
-    labelling.send_signal(signal.SIGINT)
-    _, err = labelling.communicate(timeout=300)
+    with serving(models_folder, max_frames_per_second=SLOW) as slow:
+        labelling = genie_process.start("label", long_data, "--server", slow.server.address, "--jobs", "2")
+        wait_until(lambda: finished_episodes(output) >= 2)
+        labelling.send_signal(signal.SIGINT)
+        _, err = labelling.communicate(timeout=300)
     assert labelling.returncode == 130
     assert f"stopped: {finished_episodes(output)} of 20 episodes are finished" in err
     assert "Traceback" not in err

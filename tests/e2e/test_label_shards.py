@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import h5py
@@ -18,6 +17,8 @@ from genie_core.data.labelled.shards import Shard, read_entry, shards_folder
 from tests.factories.bundles import make_motion_bundle
 from tests.factories.data import make_robomimic
 from tests.support.processes import Genie
+from tests.support.service_server import serving
+from tests.support.waiting import wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TIMES = {"created", "sha256"}
@@ -47,21 +48,20 @@ def structure(path: Path) -> dict[str, object]:
 
 
 def test_three_shards_one_of_them_killed_give_the_file_of_one_process(
-    genie_process: Genie, genie: Genie, server: str, tmp_path: Path
+    genie_process: Genie, genie: Genie, models_folder: Path, server: str, tmp_path: Path
 ) -> None:
     data = make_robomimic(tmp_path / "lift.hdf5", episodes=11, frames=120, size=32)
     output, one = tmp_path / "lift.labelled.hdf5", tmp_path / "one.hdf5"
     words = ("label", data, "--server", server, "--jobs", "1")
     first = Shard(1, 3).file(output)
     journal = first.with_name(f"{first.name}.parts")
-    killed = genie_process.start(*words, "--shard", "1/3")
-    deadline = time.monotonic() + 60
-    while not any(journal.glob("*.hdf5")):
-        assert time.monotonic() < deadline
-        assert killed.poll() is None
-        time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    # Slow, so that it is killed half way however late this process looks.
+    with serving(models_folder, max_frames_per_second=120) as slow:
+        address = slow.server.address
+        killed = genie_process.start("label", data, "--server", address, "--jobs", "1", "--shard", "1/3")
+        wait_until(lambda: any(journal.glob("*.hdf5")) or killed.poll() is not None)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
     assert not first.exists()
     for shard in ("2/3", "3/3"):
         genie.run(*words, "--shard", shard)

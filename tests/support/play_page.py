@@ -19,7 +19,7 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from genie_core.data import Frames, decode_image
-from tests.support.processes import Genie
+from tests.support.processes import WITHIN_S, Genie
 
 
 @dataclass
@@ -81,7 +81,7 @@ def playing(genie: Genie, *words: str | Path) -> Iterator[PlayPage]:
     try:
         yield PlayPage(found[0], process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=WITHIN_S)
         assert "Traceback" not in err, err
     finally:
         process.kill()

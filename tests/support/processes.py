@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,14 @@ def server_process(models: Path, port: int = 0, *flags: str) -> Iterator[tuple[s
             process.kill()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(adjacent: int = 1) -> int:
+    """A port that nobody listens on, nor on those that follow it, `adjacent` in all.
+
+    None of those that the system gives away itself, to whoever connects or listens before it is used.
+    """
+    for port in secrets.SystemRandom().sample(range(20_000, 32_000), 100):
+        with ExitStack() as probes, suppress(OSError):
+            for at in range(port, port + adjacent):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", at))
+            return port
+    raise RuntimeError("of 100 ports none was free")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from genie_core.errors import GenieError
 from genie_view.serving import check_address
 from tests.factories.data import make_robomimic
 from tests.factories.labelled import label_file
+from tests.support.processes import free_port
 from tests.support.recordings import column
 
 PROGRAM = Path(sys.executable).with_name("genie")
@@ -35,23 +35,9 @@ def test_other_addresses_than_loopback_have_to_be_meant() -> None:
         check_address("localhost", insecure=False)
 
 
-def free_pair() -> int:
-    """A port that is free, and the next one too."""
-    for _ in range(50):
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    pytest.skip("no two free ports")
-
-
 def received(port: int, path: Path, entity: str, component: str, count: int) -> dict[Any, Any]:
     """What a viewer gets that comes late: taken down by Rerun, until there are so many values."""
-    words = ["--save", str(path), "--bind", "127.0.0.1", "--port", str(free_pair())]
+    words = ["--save", str(path), "--bind", "127.0.0.1", "--port", str(free_port(2))]
     command = [sys.executable, "-m", "rerun", *words, f"rerun+http://127.0.0.1:{port}/proxy"]
     found: dict[Any, Any] = {}
     with subprocess.Popen(command, env={**os.environ, "RERUN_ANALYTICS": "0"}, start_new_session=True) as taking:
@@ -70,7 +56,7 @@ def received(port: int, path: Path, entity: str, component: str, count: int) -> 
 @pytest.mark.filterwarnings("ignore:RRD file has no footer")
 def test_a_browser_gets_the_page_until_it_is_interrupted(tmp_path: Path) -> None:
     labelled = label_file(make_robomimic(tmp_path / "lift.hdf5", episodes=1))
-    port = free_pair()
+    port = free_port(2)
     words = [PROGRAM, "view", labelled.path, "--serve", "--port", str(port)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
         try:
