@@ -165,7 +165,7 @@ def test_a_second_signal_does_not_wait(servers: list[Server], bundle: Path) -> N
 def test_calls_that_are_cut_or_too_late_are_told_to_try_elsewhere_and_the_exit_code_says_so(
     servers: list[Server], bundle: Path
 ) -> None:
-    server = Server("--models", str(bundle), "--port", "0", "--drain-seconds", "1", "--max-calls", "1")
+    server = Server("--models", str(bundle), "--port", "0", "--drain-seconds", "3", "--max-calls", "1")
     servers.append(server)
     address = server.address
     server.ready()
