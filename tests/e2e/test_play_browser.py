@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,8 +68,15 @@ def test_keys_play_undo_and_branch(browser: webdriver.Chrome, server: str, model
     def nodes() -> int:
         return len(browser.find_elements(By.CSS_SELECTOR, "#tree image"))
 
+    def until(holds: Callable[[], object]) -> None:
+        WebDriverWait(browser, 60).until(lambda _: holds())
+
     def until_nodes(count: int) -> None:
-        WebDriverWait(browser, 60).until(lambda _: nodes() == count)
+        until(lambda: nodes() == count)
+
+    def text(of: str) -> str:
+        found: str = browser.find_element(By.ID, of).text
+        return found
 
     with playing(Genie(tmp_path), "--prompt", picture, "--server", server, *says) as page:
         browser.get(page.url)
@@ -81,13 +88,13 @@ def test_keys_play_undo_and_branch(browser: webdriver.Chrome, server: str, model
         until_nodes(2)
         keys.send_keys("2")
         until_nodes(3)
-        assert browser.find_element(By.ID, "status").text == "frame 2, latent action 1"
+        until(lambda: text("status") == "frame 2, latent action 1")
         keys.send_keys(Keys.BACKSPACE)
         keys.send_keys("8")
         until_nodes(4)
-        WebDriverWait(browser, 10).until(lambda _: "ms" in browser.find_element(By.ID, "cost").text)
+        until(lambda: "ms" in text("cost"))
         shown = browser.execute_script("return [document.getElementById('frame').naturalWidth, about.palette.length]")
         assert shown == [32, 8]
         browser.find_element(By.ID, "again").click()
-        assert not browser.find_element(By.ID, "undo").is_enabled()
+        until(lambda: not browser.find_element(By.ID, "undo").is_enabled())
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
