@@ -80,8 +80,8 @@ def test_what_moves_at_the_models_size_moves_in_large_pictures_and_stays_sharp()
     def error(frames: NDArray[np.uint8]) -> float:
         return float(np.square(frames.astype(float) - video[5:9]).mean())
 
-    assert error(rolled) < 0.6 * error(np.repeat(video[4:5], 4, axis=0))
-    assert error(rolled) < 0.4 * error(resize_frames(small, height, width))
+    assert error(rolled) < 0.8 * error(np.repeat(video[4:5], 4, axis=0))
+    assert error(rolled) < 0.5 * error(resize_frames(small, height, width))
 
 
 @pytest.mark.parametrize(

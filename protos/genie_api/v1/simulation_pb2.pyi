@@ -85,10 +85,11 @@ class SimulationStart(_message.Message):
     look at each frame by the latent action model.
     """
     frame_height: _builtins.int
-    """Height and width of the returned frames, pixels; both 0 for the model's. Others are for models that move frames, up
-    to `Model.max_simulated_pixels`, without MaskGIT steps.
+    """Height of the returned frames, pixels; 0, with `frame_width`, for the model's. Others are for models that move
+    frames, up to `Model.max_simulated_pixels`, without MaskGIT steps.
     """
     frame_width: _builtins.int
+    """Width of the returned frames, pixels."""
     @_builtins.property
     def prompt(self) -> _frames_pb2.Frames:
         """1 to `context_frames` frames at the model's frame rate, any size; resized to that of the returned frames."""
