@@ -44,6 +44,9 @@ from genie_core.models.patches import to_frames
 from genie_core.models.refiner import Memory
 from genie_core.models.transformer import TemporalState
 
+_WORKING_FLOATS = 24
+"""Numbers that moving one pixel takes for a moment: flow, where it leads, and the pictures that it chooses from."""
+
 
 class Simulator:
     """Simulates video with one bundle. Rollouts of one simulator may run in different threads."""
@@ -65,8 +68,9 @@ class Simulator:
         return genie.dynamics.initial_state(1).nbytes + genie.tokenizer.decoder_state(1).nbytes
 
     def rollout_bytes(self, branches: int, frame_size: tuple[int, int] | None = None) -> int:
-        """Return the most bytes that a rollout holds: its state, and what it prepares for the next frames."""
-        return 2 * branches * self.state_bytes(frame_size)
+        """Return the most bytes that a rollout holds: its state, what it prepares for the next, and works with."""
+        height, width = frame_size or (0, 0)  # what a frame of the model's own size is made with is little
+        return 2 * branches * self.state_bytes(frame_size) + 4 * _WORKING_FLOATS * height * width
 
     def maskgit_steps(self, sampling: Sampling) -> int:
         """Return the MaskGIT steps of a frame: as given, else the bundle's default."""
