@@ -37,7 +37,8 @@ def read_replay(path: Path, moment: Moment, most: int | None = None) -> Replay:
 
     Args:
         path: ``.npy``, or a labelled file or folder.
-        moment: episode of a labelled file, None for its first, and frame. Neither matters for a NumPy file.
+        moment: episode of a labelled file, by its name there or in the data that was labelled, None for the first; and
+            frame. Neither matters for a NumPy file.
         most: largest number of latents to read; None: all.
 
     Raises:
@@ -48,6 +49,8 @@ def read_replay(path: Path, moment: Moment, most: int | None = None) -> Replay:
         return Replay(_read_array(path)[:most], None)
     labelled = open_labelled(source_path(str(path)))
     episode = labelled.episodes[0] if moment.episode is None and labelled.episodes else moment.episode or ""
+    if episode not in labelled.episodes:
+        episode = next((e for e in labelled.episodes if labelled.labels_attrs(e).source_name == episode), episode)
     labels, provenance = labelled.labels(episode)
     at = np.arange(moment.frame, len(labels.code), provenance.step)
     ends = np.flatnonzero(~labels.valid[at])

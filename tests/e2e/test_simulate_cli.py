@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from genie_client.embedded import embedded_server
+from genie_client.prompt import Moment
+from genie_client.replay import read_replay
 from genie_core.bundles import models_dir
 from genie_core.data import encode_image, open_dataset, open_labelled
 from tests.factories.data import make_frames, make_robomimic, make_video
@@ -100,6 +102,10 @@ def test_the_latents_of_a_labelled_episode_are_replayed(genie: Genie, motion_ser
     assert mean_difference(replayed[4:], own) < 2 < mean_difference(replayed[4:], other)
     genie.run("simulate", *start, "--latents", "lift.labelled.hdf5", "--out", "c.mp4")
     assert len(video_frames(genie.folder / "c.mp4")) == 4 + 5  # up to the last transition
+    with h5py.File(tmp_path / "lift.labelled.hdf5", "r+") as file:
+        file["data/demo_1/latent_actions"].attrs["source_name"] = "episode_000001"  # as if LeRobot had been labelled
+    by_source = read_replay(tmp_path / "lift.labelled.hdf5", Moment("episode_000001", 3), 4)
+    np.testing.assert_array_equal(by_source.latent_TD, labels.latent[3:7])
     with h5py.File(tmp_path / "lift.labelled.hdf5", "r+") as file:
         name_another(file)
         file.visititems(lambda _, node: name_another(node))
