@@ -269,6 +269,8 @@ class Engine:
         with self._changed:
             lane = threading.get_ident()
             lost = self._owed.pop(lane, [])
+            for piece in lost:
+                self._open.pop(piece, None)  # another lane that recovers would queue it anew
             self._computing.discard(lane)
             taken = {piece for pieces in (lost, *self._owed.values()) for piece in pieces}
             self._queue = FairQueue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from genie_core.inference.shapes import ExactShapes
+from genie_service import engine as engine_module
 from genie_service.acceptance import Announcement
 from genie_service.engine import Engine
 from genie_service.errors import BusyError
@@ -440,6 +442,42 @@ def test_a_lane_that_fails_around_its_work_comes_back(monkeypatch: pytest.Monkey
         str(n) for n, result in enumerate(results) if not isinstance(result, LaneError)
     )
     assert (after, alive) == ("fine", 2)
+
+
+def test_what_a_lane_has_lost_is_not_computed_again_by_one_that_fails_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before, the second lane found it waiting, since its caller had not been told yet."""
+    ran: list[int] = []
+    failing, tell, told = threading.Barrier(2, timeout=WITHIN_S), threading.Event(), itertools.count()
+
+    class LateError(LaneError):
+        """The first lane to tell that it has failed is slow."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__(text)
+            if next(told) == 0:
+                tell.wait(WITHIN_S)
+
+    def work(number: int) -> None:
+        ran.append(number)
+        if number < 2:
+            failing.wait()
+
+    async def main() -> list[Any]:
+        engine = Engine(lanes=2)
+        _failing(monkeypatch, "done", times=2)
+        monkeypatch.setattr(engine_module, "LaneError", LateError)
+        lost = [asyncio.create_task(engine.job(f"client {n}").run(each(work), n)) for n in range(2)]
+        await until(lambda: any(task.done() for task in lost))
+        await engine.job().run(each(work), 2)  # after whatever waits
+        tell.set()
+        results = await asyncio.gather(*lost, return_exceptions=True)
+        engine.close()
+        return results
+
+    assert all(isinstance(result, LaneError) for result in asyncio.run(main()))
+    assert sorted(ran) == [0, 1, 2]
 
 
 def test_what_is_computed_elsewhere_is_not_lost_with_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
