@@ -103,7 +103,7 @@ RULES: Final[Mapping[str, Rule]] = {
         "label more video, or episodes that move",
         best=2000,
     ),
-    "top_code_share_moving": Rule("share of the most frequent code among those", 0.6, 0.9, _ADAPT, best=0.2),
+    "top_code_share_moving": Rule("share of the most frequent code among those", 0.6, 0.8, _ADAPT, best=0.2),
     "code_perplexity_moving": Rule("codes in effective use among those", 2.5, 1.3, _ADAPT, best=6),
     "code_agreement": Rule(
         "agreement of code and latent by the file's codebook: 0 chance, 1 always", 0.7, 0.3, _RELABEL, best=1

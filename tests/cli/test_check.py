@@ -30,7 +30,7 @@ def test_a_file_of_one_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "verdict: do not use" in said
     assert "not measured: pictures: the bundle is not at hand: give it with --bundle" in said
     assert "next: " in said
-    assert "top_code_share_moving 1 (care at 0.6 and above, do not use at 0.9 and above): " in said
+    assert "top_code_share_moving 1 (care at 0.6 and above, do not use at 0.8 and above): " in said
     table = pq.read_table(rows).to_pylist()
     assert [(row["episode"], row["top_code"], row["labelled"]) for row in table] == [
         ("demo_0", 3, 29),
