@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from genie_api.open_inference import inference_pb2 as oip
 from genie_api.v1 import frames_pb2, labelling_pb2, models_pb2, simulation_pb2
 from genie_core.data.frames.images import encode_image
+from genie_core.inference import Sampling
 from genie_core.models.config import ModelConfig
 from genie_core.models.presets import preset
 from genie_service.frames import check_frames, decode_frames
 from genie_service.interceptors.transfer import _Unpack
-from genie_service.server import _transfer_limits
+from genie_service.server import _simulation_limits, _transfer_limits
 from genie_service.servicers.label_requests import plan_labels
 from genie_service.servicers.names import model_name
 from genie_service.servicers.open_inference import _checked_shape, _options
@@ -25,6 +26,7 @@ from genie_service.servicers.robot_actions import RobotActions
 from genie_service.servicers.simulation_requests import (
     SimulationLimits,
     check_start,
+    frame_size_of,
     read_actions,
     read_branches,
     sampling_of,
@@ -80,11 +82,13 @@ def _start(start: simulation_pb2.SimulationStart) -> None:
     model_name(start.model, "start.model")
     check_start(start, _config(), "start")
     sampling_of(start.sampling, _config(), "start.sampling")
+    height, width = frame_size_of(start, preset("motion"), Sampling(0), 3, _limits(), "start")
+    assert height * width <= _settings().max_simulated_pixels
     _frames(start.prompt, "start.prompt")
 
 
 def _limits() -> SimulationLimits:
-    return SimulationLimits(_settings().max_actions, _settings().max_branches)
+    return _simulation_limits(_settings())
 
 
 def _rollout(message: simulation_pb2.RolloutRequest) -> None:
@@ -144,6 +148,8 @@ def messages() -> list[tuple[int, Any]]:
         prompt=raw(video[:1]),
         response_encoding=frames_pb2.FRAME_ENCODING_PNG,
         sampling=simulation_pb2.SamplingOptions(maskgit_steps=2, temperature=0.5, seed=3),
+        frame_height=48,
+        frame_width=64,
     )
     options = labelling_pb2.LabelOptions(model="models/nano", fps=10, step=1, density=1, alignment="a")
     sequence = simulation_pb2.ActionSequence(codes=[1, 2])
