@@ -14,7 +14,7 @@ from genie_client import Client
 from genie_core.errors import RequestError
 from genie_core.inference import Simulator
 from genie_core.models.bundle import load_bundle
-from genie_core.models.config import MoverConfig
+from genie_core.models.config import MendingConfig, MoverConfig
 from tests.factories.bundles import make_motion_bundle, make_nano_bundle
 from tests.support.service_messages import assert_invalid, pixels, raw, rollout, video
 from tests.support.service_server import Running, serving
@@ -27,6 +27,8 @@ MOST = 1 << 14
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("models")
     make_nano_bundle(models / "draws")
+    mending = MendingConfig(doubt_px=1e-6)  # by three steps, unless a call asks for none
+    make_motion_bundle(models / "mends", mover=MoverConfig(width=8, blocks=1, mending=mending))
     make_motion_bundle(models / "moves", mover=MoverConfig(width=8, blocks=1, steady_px=1.0))
     return models
 
@@ -59,7 +61,8 @@ def test_every_call_draws_the_size_that_is_asked_for(running: Running, folder: P
 
 def test_models_tell_how_large_their_frames_may_be(running: Running) -> None:
     models = running.models.ListModels(models_pb2.ListModelsRequest()).models
-    assert {model.name: model.max_simulated_pixels for model in models} == {"models/draws": 0, "models/moves": MOST}
+    most = {model.name: model.max_simulated_pixels for model in models}
+    assert most == {"models/draws": 0, "models/mends": 0, "models/moves": MOST}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,8 @@ def test_a_client_asks_for_a_size_or_for_that_of_its_prompt(running: Running) ->
         assert client.rollout(prompt, [1, 2], frame_size="prompt").shape == (2, 60, 100, 3)
         large = client.rollout(video(1, 300, 500), [1], frame_size="prompt")
         assert large.shape == (1, 98, 164, 3)  # as large as the server allows
+        mended = client.rollout(prompt, [1], frame_size="prompt", model="mends")
+        assert mended.shape == (1, 32, 32, 3)
         drawn = client.rollout(prompt, [1], frame_size="prompt", model="draws", maskgit_steps=2)
         assert drawn.shape == (1, 32, 32, 3)
         still = client.rollout(prompt, latents=np.zeros((1, 6), np.float32), frame_size="prompt")

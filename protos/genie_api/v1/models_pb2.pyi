@@ -142,7 +142,9 @@ class Model(_message.Message):
     0 if latents have unit length.
     """
     max_simulated_pixels: _builtins.int
-    """Most pixels of a simulated frame (`SimulationStart.frame_height`); 0 if frames have the model's size alone."""
+    """Most pixels of a simulated frame (`SimulationStart.frame_height`); 0 if frames have the model's size alone,
+    drawn, or mended by MaskGIT steps unless a call asks for none.
+    """
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Colour of each code, 0xRRGGBB, the same in every view of this model."""

@@ -12,7 +12,7 @@ from genie_core.data.frames.palette import code_palette
 from genie_core.errors import ModelError, RequestError
 from genie_core.inference.confidence import read_calibration
 from genie_core.models.bundle import BundleInfo
-from genie_core.models.config import label_feature_dim
+from genie_core.models.config import ModelConfig, label_feature_dim
 from genie_service.alignments import Alignments, FoundAlignment
 from genie_service.audit import audited
 from genie_service.budget import Budget
@@ -161,7 +161,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     async def _message(self, status: ModelStatus, *, brief: bool = False) -> models_pb2.Model:
         found = [] if status.info is None else await self._alignments.find(status.info)
         message = _model_message(status, found, brief)
-        if status.info is not None and status.info.config.moves_any_size:
+        if status.info is not None and _moves_any_size(status.info.config):
             message.max_simulated_pixels = self._max_pixels
         if status.info is not None and not brief:
             message.MergeFrom(await asyncio.to_thread(_meanings_message, status.info))
@@ -180,6 +180,11 @@ def _model_message(status: ModelStatus, found: list[FoundAlignment], brief: bool
     if status.info is not None:
         message.MergeFrom(_info_message(status.info, brief))
     return message
+
+
+def _moves_any_size(config: ModelConfig) -> bool:
+    """Return whether frames of any size can be simulated by a call that does not say how many MaskGIT steps."""
+    return config.moves_any_size and not (config.mends and config.maskgit_steps > 0)
 
 
 def _is_calibrated(info: BundleInfo) -> bool:
